@@ -1,0 +1,125 @@
+# The words of every page Counterfoil shows, in English.
+# ko.ftl holds the same ids with the same variables; a test compares the two.
+
+## On every page
+
+need-help = Need help?
+company-account = Company account
+sign-in = Sign in
+sign-in-again = Sign in again
+sign-out = Sign out
+
+## Choosing where to sign in
+
+chooser-title = Sign in
+chooser-intro = Choose the account you use for work.
+chooser-empty = No sign-in service has been set up yet. Please tell the people who run this service.
+sign-in-with = Sign in with { $provider }
+password-heading = About your password
+password-note = You type it only on your company account’s own page. { $product } never sees it.
+
+## After signing out
+
+signed-out-complete-title = You are signed out
+signed-out-complete-text = Your session here has ended, and you are signed out of your company account too.
+signed-out-local-title = You are signed out here
+signed-out-local-text = Your session here has ended, but this browser may still be signed in to your company account. On a shared computer, sign out there as well.
+signed-out-none-title = You were not signed in
+signed-out-none-text = There was no session to end in this browser. On a shared computer, check that your company account is signed out as well.
+state-signed-out = Signed out
+state-maybe-signed-in = May still be signed in
+state-not-signed-in = Not signed in
+
+## When a session has ended by itself
+
+session-ended-title = Your session has ended
+session-ended-text = It timed out or was ended for security. Sign in again and you will return to the page you came for.
+state-session-ended = Session ended
+state-nothing-lost = Nothing was lost
+
+## Before signing out
+
+confirm-logout-title = Sign out?
+confirm-logout-text = Anything you have not saved yet may be lost. You can sign in again at any time.
+signed-in-as = Signed in as
+stay-signed-in = Stay signed in
+
+## Errors: the parts all of them share
+
+error-reference = Reference
+error-reference-hint = Please quote it when you ask for help.
+error-support = Help
+error-code = Code
+try-again = Try again
+go-home = Go to the start page
+
+## Errors: sessions
+
+error-session-missing-title = Please sign in
+error-session-missing-advice = This page is for people who are signed in. Use your company account to continue.
+
+error-session-idle-title = Your session has timed out
+error-session-idle-advice = Nothing happened for a while, so we ended the session to protect your work. Sign in again to carry on. Anything that was not saved may have to be entered again.
+
+error-session-expired-title = Your session has reached its time limit
+error-session-expired-advice = For safety every session ends after a fixed time, even while you are working. Sign in again to carry on. Anything that was not saved may have to be entered again.
+
+error-forbidden-title = You don’t have access to this page
+error-forbidden-advice = You are signed in, but your account has not been given access here. If you need it for your work, please ask the owner of the application.
+
+error-store-unavailable-title = We can’t check sessions just now
+error-store-unavailable-advice = This is a fault on our side. You have not been signed out. Please try again in a moment.
+
+## Errors: signing in
+
+error-logout-incomplete-title = Signing out could not be completed
+error-logout-incomplete-advice = This browser has forgotten your session, but we could not delete our own record of it just now, so the session may live on until it times out. Please tell your administrator if this is a shared or lost computer.
+
+error-idp-unavailable-title = The sign-in service isn’t answering
+error-idp-unavailable-advice = We can’t reach the service that looks after company accounts. It is nothing you did. Please try again in a few minutes.
+
+error-login-failed-title = We couldn’t complete your sign-in
+error-login-failed-advice = We could not accept the answer from your company’s sign-in service, so you are not signed in. Please start again. If it keeps happening, give support the reference on this page.
+
+error-login-refused-title = You are not signed in
+error-login-refused-advice = The sign-in was cancelled, or your company’s sign-in service did not allow it. You can start again. If you are turned away once more, please ask the people who look after company accounts.
+
+error-login-expired-title = Please start signing in again
+error-login-expired-advice = This sign-in took too long, was already used, or began in another browser. Start again in this browser. Cookies must be allowed for this site.
+
+error-login-clock-title = The clocks don’t agree
+error-login-clock-advice = Our clock and the clock of your company’s sign-in service show different times, so we could not accept the sign-in. Only an administrator can put this right: please pass on the reference on this page.
+
+## Errors: the request itself
+
+error-bad-request-title = We couldn’t understand that request
+error-bad-request-advice = Something in it was missing or not in the form we expected. Please go back and try once more.
+
+error-ambiguous-path-title = This address can be read in two ways
+error-ambiguous-path-advice = It holds characters that different systems understand differently, so for safety we did not pass it on. Please open the page from a link inside the application instead.
+
+error-not-found-title = There is no such page here
+error-not-found-advice = The address may be incomplete, or the page may have moved.
+
+error-wrong-host-title = This service has another address
+error-wrong-host-advice = It can’t be used at the address you opened. Please use the link you were given at work, or ask support for the right address.
+
+error-method-not-allowed-title = This page can’t be used that way
+error-method-not-allowed-advice = The address exists, but it does not accept this kind of request. Please go back and use the links and buttons of the application.
+
+error-cross-site-title = A request from another site was refused
+error-cross-site-advice = Another website sent this request in your name. We stopped it, and nothing was changed. If you meant to do this, open the application and do it there.
+
+error-payload-too-large-title = That is too much to send at once
+error-payload-too-large-advice = What was sent is larger than this service accepts. Please try a smaller file or fewer items at a time.
+
+## Errors: the application behind us, and ourselves
+
+error-upstream-unavailable-title = The application isn’t answering
+error-upstream-unavailable-advice = It can’t be reached just now. Your sign-in is not affected. Please try again in a few minutes. If you were saving something, check first whether it was saved.
+
+error-upstream-timeout-title = The application took too long to answer
+error-upstream-timeout-advice = Your sign-in is not affected. What you asked for may or may not have been done, so please check before you repeat it.
+
+error-internal-title = Something went wrong on our side
+error-internal-advice = It is nothing you did. Please try again. If it happens once more, give support the reference on this page.

@@ -1,0 +1,87 @@
+//! What employees can ask about their own session.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::guard::presented::presented;
+use crate::session::{LiveSession, Sessions};
+use crate::web::cookies::CookiePolicy;
+use crate::web::csrf;
+use crate::web::failure::{Failure, FailureKind};
+
+/// What the account endpoints work with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// Whose sessions are asked for.
+    pub sessions: Sessions,
+    /// The cookies read.
+    pub cookies: Arc<CookiePolicy>,
+}
+
+/// The body of `GET /sso/session`: who, which groups, when it ends. No token, ever.
+#[derive(Debug, Serialize)]
+struct SessionBody<'a> {
+    subject: &'a str,
+    issuer: &'a str,
+    idp: &'a str,
+    name: Option<&'a str>,
+    email: Option<&'a str>,
+    groups: &'a [String],
+    session: SessionTimes,
+}
+
+#[derive(Debug, Serialize)]
+struct SessionTimes {
+    handle: String,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    last_seen_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    idle_expires_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    absolute_expires_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    auth_time: OffsetDateTime,
+}
+
+/// `GET /sso/session`: for front ends. Asking does not count as use of the session.
+///
+/// # Errors
+/// [`Failure`]: 401 without a session, 403 to other sites, 503 if the store cannot be asked.
+pub async fn session(State(account): State<Account>, headers: HeaderMap) -> Result<Response, Failure> {
+    if !csrf::may_read(&headers) {
+        return Err(FailureKind::CrossSite.into());
+    }
+    let found = presented(&account.sessions, &account.cookies, &headers).await?;
+    match found.live() {
+        Some((_, session)) => Ok(Json(body(session)).into_response()),
+        None => Err(found.why_not().into()),
+    }
+}
+
+fn body(session: &LiveSession) -> SessionBody<'_> {
+    let record = session.record();
+    SessionBody {
+        subject: &record.identity.subject,
+        issuer: &record.identity.issuer,
+        idp: &record.identity.idp,
+        name: record.identity.name.as_deref(),
+        email: record.identity.email.as_deref(),
+        groups: &record.identity.groups,
+        session: SessionTimes {
+            handle: session.handle().to_string(),
+            created_at: record.created_at,
+            last_seen_at: record.last_seen_at,
+            idle_expires_at: session.idle_expires_at(),
+            absolute_expires_at: session.absolute_expires_at(),
+            auth_time: record.auth_time,
+        },
+    }
+}

@@ -1,0 +1,267 @@
+//! The composition root: [`App::build`] makes every room from a configuration, [`App::router`] stacks the
+//! layers, [`App::serve`] runs it.
+//!
+//! A request goes through, from the outside in: `identify` (request id, address, access log), `draw_failures`
+//! (the one place that writes errors), `CatchPanic` (a defect is an error page, not an end), `admit` (host, method,
+//! scheme), then `routes`.
+
+pub mod operations;
+pub mod server;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use http::{HeaderName, HeaderValue, Method};
+use thiserror::Error;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
+
+use crate::account::Account;
+use crate::audit::{AuditEvent, audit};
+use crate::clock::SharedClock;
+use crate::config::Settings;
+use crate::guard::require_session::Guard;
+use crate::guard::route::RouteTable;
+use crate::idp::Provider;
+use crate::idp::http::HttpError;
+use crate::login::Login;
+use crate::login::pending::PendingLogins;
+use crate::logout::Logout;
+use crate::proxy::forward::{Proxy, forward};
+use crate::respond::{RequestId, Responder, draw_failures};
+use crate::routes::{self, Rooms};
+use crate::secret::random_token;
+use crate::session::Sessions;
+use crate::session::store::SessionBackend;
+use crate::telemetry::Printable;
+use crate::web::client_address::TrustedProxies;
+use crate::web::cookies::CookiePolicy;
+use crate::web::csrf::CsrfTokens;
+use crate::web::failure::{Failure, FailureKind};
+use crate::web::public_url::PublicUrl;
+
+use self::operations::Operations;
+
+/// Longest wait between two attempts at a provider that was never reached.
+const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// What the outside world looks like to the broker.
+#[derive(Debug, Clone)]
+pub struct Ports {
+    /// The time.
+    pub clock: SharedClock,
+    /// Where sessions are kept.
+    pub store: Arc<dyn SessionBackend>,
+}
+
+/// Why a valid configuration cannot be run on this machine.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// No client for providers.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// No client for upstreams.
+    #[error("no client for upstreams can be built: {0}")]
+    Proxy(#[from] std::io::Error),
+}
+
+/// The whole broker. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct App {
+    rooms: Rooms,
+    proxy: Proxy,
+    responder: Responder,
+    admission: Admission,
+    operations: Operations,
+    providers: Arc<[Provider]>,
+}
+
+/// What the outer layers work with.
+#[derive(Debug, Clone)]
+struct Admission {
+    public_url: Arc<PublicUrl>,
+    trusted_proxies: Arc<TrustedProxies>,
+}
+
+impl App {
+    /// Makes every room. Asks nothing of anybody yet: store and providers may come later.
+    ///
+    /// # Errors
+    /// [`BuildError`] if this machine lacks what HTTPS needs.
+    pub fn build(settings: Settings, ports: Ports) -> Result<Self, BuildError> {
+        let Ports { clock, store } = ports;
+        audit(&AuditEvent::ConfigurationLoaded { idps: settings.idps.len(), routes: settings.routes.len() });
+        let public_url = Arc::new(settings.public_url);
+        let branding = Arc::new(settings.branding);
+        let cookies = Arc::new(CookiePolicy::new(&public_url, settings.cookie_name));
+        let routes = Arc::new(RouteTable::new(settings.routes));
+        let keyring = settings.keyring;
+        let sessions = Sessions::new(store, &keyring, settings.timeouts, clock.clone());
+        let providers: Arc<[Provider]> = settings
+            .idps
+            .into_iter()
+            .map(|idp| {
+                let redirect_uri = public_url.with_path(&format!("/sso/callback/{}", idp.name));
+                Provider::new(idp, redirect_uri, clock.clone())
+            })
+            .collect::<Result<_, _>>()?;
+        let rooms = Rooms {
+            login: Login {
+                providers: providers.clone(),
+                default_provider: settings.default_idp.map(Into::into),
+                pending: Arc::new(PendingLogins::new(&keyring)),
+                sessions: sessions.clone(),
+                cookies: cookies.clone(),
+                routes: routes.clone(),
+                branding: branding.clone(),
+                clock: clock.clone(),
+            },
+            logout: Logout {
+                providers: providers.clone(),
+                sessions: sessions.clone(),
+                cookies: cookies.clone(),
+                csrf: Arc::new(CsrfTokens::new(&keyring)),
+                public_url: public_url.clone(),
+                branding: branding.clone(),
+            },
+            account: Account { sessions: sessions.clone(), cookies: cookies.clone() },
+            guard: Guard {
+                routes,
+                sessions: sessions.clone(),
+                cookies: cookies.clone(),
+                clock,
+                https: public_url.is_https(),
+            },
+        };
+        Ok(Self {
+            rooms,
+            proxy: Proxy::new(cookies, public_url.clone())?,
+            responder: Responder { branding, public_url: public_url.clone() },
+            admission: Admission { public_url, trusted_proxies: Arc::new(settings.trusted_proxies) },
+            operations: Operations::new(sessions, providers.clone()),
+            providers,
+        })
+    }
+
+    /// The public site with the configured upstreams behind the guard.
+    pub fn router(&self) -> Router {
+        self.router_in_front_of(any(forward).with_state(self.proxy.clone()).into_router())
+    }
+
+    /// The public site with an application of yours behind the guard, in this process. The routes of the
+    /// configuration decide who may pass; handlers take a `CurrentUser`.
+    pub fn router_in_front_of(&self, back_office: Router) -> Router {
+        // Read from the bottom: the last layer is the outermost.
+        routes::public(self.rooms.clone(), back_office)
+            .layer(from_fn_with_state(self.admission.clone(), admit))
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(from_fn_with_state(self.responder.clone(), draw_failures))
+            .layer(from_fn_with_state(self.admission.clone(), identify))
+    }
+
+    /// The operators' site, for a port of its own.
+    pub fn operations_router(&self) -> Router {
+        self.operations.router()
+    }
+
+    /// What `/readyz` reports, and what makes it false at shutdown.
+    pub fn operations(&self) -> &Operations {
+        &self.operations
+    }
+
+    /// The sessions, for code that embeds the broker: to end the sessions of somebody, say.
+    pub fn sessions(&self) -> &Sessions {
+        &self.rooms.guard.sessions
+    }
+
+    /// Asks each provider for its metadata until it answers once, in the background, so that the first login
+    /// need not wait and `/readyz` heals by itself.
+    pub fn probe_providers(&self) {
+        for provider in &*self.providers {
+            let provider = provider.clone();
+            tokio::spawn(async move {
+                let mut interval = Duration::from_secs(2);
+                while let Err(error) = provider.probe().await {
+                    tracing::warn!(idp = provider.name(), %error, "an identity provider cannot be used yet");
+                    tokio::time::sleep(interval).await;
+                    interval = (interval * 2).min(LONGEST_PROBE_INTERVAL);
+                }
+                tracing::info!(idp = provider.name(), "an identity provider is ready");
+            });
+        }
+    }
+}
+
+/// `Router` from a method router that serves every path.
+trait IntoRouter {
+    fn into_router(self) -> Router;
+}
+
+impl IntoRouter for axum::routing::MethodRouter {
+    fn into_router(self) -> Router {
+        Router::new().fallback_service(self)
+    }
+}
+
+/// The outermost layer: who asks, under which name the request is spoken of, and what came of it.
+async fn identify(State(admission): State<Admission>, mut request: Request, next: Next) -> Response {
+    let started = tokio::time::Instant::now();
+    let id: Arc<str> = random_token::<12>().into();
+    let unknown = ([0, 0, 0, 0], 0).into();
+    let peer = request.extensions().get::<ConnectInfo<std::net::SocketAddr>>().map_or(unknown, |info| info.0);
+    let address = admission.trusted_proxies.client_address(peer, request.headers());
+    request.extensions_mut().insert(RequestId(id.clone()));
+    request.extensions_mut().insert(address);
+    let id_header = HeaderValue::try_from(&*id).unwrap_or(HeaderValue::from_static(""));
+    let id_name = HeaderName::from_static("x-request-id");
+    request.headers_mut().insert(id_name.clone(), id_header.clone());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = tracing::info_span!("request", id = &*id);
+    async move {
+        let mut response = next.run(request).await;
+        response.headers_mut().insert(id_name, id_header);
+        // The query stays out: it can hold codes and states.
+        tracing::info!(
+            %method,
+            path = %Printable(&path),
+            status = response.status().as_u16(),
+            microseconds = started.elapsed().as_micros(),
+            client = %address.client,
+            peer = %address.peer,
+            "answered"
+        );
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+/// The innermost layer before the routes: requests that are not for us, or not of this world.
+async fn admit(State(admission): State<Admission>, request: Request, next: Next) -> Result<Response, Failure> {
+    const METHODS: [Method; 7] =
+        [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+    if !METHODS.contains(request.method()) {
+        return Err(FailureKind::MethodNotAllowed.into());
+    }
+    if !admission.public_url.is_named_by(request.headers()) {
+        return Err(FailureKind::WrongHost.into());
+    }
+    let peer = request.extensions().get::<ConnectInfo<std::net::SocketAddr>>();
+    let plain = peer.is_some_and(|peer| admission.trusted_proxies.says_plain_http(peer.0.ip(), request.headers()));
+    if plain && admission.public_url.is_https() {
+        // Nothing is done for a browser that others can listen to (R-B11).
+        return Err(FailureKind::WrongHost.into());
+    }
+    Ok(next.run(request).await)
+}
+
+/// A defect of ours ends this request and nothing else (R-P05).
+fn panicked(_panic: Box<dyn Any + Send>) -> http::Response<axum::body::Body> {
+    Failure::from(FailureKind::Internal).into_response()
+}

@@ -1,0 +1,75 @@
+//! The operators' site: whether the process lives, and whether it can do its work (R-O05).
+//!
+//! On a port of its own, never on the public one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::idp::Provider;
+use crate::session::Sessions;
+
+/// What the operators' site works with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Operations {
+    sessions: Sessions,
+    providers: Arc<[Provider]>,
+    draining: Arc<AtomicBool>,
+}
+
+/// The body of `/readyz`.
+#[derive(Debug, Serialize)]
+struct Readiness {
+    ready: bool,
+    draining: bool,
+    store: &'static str,
+    idps: std::collections::BTreeMap<String, &'static str>,
+}
+
+impl Operations {
+    /// Reports on these.
+    pub(super) fn new(sessions: Sessions, providers: Arc<[Provider]>) -> Self {
+        Self { sessions, providers, draining: Arc::default() }
+    }
+
+    /// From now on not ready: the process is about to end.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn router(&self) -> Router {
+        Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(ready)).with_state(self.clone())
+    }
+
+    /// Ready means: the store answers, and logins can start with at least one provider. A provider that goes
+    /// away later does not count, since live sessions need none (R-F06, R-P03).
+    async fn readiness(&self) -> Readiness {
+        let store = self.sessions.ping().await;
+        let mut idps = std::collections::BTreeMap::new();
+        let mut any_known = false;
+        for provider in self.providers.iter() {
+            let known = provider.is_known().await;
+            any_known |= known;
+            idps.insert(provider.name().to_owned(), if known { "ok" } else { "unreachable" });
+        }
+        let draining = self.draining.load(Ordering::Relaxed);
+        Readiness {
+            ready: store.is_ok() && any_known && !draining,
+            draining,
+            store: if store.is_ok() { "ok" } else { "unreachable" },
+            idps,
+        }
+    }
+}
+
+async fn ready(State(operations): State<Operations>) -> Response {
+    let readiness = operations.readiness().await;
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness)).into_response()
+}

@@ -1,0 +1,125 @@
+//! The command line: arguments to a command, a command to an exit code.
+
+mod check;
+mod demo;
+mod keys;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use thiserror::Error;
+
+use crate::config::{Faults, Settings, Source, SourceError};
+
+/// Bad usage or configuration (`EX_USAGE` of sysexits.h).
+const USAGE: u8 = 64;
+
+/// OAuth 2.0 / OpenID Connect session broker for back offices.
+#[derive(Debug, Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The whole product on an empty machine, with an identity provider and a back office to try it on
+    Demo(demo::Arguments),
+    /// Guard a back office
+    Serve(ConfigFile),
+    /// Validate a configuration, then ask the store and every identity provider
+    Check(ConfigFile),
+    /// Secret keys
+    #[command(subcommand)]
+    Keys(keys::Command),
+}
+
+/// Where the configuration is.
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// A TOML file; without it the environment alone counts
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Why a command ends early.
+#[derive(Debug, Error)]
+enum CommandError {
+    /// The configuration is wrong: exit code 64.
+    #[error("{0}")]
+    Configuration(#[from] Faults),
+    /// The configuration cannot be read: exit code 64.
+    #[error("{0}")]
+    Source(#[from] SourceError),
+    /// The arguments are wrong: exit code 64.
+    #[error("{0}")]
+    Usage(String),
+    /// Something failed: exit code 1.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Runs the program with the process's arguments.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(answer) => {
+            // Help and version are asked for; everything else is a mistake.
+            let code = if answer.use_stderr() { USAGE } else { 0 };
+            // Without a terminal to write to there is nobody to tell.
+            let _ = answer.print();
+            return ExitCode::from(code);
+        }
+    };
+    let result = match arguments.command {
+        Command::Demo(arguments) => in_runtime(demo::run(arguments)),
+        Command::Serve(file) => in_runtime(serve::run(file)),
+        Command::Check(file) => in_runtime(check::run(file)),
+        Command::Keys(command) => {
+            keys::run(&command);
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            match error {
+                CommandError::Failed(_) => ExitCode::FAILURE,
+                _ => ExitCode::from(USAGE),
+            }
+        }
+    }
+}
+
+fn in_runtime(command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(failed)?.block_on(command)
+}
+
+fn failed(error: impl std::fmt::Display) -> CommandError {
+    CommandError::Failed(error.to_string())
+}
+
+impl ConfigFile {
+    fn settings(&self) -> Result<Settings, CommandError> {
+        Ok(Source::of_process(self.config.as_deref())?.settings()?)
+    }
+}
+
+/// Ends when the process is asked to: SIGTERM, or Ctrl-C.
+async fn asked_to_end() {
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => _ = signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminate => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

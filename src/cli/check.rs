@@ -1,0 +1,63 @@
+//! `counterfoil check`: one line per finding, with what to do about it.
+
+use std::sync::Arc;
+
+use super::{CommandError, ConfigFile, failed};
+use crate::clock::{SharedClock, SystemClock};
+use crate::idp::{IdpError, IdpKind, IdpSettings, Provider};
+use crate::session::store::StoreError;
+use crate::web::public_url::PublicUrl;
+
+pub(super) async fn run(file: ConfigFile) -> Result<(), CommandError> {
+    let settings = file.settings()?;
+    println!("ok    configuration: {} provider(s), {} route(s)", settings.idps.len(), settings.routes.len());
+    for warning in &settings.warnings {
+        println!("note  {warning}");
+    }
+    let clock: SharedClock = Arc::new(SystemClock);
+    let mut failures = 0;
+    let mut report = |finding: Result<String, String>| match finding {
+        Ok(line) => println!("ok    {line}"),
+        Err(line) => {
+            failures += 1;
+            println!("fail  {line}");
+        }
+    };
+    let store = match settings.store.open(clock.clone()) {
+        Ok(store) => store.ping().await,
+        Err(error) => Err(error),
+    };
+    report(store_finding(store));
+    for idp in settings.idps {
+        report(provider_finding(idp, &settings.public_url, clock.clone()).await);
+    }
+    if failures == 0 { Ok(()) } else { Err(failed(format!("{failures} check(s) failed"))) }
+}
+
+fn store_finding(answer: Result<(), StoreError>) -> Result<String, String> {
+    match answer {
+        Ok(()) => Ok("store.url: the store answers".into()),
+        Err(error) => {
+            Err(format!("store.url: {error}: is it running, reachable from here, and are the credentials right?"))
+        }
+    }
+}
+
+async fn provider_finding(idp: IdpSettings, public_url: &PublicUrl, clock: SharedClock) -> Result<String, String> {
+    let key = format!("idp.{}", idp.name);
+    let redirect_uri = public_url.with_path(&format!("/sso/callback/{}", idp.name));
+    let discovered = matches!(idp.kind, IdpKind::Oidc(_));
+    let provider = Provider::new(idp, redirect_uri.clone(), clock).map_err(|error| format!("{key}: {error}"))?;
+    match provider.probe().await {
+        Ok(()) if discovered => Ok(format!("{key}: metadata and keys are fine; register {redirect_uri} there")),
+        Ok(()) => Ok(format!("{key}: plain OAuth 2.0, nothing to ask; register {redirect_uri} there")),
+        Err(error) => Err(format!("{key}: {error}: {}", advice(&error))),
+    }
+}
+
+fn advice(error: &IdpError) -> &'static str {
+    match error {
+        IdpError::Unusable { cause, .. } if cause.is_outage() => "is the issuer right, and reachable from here?",
+        _ => "compare `issuer` with the provider's own documentation, character for character",
+    }
+}

@@ -1,0 +1,201 @@
+//! Configuration: one TOML file, and the environment over it.
+//!
+//! `COUNTERFOIL_` and the key's path, levels joined by `__`, sets any value
+//! (`COUNTERFOIL_SESSION__IDLE_TIMEOUT=15m`, `COUNTERFOIL_ROUTE__0__PATH=/`); lists are separated by commas; a
+//! `.env` file counts as environment. All faults are reported together, each with its key and never with a
+//! secret's value. The settings structs belong to the rooms that use them; only this module knows files and
+//! variables.
+
+mod idp;
+mod reader;
+mod route;
+mod secrets;
+mod server;
+mod session;
+mod store;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use thiserror::Error;
+
+use crate::guard::route::Route;
+use crate::idp::IdpSettings;
+use crate::secret::keyring::Keyring;
+use crate::session::timeout::TimeoutPolicy;
+use crate::telemetry::LogSettings;
+use crate::web::branding::Branding;
+use crate::web::client_address::TrustedProxies;
+use crate::web::public_url::PublicUrl;
+
+use self::reader::Reader;
+
+pub use self::server::ServerSettings;
+pub use self::store::StoreSettings;
+
+/// Begins every environment variable that is ours.
+const PREFIX: &str = "COUNTERFOIL_";
+
+/// A whole configuration, checked.
+#[derive(Debug)]
+pub struct Settings {
+    /// The one origin that browsers see.
+    pub public_url: PublicUrl,
+    /// Ports and limits.
+    pub server: ServerSettings,
+    /// Whose forwarding headers count.
+    pub trusted_proxies: TrustedProxies,
+    /// The server's keys.
+    pub keyring: Keyring,
+    /// Where sessions are kept.
+    pub store: StoreSettings,
+    /// The session cookie's name, if not the default.
+    pub cookie_name: Option<String>,
+    /// How long sessions live.
+    pub timeouts: TimeoutPolicy,
+    /// The identity providers, by name.
+    pub idps: Vec<IdpSettings>,
+    /// The provider that is meant when none is named; without one, people choose.
+    pub default_idp: Option<String>,
+    /// The routes, in order.
+    pub routes: Vec<Route>,
+    /// What the pages say.
+    pub branding: Branding,
+    /// How logs look.
+    pub log: LogSettings,
+    /// What is valid, but should be known: settings without effect, sessions kept in memory.
+    pub warnings: Vec<String>,
+}
+
+/// Where a configuration comes from.
+#[derive(Debug, Default)]
+pub struct Source {
+    /// The TOML file's content.
+    pub file: Option<String>,
+    /// Environment variables; those of other programs do no harm.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// One thing wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The key, dotted.
+    pub key: String,
+    /// What is wrong, and what would be right.
+    pub problem: String,
+}
+
+/// Everything wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub struct Faults(pub Vec<Fault>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.0.iter().map(|fault| format!("{}: {}", fault.key, fault.problem)).collect();
+        formatter.write_str(&lines.join("\n"))
+    }
+}
+
+/// Why a source cannot be read at all.
+#[derive(Debug, Error)]
+pub enum SourceError {
+    /// The file is not there or not readable.
+    #[error("{path}: {cause}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The `.env` file has a line that is no assignment.
+    #[error(".env: {0}")]
+    DotEnv(#[from] dotenvy::Error),
+}
+
+impl Source {
+    /// The process's own source: a file if named, a `.env` in the working directory, the environment.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub fn of_process(file: Option<&Path>) -> Result<Self, SourceError> {
+        let read = |path: &Path| {
+            std::fs::read_to_string(path).map_err(|cause| SourceError::File { path: path.display().to_string(), cause })
+        };
+        let mut environment = BTreeMap::new();
+        if Path::new(".env").is_file() {
+            for pair in dotenvy::from_path_iter(".env")? {
+                let (name, value) = pair?;
+                environment.insert(name, value);
+            }
+        }
+        // Variables that are no Unicode are not ours.
+        let own =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        environment.extend(own);
+        Ok(Self { file: file.map(read).transpose()?, environment })
+    }
+
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// [`Faults`], all of them at once.
+    pub fn settings(&self) -> Result<Settings, Faults> {
+        self.read(settings)
+    }
+
+    /// Reads the `[secrets]` and `[session]` sections alone, for the demo, which brings the rest itself.
+    ///
+    /// # Errors
+    /// [`Faults`].
+    pub fn demo_settings(&self) -> Result<(Option<Keyring>, TimeoutPolicy), Faults> {
+        self.read(|reader| {
+            let keyring = secrets::read_optional(reader);
+            let session = session::read(&mut reader.section("session"), None);
+            reader.ignore_the_rest();
+            Some((keyring, session?.timeouts))
+        })
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&mut Reader) -> Option<T>) -> Result<T, Faults> {
+        let mut reader = Reader::new(self.file.as_deref(), &self.environment, PREFIX)?;
+        let settings = read(&mut reader);
+        let faults = reader.finish();
+        match settings {
+            Some(settings) if faults.is_empty() => Ok(settings),
+            _ => Err(Faults(faults)),
+        }
+    }
+}
+
+fn settings(reader: &mut Reader) -> Option<Settings> {
+    let public_url = server::read_public_url(reader);
+    let (server, trusted_proxies) = server::read(&mut reader.section("server"));
+    let keyring = secrets::read(reader);
+    let mut warnings = Vec::new();
+    let store = store::read(&mut reader.section("store"), &mut warnings);
+    let session = session::read(&mut reader.section("session"), public_url.as_ref());
+    let idp_names = reader.names_in("idp");
+    let default_idp = idp::read_default(&mut reader.section("login"), &idp_names);
+    let idps = idp::read(reader);
+    let routes = route::read(reader, &idp_names);
+    let branding = server::read_branding(&mut reader.section("branding"));
+    let log = server::read_log(&mut reader.section("log"));
+    server::read_admin(&mut reader.section("admin"), &mut warnings);
+    let session = session?;
+    Some(Settings {
+        public_url: public_url?,
+        server,
+        trusted_proxies,
+        keyring: keyring?,
+        store: store?,
+        cookie_name: session.cookie_name,
+        timeouts: session.timeouts,
+        idps,
+        default_idp,
+        routes,
+        branding,
+        log,
+        warnings,
+    })
+}

@@ -1,0 +1,91 @@
+//! `[[route]]`: who may pass where, and where it goes.
+
+use std::time::Duration as StdDuration;
+
+use http::Uri;
+use time::Duration;
+use url::Url;
+
+use super::reader::Reader;
+use crate::guard::access::AccessRule;
+use crate::guard::route::{OnAnonymous, PathRule, Route};
+
+/// Shortest `max_auth_age`: below it a login could be too old before it is back.
+const SHORTEST_AUTH_AGE: StdDuration = StdDuration::from_secs(30);
+
+pub(super) fn read(reader: &mut Reader, idps: &[String]) -> Vec<Route> {
+    let mut sections = reader.listed_sections("route");
+    if sections.is_empty() {
+        reader.fault("route", "is missing: nothing could be reached without a [[route]] section");
+    }
+    sections.iter_mut().filter_map(|section| read_one(section, idps)).collect()
+}
+
+fn read_one(section: &mut Reader, idps: &[String]) -> Option<Route> {
+    let path = section.checked("path", |text: &String| PathRule::parse(text));
+    if let Some(PathRule::Exact(path) | PathRule::Prefix(path)) = &path
+        && (path == "/sso" || path.starts_with("/sso/"))
+    {
+        section.fault("path", "must not be below /sso, which is the broker's own");
+    }
+    let upstream = section.optional::<Url>("upstream").and_then(|url| upstream(section, &url));
+    let access = read_access(section, idps);
+    let on_anonymous = read_on_anonymous(section);
+    let max_auth_age = section.optional::<StdDuration>("max_auth_age");
+    if max_auth_age.is_some_and(|age| age < SHORTEST_AUTH_AGE) {
+        section.fault("max_auth_age", "must be at least 30s");
+    }
+    if section.or("pass_access_token", false) {
+        section.fault("pass_access_token", "must be false: this version does not hand tokens to upstreams");
+    }
+    let max_auth_age = max_auth_age.and_then(|age| Duration::try_from(age).ok());
+    Some(Route { path: path?, upstream, access, on_anonymous, max_auth_age })
+}
+
+/// Scheme, host and port: the path is always the request's (R-K06).
+fn upstream(section: &Reader, url: &Url) -> Option<Uri> {
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let http = matches!(url.scheme(), "http" | "https") && url.host().is_some();
+    if !http || !bare || !url.username().is_empty() || url.password().is_some() {
+        section.fault("upstream", "must be http:// or https:// with host and port, and nothing else");
+        return None;
+    }
+    url.as_str().parse().ok()
+}
+
+fn read_access(section: &mut Reader, idps: &[String]) -> AccessRule {
+    let mut list = |key: &str| section.or::<Vec<String>>(key, Vec::new());
+    let mut rule = AccessRule {
+        public: false,
+        groups: list("groups"),
+        emails: list("emails"),
+        email_domains: list("email_domains"),
+        idps: list("idps"),
+        subjects: list("subjects"),
+    };
+    let restricted = rule != AccessRule::default();
+    match section.optional::<String>("access").as_deref() {
+        None | Some("session") => {}
+        Some("public") if restricted => {
+            section.fault("access", "must not be \"public\" beside groups, emails or the like");
+        }
+        Some("public") => rule.public = true,
+        Some(_) => section.fault("access", "must be \"session\" or \"public\""),
+    }
+    if let Some(unknown) = rule.idps.iter().find(|name| !idps.contains(name)) {
+        section.fault("idps", format!("names a provider that is not configured: {unknown}"));
+    }
+    rule
+}
+
+fn read_on_anonymous(section: &mut Reader) -> OnAnonymous {
+    match section.optional::<String>("on_anonymous").as_deref() {
+        None | Some("auto") => OnAnonymous::Auto,
+        Some("login") => OnAnonymous::Login,
+        Some("401") => OnAnonymous::Unauthorized,
+        Some(_) => {
+            section.fault("on_anonymous", "must be \"auto\", \"login\" or \"401\"");
+            OnAnonymous::Auto
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! `[secrets]`: the server's keys.
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use super::reader::Reader;
+use crate::secret::Secret;
+use crate::secret::keyring::{KEY_BYTES, Keyring};
+
+/// Keys are written by hand, copied and pasted: padding may be lost on the way.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+pub(super) fn read(reader: &mut Reader) -> Option<Keyring> {
+    let missing = !reader.has("secrets");
+    let keyring = read_optional(reader);
+    if missing {
+        reader.fault("secrets.keys", "is missing: make one with `counterfoil keys generate`");
+    }
+    keyring
+}
+
+/// The keyring if there is a section; faults if it cannot be used.
+pub(super) fn read_optional(reader: &mut Reader) -> Option<Keyring> {
+    if !reader.has("secrets") {
+        return None;
+    }
+    let mut section = reader.section("secrets");
+    let texts = if section.has("keys_file") {
+        let lines = section.secret("keys")?;
+        lines.expose().split(['\n', ',']).map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
+    } else {
+        section.required::<Vec<String>>("keys")?
+    };
+    let keys: Option<Vec<_>> = texts.iter().map(|text| key(text)).collect();
+    let Some(keys) = keys else {
+        section.fault("keys", "each must be base64 of exactly 32 bytes: make them with `counterfoil keys generate`");
+        return None;
+    };
+    let keyring = Keyring::new(keys);
+    if keyring.is_none() {
+        section.fault("keys", "must hold at least one key: make one with `counterfoil keys generate`");
+    }
+    keyring
+}
+
+fn key(text: &str) -> Option<Secret<[u8; KEY_BYTES]>> {
+    let bytes: [u8; KEY_BYTES] = LENIENT.decode(text.trim()).ok()?.try_into().ok()?;
+    // A key of one repeated byte is a placeholder, not a secret (R-P07).
+    bytes.iter().any(|byte| *byte != bytes[0]).then(|| Secret::new(bytes))
+}

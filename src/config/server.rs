@@ -1,0 +1,89 @@
+//! `public_url`, `[server]`, `[branding]`, `[log]` and `[admin]`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::reader::Reader;
+use crate::telemetry::{LogFormat, LogSettings};
+use crate::web::branding::Branding;
+use crate::web::client_address::TrustedProxies;
+use crate::web::public_url::PublicUrl;
+
+/// The `[server]` section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// The public port.
+    pub listen: SocketAddr,
+    /// The operators' port.
+    pub ops_listen: SocketAddr,
+    /// Longest wait for requests under way at shutdown.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 8080).into(),
+            ops_listen: (Ipv4Addr::LOCALHOST, 9090).into(),
+            shutdown_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+pub(super) fn read_public_url(reader: &mut Reader) -> Option<PublicUrl> {
+    reader.checked("public_url", |text: &String| PublicUrl::parse(text))
+}
+
+pub(super) fn read(section: &mut Reader) -> (ServerSettings, TrustedProxies) {
+    let default = ServerSettings::default();
+    let server = ServerSettings {
+        listen: section.or("listen", default.listen),
+        ops_listen: section.or("ops_listen", default.ops_listen),
+        shutdown_timeout: section.or("shutdown_timeout", default.shutdown_timeout),
+    };
+    if server.listen == server.ops_listen && server.listen.port() != 0 {
+        section.fault("ops_listen", "must differ from `server.listen`: health is never on the public port");
+    }
+    let trusted = section.or::<Vec<IpNet>>("trusted_proxies", Vec::new());
+    if trusted.iter().any(|network| network.prefix_len() == 0) {
+        section.fault("trusted_proxies", "must not be everybody: then anybody could claim any address");
+    }
+    (server, TrustedProxies::new(trusted))
+}
+
+pub(super) fn read_branding(section: &mut Reader) -> Branding {
+    let default = Branding::default();
+    Branding {
+        product_name: section.or("product_name", default.product_name),
+        support_contact: section.optional("support_contact"),
+    }
+}
+
+pub(super) fn read_log(section: &mut Reader) -> LogSettings {
+    let default = LogSettings::default();
+    let format = match section.optional::<String>("format").as_deref() {
+        None => default.format,
+        Some("human") => LogFormat::Human,
+        Some("json") => LogFormat::Json,
+        Some(_) => {
+            section.fault("format", "must be \"human\" or \"json\"");
+            default.format
+        }
+    };
+    let level = section.optional::<String>("level").map(|level| level.parse());
+    if matches!(level, Some(Err(_))) {
+        section.fault("level", "must be error, warn, info, debug or trace");
+    }
+    LogSettings { format, level: level.and_then(Result::ok).unwrap_or(default.level) }
+}
+
+/// Rights to pages that this version does not have yet: read, checked for form, and said to be without effect.
+pub(super) fn read_admin(section: &mut Reader, warnings: &mut Vec<String>) {
+    let named = ["groups", "ops_groups"].map(|key| section.optional::<Vec<String>>(key).is_some());
+    let tokens = section.optional::<Vec<String>>("api_tokens").is_some();
+    if tokens || named.contains(&true) {
+        warnings.push("admin: has no effect in this version: it has no console and no administration API".into());
+    }
+}

@@ -1,0 +1,13 @@
+//! The guard: which requests may pass to the back office, and as whom.
+//!
+//! A request's path is read once, strictly ([`request_target`]); the first route that matches says who may
+//! pass ([`route`], [`access`]); the session behind its cookie is asked for ([`presented`]); and
+//! [`require_session`] puts it all together as a middleware. What passes carries a
+//! [`CurrentUser`](current_user::CurrentUser) and the [`Route`](route::Route) in its extensions.
+
+pub mod access;
+pub mod current_user;
+pub mod presented;
+pub mod request_target;
+pub mod require_session;
+pub mod route;

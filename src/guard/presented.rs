@@ -1,0 +1,83 @@
+//! The session a request presents by its cookie.
+//!
+//! The cookie is the only carrier (R-G06). A browser may send several of the name (an old one of another
+//! path, one planted by a neighbour); the one that is live counts, and two that are live are refused, so that
+//! two people are never mixed up (R-H05).
+
+use http::HeaderMap;
+use thiserror::Error;
+
+use crate::session::key::SessionKey;
+use crate::session::{Check, LiveSession, Sessions};
+use crate::web::cookies::CookiePolicy;
+use crate::web::failure::{Failure, FailureKind};
+
+/// Most cookies of the name that are looked at.
+const MOST_CANDIDATES: usize = 4;
+
+/// What a request's cookie came to.
+#[derive(Debug, Clone)]
+pub enum Presented {
+    /// A live session.
+    Live(SessionKey, LiveSession),
+    /// No cookie of the form we issue.
+    Nothing,
+    /// A cookie of our form whose session is over.
+    Ended(FailureKind),
+}
+
+impl Presented {
+    /// The live session, if there is one.
+    pub fn live(&self) -> Option<(&SessionKey, &LiveSession)> {
+        match self {
+            Self::Live(key, session) => Some((key, session)),
+            Self::Nothing | Self::Ended(_) => None,
+        }
+    }
+
+    /// Why there is no live session.
+    pub fn why_not(&self) -> FailureKind {
+        match self {
+            Self::Ended(why) => *why,
+            Self::Live(..) | Self::Nothing => FailureKind::SessionMissing,
+        }
+    }
+}
+
+/// Two cookies of one request name two live sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("two session cookies of one request are live")]
+pub struct TwoSessions;
+
+/// Every distinct session key among a request's cookies.
+pub fn candidates(cookies: &CookiePolicy, headers: &HeaderMap) -> Vec<SessionKey> {
+    let mut keys: Vec<SessionKey> = Vec::new();
+    for key in cookies.session_values(headers).filter_map(SessionKey::parse) {
+        if keys.len() < MOST_CANDIDATES && keys.iter().all(|known| known.handle() != key.handle()) {
+            keys.push(key);
+        }
+    }
+    keys
+}
+
+/// Asks for the session that a request presents.
+///
+/// # Errors
+/// A [`Failure`] if the store cannot be asked, or if two sessions are live.
+pub async fn presented(sessions: &Sessions, cookies: &CookiePolicy, headers: &HeaderMap) -> Result<Presented, Failure> {
+    let mut found = Presented::Nothing;
+    for key in candidates(cookies, headers) {
+        let check = sessions.check(&key).await;
+        match check.map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))? {
+            Check::Live(_) if found.live().is_some() => {
+                return Err(Failure::caused(FailureKind::BadRequest, TwoSessions));
+            }
+            Check::Live(session) => found = Presented::Live(key, session),
+            _ if found.live().is_some() => {}
+            Check::Absent => found = Presented::Ended(FailureKind::SessionMissing),
+            Check::IdleExpired => found = Presented::Ended(FailureKind::SessionIdle),
+            Check::AbsoluteExpired => found = Presented::Ended(FailureKind::SessionExpired),
+        }
+    }
+    Ok(found)
+}

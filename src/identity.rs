@@ -1,0 +1,40 @@
+//! Who the identity provider says somebody is.
+//!
+//! An [`Identity`] is made by `idp` after every check of the protocol has passed, kept in the session record
+//! by `session`, and read by `guard` and `proxy`. Its key is the pair of issuer and subject (OpenID Connect
+//! Core 5.7); an e-mail address is an attribute, never a key.
+
+use serde::{Deserialize, Serialize};
+
+/// A person as one identity provider describes them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The configured name of the provider (`company` in `[idp.company]`).
+    pub idp: String,
+    /// The provider's issuer identifier; for a plain OAuth 2.0 provider its authorization endpoint.
+    pub issuer: String,
+    /// The provider's stable name for this person.
+    pub subject: String,
+    /// Full name, to be shown.
+    pub name: Option<String>,
+    /// The name the person signs in with, to be shown.
+    pub preferred_username: Option<String>,
+    /// E-mail address as the provider gave it; see [`Identity::verified_email`] before relying on it.
+    pub email: Option<String>,
+    /// Whether the provider (or, for providers that never say, the operator) vouches for the address.
+    pub email_verified: bool,
+    /// Groups or roles, compared exactly.
+    pub groups: Vec<String>,
+}
+
+impl Identity {
+    /// The e-mail address if it is vouched for. Access rules and upstreams see nothing else.
+    pub fn verified_email(&self) -> Option<&str> {
+        self.email.as_deref().filter(|_| self.email_verified)
+    }
+
+    /// What to call the person: the name, else the user name, else the subject.
+    pub fn display_name(&self) -> &str {
+        self.name.as_deref().or(self.preferred_username.as_deref()).unwrap_or(&self.subject)
+    }
+}

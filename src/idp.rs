@@ -1,0 +1,353 @@
+//! The identity provider's side: the relying party of OpenID Connect, and the client of plain OAuth 2.0.
+//!
+//! [`Provider`] is the one door: `login` starts and finishes attempts with it, `logout` asks it where the
+//! provider's own session ends. Behind it, one file a step of the protocol: [`discovery`] and [`jwks`] (what
+//! the provider says of itself), [`authorization`], [`token_exchange`], [`id_token`], [`userinfo`],
+//! [`profile`], all over [`http`]. Knows nothing of browsers, cookies or sessions.
+
+pub mod authorization;
+pub mod discovery;
+pub mod http;
+pub mod id_token;
+pub mod jwks;
+pub mod profile;
+mod refreshing;
+pub mod token_exchange;
+pub mod userinfo;
+
+use std::sync::Arc;
+use std::time::Duration as StdDuration;
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+use time::{Duration, OffsetDateTime};
+use url::Url;
+
+use crate::clock::SharedClock;
+use crate::identity::Identity;
+use crate::secret::Secret;
+
+use self::authorization::{Attempt, IssuerMismatch, LoginOptions};
+use self::discovery::{Metadata, MetadataCache};
+use self::http::{HttpError, ProviderHttp};
+use self::id_token::{Expectation, IdTokenFault, VerifiedClaims};
+use self::jwks::KeyCache;
+use self::profile::{ProfileFault, ProfileMapping};
+use self::token_exchange::{ClientAuthentication, ProviderTokens, TokenExchangeError};
+use self::userinfo::UserinfoError;
+
+/// One `[idp.<name>]` of the configuration.
+#[derive(Debug, Clone)]
+pub struct IdpSettings {
+    /// Part of the callback URL.
+    pub name: String,
+    /// What people call it.
+    pub display_name: String,
+    /// Our name at the provider.
+    pub client_id: String,
+    /// Our secret there; a public client has none.
+    pub client_secret: Option<Secret<String>>,
+    /// How the secret is presented.
+    pub client_authentication: ClientAuthentication,
+    /// What is asked for.
+    pub scopes: Vec<String>,
+    /// Whether an e-mail address counts as verified although the provider does not say so.
+    pub trust_email: bool,
+    /// Where in the claims or the profile the attributes stand.
+    pub profile: ProfileMapping,
+    /// Longest wait for one answer of the provider.
+    pub timeout: StdDuration,
+    /// OpenID Connect or plain OAuth 2.0.
+    pub kind: IdpKind,
+}
+
+/// Which protocol a provider speaks.
+#[derive(Debug, Clone)]
+pub enum IdpKind {
+    /// OpenID Connect, by discovery.
+    Oidc(OidcSettings),
+    /// OAuth 2.0 without ID tokens: a profile endpoint says who somebody is.
+    OAuth2(Box<OAuth2Settings>),
+}
+
+/// What only OpenID Connect providers have.
+#[derive(Debug, Clone)]
+pub struct OidcSettings {
+    /// The issuer identifier, compared byte for byte.
+    pub issuer: String,
+    /// The one algorithm ID tokens are signed with.
+    pub algorithm: jsonwebtoken::Algorithm,
+    /// How far the provider's clock may be off.
+    pub clock_skew: Duration,
+    /// Whether the ID token is handed to the browser as `id_token_hint` at logout.
+    pub logout_id_token_hint: bool,
+}
+
+/// What only plain OAuth 2.0 providers have.
+#[derive(Debug, Clone)]
+pub struct OAuth2Settings {
+    /// The issuer identifier for RFC 9207, if the provider has one.
+    pub issuer: Option<String>,
+    /// Where the browser is sent.
+    pub authorization_endpoint: Url,
+    /// Where the code is exchanged.
+    pub token_endpoint: Url,
+    /// Who somebody is, as JSON.
+    pub profile_endpoint: Url,
+}
+
+/// What a finished login brought.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// Who it is.
+    pub identity: Identity,
+    /// When they last proved it to the provider, if it says so.
+    pub auth_time: Option<OffsetDateTime>,
+    /// The provider's name for its session (`sid`).
+    pub provider_session: Option<String>,
+    /// The provider's tokens.
+    pub tokens: ProviderTokens,
+}
+
+/// Why a login with a provider cannot go on.
+#[derive(Debug, Error)]
+pub enum IdpError {
+    /// Its metadata or keys cannot be had.
+    #[error("{what} cannot be had: {cause}")]
+    Unusable {
+        /// Metadata or keys.
+        what: &'static str,
+        /// Shared: one failed fetch answers every login that waited for it.
+        cause: Arc<HttpError>,
+    },
+    /// Its answer to the browser names another issuer.
+    #[error(transparent)]
+    Issuer(#[from] IssuerMismatch),
+    /// It did not exchange the code.
+    #[error(transparent)]
+    TokenExchange(#[from] TokenExchangeError),
+    /// Its ID token was not accepted.
+    #[error("the ID token was not accepted: {0}")]
+    IdToken(#[from] IdTokenFault),
+    /// Its userinfo was not accepted.
+    #[error(transparent)]
+    Userinfo(#[from] UserinfoError),
+    /// Its profile endpoint failed.
+    #[error("the profile endpoint failed: {0}")]
+    ProfileEndpoint(#[source] HttpError),
+    /// Its claims or profile lack what is needed.
+    #[error(transparent)]
+    Profile(#[from] ProfileFault),
+}
+
+/// One configured identity provider. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Provider(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    settings: IdpSettings,
+    redirect_uri: Url,
+    http: ProviderHttp,
+    metadata: MetadataCache,
+    keys: KeyCache,
+    clock: SharedClock,
+}
+
+impl Provider {
+    /// A provider that answers browsers at `redirect_uri`. Nothing is asked of it before it is needed.
+    ///
+    /// # Errors
+    /// [`HttpError`] if no HTTPS client can be built on this machine.
+    pub fn new(settings: IdpSettings, redirect_uri: Url, clock: SharedClock) -> Result<Self, HttpError> {
+        let http = ProviderHttp::new(settings.timeout)?;
+        let metadata = MetadataCache::new(&settings.kind);
+        Ok(Self(Arc::new(Inner { settings, redirect_uri, http, metadata, keys: KeyCache::default(), clock })))
+    }
+
+    /// The configured name.
+    pub fn name(&self) -> &str {
+        &self.0.settings.name
+    }
+
+    /// What people call it.
+    pub fn display_name(&self) -> &str {
+        &self.0.settings.display_name
+    }
+
+    /// The issuer that identities of this provider carry.
+    pub fn issuer(&self) -> &str {
+        match &self.0.settings.kind {
+            IdpKind::Oidc(oidc) => &oidc.issuer,
+            IdpKind::OAuth2(plain) => plain.issuer.as_deref().unwrap_or(plain.authorization_endpoint.as_str()),
+        }
+    }
+
+    /// Begins a login: where to send the browser, and what to remember until it comes back.
+    ///
+    /// # Errors
+    /// [`IdpError::Unusable`] if the provider's metadata cannot be had.
+    pub async fn start(&self, options: &LoginOptions) -> Result<(Url, Attempt), IdpError> {
+        let metadata = self.metadata().await?;
+        Ok(authorization::request(&self.0.settings, &metadata, &self.0.redirect_uri, options))
+    }
+
+    /// Checks the `iss` parameter of the provider's answer to the browser (RFC 9207 2.4), good news or bad.
+    ///
+    /// # Errors
+    /// [`IdpError::Issuer`] if it is another's or is missing though promised.
+    pub async fn check_response_issuer(&self, iss: Option<&str>) -> Result<(), IdpError> {
+        let expected = match &self.0.settings.kind {
+            IdpKind::Oidc(oidc) => Some(oidc.issuer.as_str()),
+            IdpKind::OAuth2(plain) => plain.issuer.as_deref(),
+        };
+        let required = self.metadata().await?.response_issuer_promised;
+        Ok(authorization::check_response_issuer(iss, expected, required)?)
+    }
+
+    /// Finishes a login: exchanges the code, verifies what comes back, and says who it is.
+    ///
+    /// # Errors
+    /// [`IdpError`]; the code is used up in any case.
+    pub async fn finish(&self, code: String, attempt: &Attempt) -> Result<SignedIn, IdpError> {
+        let metadata = self.metadata().await?;
+        let tokens = token_exchange::exchange(
+            &self.0.http,
+            &self.0.settings,
+            &metadata,
+            &self.0.redirect_uri,
+            code,
+            attempt,
+            self.0.clock.now(),
+        )
+        .await?;
+        match &self.0.settings.kind {
+            IdpKind::Oidc(oidc) => self.finish_oidc(oidc, &metadata, attempt, tokens).await,
+            IdpKind::OAuth2(plain) => self.finish_oauth2(plain, tokens).await,
+        }
+    }
+
+    /// Where the browser ends its session at the provider, if the provider offers that
+    /// (OpenID Connect RP-Initiated Logout 2).
+    pub async fn end_session_url(&self, back_to: &Url, id_token: Option<&Secret<String>>) -> Option<Url> {
+        let IdpKind::Oidc(oidc) = &self.0.settings.kind else { return None };
+        let mut url = self.metadata().await.ok()?.end_session_endpoint.clone()?;
+        let hint = id_token.filter(|_| oidc.logout_id_token_hint);
+        authorization::end_session_query(&mut url, &self.0.settings.client_id, back_to, hint);
+        Some(url)
+    }
+
+    /// Fetches what the provider says of itself, unless it is known already.
+    ///
+    /// # Errors
+    /// [`IdpError::Unusable`] if it cannot be had.
+    pub async fn probe(&self) -> Result<(), IdpError> {
+        let metadata = self.metadata().await?;
+        if let Some(jwks_uri) = &metadata.jwks_uri {
+            self.0.keys.current(&self.0.http, jwks_uri, self.0.clock.now()).await.map_err(keys_unusable)?;
+        }
+        Ok(())
+    }
+
+    /// Whether logins can start without asking the provider anything first.
+    pub async fn is_known(&self) -> bool {
+        self.0.metadata.is_known().await
+    }
+
+    async fn metadata(&self) -> Result<Arc<Metadata>, IdpError> {
+        let fetched = self.0.metadata.current(&self.0.http, self.0.clock.now()).await;
+        fetched.map_err(|cause| IdpError::Unusable { what: "the provider's metadata", cause })
+    }
+
+    async fn finish_oidc(
+        &self,
+        oidc: &OidcSettings,
+        metadata: &Metadata,
+        attempt: &Attempt,
+        tokens: ProviderTokens,
+    ) -> Result<SignedIn, IdpError> {
+        let claims = self.verify_id_token(oidc, metadata, attempt, &tokens).await?;
+        let mut attributes = claims.all().clone();
+        if let Some(endpoint) = &metadata.userinfo_endpoint {
+            let more = self.userinfo(oidc, metadata, endpoint, &claims, &tokens).await?;
+            userinfo::merge(&mut attributes, more);
+        }
+        let identity = profile::identity_from_claims(&self.0.settings, claims.subject(), &attributes)?;
+        Ok(SignedIn {
+            identity,
+            auth_time: claims.auth_time(),
+            provider_session: claims.provider_session().map(str::to_owned),
+            tokens,
+        })
+    }
+
+    async fn finish_oauth2(&self, plain: &OAuth2Settings, tokens: ProviderTokens) -> Result<SignedIn, IdpError> {
+        let profile = self.0.http.get_json(&plain.profile_endpoint, Some(&tokens.access_token)).await;
+        let profile = profile.map_err(IdpError::ProfileEndpoint)?;
+        let identity = profile::identity_from_profile(&self.0.settings, self.issuer(), &profile)?;
+        Ok(SignedIn { identity, auth_time: None, provider_session: None, tokens })
+    }
+
+    async fn verify_id_token(
+        &self,
+        oidc: &OidcSettings,
+        metadata: &Metadata,
+        attempt: &Attempt,
+        tokens: &ProviderTokens,
+    ) -> Result<VerifiedClaims, IdpError> {
+        let id_token = tokens.id_token.as_ref().ok_or(IdTokenFault::Absent)?;
+        let payload = self.signed_payload(oidc, metadata, id_token.expose()).await?;
+        let expectation = Expectation {
+            issuer: &oidc.issuer,
+            client_id: &self.0.settings.client_id,
+            nonce: &attempt.nonce,
+            access_token: tokens.access_token.expose(),
+            max_age: attempt.max_age,
+            clock_skew: oidc.clock_skew,
+            algorithm: oidc.algorithm,
+        };
+        Ok(id_token::check(payload, &expectation, self.0.clock.now())?)
+    }
+
+    /// The claims of a token signed by the provider. An unknown key makes the keys be fetched again, once.
+    async fn signed_payload(
+        &self,
+        oidc: &OidcSettings,
+        metadata: &Metadata,
+        token: &str,
+    ) -> Result<Map<String, Value>, IdpError> {
+        let header = id_token::read_header(token, oidc.algorithm)?;
+        let jwks_uri = metadata.jwks_uri.as_ref().ok_or(IdTokenFault::NoKeys)?;
+        let now = self.0.clock.now();
+        let mut keys = self.0.keys.current(&self.0.http, jwks_uri, now).await.map_err(keys_unusable)?;
+        if !keys.has(&header) {
+            keys = self.0.keys.after_unknown_key(&self.0.http, jwks_uri, now).await.map_err(keys_unusable)?;
+        }
+        Ok(id_token::verify_signature(token, &header, &keys)?)
+    }
+
+    async fn userinfo(
+        &self,
+        oidc: &OidcSettings,
+        metadata: &Metadata,
+        endpoint: &Url,
+        claims: &VerifiedClaims,
+        tokens: &ProviderTokens,
+    ) -> Result<Map<String, Value>, IdpError> {
+        let answer = userinfo::fetch(&self.0.http, endpoint, &tokens.access_token).await?;
+        let payload = match answer {
+            userinfo::Answer::Plain(payload) => payload,
+            userinfo::Answer::Signed(token) => {
+                let payload = self.signed_payload(oidc, metadata, &token).await?;
+                userinfo::check_signed(&payload, &oidc.issuer, &self.0.settings.client_id)?;
+                payload
+            }
+        };
+        userinfo::check_subject(&payload, claims.subject())?;
+        Ok(payload)
+    }
+}
+
+fn keys_unusable(cause: Arc<HttpError>) -> IdpError {
+    IdpError::Unusable { what: "the provider's keys", cause }
+}

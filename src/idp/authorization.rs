@@ -1,0 +1,149 @@
+//! What goes through the browser: the authorization request, its answer's issuer, and the logout request.
+//!
+//! RFC 6749 4.1.1, RFC 7636, RFC 9207, OpenID Connect Core 3.1.2.1, RP-Initiated Logout 2. Pure.
+
+use oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse};
+use oauth2::{
+    AuthType, AuthUrl, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet, PkceCodeChallenge,
+    PkceCodeVerifier, RedirectUrl, Scope, StandardRevocableToken, TokenUrl,
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use url::Url;
+
+use super::discovery::Metadata;
+use super::token_exchange::{ClientAuthentication, TokenAnswer};
+use super::{IdpKind, IdpSettings};
+use crate::secret::{Secret, random_token, serialize_exposed};
+
+/// What a particular login asks of the provider.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoginOptions {
+    /// The oldest authentication that is accepted, in seconds.
+    pub max_age: Option<u64>,
+}
+
+/// What must be remembered between the authorization request and the callback.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Ties the answer to this request: 256 random bits.
+    pub state: String,
+    /// Ties the ID token to this request: 256 random bits.
+    pub nonce: String,
+    /// Proves at the token endpoint that we made the request (RFC 7636): 256 random bits.
+    #[serde(serialize_with = "serialize_exposed")]
+    pub verifier: Secret<String>,
+    /// The oldest authentication that was asked for, in seconds.
+    pub max_age: Option<u64>,
+}
+
+/// The answer to the browser does not name the provider that was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum IssuerMismatch {
+    /// It names another: a mix-up attack, or a proxy in between.
+    #[error("the answer to the browser names another issuer")]
+    Other,
+    /// It names none although the metadata promises it.
+    #[error("the answer to the browser names no issuer although the provider promises to")]
+    Missing,
+}
+
+/// The `oauth2` crate's client with the endpoints we use.
+pub(super) type OAuthClient = oauth2::Client<
+    BasicErrorResponse,
+    TokenAnswer,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+>;
+
+pub(super) fn oauth_client(settings: &IdpSettings, metadata: &Metadata, redirect_uri: &Url) -> OAuthClient {
+    let mut client = oauth2::Client::new(ClientId::new(settings.client_id.clone()))
+        .set_auth_uri(AuthUrl::from_url(metadata.authorization_endpoint.clone()))
+        .set_token_uri(TokenUrl::from_url(metadata.token_endpoint.clone()))
+        .set_redirect_uri(RedirectUrl::from_url(redirect_uri.clone()))
+        .set_auth_type(match settings.client_authentication {
+            ClientAuthentication::Basic => AuthType::BasicAuth,
+            ClientAuthentication::Post | ClientAuthentication::None => AuthType::RequestBody,
+        });
+    if let Some(secret) = &settings.client_secret {
+        client = client.set_client_secret(ClientSecret::new(secret.expose().clone()));
+    }
+    client
+}
+
+/// Writes an authorization request with fresh secrets. Everything in it comes from the configuration, the
+/// metadata or the random generator; nothing from the browser (R-A02, R-A03, R-A08).
+pub(super) fn request(
+    settings: &IdpSettings,
+    metadata: &Metadata,
+    redirect_uri: &Url,
+    options: &LoginOptions,
+) -> (Url, Attempt) {
+    let attempt = Attempt {
+        state: random_token::<32>(),
+        nonce: random_token::<32>(),
+        verifier: Secret::new(random_token::<32>()),
+        max_age: options.max_age,
+    };
+    let verifier = PkceCodeVerifier::new(attempt.verifier.expose().clone());
+    let client = oauth_client(settings, metadata, redirect_uri);
+    let mut request = client
+        .authorize_url(|| CsrfToken::new(attempt.state.clone()))
+        .add_scopes(settings.scopes.iter().cloned().map(Scope::new))
+        .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
+    if matches!(settings.kind, IdpKind::Oidc(_)) {
+        request = request.add_extra_param("nonce", attempt.nonce.clone());
+        if let Some(max_age) = options.max_age {
+            request = request.add_extra_param("max_age", max_age.to_string());
+        }
+    }
+    let (url, _) = request.url();
+    (url, attempt)
+}
+
+/// RFC 9207 2.4: present means equal, byte for byte; promised means present.
+pub(super) fn check_response_issuer(
+    iss: Option<&str>,
+    expected: Option<&str>,
+    promised: bool,
+) -> Result<(), IssuerMismatch> {
+    match (iss, expected) {
+        (Some(iss), Some(expected)) if iss != expected => Err(IssuerMismatch::Other),
+        (None, _) if promised => Err(IssuerMismatch::Missing),
+        _ => Ok(()),
+    }
+}
+
+/// Adds a logout request to the provider's end-session address. `state` is random because providers echo it;
+/// nothing depends on it (R-J03, R-J04).
+pub(super) fn end_session_query(url: &mut Url, client_id: &str, back_to: &Url, hint: Option<&Secret<String>>) {
+    let mut query = url.query_pairs_mut();
+    query.append_pair("client_id", client_id);
+    query.append_pair("post_logout_redirect_uri", back_to.as_str());
+    query.append_pair("state", &random_token::<16>());
+    if let Some(hint) = hint {
+        query.append_pair("id_token_hint", hint.expose());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R-B04
+    #[test]
+    fn the_response_issuer_must_be_equal_and_present_when_promised() {
+        let ours = Some("https://idp.example.test");
+        assert_eq!(check_response_issuer(ours, ours, true), Ok(()));
+        assert_eq!(check_response_issuer(None, ours, false), Ok(()));
+        assert_eq!(check_response_issuer(None, ours, true), Err(IssuerMismatch::Missing));
+        assert_eq!(check_response_issuer(Some("https://idp.example.test/"), ours, false), Err(IssuerMismatch::Other));
+        assert_eq!(check_response_issuer(Some("https://any.example"), None, false), Ok(()));
+    }
+}

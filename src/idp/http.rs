@@ -1,0 +1,200 @@
+//! The one HTTP client towards providers: no redirects, bounded waiting, bounded answers.
+//!
+//! Used by every file of `idp` that asks the provider something (R-C07, R-F03, R-P02).
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use oauth2::http;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use reqwest::redirect::Policy;
+use serde_json::{Map, Value};
+use thiserror::Error;
+use url::{Host, Url};
+
+use crate::secret::Secret;
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Largest answer read. Metadata, keys and profiles are a few kilobytes.
+const LARGEST_ANSWER: usize = 1024 * 1024;
+
+/// Why a provider's answer could not be had or used. Names no address, token or body.
+#[derive(Debug, Error)]
+pub enum HttpError {
+    /// No HTTPS client can be built, for want of root certificates, say.
+    #[error("no HTTPS client can be built on this machine: {0}")]
+    Client(#[source] reqwest::Error),
+    /// The connection failed or broke.
+    #[error("it cannot be reached: {0}")]
+    Unreachable(#[source] reqwest::Error),
+    /// No complete answer in time.
+    #[error("it did not answer in time")]
+    Timeout,
+    /// Another status than 200.
+    #[error("it answered with status {0}")]
+    Status(u16),
+    /// More than is read.
+    #[error("its answer is larger than {LARGEST_ANSWER} bytes")]
+    TooLarge,
+    /// Another kind of document than asked for.
+    #[error("it answered with another content type than JSON")]
+    ContentType,
+    /// Not a JSON object.
+    #[error("its answer is not a JSON object")]
+    NotAnObject,
+    /// A JSON object that does not fit.
+    #[error("its answer is not acceptable: {0}")]
+    Unacceptable(&'static str),
+    /// Our own request could not be written down.
+    #[error("the request could not be built")]
+    Request,
+}
+
+impl HttpError {
+    /// Whether the provider may well be fine in a moment: unreachable, too slow, or failing itself.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Timeout => true,
+            Self::Status(status) => *status >= 500 || *status == 429,
+            Self::Client(_)
+            | Self::TooLarge
+            | Self::ContentType
+            | Self::NotAnObject
+            | Self::Unacceptable(_)
+            | Self::Request => false,
+        }
+    }
+}
+
+impl From<reqwest::Error> for HttpError {
+    fn from(error: reqwest::Error) -> Self {
+        if error.is_timeout() { Self::Timeout } else { Self::Unreachable(error.without_url()) }
+    }
+}
+
+/// The client of one provider.
+#[derive(Debug, Clone)]
+pub struct ProviderHttp {
+    client: reqwest::Client,
+}
+
+impl ProviderHttp {
+    /// A client that waits at most `timeout` for each whole answer.
+    ///
+    /// # Errors
+    /// [`HttpError::Client`] if this machine lacks what HTTPS needs.
+    pub fn new(timeout: Duration) -> Result<Self, HttpError> {
+        let client = reqwest::Client::builder()
+            .redirect(Policy::none())
+            // A code or a refresh token must never be sent twice (R-C08).
+            .retry(reqwest::retry::never())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(timeout)
+            .no_proxy()
+            .user_agent(concat!("counterfoil/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(HttpError::Client)?;
+        Ok(Self { client })
+    }
+
+    /// Sends a request as the `oauth2` crate built it, and reads a bounded answer.
+    ///
+    /// # Errors
+    /// [`HttpError`] if there is no complete answer; any status is an answer.
+    pub async fn execute(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
+        let request = reqwest::Request::try_from(request).map_err(|_| HttpError::Request)?;
+        let mut answer = self.client.execute(request).await?;
+        let mut response = http::Response::builder().status(answer.status());
+        for (name, value) in answer.headers() {
+            response = response.header(name, value);
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await? {
+            if body.len() + chunk.len() > LARGEST_ANSWER {
+                return Err(HttpError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        response.body(body).map_err(|_| HttpError::Request)
+    }
+
+    /// Fetches a document, with an access token in the `Authorization` header if given (RFC 6750 2.1).
+    ///
+    /// # Errors
+    /// [`HttpError`], also for any status but 200.
+    pub async fn get(
+        &self,
+        url: &Url,
+        accept: &'static str,
+        access_token: Option<&Secret<String>>,
+    ) -> Result<http::Response<Vec<u8>>, HttpError> {
+        let mut request = http::Request::get(url.as_str()).header(ACCEPT, accept);
+        if let Some(token) = access_token {
+            let value = HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| HttpError::Request)?;
+            request = request.header(reqwest::header::AUTHORIZATION, value);
+        }
+        let answer = self.execute(request.body(Vec::new()).map_err(|_| HttpError::Request)?).await?;
+        match answer.status().as_u16() {
+            200 => Ok(answer),
+            other => Err(HttpError::Status(other)),
+        }
+    }
+
+    /// Fetches a JSON object.
+    ///
+    /// # Errors
+    /// [`HttpError`], also for anything but a JSON object that says that it is JSON.
+    pub async fn get_json(
+        &self,
+        url: &Url,
+        access_token: Option<&Secret<String>>,
+    ) -> Result<Map<String, Value>, HttpError> {
+        let answer = self.get(url, "application/json", access_token).await?;
+        if !is_json(&answer) {
+            return Err(HttpError::ContentType);
+        }
+        json_object(answer.body())
+    }
+}
+
+/// Token requests are written by the `oauth2` crate and sent by us.
+impl<'client> oauth2::AsyncHttpClient<'client> for ProviderHttp {
+    type Error = HttpError;
+    type Future = Pin<Box<dyn Future<Output = Result<http::Response<Vec<u8>>, HttpError>> + Send + 'client>>;
+
+    fn call(&'client self, request: http::Request<Vec<u8>>) -> Self::Future {
+        Box::pin(self.execute(request))
+    }
+}
+
+/// The media type of an answer, without parameters, in lower case.
+pub(super) fn media_type(answer: &http::Response<Vec<u8>>) -> Option<String> {
+    let value = answer.headers().get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+fn is_json(answer: &http::Response<Vec<u8>>) -> bool {
+    media_type(answer).is_some_and(|kind| kind == "application/json" || kind.ends_with("+json"))
+}
+
+pub(super) fn json_object(body: &[u8]) -> Result<Map<String, Value>, HttpError> {
+    serde_json::from_slice(body).map_err(|_| HttpError::NotAnObject)
+}
+
+/// Whether secrets may be sent to an address: HTTPS, or plain HTTP that never leaves this machine (R-F02).
+pub fn is_safe_address(url: &Url) -> bool {
+    let has_no_credentials = url.username().is_empty() && url.password().is_none();
+    has_no_credentials && url.host().is_some() && (url.scheme() == "https" || is_loopback_http(url))
+}
+
+/// Whether an address is plain HTTP on this machine.
+pub fn is_loopback_http(url: &Url) -> bool {
+    url.scheme() == "http"
+        && match url.host() {
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            Some(Host::Domain(domain)) => domain == "localhost" || domain.ends_with(".localhost"),
+            None => false,
+        }
+}

@@ -1,0 +1,206 @@
+//! The provider's public keys (RFC 7517), and which of them may have signed a token.
+//!
+//! Keys that cannot be meant (another use, symmetric, too short, unreadable) are skipped, so that one odd key
+//! never voids the set (R-F05). Keys named inside a token (`jku`, `jwk`, `x5u`, `x5c`) are never looked at
+//! (R-D04).
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use url::Url;
+
+use super::http::{HttpError, ProviderHttp};
+use super::id_token::SignedHeader;
+use super::refreshing::Refreshing;
+
+/// Shortest RSA modulus that is trusted (RFC 8725 3.5), in bytes.
+const SHORTEST_RSA_MODULUS: usize = 2048 / 8;
+
+/// The keys of one provider.
+#[derive(Debug, Default)]
+pub(super) struct KeyCache(Refreshing<KeySet>);
+
+impl KeyCache {
+    /// The keys; fetched if there are none or they are not fresh.
+    pub(super) async fn current(
+        &self,
+        http: &ProviderHttp,
+        jwks_uri: &Url,
+        now: OffsetDateTime,
+    ) -> Result<Arc<KeySet>, Arc<HttpError>> {
+        self.0.current(now, fetch(http, jwks_uri)).await
+    }
+
+    /// The keys after a token named one that is not among them: fetched again, at most once per window, so
+    /// that a rotation works at once and invented names cost nothing (R-D05).
+    pub(super) async fn after_unknown_key(
+        &self,
+        http: &ProviderHttp,
+        jwks_uri: &Url,
+        now: OffsetDateTime,
+    ) -> Result<Arc<KeySet>, Arc<HttpError>> {
+        self.0.refetched(now, fetch(http, jwks_uri)).await
+    }
+}
+
+async fn fetch(http: &ProviderHttp, jwks_uri: &Url) -> Result<KeySet, HttpError> {
+    read(&http.get_json(jwks_uri, None).await?)
+}
+
+fn read(document: &Map<String, Value>) -> Result<KeySet, HttpError> {
+    let keys = document.get("keys").and_then(Value::as_array);
+    let keys = keys.ok_or(HttpError::Unacceptable("the key set has no list of keys"))?;
+    Ok(KeySet { keys: keys.iter().filter_map(VerificationKey::read).collect() })
+}
+
+/// Keys that signatures can be checked with.
+#[derive(Debug)]
+pub struct KeySet {
+    keys: Vec<VerificationKey>,
+}
+
+#[derive(Debug)]
+struct VerificationKey {
+    kid: Option<String>,
+    declared_algorithm: Option<String>,
+    jwk: Jwk,
+    key: DecodingKey,
+}
+
+impl KeySet {
+    /// The keys that may have signed a token with this header: those it names, or all of the right kind if
+    /// it names none (R-D03).
+    pub(super) fn candidates<'a>(&'a self, header: &'a SignedHeader) -> impl Iterator<Item = &'a DecodingKey> {
+        let named = move |key: &&VerificationKey| header.kid.is_none() || key.kid == header.kid;
+        self.keys.iter().filter(named).filter(move |key| key.fits(header.algorithm)).map(|key| &key.key)
+    }
+
+    /// Whether any key may have signed a token with this header.
+    pub(super) fn has(&self, header: &SignedHeader) -> bool {
+        self.candidates(header).next().is_some()
+    }
+}
+
+impl VerificationKey {
+    fn read(value: &Value) -> Option<Self> {
+        let jwk: Jwk = serde_json::from_value(value.clone()).ok()?;
+        let for_signatures = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
+        let long_enough = match &jwk.algorithm {
+            AlgorithmParameters::RSA(rsa) => modulus_bytes(&rsa.n)? >= SHORTEST_RSA_MODULUS,
+            AlgorithmParameters::EllipticCurve(_) | AlgorithmParameters::OctetKeyPair(_) => true,
+            // A symmetric key in a public document is nobody's secret; others are unknown kinds.
+            _ => false,
+        };
+        if !for_signatures || !long_enough {
+            return None;
+        }
+        Some(Self {
+            kid: jwk.common.key_id.clone(),
+            declared_algorithm: value.get("alg").and_then(Value::as_str).map(str::to_owned),
+            key: DecodingKey::from_jwk(&jwk).ok()?,
+            jwk,
+        })
+    }
+
+    /// Whether a signature of this algorithm can be this key's: by type, curve and its own `alg`.
+    fn fits(&self, algorithm: Algorithm) -> bool {
+        let declared = self.declared_algorithm.as_deref().is_none_or(|own| own == name(algorithm));
+        declared
+            && match (&self.jwk.algorithm, algorithm) {
+                (
+                    AlgorithmParameters::RSA(_),
+                    Algorithm::RS256
+                    | Algorithm::RS384
+                    | Algorithm::RS512
+                    | Algorithm::PS256
+                    | Algorithm::PS384
+                    | Algorithm::PS512,
+                ) => true,
+                (AlgorithmParameters::EllipticCurve(key), Algorithm::ES256) => key.curve == EllipticCurve::P256,
+                (AlgorithmParameters::EllipticCurve(key), Algorithm::ES384) => key.curve == EllipticCurve::P384,
+                (AlgorithmParameters::OctetKeyPair(key), Algorithm::EdDSA) => key.curve == EllipticCurve::Ed25519,
+                _ => false,
+            }
+    }
+}
+
+fn modulus_bytes(modulus: &str) -> Option<usize> {
+    let bytes = URL_SAFE_NO_PAD.decode(modulus).ok()?;
+    Some(bytes.iter().skip_while(|byte| **byte == 0).count())
+}
+
+/// The algorithms that can be configured: asymmetric ones only.
+pub const ALGORITHMS: [Algorithm; 9] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+
+/// An algorithm's registered name (RFC 7518 3.1).
+pub fn name(algorithm: Algorithm) -> String {
+    format!("{algorithm:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rsa(kid: &str, bytes: usize) -> Value {
+        let modulus = URL_SAFE_NO_PAD.encode(vec![0xff; bytes]);
+        json!({ "kty": "RSA", "kid": kid, "n": modulus, "e": "AQAB" })
+    }
+
+    fn with(mut key: Value, name: &str, value: &str) -> Value {
+        key[name] = json!(value);
+        key
+    }
+
+    fn header(kid: Option<&str>, algorithm: Algorithm) -> SignedHeader {
+        SignedHeader { kid: kid.map(str::to_owned), algorithm }
+    }
+
+    fn set(keys: &[Value]) -> KeySet {
+        read(json!({ "keys": keys }).as_object().unwrap()).unwrap()
+    }
+
+    /// R-F05
+    #[test]
+    fn odd_keys_are_skipped_without_voiding_the_set() {
+        let keys = set(&[
+            json!({ "kty": "quantum", "kid": "odd" }),
+            json!("not a key"),
+            json!({ "kty": "oct", "kid": "shared", "k": "c2VjcmV0" }),
+            json!({ "kty": "RSA", "kid": "broken", "n": "!", "e": "AQAB" }),
+            rsa("short", 128),
+            with(rsa("encryption", 256), "use", "enc"),
+            rsa("good", 256),
+        ]);
+        assert_eq!(keys.keys.len(), 1);
+        assert!(keys.has(&header(Some("good"), Algorithm::RS256)));
+    }
+
+    /// R-D03
+    #[test]
+    fn a_key_must_have_the_name_the_type_and_the_algorithm() {
+        let keys = set(&[rsa("a", 256), with(rsa("b", 256), "alg", "PS256")]);
+        assert!(keys.has(&header(Some("a"), Algorithm::RS256)));
+        assert!(!keys.has(&header(Some("b"), Algorithm::RS256)));
+        assert!(keys.has(&header(Some("b"), Algorithm::PS256)));
+        assert!(!keys.has(&header(Some("c"), Algorithm::RS256)));
+        assert!(!keys.has(&header(Some("a"), Algorithm::ES256)));
+        assert_eq!(keys.candidates(&header(None, Algorithm::PS256)).count(), 2);
+    }
+}

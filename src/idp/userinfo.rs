@@ -1,0 +1,133 @@
+//! The userinfo endpoint: OpenID Connect Core 5.3.
+//!
+//! Plain JSON, or a JWT signed by the provider. Its subject must be the ID token's (R-E02), and what it says
+//! never replaces what the ID token proved (R-E04).
+
+use oauth2::http::Response;
+use serde_json::{Map, Value};
+use thiserror::Error;
+use url::Url;
+
+use super::http::{HttpError, ProviderHttp, json_object, media_type};
+use crate::secret::Secret;
+
+/// Claims that only the ID token can make.
+const PROVEN_BY_THE_ID_TOKEN: [&str; 11] =
+    ["iss", "sub", "aud", "azp", "sid", "exp", "iat", "nonce", "acr", "amr", "auth_time"];
+
+/// Why userinfo was not accepted.
+#[derive(Debug, Error)]
+pub enum UserinfoError {
+    /// No usable answer.
+    #[error("the userinfo endpoint failed: {0}")]
+    Http(#[from] HttpError),
+    /// It speaks of somebody else, or of nobody.
+    #[error("userinfo is about another subject than the ID token")]
+    Subject,
+    /// A signed answer that was made by or for somebody else.
+    #[error("signed userinfo has a wrong claim `{0}`")]
+    Claim(&'static str),
+}
+
+/// An answer, not yet verified.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Plain(Map<String, Value>),
+    Signed(String),
+}
+
+pub(super) async fn fetch(
+    http: &ProviderHttp,
+    endpoint: &Url,
+    access_token: &Secret<String>,
+) -> Result<Answer, UserinfoError> {
+    Ok(read(&http.get(endpoint, "application/json, application/jwt", Some(access_token)).await?)?)
+}
+
+fn read(answer: &Response<Vec<u8>>) -> Result<Answer, HttpError> {
+    match media_type(answer).as_deref() {
+        Some("application/json") => json_object(answer.body()).map(Answer::Plain),
+        Some("application/jwt") => {
+            let token = String::from_utf8(answer.body().clone()).map_err(|_| HttpError::ContentType)?;
+            Ok(Answer::Signed(token.trim().to_owned()))
+        }
+        _ => Err(HttpError::ContentType),
+    }
+}
+
+/// Core 5.3.2: a signed answer names its maker and us.
+pub(super) fn check_signed(payload: &Map<String, Value>, issuer: &str, client_id: &str) -> Result<(), UserinfoError> {
+    if payload.get("iss").and_then(Value::as_str) != Some(issuer) {
+        return Err(UserinfoError::Claim("iss"));
+    }
+    let for_us = match payload.get("aud") {
+        Some(Value::String(only)) => only == client_id,
+        Some(Value::Array(several)) => several.iter().any(|audience| audience == client_id),
+        _ => false,
+    };
+    if for_us { Ok(()) } else { Err(UserinfoError::Claim("aud")) }
+}
+
+/// Core 5.3.2: the same subject, exactly.
+pub(super) fn check_subject(payload: &Map<String, Value>, subject: &str) -> Result<(), UserinfoError> {
+    if payload.get("sub").and_then(Value::as_str) == Some(subject) { Ok(()) } else { Err(UserinfoError::Subject) }
+}
+
+/// Adds userinfo to the ID token's claims.
+pub(super) fn merge(claims: &mut Map<String, Value>, userinfo: Map<String, Value>) {
+    for (name, value) in userinfo {
+        if !PROVEN_BY_THE_ID_TOKEN.contains(&name.as_str()) {
+            claims.insert(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(value: &Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    /// R-E02
+    #[test]
+    fn the_subject_must_be_the_same_text() {
+        assert!(check_subject(&object(&json!({ "sub": "1" })), "1").is_ok());
+        for other in [json!({}), json!({ "sub": "2" }), json!({ "sub": 1 }), json!({ "sub": ["1"] })] {
+            assert!(check_subject(&object(&other), "1").is_err(), "{other}");
+        }
+    }
+
+    /// R-E03
+    #[test]
+    fn only_json_objects_and_jwts_are_read() {
+        let answer = |kind: &str, body: &str| {
+            read(&Response::builder().header("content-type", kind).body(body.as_bytes().to_vec()).unwrap())
+        };
+        assert!(matches!(answer("application/json; charset=utf-8", "{}"), Ok(Answer::Plain(_))));
+        assert!(matches!(answer("application/jwt", "a.b.c"), Ok(Answer::Signed(_))));
+        for (kind, body) in [
+            ("application/json", "[]"),
+            ("application/json", "\"text\""),
+            ("application/json", "<html>"),
+            ("text/html", "{}"),
+            ("", "{}"),
+        ] {
+            assert!(answer(kind, body).is_err(), "{kind} {body}");
+        }
+    }
+
+    /// R-E04
+    #[test]
+    fn userinfo_adds_but_never_replaces_what_the_id_token_proved() {
+        let mut claims = object(&json!({ "sub": "1", "iss": "i", "name": "Old" }));
+        let forged = PROVEN_BY_THE_ID_TOKEN.map(|name| (name.to_owned(), json!("forged")));
+        let mut userinfo: Map<_, _> = forged.into_iter().collect();
+        userinfo.insert("name".into(), json!("New"));
+        merge(&mut claims, userinfo);
+        assert_eq!(claims, object(&json!({ "sub": "1", "iss": "i", "name": "New" })));
+    }
+}

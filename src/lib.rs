@@ -1,0 +1,60 @@
+//! Counterfoil: an OAuth 2.0 / OpenID Connect session broker for back offices.
+//!
+//! A session is a ticket torn in two. The browser keeps one half, a random key in a cookie; the house keeps the
+//! other, a record in Redis named by a one-way hash of that key. Whoever tears up the record has ended the
+//! session, on every replica.
+//!
+//! # The life of a request
+//!
+//! browser → [`app`] (the layers, in order) → [`routes`] (every address of the broker) → [`guard`] (which route,
+//! which session, may they pass?) → [`session`] (the record, judged by the time) → [`proxy`] → the back office.
+//!
+//! # The life of a login
+//!
+//! [`guard`] sends a person to [`login`], which sends them to the provider ([`idp`]) with a pending login sealed
+//! in a cookie. The callback matches it, exchanges the code, verifies what comes back, makes an
+//! [`identity`], establishes a [`session`], and sends the person to the page they came for. [`logout`] is
+//! the way back.
+//!
+//! # Rows
+//!
+//! A module uses only rows below its own, never its neighbours; `tests/architecture.rs` reads the source and
+//! says so.
+//!
+//! | row | modules |
+//! | --- | --- |
+//! | 7 | `main`, [`cli`] |
+//! | 6 | [`app`], [`demo`] |
+//! | 5 | [`routes`], [`respond`], [`config`] |
+//! | 4 | [`login`], [`logout`], [`account`], [`proxy`] |
+//! | 3 | [`guard`] |
+//! | 2 | [`web`], [`audit`] |
+//! | 1 | [`session`], [`idp`] |
+//! | 0 | [`identity`], [`clock`], [`secret`], [`telemetry`] |
+//!
+//! # As a library
+//!
+//! [`App::build`](app::App::build) and
+//! [`App::router_in_front_of`](app::App::router_in_front_of) put the same broker in front of an axum application
+//! of yours; its handlers take a [`CurrentUser`](guard::current_user::CurrentUser). See
+//! `examples/guarded_application.rs`.
+
+pub mod account;
+pub mod app;
+pub mod audit;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod demo;
+pub mod guard;
+pub mod identity;
+pub mod idp;
+pub mod login;
+pub mod logout;
+pub mod proxy;
+pub mod respond;
+pub mod routes;
+pub mod secret;
+pub mod session;
+pub mod telemetry;
+pub mod web;

@@ -1,0 +1,86 @@
+//! Signing in: from the login address to the provider, and from the callback to a session.
+//!
+//! [`start`] sends the browser to the provider and leaves a pending login in it ([`pending`]); [`callback`]
+//! takes the provider's answer, matches it to the pending login before anything else, and establishes the
+//! session. Both are handlers that `routes` mounts.
+
+pub mod callback;
+pub mod pending;
+pub mod start;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use crate::clock::SharedClock;
+use crate::guard::route::RouteTable;
+use crate::idp::http::HttpError;
+use crate::idp::id_token::IdTokenFault;
+use crate::idp::token_exchange::TokenExchangeError;
+use crate::idp::userinfo::UserinfoError;
+use crate::idp::{IdpError, Provider};
+use crate::session::Sessions;
+use crate::session::record::ClientTraits;
+use crate::web::branding::Branding;
+use crate::web::cookies::CookiePolicy;
+use crate::web::failure::FailureKind;
+
+use self::pending::PendingLogins;
+
+/// Longest `User-Agent` kept, in characters.
+const LONGEST_USER_AGENT: usize = 256;
+
+/// What signing in works with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// Every configured provider, in the order of the chooser page.
+    pub providers: Arc<[Provider]>,
+    /// The provider that is meant when none is named; without one, people choose.
+    pub default_provider: Option<Arc<str>>,
+    /// What is remembered between start and callback.
+    pub pending: Arc<PendingLogins>,
+    /// Where sessions are established.
+    pub sessions: Sessions,
+    /// How cookies are written.
+    pub cookies: Arc<CookiePolicy>,
+    /// Which routes demand a recent authentication.
+    pub routes: Arc<RouteTable>,
+    /// What the pages say.
+    pub branding: Arc<Branding>,
+    /// Judges how old a pending login is.
+    pub clock: SharedClock,
+}
+
+impl Login {
+    fn provider(&self, name: &str) -> Option<&Provider> {
+        self.providers.iter().find(|provider| provider.name() == name)
+    }
+}
+
+/// Whose fault a provider's error is: the provider's being away, the clocks', or the answer's.
+fn failure_kind(error: &IdpError) -> FailureKind {
+    let by_answer = |error: &HttpError| {
+        if error.is_outage() { FailureKind::IdpUnavailable } else { FailureKind::LoginFailed }
+    };
+    match error {
+        IdpError::Unusable { cause, .. } => by_answer(cause),
+        IdpError::TokenExchange(TokenExchangeError::Http(error))
+        | IdpError::Userinfo(UserinfoError::Http(error))
+        | IdpError::ProfileEndpoint(error) => by_answer(error),
+        IdpError::IdToken(IdTokenFault::Clock(_)) => FailureKind::LoginClock,
+        IdpError::Issuer(_)
+        | IdpError::TokenExchange(_)
+        | IdpError::IdToken(_)
+        | IdpError::Userinfo(_)
+        | IdpError::Profile(_) => FailureKind::LoginFailed,
+    }
+}
+
+fn client_traits(address: IpAddr, headers: &HeaderMap) -> ClientTraits {
+    let user_agent = headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
+    ClientTraits {
+        address: Some(address.to_string()),
+        user_agent: user_agent.map(|text| text.chars().take(LONGEST_USER_AGENT).collect()),
+    }
+}

@@ -1,0 +1,175 @@
+//! `GET /sso/callback/{idp}`: from the provider's answer to a session.
+//!
+//! In this order: the answer is matched to a login pending in this browser, which costs nothing; its `state`
+//! is claimed, so that it works once (R-B03); only then is the provider asked anything.
+
+use std::net::IpAddr;
+
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{LOCATION, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use thiserror::Error;
+
+use super::pending::{LIFETIME, PendingLogin};
+use super::{Login, client_traits, failure_kind};
+use crate::audit::{AuditEvent, audit};
+use crate::guard::presented::candidates;
+use crate::idp::token_exchange::ProviderTokens;
+use crate::idp::{Provider, SignedIn};
+use crate::session::NewSession;
+use crate::session::key::SessionKey;
+use crate::session::record::{ExposedSecret, Tokens};
+use crate::web::client_address::ClientAddress;
+use crate::web::failure::{Failure, FailureKind};
+use crate::web::query::Parameters;
+
+/// Why an answer that belongs to a pending login brings no session. Holds nothing the query said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+enum CallbackFault {
+    #[error("no login with this state is pending in this browser")]
+    NotPending,
+    #[error("the login was finished or refused before")]
+    UsedBefore,
+    #[error("the answer came by another provider's callback address")]
+    OtherProvider,
+    #[error("the provider refused: access_denied")]
+    Denied,
+    #[error("the provider is temporarily unavailable")]
+    Unavailable,
+    #[error("the provider answered with another error")]
+    ProviderError,
+    #[error("the answer has neither a code nor an error")]
+    NoCode,
+}
+
+/// Finishes a login.
+///
+/// # Errors
+/// [`Failure`]: 4xx if nothing matching is pending in this browser or the provider said no, 502 and 503 if the
+/// provider's answers were not acceptable or did not come.
+pub async fn callback(
+    State(login): State<Login>,
+    idp: Result<Path<String>, PathRejection>,
+    Extension(address): Extension<ClientAddress>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let Path(idp) = idp.map_err(|error| Failure::caused(FailureKind::BadRequest, error))?;
+    let query = Parameters::read(uri.query().unwrap_or_default());
+    let query = query.map_err(|error| Failure::caused(FailureKind::BadRequest, error))?;
+    let state = query.get("state").unwrap_or_default();
+    let pending = login.pending.find(state, &login.cookies, &headers, login.clock.now());
+    let (cookie, pending) = pending.ok_or_else(|| refused(FailureKind::LoginExpired, CallbackFault::NotPending))?;
+
+    login.claim(&pending).await?;
+    let finished = match login.provider(&pending.idp) {
+        Some(provider) if idp == pending.idp => {
+            login.finish(provider, &pending, &query, &headers, address.client).await
+        }
+        _ => Err(refused(FailureKind::LoginExpired, CallbackFault::OtherProvider)),
+    };
+    let clear_pending = login.cookies.clear(&cookie);
+    match finished {
+        Ok(key) => login.land(&key, &pending, clear_pending),
+        Err(failure) => {
+            let reason = failure.cause.as_ref().map_or_else(String::new, ToString::to_string);
+            audit(&AuditEvent::LoginFailed { idp: &pending.idp, reason: &reason, client: address.client });
+            let again = pending.return_to().login_href();
+            Err(failure.with_sign_in(again).with_cookies([clear_pending]))
+        }
+    }
+}
+
+impl Login {
+    /// Makes sure that no other request finishes this login, here or on another replica. If the store cannot
+    /// be asked the login stays pending: trying again may work.
+    async fn claim(&self, pending: &PendingLogin) -> Result<(), Failure> {
+        let first = self.sessions.claim_once(&pending.claim_name(), LIFETIME * 2).await;
+        if first.map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))? {
+            return Ok(());
+        }
+        Err(refused(FailureKind::LoginExpired, CallbackFault::UsedBefore))
+    }
+
+    async fn finish(
+        &self,
+        provider: &Provider,
+        pending: &PendingLogin,
+        query: &Parameters,
+        headers: &HeaderMap,
+        client: IpAddr,
+    ) -> Result<SessionKey, Failure> {
+        let rejected = |error| Failure::caused(failure_kind(&error), error);
+        provider.check_response_issuer(query.get("iss")).await.map_err(rejected)?;
+        let code = code_of(query)?;
+        let signed_in = provider.finish(code, &pending.attempt).await.map_err(rejected)?;
+        self.establish(provider, signed_in, headers, client)
+            .await
+            .map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))
+    }
+
+    /// A new key at every login, and whatever session the browser came with is over (R-B09).
+    async fn establish(
+        &self,
+        provider: &Provider,
+        signed_in: SignedIn,
+        headers: &HeaderMap,
+        client: IpAddr,
+    ) -> Result<SessionKey, crate::session::store::StoreError> {
+        for old in candidates(&self.cookies, headers) {
+            self.sessions.end(old.handle()).await?;
+        }
+        let subject = signed_in.identity.subject.clone();
+        let new = NewSession {
+            identity: signed_in.identity,
+            auth_time: signed_in.auth_time,
+            provider_session: signed_in.provider_session,
+            tokens: tokens(signed_in.tokens),
+            client: client_traits(client, headers),
+        };
+        let key = self.sessions.establish(new).await?;
+        let (session, idp) = (key.handle(), provider.name());
+        audit(&AuditEvent::LoginCompleted { session, idp, subject: &subject, client });
+        Ok(key)
+    }
+
+    fn land(&self, key: &SessionKey, pending: &PendingLogin, clear_pending: HeaderValue) -> Result<Response, Failure> {
+        let mut response = StatusCode::SEE_OTHER.into_response();
+        let session = self.cookies.set(self.cookies.session_name(), &key.expose_cookie_value(), None);
+        response.headers_mut().append(SET_COOKIE, session);
+        response.headers_mut().append(SET_COOKIE, clear_pending);
+        let location = HeaderValue::try_from(pending.return_to().as_str());
+        let location = location.map_err(|error| Failure::caused(FailureKind::Internal, error))?;
+        response.headers_mut().insert(LOCATION, location);
+        Ok(response)
+    }
+}
+
+/// The code of a good answer, or why there is none (RFC 6749 4.1.2). Nothing of the query is repeated.
+fn code_of(query: &Parameters) -> Result<String, Failure> {
+    match (query.get("error"), query.get("code")) {
+        (Some("access_denied"), _) => Err(refused(FailureKind::LoginRefused, CallbackFault::Denied)),
+        (Some("temporarily_unavailable" | "server_error"), _) => {
+            Err(refused(FailureKind::IdpUnavailable, CallbackFault::Unavailable))
+        }
+        (Some(_), _) => Err(refused(FailureKind::LoginRefused, CallbackFault::ProviderError)),
+        (None, Some(code)) if !code.is_empty() => Ok(code.to_owned()),
+        (None, _) => Err(refused(FailureKind::LoginFailed, CallbackFault::NoCode)),
+    }
+}
+
+fn refused(kind: FailureKind, fault: CallbackFault) -> Failure {
+    Failure::caused(kind, fault)
+}
+
+fn tokens(tokens: ProviderTokens) -> Tokens {
+    Tokens {
+        access_token: tokens.access_token,
+        access_token_expires_at: tokens.access_token_expires_at,
+        refresh_token: tokens.refresh_token.map(ExposedSecret),
+        id_token: tokens.id_token.map(ExposedSecret),
+    }
+}

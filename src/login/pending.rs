@@ -1,0 +1,215 @@
+//! Pending logins: what is kept between the authorization request and the callback.
+//!
+//! Kept by the browser alone, in one sealed cookie for each login, so anonymous traffic writes nothing to
+//! the store, a callback works only in the browser that began (R-M05), and tabs do not disturb each other
+//! (R-A11). Bounded: ten minutes, and so many bytes of cookies a browser. Used once: the callback claims the
+//! `state` in the store before it does anything.
+
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderMap, HeaderValue};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use time::{Duration, OffsetDateTime};
+
+use crate::idp::authorization::Attempt;
+use crate::secret::keyring::{Keyring, Sealer};
+use crate::web::cookies::CookiePolicy;
+use crate::web::return_to::ReturnTo;
+
+/// How long a login may take.
+pub const LIFETIME: Duration = Duration::minutes(10);
+/// Most bytes of pending cookies a browser is left with: well below what servers allow for all headers.
+const MOST_BYTES: usize = 5 * 1024;
+/// Most pending logins of a browser.
+const MOST_LOGINS: usize = 8;
+
+/// One login under way.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PendingLogin {
+    /// The provider it was begun with.
+    pub idp: String,
+    /// Where the person lands; checked when it was sealed, and again when it is used.
+    return_to: String,
+    #[serde(with = "time::serde::timestamp::milliseconds")]
+    started_at: OffsetDateTime,
+    /// The secrets of the authorization request.
+    pub attempt: Attempt,
+}
+
+impl PendingLogin {
+    /// A login that begins now.
+    pub fn new(idp: &str, return_to: &ReturnTo, attempt: Attempt, now: OffsetDateTime) -> Self {
+        Self { idp: idp.to_owned(), return_to: return_to.to_string(), started_at: now, attempt }
+    }
+
+    /// Where the person lands.
+    pub fn return_to(&self) -> ReturnTo {
+        ReturnTo::parse(&self.return_to).unwrap_or_else(ReturnTo::home)
+    }
+
+    /// The name that is taken in the store so that this login is finished at most once.
+    pub fn claim_name(&self) -> String {
+        format!("login:{}", hash(&self.attempt.state))
+    }
+
+    fn is_current(&self, now: OffsetDateTime) -> bool {
+        // A minute of disagreement between two replicas' clocks is no reason to refuse.
+        (-Duration::MINUTE..LIFETIME).contains(&(now - self.started_at))
+    }
+}
+
+/// Seals pending logins into cookies and finds them again.
+#[derive(Debug)]
+pub struct PendingLogins {
+    sealer: Sealer,
+}
+
+impl PendingLogins {
+    /// Pending logins under the server's keys.
+    pub fn new(keyring: &Keyring) -> Self {
+        Self { sealer: keyring.sealer("counterfoil pending login v1", &[]) }
+    }
+
+    /// The cookies that leave a login in the browser, and remove the oldest if it holds too many.
+    pub fn remember(
+        &self,
+        login: &PendingLogin,
+        cookies: &CookiePolicy,
+        headers: &HeaderMap,
+        now: OffsetDateTime,
+    ) -> Vec<HeaderValue> {
+        let name = cookie_name(cookies, &login.attempt.state);
+        let text = serde_json::to_vec(login).unwrap_or_else(|_| unreachable!("a struct of strings is JSON"));
+        let value = URL_SAFE_NO_PAD.encode(self.sealer.seal(name.as_bytes(), &text));
+        let mut set = self.crowded_out(cookies, headers, name.len() + value.len(), now);
+        set.push(cookies.set(&name, &value, Some(LIFETIME)));
+        set
+    }
+
+    /// The pending login that an answer with this `state` belongs to, and its cookie's name.
+    pub fn find(
+        &self,
+        state: &str,
+        cookies: &CookiePolicy,
+        headers: &HeaderMap,
+        now: OffsetDateTime,
+    ) -> Option<(String, PendingLogin)> {
+        let name = cookie_name(cookies, state);
+        let mut values = cookies.pending(headers).filter(|(found, _)| *found == name).map(|(_, value)| value);
+        let login = values.find_map(|value| self.open(&name, value))?;
+        let same_state = bool::from(login.attempt.state.as_bytes().ct_eq(state.as_bytes()));
+        (same_state && login.is_current(now)).then_some((name, login))
+    }
+
+    fn open(&self, name: &str, value: &[u8]) -> Option<PendingLogin> {
+        let sealed = URL_SAFE_NO_PAD.decode(value).ok()?;
+        let opened = self.sealer.open(name.as_bytes(), &sealed).ok()?;
+        serde_json::from_slice(&opened).ok()
+    }
+
+    /// Deletions of what is over, unreadable, or too old to keep beside a new cookie of `new_bytes`.
+    fn crowded_out(
+        &self,
+        cookies: &CookiePolicy,
+        headers: &HeaderMap,
+        new_bytes: usize,
+        now: OffsetDateTime,
+    ) -> Vec<HeaderValue> {
+        let started = |name: &str, value: &[u8]| {
+            self.open(name, value).filter(|login| login.is_current(now)).map(|login| login.started_at)
+        };
+        let mut known: Vec<_> = cookies.pending(headers).map(|(n, v)| (started(n, v), n, n.len() + v.len())).collect();
+        known.sort_by_key(|(started_at, ..)| std::cmp::Reverse(*started_at));
+        let (mut bytes, mut logins) = (new_bytes, 1);
+        let mut deletions = Vec::new();
+        for (started_at, name, size) in known {
+            if started_at.is_some() && logins < MOST_LOGINS && bytes + size <= MOST_BYTES {
+                (bytes, logins) = (bytes + size, logins + 1);
+            } else {
+                deletions.push(cookies.clear(name));
+            }
+        }
+        deletions
+    }
+}
+
+/// One cookie a login; the name shows nothing of the `state`, which is a secret until it is used.
+fn cookie_name(cookies: &CookiePolicy, state: &str) -> String {
+    cookies.pending_name(&hash(state)[..16])
+}
+
+fn hash(state: &str) -> String {
+    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, state.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::COOKIE;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::secret::Secret;
+    use crate::web::public_url::PublicUrl;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);
+
+    fn cookies() -> CookiePolicy {
+        CookiePolicy::new(&PublicUrl::parse("https://a.example").unwrap(), None)
+    }
+
+    fn login(state: &str, path: &str, at: OffsetDateTime) -> PendingLogin {
+        let attempt =
+            Attempt { state: state.into(), nonce: "n".into(), verifier: Secret::new("v".into()), max_age: None };
+        PendingLogin::new("company", &ReturnTo::parse(path).unwrap(), attempt, at)
+    }
+
+    /// A browser's cookies after these `Set-Cookie`s.
+    fn apply(jar: &mut Vec<(String, String)>, set: &[HeaderValue]) {
+        for value in set {
+            let (name, rest) = value.to_str().unwrap().split_once('=').unwrap();
+            jar.retain(|(known, _)| known != name);
+            if !rest.contains("Max-Age=0") {
+                jar.push((name.into(), rest.split(';').next().unwrap().into()));
+            }
+        }
+    }
+
+    fn headers(jar: &[(String, String)]) -> HeaderMap {
+        let line = jar.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
+        HeaderMap::from_iter([(COOKIE, line.parse().unwrap())])
+    }
+
+    /// R-A11: five hundred tabs.
+    #[test]
+    fn a_browser_keeps_its_newest_logins_and_never_too_many() {
+        let pending = PendingLogins::new(&Keyring::ephemeral());
+        let mut jar = Vec::new();
+        for tab in 0..500 {
+            let at = NOW + Duration::seconds(tab);
+            let login = login(&format!("state-{tab}"), &format!("/{}", "x".repeat(600)), at);
+            let set = pending.remember(&login, &cookies(), &headers(&jar), at);
+            apply(&mut jar, &set);
+            assert!(headers(&jar)[COOKIE].len() < 8 * 1024);
+        }
+        let now = NOW + Duration::seconds(500);
+        for tab in 497..500 {
+            assert!(pending.find(&format!("state-{tab}"), &cookies(), &headers(&jar), now).is_some());
+        }
+    }
+
+    #[test]
+    fn a_login_is_found_by_its_state_within_its_time() {
+        let pending = PendingLogins::new(&Keyring::ephemeral());
+        let mut jar = Vec::new();
+        apply(&mut jar, &pending.remember(&login("state", "/orders?x=1", NOW), &cookies(), &headers(&[]), NOW));
+        let find = |state: &str, at| pending.find(state, &cookies(), &headers(&jar), at);
+        assert_eq!(find("state", NOW).unwrap().1.return_to().as_str(), "/orders?x=1");
+        assert!(find("other", NOW).is_none());
+        assert!(find("state", NOW + LIFETIME).is_none());
+        assert!(find("state", NOW - Duration::minutes(2)).is_none());
+        let stranger = PendingLogins::new(&Keyring::ephemeral());
+        assert!(stranger.find("state", &cookies(), &headers(&jar), NOW).is_none());
+    }
+}

@@ -1,0 +1,160 @@
+//! Signing out: here first, then at the provider.
+//!
+//! `GET /sso/logout` asks, `POST /sso/logout` does it, `GET /sso/signed-out` says what came of it. Only the
+//! POST changes anything, and only with the CSRF token of the session it ends (R-J01).
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::response::{IntoResponse, Response};
+use http::header::{HeaderName, LOCATION, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+
+use crate::audit::{AuditEvent, audit};
+use crate::guard::presented::{Presented, presented};
+use crate::idp::Provider;
+use crate::session::{LiveSession, Sessions};
+use crate::web::branding::{Branding, Frame};
+use crate::web::cookies::CookiePolicy;
+use crate::web::csrf::{self, CsrfTokens};
+use crate::web::failure::{Failure, FailureKind};
+use crate::web::page::{self, ConfirmLogout, SignedOut, SignedOutReason};
+use crate::web::public_url::PublicUrl;
+use crate::web::query::Parameters;
+use crate::web::return_to::ReturnTo;
+use crate::web::security_headers;
+
+/// Where a browser lands after signing out; registered at the provider.
+pub const SIGNED_OUT: &str = "/sso/signed-out";
+
+/// What signing out works with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Logout {
+    /// Where the provider's own session ends.
+    pub providers: Arc<[Provider]>,
+    /// Whose sessions end.
+    pub sessions: Sessions,
+    /// How the cookie is cleared.
+    pub cookies: Arc<CookiePolicy>,
+    /// Proves that the request comes from our own page.
+    pub csrf: Arc<CsrfTokens>,
+    /// Where the provider sends the browser back to.
+    pub public_url: Arc<PublicUrl>,
+    /// What the pages say.
+    pub branding: Arc<Branding>,
+}
+
+/// `GET /sso/logout`: the question.
+///
+/// # Errors
+/// [`Failure`] if the store cannot be asked.
+pub async fn confirm(State(logout): State<Logout>, headers: HeaderMap) -> Result<Response, Failure> {
+    let frame = Frame::for_request(&headers, &logout.branding);
+    let found = presented(&logout.sessions, &logout.cookies, &headers).await?;
+    let Some((_, session)) = found.live() else {
+        return Ok(signed_out_page(frame, SignedOutReason::NotSignedIn));
+    };
+    let html = ConfirmLogout {
+        frame,
+        name: session.record().identity.display_name(),
+        csrf_token: &logout.csrf.token(&session.handle().to_string()),
+        cancel_href: ReturnTo::home().as_str(),
+    }
+    .html();
+    let mut response = page::response(StatusCode::OK, frame.language, html);
+    security_headers::allow_form(response.headers_mut());
+    Ok(response)
+}
+
+/// `POST /sso/logout`: ends the session, then sends the browser on to the provider's logout.
+///
+/// # Errors
+/// [`Failure`]: 403 unless it comes from our own page, 503 if the session's record may have survived.
+pub async fn logout(
+    State(logout): State<Logout>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Failure> {
+    let body = body.map_err(|error| Failure::caused(FailureKind::PayloadTooLarge, error))?;
+    if !csrf::is_same_origin(&headers, &logout.public_url) {
+        return Err(FailureKind::CrossSite.into());
+    }
+    let found = presented(&logout.sessions, &logout.cookies, &headers).await;
+    let (key, session) = match found.map_err(|failure| logout.incomplete(failure))? {
+        Presented::Live(key, session) => (key, session),
+        // Nothing to end: the cookie goes, and that is the truth.
+        Presented::Nothing | Presented::Ended(_) => return logout.send_to(SIGNED_OUT_ALREADY),
+    };
+    logout.check_token(&session, &body)?;
+    // The tokens are read before the record goes, the record goes before anything else happens.
+    let id_token = logout.sessions.tokens(&key, &session).and_then(|tokens| tokens.id_token);
+    let ended = logout.sessions.end(session.handle()).await;
+    ended.map_err(|error| logout.incomplete(Failure::caused(FailureKind::LogoutIncomplete, error)))?;
+    let subject = &session.record().identity.subject;
+    audit(&AuditEvent::LoggedOut { session: session.handle(), subject });
+    let provider = logout.providers.iter().find(|provider| provider.name() == session.record().identity.idp);
+    let back = logout.public_url.with_path(SIGNED_OUT);
+    let at_provider = match provider {
+        Some(provider) => provider.end_session_url(&back, id_token.as_ref().map(|token| &token.0)).await,
+        None => None,
+    };
+    match at_provider {
+        Some(url) => logout.send_to(url.as_str()),
+        None => logout.send_to(SIGNED_OUT_HERE),
+    }
+}
+
+const SIGNED_OUT_HERE: &str = "/sso/signed-out?only=here";
+const SIGNED_OUT_ALREADY: &str = "/sso/signed-out?only=nothing";
+
+/// `GET /sso/signed-out`: what came of it. Whatever `state` the provider sends along is ignored (R-J04).
+pub async fn signed_out(State(logout): State<Logout>, uri: Uri, headers: HeaderMap) -> Response {
+    let query = Parameters::read(uri.query().unwrap_or_default()).unwrap_or_default();
+    let reason = match query.get("only") {
+        Some("here") => SignedOutReason::LocalOnly,
+        Some("nothing") => SignedOutReason::NotSignedIn,
+        _ => SignedOutReason::Complete,
+    };
+    signed_out_page(Frame::for_request(&headers, &logout.branding), reason)
+}
+
+impl Logout {
+    fn check_token(&self, session: &LiveSession, body: &[u8]) -> Result<(), Failure> {
+        let form = std::str::from_utf8(body).ok().and_then(|body| Parameters::read(body).ok()).unwrap_or_default();
+        let token = form.get("csrf_token").unwrap_or_default();
+        if self.csrf.verify(&session.handle().to_string(), token) { Ok(()) } else { Err(FailureKind::CrossSite.into()) }
+    }
+
+    /// The browser forgets the session in any case; whether the record is gone is said as it is (R-J07).
+    fn incomplete(&self, failure: Failure) -> Failure {
+        let kind = match failure.kind {
+            FailureKind::StoreUnavailable => FailureKind::LogoutIncomplete,
+            other => other,
+        };
+        Failure { kind, ..failure }.with_cookies([self.clear_cookie()])
+    }
+
+    fn clear_cookie(&self) -> HeaderValue {
+        self.cookies.clear(self.cookies.session_name())
+    }
+
+    fn send_to(&self, location: &str) -> Result<Response, Failure> {
+        let location = HeaderValue::try_from(location);
+        let location = location.map_err(|error| Failure::caused(FailureKind::Internal, error))?;
+        let mut response = StatusCode::SEE_OTHER.into_response();
+        let headers = response.headers_mut();
+        headers.insert(LOCATION, location);
+        headers.append(SET_COOKIE, self.clear_cookie());
+        // What the browser kept of protected pages goes too (R-J02). Cookies are cleared by name: the
+        // directive "cookies" would take the back office's own as well.
+        headers.insert(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\""));
+        Ok(response)
+    }
+}
+
+fn signed_out_page(frame: Frame<'_>, reason: SignedOutReason) -> Response {
+    let html = SignedOut { frame, reason, sign_in_href: &ReturnTo::home().login_href() }.html();
+    page::response(StatusCode::OK, frame.language, html)
+}

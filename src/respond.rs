@@ -1,0 +1,263 @@
+//! From what happened to what is answered: the one place that knows the status, the words and the blame of
+//! every [`FailureKind`], and that logs it.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Serialize;
+
+use crate::telemetry::Printable;
+use crate::web::branding::{Branding, Frame};
+use crate::web::failure::{Failure, FailureKind};
+use crate::web::page::{self, Action, ErrorPage};
+use crate::web::public_url::PublicUrl;
+use crate::web::return_to::ReturnTo;
+use crate::web::{navigation, security_headers};
+
+/// Seconds after which a request that met an outage may be tried again.
+const RETRY_AFTER_SECONDS: &str = "5";
+
+/// Who has to do something about it; decides the log level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    /// The person, the browser, or nobody: everyday life.
+    Browser,
+    /// Somebody who tries things, or a broken client.
+    Client,
+    /// The identity provider.
+    Provider,
+    /// The session store.
+    Store,
+    /// The application behind.
+    Upstream,
+    /// We.
+    Broker,
+}
+
+/// What a failure looks like.
+struct Appearance {
+    status: StatusCode,
+    /// Machine-readable (the contract's list).
+    code: &'static str,
+    /// The texts `error-{words}-title` and `error-{words}-advice`.
+    words: &'static str,
+    blame: Blame,
+}
+
+fn appearance(kind: FailureKind) -> Appearance {
+    use Blame::{Broker, Browser, Client, Provider, Store, Upstream};
+    use FailureKind as Kind;
+    let (status, code, words, blame) = match kind {
+        Kind::SessionMissing => (401, "session_missing", "session-missing", Browser),
+        Kind::SessionIdle => (401, "session_idle", "session-idle", Browser),
+        Kind::SessionExpired => (401, "session_expired", "session-expired", Browser),
+        Kind::Forbidden => (403, "forbidden", "forbidden", Browser),
+        Kind::StoreUnavailable => (503, "store_unavailable", "store-unavailable", Store),
+        Kind::LogoutIncomplete => (503, "store_unavailable", "logout-incomplete", Store),
+        Kind::IdpUnavailable => (503, "idp_unavailable", "idp-unavailable", Provider),
+        Kind::LoginFailed => (502, "login_failed", "login-failed", Provider),
+        Kind::LoginRefused => (403, "login_failed", "login-refused", Browser),
+        Kind::LoginExpired => (400, "login_failed", "login-expired", Browser),
+        Kind::LoginClock => (502, "login_failed", "login-clock", Provider),
+        Kind::BadRequest => (400, "bad_request", "bad-request", Client),
+        Kind::AmbiguousPath => (400, "bad_request", "ambiguous-path", Client),
+        Kind::NotFound => (404, "bad_request", "not-found", Browser),
+        Kind::WrongHost => (421, "bad_request", "wrong-host", Client),
+        Kind::MethodNotAllowed => (405, "bad_request", "method-not-allowed", Client),
+        Kind::CrossSite => (403, "forbidden", "cross-site", Client),
+        Kind::PayloadTooLarge => (413, "bad_request", "payload-too-large", Client),
+        Kind::UpstreamUnavailable => (502, "upstream_unavailable", "upstream-unavailable", Upstream),
+        Kind::UpstreamTimeout => (504, "upstream_unavailable", "upstream-timeout", Upstream),
+        Kind::Internal => (500, "internal", "internal", Broker),
+    };
+    // Every number above is a status; the test walks them all.
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    Appearance { status, code, words, blame }
+}
+
+/// What answering works with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Responder {
+    /// What the pages say.
+    pub branding: Arc<Branding>,
+    /// Where people are sent who came by another name.
+    pub public_url: Arc<PublicUrl>,
+}
+
+/// Names a request in logs, pages and problem documents.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub Arc<str>);
+
+/// The layer that draws whatever [`Failure`] comes from inside: a page for a person, a problem document
+/// (RFC 9457) for a program.
+pub async fn draw_failures(State(responder): State<Responder>, request: Request, next: Next) -> Response {
+    let headers = request.headers().clone();
+    let id = request.extensions().get::<RequestId>().map_or_else(|| "".into(), |id| id.0.clone());
+    let mut response = next.run(request).await;
+    let Some(failure) = response.extensions_mut().remove::<Failure>() else { return response };
+    let appearance = appearance(failure.kind);
+    log(&failure, &appearance);
+    responder.draw(&failure, &appearance, &headers, &id)
+}
+
+impl Responder {
+    fn draw(&self, failure: &Failure, appearance: &Appearance, asked: &HeaderMap, id: &str) -> Response {
+        let frame = Frame::for_request(asked, &self.branding);
+        let mut response = if navigation::is_navigation(asked) {
+            page::response(appearance.status, frame.language, self.page(failure, appearance, frame, id))
+        } else {
+            problem(failure, appearance, frame, id)
+        };
+        let headers = response.headers_mut();
+        headers.extend(failure.cookies.iter().cloned().map(|cookie| (SET_COOKIE, cookie)));
+        if appearance.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        if appearance.status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 11.6.1 wants a challenge; no browser opens a dialogue for this scheme.
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Cookie realm=\"/sso/login\""));
+        }
+        security_headers::apply(headers, self.public_url.is_https());
+        response
+    }
+
+    fn page(&self, failure: &Failure, appearance: &Appearance, frame: Frame<'_>, id: &str) -> String {
+        let home = ReturnTo::home();
+        let public = self.public_url.origin();
+        let sign_in = failure.sign_in.as_deref();
+        let action = match failure.kind {
+            FailureKind::SessionMissing | FailureKind::SessionIdle | FailureKind::SessionExpired => {
+                sign_in.map(Action::SignIn)
+            }
+            FailureKind::IdpUnavailable
+            | FailureKind::LoginFailed
+            | FailureKind::LoginRefused
+            | FailureKind::LoginExpired
+            | FailureKind::LoginClock => Some(Action::TryAgain(sign_in.unwrap_or(home.as_str()))),
+            FailureKind::LogoutIncomplete => None,
+            FailureKind::WrongHost => Some(Action::Home(public)),
+            _ => Some(Action::Home(home.as_str())),
+        };
+        let (status, kind, code) = (appearance.status.as_u16(), appearance.words, appearance.code);
+        ErrorPage { frame, status, kind, code, request_id: id, action }.html()
+    }
+}
+
+/// RFC 9457.
+#[derive(Debug, Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: String,
+    status: u16,
+    detail: String,
+    code: &'static str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login: Option<&'a str>,
+}
+
+fn problem(failure: &Failure, appearance: &Appearance, frame: Frame<'_>, id: &str) -> Response {
+    let text = |what: &str| frame.language.text(&format!("error-{}-{what}", appearance.words));
+    let unauthorized = appearance.status == StatusCode::UNAUTHORIZED;
+    let problem = Problem {
+        kind: "about:blank",
+        title: text("title"),
+        status: appearance.status.as_u16(),
+        detail: text("advice"),
+        code: appearance.code,
+        request_id: id,
+        login: failure.sign_in.as_deref().or(unauthorized.then_some("/sso/login")),
+    };
+    let mut response = (appearance.status, Json(problem)).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
+
+fn log(failure: &Failure, appearance: &Appearance) {
+    let status = appearance.status.as_u16();
+    let cause = failure.cause.as_deref().map(chain).unwrap_or_default();
+    let (kind, blame, cause) = (failure.kind, appearance.blame, Printable(&cause));
+    match blame {
+        Blame::Browser => tracing::debug!(?kind, ?blame, status, %cause, "a request was turned away"),
+        Blame::Client => tracing::info!(?kind, ?blame, status, %cause, "a request was refused"),
+        Blame::Provider | Blame::Store | Blame::Upstream => {
+            tracing::warn!(?kind, ?blame, status, %cause, "a request could not be served");
+        }
+        Blame::Broker => tracing::error!(?kind, ?blame, status, %cause, "a request met a defect"),
+    }
+}
+
+/// A cause and what caused it.
+fn chain(error: &(dyn Error + Send + Sync + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        // Many errors repeat their source in their own words.
+        if !text.contains(&more) {
+            let _ = write!(text, ": {more}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::language::Language;
+
+    const KINDS: [FailureKind; 21] = [
+        FailureKind::SessionMissing,
+        FailureKind::SessionIdle,
+        FailureKind::SessionExpired,
+        FailureKind::Forbidden,
+        FailureKind::StoreUnavailable,
+        FailureKind::LogoutIncomplete,
+        FailureKind::IdpUnavailable,
+        FailureKind::LoginFailed,
+        FailureKind::LoginRefused,
+        FailureKind::LoginExpired,
+        FailureKind::LoginClock,
+        FailureKind::BadRequest,
+        FailureKind::AmbiguousPath,
+        FailureKind::NotFound,
+        FailureKind::WrongHost,
+        FailureKind::MethodNotAllowed,
+        FailureKind::CrossSite,
+        FailureKind::PayloadTooLarge,
+        FailureKind::UpstreamUnavailable,
+        FailureKind::UpstreamTimeout,
+        FailureKind::Internal,
+    ];
+
+    #[test]
+    fn every_failure_has_an_error_status_and_words_in_every_language() {
+        for kind in KINDS {
+            let appearance = appearance(kind);
+            assert!(appearance.status.is_client_error() || appearance.status.is_server_error(), "{kind:?}");
+            for language in [Language::English, Language::Korean] {
+                for part in ["title", "advice"] {
+                    let id = format!("error-{}-{part}", appearance.words);
+                    assert_ne!(language.text(&id), id, "{kind:?}");
+                }
+            }
+        }
+    }
+
+    /// R-P01: an outage of the store is neither "valid" nor "logged out".
+    #[test]
+    fn outages_are_503() {
+        for kind in [FailureKind::StoreUnavailable, FailureKind::LogoutIncomplete, FailureKind::IdpUnavailable] {
+            assert_eq!(appearance(kind).status, StatusCode::SERVICE_UNAVAILABLE);
+        }
+    }
+}

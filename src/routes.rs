@@ -1,0 +1,83 @@
+//! Every address of the broker, and what guards it, on one page.
+//!
+//! | address | guarded by |
+//! | --- | --- |
+//! | `GET /sso/login` | people only, no session needed |
+//! | `GET /sso/callback/{idp}` | a login pending in this browser |
+//! | `GET /sso/logout` | nothing: it asks |
+//! | `POST /sso/logout` | same origin, and the CSRF token of the session it ends |
+//! | `GET /sso/signed-out` | nothing |
+//! | `GET /sso/session` | the session itself; never other sites |
+//! | `GET /sso/assets/{name}` | nothing |
+//! | anything else | `guard::require_session`, by the routes of the configuration |
+
+use std::future::ready;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Path};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
+use http::{HeaderValue, StatusCode};
+
+use crate::account::{self, Account};
+use crate::guard::require_session::{Guard, require_session};
+use crate::login::{self, Login};
+use crate::logout::{self, Logout};
+use crate::web::failure::{Failure, FailureKind};
+use crate::web::{assets, security_headers};
+
+/// Largest form the broker reads, in bytes.
+const LARGEST_FORM: usize = 16 * 1024;
+
+/// The rooms that serve addresses of their own.
+#[derive(Debug, Clone)]
+pub struct Rooms {
+    /// Signing in.
+    pub login: Login,
+    /// Signing out.
+    pub logout: Logout,
+    /// One's own session.
+    pub account: Account,
+    /// In front of everything else.
+    pub guard: Guard,
+}
+
+/// The whole public site: the broker's addresses, and `back_office` behind the guard.
+pub fn public(rooms: Rooms, back_office: Router) -> Router {
+    let https = rooms.guard.https;
+    let guarded = back_office.layer(from_fn_with_state(rooms.guard, require_session));
+    Router::new()
+        .route("/sso/login", get(login::start::start).with_state(rooms.login.clone()))
+        .route("/sso/callback/{idp}", get(login::callback::callback).with_state(rooms.login))
+        .route("/sso/logout", get(logout::confirm).post(logout::logout).with_state(rooms.logout.clone()))
+        .route("/sso/signed-out", get(logout::signed_out).with_state(rooms.logout))
+        .route("/sso/session", get(account::session).with_state(rooms.account))
+        .route("/sso/assets/{name}", get(asset))
+        .route("/sso", get(not_found))
+        .route("/sso/{*rest}", get(not_found))
+        .method_not_allowed_fallback(async || Failure::from(FailureKind::MethodNotAllowed))
+        .layer(DefaultBodyLimit::max(LARGEST_FORM))
+        .layer(map_response(move |mut response: Response| {
+            security_headers::apply(response.headers_mut(), https);
+            ready(response)
+        }))
+        .fallback_service(guarded)
+}
+
+async fn not_found() -> Failure {
+    FailureKind::NotFound.into()
+}
+
+/// Our style and logo. Their addresses carry their version, so browsers may keep them.
+async fn asset(Path(name): Path<String>) -> Result<Response, Failure> {
+    let asset = assets::asset(&name).ok_or(FailureKind::NotFound)?;
+    let etag = HeaderValue::try_from(asset.etag.as_str()).unwrap_or(HeaderValue::from_static("\"\""));
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(asset.content_type)),
+        (CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
+        (ETAG, etag),
+    ];
+    Ok((StatusCode::OK, headers, asset.body).into_response())
+}

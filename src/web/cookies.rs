@@ -1,0 +1,197 @@
+//! The broker's cookies: named, written, found and taken out, byte for byte.
+//!
+//! Why not a cookie library: those at hand lose a whole header line to one odd byte, or trim Unicode spaces
+//! so that a foreign name becomes `__Host-…` (R-H06, R-H07). RFC 6265bis needs little: lines split at `;`,
+//! names compared exactly, spaces and tabs trimmed.
+
+use http::header::{COOKIE, HeaderMap, HeaderValue};
+use time::Duration;
+
+use super::public_url::PublicUrl;
+
+/// Begins the name of a cookie that holds a pending login, after the prefix.
+const PENDING: &str = "login-";
+
+/// How the broker's cookies are named and written.
+#[derive(Debug, Clone)]
+pub struct CookiePolicy {
+    session_name: String,
+    prefix: &'static str,
+    attributes: &'static str,
+}
+
+impl CookiePolicy {
+    /// `__Host-` cookies over HTTPS (no `Domain`, `Path=/`, `Secure`: R-H01); plain names over HTTP on
+    /// loopback, where browsers refuse the prefix.
+    pub fn new(public_url: &PublicUrl, session_name: Option<String>) -> Self {
+        // Lax, not Strict: Strict would drop the session on every arrival from mail, chat or the provider
+        // (R-H02); unsafe methods are defended on their own.
+        let (prefix, attributes) = if public_url.is_https() {
+            ("__Host-", "; Path=/; Secure; HttpOnly; SameSite=Lax")
+        } else {
+            ("", "; Path=/; HttpOnly; SameSite=Lax")
+        };
+        Self { session_name: session_name.unwrap_or_else(|| format!("{prefix}session")), prefix, attributes }
+    }
+
+    /// The session cookie's name.
+    pub fn session_name(&self) -> &str {
+        &self.session_name
+    }
+
+    /// The name of a pending login's cookie.
+    pub fn pending_name(&self, id: &str) -> String {
+        format!("{}{PENDING}{id}", self.prefix)
+    }
+
+    /// A `Set-Cookie` value. Without `max_age` the cookie ends with the browser.
+    pub fn set(&self, name: &str, value: &str, max_age: Option<Duration>) -> HeaderValue {
+        let max_age = max_age.map_or_else(String::new, |age| format!("; Max-Age={}", age.whole_seconds()));
+        HeaderValue::try_from(format!("{name}={value}{}{max_age}", self.attributes))
+            .unwrap_or_else(|_| unreachable!("names are checked at start, values are base64url"))
+    }
+
+    /// A `Set-Cookie` value that deletes: with every attribute it was set with, or prefixed cookies would
+    /// stay (R-H04).
+    pub fn clear(&self, name: &str) -> HeaderValue {
+        self.set(name, "", Some(Duration::ZERO))
+    }
+
+    /// Every value of the session cookie. More than one is possible, and decided by the guard.
+    pub fn session_values<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a [u8]> {
+        pairs(headers).filter(|(name, _)| *name == self.session_name.as_bytes()).map(|(_, value)| value)
+    }
+
+    /// Every pending login: the full cookie name, and its value.
+    pub fn pending<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        pairs(headers).filter_map(|(name, value)| {
+            let text = std::str::from_utf8(name).ok()?;
+            self.is_pending(text).then_some((text, value))
+        })
+    }
+
+    fn is_pending(&self, name: &str) -> bool {
+        name.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix(PENDING)).is_some()
+    }
+
+    fn is_ours(&self, name: &[u8]) -> bool {
+        name == self.session_name.as_bytes() || std::str::from_utf8(name).is_ok_and(|name| self.is_pending(name))
+    }
+
+    /// Takes the broker's cookies out of a request that goes to an upstream (R-H08).
+    pub fn remove_from(&self, headers: &mut HeaderMap) {
+        let kept: Vec<_> = pairs(headers)
+            .filter(|(name, value)| !self.is_ours(name) && (!name.is_empty() || !value.is_empty()))
+            .map(|(name, value)| if name.is_empty() { value.to_vec() } else { [name, b"=", value].concat() })
+            .collect();
+        headers.remove(COOKIE);
+        if let Ok(value) = HeaderValue::from_bytes(&kept.join(&b"; "[..]))
+            && !value.is_empty()
+        {
+            headers.insert(COOKIE, value);
+        }
+    }
+
+    /// Whether an upstream's `Set-Cookie` must be dropped: it names one of the broker's cookies, or nothing,
+    /// which a browser may send back as if its value were a pair (R-H09).
+    pub fn refuses_from_upstream(&self, set_cookie: &HeaderValue) -> bool {
+        let (name, _) = pair(set_cookie.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default());
+        name.is_empty() || self.is_ours(name)
+    }
+}
+
+/// Whether a text can be a cookie's name (RFC 6265 4.1.1: a token).
+pub fn is_cookie_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// The name and value of every cookie, in order, over every header line. A pair without `=` has no name.
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).map(pair)
+}
+
+fn pair(text: &[u8]) -> (&[u8], &[u8]) {
+    match text.iter().position(|byte| *byte == b'=') {
+        Some(equals) => (trim(&text[..equals]), trim(&text[equals + 1..])),
+        None => (&[], trim(text)),
+    }
+}
+
+/// Trims spaces and tabs, and nothing else.
+fn trim(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(public: &str) -> CookiePolicy {
+        CookiePolicy::new(&PublicUrl::parse(public).unwrap(), None)
+    }
+
+    fn request(lines: &[&[u8]]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(COOKIE, HeaderValue::from_bytes(line).unwrap());
+        }
+        headers
+    }
+
+    fn values(lines: &[&[u8]]) -> Vec<String> {
+        let headers = request(lines);
+        let policy = policy("https://a.example");
+        policy.session_values(&headers).map(|value| String::from_utf8_lossy(value).into_owned()).collect()
+    }
+
+    /// R-H01, R-H02, R-H04, R-H10
+    #[test]
+    fn cookies_carry_every_attribute_when_set_and_when_cleared() {
+        let https = policy("https://a.example");
+        assert_eq!(https.set("__Host-session", "v", None), "__Host-session=v; Path=/; Secure; HttpOnly; SameSite=Lax");
+        assert_eq!(
+            https.clear(https.session_name()),
+            "__Host-session=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0"
+        );
+        let http = policy("http://127.0.0.1:8080");
+        assert_eq!(http.set(http.session_name(), "v", None), "session=v; Path=/; HttpOnly; SameSite=Lax");
+    }
+
+    /// R-H05, R-H06, R-H07: one line a case.
+    #[test]
+    fn the_session_cookie_is_found_among_odd_neighbours_and_nothing_else_is_taken_for_it() {
+        assert_eq!(values(&[b"a=1; __Host-session=good"]), ["good"]);
+        assert_eq!(values(&[b"a=\xe9; \xe2\x80\x80__Host-session=evil; __Host-session=good"]), ["good"]);
+        assert_eq!(values(&[b"a=1", b"=x; ;; __Host-session \t=\t good ;b"]), ["good"]);
+        assert_eq!(values(&[b"__host-session=evil; __Host-sessions=evil; x__Host-session=evil"]), [""; 0]);
+        assert_eq!(values(&[b"__Host-session=a", b"__Host-session=b"]), ["a", "b"]);
+        assert_eq!(values(&[b"x=\"; __Host-session=good; y=\""]), ["good"]);
+        assert_eq!(values(&[b"__Host-session"]), [""; 0]);
+    }
+
+    /// R-H08
+    #[test]
+    fn our_cookies_are_taken_out_and_the_others_stay_as_they_are() {
+        let mut headers = request(&[b"a=1; __Host-session=x; b=\xe9", b"__Host-login-1=x; c; d=2=3"]);
+        policy("https://a.example").remove_from(&mut headers);
+        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), [&b"a=1; b=\xe9; c; d=2=3"[..]]);
+        let mut only_ours = request(&[b"__Host-session=x"]);
+        policy("https://a.example").remove_from(&mut only_ours);
+        assert!(!only_ours.contains_key(COOKIE));
+    }
+
+    /// R-H09
+    #[test]
+    fn an_upstream_cannot_set_our_cookies() {
+        let policy = policy("https://a.example");
+        for refused in
+            ["__Host-session=evil; Path=/", " __Host-session =x", "__Host-login-1=x", "=__Host-session=x", "x"]
+        {
+            assert!(policy.refuses_from_upstream(&HeaderValue::from_static(refused)), "{refused}");
+        }
+        assert!(!policy.refuses_from_upstream(&HeaderValue::from_static("cart=1; Path=/")));
+    }
+}

@@ -1,0 +1,83 @@
+//! Defence of the broker's own state-changing requests against other sites (R-M01).
+//!
+//! Two walls: the browser's word on where the request comes from (`Sec-Fetch-Site`, else `Origin`), and a
+//! token bound to the session, which another site cannot read.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderMap;
+
+use super::public_url::PublicUrl;
+use crate::secret::keyring::{Keyring, Tagger};
+
+/// Makes and checks CSRF tokens.
+#[derive(Debug)]
+pub struct CsrfTokens {
+    tagger: Tagger,
+}
+
+impl CsrfTokens {
+    /// Tokens under the server's keys.
+    pub fn new(keyring: &Keyring) -> Self {
+        Self { tagger: keyring.tagger("counterfoil csrf v1") }
+    }
+
+    /// The token of a session, named by its handle.
+    pub fn token(&self, session: &str) -> String {
+        URL_SAFE_NO_PAD.encode(self.tagger.tag(session.as_bytes()))
+    }
+
+    /// Whether a token is that session's.
+    pub fn verify(&self, session: &str, token: &str) -> bool {
+        URL_SAFE_NO_PAD.decode(token).is_ok_and(|tag| self.tagger.verify(session.as_bytes(), &tag))
+    }
+}
+
+/// Whether the browser says, or lets it stand, that a request comes from one of our own pages.
+pub fn is_same_origin(headers: &HeaderMap, public_url: &PublicUrl) -> bool {
+    let own_origin = |value: &http::HeaderValue| value.as_bytes() == public_url.origin().as_bytes();
+    match headers.get("sec-fetch-site") {
+        Some(site) => site == "same-origin",
+        None => headers.get_all("origin").iter().all(own_origin),
+    }
+}
+
+/// Whether a reading request may be answered with personal data: asked by our own pages, or by no page at
+/// all (R-G15, R-M02).
+pub fn may_read(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_belongs_to_one_session() {
+        let tokens = CsrfTokens::new(&Keyring::ephemeral());
+        assert!(tokens.verify("cf-a", &tokens.token("cf-a")));
+        for other in ["", "x", "!", &tokens.token("cf-b")] {
+            assert!(!tokens.verify("cf-a", other), "{other}");
+        }
+    }
+
+    /// R-M01: one line a case.
+    #[test]
+    fn requests_of_other_sites_are_told_apart() {
+        let public = PublicUrl::parse("https://a.example").unwrap();
+        for (name, value, expected) in [
+            ("sec-fetch-site", "same-origin", true),
+            ("sec-fetch-site", "same-site", false),
+            ("sec-fetch-site", "cross-site", false),
+            ("sec-fetch-site", "none", false),
+            ("origin", "https://a.example", true),
+            ("origin", "https://a.example.evil", false),
+            ("origin", "null", false),
+            ("accept", "*/*", true),
+        ] {
+            let headers =
+                HeaderMap::from_iter([(http::HeaderName::from_static(name), http::HeaderValue::from_static(value))]);
+            assert_eq!(is_same_origin(&headers, &public), expected, "{name}: {value}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Where an employee lands after signing in: a local path, or nothing.
+//!
+//! Every place that reads a return path reads it through [`ReturnTo::parse`] (R-I03), so the list of tricks is
+//! defended once. A path is accepted if no browser, proxy or server could read it as another origin, another
+//! path or another header; it is then used byte for byte.
+
+use std::fmt;
+
+use url::Url;
+use url::form_urlencoded::byte_serialize;
+
+/// Longest return path: it travels in a cookie.
+const LONGEST: usize = 2048;
+
+/// A path, query and fragment on the public origin; made by [`ReturnTo::parse`] alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReturnTo(String);
+
+impl ReturnTo {
+    /// The start page.
+    pub fn home() -> Self {
+        Self("/".to_owned())
+    }
+
+    /// Accepts a local path, exactly as written.
+    pub fn parse(text: &str) -> Option<Self> {
+        (text.len() <= LONGEST && is_local(text) && stays_on_any_origin(text) && !starts_a_login(text))
+            .then(|| Self(text.to_owned()))
+    }
+
+    /// The path of a request that cannot go on, to come back to: with its query if that fits.
+    pub fn of_request(uri: &http::Uri) -> Self {
+        let whole = uri.path_and_query().and_then(|whole| Self::parse(whole.as_str()));
+        whole.or_else(|| Self::parse(uri.path())).unwrap_or_else(Self::home)
+    }
+
+    /// The path as it goes into a `Location` header or a link.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The path alone, without query and fragment.
+    pub fn path(&self) -> &str {
+        self.0.split(['?', '#']).next().unwrap_or_default()
+    }
+
+    /// The address that starts a login which comes back here.
+    pub fn login_href(&self) -> String {
+        format!("/sso/login?return_to={}", byte_serialize(self.0.as_bytes()).collect::<String>())
+    }
+
+    /// The address of the page that says that a session has ended, and leads back in.
+    pub fn ended_href(&self) -> String {
+        format!("{}&ended=1", self.login_href())
+    }
+}
+
+impl fmt::Display for ReturnTo {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+fn is_local(text: &str) -> bool {
+    // Printable ASCII without space, quote marks of any use to a trick, or the backslash that browsers read
+    // as a slash.
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\\\"<>`".contains(&byte);
+    let path = text.split(['?', '#']).next().unwrap_or_default();
+    text.starts_with('/') && text.bytes().all(plain) && is_plain_path(path) && escapes_are_whole(text)
+}
+
+/// A path without empty or dot segments in any spelling, and without escapes that decode to a backslash, a
+/// control character, an overlong form or a second layer of escapes.
+fn is_plain_path(path: &str) -> bool {
+    let segments_are_plain = path[1..].split('/').enumerate().all(|(index, segment)| {
+        let is_last = index + 1 == path[1..].split('/').count();
+        let dots = segment.to_ascii_lowercase().replace("%2e", ".");
+        (is_last || !segment.is_empty()) && dots != "." && dots != ".."
+    });
+    let Some(decoded) = decode(path) else { return false };
+    segments_are_plain
+        && std::str::from_utf8(&decoded).is_ok_and(|decoded| {
+            !decoded.contains("//")
+                && !decoded.contains(['\\', '%'])
+                && !decoded.chars().any(|character| character.is_control() || looks_like_a_slash_or_space(character))
+                && !decoded.split('/').any(|segment| matches!(segment, "." | ".."))
+        })
+}
+
+/// Characters that some software folds into `/`, `\`, `.` or nothing.
+fn looks_like_a_slash_or_space(character: char) -> bool {
+    character.is_whitespace() && character != ' '
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2044}' | '\u{2060}'..='\u{2069}')
+        || matches!(character, '\u{2215}' | '\u{29f8}' | '\u{3002}' | '\u{feff}' | '\u{ff0e}' | '\u{ff0f}' | '\u{ff3c}')
+        // Their low bytes are CR and LF: truncated to bytes they would split a header.
+        || matches!(u32::from(character) & 0xff, 0x0a | 0x0d) && !character.is_ascii()
+}
+
+fn decode(path: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(if byte == b'%' { hex(bytes.next()?)? << 4 | hex(bytes.next()?)? } else { byte });
+    }
+    Some(decoded)
+}
+
+fn hex(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+fn escapes_are_whole(text: &str) -> bool {
+    decode(text).is_some()
+}
+
+/// The last word is a browser's: resolved against an origin, the text stays on it, character for character.
+fn stays_on_any_origin(text: &str) -> bool {
+    let origin = "https://origin.invalid";
+    let resolved = Url::parse(origin).and_then(|base| base.join(text));
+    resolved.is_ok_and(|resolved| {
+        let path = text.split(['?', '#']).next().unwrap_or_default();
+        resolved.origin().ascii_serialization() == origin && resolved.path() == path
+    })
+}
+
+/// Coming back to a login or a callback would go round in circles.
+fn starts_a_login(text: &str) -> bool {
+    let path = text.split(['?', '#']).next().unwrap_or_default();
+    path == "/sso/login" || path == "/sso/callback" || path.starts_with("/sso/callback/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_is_too_long_to_remember_comes_back_to_its_path() {
+        let uri: http::Uri = format!("/orders?q={}", "x".repeat(LONGEST)).parse().unwrap();
+        assert_eq!(ReturnTo::of_request(&uri).as_str(), "/orders");
+        let uri: http::Uri = format!("/{}", "x".repeat(LONGEST)).parse().unwrap();
+        assert_eq!(ReturnTo::of_request(&uri).as_str(), "/");
+    }
+
+    #[test]
+    fn logins_do_not_come_back_to_logins() {
+        for path in ["/sso/login", "/sso/login?return_to=/", "/sso/callback/company?code=x"] {
+            assert_eq!(ReturnTo::parse(path), None, "{path}");
+        }
+        assert!(ReturnTo::parse("/sso/account").is_some());
+    }
+
+    #[test]
+    fn the_login_address_carries_the_path_as_one_parameter() {
+        let path = ReturnTo::parse("/orders?status=open&page=2#x").unwrap();
+        assert_eq!(path.login_href(), "/sso/login?return_to=%2Forders%3Fstatus%3Dopen%26page%3D2%23x");
+    }
+
+    /// R-I03: every return path that is known to have fooled somebody.
+    #[test]
+    fn known_tricks_are_refused() {
+        for line in include_str!("../../tests/data/redirects_refuse.txt").lines() {
+            let decoded =
+                url::form_urlencoded::parse(format!("x={}", line.replace('+', "%2B").replace('&', "%26")).as_bytes())
+                    .map(|(_, value)| value.into_owned())
+                    .collect::<String>();
+            assert_eq!(ReturnTo::parse(&decoded), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn honest_paths_are_honoured_exactly() {
+        for line in include_str!("../../tests/data/redirects_accept.txt").lines() {
+            assert_eq!(ReturnTo::parse(line).as_ref().map(ReturnTo::as_str), Some(line), "{line}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The headers of everything the broker itself answers (R-M03). Upstreams' answers keep their own.
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use http::{HeaderMap, header};
+
+/// For pages without a form: nothing but our own style and images.
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
+    form-action 'none'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
+
+/// For pages with a form. Its answer may lead to the provider and on from there, and browsers apply
+/// `form-action` to each hop, so only the rest of the policy stands.
+const POLICY_WITH_FORM: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
+    base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
+
+/// Allows forms on the page that carries these headers.
+pub fn allow_form(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY_WITH_FORM));
+}
+
+/// Adds whatever is not there yet.
+pub fn apply(headers: &mut HeaderMap, https: bool) {
+    let always = [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (CACHE_CONTROL, "no-store"),
+        (REFERRER_POLICY, "no-referrer"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (header::VARY, "Cookie, Accept-Language"),
+    ];
+    for (name, value) in always {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if https {
+        let two_years = HeaderValue::from_static("max-age=63072000; includeSubDomains");
+        headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(two_years);
+    }
+}
