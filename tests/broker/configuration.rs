@@ -1,0 +1,284 @@
+//! Configuration: every fault at once, each with its key, none with a secret.
+
+use std::collections::BTreeMap;
+
+use counterfoil::config::{Settings, Source};
+
+use crate::support::broker::KEY;
+use crate::support::program::{Folder, counterfoil, run};
+
+const GOOD: &str = r#"
+public_url = "https://backoffice.example.com"
+[secrets]
+keys = ["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="]
+[store]
+url = "redis://127.0.0.1:6379/0"
+[idp.company]
+kind = "oidc"
+issuer = "https://idp.example.com"
+client_id = "backoffice"
+client_secret = "CANARY"
+[[route]]
+path = "/"
+upstream = "http://127.0.0.1:3000"
+"#;
+
+fn read(file: &str, environment: &[(&str, &str)]) -> Result<Settings, BTreeMap<String, String>> {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let source = Source { file: Some(file.to_owned()), environment };
+    source.settings().map_err(|faults| faults.0.into_iter().map(|fault| (fault.key, fault.problem)).collect())
+}
+
+fn faulty_keys(file: &str, environment: &[(&str, &str)]) -> Vec<String> {
+    read(file, environment).err().map(|faults| faults.into_keys().collect()).unwrap_or_default()
+}
+
+#[test]
+fn the_contracts_example_is_accepted_as_far_as_this_version_goes() {
+    let more = r#"
+        [server]
+        listen = "0.0.0.0:8080"
+        ops_listen = "127.0.0.1:9090"
+        trusted_proxies = ["10.0.0.0/8"]
+        [session]
+        idle_timeout = "30m"
+        absolute_timeout = "12h"
+        cookie_name = "__Host-session"
+        max_per_user = 0
+        on_limit = "end-oldest"
+        [[session.timeout]]
+        groups = ["finance"]
+        idle_timeout = "10m"
+        absolute_timeout = "1h"
+        [idp.legacy]
+        kind = "oauth2"
+        authorization_endpoint = "https://sso.example.com/authorize"
+        token_endpoint = "https://sso.example.com/token"
+        profile_endpoint = "https://sso.example.com/api/me"
+        client_id = "backoffice"
+        client_secret = "x"
+        profile.subject = "employee.id"
+        profile.groups = "employee.departments"
+        [admin]
+        groups = ["security"]
+        ops_groups = ["ops"]
+    "#;
+    let settings = read(&format!("{GOOD}{more}"), &[]).unwrap();
+    assert_eq!((settings.idps.len(), settings.routes.len(), settings.timeouts.by_group.len()), (2, 1, 1));
+    assert!(settings.warnings.iter().any(|warning| warning.starts_with("admin")));
+}
+
+/// The example files of the repository are true.
+#[test]
+fn the_example_files_are_valid() {
+    let example = include_str!("../../counterfoil.example.toml");
+    let example = example.replace("…", KEY);
+    if let Err(faults) = read(&example, &[]) {
+        panic!("{faults:#?}");
+    }
+    let folder = Folder::new();
+    let dotenv = include_str!("../../.env.example").replace("…", KEY);
+    folder.write(".env", &dotenv);
+    let (code, said, errors) = run(counterfoil(folder.path(), &["check"]));
+    assert_eq!(code, Some(1), "valid, though nothing answers: {said}{errors}");
+    assert!(said.contains("ok    configuration"), "{said}{errors}");
+}
+
+/// Every key that can be set is named in the commented example, and in the environment's.
+#[test]
+fn every_key_is_named_in_the_examples() {
+    let (toml, dotenv) = (include_str!("../../counterfoil.example.toml"), include_str!("../../.env.example"));
+    let mut keys = Vec::new();
+    for source in [
+        include_str!("../../src/config.rs"),
+        include_str!("../../src/config/idp.rs"),
+        include_str!("../../src/config/route.rs"),
+        include_str!("../../src/config/secrets.rs"),
+        include_str!("../../src/config/server.rs"),
+        include_str!("../../src/config/session.rs"),
+        include_str!("../../src/config/store.rs"),
+    ] {
+        for call in [
+            "optional::<",
+            "required::<",
+            "or::<",
+            "or(",
+            "optional(",
+            "required(",
+            "checked(",
+            "secret(",
+            "list(",
+            "endpoint(",
+        ] {
+            for rest in source.split(call).skip(1) {
+                let argument =
+                    rest.split_once('"').filter(|(before, _)| !before.contains(['\n', ';']) && before.len() < 40);
+                let key = argument.and_then(|(_, rest)| rest.split('"').next()).unwrap_or_default();
+                if !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+                    keys.push(key);
+                }
+            }
+        }
+    }
+    assert!(keys.len() > 40, "{keys:?}");
+    for key in keys {
+        assert!(toml.contains(key), "{key} is not in counterfoil.example.toml");
+        assert!(dotenv.contains(&key.to_uppercase()), "{key} is not in .env.example");
+    }
+}
+
+/// R-P07: five faults, five lines, and exit code 64.
+#[test]
+fn all_faults_are_reported_at_once_and_no_secret_with_them() {
+    let folder = Folder::new();
+    let file = folder.write(
+        "counterfoil.toml",
+        r#"
+        public_url = "http://backoffice.example.com"
+        tpyo = 1
+        [secrets]
+        keys = ["CANARY-short"]
+        [store]
+        url = "mysql://user:CANARY@host/"
+        [session]
+        idle_timeout = "13h"
+        absolute_timeout = "12h"
+        [idp.company]
+        kind = "oidc"
+        issuer = "http://idp.example.com"
+        client_id = "x"
+        client_secret_file = "/nonexistent/CANARY-path"
+        [[route]]
+        path = "/a/../b"
+        upstream = "http://host/with/path"
+        "#,
+    );
+    for command in ["check", "serve"] {
+        let (code, _, errors) = run(counterfoil(folder.path(), &[command, "--config", &file]));
+        assert_eq!(code, Some(64), "{command}");
+        for key in [
+            "public_url:",
+            "tpyo: is unknown",
+            "secrets.keys:",
+            "store.url:",
+            "session.idle_timeout:",
+            "idp.company.issuer:",
+            "idp.company.client_secret_file:",
+            "route[0].path:",
+            "route[0].upstream:",
+        ] {
+            assert!(errors.contains(key), "{command}: no {key} in\n{errors}");
+        }
+        assert!(!errors.contains("CANARY-short") && !errors.contains("user:CANARY"), "{errors}");
+    }
+}
+
+/// R-P07, R-F02, R-H01: one line a case: what is written, and the key that is named.
+#[test]
+fn unsafe_and_mistaken_settings_are_refused_by_name() {
+    let replaced = |from: &str, to: &str| GOOD.replace(from, to);
+    let added = |section: &str| format!("{GOOD}\n{section}");
+    for (file, key) in [
+        (replaced("https://backoffice.example.com", "https://backoffice.example.com/path"), "public_url"),
+        (replaced("https://idp", "http://idp"), "idp.company.issuer"),
+        (replaced("\"oidc\"", "\"saml\""), "idp.company.kind"),
+        (replaced("client_id = \"backoffice\"", ""), "idp.company.client_id"),
+        (replaced("client_secret = \"CANARY\"", ""), "idp.company.client_secret"),
+        (
+            replaced("client_secret", "token_endpoint_auth_method = \"none\"\nclient_secret"),
+            "idp.company.token_endpoint_auth_method",
+        ),
+        (replaced("client_secret", "scopes = [\"profile\"]\nclient_secret"), "idp.company.scopes"),
+        (
+            replaced("client_secret", "id_token_signed_response_alg = \"HS256\"\nclient_secret"),
+            "idp.company.id_token_signed_response_alg",
+        ),
+        (
+            replaced("client_secret", "id_token_signed_response_alg = \"none\"\nclient_secret"),
+            "idp.company.id_token_signed_response_alg",
+        ),
+        (replaced("client_secret", "clock_skew = \"1h\"\nclient_secret"), "idp.company.clock_skew"),
+        (replaced("client_secret", "client_secrets"), "idp.company.client_secrets"),
+        (replaced("[idp.company]", "[idp.\"Company Ltd\"]"), "idp.Company Ltd."),
+        (replaced("AAECAwQF", "!!!!!!!!"), "secrets.keys"),
+        (
+            replaced("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+            "secrets.keys",
+        ),
+        (replaced("[[route]]", "[[route]]\ngroups = \"staff\"\naccess = \"public\""), "route[0].access"),
+        (replaced("[[route]]", "[[route]]\nidps = [\"nobody\"]"), "route[0].idps"),
+        (replaced("path = \"/\"", "path = \"/sso\""), "route[0].path"),
+        (replaced("[[route]]", "[[route]]\npass_access_token = true"), "route[0].pass_access_token"),
+        (replaced("[[route]]", "[[route]]\nmax_auth_age = \"1s\""), "route[0].max_auth_age"),
+        (replaced("redis://127.0.0.1:6379/0", "redis-cluster://127.0.0.1/"), "store.url"),
+        (added("[session]\ncookie_name = \"session\""), "session.cookie_name"),
+        (added("[session]\ncookie_name = \"__Host-a; Domain=x\""), "session.cookie_name"),
+        (added("[session]\nmax_per_user = 3"), "session.max_per_user"),
+        (added("[session]\nidle_timeout = 30"), "session.idle_timeout"),
+        (
+            added("[[session.timeout]]\ngroups = []\nidle_timeout = \"1m\"\nabsolute_timeout = \"1h\""),
+            "session.timeout[0].groups",
+        ),
+        (added("[[session.timeout]]\ngroups = [\"a\"]\nidle_timeout = \"1m\""), "session.timeout[0].absolute_timeout"),
+        (added("[server]\ntrusted_proxies = [\"0.0.0.0/0\"]"), "server.trusted_proxies"),
+        (added("[server]\nlisten = \"0.0.0.0:9090\"\nops_listen = \"0.0.0.0:9090\""), "server.ops_listen"),
+        (added("[log]\nlevel = \"loud\""), "log.level"),
+        (added("[login]\ndefault_idp = \"nobody\""), "login.default_idp"),
+    ] {
+        assert_eq!(faulty_keys(&file, &[]), [key], "{file}");
+    }
+    assert_eq!(faulty_keys("not toml CANARY", &[]), ["configuration file"]);
+    assert_eq!(faulty_keys("", &[]), ["idp", "public_url", "route", "secrets.keys", "store.url"]);
+}
+
+/// R-P08
+#[test]
+fn the_environment_wins_and_can_say_everything() {
+    let settings = read(
+        GOOD,
+        &[
+            ("COUNTERFOIL_PUBLIC_URL", "https://other.example.com"),
+            ("COUNTERFOIL_SESSION__IDLE_TIMEOUT", "15m"),
+            ("COUNTERFOIL_IDP__COMPANY__SCOPES", "openid, email"),
+            ("COUNTERFOIL_ROUTE__0__GROUPS", "staff,finance"),
+            ("COUNTERFOIL_ROUTE__1__PATH", "/more"),
+            ("UNRELATED", "x"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(settings.public_url.origin(), "https://other.example.com");
+    assert_eq!(settings.timeouts.default.idle, time::Duration::minutes(15));
+    assert_eq!(settings.idps[0].scopes, ["openid", "email"]);
+    assert_eq!((settings.routes[0].access.groups.len(), settings.routes.len()), (2, 2));
+
+    let everything = [
+        ("COUNTERFOIL_PUBLIC_URL", "https://a.example"),
+        ("COUNTERFOIL_SECRETS__KEYS", KEY),
+        ("COUNTERFOIL_STORE__URL", "memory:"),
+        ("COUNTERFOIL_IDP__COMPANY__KIND", "oidc"),
+        ("COUNTERFOIL_IDP__COMPANY__ISSUER", "https://idp.example.com"),
+        ("COUNTERFOIL_IDP__COMPANY__CLIENT_ID", "x"),
+        ("COUNTERFOIL_IDP__COMPANY__CLIENT_SECRET", "y"),
+        ("COUNTERFOIL_ROUTE__0__PATH", "/"),
+        ("COUNTERFOIL_ROUTE__0__UPSTREAM", "http://127.0.0.1:3000"),
+    ];
+    assert_eq!(read("", &everything).unwrap().routes.len(), 1);
+    assert_eq!(faulty_keys(GOOD, &[("COUNTERFOIL_TYPO", "1")]), ["typo"]);
+    assert_eq!(faulty_keys(GOOD, &[("COUNTERFOIL_STORE", "1")]), ["COUNTERFOIL_STORE", "store", "store.url"]);
+}
+
+/// R-P08: secrets from files.
+#[test]
+fn secrets_can_come_from_files_but_not_from_two_places() {
+    let folder = Folder::new();
+    let secret = folder.write("secret", "from-a-file\n");
+    let keys = folder.write("keys", &format!("{KEY}\n"));
+    let file = GOOD
+        .replace("client_secret = \"CANARY\"", &format!("client_secret_file = \"{secret}\""))
+        .replace(&format!("keys = [\"{KEY}\"]"), &format!("keys_file = \"{keys}\""));
+    let settings = read(&file, &[]).unwrap();
+    assert_eq!(settings.idps[0].client_secret.as_ref().unwrap().expose(), "from-a-file");
+    assert!(!format!("{settings:?}").contains("from-a-file"));
+    let twice = GOOD.replace("client_secret", &format!("client_secret_file = \"{secret}\"\nclient_secret"));
+    assert_eq!(faulty_keys(&twice, &[]), ["idp.company.client_secret"]);
+}

@@ -1,0 +1,169 @@
+//! What the program writes down, and what it never does.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::broker::{KEY, SESSION, listen};
+use crate::support::browser::Browser;
+use crate::support::child::{Program, free_port};
+use crate::support::program::{Folder, counterfoil};
+use crate::support::redis::Redis;
+use crate::support::scripted_idp::{ACCESS_TOKEN, Misbehaviour, REFRESH_TOKEN, Script, ScriptedIdp, set};
+
+/// The real program at the finest log level, in front of a scripted provider and a real Redis.
+struct Serving {
+    program: Program,
+    browser: Browser,
+    public: String,
+    idp: ScriptedIdp,
+    _folder: Folder,
+    redis: Redis,
+}
+
+async fn serving(format: &str) -> Serving {
+    let (folder, redis, port) = (Folder::new(), Redis::start(), free_port());
+    redis.command(&["CONFIG", "SET", "requirepass", "CANARY-redis-password"]).await;
+    let idp = ScriptedIdp::start(std::sync::Arc::new(counterfoil::clock::SystemClock)).await;
+    let office = listen(axum::Router::new().fallback(async || "office")).await;
+    let public = format!("http://127.0.0.1:{port}");
+    let config = format!(
+        r#"
+        public_url = "{public}"
+        [server]
+        listen = "127.0.0.1:{port}"
+        ops_listen = "127.0.0.1:0"
+        [log]
+        level = "trace"
+        format = "{format}"
+        [secrets]
+        keys = ["{KEY}"]
+        [store]
+        url = "redis://:CANARY-redis-password@127.0.0.1:{}/0"
+        [idp.company]
+        kind = "oidc"
+        issuer = "{}"
+        client_id = "backoffice"
+        client_secret = "CANARY-client-secret"
+        timeout = "1s"
+        [[route]]
+        path = "/secure"
+        groups = ["staff"]
+        upstream = "http://{office}"
+        [[route]]
+        path = "/"
+        upstream = "http://127.0.0.1:1"
+        groups = ["nobody"]
+        "#,
+        redis.port(),
+        idp.issuer()
+    );
+    let file = folder.write("counterfoil.toml", &config);
+    let mut command = counterfoil(folder.path(), &["serve", "--config", &file]);
+    let program = Program::start(command.env("RUST_LOG", "trace"));
+    program.wait_for("an identity provider is ready");
+    Serving { program, browser: Browser::new([]), public, idp, _folder: folder, redis }
+}
+
+impl Serving {
+    async fn callback(&self) -> String {
+        let start = self.browser.visit(&format!("{}/sso/login?return_to=/secure", self.public)).send().await;
+        self.browser.visit(start.location()).send().await.location().to_owned()
+    }
+}
+
+/// R-O01, R-C09: success and failure, at trace level, with the levels of libraries asked for as well.
+#[tokio::test]
+async fn no_secret_is_written_at_any_level_on_any_path() {
+    let serving = serving("json").await;
+    let mut secrets =
+        vec![ACCESS_TOKEN.to_owned(), REFRESH_TOKEN.to_owned(), "CANARY".to_owned(), KEY.to_owned(), "eyJ".to_owned()];
+    let remember = |secrets: &mut Vec<String>| {
+        secrets.extend(serving.browser.cookies().into_iter().map(|cookie| cookie.value).filter(|v| v.len() > 20));
+    };
+    for script in [
+        Script::default(),
+        Script { id_token_claims: set(serde_json::json!({ "nonce": "x" })), ..Script::default() },
+        Script {
+            at_token: Misbehaviour::Answer(400, "application/json", "{\"error\":\"CANARY\"}"),
+            ..Script::default()
+        },
+        Script { at_token: Misbehaviour::Answer(200, "text/html", "CANARY"), ..Script::default() },
+        Script { at_token: Misbehaviour::Slow(Duration::from_secs(3)), ..Script::default() },
+        Script { at_userinfo: Misbehaviour::Answer(500, "text/plain", "CANARY"), ..Script::default() },
+        Script {
+            authorization_answer: Some(std::sync::Arc::new(|answer| answer.push(("error".into(), "CANARY".into())))),
+            ..Script::default()
+        },
+    ] {
+        serving.idp.behave(script);
+        let callback = serving.callback().await;
+        let query = callback.split_once('?').unwrap().1;
+        secrets.extend(
+            url::form_urlencoded::parse(query.as_bytes())
+                .map(|(_, value)| value.into_owned())
+                .filter(|v| v.len() > 20 && !v.contains("127.0.0.1")),
+        );
+        remember(&mut secrets);
+        serving.browser.visit(&callback).send().await;
+        serving.browser.visit(&callback).send().await;
+        remember(&mut secrets);
+    }
+    for request in serving.idp.received("/token") {
+        secrets.push(request.form["code_verifier"].clone());
+    }
+    serving.idp.behave(Script::default());
+    let callback = serving.callback().await;
+    assert_eq!(serving.browser.visit(&callback).send().await.status, 303);
+    remember(&mut secrets);
+    for path in ["/secure", "/other", "/a%00b", "/sso/session", "/sso/callback/company?state=CANARY&code=CANARY"] {
+        serving.browser.visit(&format!("{}{path}", serving.public)).send().await;
+    }
+    let junk = serving.browser.copy();
+    junk.plant("127.0.0.1", SESSION, "CANARY");
+    junk.fetch(&format!("{}/secure", serving.public)).header("authorization", "Bearer CANARY").send().await;
+    serving.redis.freeze();
+    serving.browser.visit(&format!("{}/secure", serving.public)).send().await;
+    serving.redis.thaw();
+
+    serving.program.signal("TERM");
+    let (code, said) = serving.program.end();
+    assert_eq!(code, Some(0));
+    assert!(said.contains("\"level\":\"DEBUG\"") && said.lines().count() > 50, "the test looks at something");
+    for secret in &secrets {
+        let line = said.lines().find(|line| line.contains(secret.as_str()));
+        assert_eq!(line, None, "{secret} is in the log");
+    }
+}
+
+/// R-O02, R-O03, R-O04: one JSON object a line, with the events a review asks for.
+#[tokio::test]
+async fn a_scenario_leaves_its_events_in_structured_lines() {
+    let serving = serving("json").await;
+    let callback = serving.callback().await;
+    serving.browser.visit(&callback).send().await;
+    serving.browser.visit(&format!("{}/other%0A%1b", serving.public)).send().await;
+    serving.browser.visit(&format!("{}/other", serving.public)).send().await;
+    serving
+        .idp
+        .behave(Script { id_token_claims: set(serde_json::json!({ "aud": "x\r\nforged" })), ..Script::default() });
+    let failing = serving.callback().await;
+    serving.browser.visit(&failing).send().await;
+    let page = serving.browser.visit(&format!("{}/sso/logout", serving.public)).send().await;
+    let token = page.body.split_once("name=\"csrf_token\" value=\"").unwrap().1.split_once('"').unwrap().0.to_owned();
+    serving.browser.submit(&format!("{}/sso/logout", serving.public), &[("csrf_token", &token)]).send().await;
+    serving.program.signal("TERM");
+    let (_, said) = serving.program.end();
+    let lines: Vec<Value> =
+        said.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
+    let event = |name: &str| lines.iter().find(|line| line["event"] == name).unwrap_or_else(|| panic!("no {name}"));
+    assert_eq!(
+        (&event("login_completed")["idp"], &event("login_completed")["client"]),
+        (&"company".into(), &"127.0.0.1".into())
+    );
+    assert!(event("login_failed")["reason"].as_str().unwrap().contains("aud"));
+    assert_eq!(event("access_denied")["path"], "/other");
+    assert!(event("logged_out")["session"].as_str().unwrap().starts_with("cf-"));
+    let answered = lines.iter().find(|line| line["message"] == "answered").unwrap();
+    assert!(answered["peer"] == "127.0.0.1" && answered["client"] == "127.0.0.1" && answered["span"]["id"].is_string());
+}

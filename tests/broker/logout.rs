@@ -1,0 +1,133 @@
+//! Signing out.
+
+use url::Url;
+
+use crate::support::broker::{Broker, PUBLIC, SESSION, Setup, Store};
+use crate::support::browser::{Answer, Browser};
+use crate::support::cut_proxy::CutProxy;
+use crate::support::redis::Redis;
+use crate::support::scripted_idp::{Script, set};
+
+const LOGOUT: &str = "https://app.example.test/sso/logout";
+
+/// What a person does: the page, then its button.
+pub async fn sign_out(browser: &Browser) -> Answer {
+    let token = csrf_token(browser).await;
+    browser.submit(LOGOUT, &[("csrf_token", &token)]).header("sec-fetch-site", "same-origin").send().await
+}
+
+async fn csrf_token(browser: &Browser) -> String {
+    let page = browser.visit(LOGOUT).send().await;
+    assert_eq!(page.status, 200);
+    let (_, rest) = page.body.split_once("name=\"csrf_token\" value=\"").unwrap_or_else(|| panic!("{}", page.body));
+    rest.split_once('"').unwrap().0.to_owned()
+}
+
+/// R-J02, R-J03
+#[tokio::test]
+async fn signing_out_deletes_the_record_clears_the_cookie_and_goes_on_to_the_provider() {
+    let redis = Redis::start();
+    for store in [Store::Memory, Store::Redis(redis.port())] {
+        let broker = Broker::with(Setup { store, ..Setup::default() }).await;
+        let browser = broker.signed_in().await;
+        let thief = browser.copy();
+        let answer = sign_out(&browser).await;
+        assert_eq!(answer.status, 303, "{}", answer.body);
+        assert_eq!((answer.header("cache-control"), answer.header("clear-site-data")), ("no-store", "\"cache\""));
+        let away: Url = answer.location().parse().unwrap();
+        let query: std::collections::HashMap<_, _> = away.query_pairs().into_owned().collect();
+        assert!(away.as_str().starts_with(&format!("{}/end-session?", broker.idp.issuer())));
+        assert_eq!(query["client_id"], "backoffice");
+        assert_eq!(query["post_logout_redirect_uri"], format!("{PUBLIC}/sso/signed-out"));
+        assert!(query["state"].len() >= 20);
+        assert!(!query.contains_key("id_token_hint"), "R-C09: no token in the browser unless configured");
+        assert!(browser.cookie(SESSION).is_none());
+        assert_eq!(broker.status(&thief).await, 401, "a stolen cookie is worth nothing");
+    }
+}
+
+#[tokio::test]
+async fn the_id_token_is_handed_to_the_browser_only_if_configured() {
+    let idp = "logout_id_token_hint = true".to_owned();
+    let broker = Broker::with(Setup { idp, ..Setup::default() }).await;
+    let answer = sign_out(&broker.signed_in().await).await;
+    let away: Url = answer.location().parse().unwrap();
+    let hint = away.query_pairs().find(|(name, _)| name == "id_token_hint").unwrap().1.into_owned();
+    assert_eq!(hint.split('.').count(), 3);
+}
+
+/// R-J01, R-M01: one line a case.
+#[tokio::test]
+async fn nobody_else_can_sign_somebody_out() {
+    let broker = Broker::start().await;
+    let browser = broker.signed_in().await;
+    let token = csrf_token(&browser).await;
+    let others = csrf_token(&broker.signed_in().await).await;
+    let own = [("csrf_token", token.as_str())];
+    for (what, asking) in [
+        ("an image", browser.fetch(LOGOUT)),
+        ("no token", browser.submit(LOGOUT, &[])),
+        ("a wrong token", browser.submit(LOGOUT, &[("csrf_token", "x")])),
+        ("another session's token", browser.submit(LOGOUT, &[("csrf_token", &others)])),
+        ("a token twice", browser.submit(LOGOUT, &[own[0], own[0]])),
+        ("another site", browser.submit(LOGOUT, &own).header("sec-fetch-site", "cross-site")),
+        ("a neighbour", browser.submit(LOGOUT, &own).header("sec-fetch-site", "same-site")),
+        ("another origin", browser.submit(LOGOUT, &own).header("origin", "https://evil.example")),
+        ("no origin", browser.submit(LOGOUT, &own).header("origin", "null")),
+        ("another method", browser.ask(http::Method::PUT, LOGOUT)),
+    ] {
+        let status = asking.send().await.status.as_u16();
+        assert!([200, 403, 405].contains(&status), "{what}: {status}");
+        assert_eq!(broker.status(&browser).await, 200, "{what}");
+    }
+    let large = "x".repeat(20_000);
+    assert_eq!(browser.submit(LOGOUT, &[("csrf_token", &large)]).send().await.status, 413);
+    assert_eq!(sign_out(&browser).await.status, 303);
+}
+
+/// R-J04, R-J05: the landing page needs nothing, and a provider without logout leaves a complete local one.
+#[tokio::test]
+async fn a_provider_without_logout_leaves_a_complete_local_one() {
+    let broker = Broker::start().await;
+    broker
+        .idp
+        .behave(Script { metadata: set(serde_json::json!({ "end_session_endpoint": null })), ..Script::default() });
+    let browser = broker.signed_in().await;
+    let answer = sign_out(&browser).await;
+    assert_eq!(answer.location(), "/sso/signed-out?only=here");
+    assert!(browser.cookies().is_empty());
+    for query in ["", "?only=here", "?state=", "?state=foreign&x=y", "?state=a&state=b"] {
+        let page = browser.visit(&format!("{PUBLIC}/sso/signed-out{query}")).send().await;
+        assert_eq!(page.status, 200, "{query}");
+        assert!(!page.body.contains("foreign"));
+    }
+}
+
+#[tokio::test]
+async fn signing_out_twice_is_no_error() {
+    let broker = Broker::start().await;
+    let browser = broker.signed_in().await;
+    let token = csrf_token(&browser).await;
+    let second_tab = browser.copy();
+    sign_out(&browser).await;
+    let again = second_tab.submit(LOGOUT, &[("csrf_token", &token)]).send().await;
+    assert_eq!((again.status.as_u16(), again.location()), (303, "/sso/signed-out?only=nothing"));
+    assert!(second_tab.cookies().is_empty());
+    assert_eq!(broker.browser().visit(LOGOUT).send().await.status, 200);
+}
+
+/// R-J07: the browser forgets, and nobody claims that the record is gone.
+#[tokio::test]
+async fn signing_out_while_the_store_is_away_tells_the_truth() {
+    let redis = Redis::start();
+    let network = CutProxy::in_front_of(([127, 0, 0, 1], redis.port()).into()).await;
+    let store = Store::Redis(network.address().port());
+    let broker = Broker::with(Setup { store, ..Setup::default() }).await;
+    let browser = broker.signed_in().await;
+    let token = csrf_token(&browser).await;
+    network.cut();
+    let answer = browser.submit(LOGOUT, &[("csrf_token", &token)]).send().await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.body.contains("could not be completed"), "{}", answer.body);
+    assert!(browser.cookie(SESSION).is_none());
+}

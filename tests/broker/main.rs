@@ -1,0 +1,30 @@
+//! How the broker behaves, seen from outside: one binary, one module a behaviour.
+//!
+//! Each test builds the real application ([`support::broker`]) in this process, or starts the real program;
+//! browsers, providers, Redis, upstreams and the network between them are real or stand at the network. Time is
+//! moved, not waited for. Names of requirements in comments are those of `tests/REQUIREMENTS.md`.
+
+#![expect(unreachable_pub, reason = "one binary: `pub` is for the other modules of it")]
+
+mod support;
+
+mod architecture;
+mod browser_journey;
+mod callback;
+mod configuration;
+mod cookies;
+mod demo;
+mod guarding;
+mod id_tokens;
+mod logging;
+mod login;
+mod logout;
+mod operation;
+mod pages;
+mod profile;
+mod providers;
+mod proxying;
+mod session;
+mod store_contract;
+mod store_outage;
+mod token_endpoint;

@@ -1,0 +1,201 @@
+//! Providers that are away, slow, wrong or several; the certified `oidc-provider`; and the demo's own two.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::broker::{Broker, PUBLIC, SESSION, Setup};
+use crate::support::browser::Browser;
+use crate::support::child::Program;
+use crate::support::scripted_idp::{Misbehaviour, Script, ScriptedIdp, set};
+
+/// R-F01, R-F02: one line a case; no authorization request ever leaves.
+#[tokio::test]
+async fn metadata_that_cannot_be_trusted_starts_no_login() {
+    for members in [
+        json!({ "issuer": "https://evil.example" }),
+        json!({ "issuer": null }),
+        json!({ "token_endpoint": "http://idp.example.test/token" }),
+        json!({ "authorization_endpoint": "ftp://idp.example.test/" }),
+        json!({ "jwks_uri": null }),
+        json!({ "require_pushed_authorization_requests": true }),
+    ] {
+        let broker = Broker::start().await;
+        broker.idp.behave(Script { metadata: set(members.clone()), ..Script::default() });
+        let answer = broker.browser().visit(&format!("{PUBLIC}/sso/login")).send().await;
+        assert_eq!(answer.status, 502, "{members}");
+        assert!(answer.set_cookies().is_empty() && answer.location().is_empty());
+    }
+}
+
+/// R-F03, R-C07, R-P02: one line a case.
+#[tokio::test]
+async fn a_provider_that_cannot_be_used_is_said_to_be_and_nothing_is_lost() {
+    let page = Misbehaviour::Answer(200, "text/html", "<html>");
+    for (expected, misbehaviour) in [
+        (502, page),
+        (502, Misbehaviour::Answer(404, "application/json", "{}")),
+        (503, Misbehaviour::Answer(500, "application/json", "{}")),
+        (502, Misbehaviour::Redirect("http://127.0.0.1:1/".into())),
+        (502, Misbehaviour::Endless),
+        (503, Misbehaviour::Slow(Duration::from_secs(20))),
+        (503, Misbehaviour::Drop),
+    ] {
+        let broker = Broker::with(Setup { idp: "timeout = \"1s\"".into(), ..Setup::default() }).await;
+        broker.idp.behave(Script { at_metadata: misbehaviour, ..Script::default() });
+        let browser = broker.browser();
+        let answer = browser.visit(&format!("{PUBLIC}/sso/login?return_to=/x")).send().await;
+        assert_eq!(answer.status, expected, "{}", answer.body);
+        assert!(answer.body.contains("return_to=%2Fx"), "the way back is kept");
+        broker.idp.behave(Script::default());
+        broker.clock.advance(time::Duration::seconds(5));
+        assert_eq!(broker.sign_in(&browser, "/x").await.location(), "/x", "it heals by itself");
+    }
+}
+
+/// R-F04
+#[tokio::test]
+async fn keys_and_metadata_that_were_good_once_are_kept_through_an_outage() {
+    let broker = Broker::start().await;
+    broker.signed_in().await;
+    let down = Misbehaviour::Answer(500, "text/plain", "");
+    broker.idp.behave(Script { at_jwks: down.clone(), at_metadata: down, ..Script::default() });
+    broker.clock.advance(time::Duration::hours(2));
+    broker.signed_in().await;
+}
+
+/// R-F05
+#[tokio::test]
+async fn odd_keys_in_the_set_do_no_harm() {
+    let broker = Broker::start().await;
+    broker.idp.behave(Script {
+        jwks: crate::support::scripted_idp::change(|document| {
+            let odd = json!([7, { "kty": "oct", "k": "c2VjcmV0" }, { "kty": "quantum" }, { "kty": "RSA", "n": "AQAB", "e": "AQAB" }]);
+            let good = document["keys"].as_array().unwrap().clone();
+            document["keys"] = odd.as_array().unwrap().iter().chain(&good).cloned().collect::<Value>();
+        }),
+        ..Script::default()
+    });
+    broker.signed_in().await;
+}
+
+/// R-F06, R-P03
+#[tokio::test]
+async fn the_broker_starts_without_its_provider_and_sessions_outlive_it() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let setup = Setup::default();
+    let idp = ScriptedIdp::start_on(listener, setup.clock.clone());
+    idp.behave(Script { at_metadata: Misbehaviour::Drop, ..Script::default() });
+    let broker = Broker::with_provider(setup, idp).await;
+    let operations = Browser::new([("ops".to_owned(), broker.operations)]);
+    let ready = async || operations.fetch("http://ops/readyz").send().await;
+    assert_eq!(operations.fetch("http://ops/livez").send().await.status, 200);
+    assert_eq!(ready().await.status, 503);
+    assert_eq!(ready().await.json()["idps"]["company"], "unreachable");
+
+    broker.idp.behave(Script::default());
+    broker.clock.advance(time::Duration::seconds(5));
+    let browser = broker.signed_in().await;
+    assert_eq!(ready().await.status, 200);
+    broker.idp.behave(Script {
+        at_metadata: Misbehaviour::Drop,
+        at_jwks: Misbehaviour::Drop,
+        at_token: Misbehaviour::Drop,
+        ..Script::default()
+    });
+    broker.clock.advance(time::Duration::minutes(20));
+    assert_eq!(broker.status(&browser).await, 200);
+    assert_eq!(ready().await.status, 200, "live sessions need no provider");
+}
+
+#[tokio::test]
+async fn several_providers_are_a_choice_and_a_default_is_none() {
+    let second = "[idp.legacy]\nkind = \"oauth2\"\nclient_id = \"x\"\nclient_secret = \"y\"\n\
+        display_name = \"Old <directory>\"\nprofile = { subject = \"id\" }\n\
+        authorization_endpoint = \"https://old.example/a\"\ntoken_endpoint = \"https://old.example/t\"\n\
+        profile_endpoint = \"https://old.example/p\"\n";
+    let broker = Broker::with(Setup { more: second.into(), ..Setup::default() }).await;
+    let login = format!("{PUBLIC}/sso/login");
+    let chooser = broker.browser().visit(&format!("{login}?return_to=/x")).send().await;
+    assert_eq!(chooser.status, 200);
+    for idp in ["company", "legacy"] {
+        let href = format!("/sso/login?return_to=%2Fx&#38;idp={idp}");
+        assert!(chooser.body.contains(&href), "{}", chooser.body);
+    }
+    assert!(chooser.body.contains("Old &#60;directory&#62;"));
+    let named = broker.browser().visit(&format!("{login}?idp=legacy")).send().await;
+    assert!(named.location().starts_with("https://old.example/a?response_type=code&client_id=x"));
+    assert!(!named.location().contains("nonce"), "plain OAuth 2.0 has none");
+    assert_eq!(broker.browser().visit(&format!("{login}?idp=nobody")).send().await.status, 400);
+
+    let more = format!("{second}[login]\ndefault_idp = \"company\"\n");
+    let broker = Broker::with(Setup { more, ..Setup::default() }).await;
+    assert_eq!(broker.browser().visit(&login).send().await.status, 303);
+    assert_eq!(broker.browser().visit(&format!("{login}?choose=1")).send().await.status, 200);
+}
+
+/// The certified provider of others: sign in, userinfo, sign out at the provider, in a browser of its own.
+#[tokio::test]
+async fn a_certified_provider_signs_people_in_and_out() {
+    let callback = format!("{PUBLIC}/sso/callback/certified");
+    let options = json!({
+        "port": 0, "client_id": "backoffice", "client_secret": "p@ss:w%rd+/=é",
+        "redirect_uris": [callback], "post_logout_redirect_uris": [format!("{PUBLIC}/sso/signed-out")],
+    });
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/counterparts/oidc_provider.mjs");
+    let provider = Program::start(Command::new("node").arg(script).arg(options.to_string()));
+    let said = provider.wait_for("READY");
+    let ready: Value = serde_json::from_str(said.split_once("READY ").unwrap().1.lines().next().unwrap()).unwrap();
+    let issuer = ready["issuer"].as_str().unwrap();
+    let more = format!(
+        "[idp.certified]\nkind = \"oidc\"\nissuer = \"{issuer}\"\nclient_id = \"backoffice\"\n\
+         client_secret = \"p@ss:w%rd+/=é\"\nscopes = [\"openid\", \"profile\", \"email\", \"groups\"]\n"
+    );
+    let broker = Broker::with(Setup { more, ..Setup::default() }).await;
+    let browser = broker.browser();
+    let start = browser.visit(&format!("{PUBLIC}/sso/login?idp=certified&return_to=/orders?x=1")).send().await;
+    let back = walk_through_forms(&browser, issuer, start.location()).await;
+    let landed = browser.visit(&back).send().await;
+    assert_eq!((landed.status.as_u16(), landed.location()), (303, "/orders?x=1"), "{}", landed.body);
+    let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json();
+    assert_eq!((&session["subject"], &session["name"]), (&json!("alice"), &json!("Alice Kim")));
+    assert_eq!((&session["groups"], &session["issuer"]), (&json!(["staff"]), &json!(issuer)));
+
+    let away = crate::logout::sign_out(&browser).await;
+    assert!(away.location().starts_with(&format!("{issuer}/session/end?client_id=backoffice")), "{}", away.location());
+    assert!(browser.cookie(SESSION).is_none());
+    let asked = browser.visit(away.location()).send().await;
+    let xsrf = between(&asked.body, "name=\"xsrf\" value=\"", "\"");
+    let confirm = format!("{issuer}/session/end/confirm");
+    let signed_out = browser.submit(&confirm, &[("xsrf", &xsrf), ("logout", "yes")]).send().await;
+    assert!(signed_out.location().starts_with(&format!("{PUBLIC}/sso/signed-out?state=")), "{}", signed_out.location());
+    assert_eq!(browser.visit(signed_out.location()).send().await.status, 200);
+}
+
+/// Follows the provider's pages: first who, then the consent; the address back to the broker.
+async fn walk_through_forms(browser: &Browser, issuer: &str, start: &str) -> String {
+    let mut location = start.to_owned();
+    for _ in 0..12 {
+        if location.starts_with(PUBLIC) {
+            return location;
+        }
+        let page = browser.visit(&location).send().await;
+        location = if page.status == 200 {
+            let prompt = between(&page.body, "name=\"prompt\" value=\"", "\"");
+            let fields = [("prompt", prompt.as_str()), ("login", "alice"), ("password", "x")];
+            browser.submit(&location, &fields).send().await.location().to_owned()
+        } else {
+            page.location().to_owned()
+        };
+        if location.starts_with('/') {
+            location = format!("{issuer}{location}");
+        }
+    }
+    panic!("the provider never sent the browser back, but to {location}");
+}
+
+fn between(text: &str, before: &str, after: &str) -> String {
+    let rest = text.split_once(before).unwrap_or_else(|| panic!("no {before:?} in {text}")).1;
+    rest.split_once(after).unwrap().0.to_owned()
+}

@@ -1,0 +1,100 @@
+//! What travels between browser and upstream.
+
+use serde_json::json;
+
+use crate::support::broker::{Broker, HOST, PUBLIC, Setup};
+use crate::support::scripted_idp::{Script, set};
+use crate::support::upstream::received;
+
+/// The upstream knows who it is, and only from the broker.
+#[tokio::test]
+async fn identity_headers_are_set_once_and_every_forged_twin_is_gone() {
+    let broker = Broker::start().await;
+    broker
+        .idp
+        .behave(Script { userinfo: set(json!({ "groups": ["staff", "x,admins", "회계"] })), ..Script::default() });
+    let browser = broker.signed_in().await;
+    let handle = broker.handle(&browser).await;
+    let mut asking = browser.fetch(&format!("{PUBLIC}/page?x=1"));
+    for name in ["X-Auth-Request-User", "x_auth_request_user", "X-Auth.Request-Groups", "X-Auth-Request-Assertion"] {
+        asking = asking.header(name, "forged");
+    }
+    let echo =
+        asking.header("X-Forwarded-For", "6.6.6.6").header("X-Forwarded-Host", "evil.example").send().await.json();
+    for (name, value) in [
+        ("x-auth-request-user", "248289761001"),
+        ("x-auth-request-email", "alice@example.com"),
+        ("x-auth-request-name", "Alice Kim"),
+        ("x-auth-request-preferred-username", ""),
+        ("x-auth-request-groups", "staff,x%2Cadmins,%ED%9A%8C%EA%B3%84"),
+        ("x-auth-request-session", handle.as_str()),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-host", HOST),
+        ("x-forwarded-proto", "https"),
+        ("host", HOST),
+    ] {
+        assert_eq!(received(&echo, name), [value], "{name}");
+    }
+    assert!(!echo.to_string().contains("forged") && !echo.to_string().contains("evil.example"));
+    assert!(!echo.to_string().contains("CANARY"), "R-C09: no token reaches an upstream");
+}
+
+#[tokio::test]
+async fn a_public_page_gets_no_identity_and_no_forged_one() {
+    let routes = "[[route]]\npath = \"/\"\nupstream = \"UPSTREAM\"\naccess = \"public\"\n";
+    let broker = Broker::with(Setup { routes, ..Setup::default() }).await;
+    let echo = broker.browser().fetch(PUBLIC).header("x-auth-request-user", "root").send().await.json();
+    assert!(received(&echo, "x-auth-request-user").is_empty());
+    let known = broker.signed_in().await.fetch(PUBLIC).send().await.json();
+    assert_eq!(received(&known, "x-auth-request-user"), ["248289761001"], "who is signed in is told there, too");
+}
+
+/// R-D15: an address that nobody vouches for is not passed on.
+#[tokio::test]
+async fn an_unverified_address_is_not_passed_on() {
+    let broker = Broker::start().await;
+    for claims in
+        [json!({ "email_verified": false }), json!({ "email_verified": null }), json!({ "email_verified": "true" })]
+    {
+        broker.idp.behave(Script { id_token_claims: set(claims.clone()), ..Script::default() });
+        let echo = broker.signed_in().await.fetch(PUBLIC).send().await.json();
+        assert_eq!(received(&echo, "x-auth-request-email"), [""], "{claims}");
+    }
+}
+
+#[tokio::test]
+async fn methods_bodies_queries_and_statuses_pass_unchanged() {
+    let broker = Broker::start().await;
+    let browser = broker.signed_in().await;
+    let large = "x".repeat(300_000);
+    let url = format!("{PUBLIC}/orders?b=2&a=1&a=%20+");
+    for method in [http::Method::POST, http::Method::PUT, http::Method::PATCH, http::Method::DELETE] {
+        let echo = browser.ask(method.clone(), &url).body(&large).send().await.json();
+        assert_eq!((&echo["method"], &echo["target"]), (&json!(method.as_str()), &json!("/orders?b=2&a=1&a=%20+")));
+        assert_eq!(echo["body"].as_str().unwrap().len(), large.len());
+    }
+}
+
+/// The Back button after a logout: pages that say nothing of caching are not kept.
+#[tokio::test]
+async fn guarded_pages_are_not_kept_unless_the_upstream_says_so() {
+    let broker = Broker::start().await;
+    let browser = broker.signed_in().await;
+    let answer = browser.visit(&format!("{PUBLIC}/page")).send().await;
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let told = browser.visit(&format!("{PUBLIC}/page")).header("x-answer-cache-control", "max-age=60").send().await;
+    assert_eq!(told.header("cache-control"), "max-age=60");
+    assert!(answer.header("content-security-policy").is_empty(), "an upstream's page is its own");
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_away_is_named_as_such_and_nothing_inside_is_shown() {
+    let routes = "[[route]]\npath = \"/\"\nupstream = \"http://127.0.0.1:1\"\n";
+    let broker = Broker::with(Setup { routes, ..Setup::default() }).await;
+    let browser = broker.signed_in().await;
+    let answer = browser.fetch(&format!("{PUBLIC}/page")).send().await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (502, "upstream_unavailable"));
+    assert!(!answer.body.contains("127.0.0.1"));
+    let page = browser.visit(&format!("{PUBLIC}/page")).send().await;
+    assert!(page.status == 502 && !page.body.contains("127.0.0.1"));
+}

@@ -1,0 +1,335 @@
+//! Sessions as browsers, operators and Redis see them.
+
+use counterfoil::secret::Secret;
+use counterfoil::session::store::SessionBackend;
+use counterfoil::session::store::redis::RedisBackend;
+use fred::interfaces::{ClientLike, KeysInterface};
+use std::sync::Arc;
+use time::Duration;
+
+use crate::support::broker::{Broker, HOST, KEY, PUBLIC, SESSION, Setup, Store};
+use crate::support::redis::{Redis, settings};
+use crate::support::scripted_idp::{ACCESS_TOKEN, REFRESH_TOKEN};
+
+async fn broker_on(redis: &Redis) -> Broker {
+    Broker::with(Setup { store: Store::Redis(redis.port()), ..Setup::default() }).await
+}
+
+/// R-G05, R-C10: whoever reads all of Redis holds no cookie, no token and no profile.
+#[tokio::test]
+async fn redis_holds_the_handle_and_nothing_that_can_be_used_or_read() {
+    let redis = Redis::start();
+    let broker = broker_on(&redis).await;
+    let browser = broker.signed_in().await;
+    let handle = broker.handle(&browser).await;
+    assert!(handle.starts_with("cf-") && handle.len() == 22, "{handle}");
+    let keys = redis.keys().await;
+    assert!(keys.contains(&handle));
+    assert!(keys.iter().all(|key| *key == handle || key.starts_with("counterfoil:")), "{keys:?}");
+    let cookie = browser.cookie(SESSION).unwrap();
+    let client = redis.client().await;
+    for key in &keys {
+        let dump: Vec<u8> = client.dump(key).await.unwrap();
+        let readable = format!("{key} {}", String::from_utf8_lossy(&dump));
+        for secret in [&cookie, ACCESS_TOKEN, REFRESH_TOKEN, "alice", "Alice", "248289761001"] {
+            assert!(!readable.contains(secret), "{secret} in {key}");
+        }
+    }
+    let lifetime: i64 = client.pttl(&handle).await.unwrap();
+    assert!((1..=30 * 60 * 1_000 + 2_000).contains(&lifetime), "the record has a TTL: {lifetime}");
+    // R-N02: the public name is no cookie.
+    let imposter = broker.browser();
+    imposter.plant(HOST, SESSION, &handle);
+    assert_eq!(broker.status(&imposter).await, 401);
+    client.quit().await.unwrap();
+}
+
+/// The contract's promise: by hand, at once, and the page says so and leads back in.
+#[tokio::test]
+async fn deleting_the_record_by_hand_ends_the_session_on_the_next_request() {
+    let redis = Redis::start();
+    let broker = broker_on(&redis).await;
+    for command in ["DEL", "FLUSHALL", "EXPIRE"] {
+        let browser = broker.signed_in().await;
+        assert_eq!(broker.status(&browser).await, 200);
+        let handle = broker.handle(&browser).await;
+        match command {
+            "DEL" => redis.command(&["DEL", &handle]).await,
+            "EXPIRE" => redis.command(&["EXPIRE", &handle, "0"]).await,
+            _ => redis.command(&["FLUSHALL"]).await,
+        };
+        let refused = browser.fetch(&format!("{PUBLIC}/guarded")).send().await;
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (401, "session_missing"), "{command}");
+        let page = browser.visit(&format!("{PUBLIC}/orders?x=1")).send().await;
+        assert_eq!(page.status, 303);
+        let ended = browser.visit(&format!("{PUBLIC}{}", page.location())).send().await;
+        assert_eq!(ended.status, 200);
+        assert!(ended.body.contains("session has ended"), "{}", ended.body);
+        assert!(ended.body.contains("/sso/login?return_to=%2Forders%3Fx%3D1\""), "leads back to the page");
+        assert_eq!(broker.sign_in(&browser, "/orders?x=1").await.location(), "/orders?x=1");
+        assert_eq!(broker.status(&browser).await, 200);
+    }
+}
+
+/// R-G04: junk never reaches the store; a well-formed stranger's key is one lookup.
+#[tokio::test]
+async fn junk_cookies_are_refused_before_any_lookup() {
+    let redis = Redis::start();
+    let broker = broker_on(&redis).await;
+    let lookups = async || {
+        let statistics: String = redis.command(&["INFO", "commandstats"]).await.convert().unwrap();
+        let line = statistics.lines().find_map(|line| line.strip_prefix("cmdstat_get:calls="));
+        line.map_or(0, |rest| rest.split(',').next().unwrap().parse::<u32>().unwrap())
+    };
+    let before = lookups().await;
+    let longest = "A".repeat(4_000);
+    for junk in ["", "x", "../../etc", "cf-8QzvTn2LmX0aPq4RsWg", "\u{e9}", &"=".repeat(43), &"A".repeat(42), &longest] {
+        let browser = broker.browser();
+        browser.plant(HOST, SESSION, junk);
+        assert_eq!(broker.status(&browser).await, 401, "{junk}");
+    }
+    assert_eq!(lookups().await, before);
+    let stranger = broker.browser();
+    stranger.plant(HOST, SESSION, &"A".repeat(43));
+    assert_eq!(broker.status(&stranger).await, 401);
+    assert_eq!(lookups().await, before + 1);
+}
+
+/// R-G06
+#[tokio::test]
+async fn the_cookie_is_the_only_carrier() {
+    let broker = Broker::start().await;
+    let browser = broker.signed_in().await;
+    let key = browser.cookie(SESSION).unwrap();
+    let stranger = broker.browser();
+    let by_query = stranger.fetch(&format!("{PUBLIC}/guarded?{SESSION}={key}&sid={key}")).send().await;
+    assert_eq!(by_query.status, 401);
+    let headers = ["x-session-id", "authorization", "x-auth-request-user", SESSION];
+    for (header, value) in headers.map(|header| (header, format!("Bearer {key}"))) {
+        let answer = stranger.fetch(&format!("{PUBLIC}/guarded")).header(header, &value).send().await;
+        assert_eq!(answer.status, 401, "{header}");
+    }
+    assert_eq!(stranger.submit(&format!("{PUBLIC}/guarded"), &[(SESSION, &key)]).send().await.status, 401);
+}
+
+/// R-G07: use keeps a session, idleness ends it, and says which it was.
+#[tokio::test]
+async fn an_idle_session_ends_and_a_used_one_does_not() {
+    let redis = Redis::start();
+    for store in [Store::Memory, Store::Redis(redis.port())] {
+        let broker = Broker::with(Setup { store, ..Setup::default() }).await;
+        let browser = broker.signed_in().await;
+        for _ in 0..6 {
+            broker.clock.advance(Duration::minutes(20));
+            assert_eq!(broker.status(&browser).await, 200);
+            noted(&broker, &browser).await;
+        }
+        broker.clock.advance(Duration::minutes(30));
+        let refused = browser.fetch(&format!("{PUBLIC}/guarded")).send().await;
+        assert_eq!(refused.status, 401);
+        assert!(["session_idle", "session_missing"].contains(&refused.code().as_str()), "{}", refused.code());
+    }
+}
+
+/// Waits until the use of a session was noted, which happens off the request's path.
+async fn noted(broker: &Broker, browser: &crate::support::browser::Browser) {
+    use counterfoil::clock::Clock;
+    let now = broker.clock.now().unix_timestamp().to_string();
+    for _ in 0..1_000 {
+        let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json();
+        let seen = session["session"]["last_seen_at"].as_str().unwrap().to_owned();
+        let seen = time::OffsetDateTime::parse(&seen, &time::format_description::well_known::Rfc3339).unwrap();
+        if seen.unix_timestamp().to_string() == now {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("the use of the session was never noted");
+}
+
+/// R-G08: an absolute end, whatever Redis thinks.
+#[tokio::test]
+async fn the_absolute_timeout_holds_even_if_the_key_is_made_persistent() {
+    let redis = Redis::start();
+    let more = "[session]\nidle_timeout = \"30m\"\nabsolute_timeout = \"1h\"\n".to_owned();
+    let broker = Broker::with(Setup { store: Store::Redis(redis.port()), more, ..Setup::default() }).await;
+    let browser = broker.signed_in().await;
+    let handle = broker.handle(&browser).await;
+    for _ in 0..2 {
+        broker.clock.advance(Duration::minutes(25));
+        assert_eq!(broker.status(&browser).await, 200);
+        noted(&broker, &browser).await;
+    }
+    redis.command(&["PERSIST", &handle]).await;
+    broker.clock.advance(Duration::minutes(10));
+    let refused = browser.fetch(&format!("{PUBLIC}/guarded")).send().await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (401, "session_expired"));
+    assert!(!redis.keys().await.contains(&handle), "its record is gone");
+}
+
+#[tokio::test]
+async fn groups_can_have_shorter_timeouts() {
+    let more = "[session]\nidle_timeout = \"30m\"\n[[session.timeout]]\ngroups = [\"staff\"]\n\
+                idle_timeout = \"5m\"\nabsolute_timeout = \"1h\"\n";
+    let broker = Broker::with(Setup { more: more.into(), ..Setup::default() }).await;
+    let browser = broker.signed_in().await;
+    broker.clock.advance(Duration::minutes(5));
+    assert_eq!(browser.fetch(&format!("{PUBLIC}/guarded")).send().await.code(), "session_idle");
+}
+
+/// R-G09: hundreds of requests that note their use while the record is deleted; none brings it back.
+#[tokio::test]
+async fn noting_use_never_revives_a_deleted_session() {
+    let redis = Redis::start();
+    let broker = broker_on(&redis).await;
+    for _ in 0..20 {
+        let browser = broker.signed_in().await;
+        let handle = broker.handle(&browser).await;
+        broker.clock.advance(Duration::minutes(2));
+        let requests: Vec<_> = (0..16)
+            .map(|_| {
+                let browser = browser.clone();
+                tokio::spawn(async move { browser.fetch(&format!("{PUBLIC}/guarded")).send().await.status })
+            })
+            .collect();
+        redis.command(&["DEL", &handle]).await;
+        for request in requests {
+            request.await.unwrap();
+        }
+        assert_eq!(broker.status(&browser).await, 401);
+        assert!(!redis.keys().await.contains(&handle));
+    }
+}
+
+/// R-G11: damaged, of another version, copied under another name.
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_no_session_and_no_error() {
+    let redis = Redis::start();
+    let broker = broker_on(&redis).await;
+    let client = redis.client().await;
+    let other = broker.signed_in().await;
+    let others: Vec<u8> = client.get(broker.handle(&other).await).await.unwrap();
+    for damage in ["truncated", "junk", "flipped", "another's"] {
+        let browser = broker.signed_in().await;
+        let handle = broker.handle(&browser).await;
+        let mut stored: Vec<u8> = client.get(&handle).await.unwrap();
+        match damage {
+            "truncated" => stored.truncate(stored.len() / 2),
+            "junk" => stored = b"not a record".to_vec(),
+            "flipped" => *stored.iter_mut().rev().nth(90).unwrap() ^= 1,
+            _ => stored.clone_from(&others),
+        }
+        let _: () = client.set(&handle, stored.as_slice(), None, None, false).await.unwrap();
+        let expected = if damage == "flipped" { [200, 401] } else { [401, 401] };
+        assert!(expected.contains(&broker.status(&browser).await), "{damage}");
+        assert_eq!(broker.sign_in(&browser, "/").await.status, 303, "{damage}: signing in again works");
+    }
+    client.quit().await.unwrap();
+}
+
+/// R-G12: three sessions of one person, one ended; then all of that person, by subject and by `sid`.
+#[tokio::test]
+async fn every_live_session_of_a_person_is_found_and_ended() {
+    let redis = Redis::start();
+    for store in [Store::Memory, Store::Redis(redis.port())] {
+        let broker = Broker::with(Setup { store, ..Setup::default() }).await;
+        let browsers = [broker.signed_in().await, broker.signed_in().await, broker.signed_in().await];
+        let handle = broker.handle(&browsers[0]).await.parse().unwrap();
+        assert!(broker.app.sessions().end(handle).await.unwrap());
+        let issuer = broker.idp.issuer();
+        assert_eq!(broker.app.sessions().end_subject(&issuer, "somebody else").await.unwrap(), 0);
+        assert_eq!(broker.app.sessions().end_subject(&issuer, "248289761001").await.unwrap(), 2);
+        for browser in &browsers {
+            assert_eq!(broker.status(browser).await, 401);
+        }
+        let again = broker.signed_in().await;
+        assert_eq!(broker.app.sessions().end_provider_session(&issuer, "sid-1").await.unwrap(), 1);
+        assert_eq!(broker.status(&again).await, 401);
+    }
+}
+
+/// R-G12: entries of sessions that ended by themselves do not pile up.
+#[tokio::test]
+async fn the_registry_forgets_what_has_expired() {
+    let redis = Redis::start();
+    let broker = broker_on(&redis).await;
+    for _ in 0..5 {
+        broker.signed_in().await;
+    }
+    broker.clock.advance(Duration::hours(13));
+    assert_eq!(broker.app.sessions().end_subject(&broker.idp.issuer(), "248289761001").await.unwrap(), 0);
+    let keys = redis.keys().await;
+    assert!(!keys.iter().any(|key| key.contains("index:subject")), "{keys:?}");
+    let client = redis.client().await;
+    for key in keys {
+        let lifetime: i64 = client.pttl(&key).await.unwrap();
+        assert!(lifetime > 0, "{key} would stay for ever");
+    }
+    client.quit().await.unwrap();
+}
+
+/// R-G15, R-M02: minimal, not kept, not for other sites, and no use of the session.
+#[tokio::test]
+async fn asking_for_ones_session_tells_little_and_extends_nothing() {
+    let broker = Broker::start().await;
+    let browser = broker.signed_in().await;
+    let url = format!("{PUBLIC}/sso/session");
+    let answer = browser.fetch(&url).header("sec-fetch-site", "same-origin").send().await;
+    assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, "no-store"));
+    let body = answer.json();
+    let mut names: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["email", "groups", "idp", "issuer", "name", "session", "subject"]);
+    assert!(!answer.body.contains("CANARY"));
+    for site in ["cross-site", "same-site"] {
+        assert_eq!(browser.fetch(&url).header("sec-fetch-site", site).send().await.status, 403, "{site}");
+    }
+    for _ in 0..3 {
+        broker.clock.advance(Duration::minutes(9));
+        assert_eq!(
+            browser.fetch(&url).send().await.json()["session"]["idle_expires_at"],
+            body["session"]["idle_expires_at"]
+        );
+    }
+    broker.clock.advance(Duration::minutes(3));
+    let over = browser.fetch(&url).send().await;
+    assert_eq!((over.status.as_u16(), over.code().as_str()), (401, "session_idle"));
+    assert_eq!(broker.browser().fetch(&url).send().await.code(), "session_missing");
+}
+
+/// R-P08: a new key first in the list; nobody is signed out, and the old key is not used for anything new.
+#[tokio::test]
+async fn the_servers_keys_can_be_rotated() {
+    const NEW: &str = "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
+    let redis = Redis::start();
+    let store: Arc<dyn SessionBackend> = Arc::new(RedisBackend::connect(&settings(redis.port())).unwrap());
+    let setup = |keys: Vec<&'static str>| Setup { store: Store::Shared(store.clone()), keys, ..Setup::default() };
+    let old = Broker::with(setup(vec![KEY])).await;
+    let browser = old.signed_in().await;
+    let under_way = old.browser();
+    let callback = old.reach_callback(&under_way, "/").await;
+
+    let rotated = Broker::with_provider(setup(vec![NEW, KEY]), old.idp.clone()).await;
+    let at = |broker: &Broker, browser: &crate::support::browser::Browser| {
+        let moved = broker.browser();
+        browser.cookies().iter().for_each(|cookie| moved.plant(HOST, &cookie.name, &cookie.value));
+        moved
+    };
+    assert_eq!(rotated.status(&at(&rotated, &browser)).await, 200);
+    assert_eq!(at(&rotated, &under_way).visit(&callback).send().await.status, 303, "logins under way go on");
+
+    let fresh = rotated.signed_in().await;
+    assert_eq!(old.status(&at(&old, &fresh)).await, 401, "sealed under the new key");
+    let retired = Broker::with_provider(setup(vec![NEW]), old.idp.clone()).await;
+    assert_eq!(retired.status(&at(&retired, &browser)).await, 401);
+    assert_eq!(retired.status(&at(&retired, &fresh)).await, 200);
+}
+
+#[tokio::test]
+async fn an_unreachable_store_url_is_refused_or_reported_but_never_shown() {
+    let mut bad = settings(1);
+    bad.url = Secret::new("redis://user:CANARY@127.0.0.1:1/0".into());
+    let store = RedisBackend::connect(&bad).unwrap();
+    let error = store.ping().await.unwrap_err();
+    assert!(!format!("{error} {error:?} {bad:?} {store:?}").contains("CANARY"));
+}

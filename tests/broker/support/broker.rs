@@ -1,0 +1,167 @@
+//! The real application on a port of its own, with a clock that tests move.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration as StdDuration;
+
+use counterfoil::app::server::serve;
+use counterfoil::app::{App, Ports};
+use counterfoil::clock::{Clock, ManualClock, SystemClock};
+use counterfoil::config::{Settings, Source};
+use counterfoil::session::store::SessionBackend;
+use counterfoil::session::store::memory::MemoryStore;
+use counterfoil::session::store::redis::RedisBackend;
+use tokio::net::TcpListener;
+
+use super::browser::{Answer, Browser};
+use super::redis;
+use super::scripted_idp::ScriptedIdp;
+use super::upstream;
+
+/// What browsers call the broker.
+pub const PUBLIC: &str = "https://app.example.test";
+pub const HOST: &str = "app.example.test";
+pub const SESSION: &str = "__Host-session";
+/// A server key: base64 of 32 bytes.
+pub const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+/// A broker with a scripted provider named `company` and an echo behind it.
+pub struct Broker {
+    pub address: SocketAddr,
+    pub operations: SocketAddr,
+    pub clock: Arc<ManualClock>,
+    pub idp: ScriptedIdp,
+    pub app: App,
+}
+
+/// Where a test's sessions are.
+pub enum Store {
+    Memory,
+    Redis(u16),
+    Shared(Arc<dyn SessionBackend>),
+}
+
+/// How a test's broker differs from the plain one.
+pub struct Setup {
+    pub store: Store,
+    /// More configuration, as TOML; the text `UPSTREAM` becomes the echo's address.
+    pub more: String,
+    /// Routes, instead of one for everything.
+    pub routes: &'static str,
+    /// More keys of `[idp.company]`.
+    pub idp: String,
+    pub keys: Vec<&'static str>,
+    pub clock: Arc<ManualClock>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            store: Store::Memory,
+            more: String::new(),
+            routes: "[[route]]\npath = \"/\"\nupstream = \"UPSTREAM\"\n",
+            idp: String::new(),
+            keys: vec![KEY],
+            clock: ManualClock::at(SystemClock.now()),
+        }
+    }
+}
+
+impl Broker {
+    pub async fn start() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    pub async fn with(setup: Setup) -> Self {
+        let idp = ScriptedIdp::start(setup.clock.clone()).await;
+        Self::with_provider(setup, idp).await
+    }
+
+    pub async fn with_provider(setup: Setup, idp: ScriptedIdp) -> Self {
+        let office = upstream::start().await;
+        let settings = settings(&setup, &idp.issuer(), office);
+        let store: Arc<dyn SessionBackend> = match setup.store {
+            Store::Memory => Arc::new(MemoryStore::new(setup.clock.clone())),
+            Store::Redis(port) => Arc::new(RedisBackend::connect(&redis::settings(port)).unwrap()),
+            Store::Shared(store) => store,
+        };
+        let ports = Ports { clock: setup.clock.clone(), store };
+        let app = App::build(settings, ports).unwrap();
+        let address = listen(app.router()).await;
+        let operations = listen(app.operations_router()).await;
+        Self { address, operations, clock: setup.clock, idp, app }
+    }
+
+    /// A fresh browser of somebody who knows where everything is.
+    pub fn browser(&self) -> Browser {
+        Browser::new([(HOST.to_owned(), self.address)])
+    }
+
+    /// Signs in as whoever the provider says, coming back to a path; the landing.
+    pub async fn sign_in(&self, browser: &Browser, path: &str) -> Answer {
+        let callback = self.reach_callback(browser, path).await;
+        browser.visit(&callback).send().await
+    }
+
+    /// A browser that is signed in.
+    pub async fn signed_in(&self) -> Browser {
+        let browser = self.browser();
+        let landed = self.sign_in(&browser, "/").await;
+        assert_eq!((landed.status.as_u16(), landed.location()), (303, "/"), "{}", landed.body);
+        browser
+    }
+
+    /// Starts a login and lets the provider answer; the address it sends the browser to.
+    pub async fn reach_callback(&self, browser: &Browser, path: &str) -> String {
+        let path: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
+        let start = browser.visit(&format!("{PUBLIC}/sso/login?return_to={path}")).send().await;
+        assert_eq!(start.status, 303, "{}", start.body);
+        let answer = browser.visit(start.location()).send().await;
+        assert_eq!(answer.status, 303, "{}", answer.body);
+        answer.location().to_owned()
+    }
+
+    /// The handle of a browser's session, as lists show it.
+    pub async fn handle(&self, browser: &Browser) -> String {
+        let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await;
+        session.json()["session"]["handle"].as_str().unwrap().to_owned()
+    }
+
+    /// The status that a browser gets for a guarded page, asked by a script.
+    pub async fn status(&self, browser: &Browser) -> u16 {
+        browser.fetch(&format!("{PUBLIC}/guarded")).send().await.status.as_u16()
+    }
+}
+
+/// Serves a site for as long as the test runs; its address.
+pub async fn listen(site: axum::Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, site, std::future::pending(), StdDuration::from_secs(1)));
+    address
+}
+
+fn settings(setup: &Setup, issuer: &str, office: SocketAddr) -> Settings {
+    let keys = setup.keys.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>().join(",");
+    let (routes, idp, more) = (setup.routes, &setup.idp, &setup.more);
+    let file = format!(
+        r#"
+        public_url = "{PUBLIC}"
+        [secrets]
+        keys = [{keys}]
+        [store]
+        url = "memory:"
+        [idp.company]
+        kind = "oidc"
+        issuer = "{issuer}"
+        client_id = "backoffice"
+        client_secret = "CANARY-client-secret p@ss:w%rd+/=é"
+        {idp}
+        {routes}
+        {more}
+        "#
+    );
+    let file = file.replace("UPSTREAM", &format!("http://{office}"));
+    let source = Source { file: Some(file), ..Source::default() };
+    source.settings().unwrap_or_else(|faults| panic!("{faults}"))
+}
