@@ -51,6 +51,11 @@ use self::operations::Operations;
 /// Longest wait between two attempts at a provider that was never reached.
 const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Longest path and query, in bytes.
+const LONGEST_TARGET: usize = 24 * 1024;
+/// Largest header lines together, in bytes.
+const LARGEST_HEADERS: usize = 32 * 1024;
+
 /// What the outside world looks like to the broker.
 #[derive(Debug, Clone)]
 pub struct Ports {
@@ -246,6 +251,13 @@ async fn identify(State(admission): State<Admission>, mut request: Request, next
 async fn admit(State(admission): State<Admission>, request: Request, next: Next) -> Result<Response, Failure> {
     const METHODS: [Method; 7] =
         [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+    if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > LONGEST_TARGET) {
+        return Err(FailureKind::TargetTooLong.into());
+    }
+    let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    if request.headers().iter().map(size).sum::<usize>() > LARGEST_HEADERS {
+        return Err(FailureKind::HeadersTooLarge.into());
+    }
     if !METHODS.contains(request.method()) {
         return Err(FailureKind::MethodNotAllowed.into());
     }

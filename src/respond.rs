@@ -73,6 +73,8 @@ fn appearance(kind: FailureKind) -> Appearance {
         Kind::MethodNotAllowed => (405, "bad_request", "method-not-allowed", Client),
         Kind::CrossSite => (403, "forbidden", "cross-site", Client),
         Kind::PayloadTooLarge => (413, "bad_request", "payload-too-large", Client),
+        Kind::TargetTooLong => (414, "bad_request", "bad-request", Client),
+        Kind::HeadersTooLarge => (431, "bad_request", "bad-request", Client),
         Kind::UpstreamUnavailable => (502, "upstream_unavailable", "upstream-unavailable", Upstream),
         Kind::UpstreamTimeout => (504, "upstream_unavailable", "upstream-timeout", Upstream),
         Kind::Internal => (500, "internal", "internal", Broker),
@@ -215,7 +217,7 @@ mod tests {
     use super::*;
     use crate::web::language::Language;
 
-    const KINDS: [FailureKind; 21] = [
+    const KINDS: [FailureKind; 23] = [
         FailureKind::SessionMissing,
         FailureKind::SessionIdle,
         FailureKind::SessionExpired,
@@ -234,6 +236,8 @@ mod tests {
         FailureKind::MethodNotAllowed,
         FailureKind::CrossSite,
         FailureKind::PayloadTooLarge,
+        FailureKind::TargetTooLong,
+        FailureKind::HeadersTooLarge,
         FailureKind::UpstreamUnavailable,
         FailureKind::UpstreamTimeout,
         FailureKind::Internal,

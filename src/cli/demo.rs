@@ -95,6 +95,7 @@ fn source(
         kind = "oidc"
         client_id = "backoffice"
         display_name = "Company account"
+        logout_id_token_hint = true
 
         [idp.legacy]
         kind = "oauth2"

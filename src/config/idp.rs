@@ -39,8 +39,9 @@ fn read_one(name: String, section: &mut Reader) -> Option<IdpSettings> {
     if name.is_empty() || !name.bytes().all(plain) {
         section.fault("", "the provider's name is part of an address: lower-case letters, digits and `-` only");
     }
-    let kind = section.required::<String>("kind");
-    let kind = match kind.as_deref() {
+    let declared = section.required::<String>("kind");
+    let is_oidc = declared.as_deref() == Some("oidc");
+    let kind = match declared.as_deref() {
         Some("oidc") => read_oidc(section).map(IdpKind::Oidc),
         Some("oauth2") => read_oauth2(section).map(Box::new).map(IdpKind::OAuth2),
         Some(_) => {
@@ -54,7 +55,6 @@ fn read_one(name: String, section: &mut Reader) -> Option<IdpSettings> {
             return None;
         }
     };
-    let is_oidc = matches!(kind, Some(IdpKind::Oidc(_)));
     let scopes = if is_oidc { ["openid", "profile", "email"].map(str::to_owned).to_vec() } else { Vec::new() };
     let scopes = section.or("scopes", scopes);
     if is_oidc && !scopes.iter().any(|scope| scope == "openid") {

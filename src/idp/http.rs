@@ -164,7 +164,14 @@ impl<'client> oauth2::AsyncHttpClient<'client> for ProviderHttp {
     type Future = Pin<Box<dyn Future<Output = Result<http::Response<Vec<u8>>, HttpError>> + Send + 'client>>;
 
     fn call(&'client self, request: http::Request<Vec<u8>>) -> Self::Future {
-        Box::pin(self.execute(request))
+        Box::pin(async move {
+            let answer = self.execute(request).await?;
+            // The crate reads every other status as an error document, which an outage does not send.
+            match HttpError::Status(answer.status().as_u16()) {
+                outage if outage.is_outage() => Err(outage),
+                _ => Ok(answer),
+            }
+        })
     }
 }
 

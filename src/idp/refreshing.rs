@@ -26,12 +26,13 @@ pub(super) struct Refreshing<T>(Mutex<State<T>>);
 struct State<T> {
     good: Option<(Arc<T>, OffsetDateTime)>,
     last_attempt: Option<OffsetDateTime>,
+    last_refetch: Option<OffsetDateTime>,
     last_error: Option<Arc<HttpError>>,
 }
 
 impl<T> Default for Refreshing<T> {
     fn default() -> Self {
-        Self(Mutex::new(State { good: None, last_attempt: None, last_error: None }))
+        Self(Mutex::new(State { good: None, last_attempt: None, last_refetch: None, last_error: None }))
     }
 }
 
@@ -41,6 +42,7 @@ impl<T> Refreshing<T> {
         Self(Mutex::new(State {
             good: Some((Arc::new(document), OffsetDateTime::UNIX_EPOCH)),
             last_attempt: None,
+            last_refetch: None,
             last_error: None,
         }))
     }
@@ -53,7 +55,11 @@ impl<T> Refreshing<T> {
         let mut state = self.0.lock().await;
         match &state.good {
             Some((document, fetched_at)) if now - *fetched_at < FRESH_FOR => Ok(document.clone()),
-            _ => state.attempt(now, RETRY_AFTER, fetch).await,
+            _ => {
+                let due = is_due(state.last_attempt, now, RETRY_AFTER);
+                state.last_attempt = if due { Some(now) } else { state.last_attempt };
+                state.fetch_if(due, now, fetch).await
+            }
         }
     }
 
@@ -62,7 +68,11 @@ impl<T> Refreshing<T> {
     where
         F: Future<Output = Result<T, HttpError>>,
     {
-        self.0.lock().await.attempt(now, REFETCH_AFTER, fetch).await
+        let mut state = self.0.lock().await;
+        // Counted apart from ordinary fetches: a rotation right after one is followed at once.
+        let due = is_due(state.last_refetch, now, REFETCH_AFTER);
+        state.last_refetch = if due { Some(now) } else { state.last_refetch };
+        state.fetch_if(due, now, fetch).await
     }
 
     /// The document if it is there, fresh or not.
@@ -72,14 +82,12 @@ impl<T> Refreshing<T> {
 }
 
 impl<T> State<T> {
-    /// Fetches, unless the last attempt was less than `distance` ago; falls back to the last good document.
-    async fn attempt<F>(&mut self, now: OffsetDateTime, distance: Duration, fetch: F) -> Result<Arc<T>, Arc<HttpError>>
+    /// Fetches if it is time to; answers with what is good, new or old.
+    async fn fetch_if<F>(&mut self, due: bool, now: OffsetDateTime, fetch: F) -> Result<Arc<T>, Arc<HttpError>>
     where
         F: Future<Output = Result<T, HttpError>>,
     {
-        let too_soon = self.last_attempt.is_some_and(|last| (now - last).abs() < distance);
-        if !too_soon {
-            self.last_attempt = Some(now);
+        if due {
             match fetch.await {
                 Ok(document) => {
                     self.last_error = None;
@@ -98,6 +106,11 @@ impl<T> State<T> {
             (None, None) => Err(Arc::new(HttpError::Timeout)),
         }
     }
+}
+
+/// Whether the last attempt was long enough ago; a clock that jumped back does not hold anybody up.
+fn is_due(last: Option<OffsetDateTime>, now: OffsetDateTime, distance: Duration) -> bool {
+    last.is_none_or(|last| (now - last).abs() >= distance)
 }
 
 #[cfg(test)]

@@ -51,6 +51,10 @@ pub enum FailureKind {
     CrossSite,
     /// The body is too large.
     PayloadTooLarge,
+    /// The address is too long.
+    TargetTooLong,
+    /// The header lines are too large.
+    HeadersTooLarge,
     /// The upstream does not answer.
     UpstreamUnavailable,
     /// The upstream took too long.

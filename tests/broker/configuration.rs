@@ -198,7 +198,7 @@ fn unsafe_and_mistaken_settings_are_refused_by_name() {
             "idp.company.id_token_signed_response_alg",
         ),
         (replaced("client_secret", "clock_skew = \"1h\"\nclient_secret"), "idp.company.clock_skew"),
-        (replaced("client_secret", "client_secrets"), "idp.company.client_secrets"),
+        (replaced("client_secret", "client_secrt = \"CANARY\"\nclient_secret"), "idp.company.client_secrt"),
         (replaced("[idp.company]", "[idp.\"Company Ltd\"]"), "idp.Company Ltd."),
         (replaced("AAECAwQF", "!!!!!!!!"), "secrets.keys"),
         (

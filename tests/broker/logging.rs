@@ -73,7 +73,7 @@ impl Serving {
 }
 
 /// R-O01, R-C09: success and failure, at trace level, with the levels of libraries asked for as well.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_written_at_any_level_on_any_path() {
     let serving = serving("json").await;
     let mut secrets =
@@ -137,7 +137,7 @@ async fn no_secret_is_written_at_any_level_on_any_path() {
 }
 
 /// R-O02, R-O03, R-O04: one JSON object a line, with the events a review asks for.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_scenario_leaves_its_events_in_structured_lines() {
     let serving = serving("json").await;
     let callback = serving.callback().await;

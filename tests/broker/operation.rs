@@ -52,7 +52,7 @@ async fn a_panic_ends_one_request_and_an_embedded_application_knows_its_user() {
 }
 
 /// R-P09: SIGTERM lets a request under way finish, takes no new ones, and loses no session.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn sigterm_drains_and_a_restart_loses_no_session() {
     let (folder, redis, port) = (Folder::new(), Redis::start(), free_port());
     let idp = ScriptedIdp::start(std::sync::Arc::new(counterfoil::clock::SystemClock)).await;
@@ -107,7 +107,7 @@ async fn sigterm_drains_and_a_restart_loses_no_session() {
     assert_eq!(second.end().0, Some(0));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn check_asks_the_store_and_every_provider_and_says_what_to_do() {
     let (folder, redis) = (Folder::new(), Redis::start());
     let idp = ScriptedIdp::start(std::sync::Arc::new(counterfoil::clock::SystemClock)).await;

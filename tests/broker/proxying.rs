@@ -25,7 +25,7 @@ async fn identity_headers_are_set_once_and_every_forged_twin_is_gone() {
         ("x-auth-request-user", "248289761001"),
         ("x-auth-request-email", "alice@example.com"),
         ("x-auth-request-name", "Alice Kim"),
-        ("x-auth-request-preferred-username", ""),
+        ("x-auth-request-preferred-username", "alice"),
         ("x-auth-request-groups", "staff,x%2Cadmins,%ED%9A%8C%EA%B3%84"),
         ("x-auth-request-session", handle.as_str()),
         ("x-forwarded-for", "127.0.0.1"),

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Runs every test. On Debian or Ubuntu with Rust it installs what is missing: Redis, Chromium, Node, and the
+# Node packages that tests/counterparts/package.json pins. Without the right to install it says what to install.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing=()
+needs() { command -v "$1" >/dev/null || missing+=("${@:2}"); }
+needs redis-server redis-server
+needs chromium chromium chromium-driver
+needs node nodejs npm
+needs cc build-essential
+needs curl curl
+
+if ((${#missing[@]})); then
+  as_root=()
+  if [ "$(id -u)" != 0 ]; then
+    if sudo -n true 2>/dev/null; then
+      as_root=(sudo)
+    else
+      echo "tests/run.sh: please install first: ${missing[*]} (apt-get install ${missing[*]})" >&2
+      exit 1
+    fi
+  fi
+  echo "tests/run.sh: installing ${missing[*]}"
+  "${as_root[@]}" apt-get update -qq
+  # Debian would start a Redis of its own on the default port, which nobody here needs.
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq "${missing[@]}" >/dev/null
+fi
+
+if ! (cd tests/counterparts && npm ls --depth=0 >/dev/null 2>&1); then
+  echo "tests/run.sh: installing the Node packages of tests/counterparts"
+  (cd tests/counterparts && npm install --no-save --no-audit --no-fund --no-package-lock --loglevel=error)
+fi
+
+cargo test --locked --all-features "$@"
