@@ -35,7 +35,7 @@ state-not-signed-in = Not signed in
 session-ended-title = Your session has ended
 session-ended-text = It timed out or was ended for security. Sign in again and you will return to the page you came for.
 state-session-ended = Session ended
-state-nothing-lost = Nothing was lost
+state-nothing-lost = Unchanged
 
 ## Before signing out
 

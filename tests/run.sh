@@ -33,4 +33,12 @@ if ! (cd tests/counterparts && npm ls --depth=0 >/dev/null 2>&1); then
   (cd tests/counterparts && npm install --no-save --no-audit --no-fund --no-package-lock --loglevel=error)
 fi
 
+# Debian 12 has Node 18; the counterparts need 20. The registry's `node` package carries a newer one.
+if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
+  echo "tests/run.sh: installing a newer Node beside the counterparts"
+  (cd tests/counterparts && npm install --no-save --no-audit --no-fund --no-package-lock --loglevel=error \
+    node@22 oidc-provider@9.13.3 playwright-core@1.65.1 axe-core@4.14.1)
+  PATH="$PWD/tests/counterparts/node_modules/node/bin:$PATH"
+fi
+
 cargo test --locked --all-features "$@"

@@ -333,3 +333,26 @@ async fn an_unreachable_store_url_is_refused_or_reported_but_never_shown() {
     let error = store.ping().await.unwrap_err();
     assert!(!format!("{error} {error:?} {bad:?} {store:?}").contains("CANARY"));
 }
+
+/// The rules of the README are enough: nothing else is ever sent to Redis.
+#[tokio::test]
+async fn a_redis_user_with_the_documented_rights_is_enough() {
+    let readme = include_str!("../../README.md");
+    let rules = readme.split_once("ACL SETUSER counterfoil ").unwrap().1.lines().next().unwrap();
+    let redis = Redis::start();
+    let words: Vec<_> = ["ACL", "SETUSER", "counterfoil"].into_iter().chain(rules.split(' ')).collect();
+    redis.command(&words).await;
+    let mut limited = settings(redis.port());
+    limited.url = Secret::new(format!("redis://counterfoil:secret@127.0.0.1:{}/0", redis.port()));
+    let store: Arc<dyn SessionBackend> = Arc::new(RedisBackend::connect(&limited).unwrap());
+    let broker = Broker::with(Setup { store: Store::Shared(store), ..Setup::default() }).await;
+    let browser = broker.signed_in().await;
+    broker.clock.advance(Duration::minutes(2));
+    assert_eq!(broker.status(&browser).await, 200);
+    noted(&broker, &browser).await;
+    assert_eq!(crate::logout::sign_out(&browser).await.status, 303);
+    broker.signed_in().await;
+    assert_eq!(broker.app.sessions().end_subject(&broker.idp.issuer(), "248289761001").await.unwrap(), 1);
+    let refused: String = redis.command(&["ACL", "LOG"]).await.convert::<fred::types::Value>().map(|log| format!("{log:?}")).unwrap();
+    assert_eq!(refused, "Array([])", "commands were refused");
+}
