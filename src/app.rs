@@ -1,5 +1,5 @@
 //! The composition root: [`App::build`] makes every room from a configuration, [`App::router`] stacks the
-//! layers, [`App::serve`] runs it.
+//! layers; [`server`] runs it.
 //!
 //! A request goes through, from the outside in: `identify` (request id, address, access log), `draw_failures`
 //! (the one place that writes errors), `CatchPanic` (a defect is an error page, not an end), `admit` (host, method,

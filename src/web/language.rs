@@ -3,7 +3,7 @@
 //! Owns the choice of a language from the request and the two Fluent bundles compiled into
 //! the program. Does not own layout or escaping: what [`Language::text`] returns is plain
 //! text, and the templates escape it. Called by `page` and by the handlers that build a
-//! [`super::page::Frame`].
+//! [`super::branding::Frame`].
 
 use std::cmp::Reverse;
 use std::sync::LazyLock;
