@@ -23,9 +23,9 @@ password-note = 비밀번호는 회사 계정의 로그인 화면에서만 입�
 signed-out-complete-title = 로그아웃되었습니다
 signed-out-complete-text = 이 서비스의 세션이 종료되었고, 회사 계정에서도 로그아웃되었습니다.
 signed-out-local-title = 이 서비스에서 로그아웃되었습니다
-signed-out-local-text = 이 서비스의 세션은 종료되었지만, 이 브라우저에는 회사 계정이 아직 로그인되어 있을 수 있습니다. 여럿이 함께 쓰는 컴퓨터라면 회사 계정에서도 로그아웃해 주십시오.
-signed-out-none-title = 로그인되어 있지 않았습니다
-signed-out-none-text = 이 브라우저에는 종료할 세션이 없었습니다. 여럿이 함께 쓰는 컴퓨터라면 회사 계정에서도 로그아웃되었는지 확인해 주십시오.
+signed-out-local-text = 이 서비스의 세션은 종료되었지만, 이 브라우저에는 회사 계정이 아직 로그인되어 있을 수 있습니다. 공용 컴퓨터라면 회사 계정에서도 로그아웃해 주십시오.
+signed-out-none-title = 로그인된 상태가 아닙니다
+signed-out-none-text = 이 브라우저에는 종료할 세션이 없었습니다. 공용 컴퓨터라면 회사 계정에서도 로그아웃되었는지 확인해 주십시오.
 state-signed-out = 로그아웃됨
 state-maybe-signed-in = 아직 로그인되어 있을 수 있음
 state-not-signed-in = 로그인되어 있지 않음
@@ -33,7 +33,7 @@ state-not-signed-in = 로그인되어 있지 않음
 ## 세션이 저절로 끝났을 때
 
 session-ended-title = 세션이 종료되었습니다
-session-ended-text = 시간이 지났거나 보안을 위해 세션을 종료했습니다. 다시 로그인하면 보려던 페이지로 돌아갑니다.
+session-ended-text = 사용 시간 만료 또는 보안상의 이유로 세션이 종료되었습니다. 다시 로그인하면 보려던 페이지로 돌아갑니다.
 state-session-ended = 세션 종료됨
 state-nothing-lost = 그대로 유지됨
 
@@ -42,7 +42,7 @@ state-nothing-lost = 그대로 유지됨
 confirm-logout-title = 로그아웃하시겠습니까?
 confirm-logout-text = 저장하지 않은 내용은 사라질 수 있습니다. 언제든지 다시 로그인할 수 있습니다.
 signed-in-as = 로그인한 계정
-stay-signed-in = 로그인 상태 유지
+stay-signed-in = 로그아웃하지 않기
 
 ## 오류: 공통 문구
 
@@ -56,13 +56,13 @@ go-home = 첫 화면으로 이동
 ## 오류: 세션
 
 error-session-missing-title = 로그인이 필요합니다
-error-session-missing-advice = 로그인한 분만 볼 수 있는 페이지입니다. 계속하려면 회사 계정으로 로그인해 주십시오.
+error-session-missing-advice = 로그인한 사용자만 볼 수 있는 페이지입니다. 계속하려면 회사 계정으로 로그인해 주십시오.
 
 error-session-idle-title = 오랫동안 사용하지 않아 로그아웃되었습니다
-error-session-idle-advice = 작업 내용을 보호하기 위해 세션을 종료했습니다. 이어서 사용하려면 다시 로그인해 주십시오. 저장하지 않은 내용은 다시 입력해야 할 수 있습니다.
+error-session-idle-advice = 오랫동안 사용하지 않아 보안을 위해 세션을 종료했습니다. 이어서 사용하려면 다시 로그인해 주십시오. 저장하지 않은 내용은 다시 입력해야 할 수 있습니다.
 
-error-session-expired-title = 세션의 사용 시간이 끝났습니다
-error-session-expired-advice = 안전을 위해 모든 세션은 사용 중이라도 정해진 시간이 지나면 종료됩니다. 이어서 사용하려면 다시 로그인해 주십시오. 저장하지 않은 내용은 다시 입력해야 할 수 있습니다.
+error-session-expired-title = 세션 사용 시간이 만료되었습니다
+error-session-expired-advice = 보안을 위해 모든 세션은 사용 중이라도 정해진 시간이 지나면 종료됩니다. 이어서 사용하려면 다시 로그인해 주십시오. 저장하지 않은 내용은 다시 입력해야 할 수 있습니다.
 
 error-forbidden-title = 이 페이지를 볼 권한이 없습니다
 error-forbidden-advice = 로그인은 되어 있지만, 이 계정에는 아직 접근 권한이 없습니다. 업무에 필요하다면 애플리케이션 담당자에게 권한을 요청해 주십시오.
@@ -73,19 +73,19 @@ error-store-unavailable-advice = 저희 쪽 문제입니다. 로그아웃된 것
 ## 오류: 로그인
 
 error-logout-incomplete-title = 로그아웃을 마치지 못했습니다
-error-logout-incomplete-advice = 이 브라우저에서는 로그인 정보가 지워졌지만, 지금은 저희 쪽 기록을 삭제할 수 없어 세션이 만료될 때까지 남아 있을 수 있습니다. 함께 쓰는 컴퓨터이거나 기기를 분실하신 경우 관리자에게 알려 주십시오.
+error-logout-incomplete-advice = 이 브라우저에서는 로그인 정보가 지워졌지만, 서버에 있는 세션 기록을 삭제하지 못해 만료될 때까지 세션이 남아 있을 수 있습니다. 공용 컴퓨터이거나 기기를 분실하신 경우 관리자에게 알려 주십시오.
 
 error-idp-unavailable-title = 로그인 서비스가 응답하지 않습니다
 error-idp-unavailable-advice = 회사 계정을 관리하는 서비스에 연결할 수 없습니다. 사용자의 잘못이 아니니 몇 분 뒤 다시 시도해 주십시오.
 
 error-login-failed-title = 로그인을 마치지 못했습니다
-error-login-failed-advice = 회사 로그인 서비스에서 받은 응답을 확인할 수 없어 로그인하지 않았습니다. 처음부터 다시 시도해 주십시오. 같은 문제가 계속되면 이 화면의 문의 번호를 담당자에게 알려 주십시오.
+error-login-failed-advice = 회사 로그인 서비스에서 받은 응답을 신뢰할 수 없어 로그인을 완료하지 않았습니다. 처음부터 다시 시도해 주십시오. 같은 문제가 계속되면 이 화면의 문의 번호를 담당자에게 알려 주십시오.
 
 error-login-refused-title = 로그인되지 않았습니다
 error-login-refused-advice = 로그인이 취소되었거나 회사 로그인 서비스에서 허용하지 않았습니다. 다시 시도할 수 있습니다. 그래도 로그인되지 않으면 회사 계정 담당자에게 문의해 주십시오.
 
 error-login-expired-title = 로그인을 다시 시작해 주십시오
-error-login-expired-advice = 시간이 너무 지났거나, 이미 사용했거나, 다른 브라우저에서 시작한 로그인입니다. 이 브라우저에서 다시 시작해 주십시오. 이 사이트의 쿠키가 허용되어 있어야 합니다.
+error-login-expired-advice = 시간이 너무 오래 걸렸거나, 이미 사용되었거나, 다른 브라우저에서 시작한 로그인입니다. 이 브라우저에서 다시 시작해 주십시오. 이 사이트의 쿠키가 허용되어 있어야 합니다.
 
 error-login-clock-title = 시계가 서로 맞지 않습니다
 error-login-clock-advice = 저희 서버와 회사 로그인 서비스의 시각이 서로 달라 로그인을 받아들일 수 없었습니다. 관리자만 바로잡을 수 있으니 이 화면의 문의 번호를 관리자에게 전해 주십시오.
@@ -96,13 +96,13 @@ error-bad-request-title = 요청을 이해하지 못했습니다
 error-bad-request-advice = 빠진 내용이 있거나 형식이 맞지 않습니다. 이전 화면으로 돌아가 다시 시도해 주십시오.
 
 error-ambiguous-path-title = 두 가지로 읽힐 수 있는 주소입니다
-error-ambiguous-path-advice = 시스템마다 다르게 받아들이는 문자가 들어 있어 안전을 위해 전달하지 않았습니다. 애플리케이션 안의 링크로 다시 열어 주십시오.
+error-ambiguous-path-advice = 시스템마다 다르게 받아들이는 문자가 들어 있어 보안을 위해 전달하지 않았습니다. 애플리케이션 안의 링크로 다시 열어 주십시오.
 
 error-not-found-title = 찾으시는 페이지가 없습니다
 error-not-found-advice = 주소의 일부가 빠졌거나 페이지가 옮겨졌을 수 있습니다.
 
 error-wrong-host-title = 이 서비스의 주소가 아닙니다
-error-wrong-host-advice = 지금 여신 주소로는 이 서비스를 이용할 수 없습니다. 회사에서 안내받은 링크를 사용하거나 담당자에게 올바른 주소를 문의해 주십시오.
+error-wrong-host-advice = 지금 접속하신 주소로는 이 서비스를 이용할 수 없습니다. 회사에서 안내받은 링크를 사용하거나 담당자에게 올바른 주소를 문의해 주십시오.
 
 error-method-not-allowed-title = 이 방식으로는 이용할 수 없는 페이지입니다
 error-method-not-allowed-advice = 주소는 맞지만 이런 방식의 요청은 받지 않습니다. 이전 화면으로 돌아가 애플리케이션의 링크와 버튼을 이용해 주십시오.
@@ -118,7 +118,7 @@ error-payload-too-large-advice = 보내신 내용이 이 서비스가 받을 수
 error-upstream-unavailable-title = 애플리케이션이 응답하지 않습니다
 error-upstream-unavailable-advice = 지금은 애플리케이션에 연결할 수 없습니다. 로그인 상태에는 영향이 없으니 몇 분 뒤 다시 시도해 주십시오. 저장하던 중이었다면 먼저 저장되었는지 확인해 주십시오.
 
-error-upstream-timeout-title = 애플리케이션의 응답이 너무 늦습니다
+error-upstream-timeout-title = 애플리케이션의 응답 시간이 초과되었습니다
 error-upstream-timeout-advice = 로그인 상태에는 영향이 없습니다. 요청하신 작업이 처리되었을 수도 있으니, 다시 시도하기 전에 먼저 확인해 주십시오.
 
 error-internal-title = 저희 쪽에서 문제가 생겼습니다

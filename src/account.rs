@@ -47,8 +47,8 @@ struct SessionTimes {
     idle_expires_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
     absolute_expires_at: OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339")]
-    auth_time: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    auth_time: Option<OffsetDateTime>,
 }
 
 /// `GET /sso/session`: for front ends. Asking does not count as use of the session.

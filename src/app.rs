@@ -20,6 +20,7 @@ use axum::routing::any;
 use http::{HeaderName, HeaderValue, Method};
 use thiserror::Error;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 use tracing::Instrument;
 
 use crate::account::Account;
@@ -28,15 +29,14 @@ use crate::clock::SharedClock;
 use crate::config::Settings;
 use crate::guard::require_session::Guard;
 use crate::guard::route::RouteTable;
-use crate::idp::Provider;
 use crate::idp::http::HttpError;
+use crate::idp::{IdpSettings, Provider};
 use crate::login::Login;
 use crate::login::pending::PendingLogins;
 use crate::logout::Logout;
 use crate::proxy::forward::{Proxy, forward};
-use crate::respond::{RequestId, Responder, draw_failures};
+use crate::respond::{Responder, draw_failures};
 use crate::routes::{self, Rooms};
-use crate::secret::random_token;
 use crate::session::Sessions;
 use crate::session::store::SessionBackend;
 use crate::telemetry::Printable;
@@ -45,12 +45,15 @@ use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::CsrfTokens;
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::public_url::PublicUrl;
+use crate::web::request_id::{self, RequestId};
 
 use self::operations::Operations;
 
 /// Longest wait between two attempts at a provider that was never reached.
 const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Longest silence in the middle of a request's body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest path and query, in bytes.
 const LONGEST_TARGET: usize = 24 * 1024;
 /// Largest header lines together, in bytes.
@@ -107,6 +110,7 @@ impl App {
         let cookies = Arc::new(CookiePolicy::new(&public_url, settings.cookie_name));
         let routes = Arc::new(RouteTable::new(settings.routes));
         let keyring = settings.keyring;
+        let clock_skew = settings.idps.iter().filter_map(IdpSettings::clock_skew).max().unwrap_or_default();
         let sessions = Sessions::new(store, &keyring, settings.timeouts, clock.clone());
         let providers: Arc<[Provider]> = settings
             .idps
@@ -141,6 +145,7 @@ impl App {
                 sessions: sessions.clone(),
                 cookies: cookies.clone(),
                 clock,
+                clock_skew,
                 https: public_url.is_https(),
             },
         };
@@ -164,6 +169,7 @@ impl App {
     pub fn router_in_front_of(&self, back_office: Router) -> Router {
         // Read from the bottom: the last layer is the outermost.
         routes::public(self.rooms.clone(), back_office)
+            .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
             .layer(from_fn_with_state(self.admission.clone(), admit))
             .layer(CatchPanicLayer::custom(panicked))
             .layer(from_fn_with_state(self.responder.clone(), draw_failures))
@@ -217,20 +223,17 @@ impl IntoRouter for axum::routing::MethodRouter {
 /// The outermost layer: who asks, under which name the request is spoken of, and what came of it.
 async fn identify(State(admission): State<Admission>, mut request: Request, next: Next) -> Response {
     let started = tokio::time::Instant::now();
-    let id: Arc<str> = random_token::<12>().into();
+    let id = RequestId::generate();
     let unknown = ([0, 0, 0, 0], 0).into();
     let peer = request.extensions().get::<ConnectInfo<std::net::SocketAddr>>().map_or(unknown, |info| info.0);
     let address = admission.trusted_proxies.client_address(peer, request.headers());
-    request.extensions_mut().insert(RequestId(id.clone()));
+    request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(address);
-    let id_header = HeaderValue::try_from(&*id).unwrap_or(HeaderValue::from_static(""));
-    let id_name = HeaderName::from_static("x-request-id");
-    request.headers_mut().insert(id_name.clone(), id_header.clone());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = tracing::info_span!("request", id = &*id);
+    let span = tracing::info_span!("request", id = id.as_str());
     async move {
         let mut response = next.run(request).await;
-        response.headers_mut().insert(id_name, id_header);
+        response.headers_mut().insert(request_id::HEADER, id.header_value());
         // The query stays out: it can hold codes and states.
         tracing::info!(
             %method,
@@ -257,6 +260,10 @@ async fn admit(State(admission): State<Admission>, request: Request, next: Next)
     let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
     if request.headers().iter().map(size).sum::<usize>() > LARGEST_HEADERS {
         return Err(FailureKind::HeadersTooLarge.into());
+    }
+    if request.uri().authority().is_some() {
+        // Absolute form is for proxies of clients, which this is not (R-K07).
+        return Err(FailureKind::BadRequest.into());
     }
     if !METHODS.contains(request.method()) {
         return Err(FailureKind::MethodNotAllowed.into());

@@ -6,6 +6,7 @@
 //! secret's value. The settings structs belong to the rooms that use them; only this module knows files and
 //! variables.
 
+mod dotenv;
 mod idp;
 mod reader;
 mod route;
@@ -36,6 +37,9 @@ pub use self::store::StoreSettings;
 
 /// Begins every environment variable that is ours.
 const PREFIX: &str = "COUNTERFOIL_";
+/// The one of them that sets a value outside any section. Others without `__` are not ours: Kubernetes sets
+/// `COUNTERFOIL_PORT` and the like for a service of this name.
+const PUBLIC_URL: &str = "COUNTERFOIL_PUBLIC_URL";
 
 /// A whole configuration, checked.
 #[derive(Debug)]
@@ -75,6 +79,8 @@ pub struct Source {
     pub file: Option<String>,
     /// Environment variables; those of other programs do no harm.
     pub environment: BTreeMap<String, String>,
+    /// What is wrong with the source itself, to be reported with everything else.
+    pub faults: Vec<Fault>,
 }
 
 /// One thing wrong with a configuration.
@@ -108,9 +114,6 @@ pub enum SourceError {
         /// Why.
         cause: std::io::Error,
     },
-    /// The `.env` file has a line that is no assignment.
-    #[error(".env: {0}")]
-    DotEnv(#[from] dotenvy::Error),
 }
 
 impl Source {
@@ -122,18 +125,14 @@ impl Source {
         let read = |path: &Path| {
             std::fs::read_to_string(path).map_err(|cause| SourceError::File { path: path.display().to_string(), cause })
         };
-        let mut environment = BTreeMap::new();
-        if Path::new(".env").is_file() {
-            for pair in dotenvy::from_path_iter(".env")? {
-                let (name, value) = pair?;
-                environment.insert(name, value);
-            }
-        }
+        let dotenv = Path::new(".env");
+        let dotenv = if dotenv.is_file() { read(dotenv)? } else { String::new() };
+        let (mut environment, faults) = dotenv::read(&dotenv);
         // Variables that are no Unicode are not ours.
         let own =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         environment.extend(own);
-        Ok(Self { file: file.map(read).transpose()?, environment })
+        Ok(Self { file: file.map(read).transpose()?, environment, faults })
     }
 
     /// Reads and checks everything.
@@ -144,23 +143,14 @@ impl Source {
         self.read(settings)
     }
 
-    /// Reads the `[secrets]` and `[session]` sections alone, for the demo, which brings the rest itself.
-    ///
-    /// # Errors
-    /// [`Faults`].
-    pub fn demo_settings(&self) -> Result<(Option<Keyring>, TimeoutPolicy), Faults> {
-        self.read(|reader| {
-            let keyring = secrets::read_optional(reader);
-            let session = session::read(&mut reader.section("session"), None);
-            reader.ignore_the_rest();
-            Some((keyring, session?.timeouts))
-        })
-    }
-
     fn read<T>(&self, read: impl FnOnce(&mut Reader) -> Option<T>) -> Result<T, Faults> {
-        let mut reader = Reader::new(self.file.as_deref(), &self.environment, PREFIX)?;
+        let is_ours = |name: &str| name.starts_with(PREFIX) && (name.contains("__") || name == PUBLIC_URL);
+        let ours = self.environment.iter().filter(|(name, _)| is_ours(name));
+        let ours = ours.map(|(name, value)| (name[PREFIX.len()..].to_ascii_lowercase(), value.as_str()));
+        let mut reader = Reader::new(self.file.as_deref(), ours)?;
         let settings = read(&mut reader);
-        let faults = reader.finish();
+        let mut faults = self.faults.clone();
+        faults.extend(reader.finish());
         match settings {
             Some(settings) if faults.is_empty() => Ok(settings),
             _ => Err(Faults(faults)),
@@ -178,7 +168,8 @@ fn settings(reader: &mut Reader) -> Option<Settings> {
     let idp_names = reader.names_in("idp");
     let default_idp = idp::read_default(&mut reader.section("login"), &idp_names);
     let idps = idp::read(reader);
-    let routes = route::read(reader, &idp_names);
+    let plain: Vec<_> = idps.iter().filter(|idp| idp.clock_skew().is_none()).map(|idp| idp.name.as_str()).collect();
+    let routes = route::read(reader, &idp_names, &plain, &mut warnings);
     let branding = server::read_branding(&mut reader.section("branding"));
     let log = server::read_log(&mut reader.section("log"));
     server::read_admin(&mut reader.section("admin"), &mut warnings);

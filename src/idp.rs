@@ -96,6 +96,16 @@ pub struct OAuth2Settings {
     pub profile_endpoint: Url,
 }
 
+impl IdpSettings {
+    /// How far the provider's clock may be off; plain OAuth 2.0 providers show none.
+    pub fn clock_skew(&self) -> Option<Duration> {
+        match &self.kind {
+            IdpKind::Oidc(oidc) => Some(oidc.clock_skew),
+            IdpKind::OAuth2(_) => None,
+        }
+    }
+}
+
 /// What a finished login brought.
 #[derive(Debug, Clone)]
 pub struct SignedIn {
@@ -244,18 +254,18 @@ impl Provider {
     pub async fn probe(&self) -> Result<(), IdpError> {
         let metadata = self.metadata().await?;
         if let Some(jwks_uri) = &metadata.jwks_uri {
-            self.0.keys.current(&self.0.http, jwks_uri, self.0.clock.now()).await.map_err(keys_unusable)?;
+            self.0.keys.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(keys_unusable)?;
         }
         Ok(())
     }
 
     /// Whether logins can start without asking the provider anything first.
-    pub async fn is_known(&self) -> bool {
-        self.0.metadata.is_known().await
+    pub fn is_known(&self) -> bool {
+        self.0.metadata.is_known()
     }
 
     async fn metadata(&self) -> Result<Arc<Metadata>, IdpError> {
-        let fetched = self.0.metadata.current(&self.0.http, self.0.clock.now()).await;
+        let fetched = self.0.metadata.current(&self.0.http, &self.0.clock).await;
         fetched.map_err(|cause| IdpError::Unusable { what: "the provider's metadata", cause })
     }
 
@@ -309,7 +319,8 @@ impl Provider {
         Ok(id_token::check(payload, &expectation, self.0.clock.now())?)
     }
 
-    /// The claims of a token signed by the provider. An unknown key makes the keys be fetched again, once.
+    /// The claims of a token signed by the provider. A signature that none of the known keys made may be that of
+    /// a new key, under a new name or an old one, so the keys are fetched again, once.
     async fn signed_payload(
         &self,
         oidc: &OidcSettings,
@@ -318,12 +329,15 @@ impl Provider {
     ) -> Result<Map<String, Value>, IdpError> {
         let header = id_token::read_header(token, oidc.algorithm)?;
         let jwks_uri = metadata.jwks_uri.as_ref().ok_or(IdTokenFault::NoKeys)?;
-        let now = self.0.clock.now();
-        let mut keys = self.0.keys.current(&self.0.http, jwks_uri, now).await.map_err(keys_unusable)?;
-        if !keys.has(&header) {
-            keys = self.0.keys.after_unknown_key(&self.0.http, jwks_uri, now).await.map_err(keys_unusable)?;
+        let keys = self.0.keys.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(keys_unusable)?;
+        match id_token::verify_signature(token, &header, &keys) {
+            Err(IdTokenFault::UnknownKey | IdTokenFault::Signature) => {
+                let again = self.0.keys.after_unknown_key(&self.0.http, jwks_uri, &self.0.clock).await;
+                let keys = again.map_err(keys_unusable)?;
+                Ok(id_token::verify_signature(token, &header, &keys)?)
+            }
+            verified => Ok(verified?),
         }
-        Ok(id_token::verify_signature(token, &header, &keys)?)
     }
 
     async fn userinfo(

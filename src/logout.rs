@@ -13,9 +13,10 @@ use http::header::{HeaderName, LOCATION, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use crate::audit::{AuditEvent, audit};
-use crate::guard::presented::{Presented, presented};
+use crate::guard::presented::{Presented, candidates, presented};
 use crate::idp::Provider;
-use crate::session::{LiveSession, Sessions};
+use crate::session::Sessions;
+use crate::session::key::SessionKey;
 use crate::web::branding::{Branding, Frame};
 use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::{self, CsrfTokens};
@@ -77,17 +78,22 @@ pub async fn logout(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failure> {
-    let body = body.map_err(|error| Failure::caused(FailureKind::PayloadTooLarge, error))?;
     if !csrf::is_same_origin(&headers, &logout.public_url) {
         return Err(FailureKind::CrossSite.into());
     }
+    let body = body.map_err(unreadable)?;
+    let keys = candidates(&logout.cookies, &headers);
+    if keys.is_empty() {
+        return logout.send_to(SIGNED_OUT_ALREADY);
+    }
+    // The token is checked first: it needs no store, so a stranger cannot make anybody forget a cookie either.
+    logout.check_token(&keys, &body)?;
     let found = presented(&logout.sessions, &logout.cookies, &headers).await;
     let (key, session) = match found.map_err(|failure| logout.incomplete(failure))? {
         Presented::Live(key, session) => (key, session),
         // Nothing to end: the cookie goes, and that is the truth.
         Presented::Nothing | Presented::Ended(_) => return logout.send_to(SIGNED_OUT_ALREADY),
     };
-    logout.check_token(&session, &body)?;
     // The tokens are read before the record goes, the record goes before anything else happens.
     let id_token = logout.sessions.tokens(&key, &session).and_then(|tokens| tokens.id_token);
     let ended = logout.sessions.end(session.handle()).await;
@@ -121,10 +127,12 @@ pub async fn signed_out(State(logout): State<Logout>, uri: Uri, headers: HeaderM
 }
 
 impl Logout {
-    fn check_token(&self, session: &LiveSession, body: &[u8]) -> Result<(), Failure> {
+    /// The form must carry the token of a session whose cookie came with it.
+    fn check_token(&self, keys: &[SessionKey], body: &[u8]) -> Result<(), Failure> {
         let form = std::str::from_utf8(body).ok().and_then(|body| Parameters::read(body).ok()).unwrap_or_default();
         let token = form.get("csrf_token").unwrap_or_default();
-        if self.csrf.verify(&session.handle().to_string(), token) { Ok(()) } else { Err(FailureKind::CrossSite.into()) }
+        let fits = |key: &SessionKey| self.csrf.verify(&key.handle().to_string(), token);
+        if keys.iter().any(fits) { Ok(()) } else { Err(FailureKind::CrossSite.into()) }
     }
 
     /// The browser forgets the session in any case; whether the record is gone is said as it is (R-J07).
@@ -152,6 +160,13 @@ impl Logout {
         headers.insert(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\""));
         Ok(response)
     }
+}
+
+/// A form that is too large, or did not come in time.
+fn unreadable(rejection: BytesRejection) -> Failure {
+    let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
+    let kind = if too_large { FailureKind::PayloadTooLarge } else { FailureKind::BadRequest };
+    Failure::caused(kind, rejection)
 }
 
 fn signed_out_page(frame: Frame<'_>, reason: SignedOutReason) -> Response {

@@ -18,6 +18,7 @@ use crate::web::branding::{Branding, Frame};
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::page::{self, Action, ErrorPage};
 use crate::web::public_url::PublicUrl;
+use crate::web::request_id::RequestId;
 use crate::web::return_to::ReturnTo;
 use crate::web::{navigation, security_headers};
 
@@ -93,20 +94,16 @@ pub struct Responder {
     pub public_url: Arc<PublicUrl>,
 }
 
-/// Names a request in logs, pages and problem documents.
-#[derive(Debug, Clone)]
-pub struct RequestId(pub Arc<str>);
-
 /// The layer that draws whatever [`Failure`] comes from inside: a page for a person, a problem document
 /// (RFC 9457) for a program.
 pub async fn draw_failures(State(responder): State<Responder>, request: Request, next: Next) -> Response {
     let headers = request.headers().clone();
-    let id = request.extensions().get::<RequestId>().map_or_else(|| "".into(), |id| id.0.clone());
+    let id = request.extensions().get::<RequestId>().cloned();
     let mut response = next.run(request).await;
     let Some(failure) = response.extensions_mut().remove::<Failure>() else { return response };
     let appearance = appearance(failure.kind);
     log(&failure, &appearance);
-    responder.draw(&failure, &appearance, &headers, &id)
+    responder.draw(&failure, &appearance, &headers, id.as_ref().map_or("", RequestId::as_str))
 }
 
 impl Responder {

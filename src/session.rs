@@ -117,15 +117,15 @@ impl Sessions {
             identity: new.identity,
             provider_session: new.provider_session,
             created_at: now,
-            auth_time: new.auth_time.unwrap_or(now),
+            auth_time: new.auth_time,
             last_seen_at: now,
             client: new.client,
         };
         let limits = self.0.policy.limits_for(&record.identity.groups);
         // Entry first, record second: an entry without a record is pruned in time, a record without an
         // entry could never be found again to be revoked.
-        self.0.registry.insert(&record, key.handle(), now + limits.absolute).await?;
-        self.0.sealed.create(&key, &record, &new.tokens, limits.expiry(&record)).await?;
+        self.0.registry.insert(&record, key.handle(), now + limits.absolute, now).await?;
+        self.0.sealed.create(&key, &record, &new.tokens, limits.backstop(&record)).await?;
         Ok(key)
     }
 
@@ -167,7 +167,7 @@ impl Sessions {
     pub async fn touch(&self, session: &LiveSession) -> Result<(), StoreError> {
         let touched = session.stored.touched(self.0.clock.now());
         let limits = self.0.policy.limits_for(&touched.record().identity.groups);
-        self.0.sealed.update(&touched, limits.expiry(touched.record())).await
+        self.0.sealed.update(&touched, limits.backstop(touched.record())).await
     }
 
     /// The provider's tokens of a session. Only the key from the cookie opens them.

@@ -1,6 +1,6 @@
 //! Logs: where they go, what they may say.
 //!
-//! One line an event, to standard output. The level of the configuration applies to this crate; libraries
+//! One line an event, to standard error. The level of the configuration applies to this crate; libraries
 //! stay at `warn` whatever it is, because what they print at finer levels (header frames, commands) can hold
 //! tokens and cookies (R-O01). Text that came from outside is written through [`Printable`] (R-O03).
 

@@ -13,5 +13,6 @@ pub mod navigation;
 pub mod page;
 pub mod public_url;
 pub mod query;
+pub mod request_id;
 pub mod return_to;
 pub mod security_headers;

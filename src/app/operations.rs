@@ -54,7 +54,7 @@ impl Operations {
         let mut idps = std::collections::BTreeMap::new();
         let mut any_known = false;
         for provider in self.providers.iter() {
-            let known = provider.is_known().await;
+            let known = provider.is_known();
             any_known |= known;
             idps.insert(provider.name().to_owned(), if known { "ok" } else { "unreachable" });
         }

@@ -17,6 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
@@ -29,13 +30,15 @@ const LARGEST_HEAD: usize = 64 * 1024;
 const MOST_HEADERS: usize = 100;
 /// Most connections at a time; more wait to be accepted.
 const MOST_CONNECTIONS: usize = 8_192;
+/// File descriptors that are left for everything else: the store, the operators' port, logs.
+const RESERVED_DESCRIPTORS: usize = 64;
 /// Pause after the system refused to accept a connection (too many open files, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves a site on a listener until `shutdown`; then stops accepting, and waits for requests under way for at
 /// most `grace`.
 pub async fn serve(listener: TcpListener, site: Router, shutdown: impl Future<Output = ()>, grace: Duration) {
-    let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let connections = Arc::new(Semaphore::new(most_connections()));
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
     loop {
@@ -75,6 +78,14 @@ pub async fn serve(listener: TcpListener, site: Router, shutdown: impl Future<Ou
     if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
         tracing::warn!(seconds = grace.as_secs(), "requests were still under way at the end of the grace period");
     }
+}
+
+/// A connection may need a second descriptor, towards its upstream; running out of them would make the process
+/// deaf on every port.
+fn most_connections() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let descriptors = usize::try_from(limit).unwrap_or(usize::MAX);
+    (descriptors.saturating_sub(RESERVED_DESCRIPTORS) / 2).clamp(1, MOST_CONNECTIONS)
 }
 
 /// The site as one connection sees it.

@@ -6,10 +6,13 @@ use super::{CommandError, ConfigFile, failed};
 use crate::clock::{SharedClock, SystemClock};
 use crate::idp::{IdpError, IdpKind, IdpSettings, Provider};
 use crate::session::store::StoreError;
+use crate::telemetry::{self, LogSettings};
 use crate::web::public_url::PublicUrl;
 
 pub(super) async fn run(file: ConfigFile) -> Result<(), CommandError> {
     let settings = file.settings()?;
+    // Only what goes wrong underneath, such as a password that Redis does not take.
+    telemetry::start(LogSettings { level: tracing::Level::WARN, ..settings.log }, std::io::stderr);
     println!("ok    configuration: {} provider(s), {} route(s)", settings.idps.len(), settings.routes.len());
     for warning in &settings.warnings {
         println!("note  {warning}");

@@ -101,6 +101,7 @@ fn source(
         kind = "oauth2"
         client_id = "backoffice"
         display_name = "Employee directory (plain OAuth 2.0)"
+        trust_email = true
         profile = { subject = "employee.id", name = "employee.name", email = "employee.email", groups = "employee.departments" }
 
         [[route]]

@@ -1,5 +1,6 @@
 //! `[idp.<name>]`: the identity providers, and `[login]`: which of them is meant when none is named.
 
+use std::ops::RangeInclusive;
 use std::time::Duration as StdDuration;
 
 use time::Duration;
@@ -14,6 +15,7 @@ use crate::idp::token_exchange::ClientAuthentication;
 use crate::idp::{IdpKind, IdpSettings, OAuth2Settings, OidcSettings};
 
 const DEFAULT_TIMEOUT: StdDuration = StdDuration::from_secs(8);
+const TIMEOUTS: RangeInclusive<StdDuration> = StdDuration::from_millis(100)..=StdDuration::from_mins(1);
 const DEFAULT_SKEW: StdDuration = StdDuration::from_mins(1);
 /// A clock further off than this is to be put right, not tolerated (R-P04).
 const LARGEST_SKEW: StdDuration = StdDuration::from_mins(5);
@@ -62,12 +64,18 @@ fn read_one(name: String, section: &mut Reader) -> Option<IdpSettings> {
     }
     let client_id = section.required::<String>("client_id");
     let client_secret = section.secret("client_secret");
+    if client_id.as_deref() == Some("") {
+        section.fault("client_id", "must not be empty");
+    }
+    if client_secret.as_ref().is_some_and(|secret| secret.expose().is_empty()) {
+        section.fault("client_secret", "must not be empty");
+    }
     let client_authentication = read_client_authentication(section, client_secret.is_some());
     let settings = IdpSettings {
         display_name: section.or("display_name", name.clone()),
-        trust_email: section.or("trust_email", !is_oidc),
+        trust_email: section.or("trust_email", false),
         profile: read_mapping(&mut section.section("profile"), is_oidc),
-        timeout: section.or("timeout", DEFAULT_TIMEOUT),
+        timeout: read_timeout(section),
         name,
         client_id: client_id.unwrap_or_default(),
         client_secret,
@@ -76,6 +84,14 @@ fn read_one(name: String, section: &mut Reader) -> Option<IdpSettings> {
         kind: kind?,
     };
     Some(settings)
+}
+
+fn read_timeout(section: &mut Reader) -> StdDuration {
+    let timeout = section.or("timeout", DEFAULT_TIMEOUT);
+    if !TIMEOUTS.contains(&timeout) {
+        section.fault("timeout", "must be between 100ms and 1m");
+    }
+    timeout
 }
 
 fn read_oidc(section: &mut Reader) -> Option<OidcSettings> {

@@ -3,7 +3,6 @@
 //! Why not serde's derive: it stops at the first fault, and operators deserve them all.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,10 +24,9 @@ pub(super) struct Reader {
 
 impl Reader {
     /// The whole configuration: the file with the environment laid over it.
-    pub(super) fn new(
+    pub(super) fn new<'a>(
         file: Option<&str>,
-        environment: &BTreeMap<String, String>,
-        prefix: &str,
+        environment: impl Iterator<Item = (String, &'a str)>,
     ) -> Result<Self, Faults> {
         let mut table = match file.unwrap_or_default().parse::<Table>() {
             Ok(table) => table,
@@ -41,13 +39,11 @@ impl Reader {
             }
         };
         let faults = Rc::new(RefCell::new(Vec::new()));
-        for (name, value) in environment {
-            let Some(path) = name.strip_prefix(prefix) else { continue };
-            let path = path.to_ascii_lowercase();
+        for (path, value) in environment {
             let keys: Vec<_> = path.split("__").collect();
             if !lay_over(&mut table, &keys, value) {
-                let problem = "stands for a section, or inside a value".to_owned();
-                faults.borrow_mut().push(Fault { key: name.clone(), problem });
+                let problem = "the environment sets a section, or inside a value".to_owned();
+                faults.borrow_mut().push(Fault { key: keys.join("."), problem });
             }
         }
         Ok(Self { path: String::new(), table, faults })

@@ -13,15 +13,24 @@ use crate::guard::route::{OnAnonymous, PathRule, Route};
 /// Shortest `max_auth_age`: below it a login could be too old before it is back.
 const SHORTEST_AUTH_AGE: StdDuration = StdDuration::from_secs(30);
 
-pub(super) fn read(reader: &mut Reader, idps: &[String]) -> Vec<Route> {
+pub(super) fn read(
+    reader: &mut Reader,
+    idps: &[String],
+    plain_idps: &[&str],
+    warnings: &mut Vec<String>,
+) -> Vec<Route> {
     let mut sections = reader.listed_sections("route");
     if sections.is_empty() {
         reader.fault("route", "is missing: nothing could be reached without a [[route]] section");
     }
-    sections.iter_mut().filter_map(|section| read_one(section, idps)).collect()
+    let routes: Vec<_> = sections.iter_mut().filter_map(|section| read_one(section, idps, plain_idps)).collect();
+    for (index, _) in routes.iter().enumerate().filter(|(_, route)| route.upstream.is_none()) {
+        warnings.push(format!("route[{index}].upstream: is missing: `serve` answers 404 there"));
+    }
+    routes
 }
 
-fn read_one(section: &mut Reader, idps: &[String]) -> Option<Route> {
+fn read_one(section: &mut Reader, idps: &[String], plain_idps: &[&str]) -> Option<Route> {
     let path = section.checked("path", |text: &String| PathRule::parse(text));
     if let Some(PathRule::Exact(path) | PathRule::Prefix(path)) = &path
         && (path == "/sso" || path.starts_with("/sso/"))
@@ -34,6 +43,12 @@ fn read_one(section: &mut Reader, idps: &[String]) -> Option<Route> {
     let max_auth_age = section.optional::<StdDuration>("max_auth_age");
     if max_auth_age.is_some_and(|age| age < SHORTEST_AUTH_AGE) {
         section.fault("max_auth_age", "must be at least 30s");
+    }
+    let admits = |idp: &&str| access.idps.is_empty() || access.idps.iter().any(|allowed| allowed == idp);
+    if let Some(idp) = plain_idps.iter().find(|idp| admits(idp)).filter(|_| max_auth_age.is_some()) {
+        let problem =
+            format!("cannot be asked of {idp}, which is plain OAuth 2.0: name OpenID Connect providers in `idps`");
+        section.fault("max_auth_age", problem);
     }
     if section.or("pass_access_token", false) {
         section.fault("pass_access_token", "must be false: this version does not hand tokens to upstreams");
@@ -54,7 +69,15 @@ fn upstream(section: &Reader, url: &Url) -> Option<Uri> {
 }
 
 fn read_access(section: &mut Reader, idps: &[String]) -> AccessRule {
-    let mut list = |key: &str| section.or::<Vec<String>>(key, Vec::new());
+    // A list that is there and empty is a mistake (a variable that was never set): read as "no restriction" it
+    // would open the route to everybody.
+    let mut list = |key: &str| {
+        let listed = section.optional::<Vec<String>>(key);
+        if listed.as_ref().is_some_and(Vec::is_empty) {
+            section.fault(key, "must not be empty: leave it out if it does not restrict");
+        }
+        listed.unwrap_or_default()
+    };
     let mut rule = AccessRule {
         public: false,
         groups: list("groups"),

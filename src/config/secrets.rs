@@ -15,17 +15,8 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 );
 
 pub(super) fn read(reader: &mut Reader) -> Option<Keyring> {
-    let missing = !reader.has("secrets");
-    let keyring = read_optional(reader);
-    if missing {
-        reader.fault("secrets.keys", "is missing: make one with `counterfoil keys generate`");
-    }
-    keyring
-}
-
-/// The keyring if there is a section; faults if it cannot be used.
-pub(super) fn read_optional(reader: &mut Reader) -> Option<Keyring> {
     if !reader.has("secrets") {
+        reader.fault("secrets.keys", "is missing: make one with `counterfoil keys generate`");
         return None;
     }
     let mut section = reader.section("secrets");

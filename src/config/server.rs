@@ -43,8 +43,13 @@ pub(super) fn read(section: &mut Reader) -> (ServerSettings, TrustedProxies) {
         ops_listen: section.or("ops_listen", default.ops_listen),
         shutdown_timeout: section.or("shutdown_timeout", default.shutdown_timeout),
     };
-    if server.listen == server.ops_listen && server.listen.port() != 0 {
+    let (public, operations) = (server.listen, server.ops_listen);
+    let overlap = public.ip() == operations.ip() || public.ip().is_unspecified() || operations.ip().is_unspecified();
+    if public.port() == operations.port() && public.port() != 0 && overlap {
         section.fault("ops_listen", "must differ from `server.listen`: health is never on the public port");
+    }
+    if server.shutdown_timeout > Duration::from_hours(1) {
+        section.fault("shutdown_timeout", "must be at most 1h");
     }
     let trusted = section.or::<Vec<IpNet>>("trusted_proxies", Vec::new());
     if trusted.iter().any(|network| network.prefix_len() == 0) {

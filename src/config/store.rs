@@ -1,5 +1,6 @@
 //! `[store]`: where sessions are kept.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::session::store::{SessionBackend, StoreError};
 const DEFAULT_PREFIX: &str = "counterfoil:";
 /// Longest wait for the store, unless configured.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_mins(1);
 
 /// The `[store]` section.
 #[derive(Debug, Clone)]
@@ -64,8 +66,8 @@ pub(super) fn read(section: &mut Reader, warnings: &mut Vec<String>) -> Option<S
         section.fault("prefix", "must be plain text, not empty and not begin with `cf-`, which names the records");
     }
     let timeout = section.or("timeout", DEFAULT_TIMEOUT);
-    if timeout.is_zero() {
-        section.fault("timeout", "must be longer than nothing");
+    if !TIMEOUTS.contains(&timeout) {
+        section.fault("timeout", "must be between 10ms and 1m");
     }
     let entries = section.optional::<u64>("near_cache_entries");
     let max_age = section.optional::<Duration>("near_cache_max_age");

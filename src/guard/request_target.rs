@@ -69,21 +69,25 @@ impl RequestTarget {
         ours(&self.path) || self.loosest_reading().is_ok_and(|loosest| ours(&loosest))
     }
 
-    /// The reading of a server that decodes slashes, drops parameters and ignores case: the furthest from
-    /// the literal one.
+    /// The reading of a server that decodes once more and splits again, drops parameters and whatever stands at the
+    /// end of names, and ignores case: the furthest from the literal one. Without a slash at its end.
     ///
     /// # Errors
     /// [`InvalidTarget::Segment`] if that reading holds empty or dot segments.
     pub(super) fn loosest_reading(&self) -> Result<Cow<'_, str>, InvalidTarget> {
-        let is_open = |byte: u8| byte.is_ascii_uppercase() || matches!(byte, b'%' | b';');
+        let is_open = |byte: u8| byte.is_ascii_uppercase() || matches!(byte, b'%' | b';' | b'.');
         if !self.path.bytes().any(is_open) {
-            return Ok(Cow::Borrowed(&self.path));
+            return Ok(Cow::Borrowed(self.path.trim_end_matches('/')));
         }
-        let decoded = self.path.replace("%2F", "/").to_ascii_lowercase();
-        let segments: Vec<_> = decoded.split('/').map(|segment| segment.split(';').next().unwrap_or("")).collect();
-        let loosest = segments.join("/");
-        check_segments(&loosest)?;
-        Ok(Cow::Owned(loosest))
+        let mut decoded = self.path.to_ascii_lowercase();
+        for (escape, plain) in [("%2f", "/"), ("%3b", ";"), ("%3f", "?"), ("%23", "#"), ("%20", " ")] {
+            decoded = decoded.replace(escape, plain);
+        }
+        let whole = decoded.split(['?', '#']).next().unwrap_or_default();
+        check_segments(whole)?;
+        let plain = |segment: &str| segment.split(';').next().unwrap_or("").trim_end_matches(['.', ' ']).to_owned();
+        let loosest = whole.split('/').map(plain).collect::<Vec<_>>().join("/");
+        Ok(Cow::Owned(loosest.trim_end_matches('/').to_owned()))
     }
 }
 
@@ -214,6 +218,10 @@ mod tests {
         assert_eq!(loosest("/admin/users").as_deref(), Ok("/admin/users"));
         assert_eq!(loosest("/admin%2Fusers").as_deref(), Ok("/admin/users"));
         assert_eq!(loosest("/Admin;a=b/users").as_deref(), Ok("/admin/users"));
+        for raw in ["/admin/", "/admin.", "/admin%20", "/admin%3Fx", "/admin%3Bx", "/admin%23x", "/ADMIN.%20/"] {
+            assert_eq!(loosest(raw).as_deref(), Ok("/admin"), "{raw}");
+        }
+        assert_eq!(loosest("/").as_deref(), Ok(""));
         assert_eq!(loosest("/a%2F..%2Fadmin"), Err(InvalidTarget::Segment));
         assert_eq!(loosest("/a%2F%2Fadmin"), Err(InvalidTarget::Segment));
     }

@@ -7,6 +7,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use time::Duration;
 
 use super::access::{Decision, decide};
 use super::current_user::CurrentUser;
@@ -32,6 +33,9 @@ pub struct Guard {
     pub cookies: Arc<CookiePolicy>,
     /// Judges `max_auth_age`.
     pub clock: SharedClock,
+    /// How far a provider's clock may be off: what a login accepts as recent, the guard must accept as well,
+    /// or the two would send a browser back and forth.
+    pub clock_skew: Duration,
     /// Whether browsers reach us by HTTPS.
     pub https: bool,
 }
@@ -53,7 +57,10 @@ pub async fn require_session(
     let found = guard.ask(route.as_deref(), request.headers()).await?;
     let person = found.live().map(|(_, session)| (&session.record().identity, session.record().auth_time));
     let decision = match &route {
-        Some(route) => decide(&route.access, route.max_auth_age, person, guard.clock.now()),
+        Some(route) => {
+            let max_age = route.max_auth_age.map(|max_age| max_age + guard.clock_skew);
+            decide(&route.access, max_age, person, guard.clock.now())
+        }
         // No rule, no entry; but strangers are not told which rules there are (R-I01).
         None if person.is_some() => Decision::Forbidden,
         None => Decision::NeedsSession,

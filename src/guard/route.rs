@@ -85,10 +85,12 @@ impl PathRule {
         }
     }
 
-    fn in_lower_case(&self) -> Self {
+    /// The rule for the loosest readings of paths: in lower case, without a slash at its end.
+    fn loosest(&self) -> Self {
+        let loosest = |own: &str| own.to_ascii_lowercase().trim_end_matches('/').to_owned();
         match self {
-            Self::Exact(own) => Self::Exact(own.to_ascii_lowercase()),
-            Self::Prefix(own) => Self::Prefix(own.to_ascii_lowercase()),
+            Self::Exact(own) => Self::Exact(loosest(own)),
+            Self::Prefix(own) => Self::Prefix(loosest(own)),
         }
     }
 }
@@ -103,8 +105,8 @@ impl RouteTable {
     /// A table of these routes, in order.
     pub fn new(routes: Vec<Route>) -> Self {
         let folded = |route: Route| {
-            let lower = route.path.in_lower_case();
-            (Arc::new(route), lower)
+            let loosest = route.path.loosest();
+            (Arc::new(route), loosest)
         };
         Self { routes: routes.into_iter().map(folded).collect() }
     }
@@ -149,7 +151,7 @@ mod tests {
         let table = table(&["= /admin/health", "/admin", "/public/", "= /"]);
         for (path, rule) in [
             ("/admin/health", Some(PathRule::Exact("/admin/health".into()))),
-            ("/admin/health/x", Some(PathRule::Prefix("/admin".into()))),
+            ("/admin/health-x", Some(PathRule::Prefix("/admin".into()))),
             ("/admin", Some(PathRule::Prefix("/admin".into()))),
             ("/admin/?x=/public", Some(PathRule::Prefix("/admin".into()))),
             ("/public", Some(PathRule::Prefix("/public".into()))),
@@ -165,7 +167,16 @@ mod tests {
     #[test]
     fn a_path_that_another_server_reads_as_another_route_is_refused() {
         let table = table(&["/Admin", "/"]);
-        for path in ["/admin", "/ADMIN/users", "/Admin%2Fusers", "/admin;x=1/users", "/Admin;x"] {
+        for path in [
+            "/admin",
+            "/ADMIN/users",
+            "/Admin%2Fusers",
+            "/admin;x=1/users",
+            "/Admin;x",
+            "/Admin.",
+            "/Admin%3Fx",
+            "/Admin%20",
+        ] {
             assert_eq!(found(&table, path), Err(InvalidTarget::Ambiguous), "{path}");
         }
         for path in ["/Admin/users", "/Orders/A%2FB;c"] {

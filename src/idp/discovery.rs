@@ -7,12 +7,12 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
 use url::Url;
 
 use super::IdpKind;
 use super::http::{HttpError, ProviderHttp, is_safe_address};
 use super::refreshing::Refreshing;
+use crate::clock::SharedClock;
 
 /// The endpoints of a provider, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,27 +59,27 @@ impl MetadataCache {
     pub(super) async fn current(
         &self,
         http: &ProviderHttp,
-        now: OffsetDateTime,
+        clock: &SharedClock,
     ) -> Result<Arc<Metadata>, Arc<HttpError>> {
-        match (&self.source, self.document.known().await) {
+        match (&self.source, self.document.known()) {
             (None, Some(given)) => Ok(given),
             (issuer, _) => {
-                let issuer = issuer.as_deref().unwrap_or_default();
-                self.document.current(now, fetch(http, issuer)).await
+                let issuer = issuer.clone().unwrap_or_default();
+                self.document.current(clock, fetch(http.clone(), issuer)).await
             }
         }
     }
 
-    pub(super) async fn is_known(&self) -> bool {
-        self.document.known().await.is_some()
+    pub(super) fn is_known(&self) -> bool {
+        self.document.known().is_some()
     }
 }
 
-async fn fetch(http: &ProviderHttp, issuer: &str) -> Result<Metadata, HttpError> {
+async fn fetch(http: ProviderHttp, issuer: String) -> Result<Metadata, HttpError> {
     // Discovery 4: the path is appended to the issuer, whose own path is kept.
     let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
     let address = Url::parse(&address).map_err(|_| HttpError::Unacceptable("the issuer is not a URL"))?;
-    read(issuer, &http.get_json(&address, None).await?)
+    read(&issuer, &http.get_json(&address, None).await?)
 }
 
 /// Checks a metadata document. Pure.

@@ -11,12 +11,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
 use url::Url;
 
 use super::http::{HttpError, ProviderHttp};
 use super::id_token::SignedHeader;
 use super::refreshing::Refreshing;
+use crate::clock::SharedClock;
 
 /// Shortest RSA modulus that is trusted (RFC 8725 3.5), in bytes.
 const SHORTEST_RSA_MODULUS: usize = 2048 / 8;
@@ -31,9 +31,9 @@ impl KeyCache {
         &self,
         http: &ProviderHttp,
         jwks_uri: &Url,
-        now: OffsetDateTime,
+        clock: &SharedClock,
     ) -> Result<Arc<KeySet>, Arc<HttpError>> {
-        self.0.current(now, fetch(http, jwks_uri)).await
+        self.0.current(clock, fetch(http.clone(), jwks_uri.clone())).await
     }
 
     /// The keys after a token named one that is not among them: fetched again, at most once per window, so
@@ -42,14 +42,14 @@ impl KeyCache {
         &self,
         http: &ProviderHttp,
         jwks_uri: &Url,
-        now: OffsetDateTime,
+        clock: &SharedClock,
     ) -> Result<Arc<KeySet>, Arc<HttpError>> {
-        self.0.refetched(now, fetch(http, jwks_uri)).await
+        self.0.refetched(clock, fetch(http.clone(), jwks_uri.clone())).await
     }
 }
 
-async fn fetch(http: &ProviderHttp, jwks_uri: &Url) -> Result<KeySet, HttpError> {
-    read(&http.get_json(jwks_uri, None).await?)
+async fn fetch(http: ProviderHttp, jwks_uri: Url) -> Result<KeySet, HttpError> {
+    read(&http.get_json(&jwks_uri, None).await?)
 }
 
 fn read(document: &Map<String, Value>) -> Result<KeySet, HttpError> {

@@ -1,15 +1,17 @@
 //! A document that is fetched when needed, kept, and fetched again in time.
 //!
-//! Three promises (R-F04, R-D05, R-P02): what is fresh is not fetched; the last good document is kept when
-//! fetching fails; however many ask, one fetch is under way and attempts keep a distance, failed ones too.
+//! Four promises (R-F04, R-D05, R-P02): what is good is never waited for, fresh or not; the last good
+//! document is kept when fetching fails; however many ask, one fetch is under way; and attempts keep a distance,
+//! failed ones too.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 
 use super::http::HttpError;
+use crate::clock::SharedClock;
 
 /// How long a document is used without asking again.
 const FRESH_FOR: Duration = Duration::HOUR;
@@ -18,93 +20,137 @@ const RETRY_AFTER: Duration = Duration::seconds(2);
 /// The distance of two attempts that are made because a fresh document lacks something.
 const REFETCH_AFTER: Duration = Duration::seconds(10);
 
-/// A document of a provider.
+/// A document of a provider. Cheap to clone.
 #[derive(Debug)]
-pub(super) struct Refreshing<T>(Mutex<State<T>>);
+pub(super) struct Refreshing<T>(Arc<Inner<T>>);
 
 #[derive(Debug)]
-struct State<T> {
-    good: Option<(Arc<T>, OffsetDateTime)>,
-    last_attempt: Option<OffsetDateTime>,
+struct Inner<T> {
+    good: RwLock<Option<Good<T>>>,
+    attempts: Mutex<Attempts>,
+}
+
+#[derive(Debug)]
+struct Good<T> {
+    document: Arc<T>,
+    fetched_at: OffsetDateTime,
+}
+
+/// What is known of past fetches; holding it is the right to fetch.
+#[derive(Debug, Default)]
+struct Attempts {
+    last: Option<OffsetDateTime>,
     last_refetch: Option<OffsetDateTime>,
     last_error: Option<Arc<HttpError>>,
 }
 
-impl<T> Default for Refreshing<T> {
-    fn default() -> Self {
-        Self(Mutex::new(State { good: None, last_attempt: None, last_refetch: None, last_error: None }))
+impl<T> Clone for Refreshing<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
     }
 }
 
-impl<T> Refreshing<T> {
-    /// A document that was given, not fetched, and is good until something else is fetched.
+impl<T> Default for Refreshing<T> {
+    fn default() -> Self {
+        Self(Arc::new(Inner { good: RwLock::new(None), attempts: Mutex::default() }))
+    }
+}
+
+impl<T: Send + Sync + 'static> Refreshing<T> {
+    /// A document that was given, not fetched.
     pub(super) fn given(document: T) -> Self {
-        Self(Mutex::new(State {
-            good: Some((Arc::new(document), OffsetDateTime::UNIX_EPOCH)),
-            last_attempt: None,
-            last_refetch: None,
-            last_error: None,
-        }))
-    }
-
-    /// The document; fetched if there is none or it is no longer fresh.
-    pub(super) async fn current<F>(&self, now: OffsetDateTime, fetch: F) -> Result<Arc<T>, Arc<HttpError>>
-    where
-        F: Future<Output = Result<T, HttpError>>,
-    {
-        let mut state = self.0.lock().await;
-        match &state.good {
-            Some((document, fetched_at)) if now - *fetched_at < FRESH_FOR => Ok(document.clone()),
-            _ => {
-                let due = is_due(state.last_attempt, now, RETRY_AFTER);
-                state.last_attempt = if due { Some(now) } else { state.last_attempt };
-                state.fetch_if(due, now, fetch).await
-            }
-        }
-    }
-
-    /// The document, fetched again because it lacks something; at most one fetch per window.
-    pub(super) async fn refetched<F>(&self, now: OffsetDateTime, fetch: F) -> Result<Arc<T>, Arc<HttpError>>
-    where
-        F: Future<Output = Result<T, HttpError>>,
-    {
-        let mut state = self.0.lock().await;
-        // Counted apart from ordinary fetches: a rotation right after one is followed at once.
-        let due = is_due(state.last_refetch, now, REFETCH_AFTER);
-        state.last_refetch = if due { Some(now) } else { state.last_refetch };
-        state.fetch_if(due, now, fetch).await
+        let given = Self::default();
+        given.keep(document, OffsetDateTime::UNIX_EPOCH);
+        given
     }
 
     /// The document if it is there, fresh or not.
-    pub(super) async fn known(&self) -> Option<Arc<T>> {
-        self.0.lock().await.good.as_ref().map(|(document, _)| document.clone())
+    pub(super) fn known(&self) -> Option<Arc<T>> {
+        let good = self.0.good.read().unwrap_or_else(PoisonError::into_inner);
+        good.as_ref().map(|good| good.document.clone())
     }
-}
 
-impl<T> State<T> {
-    /// Fetches if it is time to; answers with what is good, new or old.
-    async fn fetch_if<F>(&mut self, due: bool, now: OffsetDateTime, fetch: F) -> Result<Arc<T>, Arc<HttpError>>
+    /// The document; fetched if there is none, and behind the caller's back if it is no longer fresh.
+    pub(super) async fn current<F>(&self, clock: &SharedClock, fetch: F) -> Result<Arc<T>, Arc<HttpError>>
+    where
+        F: Future<Output = Result<T, HttpError>> + Send + 'static,
+    {
+        let Some(document) = self.known() else {
+            let mut attempts = self.0.attempts.lock().await;
+            // Somebody else may have fetched it meanwhile, or failed to.
+            return match self.known() {
+                Some(document) => Ok(document),
+                None => self.attempt(&mut attempts, clock, fetch).await,
+            };
+        };
+        if !self.is_fresh(clock.now()) {
+            let (this, clock) = (self.clone(), clock.clone());
+            tokio::spawn(async move {
+                // Whoever holds the right to fetch is at it already.
+                if let Ok(mut attempts) = this.0.attempts.try_lock() {
+                    // Its error is logged and remembered.
+                    let _ = this.attempt(&mut attempts, &clock, fetch).await;
+                }
+            });
+        }
+        Ok(document)
+    }
+
+    /// The document, fetched again because it lacks something; at most one fetch per window. Counted apart from
+    /// ordinary fetches: a rotation right after one is followed at once.
+    pub(super) async fn refetched<F>(&self, clock: &SharedClock, fetch: F) -> Result<Arc<T>, Arc<HttpError>>
     where
         F: Future<Output = Result<T, HttpError>>,
     {
-        if due {
-            match fetch.await {
-                Ok(document) => {
-                    self.last_error = None;
-                    self.good = Some((Arc::new(document), now));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a provider's document could not be fetched");
-                    self.last_error = Some(Arc::new(error));
-                }
+        let mut attempts = self.0.attempts.lock().await;
+        if is_due(attempts.last_refetch, clock.now(), REFETCH_AFTER) {
+            self.fetch(&mut attempts, clock, fetch).await;
+            attempts.last_refetch = Some(clock.now());
+        }
+        self.outcome(&attempts)
+    }
+
+    async fn attempt<F>(&self, attempts: &mut Attempts, clock: &SharedClock, fetch: F) -> Result<Arc<T>, Arc<HttpError>>
+    where
+        F: Future<Output = Result<T, HttpError>>,
+    {
+        if is_due(attempts.last, clock.now(), RETRY_AFTER) {
+            self.fetch(attempts, clock, fetch).await;
+        }
+        self.outcome(attempts)
+    }
+
+    async fn fetch<F>(&self, attempts: &mut Attempts, clock: &SharedClock, fetch: F)
+    where
+        F: Future<Output = Result<T, HttpError>>,
+    {
+        attempts.last_error = match fetch.await {
+            Ok(document) => {
+                self.keep(document, clock.now());
+                None
             }
-        }
-        match (&self.good, &self.last_error) {
-            (Some((document, _)), _) => Ok(document.clone()),
-            (None, Some(error)) => Err(error.clone()),
-            // A fetch that was cancelled half-way leaves neither.
-            (None, None) => Err(Arc::new(HttpError::Timeout)),
-        }
+            Err(error) => {
+                tracing::warn!(%error, "a provider's document could not be fetched");
+                Some(Arc::new(error))
+            }
+        };
+        // Noted at its end: a fetch that takes long must not make the next one due at once.
+        attempts.last = Some(clock.now());
+    }
+
+    fn outcome(&self, attempts: &Attempts) -> Result<Arc<T>, Arc<HttpError>> {
+        let error = || attempts.last_error.clone().unwrap_or_else(|| Arc::new(HttpError::Timeout));
+        self.known().ok_or_else(error)
+    }
+
+    fn keep(&self, document: T, fetched_at: OffsetDateTime) {
+        let good = Good { document: Arc::new(document), fetched_at };
+        *self.0.good.write().unwrap_or_else(PoisonError::into_inner) = Some(good);
+    }
+
+    fn is_fresh(&self, now: OffsetDateTime) -> bool {
+        let good = self.0.good.read().unwrap_or_else(PoisonError::into_inner);
+        good.as_ref().is_some_and(|good| now - good.fetched_at < FRESH_FOR)
     }
 }
 
@@ -115,51 +161,100 @@ fn is_due(last: Option<OffsetDateTime>, now: OffsetDateTime, distance: Duration)
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use time::macros::datetime;
 
     use super::*;
+    use crate::clock::ManualClock;
 
-    const START: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);
+    struct Source {
+        count: AtomicU32,
+        clock: Arc<ManualClock>,
+    }
 
-    async fn fetched(count: &Cell<u32>, answer: Result<u32, HttpError>) -> Result<u32, HttpError> {
-        count.set(count.get() + 1);
-        tokio::task::yield_now().await;
-        answer
+    impl Source {
+        fn new() -> Arc<Self> {
+            let clock = ManualClock::at(datetime!(2026-01-31 09:00 UTC));
+            Arc::new(Self { count: AtomicU32::new(0), clock })
+        }
+
+        fn clock(&self) -> SharedClock {
+            self.clock.clone()
+        }
+
+        async fn answers(self: Arc<Self>, answer: Result<u32, HttpError>) -> Result<u32, HttpError> {
+            self.count.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            answer
+        }
+
+        fn fetches(&self) -> u32 {
+            self.count.load(Ordering::Relaxed)
+        }
+    }
+
+    /// Lets what was spawned run.
+    async fn settle() {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]
     async fn a_fresh_document_is_not_fetched_and_an_old_one_survives_a_failure() {
-        let (document, count) = (Refreshing::default(), Cell::new(0));
-        assert_eq!(*document.current(START, fetched(&count, Ok(1))).await.unwrap(), 1);
-        assert_eq!(*document.current(START + Duration::minutes(59), fetched(&count, Ok(2))).await.unwrap(), 1);
-        assert_eq!(count.get(), 1);
-        let late = START + Duration::hours(2);
-        assert_eq!(*document.current(late, fetched(&count, Err(HttpError::Timeout))).await.unwrap(), 1);
-        assert_eq!(*document.current(late + RETRY_AFTER, fetched(&count, Ok(3))).await.unwrap(), 3);
+        let (document, source) = (Refreshing::default(), Source::new());
+        let current = async |answer| *document.current(&source.clock(), source.clone().answers(answer)).await.unwrap();
+        assert_eq!(current(Ok(1)).await, 1);
+        source.clock.advance(Duration::minutes(59));
+        assert_eq!(current(Ok(2)).await, 1);
+        assert_eq!(source.fetches(), 1);
+        source.clock.advance(Duration::HOUR);
+        assert_eq!(current(Err(HttpError::Timeout)).await, 1);
+        settle().await;
+        assert_eq!((source.fetches(), current(Ok(3)).await), (2, 1));
+        source.clock.advance(RETRY_AFTER);
+        current(Ok(3)).await;
+        settle().await;
+        assert_eq!(current(Ok(4)).await, 3);
+    }
+
+    #[tokio::test]
+    async fn what_is_good_is_never_waited_for() {
+        let (document, source) = (Refreshing::given(1), Source::new());
+        let never = std::future::pending::<Result<u32, HttpError>>();
+        assert_eq!(*document.current(&source.clock(), never).await.unwrap(), 1);
+        settle().await;
+        let next = document.current(&source.clock(), source.clone().answers(Ok(2))).await;
+        assert_eq!((*next.unwrap(), document.known()), (1, Some(Arc::new(1))));
     }
 
     /// R-D05: also when fetching fails.
     #[tokio::test]
     async fn a_thousand_refetches_make_one_attempt_per_window() {
-        let (document, count) = (Refreshing::default(), Cell::new(0));
-        document.current(START, fetched(&count, Ok(1))).await.unwrap();
-        let later = START + Duration::minutes(1);
+        let (document, source) = (Refreshing::given(1), Source::new());
         for _ in 0..1_000 {
-            let kept = document.refetched(later, fetched(&count, Err(HttpError::Timeout))).await.unwrap();
-            assert_eq!(*kept, 1);
+            let kept = document.refetched(&source.clock(), source.clone().answers(Err(HttpError::Timeout))).await;
+            assert_eq!(*kept.unwrap(), 1);
         }
-        assert_eq!(count.get(), 2);
+        assert_eq!(source.fetches(), 1);
+        source.clock.advance(REFETCH_AFTER);
+        assert_eq!(*document.refetched(&source.clock(), source.clone().answers(Ok(2))).await.unwrap(), 2);
     }
 
+    /// R-P02: those who waited for a fetch that failed do not start another.
     #[tokio::test]
     async fn a_failure_is_answered_at_once_until_it_is_time_to_try_again() {
-        let (document, count) = (Refreshing::<u32>::default(), Cell::new(0));
-        for _ in 0..10 {
-            assert!(document.current(START, fetched(&count, Err(HttpError::Timeout))).await.is_err());
-        }
-        assert_eq!(count.get(), 1);
-        assert!(document.current(START + RETRY_AFTER, fetched(&count, Ok(1))).await.is_ok());
+        let (document, source) = (Refreshing::<u32>::default(), Source::new());
+        let slow = |source: Arc<Source>| async move {
+            source.clock.advance(Duration::seconds(8));
+            source.answers(Err(HttpError::Timeout)).await
+        };
+        let (clock, one, other) = (source.clock(), slow(source.clone()), slow(source.clone()));
+        let both = tokio::join!(document.current(&clock, one), document.current(&clock, other));
+        assert!(both.0.is_err() && both.1.is_err());
+        assert_eq!(source.fetches(), 1);
+        source.clock.advance(RETRY_AFTER);
+        assert!(document.current(&clock, source.clone().answers(Ok(1))).await.is_ok());
     }
 }

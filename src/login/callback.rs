@@ -1,7 +1,7 @@
 //! `GET /sso/callback/{idp}`: from the provider's answer to a session.
 //!
-//! In this order: the answer is matched to a login pending in this browser, which costs nothing; its `state`
-//! is claimed, so that it works once (R-B03); only then is the provider asked anything.
+//! In this order: the answer is matched to a login pending in this browser, which costs nothing; if it brings a
+//! code, its `state` is claimed, so that it works once (R-B03); only then is the provider asked anything.
 
 use std::net::IpAddr;
 
@@ -10,8 +10,9 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{LOCATION, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use thiserror::Error;
+use time::Duration;
 
 use super::pending::{LIFETIME, PendingLogin};
 use super::{Login, client_traits, failure_kind};
@@ -39,6 +40,10 @@ enum CallbackFault {
     Denied,
     #[error("the provider is temporarily unavailable")]
     Unavailable,
+    #[error("the provider wants to ask the person something first")]
+    NotWithoutThePerson,
+    #[error("the provider does not take our request: are the client's scopes and registration right?")]
+    Misconfigured,
     #[error("the provider answered with another error")]
     ProviderError,
     #[error("the answer has neither a code nor an error")]
@@ -53,10 +58,15 @@ enum CallbackFault {
 pub async fn callback(
     State(login): State<Login>,
     idp: Result<Path<String>, PathRejection>,
+    method: Method,
     Extension(address): Extension<ClientAddress>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
+    // The router serves HEAD where it serves GET; an answer is taken by GET alone (R-B01).
+    if method != Method::GET {
+        return Err(FailureKind::MethodNotAllowed.into());
+    }
     let Path(idp) = idp.map_err(|error| Failure::caused(FailureKind::BadRequest, error))?;
     let query = Parameters::read(uri.query().unwrap_or_default());
     let query = query.map_err(|error| Failure::caused(FailureKind::BadRequest, error))?;
@@ -64,7 +74,6 @@ pub async fn callback(
     let pending = login.pending.find(state, &login.cookies, &headers, login.clock.now());
     let (cookie, pending) = pending.ok_or_else(|| refused(FailureKind::LoginExpired, CallbackFault::NotPending))?;
 
-    login.claim(&pending).await?;
     let finished = match login.provider(&pending.idp) {
         Some(provider) if idp == pending.idp => {
             login.finish(provider, &pending, &query, &headers, address.client).await
@@ -74,6 +83,8 @@ pub async fn callback(
     let clear_pending = login.cookies.clear(&cookie);
     match finished {
         Ok(key) => login.land(&key, &pending, clear_pending),
+        // The login stays pending: if its claim never reached the store, trying again works.
+        Err(failure) if failure.kind == FailureKind::StoreUnavailable => Err(failure),
         Err(failure) => {
             let reason = failure.cause.as_ref().map_or_else(String::new, ToString::to_string);
             audit(&AuditEvent::LoginFailed { idp: &pending.idp, reason: &reason, client: address.client });
@@ -84,10 +95,9 @@ pub async fn callback(
 }
 
 impl Login {
-    /// Makes sure that no other request finishes this login, here or on another replica. If the store cannot
-    /// be asked the login stays pending: trying again may work.
+    /// Makes sure that no other request finishes this login, here or on another replica.
     async fn claim(&self, pending: &PendingLogin) -> Result<(), Failure> {
-        let first = self.sessions.claim_once(&pending.claim_name(), LIFETIME * 2).await;
+        let first = self.sessions.claim_once(&pending.claim_name(), LIFETIME + Duration::minutes(2)).await;
         if first.map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))? {
             return Ok(());
         }
@@ -105,6 +115,8 @@ impl Login {
         let rejected = |error| Failure::caused(failure_kind(&error), error);
         provider.check_response_issuer(query.get("iss")).await.map_err(rejected)?;
         let code = code_of(query)?;
+        // Only now: answers that would not be exchanged anyway leave nothing in the store.
+        self.claim(pending).await?;
         let signed_in = provider.finish(code, &pending.attempt).await.map_err(rejected)?;
         self.establish(provider, signed_in, headers, client)
             .await
@@ -155,7 +167,13 @@ fn code_of(query: &Parameters) -> Result<String, Failure> {
         (Some("temporarily_unavailable" | "server_error"), _) => {
             Err(refused(FailureKind::IdpUnavailable, CallbackFault::Unavailable))
         }
-        (Some(_), _) => Err(refused(FailureKind::LoginRefused, CallbackFault::ProviderError)),
+        (Some("login_required" | "consent_required" | "interaction_required" | "account_selection_required"), _) => {
+            Err(refused(FailureKind::LoginRefused, CallbackFault::NotWithoutThePerson))
+        }
+        (Some("invalid_scope" | "invalid_request" | "unauthorized_client" | "unsupported_response_type"), _) => {
+            Err(refused(FailureKind::LoginFailed, CallbackFault::Misconfigured))
+        }
+        (Some(_), _) => Err(refused(FailureKind::LoginFailed, CallbackFault::ProviderError)),
         (None, Some(code)) if !code.is_empty() => Ok(code.to_owned()),
         (None, _) => Err(refused(FailureKind::LoginFailed, CallbackFault::NoCode)),
     }

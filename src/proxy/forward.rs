@@ -1,8 +1,9 @@
 //! One request to its upstream, and the answer back.
 //!
-//! Bodies stream in both directions. A request is sent once: after a failure the person decides whether to
-//! send it again (R-K12).
+//! Bodies stream in both directions. A request that changes something is sent once: after a failure the person
+//! decides whether to send it again (R-K12).
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +12,15 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderValue, Version, header};
+use http::{HeaderValue, Method, Version, header};
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
+use tokio::sync::oneshot;
 
 use super::headers::{Hop, towards_client, towards_upstream};
 use crate::guard::current_user::CurrentUser;
@@ -26,13 +30,15 @@ use crate::web::client_address::ClientAddress;
 use crate::web::cookies::CookiePolicy;
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::public_url::PublicUrl;
+use crate::web::request_id::RequestId;
 
 /// Longest wait for a connection to an upstream.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longest wait for the head of an answer. Bodies may take their time.
+/// Longest wait for the head of an answer, once the request has been sent.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
-/// How long an idle connection is kept for the next request.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long an idle connection is kept for the next request: less than the five seconds after which common
+/// application servers close it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What forwarding works with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -77,20 +83,46 @@ impl Proxy {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .retry_canceled_requests(false)
             .build(connector);
         Ok(Self { client, cookies, public_url })
     }
 
+    /// Sends a request once. One that is safe to repeat and has no body is sent once more if the connection it was
+    /// put on turns out to have been closed by the upstream: keep-alive ends without notice (RFC 9112 9.3.1).
     async fn send(&self, mut request: Request, route: &Route) -> Result<Response, ForwardError> {
         let target = request.extensions().get::<RequestTarget>().cloned();
         let path = target.map(|target| target.path_and_query()).unwrap_or_default();
         *request.uri_mut() = upstream_address(route, &path)?;
         *request.version_mut() = Version::HTTP_11;
         request.extensions_mut().clear();
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.client.request(request)).await;
-        let answer = answer.map_err(|_| ForwardError::Timeout)??;
-        Ok(answer.map(Body::new))
+        let (head, body) = request.into_parts();
+        let repeatable = body.is_end_stream() && matches!(head.method, Method::GET | Method::HEAD);
+        match self.try_once(Request::from_parts(head.clone(), body)).await {
+            Err(ForwardError::Unreachable(error)) if repeatable && !error.is_connect() => {
+                self.try_once(Request::from_parts(head, Body::empty())).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// The time for an answer begins when the request's body has been sent: uploads may take theirs.
+    async fn try_once(&self, request: Request) -> Result<Response, ForwardError> {
+        let (unsent, sent) = oneshot::channel::<Infallible>();
+        let request = request.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                // Dropped with the body, which is when it has been sent.
+                let _ = &unsent;
+                frame
+            }))
+        });
+        let too_late = async {
+            let _ = sent.await;
+            tokio::time::sleep(ANSWER_TIMEOUT).await;
+        };
+        tokio::select! {
+            answer = self.client.request(request) => Ok(answer?.map(Body::new)),
+            () = too_late => Err(ForwardError::Timeout),
+        }
     }
 }
 
@@ -102,10 +134,11 @@ pub async fn forward(
     State(proxy): State<Proxy>,
     Extension(route): Extension<Arc<Route>>,
     Extension(address): Extension<ClientAddress>,
+    Extension(request_id): Extension<RequestId>,
     mut request: Request,
 ) -> Result<Response, Failure> {
     let user = request.extensions().get::<CurrentUser>().cloned();
-    let hop = Hop { address, public_url: &proxy.public_url, cookies: &proxy.cookies };
+    let hop = Hop { address, public_url: &proxy.public_url, cookies: &proxy.cookies, request_id: &request_id };
     towards_upstream(request.headers_mut(), hop, user.as_ref());
     // The browser's name for us, in its one spelling: applications build links with it.
     if let Ok(host) = HeaderValue::try_from(proxy.public_url.authority()) {

@@ -15,6 +15,7 @@ use crate::guard::current_user::CurrentUser;
 use crate::web::client_address::ClientAddress;
 use crate::web::cookies::CookiePolicy;
 use crate::web::public_url::PublicUrl;
+use crate::web::request_id::{self, RequestId};
 
 /// Longest identity header, in bytes; a longer list of groups is cut at a whole group.
 const LONGEST_VALUE: usize = 4096;
@@ -47,6 +48,8 @@ pub struct Hop<'a> {
     pub public_url: &'a PublicUrl,
     /// How our cookies are named.
     pub cookies: &'a CookiePolicy,
+    /// The request's name in our log.
+    pub request_id: &'a RequestId,
 }
 
 /// Makes a client's headers fit for the upstream.
@@ -57,6 +60,7 @@ pub fn towards_upstream(headers: &mut HeaderMap, hop: Hop<'_>, user: Option<&Cur
         headers.remove(name);
     }
     hop.cookies.remove_from(headers);
+    headers.insert(request_id::HEADER, hop.request_id.header_value());
     set(headers, "x-forwarded-for", &hop.address.client.to_string());
     set(headers, "x-real-ip", &hop.address.client.to_string());
     set(headers, "x-forwarded-proto", hop.public_url.scheme());
@@ -177,7 +181,8 @@ mod tests {
             headers.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
         }
         let address = ClientAddress { peer: [127, 0, 0, 1].into(), client: [203, 0, 113, 9].into() };
-        let hop = Hop { address, public_url: &public_url(), cookies: &cookies() };
+        let (public_url, cookies, request_id) = (public_url(), cookies(), RequestId::generate());
+        let hop = Hop { address, public_url: &public_url, cookies: &cookies, request_id: &request_id };
         towards_upstream(&mut headers, hop, None);
         headers
     }
@@ -196,6 +201,7 @@ mod tests {
             ("Forwarded", "for=6.6.6.6"),
             ("X-Rewrite-URL", "/admin"),
             ("X-HTTP-Method-Override", "DELETE"),
+            ("X-Request-Id", "forged"),
             ("Accept", "text/html"),
         ]);
         let mut left: Vec<_> = forged.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
@@ -208,6 +214,7 @@ mod tests {
                 ("x-forwarded-host", "a.example"),
                 ("x-forwarded-proto", "https"),
                 ("x-real-ip", "203.0.113.9"),
+                ("x-request-id", forged["x-request-id"].to_str().unwrap()),
             ]
         );
     }
@@ -216,14 +223,14 @@ mod tests {
     #[test]
     fn hop_by_hop_fields_go_before_ours_are_set() {
         let headers = sent(&[
-            ("Connection", "close, X-Secret-Hop, X-Forwarded-For, x-real-ip"),
+            ("Connection", "close, X-Secret-Hop, X-Forwarded-For, x-real-ip, x-request-id"),
             ("X-Secret-Hop", "1"),
             ("Upgrade", "h2c"),
             ("TE", "trailers"),
             ("Keep-Alive", "1"),
             ("Proxy-Authorization", "Basic x"),
         ]);
-        assert_eq!(headers.len(), 4, "{headers:?}");
+        assert_eq!(headers.len(), 5, "{headers:?}");
         assert_eq!(headers["x-forwarded-for"], "203.0.113.9");
     }
 

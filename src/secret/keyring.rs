@@ -12,7 +12,9 @@ use aws_lc_rs::{hkdf, hmac};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::{Secret, random_bytes};
+use super::Secret;
+#[cfg(test)]
+use super::random_bytes;
 
 /// Bytes of a server key.
 pub const KEY_BYTES: usize = 32;
@@ -35,8 +37,9 @@ impl Keyring {
         (!keys.is_empty()).then(|| Self(keys.into()))
     }
 
-    /// A ring of one fresh random key: everything sealed under it is lost with the process.
-    pub fn ephemeral() -> Self {
+    /// A ring of one fresh random key.
+    #[cfg(test)]
+    pub(crate) fn ephemeral() -> Self {
         Self(Arc::new([Secret::new(random_bytes())]))
     }
 

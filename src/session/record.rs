@@ -22,9 +22,10 @@ pub struct SessionRecord {
     /// When the session was established.
     #[serde(with = "time::serde::timestamp::milliseconds")]
     pub created_at: OffsetDateTime,
-    /// When the person last proved who they are to the provider; the time of the login if it did not say.
-    #[serde(with = "time::serde::timestamp::milliseconds")]
-    pub auth_time: OffsetDateTime,
+    /// When the person last proved who they are to the provider, if it said so. A login alone proves nothing of
+    /// the kind: it may have been answered from the provider's own session.
+    #[serde(with = "time::serde::timestamp::milliseconds::option")]
+    pub auth_time: Option<OffsetDateTime>,
     /// When the session was last noted to be in use.
     #[serde(with = "time::serde::timestamp::milliseconds")]
     pub last_seen_at: OffsetDateTime,

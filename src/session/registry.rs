@@ -69,9 +69,10 @@ impl Registry {
         record: &SessionRecord,
         handle: SessionHandle,
         until: OffsetDateTime,
+        now: OffsetDateTime,
     ) -> Result<(), StoreError> {
         for index in Index::of(record) {
-            self.backend.index_insert(&index, handle, until).await?;
+            self.backend.index_insert(&index, handle, until, now).await?;
         }
         Ok(())
     }

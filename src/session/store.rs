@@ -39,9 +39,15 @@ pub trait SessionBackend: SessionStore {
     /// Takes a name for `lifetime`; `true` for exactly one of any number of simultaneous callers.
     async fn claim_once(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError>;
 
-    /// Adds a handle to an index until a moment; adding it again moves the moment.
-    async fn index_insert(&self, index: &Index, handle: SessionHandle, until: OffsetDateTime)
-    -> Result<(), StoreError>;
+    /// Adds a handle to an index until a moment, and takes out those whose moment has come; adding it again moves
+    /// the moment.
+    async fn index_insert(
+        &self,
+        index: &Index,
+        handle: SessionHandle,
+        until: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError>;
 
     /// Takes a handle out of an index.
     async fn index_remove(&self, index: &Index, handle: SessionHandle) -> Result<(), StoreError>;

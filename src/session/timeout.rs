@@ -18,9 +18,10 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// When a record that is not used again is over: the store's own expiry, as a backstop.
-    pub fn expiry(&self, record: &SessionRecord) -> OffsetDateTime {
-        (record.last_seen_at + self.idle).min(record.created_at + self.absolute)
+    /// When the store may forget a record by itself: a backstop. Not the idle deadline: the policy judges that at
+    /// each check, can say why a session is over, and may have been lengthened since.
+    pub fn backstop(&self, record: &SessionRecord) -> OffsetDateTime {
+        record.created_at + self.absolute
     }
 }
 
@@ -70,7 +71,7 @@ pub enum Verdict {
 /// minutes, not a millisecond later.
 pub fn judge(record: &SessionRecord, limits: Limits, now: OffsetDateTime) -> Verdict {
     let absolute_expires_at = record.created_at + limits.absolute;
-    let idle_expires_at = limits.expiry(record);
+    let idle_expires_at = (record.last_seen_at + limits.idle).min(absolute_expires_at);
     if now >= absolute_expires_at {
         Verdict::AbsoluteExpired
     } else if now >= idle_expires_at {
@@ -105,7 +106,7 @@ mod tests {
             },
             provider_session: None,
             created_at: LOGIN,
-            auth_time: LOGIN,
+            auth_time: None,
             last_seen_at,
             client: ClientTraits::default(),
         }
@@ -125,7 +126,7 @@ mod tests {
         let end = LOGIN + Duration::hours(12);
         let used_until_the_end = record(end - Duration::seconds(1));
         assert_eq!(judge(&used_until_the_end, LIMITS, end), Verdict::AbsoluteExpired);
-        assert_eq!(LIMITS.expiry(&used_until_the_end), end);
+        assert_eq!(LIMITS.backstop(&used_until_the_end), end);
     }
 
     #[test]

@@ -52,7 +52,9 @@ impl TrustedProxies {
     /// Whether a trusted proxy says that the browser came by plain HTTP.
     pub fn says_plain_http(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         self.contains(peer)
-            && headers.get("x-forwarded-proto").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"http"))
+            && headers.get_all("x-forwarded-proto").iter().any(|value| {
+                value.as_bytes().split(|byte| *byte == b',').any(|hop| hop.trim_ascii().eq_ignore_ascii_case(b"http"))
+            })
     }
 }
 

@@ -6,6 +6,8 @@ use http::header::HOST;
 use thiserror::Error;
 use url::Url;
 
+use crate::idp::http::is_loopback_http;
+
 /// The configured `public_url`, checked: an origin and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl {
@@ -35,9 +37,10 @@ impl PublicUrl {
     /// [`InvalidPublicUrl`].
     pub fn parse(text: &str) -> Result<Self, InvalidPublicUrl> {
         let url = Url::parse(text).map_err(|_| InvalidPublicUrl::NotAbsolute)?;
-        let host = url.host_str().ok_or(InvalidPublicUrl::NotAbsolute)?;
-        let loopback = matches!(host, "localhost" | "[::1]") || host.starts_with("127.");
-        if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
+        if url.host().is_none() {
+            return Err(InvalidPublicUrl::NotAbsolute);
+        }
+        if url.scheme() != "https" && !is_loopback_http(&url) {
             return Err(InvalidPublicUrl::NotHttps);
         }
         let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
@@ -96,9 +99,14 @@ mod tests {
         for good in ["https://a.example", "https://a.example/", "http://127.0.0.1:8080", "http://localhost"] {
             assert!(PublicUrl::parse(good).is_ok(), "{good}");
         }
-        for bad in
-            ["a.example", "http://a.example", "https://a.example/x", "https://u@a.example", "https://a.example?x"]
-        {
+        for bad in [
+            "a.example",
+            "http://127.evil.example",
+            "http://a.example",
+            "https://a.example/x",
+            "https://u@a.example",
+            "https://a.example?x",
+        ] {
             assert!(PublicUrl::parse(bad).is_err(), "{bad}");
         }
     }

@@ -15,8 +15,10 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
 const POLICY_WITH_FORM: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
     base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
 
-/// Allows forms on the page that carries these headers.
+/// Allows forms on the page that carries these headers. Its referrer policy lets browsers without
+/// `Sec-Fetch-Site` send our own origin with the form, which `no-referrer` would make `null`.
 pub fn allow_form(headers: &mut HeaderMap) {
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY_WITH_FORM));
 }
 

@@ -17,6 +17,8 @@ async fn only_get_is_served() {
     let browser = broker.browser();
     let callback = broker.reach_callback(&browser, "/").await;
     assert_eq!(browser.submit(&callback, &[]).send().await.status, 405);
+    assert_eq!(browser.ask(http::Method::HEAD, &callback).send().await.status, 405);
+    assert!(browser.cookie(SESSION).is_none());
     nothing_was_asked(&broker);
 }
 
@@ -236,4 +238,36 @@ async fn a_callback_over_plain_http_is_not_processed() {
     assert_eq!(browser.visit(&callback).header("x-forwarded-proto", "http").send().await.status, 421);
     nothing_was_asked(&broker);
     assert_eq!(browser.visit(&callback).header("x-forwarded-proto", "https").send().await.status, 303);
+}
+
+/// Anonymous traffic writes nothing: an answer that will not be exchanged leaves no claim.
+#[tokio::test]
+async fn refused_answers_leave_nothing_in_redis() {
+    use crate::support::broker::Store;
+    let redis = crate::support::redis::Redis::start();
+    let broker = Broker::with(Setup { store: Store::Redis(redis.port()), ..Setup::default() }).await;
+    for change in ["error=access_denied", "error=invalid_scope", "code=a&code=b", "iss=x&code=a", "nothing=1"] {
+        let browser = broker.browser();
+        let start = browser.visit(&format!("{PUBLIC}/sso/login")).send().await;
+        let state = start.location().split("state=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+        let iss = if change.contains("iss=") { String::new() } else { format!("&iss={}", broker.idp.issuer()) };
+        let answer = browser.visit(&format!("{PUBLIC}/sso/callback/company?state={state}&{change}{iss}")).send().await;
+        assert!(!answer.status.is_success() && answer.status != 303, "{change}");
+    }
+    assert_eq!(redis.keys().await, [""; 0]);
+}
+
+/// Whose fault a refusal is: the person's own no, or our registration at the provider.
+#[tokio::test]
+async fn refusals_of_the_provider_are_told_apart() {
+    let broker = Broker::start().await;
+    for (error, status) in
+        [("access_denied", 403), ("login_required", 403), ("invalid_scope", 502), ("server_error", 503), ("<x>", 502)]
+    {
+        let answer = move |answer: &mut Vec<(String, String)>| {
+            without("code")(answer);
+            answer.push(("error".into(), error.into()));
+        };
+        assert_eq!(answered_with(&broker, answer).await.1, status, "{error}");
+    }
 }

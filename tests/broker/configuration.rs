@@ -25,7 +25,7 @@ upstream = "http://127.0.0.1:3000"
 
 fn read(file: &str, environment: &[(&str, &str)]) -> Result<Settings, BTreeMap<String, String>> {
     let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let source = Source { file: Some(file.to_owned()), environment };
+    let source = Source { file: Some(file.to_owned()), environment, ..Source::default() };
     source.settings().map_err(|faults| faults.0.into_iter().map(|fault| (fault.key, fault.problem)).collect())
 }
 
@@ -207,6 +207,12 @@ fn unsafe_and_mistaken_settings_are_refused_by_name() {
         ),
         (replaced("[[route]]", "[[route]]\ngroups = \"staff\"\naccess = \"public\""), "route[0].access"),
         (replaced("[[route]]", "[[route]]\nidps = [\"nobody\"]"), "route[0].idps"),
+        (replaced("[[route]]", "[[route]]\nemails = []"), "route[0].emails"),
+        (replaced("https://backoffice", "http://127.backoffice"), "public_url"),
+        (replaced("\"backoffice\"", "\"\""), "idp.company.client_id"),
+        (replaced("\"CANARY\"", "\"\""), "idp.company.client_secret"),
+        (replaced("client_secret", "timeout = \"0s\"\nclient_secret"), "idp.company.timeout"),
+        (replaced("[store]", "[store]\ntimeout = \"500000000000y\""), "store.timeout"),
         (replaced("path = \"/\"", "path = \"/sso\""), "route[0].path"),
         (replaced("[[route]]", "[[route]]\npass_access_token = true"), "route[0].pass_access_token"),
         (replaced("[[route]]", "[[route]]\nmax_auth_age = \"1s\""), "route[0].max_auth_age"),
@@ -222,6 +228,7 @@ fn unsafe_and_mistaken_settings_are_refused_by_name() {
         (added("[[session.timeout]]\ngroups = [\"a\"]\nidle_timeout = \"1m\""), "session.timeout[0].absolute_timeout"),
         (added("[server]\ntrusted_proxies = [\"0.0.0.0/0\"]"), "server.trusted_proxies"),
         (added("[server]\nlisten = \"0.0.0.0:9090\"\nops_listen = \"0.0.0.0:9090\""), "server.ops_listen"),
+        (added("[server]\nlisten = \"0.0.0.0:9090\""), "server.ops_listen"),
         (added("[log]\nlevel = \"loud\""), "log.level"),
         (added("[login]\ndefault_idp = \"nobody\""), "login.default_idp"),
     ] {
@@ -263,8 +270,19 @@ fn the_environment_wins_and_can_say_everything() {
         ("COUNTERFOIL_ROUTE__0__UPSTREAM", "http://127.0.0.1:3000"),
     ];
     assert_eq!(read("", &everything).unwrap().routes.len(), 1);
-    assert_eq!(faulty_keys(GOOD, &[("COUNTERFOIL_TYPO", "1")]), ["typo"]);
-    assert_eq!(faulty_keys(GOOD, &[("COUNTERFOIL_STORE", "1")]), ["COUNTERFOIL_STORE", "store", "store.url"]);
+    assert_eq!(faulty_keys(GOOD, &[("COUNTERFOIL_STORE__TPYO", "1")]), ["store.tpyo"]);
+    assert_eq!(
+        faulty_keys(
+            GOOD,
+            &[("COUNTERFOIL_SESSION__IDLE_TIMEOUT__X", "1"), ("COUNTERFOIL_SESSION__IDLE_TIMEOUT", "1m")]
+        ),
+        ["session.idle_timeout.x"]
+    );
+    // What Kubernetes sets for a service of this name is not ours.
+    let kubernetes = [("COUNTERFOIL_SERVICE_HOST", "10.0.0.1"), ("COUNTERFOIL_PORT", "tcp://10.0.0.1:80")];
+    assert_eq!(faulty_keys(GOOD, &kubernetes), [""; 0]);
+    // A variable that was never filled in does not open a route.
+    assert_eq!(faulty_keys(GOOD, &[("COUNTERFOIL_ROUTE__0__GROUPS", "")]), ["route[0].groups"]);
 }
 
 /// R-P08: secrets from files.
@@ -281,4 +299,31 @@ fn secrets_can_come_from_files_but_not_from_two_places() {
     assert!(!format!("{settings:?}").contains("from-a-file"));
     let twice = GOOD.replace("client_secret", &format!("client_secret_file = \"{secret}\"\nclient_secret"));
     assert_eq!(faulty_keys(&twice, &[]), ["idp.company.client_secret"]);
+}
+
+/// R-A13: a plain OAuth 2.0 provider cannot be asked for a recent authentication.
+#[test]
+fn a_recent_authentication_is_demanded_only_where_it_can_be_had() {
+    let plain = "[idp.plain]\nkind = \"oauth2\"\nclient_id = \"x\"\nclient_secret = \"y\"\nprofile.subject = \"id\"\n\
+        authorization_endpoint = \"https://p.example/a\"\ntoken_endpoint = \"https://p.example/t\"\n\
+        profile_endpoint = \"https://p.example/p\"\n";
+    let with = |rule: &str| {
+        format!("{}{plain}", GOOD.replace("[[route]]", &format!("[[route]]\nmax_auth_age = \"10m\"\n{rule}")))
+    };
+    assert_eq!(faulty_keys(&with(""), &[]), ["route[0].max_auth_age"]);
+    assert_eq!(faulty_keys(&with("idps = [\"company\"]"), &[]), [""; 0]);
+}
+
+/// R-O01: a line of `.env` that cannot be read is named with everything else, and not shown.
+#[test]
+fn faults_in_dotenv_are_reported_with_the_others() {
+    let folder = Folder::new();
+    folder.write(".env", "COUNTERFOIL_LOG__LEVEL=loud\nCOUNTERFOIL_SECRETS__KEYS=\"CANARY\n");
+    let (code, _, errors) = run(counterfoil(folder.path(), &["check"]));
+    assert_eq!(code, Some(64));
+    assert!(
+        errors.contains(".env line 2:") && errors.contains("log.level:") && errors.contains("public_url:"),
+        "{errors}"
+    );
+    assert!(!errors.contains("CANARY"), "{errors}");
 }

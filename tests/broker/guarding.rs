@@ -108,6 +108,11 @@ async fn tricks_with_paths_open_nothing() {
         "/finance;x=/public",
         "/FINANCE",
         "/finance%2Fx",
+        "/finance%3Fx",
+        "/finance%3Bx",
+        "/finance%23x",
+        "/finance%20",
+        "/finance.",
         "/public/%252e%252e/finance",
         "/public/%00",
         "/public/%0d%0ax",
@@ -178,6 +183,7 @@ async fn nothing_but_a_session_opens_a_guarded_page() {
         (405, "BREW /public", host.clone()),
         (400, "OPTIONS *", host.clone()),
         (400, "GET http://evil.example/public", host.clone()),
+        (400, "GET http://evil.example/sso/signed-out", host.clone()),
         (421, "GET /public", String::new()),
         (421, "GET /public", "Host: evil.example\r\n".into()),
         (421, "GET /public", format!("{host}{host}")),
@@ -237,4 +243,13 @@ async fn oversized_requests_are_refused_and_do_no_harm() {
     assert_eq!(raw(&broker, format!("GET /public HTTP/1.1\r\n{many}{host}").as_bytes()).await, 431);
     let long = broker.browser().visit(&format!("{PUBLIC}/finance?q={}", "x".repeat(20_000))).send().await;
     assert_eq!(long.location(), "/sso/login?return_to=%2Ffinance", "too long to remember: the page without its query");
+}
+
+/// R-P02, R-K09: a body that never comes is not waited for.
+#[tokio::test]
+async fn a_body_that_never_comes_is_not_waited_for() {
+    let broker = broker().await;
+    let head =
+        format!("POST /sso/logout HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 1000\r\nConnection: close\r\n\r\nx");
+    assert_eq!(raw(&broker, head.as_bytes()).await, 400);
 }

@@ -115,6 +115,22 @@ async fn a_key_rotation_just_before_signing_is_followed() {
     assert_eq!(broker.idp.received("/jwks").len(), 2);
 }
 
+/// R-D05: without names, or under an old one.
+#[tokio::test]
+async fn a_key_rotation_that_keeps_the_name_is_followed() {
+    for kid in [json!(null), json!("the only one")] {
+        let broker = Broker::start().await;
+        let named = kid.clone();
+        broker.idp.behave(Script {
+            jwks: change(move |document| set(json!({ "kid": named })).unwrap()(&mut document["keys"][0])),
+            ..header(json!({ "kid": kid }))
+        });
+        broker.signed_in().await;
+        broker.idp.rotate_keys();
+        broker.signed_in().await;
+    }
+}
+
 /// R-D05: also while fetching fails.
 #[tokio::test]
 async fn invented_key_names_cause_at_most_one_fetch_per_window() {

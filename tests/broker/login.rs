@@ -247,3 +247,26 @@ async fn a_route_that_demands_a_recent_authentication_asks_for_one() {
     assert_eq!(broker.sign_in(&browser, "/vault").await.location(), "/vault");
     assert_eq!(browser.visit(&vault).send().await.status, 200);
 }
+
+/// R-A13: a login that proves nothing about when satisfies no such demand, and nobody goes round in circles.
+#[tokio::test]
+async fn a_recent_authentication_cannot_be_had_by_the_back_door() {
+    use crate::support::scripted_idp::{Script, change, set};
+    use counterfoil::clock::Clock;
+    let routes = "[[route]]\npath = \"/vault\"\nupstream = \"UPSTREAM\"\nmax_auth_age = \"30s\"\n\
+                  [[route]]\npath = \"/\"\nupstream = \"UPSTREAM\"\n";
+    let broker = Broker::with(Setup { routes, ..Setup::default() }).await;
+    let vault = format!("{PUBLIC}/vault");
+    broker.idp.behave(Script { id_token_claims: set(serde_json::json!({ "auth_time": null })), ..Script::default() });
+    let browser = broker.signed_in().await;
+    assert_eq!((broker.status(&browser).await, browser.visit(&vault).send().await.status.as_u16()), (200, 303));
+    assert_eq!(broker.sign_in(&browser, "/vault").await.status, 502, "it was asked for, so it must be said");
+
+    let slow_clock = broker.clock.now().unix_timestamp() - 45;
+    broker.idp.behave(Script {
+        id_token_claims: change(move |claims| claims["auth_time"] = slow_clock.into()),
+        ..Script::default()
+    });
+    assert_eq!(broker.sign_in(&browser, "/vault").await.location(), "/vault");
+    assert_eq!(browser.visit(&vault).send().await.status, 200, "what the login accepts, the guard accepts");
+}

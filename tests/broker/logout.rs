@@ -19,6 +19,8 @@ pub async fn sign_out(browser: &Browser) -> Answer {
 async fn csrf_token(browser: &Browser) -> String {
     let page = browser.visit(LOGOUT).send().await;
     assert_eq!(page.status, 200);
+    // With `no-referrer` browsers without Sec-Fetch-Site would send `Origin: null` with the form.
+    assert_eq!(page.header("referrer-policy"), "same-origin");
     let (_, rest) = page.body.split_once("name=\"csrf_token\" value=\"").unwrap_or_else(|| panic!("{}", page.body));
     rest.split_once('"').unwrap().0.to_owned()
 }
@@ -126,6 +128,8 @@ async fn signing_out_while_the_store_is_away_tells_the_truth() {
     let browser = broker.signed_in().await;
     let token = csrf_token(&browser).await;
     network.cut();
+    let forged = browser.submit(LOGOUT, &[("csrf_token", "x")]).send().await;
+    assert!(forged.status == 403 && forged.set_cookies().is_empty(), "nobody else makes a browser forget its cookie");
     let answer = browser.submit(LOGOUT, &[("csrf_token", &token)]).send().await;
     assert_eq!(answer.status, 503);
     assert!(answer.body.contains("could not be completed"), "{}", answer.body);

@@ -98,3 +98,41 @@ async fn an_upstream_that_is_away_is_named_as_such_and_nothing_inside_is_shown()
     let page = browser.visit(&format!("{PUBLIC}/page")).send().await;
     assert!(page.status == 502 && !page.body.contains("127.0.0.1"));
 }
+
+/// R-K12: an upstream that ends keep-alive without a word costs nobody an error, and no form is sent twice.
+#[tokio::test]
+async fn connections_that_the_upstream_closed_are_replaced_but_forms_are_not_repeated() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let requests = Arc::new(AtomicU32::new(0));
+    let counter = requests.clone();
+    tokio::spawn(async move {
+        // Answers one request a connection and promises more; a second one on it is read and dropped.
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let counter = counter.clone();
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                for answer in [&b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"[..], b""] {
+                    if stream.read(&mut buffer).await.unwrap_or(0) == 0 {
+                        return;
+                    }
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    let _ = stream.write_all(answer).await;
+                }
+            });
+        }
+    });
+    let routes = format!("[[route]]\npath = \"/\"\nupstream = \"http://{address}\"\n");
+    let broker = Broker::with(Setup { routes: Box::leak(routes.into_boxed_str()), ..Setup::default() }).await;
+    let browser = broker.signed_in().await;
+    for _ in 0..10 {
+        assert_eq!(browser.fetch(&format!("{PUBLIC}/page")).send().await.status, 200);
+    }
+    let before = requests.load(Ordering::Relaxed);
+    let form = browser.ask(http::Method::POST, &format!("{PUBLIC}/page")).body("x").send().await;
+    let sent = requests.load(Ordering::Relaxed) - before;
+    assert!(form.status == 502 && sent == 1, "{} after {sent} requests", form.status);
+}

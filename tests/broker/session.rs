@@ -36,7 +36,7 @@ async fn redis_holds_the_handle_and_nothing_that_can_be_used_or_read() {
         }
     }
     let lifetime: i64 = client.pttl(&handle).await.unwrap();
-    assert!((1..=30 * 60 * 1_000 + 2_000).contains(&lifetime), "the record has a TTL: {lifetime}");
+    assert!((1..=12 * 60 * 60 * 1_000 + 2_000).contains(&lifetime), "the record has a TTL: {lifetime}");
     // R-N02: the public name is no cookie.
     let imposter = broker.browser();
     imposter.plant(HOST, SESSION, &handle);
@@ -127,7 +127,7 @@ async fn an_idle_session_ends_and_a_used_one_does_not() {
         broker.clock.advance(Duration::minutes(30));
         let refused = browser.fetch(&format!("{PUBLIC}/guarded")).send().await;
         assert_eq!(refused.status, 401);
-        assert!(["session_idle", "session_missing"].contains(&refused.code().as_str()), "{}", refused.code());
+        assert_eq!(refused.code(), "session_idle");
     }
 }
 
@@ -209,13 +209,20 @@ async fn a_record_that_cannot_be_read_is_no_session_and_no_error() {
     let client = redis.client().await;
     let other = broker.signed_in().await;
     let others: Vec<u8> = client.get(broker.handle(&other).await).await.unwrap();
-    for damage in ["truncated", "junk", "flipped", "another's"] {
+    for damage in ["truncated", "junk", "flipped", "another's", "another type"] {
         let browser = broker.signed_in().await;
         let handle = broker.handle(&browser).await;
         let mut stored: Vec<u8> = client.get(&handle).await.unwrap();
         match damage {
             "truncated" => stored.truncate(stored.len() / 2),
             "junk" => stored = b"not a record".to_vec(),
+            "another type" => {
+                redis.command(&["DEL", &handle]).await;
+                redis.command(&["HSET", &handle, "a", "b"]).await;
+                assert_eq!(broker.status(&browser).await, 401);
+                assert_eq!(broker.sign_in(&browser, "/").await.status, 303);
+                continue;
+            }
             "flipped" => *stored.iter_mut().rev().nth(90).unwrap() ^= 1,
             _ => stored.clone_from(&others),
         }
@@ -256,6 +263,13 @@ async fn the_registry_forgets_what_has_expired() {
     for _ in 0..5 {
         broker.signed_in().await;
     }
+    broker.clock.advance(Duration::hours(11));
+    broker.signed_in().await;
+    broker.clock.advance(Duration::hours(2));
+    broker.signed_in().await;
+    let index = redis.keys().await.into_iter().find(|key| key.contains("index:subject")).unwrap();
+    let entries: i64 = redis.command(&["ZCARD", &index]).await.convert().unwrap();
+    assert_eq!(entries, 2, "a new entry takes the expired ones out");
     broker.clock.advance(Duration::hours(13));
     assert_eq!(broker.app.sessions().end_subject(&broker.idp.issuer(), "248289761001").await.unwrap(), 0);
     let keys = redis.keys().await;
@@ -353,6 +367,7 @@ async fn a_redis_user_with_the_documented_rights_is_enough() {
     assert_eq!(crate::logout::sign_out(&browser).await.status, 303);
     broker.signed_in().await;
     assert_eq!(broker.app.sessions().end_subject(&broker.idp.issuer(), "248289761001").await.unwrap(), 1);
-    let refused: String = redis.command(&["ACL", "LOG"]).await.convert::<fred::types::Value>().map(|log| format!("{log:?}")).unwrap();
+    let refused: String =
+        redis.command(&["ACL", "LOG"]).await.convert::<fred::types::Value>().map(|log| format!("{log:?}")).unwrap();
     assert_eq!(refused, "Array([])", "commands were refused");
 }

@@ -161,12 +161,12 @@ async fn an_index_lists_what_lives_and_forgets_the_rest(subject: Subject) {
     let now = subject.now();
     let (short, long, removed) = (handle(), handle(), handle());
     for (handle, minutes) in [(long, 60), (short, 1), (removed, 30)] {
-        subject.store.index_insert(&index, handle, now + Duration::minutes(minutes)).await.unwrap();
+        subject.store.index_insert(&index, handle, now + Duration::minutes(minutes), now).await.unwrap();
     }
     subject.store.index_remove(&index, removed).await.unwrap();
     assert_eq!(subject.store.index_list(&index, now).await.unwrap(), [short, long]);
     assert_eq!(subject.store.index_list(&index, now + Duration::minutes(2)).await.unwrap(), [long]);
-    subject.store.index_insert(&index, long, now + Duration::hours(2)).await.unwrap();
+    subject.store.index_insert(&index, long, now + Duration::hours(2), now).await.unwrap();
     assert_eq!(subject.store.index_list(&index, now + Duration::minutes(90)).await.unwrap(), [long]);
     assert_eq!(subject.store.index_list(&index, now + Duration::hours(3)).await.unwrap(), []);
 }
@@ -175,7 +175,7 @@ async fn indexes_are_apart(subject: Subject) {
     let (one, other) = (Index::subject("i", "one"), Index::provider_session("i", "one"));
     let handle = handle();
     let now = subject.now();
-    subject.store.index_insert(&one, handle, now + Duration::MINUTE).await.unwrap();
+    subject.store.index_insert(&one, handle, now + Duration::MINUTE, now).await.unwrap();
     assert!(!subject.store.index_list(&other, now).await.unwrap().contains(&handle));
     assert!(subject.store.index_list(&one, now).await.unwrap().contains(&handle));
 }

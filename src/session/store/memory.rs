@@ -121,8 +121,12 @@ impl SessionBackend for MemoryStore {
         index: &Index,
         handle: SessionHandle,
         until: OffsetDateTime,
+        now: OffsetDateTime,
     ) -> Result<(), StoreError> {
-        self.lock_to_write().indexes.entry(index.as_str().to_owned()).or_default().insert(handle, until);
+        let mut state = self.lock_to_write();
+        let handles = state.indexes.entry(index.as_str().to_owned()).or_default();
+        handles.retain(|_, until| *until > now);
+        handles.insert(handle, until);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration as StdDuration;
 
 use async_trait::async_trait;
 use fred::clients::Pool;
-use fred::interfaces::{ClientLike, KeysInterface, SortedSetsInterface};
+use fred::interfaces::{ClientLike, EventInterface, KeysInterface, SortedSetsInterface};
 use fred::types::config::{Config, ReconnectError, ReconnectPolicy, UnresponsiveConfig};
 use fred::types::{Builder, Expiration, ExpireOptions, SetOptions};
 use time::{Duration, OffsetDateTime};
@@ -70,6 +70,13 @@ impl RedisBackend {
             })
             .set_policy(ReconnectPolicy::new_exponential(0, 50, 2_000, 2))
             .build_pool(CONNECTIONS)?;
+        for client in pool.clients() {
+            // Says why (wrong password, refused, READONLY), which the failing operations themselves do not know.
+            client.on_error(async |(error, _)| {
+                tracing::warn!(%error, "the connection to Redis failed");
+                Ok(())
+            });
+        }
         pool.connect_pool();
         Ok(Self { records: RedisStore::new(pool.clone()), pool, prefix: settings.prefix.clone() })
     }
@@ -117,10 +124,12 @@ impl SessionBackend for RedisBackend {
         index: &Index,
         handle: SessionHandle,
         until: OffsetDateTime,
+        now: OffsetDateTime,
     ) -> Result<(), StoreError> {
         let key = self.index_key(index);
         let until = until.unix_timestamp() + 1;
         let pipeline = self.pool.next().pipeline();
+        let _: () = pipeline.zremrangebyscore(&key, f64::NEG_INFINITY, seconds(now.unix_timestamp())).await?;
         let _: () = pipeline.zadd(&key, None, None, false, false, (seconds(until), handle.to_string())).await?;
         // The index lives as long as its longest entry: NX gives it an expiry, GT only ever extends it.
         let _: () = pipeline.expire_at(&key, until, Some(ExpireOptions::NX)).await?;

@@ -117,6 +117,8 @@ impl SealedStore {
             Ok(Some(stored)) => stored,
             Ok(None) => return Ok(None),
             Err(session_store::Error::Decode(cause)) => return unreadable(&cause),
+            // Somebody put another kind of value under the key: for ever no session, not an outage.
+            Err(session_store::Error::Backend(cause)) if cause.contains("WRONGTYPE") => return unreadable(&cause),
             Err(error) => return Err(error.into()),
         };
         self.read(handle, &stored).map(Some).or_else(|cause| unreadable(&cause))
