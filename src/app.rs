@@ -261,12 +261,12 @@ async fn admit(State(admission): State<Admission>, request: Request, next: Next)
     if request.headers().iter().map(size).sum::<usize>() > LARGEST_HEADERS {
         return Err(FailureKind::HeadersTooLarge.into());
     }
+    if !METHODS.contains(request.method()) {
+        return Err(FailureKind::MethodNotAllowed.into());
+    }
     if request.uri().authority().is_some() {
         // Absolute form is for proxies of clients, which this is not (R-K07).
         return Err(FailureKind::BadRequest.into());
-    }
-    if !METHODS.contains(request.method()) {
-        return Err(FailureKind::MethodNotAllowed.into());
     }
     if !admission.public_url.is_named_by(request.headers()) {
         return Err(FailureKind::WrongHost.into());

@@ -11,10 +11,10 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderValue, Method, Version, header};
+use http::{HeaderValue, Method, Version};
 use http_body_util::BodyExt;
-use hyper::body::Body as _;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -89,15 +89,15 @@ impl Proxy {
 
     /// Sends a request once. One that is safe to repeat and has no body is sent once more if the connection it was
     /// put on turns out to have been closed by the upstream: keep-alive ends without notice (RFC 9112 9.3.1).
-    async fn send(&self, mut request: Request, route: &Route) -> Result<Response, ForwardError> {
+    async fn send(&self, mut request: Request<Option<Body>>, route: &Route) -> Result<Response, ForwardError> {
         let target = request.extensions().get::<RequestTarget>().cloned();
         let path = target.map(|target| target.path_and_query()).unwrap_or_default();
         *request.uri_mut() = upstream_address(route, &path)?;
         *request.version_mut() = Version::HTTP_11;
         request.extensions_mut().clear();
         let (head, body) = request.into_parts();
-        let repeatable = body.is_end_stream() && matches!(head.method, Method::GET | Method::HEAD);
-        match self.try_once(Request::from_parts(head.clone(), body)).await {
+        let repeatable = body.is_none() && matches!(head.method, Method::GET | Method::HEAD);
+        match self.try_once(Request::from_parts(head.clone(), body.unwrap_or_default())).await {
             Err(ForwardError::Unreachable(error)) if repeatable && !error.is_connect() => {
                 self.try_once(Request::from_parts(head, Body::empty())).await
             }
@@ -137,14 +137,16 @@ pub async fn forward(
     Extension(request_id): Extension<RequestId>,
     mut request: Request,
 ) -> Result<Response, Failure> {
+    // What the head announces (RFC 9112 6.3); layers in between may hide the body's own word.
+    let has_body = [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| request.headers().contains_key(name));
     let user = request.extensions().get::<CurrentUser>().cloned();
     let hop = Hop { address, public_url: &proxy.public_url, cookies: &proxy.cookies, request_id: &request_id };
     towards_upstream(request.headers_mut(), hop, user.as_ref());
     // The browser's name for us, in its one spelling: applications build links with it.
     if let Ok(host) = HeaderValue::try_from(proxy.public_url.authority()) {
-        request.headers_mut().insert(header::HOST, host);
+        request.headers_mut().insert(HOST, host);
     }
-    let mut answer = proxy.send(request, &route).await.map_err(|error| {
+    let mut answer = proxy.send(request.map(|body| has_body.then_some(body)), &route).await.map_err(|error| {
         let kind = match &error {
             ForwardError::NoUpstream => FailureKind::NotFound,
             ForwardError::Address(_) | ForwardError::Path(_) => FailureKind::BadRequest,
