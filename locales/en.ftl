@@ -64,6 +64,9 @@ error-session-idle-advice = Nothing happened for a while, so we ended the sessio
 error-session-expired-title = Your session has reached its time limit
 error-session-expired-advice = For safety every session ends after a fixed time, even while you are working. Sign in again to carry on. Anything that was not saved may have to be entered again.
 
+error-login-too-old-title = Please sign in once more
+error-login-too-old-advice = This page is for people who have just proved who they are. Your session goes on; signing in once more takes you back to the page.
+
 error-forbidden-title = You don’t have access to this page
 error-forbidden-advice = You are signed in, but your account has not been given access here. If you need it for your work, please ask the owner of the application.
 
@@ -109,6 +112,9 @@ error-method-not-allowed-advice = The address exists, but it does not accept thi
 
 error-cross-site-title = A request from another site was refused
 error-cross-site-advice = Another website sent this request in your name. We stopped it, and nothing was changed. If you meant to do this, open the application and do it there.
+
+error-request-timeout-title = Your request did not arrive in full
+error-request-timeout-advice = Part of what your browser was sending never came, so nothing was done with it. Please check your connection and try again.
 
 error-payload-too-large-title = That is too much to send at once
 error-payload-too-large-advice = What was sent is larger than this service accepts. Please try a smaller file or fewer items at a time.

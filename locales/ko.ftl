@@ -64,6 +64,9 @@ error-session-idle-advice = 오랫동안 사용하지 않아 보안을 위해 �
 error-session-expired-title = 세션 사용 시간이 만료되었습니다
 error-session-expired-advice = 보안을 위해 모든 세션은 사용 중이라도 정해진 시간이 지나면 종료됩니다. 이어서 사용하려면 다시 로그인해 주십시오. 저장하지 않은 내용은 다시 입력해야 할 수 있습니다.
 
+error-login-too-old-title = 한 번 더 로그인해 주십시오
+error-login-too-old-advice = 이 페이지는 방금 본인 확인을 마친 사용자만 볼 수 있습니다. 세션은 그대로 유지되며, 다시 로그인하면 이 페이지로 돌아옵니다.
+
 error-forbidden-title = 이 페이지를 볼 권한이 없습니다
 error-forbidden-advice = 로그인은 되어 있지만, 이 계정에는 아직 접근 권한이 없습니다. 업무에 필요하다면 애플리케이션 담당자에게 권한을 요청해 주십시오.
 
@@ -109,6 +112,9 @@ error-method-not-allowed-advice = 주소는 맞지만 이런 방식의 요청은
 
 error-cross-site-title = 다른 사이트에서 보낸 요청을 막았습니다
 error-cross-site-advice = 다른 웹사이트가 사용자의 이름으로 요청을 보냈습니다. 요청을 막았으며 바뀐 것은 없습니다. 직접 하려던 일이라면 애플리케이션을 열어 진행해 주십시오.
+
+error-request-timeout-title = 요청이 끝까지 도착하지 않았습니다
+error-request-timeout-advice = 브라우저가 보내던 내용의 일부가 도착하지 않아 아무 작업도 처리하지 않았습니다. 연결 상태를 확인하고 다시 시도해 주십시오.
 
 error-payload-too-large-title = 한 번에 보내기에는 너무 큽니다
 error-payload-too-large-advice = 보내신 내용이 이 서비스가 받을 수 있는 크기를 넘었습니다. 더 작은 파일로 보내거나 나누어 보내 주십시오.

@@ -16,7 +16,6 @@ use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
 use http::{HeaderName, HeaderValue, Method};
 use thiserror::Error;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -26,7 +25,7 @@ use tracing::Instrument;
 use crate::account::Account;
 use crate::audit::{AuditEvent, audit};
 use crate::clock::SharedClock;
-use crate::config::Settings;
+use crate::config::{ServerSettings, Settings};
 use crate::guard::require_session::Guard;
 use crate::guard::route::RouteTable;
 use crate::idp::http::HttpError;
@@ -52,8 +51,6 @@ use self::operations::Operations;
 /// Longest wait between two attempts at a provider that was never reached.
 const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Longest silence in the middle of a request's body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest path and query, in bytes.
 const LONGEST_TARGET: usize = 24 * 1024;
 /// Largest header lines together, in bytes.
@@ -88,6 +85,7 @@ pub struct App {
     admission: Admission,
     operations: Operations,
     providers: Arc<[Provider]>,
+    client_timeout: Duration,
 }
 
 /// What the outer layers work with.
@@ -104,6 +102,7 @@ impl App {
     /// [`BuildError`] if this machine lacks what HTTPS needs.
     pub fn build(settings: Settings, ports: Ports) -> Result<Self, BuildError> {
         let Ports { clock, store } = ports;
+        let ServerSettings { client_timeout, upstream_timeout, .. } = settings.server;
         audit(&AuditEvent::ConfigurationLoaded { idps: settings.idps.len(), routes: settings.routes.len() });
         let public_url = Arc::new(settings.public_url);
         let branding = Arc::new(settings.branding);
@@ -151,17 +150,18 @@ impl App {
         };
         Ok(Self {
             rooms,
-            proxy: Proxy::new(cookies, public_url.clone())?,
+            proxy: Proxy::new(cookies, public_url.clone(), upstream_timeout)?,
             responder: Responder { branding, public_url: public_url.clone() },
             admission: Admission { public_url, trusted_proxies: Arc::new(settings.trusted_proxies) },
             operations: Operations::new(sessions, providers.clone()),
             providers,
+            client_timeout,
         })
     }
 
     /// The public site with the configured upstreams behind the guard.
     pub fn router(&self) -> Router {
-        self.router_in_front_of(any(forward).with_state(self.proxy.clone()).into_router())
+        self.router_in_front_of(Router::new().fallback(forward).with_state(self.proxy.clone()))
     }
 
     /// The public site with an application of yours behind the guard, in this process. The routes of the
@@ -169,7 +169,7 @@ impl App {
     pub fn router_in_front_of(&self, back_office: Router) -> Router {
         // Read from the bottom: the last layer is the outermost.
         routes::public(self.rooms.clone(), back_office)
-            .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
+            .layer(RequestBodyTimeoutLayer::new(self.client_timeout))
             .layer(from_fn_with_state(self.admission.clone(), admit))
             .layer(CatchPanicLayer::custom(panicked))
             .layer(from_fn_with_state(self.responder.clone(), draw_failures))
@@ -206,17 +206,6 @@ impl App {
                 tracing::info!(idp = provider.name(), "an identity provider is ready");
             });
         }
-    }
-}
-
-/// `Router` from a method router that serves every path.
-trait IntoRouter {
-    fn into_router(self) -> Router;
-}
-
-impl IntoRouter for axum::routing::MethodRouter {
-    fn into_router(self) -> Router {
-        Router::new().fallback_service(self)
     }
 }
 

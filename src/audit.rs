@@ -41,8 +41,8 @@ pub enum AuditEvent<'a> {
     },
     /// Somebody with a session was not allowed to pass.
     AccessDenied {
-        /// The caller.
-        subject: Option<&'a LiveSession>,
+        /// The caller's session.
+        session: Option<&'a LiveSession>,
         /// What they asked for.
         path: &'a str,
     },
@@ -69,9 +69,9 @@ pub fn audit(event: &AuditEvent<'_>) {
         AuditEvent::LoggedOut { session, subject } => {
             tracing::info!(target: "audit", event = "logged_out", %session, subject = %Printable(subject));
         }
-        AuditEvent::AccessDenied { subject, path } => {
-            let session = subject.map(|session| session.handle().to_string());
-            let subject = subject.map(|session| session.record().identity.subject.as_str()).unwrap_or_default();
+        AuditEvent::AccessDenied { session: caller, path } => {
+            let session = caller.map(|session| session.handle().to_string());
+            let subject = caller.map(|session| session.record().identity.subject.as_str()).unwrap_or_default();
             let (subject, path) = (Printable(subject), Printable(path));
             tracing::warn!(target: "audit", event = "access_denied", session, %subject, %path);
         }

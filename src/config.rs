@@ -147,7 +147,10 @@ impl Source {
         let is_ours = |name: &str| name.starts_with(PREFIX) && (name.contains("__") || name == PUBLIC_URL);
         let ours = self.environment.iter().filter(|(name, _)| is_ours(name));
         let ours = ours.map(|(name, value)| (name[PREFIX.len()..].to_ascii_lowercase(), value.as_str()));
-        let mut reader = Reader::new(self.file.as_deref(), ours)?;
+        let mut ours: Vec<_> = ours.collect();
+        // Numbered sections in the order of their numbers: 2 before 10.
+        ours.sort_by_key(|(path, _)| path.split("__").map(|key| format!("{key:0>8}")).collect::<Vec<_>>());
+        let mut reader = Reader::new(self.file.as_deref(), ours.into_iter())?;
         let settings = read(&mut reader);
         let mut faults = self.faults.clone();
         faults.extend(reader.finish());
@@ -164,11 +167,11 @@ fn settings(reader: &mut Reader) -> Option<Settings> {
     let keyring = secrets::read(reader);
     let mut warnings = Vec::new();
     let store = store::read(&mut reader.section("store"), &mut warnings);
-    let session = session::read(&mut reader.section("session"), public_url.as_ref());
+    let session = session::read(&mut reader.section("session"), public_url.as_ref(), &mut warnings);
     let idp_names = reader.names_in("idp");
     let default_idp = idp::read_default(&mut reader.section("login"), &idp_names);
     let idps = idp::read(reader);
-    let plain: Vec<_> = idps.iter().filter(|idp| idp.clock_skew().is_none()).map(|idp| idp.name.as_str()).collect();
+    let plain: Vec<_> = idps.iter().filter(|idp| idp.is_plain_oauth2()).map(|idp| idp.name.as_str()).collect();
     let routes = route::read(reader, &idp_names, &plain, &mut warnings);
     let branding = server::read_branding(&mut reader.section("branding"));
     let log = server::read_log(&mut reader.section("log"));

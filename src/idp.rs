@@ -97,6 +97,11 @@ pub struct OAuth2Settings {
 }
 
 impl IdpSettings {
+    /// Whether the provider speaks plain OAuth 2.0, and so cannot say when somebody authenticated.
+    pub fn is_plain_oauth2(&self) -> bool {
+        matches!(self.kind, IdpKind::OAuth2(_))
+    }
+
     /// How far the provider's clock may be off; plain OAuth 2.0 providers show none.
     pub fn clock_skew(&self) -> Option<Duration> {
         match &self.kind {

@@ -18,7 +18,7 @@
 //!
 //! # Rows
 //!
-//! A module uses only rows below its own, never its neighbours; `tests/architecture.rs` reads the source and
+//! A module uses only rows below its own, never its neighbours; `tests/broker/architecture.rs` reads the source and
 //! says so.
 //!
 //! | row | modules |

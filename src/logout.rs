@@ -8,8 +8,8 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::response::{IntoResponse, Response};
-use http::header::{HeaderName, LOCATION, SET_COOKIE};
+use axum::response::Response;
+use http::header::{HeaderName, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use crate::audit::{AuditEvent, audit};
@@ -24,6 +24,7 @@ use crate::web::failure::{Failure, FailureKind};
 use crate::web::page::{self, ConfirmLogout, SignedOut, SignedOutReason};
 use crate::web::public_url::PublicUrl;
 use crate::web::query::Parameters;
+use crate::web::redirect::see_other;
 use crate::web::return_to::ReturnTo;
 use crate::web::security_headers;
 
@@ -115,15 +116,24 @@ pub async fn logout(
 const SIGNED_OUT_HERE: &str = "/sso/signed-out?only=here";
 const SIGNED_OUT_ALREADY: &str = "/sso/signed-out?only=nothing";
 
-/// `GET /sso/signed-out`: what came of it. Whatever `state` the provider sends along is ignored (R-J04).
-pub async fn signed_out(State(logout): State<Logout>, uri: Uri, headers: HeaderMap) -> Response {
+/// `GET /sso/signed-out`: what came of it. A `state` means that the provider sent the browser back; its value is
+/// ignored (R-J04).
+///
+/// # Errors
+/// [`Failure`] if the page has to send the browser elsewhere and cannot.
+pub async fn signed_out(State(logout): State<Logout>, uri: Uri, headers: HeaderMap) -> Result<Response, Failure> {
+    let found = presented(&logout.sessions, &logout.cookies, &headers).await;
+    if found.is_ok_and(|found| found.live().is_some()) {
+        // Whoever is signed in is not told otherwise.
+        return see_other("/sso/logout");
+    }
     let query = Parameters::read(uri.query().unwrap_or_default()).unwrap_or_default();
-    let reason = match query.get("only") {
-        Some("here") => SignedOutReason::LocalOnly,
-        Some("nothing") => SignedOutReason::NotSignedIn,
-        _ => SignedOutReason::Complete,
+    let reason = match (query.get("only"), query.get("state")) {
+        (Some("nothing"), _) => SignedOutReason::NotSignedIn,
+        (None, Some(_)) => SignedOutReason::Complete,
+        _ => SignedOutReason::LocalOnly,
     };
-    signed_out_page(Frame::for_request(&headers, &logout.branding), reason)
+    Ok(signed_out_page(Frame::for_request(&headers, &logout.branding), reason))
 }
 
 impl Logout {
@@ -149,11 +159,8 @@ impl Logout {
     }
 
     fn send_to(&self, location: &str) -> Result<Response, Failure> {
-        let location = HeaderValue::try_from(location);
-        let location = location.map_err(|error| Failure::caused(FailureKind::Internal, error))?;
-        let mut response = StatusCode::SEE_OTHER.into_response();
+        let mut response = see_other(location)?;
         let headers = response.headers_mut();
-        headers.insert(LOCATION, location);
         headers.append(SET_COOKIE, self.clear_cookie());
         // What the browser kept of protected pages goes too (R-J02). Cookies are cleared by name: the
         // directive "cookies" would take the back office's own as well.
@@ -165,7 +172,7 @@ impl Logout {
 /// A form that is too large, or did not come in time.
 fn unreadable(rejection: BytesRejection) -> Failure {
     let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
-    let kind = if too_large { FailureKind::PayloadTooLarge } else { FailureKind::BadRequest };
+    let kind = if too_large { FailureKind::PayloadTooLarge } else { FailureKind::RequestTimeout };
     Failure::caused(kind, rejection)
 }
 

@@ -30,8 +30,8 @@ const RETRY_AFTER_SECONDS: &str = "5";
 enum Blame {
     /// The person, the browser, or nobody: everyday life.
     Browser,
-    /// Somebody who tries things, or a broken client.
-    Client,
+    /// Somebody who tries things, or a broken program.
+    Sender,
     /// The identity provider.
     Provider,
     /// The session store.
@@ -53,12 +53,13 @@ struct Appearance {
 }
 
 fn appearance(kind: FailureKind) -> Appearance {
-    use Blame::{Broker, Browser, Client, Provider, Store, Upstream};
+    use Blame::{Broker, Browser, Provider, Sender, Store, Upstream};
     use FailureKind as Kind;
     let (status, code, words, blame) = match kind {
         Kind::SessionMissing => (401, "session_missing", "session-missing", Browser),
         Kind::SessionIdle => (401, "session_idle", "session-idle", Browser),
         Kind::SessionExpired => (401, "session_expired", "session-expired", Browser),
+        Kind::LoginTooOld => (401, "reauthentication_required", "login-too-old", Browser),
         Kind::Forbidden => (403, "forbidden", "forbidden", Browser),
         Kind::StoreUnavailable => (503, "store_unavailable", "store-unavailable", Store),
         Kind::LogoutIncomplete => (503, "store_unavailable", "logout-incomplete", Store),
@@ -67,15 +68,16 @@ fn appearance(kind: FailureKind) -> Appearance {
         Kind::LoginRefused => (403, "login_failed", "login-refused", Browser),
         Kind::LoginExpired => (400, "login_failed", "login-expired", Browser),
         Kind::LoginClock => (502, "login_failed", "login-clock", Provider),
-        Kind::BadRequest => (400, "bad_request", "bad-request", Client),
-        Kind::AmbiguousPath => (400, "bad_request", "ambiguous-path", Client),
+        Kind::BadRequest => (400, "bad_request", "bad-request", Sender),
+        Kind::AmbiguousPath => (400, "bad_request", "ambiguous-path", Sender),
         Kind::NotFound => (404, "bad_request", "not-found", Browser),
-        Kind::WrongHost => (421, "bad_request", "wrong-host", Client),
-        Kind::MethodNotAllowed => (405, "bad_request", "method-not-allowed", Client),
-        Kind::CrossSite => (403, "forbidden", "cross-site", Client),
-        Kind::PayloadTooLarge => (413, "bad_request", "payload-too-large", Client),
-        Kind::TargetTooLong => (414, "bad_request", "bad-request", Client),
-        Kind::HeadersTooLarge => (431, "bad_request", "bad-request", Client),
+        Kind::WrongHost => (421, "bad_request", "wrong-host", Sender),
+        Kind::MethodNotAllowed => (405, "bad_request", "method-not-allowed", Sender),
+        Kind::CrossSite => (403, "forbidden", "cross-site", Sender),
+        Kind::PayloadTooLarge => (413, "bad_request", "payload-too-large", Sender),
+        Kind::RequestTimeout => (408, "bad_request", "request-timeout", Sender),
+        Kind::TargetTooLong => (414, "bad_request", "bad-request", Sender),
+        Kind::HeadersTooLarge => (431, "bad_request", "bad-request", Sender),
         Kind::UpstreamUnavailable => (502, "upstream_unavailable", "upstream-unavailable", Upstream),
         Kind::UpstreamTimeout => (504, "upstream_unavailable", "upstream-timeout", Upstream),
         Kind::Internal => (500, "internal", "internal", Broker),
@@ -132,9 +134,10 @@ impl Responder {
         let public = self.public_url.origin();
         let sign_in = failure.sign_in.as_deref();
         let action = match failure.kind {
-            FailureKind::SessionMissing | FailureKind::SessionIdle | FailureKind::SessionExpired => {
-                sign_in.map(Action::SignIn)
-            }
+            FailureKind::SessionMissing
+            | FailureKind::SessionIdle
+            | FailureKind::SessionExpired
+            | FailureKind::LoginTooOld => sign_in.map(Action::SignIn),
             FailureKind::IdpUnavailable
             | FailureKind::LoginFailed
             | FailureKind::LoginRefused
@@ -186,7 +189,7 @@ fn log(failure: &Failure, appearance: &Appearance) {
     let (kind, blame, cause) = (failure.kind, appearance.blame, Printable(&cause));
     match blame {
         Blame::Browser => tracing::debug!(?kind, ?blame, status, %cause, "a request was turned away"),
-        Blame::Client => tracing::info!(?kind, ?blame, status, %cause, "a request was refused"),
+        Blame::Sender => tracing::info!(?kind, ?blame, status, %cause, "a request was refused"),
         Blame::Provider | Blame::Store | Blame::Upstream => {
             tracing::warn!(?kind, ?blame, status, %cause, "a request could not be served");
         }
@@ -214,10 +217,11 @@ mod tests {
     use super::*;
     use crate::web::language::Language;
 
-    const KINDS: [FailureKind; 23] = [
+    const KINDS: [FailureKind; 25] = [
         FailureKind::SessionMissing,
         FailureKind::SessionIdle,
         FailureKind::SessionExpired,
+        FailureKind::LoginTooOld,
         FailureKind::Forbidden,
         FailureKind::StoreUnavailable,
         FailureKind::LogoutIncomplete,
@@ -233,6 +237,7 @@ mod tests {
         FailureKind::MethodNotAllowed,
         FailureKind::CrossSite,
         FailureKind::PayloadTooLarge,
+        FailureKind::RequestTimeout,
         FailureKind::TargetTooLong,
         FailureKind::HeadersTooLarge,
         FailureKind::UpstreamUnavailable,

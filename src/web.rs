@@ -13,6 +13,7 @@ pub mod navigation;
 pub mod page;
 pub mod public_url;
 pub mod query;
+pub mod redirect;
 pub mod request_id;
 pub mod return_to;
 pub mod security_headers;

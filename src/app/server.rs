@@ -30,7 +30,7 @@ const LARGEST_HEAD: usize = 64 * 1024;
 const MOST_HEADERS: usize = 100;
 /// Most connections at a time; more wait to be accepted.
 const MOST_CONNECTIONS: usize = 8_192;
-/// File descriptors that are left for everything else: the store, the operators' port, logs.
+/// File descriptors that are left for everything else: the store, providers, logs.
 const RESERVED_DESCRIPTORS: usize = 64;
 /// Pause after the system refused to accept a connection (too many open files, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -80,12 +80,12 @@ pub async fn serve(listener: TcpListener, site: Router, shutdown: impl Future<Ou
     }
 }
 
-/// A connection may need a second descriptor, towards its upstream; running out of them would make the process
-/// deaf on every port.
+/// A connection may need a second descriptor, towards its upstream, and the operators' port has as many; running
+/// out of them would make the process deaf on every port.
 fn most_connections() -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let descriptors = usize::try_from(limit).unwrap_or(usize::MAX);
-    (descriptors.saturating_sub(RESERVED_DESCRIPTORS) / 2).clamp(1, MOST_CONNECTIONS)
+    (descriptors.saturating_sub(RESERVED_DESCRIPTORS) / 3).clamp(1, MOST_CONNECTIONS)
 }
 
 /// The site as one connection sees it.

@@ -127,11 +127,21 @@ fn read_oauth2(section: &mut Reader) -> Option<OAuth2Settings> {
         section.fault("authorization_endpoint", error.to_string());
     }
     Some(OAuth2Settings {
-        issuer: section.optional("issuer"),
+        issuer: read_plain_issuer(section),
         authorization_endpoint: authorization_endpoint?,
         token_endpoint: token_endpoint?,
         profile_endpoint: profile_endpoint?,
     })
+}
+
+/// What the provider calls itself in its answers (RFC 9207). It keeps people of different providers apart, so it
+/// must be a name.
+fn read_plain_issuer(section: &mut Reader) -> Option<String> {
+    let issuer = section.optional::<String>("issuer")?;
+    if !Url::parse(&issuer).is_ok_and(|url| is_safe_address(&url)) {
+        section.fault("issuer", "must be https, exactly as the provider writes it (http on loopback only)");
+    }
+    Some(issuer)
 }
 
 fn read_client_authentication(section: &mut Reader, has_secret: bool) -> ClientAuthentication {

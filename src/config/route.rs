@@ -39,8 +39,12 @@ fn read_one(section: &mut Reader, idps: &[String], plain_idps: &[&str]) -> Optio
     }
     let upstream = section.optional::<Url>("upstream").and_then(|url| upstream(section, &url));
     let access = read_access(section, idps);
+    let has_manner = section.has("on_anonymous");
     let on_anonymous = read_on_anonymous(section);
     let max_auth_age = section.optional::<StdDuration>("max_auth_age");
+    if access.public && (max_auth_age.is_some() || has_manner) {
+        section.fault("access", "must not be \"public\" beside max_auth_age or on_anonymous: nobody would be asked");
+    }
     if max_auth_age.is_some_and(|age| age < SHORTEST_AUTH_AGE) {
         section.fault("max_auth_age", "must be at least 30s");
     }

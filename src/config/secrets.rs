@@ -20,6 +20,12 @@ pub(super) fn read(reader: &mut Reader) -> Option<Keyring> {
         return None;
     }
     let mut section = reader.section("secrets");
+    let in_both = section.has("keys") && section.has("keys_file");
+    if in_both {
+        section.fault("keys", "is given twice: here and by `keys_file`");
+        section.ignore_the_rest();
+        return None;
+    }
     let texts = if section.has("keys_file") {
         let lines = section.secret("keys")?;
         lines.expose().split(['\n', ',']).map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()

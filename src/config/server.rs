@@ -20,6 +20,10 @@ pub struct ServerSettings {
     pub ops_listen: SocketAddr,
     /// Longest wait for requests under way at shutdown.
     pub shutdown_timeout: Duration,
+    /// Longest silence in the middle of a request's body.
+    pub client_timeout: Duration,
+    /// Longest wait for an upstream to read more of a request, and to begin its answer.
+    pub upstream_timeout: Duration,
 }
 
 impl Default for ServerSettings {
@@ -28,6 +32,8 @@ impl Default for ServerSettings {
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
             ops_listen: (Ipv4Addr::LOCALHOST, 9090).into(),
             shutdown_timeout: Duration::from_secs(30),
+            client_timeout: Duration::from_secs(15),
+            upstream_timeout: Duration::from_mins(1),
         }
     }
 }
@@ -42,7 +48,14 @@ pub(super) fn read(section: &mut Reader) -> (ServerSettings, TrustedProxies) {
         listen: section.or("listen", default.listen),
         ops_listen: section.or("ops_listen", default.ops_listen),
         shutdown_timeout: section.or("shutdown_timeout", default.shutdown_timeout),
+        client_timeout: section.or("client_timeout", default.client_timeout),
+        upstream_timeout: section.or("upstream_timeout", default.upstream_timeout),
     };
+    for (key, timeout) in [("client_timeout", server.client_timeout), ("upstream_timeout", server.upstream_timeout)] {
+        if timeout < Duration::from_millis(100) || timeout > Duration::from_hours(1) {
+            section.fault(key, "must be between 100ms and 1h");
+        }
+    }
     let (public, operations) = (server.listen, server.ops_listen);
     let overlap = public.ip() == operations.ip() || public.ip().is_unspecified() || operations.ip().is_unspecified();
     if public.port() == operations.port() && public.port() != 0 && overlap {

@@ -22,7 +22,11 @@ pub(super) struct SessionSettings {
     pub(super) timeouts: TimeoutPolicy,
 }
 
-pub(super) fn read(section: &mut Reader, public_url: Option<&PublicUrl>) -> Option<SessionSettings> {
+pub(super) fn read(
+    section: &mut Reader,
+    public_url: Option<&PublicUrl>,
+    warnings: &mut Vec<String>,
+) -> Option<SessionSettings> {
     let default = limits(section, Some((DEFAULT_IDLE, DEFAULT_ABSOLUTE)));
     let cookie_name = section.optional::<String>("cookie_name");
     if let Some(name) = &cookie_name {
@@ -31,8 +35,10 @@ pub(super) fn read(section: &mut Reader, public_url: Option<&PublicUrl>) -> Opti
     if section.or::<u64>("max_per_user", 0) > 0 {
         section.fault("max_per_user", "must be 0: this version does not limit sessions per user");
     }
-    if section.optional::<String>("on_limit").is_some_and(|value| !["end-oldest", "refuse"].contains(&value.as_str())) {
-        section.fault("on_limit", "must be \"end-oldest\" or \"refuse\"");
+    match section.optional::<String>("on_limit").as_deref() {
+        None | Some("end-oldest") => {}
+        Some("refuse") => warnings.push("session.on_limit: has no effect in this version".into()),
+        Some(_) => section.fault("on_limit", "must be \"end-oldest\" or \"refuse\""),
     }
     let by_group = section.listed_sections("timeout").iter_mut().filter_map(group_limits).collect();
     Some(SessionSettings { cookie_name, timeouts: TimeoutPolicy { default: default?, by_group } })

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use http::header::LOCATION;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use http::{HeaderMap, Method};
 use time::Duration;
 
 use super::access::{Decision, decide};
@@ -19,6 +18,7 @@ use crate::clock::SharedClock;
 use crate::session::{LiveSession, Sessions};
 use crate::web::cookies::CookiePolicy;
 use crate::web::failure::{Failure, FailureKind};
+use crate::web::redirect::see_other;
 use crate::web::return_to::ReturnTo;
 use crate::web::{navigation, security_headers};
 
@@ -72,7 +72,7 @@ pub async fn require_session(
             return guard.turn_away(&request, manner, decision, &found);
         }
         Decision::Forbidden => {
-            audit(&AuditEvent::AccessDenied { subject: found.live().map(|(_, session)| session), path: target.path() });
+            audit(&AuditEvent::AccessDenied { session: found.live().map(|(_, session)| session), path: target.path() });
             return Err(FailureKind::Forbidden.into());
         }
     }
@@ -111,21 +111,14 @@ impl Guard {
         let back = ReturnTo::of_request(request.uri());
         if may_redirect(manner, request.method(), request.headers()) {
             let ended = matches!(found, Presented::Ended(_)) && decision == Decision::NeedsSession;
-            return Ok(self.see_other(&if ended { back.ended_href() } else { back.login_href() }));
+            let mut response = see_other(&if ended { back.ended_href() } else { back.login_href() })?;
+            security_headers::apply(response.headers_mut(), self.https);
+            return Ok(response);
         }
-        let kind = if decision == Decision::NeedsFreshLogin { FailureKind::SessionExpired } else { found.why_not() };
+        let kind = if decision == Decision::NeedsFreshLogin { FailureKind::LoginTooOld } else { found.why_not() };
         // A form that was sent cannot be sent again by coming back to its address.
         let back = if request.method() == Method::GET { back } else { ReturnTo::home() };
         Err(Failure::from(kind).with_sign_in(back.login_href()))
-    }
-
-    fn see_other(&self, location: &str) -> Response {
-        let mut response = StatusCode::SEE_OTHER.into_response();
-        if let Ok(location) = HeaderValue::try_from(location) {
-            response.headers_mut().insert(LOCATION, location);
-        }
-        security_headers::apply(response.headers_mut(), self.https);
-        response
     }
 
     /// Notes the use of a session off the request's path: it must not wait for it, nor fail with it.

@@ -33,26 +33,25 @@ pub struct Metadata {
 
 /// The metadata of one provider.
 #[derive(Debug)]
-pub(super) struct MetadataCache {
-    source: Option<String>,
-    document: Refreshing<Metadata>,
+pub(super) enum MetadataCache {
+    /// Written in the configuration.
+    Given(Arc<Metadata>),
+    /// Fetched from the issuer.
+    Discovered { issuer: String, document: Refreshing<Metadata> },
 }
 
 impl MetadataCache {
     pub(super) fn new(kind: &IdpKind) -> Self {
         match kind {
-            IdpKind::Oidc(oidc) => Self { source: Some(oidc.issuer.clone()), document: Refreshing::default() },
-            IdpKind::OAuth2(plain) => Self {
-                source: None,
-                document: Refreshing::given(Metadata {
-                    authorization_endpoint: plain.authorization_endpoint.clone(),
-                    token_endpoint: plain.token_endpoint.clone(),
-                    userinfo_endpoint: None,
-                    jwks_uri: None,
-                    end_session_endpoint: None,
-                    response_issuer_promised: false,
-                }),
-            },
+            IdpKind::Oidc(oidc) => Self::Discovered { issuer: oidc.issuer.clone(), document: Refreshing::default() },
+            IdpKind::OAuth2(plain) => Self::Given(Arc::new(Metadata {
+                authorization_endpoint: plain.authorization_endpoint.clone(),
+                token_endpoint: plain.token_endpoint.clone(),
+                userinfo_endpoint: None,
+                jwks_uri: None,
+                end_session_endpoint: None,
+                response_issuer_promised: false,
+            })),
         }
     }
 
@@ -61,17 +60,17 @@ impl MetadataCache {
         http: &ProviderHttp,
         clock: &SharedClock,
     ) -> Result<Arc<Metadata>, Arc<HttpError>> {
-        match (&self.source, self.document.known()) {
-            (None, Some(given)) => Ok(given),
-            (issuer, _) => {
-                let issuer = issuer.clone().unwrap_or_default();
-                self.document.current(clock, fetch(http.clone(), issuer)).await
-            }
+        match self {
+            Self::Given(metadata) => Ok(metadata.clone()),
+            Self::Discovered { issuer, document } => document.current(clock, fetch(http.clone(), issuer.clone())).await,
         }
     }
 
     pub(super) fn is_known(&self) -> bool {
-        self.document.known().is_some()
+        match self {
+            Self::Given(_) => true,
+            Self::Discovered { document, .. } => document.known().is_some(),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A document that is fetched when needed, kept, and fetched again in time.
 //!
-//! Four promises (R-F04, R-D05, R-P02): what is good is never waited for, fresh or not; the last good
-//! document is kept when fetching fails; however many ask, one fetch is under way; and attempts keep a distance,
+//! Four promises (R-F04, R-D05, R-P02): what is good is not waited for while it is being fetched again; the last
+//! good document is kept when fetching fails; however many ask, one fetch is under way; and attempts keep a distance,
 //! failed ones too.
 
 use std::future::Future;
@@ -15,6 +15,8 @@ use crate::clock::SharedClock;
 
 /// How long a document is used without asking again.
 const FRESH_FOR: Duration = Duration::HOUR;
+/// How long a document is used while asking again goes on behind the caller's back; an older one is waited for.
+const USABLE_FOR: Duration = Duration::DAY;
 /// The distance of two attempts at a document that is not there or not fresh.
 const RETRY_AFTER: Duration = Duration::seconds(2);
 /// The distance of two attempts that are made because a fresh document lacks something.
@@ -57,13 +59,6 @@ impl<T> Default for Refreshing<T> {
 }
 
 impl<T: Send + Sync + 'static> Refreshing<T> {
-    /// A document that was given, not fetched.
-    pub(super) fn given(document: T) -> Self {
-        let given = Self::default();
-        given.keep(document, OffsetDateTime::UNIX_EPOCH);
-        given
-    }
-
     /// The document if it is there, fresh or not.
     pub(super) fn known(&self) -> Option<Arc<T>> {
         let good = self.0.good.read().unwrap_or_else(PoisonError::into_inner);
@@ -75,15 +70,15 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
     where
         F: Future<Output = Result<T, HttpError>> + Send + 'static,
     {
-        let Some(document) = self.known() else {
+        let Some(document) = self.known().filter(|_| self.is_younger_than(USABLE_FOR, clock.now())) else {
             let mut attempts = self.0.attempts.lock().await;
             // Somebody else may have fetched it meanwhile, or failed to.
-            return match self.known() {
+            return match self.known().filter(|_| self.is_younger_than(USABLE_FOR, clock.now())) {
                 Some(document) => Ok(document),
                 None => self.attempt(&mut attempts, clock, fetch).await,
             };
         };
-        if !self.is_fresh(clock.now()) {
+        if !self.is_younger_than(FRESH_FOR, clock.now()) {
             let (this, clock) = (self.clone(), clock.clone());
             tokio::spawn(async move {
                 // Whoever holds the right to fetch is at it already.
@@ -148,9 +143,9 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
         *self.0.good.write().unwrap_or_else(PoisonError::into_inner) = Some(good);
     }
 
-    fn is_fresh(&self, now: OffsetDateTime) -> bool {
+    fn is_younger_than(&self, age: Duration, now: OffsetDateTime) -> bool {
         let good = self.0.good.read().unwrap_or_else(PoisonError::into_inner);
-        good.as_ref().is_some_and(|good| now - good.fetched_at < FRESH_FOR)
+        good.as_ref().is_some_and(|good| (now - good.fetched_at).abs() < age)
     }
 }
 
@@ -166,7 +161,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::clock::ManualClock;
+    use crate::clock::{Clock, ManualClock};
 
     struct Source {
         count: AtomicU32,
@@ -220,19 +215,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_good_is_never_waited_for() {
-        let (document, source) = (Refreshing::given(1), Source::new());
+    async fn what_is_good_is_not_waited_for_within_a_day() {
+        let (document, source) = (Refreshing::default(), Source::new());
+        document.keep(1, source.clock.now());
+        source.clock.advance(Duration::hours(2));
         let never = std::future::pending::<Result<u32, HttpError>>();
         assert_eq!(*document.current(&source.clock(), never).await.unwrap(), 1);
         settle().await;
         let next = document.current(&source.clock(), source.clone().answers(Ok(2))).await;
         assert_eq!((*next.unwrap(), document.known()), (1, Some(Arc::new(1))));
+
+        let (document, source) = (Refreshing::default(), Source::new());
+        document.keep(1, source.clock.now());
+        source.clock.advance(Duration::days(2));
+        assert_eq!(*document.current(&source.clock(), source.clone().answers(Ok(2))).await.unwrap(), 2);
     }
 
     /// R-D05: also when fetching fails.
     #[tokio::test]
     async fn a_thousand_refetches_make_one_attempt_per_window() {
-        let (document, source) = (Refreshing::given(1), Source::new());
+        let (document, source) = (Refreshing::default(), Source::new());
+        document.keep(1, source.clock.now());
         for _ in 0..1_000 {
             let kept = document.refetched(&source.clock(), source.clone().answers(Err(HttpError::Timeout))).await;
             assert_eq!(*kept.unwrap(), 1);

@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
-use http::header::{LOCATION, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::response::Response;
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use thiserror::Error;
 use time::Duration;
 
@@ -26,6 +26,7 @@ use crate::session::record::{ExposedSecret, Tokens};
 use crate::web::client_address::ClientAddress;
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::query::Parameters;
+use crate::web::redirect::see_other;
 
 /// Why an answer that belongs to a pending login brings no session. Holds nothing the query said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -83,11 +84,13 @@ pub async fn callback(
     let clear_pending = login.cookies.clear(&cookie);
     match finished {
         Ok(key) => login.land(&key, &pending, clear_pending),
-        // The login stays pending: if its claim never reached the store, trying again works.
-        Err(failure) if failure.kind == FailureKind::StoreUnavailable => Err(failure),
         Err(failure) => {
             let reason = failure.cause.as_ref().map_or_else(String::new, ToString::to_string);
             audit(&AuditEvent::LoginFailed { idp: &pending.idp, reason: &reason, client: address.client });
+            if failure.kind == FailureKind::StoreUnavailable {
+                // The login stays pending: if its claim never reached the store, trying again works.
+                return Err(failure);
+            }
             let again = pending.return_to().login_href();
             Err(failure.with_sign_in(again).with_cookies([clear_pending]))
         }
@@ -149,13 +152,10 @@ impl Login {
     }
 
     fn land(&self, key: &SessionKey, pending: &PendingLogin, clear_pending: HeaderValue) -> Result<Response, Failure> {
-        let mut response = StatusCode::SEE_OTHER.into_response();
+        let mut response = see_other(pending.return_to().as_str())?;
         let session = self.cookies.set(self.cookies.session_name(), &key.expose_cookie_value(), None);
         response.headers_mut().append(SET_COOKIE, session);
         response.headers_mut().append(SET_COOKIE, clear_pending);
-        let location = HeaderValue::try_from(pending.return_to().as_str());
-        let location = location.map_err(|error| Failure::caused(FailureKind::Internal, error))?;
-        response.headers_mut().insert(LOCATION, location);
         Ok(response)
     }
 }

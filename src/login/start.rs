@@ -1,14 +1,17 @@
 //! `GET /sso/login`: to the provider.
 
+use std::sync::Arc;
+
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::header::{LOCATION, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::response::Response;
+use http::header::SET_COOKIE;
+use http::{HeaderMap, StatusCode, Uri};
 use url::form_urlencoded::byte_serialize;
 
 use super::pending::PendingLogin;
 use super::{Login, failure_kind};
 use crate::guard::request_target::RequestTarget;
+use crate::guard::route::Route;
 use crate::idp::Provider;
 use crate::idp::authorization::LoginOptions;
 use crate::web::branding::Frame;
@@ -16,6 +19,7 @@ use crate::web::failure::{Failure, FailureKind};
 use crate::web::navigation;
 use crate::web::page::{self, ProviderChoice, SessionEnded, SignInChooser};
 use crate::web::query::Parameters;
+use crate::web::redirect::see_other;
 use crate::web::return_to::ReturnTo;
 
 /// Starts a login, or lets the person choose with whom. Of the query, only `return_to`, `idp`, `choose` and
@@ -34,41 +38,54 @@ pub async fn start(State(login): State<Login>, uri: Uri, headers: HeaderMap) -> 
     if query.get("ended").is_some() {
         return Ok(login.session_ended_page(&headers, &return_to));
     }
-    let named = query.get("idp").or(login.default_provider.as_deref().filter(|_| query.get("choose").is_none()));
-    match (named, &*login.providers) {
-        (Some(name), _) => match login.provider(name) {
-            Some(provider) => login.send_to(provider, &return_to, &headers).await,
-            None => Err(FailureKind::BadRequest.into()),
-        },
-        (None, [only]) => login.send_to(only, &return_to, &headers).await,
-        (None, _) => Ok(login.chooser_page(&headers, &return_to)),
+    let route = login.route_behind(&return_to);
+    if let Some(name) = query.get("idp") {
+        let provider = login.provider(name).ok_or(FailureKind::BadRequest)?;
+        return login.send_to(provider, route.as_deref(), &return_to, &headers).await;
+    }
+    let fitting = login.providers_for(route.as_deref());
+    let default = login.default_provider.as_deref().filter(|_| query.get("choose").is_none());
+    let default = default.and_then(|name| fitting.iter().find(|provider| provider.name() == name));
+    match (default, fitting.as_slice()) {
+        (Some(only), _) | (None, [only]) => login.send_to(only, route.as_deref(), &return_to, &headers).await,
+        (None, several) => Ok(login.chooser_page(&headers, several, &return_to)),
     }
 }
 
 impl Login {
-    async fn send_to(&self, provider: &Provider, back: &ReturnTo, headers: &HeaderMap) -> Result<Response, Failure> {
-        let options = LoginOptions { max_age: self.max_age_behind(back) };
+    /// The route of the page that the person came for.
+    fn route_behind(&self, back: &ReturnTo) -> Option<Arc<Route>> {
+        let target = RequestTarget::read(&back.path().parse().ok()?).ok()?;
+        self.routes.find(&target).ok()?
+    }
+
+    /// The providers whose people may pass the route; all of them if it names none.
+    fn providers_for(&self, route: Option<&Route>) -> Vec<&Provider> {
+        let named = route.map_or(&[][..], |route| &route.access.idps);
+        let fits = |provider: &&Provider| named.is_empty() || named.iter().any(|name| name == provider.name());
+        self.providers.iter().filter(fits).collect()
+    }
+
+    async fn send_to(
+        &self,
+        provider: &Provider,
+        route: Option<&Route>,
+        back: &ReturnTo,
+        headers: &HeaderMap,
+    ) -> Result<Response, Failure> {
+        // How recent the authentication must be for the page that the person came for, in seconds (R-A13).
+        let max_age = route.and_then(|route| u64::try_from(route.max_auth_age?.whole_seconds()).ok());
         let (location, attempt) = provider
-            .start(&options)
+            .start(&LoginOptions { max_age })
             .await
             .map_err(|error| Failure::caused(failure_kind(&error), error).with_sign_in(choice_href(provider, back)))?;
         let now = self.clock.now();
         let pending = PendingLogin::new(provider.name(), back, attempt, now);
-        let mut response = StatusCode::SEE_OTHER.into_response();
+        let mut response = see_other(location.as_str())?;
         for cookie in self.pending.remember(&pending, &self.cookies, headers, now) {
             response.headers_mut().append(SET_COOKIE, cookie);
         }
-        let location = HeaderValue::try_from(location.as_str());
-        let location = location.map_err(|error| Failure::caused(FailureKind::Internal, error))?;
-        response.headers_mut().insert(LOCATION, location);
         Ok(response)
-    }
-
-    /// How recent the authentication must be for the page that the person came for, in seconds (R-A13).
-    fn max_age_behind(&self, back: &ReturnTo) -> Option<u64> {
-        let target = RequestTarget::read(&back.path().parse().ok()?).ok()?;
-        let route = self.routes.find(&target).ok()??;
-        u64::try_from(route.max_auth_age?.whole_seconds()).ok()
     }
 
     fn session_ended_page(&self, headers: &HeaderMap, back: &ReturnTo) -> Response {
@@ -77,13 +94,13 @@ impl Login {
         page::response(StatusCode::OK, frame.language, html)
     }
 
-    fn chooser_page(&self, headers: &HeaderMap, back: &ReturnTo) -> Response {
+    fn chooser_page(&self, headers: &HeaderMap, providers: &[&Provider], back: &ReturnTo) -> Response {
         let frame = Frame::for_request(headers, &self.branding);
-        let choice = |provider: &Provider| ProviderChoice {
+        let choice = |provider: &&Provider| ProviderChoice {
             display_name: provider.display_name().to_owned(),
             href: choice_href(provider, back),
         };
-        let html = SignInChooser { frame, providers: self.providers.iter().map(choice).collect() }.html();
+        let html = SignInChooser { frame, providers: providers.iter().map(choice).collect() }.html();
         page::response(StatusCode::OK, frame.language, html)
     }
 }

@@ -4,6 +4,8 @@
 //! decides whether to send it again (R-K12).
 
 use std::convert::Infallible;
+use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +18,13 @@ use http::uri::{PathAndQuery, Uri};
 use http::{HeaderValue, Method, Version};
 use http_body_util::BodyExt;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
 use tokio::sync::oneshot;
+use tower_http::timeout::TimeoutError;
 
 use super::headers::{Hop, towards_client, towards_upstream};
 use crate::guard::current_user::CurrentUser;
@@ -32,10 +36,8 @@ use crate::web::failure::{Failure, FailureKind};
 use crate::web::public_url::PublicUrl;
 use crate::web::request_id::RequestId;
 
-/// Longest wait for a connection to an upstream.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longest wait for the head of an answer, once the request has been sent.
-const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
+/// Longest wait for a connection to an upstream, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept for the next request: less than the five seconds after which common
 /// application servers close it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -43,7 +45,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// What forwarding works with. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Proxy {
-    client: Client<HttpsConnector<HttpConnector>, Body>,
+    client: Client<TimeoutConnector<HttpsConnector<HttpConnector>>, Body>,
+    timeout: Duration,
     cookies: Arc<CookiePolicy>,
     public_url: Arc<PublicUrl>,
 }
@@ -64,31 +67,34 @@ pub enum ForwardError {
     #[error("the upstream does not answer: {0}")]
     Unreachable(#[from] hyper_util::client::legacy::Error),
     /// No answer in time.
-    #[error("the upstream took longer than {} s", ANSWER_TIMEOUT.as_secs())]
-    Timeout,
+    #[error("the upstream took longer than {0:?}")]
+    Timeout(Duration),
 }
 
 impl Proxy {
-    /// A proxy with a connection pool of its own.
+    /// A proxy with a connection pool of its own. An upstream may take `timeout` to begin its answer once it has
+    /// the request, and as long between two pieces of a request that it reads.
     ///
     /// # Errors
     /// If this machine has no root certificates to verify upstreams with.
-    pub fn new(cookies: Arc<CookiePolicy>, public_url: Arc<PublicUrl>) -> std::io::Result<Self> {
+    pub fn new(cookies: Arc<CookiePolicy>, public_url: Arc<PublicUrl>, timeout: Duration) -> std::io::Result<Self> {
         let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_nodelay(true);
         connector.enforce_http(false);
         let connector =
             HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().wrap_connector(connector);
+        let mut connector = TimeoutConnector::new(connector);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_write_timeout(Some(timeout));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build(connector);
-        Ok(Self { client, cookies, public_url })
+        Ok(Self { client, timeout, cookies, public_url })
     }
 
-    /// Sends a request once. One that is safe to repeat and has no body is sent once more if the connection it was
-    /// put on turns out to have been closed by the upstream: keep-alive ends without notice (RFC 9112 9.3.1).
+    /// Sends a request once. One that is safe to repeat and has no body is sent once more if its connection ended
+    /// before an answer began: keep-alive ends without notice (RFC 9112 9.3.1).
     async fn send(&self, mut request: Request<Option<Body>>, route: &Route) -> Result<Response, ForwardError> {
         let target = request.extensions().get::<RequestTarget>().cloned();
         let path = target.map(|target| target.path_and_query()).unwrap_or_default();
@@ -98,7 +104,7 @@ impl Proxy {
         let (head, body) = request.into_parts();
         let repeatable = body.is_none() && matches!(head.method, Method::GET | Method::HEAD);
         match self.try_once(Request::from_parts(head.clone(), body.unwrap_or_default())).await {
-            Err(ForwardError::Unreachable(error)) if repeatable && !error.is_connect() => {
+            Err(ForwardError::Unreachable(error)) if repeatable && ended_early(&error) => {
                 self.try_once(Request::from_parts(head, Body::empty())).await
             }
             outcome => outcome,
@@ -117,11 +123,11 @@ impl Proxy {
         });
         let too_late = async {
             let _ = sent.await;
-            tokio::time::sleep(ANSWER_TIMEOUT).await;
+            tokio::time::sleep(self.timeout).await;
         };
         tokio::select! {
             answer = self.client.request(request) => Ok(answer?.map(Body::new)),
-            () = too_late => Err(ForwardError::Timeout),
+            () = too_late => Err(ForwardError::Timeout(self.timeout)),
         }
     }
 }
@@ -146,17 +152,41 @@ pub async fn forward(
     if let Ok(host) = HeaderValue::try_from(proxy.public_url.authority()) {
         request.headers_mut().insert(HOST, host);
     }
+    if has_body && !request.headers().contains_key(CONTENT_LENGTH) {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     let mut answer = proxy.send(request.map(|body| has_body.then_some(body)), &route).await.map_err(|error| {
         let kind = match &error {
+            ForwardError::Unreachable(cause) if client_fell_silent(cause) => FailureKind::RequestTimeout,
             ForwardError::NoUpstream => FailureKind::NotFound,
             ForwardError::Address(_) | ForwardError::Path(_) => FailureKind::BadRequest,
             ForwardError::Unreachable(_) => FailureKind::UpstreamUnavailable,
-            ForwardError::Timeout => FailureKind::UpstreamTimeout,
+            ForwardError::Timeout(_) => FailureKind::UpstreamTimeout,
         };
         Failure::caused(kind, error)
     })?;
+    *answer.version_mut() = Version::HTTP_11;
     towards_client(answer.headers_mut(), &proxy.cookies, !route.access.public);
     Ok(answer)
+}
+
+/// Whether an upstream's connection ended before an answer began, or was never used.
+fn ended_early(error: &hyper_util::client::legacy::Error) -> bool {
+    causes(error).any(|cause| {
+        let message = cause.downcast_ref::<hyper::Error>();
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        message.is_some_and(|error| error.is_incomplete_message() || error.is_canceled())
+            || matches!(io, Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe))
+    })
+}
+
+/// Whether the request's own body stopped coming: then it is not the upstream's fault.
+fn client_fell_silent(error: &hyper_util::client::legacy::Error) -> bool {
+    causes(error).any(<dyn Error>::is::<TimeoutError>)
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (**error).source())
 }
 
 /// Scheme, host and port of the configuration, path and query of the request.

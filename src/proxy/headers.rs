@@ -21,13 +21,22 @@ use crate::web::request_id::{self, RequestId};
 const LONGEST_VALUE: usize = 4096;
 
 /// Fields of one hop (RFC 9110 7.6.1), beside whatever `Connection` names.
-const HOP_BY_HOP: [HeaderName; 7] =
-    [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
 
 /// Beginnings of fields that upstreams take for the word of a proxy, in lower case with dashes.
 const FORGEABLE_PREFIXES: [&str; 3] = ["x-auth-request-", "x-forwarded-", "x-original-"];
 /// Other such fields.
-const FORGEABLE: [&str; 9] = [
+const FORGEABLE: [&str; 7] = [
     "forwarded",
     "x-real-ip",
     "x-rewrite-url",
@@ -35,8 +44,6 @@ const FORGEABLE: [&str; 9] = [
     "x-http-method-override",
     "x-method-override",
     "true-client-ip",
-    "keep-alive",
-    "proxy-connection",
 ];
 
 /// What the upstream learns of the hop in front of it.

@@ -21,6 +21,8 @@ pub enum FailureKind {
     SessionIdle,
     /// The session reached its absolute timeout.
     SessionExpired,
+    /// The session lives, but the route demands a more recent authentication.
+    LoginTooOld,
     /// Signed in, but not allowed.
     Forbidden,
     /// The store cannot be asked.
@@ -51,6 +53,8 @@ pub enum FailureKind {
     CrossSite,
     /// The body is too large.
     PayloadTooLarge,
+    /// The body did not come in time.
+    RequestTimeout,
     /// The address is too long.
     TargetTooLong,
     /// The header lines are too large.

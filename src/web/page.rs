@@ -187,10 +187,11 @@ pub struct ErrorPage<'a> {
 
 /// Every [`ErrorPage::kind`] there are texts for.
 #[cfg(test)]
-pub(crate) const ERROR_KINDS: [&str; 21] = [
+pub(crate) const ERROR_KINDS: [&str; 23] = [
     "session-missing",
     "session-idle",
     "session-expired",
+    "login-too-old",
     "forbidden",
     "store-unavailable",
     "logout-incomplete",
@@ -206,6 +207,7 @@ pub(crate) const ERROR_KINDS: [&str; 21] = [
     "method-not-allowed",
     "cross-site",
     "payload-too-large",
+    "request-timeout",
     "upstream-unavailable",
     "upstream-timeout",
     "internal",

@@ -56,7 +56,7 @@ async fn an_answer_that_comes_too_late_is_refused() {
     nothing_was_asked(&broker);
 }
 
-/// R-B03: here and on another replica.
+/// R-B03
 #[tokio::test]
 async fn twenty_equal_callbacks_in_parallel_make_one_token_request() {
     let broker = Broker::start().await;

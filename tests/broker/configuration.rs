@@ -208,6 +208,9 @@ fn unsafe_and_mistaken_settings_are_refused_by_name() {
         (replaced("[[route]]", "[[route]]\ngroups = \"staff\"\naccess = \"public\""), "route[0].access"),
         (replaced("[[route]]", "[[route]]\nidps = [\"nobody\"]"), "route[0].idps"),
         (replaced("[[route]]", "[[route]]\nemails = []"), "route[0].emails"),
+        (replaced("[[route]]", "[[route]]\naccess = \"public\"\nmax_auth_age = \"10m\""), "route[0].access"),
+        (replaced("[[route]]", "[[route]]\naccess = \"public\"\non_anonymous = \"401\""), "route[0].access"),
+        (replaced("keys = [", "keys_file = \"/x\"\nkeys = ["), "secrets.keys"),
         (replaced("https://backoffice", "http://127.backoffice"), "public_url"),
         (replaced("\"backoffice\"", "\"\""), "idp.company.client_id"),
         (replaced("\"CANARY\"", "\"\""), "idp.company.client_secret"),
@@ -257,6 +260,11 @@ fn the_environment_wins_and_can_say_everything() {
     assert_eq!(settings.timeouts.default.idle, time::Duration::minutes(15));
     assert_eq!(settings.idps[0].scopes, ["openid", "email"]);
     assert_eq!((settings.routes[0].access.groups.len(), settings.routes.len()), (2, 2));
+
+    let many: Vec<_> =
+        (1..=11).map(|index| (format!("COUNTERFOIL_ROUTE__{index}__PATH"), format!("/{index}"))).collect();
+    let many: Vec<_> = many.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(read(GOOD, &many).unwrap().routes.len(), 12, "in the order of their numbers");
 
     let everything = [
         ("COUNTERFOIL_PUBLIC_URL", "https://a.example"),

@@ -248,8 +248,14 @@ async fn oversized_requests_are_refused_and_do_no_harm() {
 /// R-P02, R-K09: a body that never comes is not waited for.
 #[tokio::test]
 async fn a_body_that_never_comes_is_not_waited_for() {
-    let broker = broker().await;
-    let head =
-        format!("POST /sso/logout HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 1000\r\nConnection: close\r\n\r\nx");
-    assert_eq!(raw(&broker, head.as_bytes()).await, 400);
+    let more = "[server]\nclient_timeout = \"300ms\"\n".to_owned();
+    let broker = Broker::with(Setup { more, ..Setup::default() }).await;
+    let cookie = broker.signed_in().await.cookie("__Host-session").unwrap();
+    for path in ["/sso/logout", "/upload"] {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {HOST}\r\nCookie: __Host-session={cookie}\r\nContent-Length: 1000\r\n\
+             Connection: close\r\n\r\nx"
+        );
+        assert_eq!(raw(&broker, head.as_bytes()).await, 408, "{path}");
+    }
 }

@@ -229,7 +229,7 @@ async fn a_route_that_demands_a_recent_authentication_asks_for_one() {
     let vault = format!("{PUBLIC}/vault");
     assert_eq!(browser.visit(&vault).send().await.status, 200);
     broker.clock.advance(time::Duration::minutes(11));
-    assert_eq!(browser.fetch(&vault).send().await.status, 401);
+    assert_eq!(browser.fetch(&vault).send().await.code(), "reauthentication_required");
     assert_eq!(broker.status(&browser).await, 200, "other routes go on");
     let turned_away = browser.visit(&vault).send().await;
     assert_eq!(turned_away.location(), "/sso/login?return_to=%2Fvault");
@@ -269,4 +269,27 @@ async fn a_recent_authentication_cannot_be_had_by_the_back_door() {
     });
     assert_eq!(broker.sign_in(&browser, "/vault").await.location(), "/vault");
     assert_eq!(browser.visit(&vault).send().await.status, 200, "what the login accepts, the guard accepts");
+}
+
+/// A route for the people of some providers sends its visitors to one of those.
+#[tokio::test]
+async fn a_routes_providers_narrow_the_choice() {
+    let plain = |name: &str| {
+        format!(
+            "[idp.{name}]\nkind = \"oauth2\"\nclient_id = \"{name}\"\nclient_secret = \"y\"\nprofile.subject = \"id\"\n\
+             authorization_endpoint = \"https://{name}.example/a\"\ntoken_endpoint = \"https://{name}.example/t\"\n\
+             profile_endpoint = \"https://{name}.example/p\"\n"
+        )
+    };
+    let routes = "[[route]]\npath = \"/vault\"\nidps = [\"company\"]\nmax_auth_age = \"10m\"\n\
+                  [[route]]\npath = \"/two\"\nidps = [\"company\", \"one\"]\n[[route]]\npath = \"/\"\n";
+    let more = format!("{}{}[login]\ndefault_idp = \"other\"\n", plain("one"), plain("other"));
+    let broker = Broker::with(Setup { more, routes, ..Setup::default() }).await;
+    let start = async |path: &str| broker.browser().visit(&format!("{PUBLIC}/sso/login?return_to={path}")).send().await;
+    assert!(start("/").await.location().starts_with("https://other.example/a"));
+    let vault = start("/vault/x").await;
+    assert!(vault.location().starts_with(&broker.idp.issuer()) && vault.location().contains("max_age=600"));
+    let two = start("/two").await;
+    assert_eq!(two.status, 200);
+    assert!(two.body.contains("idp=company") && two.body.contains("idp=one") && !two.body.contains("idp=other"));
 }

@@ -103,6 +103,10 @@ async fn a_provider_without_logout_leaves_a_complete_local_one() {
         assert_eq!(page.status, 200, "{query}");
         assert!(!page.body.contains("foreign"));
     }
+    let signed_in = broker.signed_in().await;
+    let page = signed_in.visit(&format!("{PUBLIC}/sso/signed-out?state=x")).send().await;
+    assert_eq!(page.location(), "/sso/logout", "nobody is told that they are signed out who are not");
+    assert_eq!(broker.status(&signed_in).await, 200);
 }
 
 #[tokio::test]

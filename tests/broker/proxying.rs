@@ -138,3 +138,79 @@ async fn connections_that_the_upstream_closed_are_replaced_but_forms_are_not_rep
     let sent = requests.load(Ordering::Relaxed) - before;
     assert!(form.status == 502 && sent == 1, "{} after {sent} requests", form.status);
 }
+
+/// A listener that accepts and then does nothing, for as long as the test runs.
+async fn silent_upstream() -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            kept.push(stream);
+        }
+    });
+    address
+}
+
+/// R-P02: an upstream that says nothing, reads nothing, or never finishes its handshake.
+#[tokio::test]
+async fn an_upstream_that_stalls_is_not_waited_for() {
+    let address = silent_upstream().await;
+    let routes = format!(
+        "[[route]]\npath = \"/tls\"\nupstream = \"https://{address}\"\n\
+         [[route]]\npath = \"/\"\nupstream = \"http://{address}\"\n"
+    );
+    let more = "[server]\nupstream_timeout = \"300ms\"\n".to_owned();
+    let broker = Broker::with(Setup { routes: Box::leak(routes.into_boxed_str()), more, ..Setup::default() }).await;
+    let browser = broker.signed_in().await;
+    let large = "x".repeat(20_000_000);
+    let silent = browser.fetch(&format!("{PUBLIC}/page")).send().await;
+    assert_eq!((silent.status.as_u16(), silent.code().as_str()), (504, "upstream_unavailable"));
+    let deaf = browser.ask(http::Method::POST, &format!("{PUBLIC}/page")).body(&large).try_send().await;
+    // The answer may come while the request is still being sent, which some clients take for a broken connection.
+    assert!(deaf.is_err() || deaf.is_ok_and(|answer| answer.status.is_server_error()));
+    let handshake = browser.fetch(&format!("{PUBLIC}/tls/page")).send().await;
+    assert!([502, 504].contains(&handshake.status.as_u16()), "{}", handshake.status);
+}
+
+/// Uploads may take longer than an answer may.
+#[tokio::test]
+async fn a_slow_upload_is_not_cut_while_it_moves() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let more = "[server]\nupstream_timeout = \"400ms\"\n".to_owned();
+    let broker = Broker::with(Setup { more, ..Setup::default() }).await;
+    let cookie = broker.signed_in().await.cookie("__Host-session").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(broker.address).await.unwrap();
+    let head = format!(
+        "POST /upload HTTP/1.1\r\nHost: {HOST}\r\nCookie: __Host-session={cookie}\r\nContent-Length: 10\r\n\
+         Connection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..10 {
+        // The upload's own pace, twice as long in all as an answer may take.
+        tokio::time::sleep(std::time::Duration::from_millis(80)).await;
+        stream.write_all(b"x").await.unwrap();
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("xxxxxxxxxx"), "{answer}");
+}
+
+/// A body without a length arrives whole, whatever the method.
+#[tokio::test]
+async fn chunked_bodies_arrive_whole() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let broker = Broker::start().await;
+    let cookie = broker.signed_in().await.cookie("__Host-session").unwrap();
+    for method in ["GET", "POST"] {
+        let mut stream = tokio::net::TcpStream::connect(broker.address).await.unwrap();
+        let request = format!(
+            "{method} /search HTTP/1.1\r\nHost: {HOST}\r\nCookie: __Host-session={cookie}\r\n\
+             Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nwhole\r\n0\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("\"body\":\"whole\""), "{method}: {answer}");
+    }
+}
