@@ -190,6 +190,11 @@ impl Provider {
         &self.0.settings.display_name
     }
 
+    /// Whether the provider can say when somebody authenticated.
+    pub fn tells_authentication_time(&self) -> bool {
+        !self.0.settings.is_plain_oauth2()
+    }
+
     /// The issuer that identities of this provider carry.
     pub fn issuer(&self) -> &str {
         match &self.0.settings.kind {

@@ -48,11 +48,9 @@ fn read_one(section: &mut Reader, idps: &[String], plain_idps: &[&str]) -> Optio
     if max_auth_age.is_some_and(|age| age < SHORTEST_AUTH_AGE) {
         section.fault("max_auth_age", "must be at least 30s");
     }
-    let admits = |idp: &&str| access.idps.is_empty() || access.idps.iter().any(|allowed| allowed == idp);
-    if let Some(idp) = plain_idps.iter().find(|idp| admits(idp)).filter(|_| max_auth_age.is_some()) {
-        let problem =
-            format!("cannot be asked of {idp}, which is plain OAuth 2.0: name OpenID Connect providers in `idps`");
-        section.fault("max_auth_age", problem);
+    let mut admitted = idps.iter().filter(|idp| access.idps.is_empty() || access.idps.contains(idp));
+    if max_auth_age.is_some() && admitted.all(|idp| plain_idps.contains(&idp.as_str())) {
+        section.fault("max_auth_age", "can be asked of OpenID Connect providers only, and the route admits none");
     }
     if section.or("pass_access_token", false) {
         section.fault("pass_access_token", "must be false: this version does not hand tokens to upstreams");

@@ -10,7 +10,8 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::header::SET_COOKIE;
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method};
 use thiserror::Error;
 use time::Duration;
 
@@ -59,10 +60,8 @@ enum CallbackFault {
 pub async fn callback(
     State(login): State<Login>,
     idp: Result<Path<String>, PathRejection>,
-    method: Method,
     Extension(address): Extension<ClientAddress>,
-    uri: Uri,
-    headers: HeaderMap,
+    Parts { method, uri, headers, .. }: Parts,
 ) -> Result<Response, Failure> {
     // The router serves HEAD where it serves GET; an answer is taken by GET alone (R-B01).
     if method != Method::GET {

@@ -59,10 +59,15 @@ impl Login {
         self.routes.find(&target).ok()?
     }
 
-    /// The providers whose people may pass the route; all of them if it names none.
+    /// The providers whose people may pass the route: those it names, or all; and if it demands a recent
+    /// authentication, those that can say when it was.
     fn providers_for(&self, route: Option<&Route>) -> Vec<&Provider> {
-        let named = route.map_or(&[][..], |route| &route.access.idps);
-        let fits = |provider: &&Provider| named.is_empty() || named.iter().any(|name| name == provider.name());
+        let Some(route) = route else { return self.providers.iter().collect() };
+        let named = &route.access.idps;
+        let fits = |provider: &&Provider| {
+            (named.is_empty() || named.iter().any(|name| name == provider.name()))
+                && (route.max_auth_age.is_none() || provider.tells_authentication_time())
+        };
         self.providers.iter().filter(fits).collect()
     }
 

@@ -282,6 +282,7 @@ async fn a_routes_providers_narrow_the_choice() {
         )
     };
     let routes = "[[route]]\npath = \"/vault\"\nidps = [\"company\"]\nmax_auth_age = \"10m\"\n\
+                  [[route]]\npath = \"/fresh\"\nmax_auth_age = \"10m\"\n\
                   [[route]]\npath = \"/two\"\nidps = [\"company\", \"one\"]\n[[route]]\npath = \"/\"\n";
     let more = format!("{}{}[login]\ndefault_idp = \"other\"\n", plain("one"), plain("other"));
     let broker = Broker::with(Setup { more, routes, ..Setup::default() }).await;
@@ -289,6 +290,8 @@ async fn a_routes_providers_narrow_the_choice() {
     assert!(start("/").await.location().starts_with("https://other.example/a"));
     let vault = start("/vault/x").await;
     assert!(vault.location().starts_with(&broker.idp.issuer()) && vault.location().contains("max_age=600"));
+    let fresh = start("/fresh").await;
+    assert!(fresh.location().contains("max_age=600"), "only one provider can say when: {}", fresh.location());
     let two = start("/two").await;
     assert_eq!(two.status, 200);
     assert!(two.body.contains("idp=company") && two.body.contains("idp=one") && !two.body.contains("idp=other"));
