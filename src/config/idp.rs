@@ -63,6 +63,8 @@ fn read_one(name: String, section: &mut Reader) -> Option<IdpSettings> {
         section.fault("scopes", "must contain \"openid\"");
     }
     let client_id = section.required::<String>("client_id");
+    // A secret whose file cannot be read is its own fault, not a missing one.
+    let has_secret = section.has("client_secret") || section.has("client_secret_file");
     let client_secret = section.secret("client_secret");
     if client_id.as_deref() == Some("") {
         section.fault("client_id", "must not be empty");
@@ -70,7 +72,7 @@ fn read_one(name: String, section: &mut Reader) -> Option<IdpSettings> {
     if client_secret.as_ref().is_some_and(|secret| secret.expose().is_empty()) {
         section.fault("client_secret", "must not be empty");
     }
-    let client_authentication = read_client_authentication(section, client_secret.is_some());
+    let client_authentication = read_client_authentication(section, has_secret);
     let settings = IdpSettings {
         display_name: section.or("display_name", name.clone()),
         trust_email: section.or("trust_email", false),

@@ -2,6 +2,7 @@
 //!
 //! Used by every file of `idp` that asks the provider something (R-C07, R-F03, R-P02).
 
+use std::error::Error;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub enum HttpError {
     #[error("no HTTPS client can be built on this machine: {0}")]
     Client(#[source] reqwest::Error),
     /// The connection failed or broke.
-    #[error("it cannot be reached: {0}")]
+    #[error("it cannot be reached: {}", root_cause(.0))]
     Unreachable(#[source] reqwest::Error),
     /// No complete answer in time.
     #[error("it did not answer in time")]
@@ -71,6 +72,11 @@ impl From<reqwest::Error> for HttpError {
     fn from(error: reqwest::Error) -> Self {
         if error.is_timeout() { Self::Timeout } else { Self::Unreachable(error.without_url()) }
     }
+}
+
+/// The last word of a failed connection ("Connection refused", a name that does not resolve), which alone helps.
+fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (**error).source()).last().unwrap_or(error)
 }
 
 /// The client of one provider.

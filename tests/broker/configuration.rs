@@ -174,6 +174,7 @@ fn all_faults_are_reported_at_once_and_no_secret_with_them() {
         ] {
             assert!(errors.contains(key), "{command}: no {key} in\n{errors}");
         }
+        assert!(!errors.contains("client_secret: is missing"), "one fault, one line: {errors}");
         assert!(!errors.contains("CANARY-short") && !errors.contains("user:CANARY"), "{errors}");
     }
 }

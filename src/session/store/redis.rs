@@ -5,6 +5,7 @@
 //! keys of one hash slot only.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration as StdDuration;
 
 use async_trait::async_trait;
@@ -70,19 +71,41 @@ impl RedisBackend {
             })
             .set_policy(ReconnectPolicy::new_exponential(0, 50, 2_000, 2))
             .build_pool(CONNECTIONS)?;
-        for client in pool.clients() {
-            // Says why (wrong password, refused, READONLY), which the failing operations themselves do not know.
-            client.on_error(async |(error, _)| {
-                tracing::warn!(%error, "the connection to Redis failed");
-                Ok(())
-            });
-        }
+        report_connections(&pool);
         pool.connect_pool();
         Ok(Self { records: RedisStore::new(pool.clone()), pool, prefix: settings.prefix.clone() })
     }
 
     fn index_key(&self, index: &Index) -> String {
         format!("{}index:{}", self.prefix, index.as_str())
+    }
+}
+
+/// Says why there is no connection (wrong password, refused, READONLY), which the failing operations themselves do not
+/// know: each reason once, until the connection is back.
+fn report_connections(pool: &Pool) {
+    let known = Arc::new(Mutex::new(String::new()));
+    let replace = move |known: &Mutex<String>, reason: String| {
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = *known != reason;
+        *known = reason;
+        is_new
+    };
+    for client in pool.clients() {
+        let reasons = known.clone();
+        client.on_error(move |(error, _)| {
+            if replace(&reasons, error.to_string()) {
+                tracing::warn!(%error, "there is no connection to Redis");
+            }
+            std::future::ready(Ok(()))
+        });
+        let reasons = known.clone();
+        client.on_reconnect(move |_| {
+            if replace(&reasons, String::new()) {
+                tracing::info!("the connection to Redis is back");
+            }
+            std::future::ready(Ok(()))
+        });
     }
 }
 
