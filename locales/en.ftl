@@ -65,7 +65,7 @@ error-session-expired-title = Your session has reached its time limit
 error-session-expired-advice = For safety every session ends after a fixed time, even while you are working. Sign in again to carry on. Anything that was not saved may have to be entered again.
 
 error-login-too-old-title = Please sign in once more
-error-login-too-old-advice = This page is for people who have just proved who they are. Your session goes on; signing in once more takes you back to the page.
+error-login-too-old-advice = This page is for people who have just proved who they are. Your session goes on; please sign in once more, then open the page or send the form again.
 
 error-forbidden-title = You don’t have access to this page
 error-forbidden-advice = You are signed in, but your account has not been given access here. If you need it for your work, please ask the owner of the application.

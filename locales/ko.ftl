@@ -65,7 +65,7 @@ error-session-expired-title = 세션 사용 시간이 만료되었습니다
 error-session-expired-advice = 보안을 위해 모든 세션은 사용 중이라도 정해진 시간이 지나면 종료됩니다. 이어서 사용하려면 다시 로그인해 주십시오. 저장하지 않은 내용은 다시 입력해야 할 수 있습니다.
 
 error-login-too-old-title = 한 번 더 로그인해 주십시오
-error-login-too-old-advice = 이 페이지는 방금 본인 확인을 마친 사용자만 볼 수 있습니다. 세션은 그대로 유지되며, 다시 로그인하면 이 페이지로 돌아옵니다.
+error-login-too-old-advice = 이 페이지는 방금 본인 확인을 마친 사용자만 볼 수 있습니다. 세션은 그대로 유지됩니다. 다시 로그인한 뒤 페이지를 열거나 양식을 다시 보내 주십시오.
 
 error-forbidden-title = 이 페이지를 볼 권한이 없습니다
 error-forbidden-advice = 로그인은 되어 있지만, 이 계정에는 아직 접근 권한이 없습니다. 업무에 필요하다면 애플리케이션 담당자에게 권한을 요청해 주십시오.

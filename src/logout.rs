@@ -3,6 +3,7 @@
 //! `GET /sso/logout` asks, `POST /sso/logout` does it, `GET /sso/signed-out` says what came of it. Only the
 //! POST changes anything, and only with the CSRF token of the session it ends (R-J01).
 
+use std::error::Error;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -11,6 +12,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::response::Response;
 use http::header::{HeaderName, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use tower_http::timeout::TimeoutError;
 
 use crate::audit::{AuditEvent, audit};
 use crate::guard::presented::{Presented, candidates, presented};
@@ -169,10 +171,16 @@ impl Logout {
     }
 }
 
-/// A form that is too large, or did not come in time.
+/// A form that is too large, did not come in time, or is broken.
 fn unreadable(rejection: BytesRejection) -> Failure {
-    let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
-    let kind = if too_large { FailureKind::PayloadTooLarge } else { FailureKind::RequestTimeout };
+    let mut causes = std::iter::successors(rejection.source(), |cause| (**cause).source());
+    let kind = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        FailureKind::PayloadTooLarge
+    } else if causes.any(<dyn Error>::is::<TimeoutError>) {
+        FailureKind::RequestTimeout
+    } else {
+        FailureKind::BadRequest
+    };
     Failure::caused(kind, rejection)
 }
 

@@ -36,6 +36,8 @@ use crate::web::failure::{Failure, FailureKind};
 use crate::web::public_url::PublicUrl;
 use crate::web::request_id::RequestId;
 
+/// Longest wait for a TCP connection, shared by the addresses of an upstream's name, so that a dead one is passed over.
+const TCP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest wait for a connection to an upstream, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept for the next request: less than the five seconds after which common
@@ -79,6 +81,7 @@ impl Proxy {
     /// If this machine has no root certificates to verify upstreams with.
     pub fn new(cookies: Arc<CookiePolicy>, public_url: Arc<PublicUrl>, timeout: Duration) -> std::io::Result<Self> {
         let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(TCP_TIMEOUT));
         connector.set_nodelay(true);
         connector.enforce_http(false);
         let connector =
@@ -158,6 +161,7 @@ pub async fn forward(
     let mut answer = proxy.send(request.map(|body| has_body.then_some(body)), &route).await.map_err(|error| {
         let kind = match &error {
             ForwardError::Unreachable(cause) if client_fell_silent(cause) => FailureKind::RequestTimeout,
+            ForwardError::Unreachable(cause) if request_broke(cause) => FailureKind::BadRequest,
             ForwardError::NoUpstream => FailureKind::NotFound,
             ForwardError::Address(_) | ForwardError::Path(_) => FailureKind::BadRequest,
             ForwardError::Unreachable(_) => FailureKind::UpstreamUnavailable,
@@ -172,17 +176,23 @@ pub async fn forward(
 
 /// Whether an upstream's connection ended before an answer began, or was never used.
 fn ended_early(error: &hyper_util::client::legacy::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     causes(error).any(|cause| {
         let message = cause.downcast_ref::<hyper::Error>();
         let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
         message.is_some_and(|error| error.is_incomplete_message() || error.is_canceled())
-            || matches!(io, Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe))
+            || matches!(io, Some(ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof))
     })
 }
 
 /// Whether the request's own body stopped coming: then it is not the upstream's fault.
 fn client_fell_silent(error: &hyper_util::client::legacy::Error) -> bool {
     causes(error).any(<dyn Error>::is::<TimeoutError>)
+}
+
+/// Whether the request's own body could not be read to its end.
+fn request_broke(error: &hyper_util::client::legacy::Error) -> bool {
+    causes(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_user))
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

@@ -168,7 +168,7 @@ async fn an_upstream_that_stalls_is_not_waited_for() {
     assert_eq!((silent.status.as_u16(), silent.code().as_str()), (504, "upstream_unavailable"));
     let deaf = browser.ask(http::Method::POST, &format!("{PUBLIC}/page")).body(&large).try_send().await;
     // The answer may come while the request is still being sent, which some clients take for a broken connection.
-    assert!(deaf.is_err() || deaf.is_ok_and(|answer| answer.status.is_server_error()));
+    assert!(deaf.map_or_else(|error| !error.is_timeout(), |answer| answer.status.is_server_error()));
     let handshake = browser.fetch(&format!("{PUBLIC}/tls/page")).send().await;
     assert!([502, 504].contains(&handshake.status.as_u16()), "{}", handshake.status);
 }
