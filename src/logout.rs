@@ -3,7 +3,6 @@
 //! `GET /sso/logout` asks, `POST /sso/logout` does it, `GET /sso/signed-out` says what came of it. Only the
 //! POST changes anything, and only with the CSRF token of the session it ends (R-J01).
 
-use std::error::Error;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -12,7 +11,6 @@ use axum::extract::rejection::BytesRejection;
 use axum::response::Response;
 use http::header::{HeaderName, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use tower_http::timeout::TimeoutError;
 
 use crate::audit::{AuditEvent, audit};
 use crate::guard::presented::{Presented, candidates, presented};
@@ -22,7 +20,7 @@ use crate::session::key::SessionKey;
 use crate::web::branding::{Branding, Frame};
 use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::{self, CsrfTokens};
-use crate::web::failure::{Failure, FailureKind};
+use crate::web::failure::{Failure, FailureKind, is_silence};
 use crate::web::page::{self, ConfirmLogout, SignedOut, SignedOutReason};
 use crate::web::public_url::PublicUrl;
 use crate::web::query::Parameters;
@@ -173,10 +171,9 @@ impl Logout {
 
 /// A form that is too large, did not come in time, or is broken.
 fn unreadable(rejection: BytesRejection) -> Failure {
-    let mut causes = std::iter::successors(rejection.source(), |cause| (**cause).source());
     let kind = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         FailureKind::PayloadTooLarge
-    } else if causes.any(<dyn Error>::is::<TimeoutError>) {
+    } else if is_silence(&rejection) {
         FailureKind::RequestTimeout
     } else {
         FailureKind::BadRequest

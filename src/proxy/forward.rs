@@ -4,7 +4,6 @@
 //! decides whether to send it again (R-K12).
 
 use std::convert::Infallible;
-use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +23,6 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
 use tokio::sync::oneshot;
-use tower_http::timeout::TimeoutError;
 
 use super::headers::{Hop, towards_client, towards_upstream};
 use crate::guard::current_user::CurrentUser;
@@ -32,7 +30,7 @@ use crate::guard::request_target::RequestTarget;
 use crate::guard::route::Route;
 use crate::web::client_address::ClientAddress;
 use crate::web::cookies::CookiePolicy;
-use crate::web::failure::{Failure, FailureKind};
+use crate::web::failure::{Failure, FailureKind, causes, is_silence};
 use crate::web::public_url::PublicUrl;
 use crate::web::request_id::RequestId;
 
@@ -160,7 +158,7 @@ pub async fn forward(
     }
     let mut answer = proxy.send(request.map(|body| has_body.then_some(body)), &route).await.map_err(|error| {
         let kind = match &error {
-            ForwardError::Unreachable(cause) if client_fell_silent(cause) => FailureKind::RequestTimeout,
+            ForwardError::Unreachable(cause) if is_silence(cause) => FailureKind::RequestTimeout,
             ForwardError::Unreachable(cause) if request_broke(cause) => FailureKind::BadRequest,
             ForwardError::NoUpstream => FailureKind::NotFound,
             ForwardError::Address(_) | ForwardError::Path(_) => FailureKind::BadRequest,
@@ -185,18 +183,9 @@ fn ended_early(error: &hyper_util::client::legacy::Error) -> bool {
     })
 }
 
-/// Whether the request's own body stopped coming: then it is not the upstream's fault.
-fn client_fell_silent(error: &hyper_util::client::legacy::Error) -> bool {
-    causes(error).any(<dyn Error>::is::<TimeoutError>)
-}
-
 /// Whether the request's own body could not be read to its end.
 fn request_broke(error: &hyper_util::client::legacy::Error) -> bool {
     causes(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_user))
-}
-
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (**error).source())
 }
 
 /// Scheme, host and port of the configuration, path and query of the request.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode};
+use tower_http::timeout::TimeoutError;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,4 +122,14 @@ impl IntoResponse for Failure {
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// An error, what caused it, and so on.
+pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (**error).source())
+}
+
+/// Whether an error comes from a request's body that stopped coming: nobody's fault but the sender's.
+pub fn is_silence(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(<dyn Error>::is::<TimeoutError>)
 }
