@@ -37,6 +37,14 @@ session-ended-text = It timed out or was ended for security. Sign in again and y
 state-session-ended = Session ended
 state-nothing-lost = Unchanged
 
+## Too many sessions
+
+too-many-sessions-title = You are signed in in too many places
+too-many-sessions-text = You have as many sessions as you may have. Choose one to end, then you can sign in here.
+too-many-sessions-heading = Why this is asked
+too-many-sessions-note = Sessions that nobody uses are a risk. Ending one here signs that browser out at once.
+end-session-last-used = End the session last used { $time }
+
 ## Before signing out
 
 confirm-logout-title = Sign out?
@@ -63,6 +71,21 @@ error-session-idle-advice = Nothing happened for a while, so we ended the sessio
 
 error-session-expired-title = Your session has reached its time limit
 error-session-expired-advice = For safety every session ends after a fixed time, even while you are working. Sign in again to carry on. Anything that was not saved may have to be entered again.
+
+error-session-revoked-title = Your session was ended
+error-session-revoked-advice = Somebody who looks after the security of this service ended it. You can sign in again, with your password if you are asked for it. Anything that was not saved may have to be entered again. If you did not expect this, please ask them.
+
+error-session-displaced-title = You signed in somewhere else
+error-session-displaced-advice = You may be signed in only a limited number of times at once, so your newer sign-in ended this session. If that was not you, please tell the people who look after the security of this service.
+
+error-session-ended-elsewhere-title = This session was ended from another browser of yours
+error-session-ended-elsewhere-advice = Sign in again to carry on here. If that was not you, please tell the people who look after the security of this service.
+
+error-login-overtaken-title = Please start signing in again
+error-login-overtaken-advice = While you were signing in, your sessions were ended for security, so this sign-in counts no longer. You can start again at once.
+
+error-login-blocked-title = You can’t sign in just now
+error-login-blocked-advice = The people who look after the security of this service have paused sign-ins for your account. Please ask them.
 
 error-login-too-old-title = Please sign in once more
 error-login-too-old-advice = This page is for people who have just proved who they are. Your session goes on; please sign in once more, then open the page or send the form again.

@@ -37,6 +37,14 @@ session-ended-text = 사용 시간 만료 또는 보안상의 이유로 세션�
 state-session-ended = 세션 종료됨
 state-nothing-lost = 그대로 유지됨
 
+## 세션이 너무 많을 때
+
+too-many-sessions-title = 로그인된 곳이 너무 많습니다
+too-many-sessions-text = 동시에 사용할 수 있는 세션 수에 도달했습니다. 종료할 세션을 하나 선택하면 여기에서 로그인할 수 있습니다.
+too-many-sessions-heading = 세션을 종료해야 하는 이유
+too-many-sessions-note = 사용하지 않는 세션을 남겨 두면 보안에 위험할 수 있습니다. 여기에서 세션을 종료하면 해당 브라우저는 즉시 로그아웃됩니다.
+end-session-last-used = { $time }에 마지막으로 사용한 세션 종료
+
 ## 로그아웃하기 전
 
 confirm-logout-title = 로그아웃하시겠습니까?
@@ -63,6 +71,21 @@ error-session-idle-advice = 오랫동안 사용하지 않아 보안을 위해 �
 
 error-session-expired-title = 세션 사용 시간이 만료되었습니다
 error-session-expired-advice = 보안을 위해 모든 세션은 사용 중이라도 정해진 시간이 지나면 종료됩니다. 이어서 사용하려면 다시 로그인해 주십시오. 저장하지 않은 내용은 다시 입력해야 할 수 있습니다.
+
+error-session-revoked-title = 세션이 종료되었습니다
+error-session-revoked-advice = 이 서비스의 보안 담당자가 세션을 종료했습니다. 다시 로그인할 수 있으며, 이때 비밀번호를 입력해야 할 수 있습니다. 저장하지 않은 내용은 다시 입력해야 할 수 있습니다. 예상하지 못한 일이라면 보안 담당자에게 문의해 주십시오.
+
+error-session-displaced-title = 다른 곳에서 로그인했습니다
+error-session-displaced-advice = 동시에 사용할 수 있는 세션 수가 정해져 있어, 새로 로그인하면서 이 세션이 종료되었습니다. 직접 로그인하지 않았다면 이 서비스의 보안 담당자에게 알려 주십시오.
+
+error-session-ended-elsewhere-title = 다른 브라우저에서 이 세션이 종료되었습니다
+error-session-ended-elsewhere-advice = 여기에서 계속하려면 다시 로그인해 주십시오. 직접 종료하지 않았다면 이 서비스의 보안 담당자에게 알려 주십시오.
+
+error-login-overtaken-title = 로그인을 다시 시작해 주십시오
+error-login-overtaken-advice = 로그인하는 동안 보안을 위해 기존 세션이 종료되어, 진행 중이던 로그인도 더 이상 유효하지 않습니다. 바로 다시 시작할 수 있습니다.
+
+error-login-blocked-title = 지금은 로그인할 수 없습니다
+error-login-blocked-advice = 이 서비스의 보안 담당자가 이 계정의 로그인을 일시 중지했습니다. 보안 담당자에게 문의해 주십시오.
 
 error-login-too-old-title = 한 번 더 로그인해 주십시오
 error-login-too-old-advice = 이 페이지는 방금 본인 확인을 마친 사용자만 볼 수 있습니다. 세션은 그대로 유지됩니다. 다시 로그인한 뒤 페이지를 열거나 양식을 다시 보내 주십시오.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::guard::presented::presented;
 use crate::session::{LiveSession, Sessions};
 use crate::web::cookies::CookiePolicy;
-use crate::web::csrf;
+use crate::web::csrf::{self, CsrfTokens};
 use crate::web::failure::{Failure, FailureKind};
 
 /// What the account endpoints work with. Cheap to clone.
@@ -22,7 +22,12 @@ pub struct Account {
     pub sessions: Sessions,
     /// The cookies read.
     pub cookies: Arc<CookiePolicy>,
+    /// What pages of ours show to prove themselves.
+    pub csrf: Arc<CsrfTokens>,
 }
+
+/// Carries the token that the administration API asks browsers for.
+const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 
 /// The body of `GET /sso/session`: who, which groups, when it ends. No token, ever.
 #[derive(Debug, Serialize)]
@@ -61,7 +66,13 @@ pub async fn session(State(account): State<Account>, headers: HeaderMap) -> Resu
     }
     let found = presented(&account.sessions, &account.cookies, &headers).await?;
     match found.live() {
-        Some((_, session)) => Ok(Json(body(session)).into_response()),
+        Some((_, session)) => {
+            let mut response = Json(body(session)).into_response();
+            // For pages of this origin that call the administration API; no other site can read it.
+            let token = account.csrf.token(&session.handle().to_string());
+            response.headers_mut().extend(HeaderValue::try_from(token).map(|token| (CSRF_TOKEN, token)));
+            Ok(response)
+        }
         None => Err(found.why_not().into()),
     }
 }
@@ -78,7 +89,7 @@ fn body(session: &LiveSession) -> SessionBody<'_> {
         session: SessionTimes {
             handle: session.handle().to_string(),
             created_at: record.created_at,
-            last_seen_at: record.last_seen_at,
+            last_seen_at: session.last_seen_at(),
             idle_expires_at: session.idle_expires_at(),
             absolute_expires_at: session.absolute_expires_at(),
             auth_time: record.auth_time,

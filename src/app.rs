@@ -12,6 +12,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -23,6 +24,8 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use tracing::Instrument;
 
 use crate::account::Account;
+use crate::api::Api;
+use crate::api::caller::AdminRights;
 use crate::audit::{AuditEvent, audit};
 use crate::clock::SharedClock;
 use crate::config::{ServerSettings, Settings};
@@ -31,11 +34,13 @@ use crate::guard::route::RouteTable;
 use crate::idp::http::HttpError;
 use crate::idp::{IdpSettings, Provider};
 use crate::login::Login;
+use crate::login::limit::Tickets;
 use crate::login::pending::PendingLogins;
 use crate::logout::Logout;
 use crate::proxy::forward::{Proxy, forward};
 use crate::respond::{Responder, draw_failures};
 use crate::routes::{self, Rooms};
+use crate::secret::keyring::Keyring;
 use crate::session::Sessions;
 use crate::session::store::SessionBackend;
 use crate::telemetry::Printable;
@@ -50,6 +55,9 @@ use self::operations::Operations;
 
 /// Longest wait between two attempts at a provider that was never reached.
 const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// From when a key was put in front to when it seals: long enough to reload every replica.
+pub const KEY_ACTIVATION: Duration = Duration::from_mins(1);
 
 /// Longest path and query, in bytes.
 const LONGEST_TARGET: usize = 24 * 1024;
@@ -86,6 +94,15 @@ pub struct App {
     operations: Operations,
     providers: Arc<[Provider]>,
     client_timeout: Duration,
+    reloadable: Reloadable,
+}
+
+/// What a reload changes.
+#[derive(Debug, Clone)]
+struct Reloadable {
+    keyring: Keyring,
+    sessions: Sessions,
+    rights: Arc<ArcSwap<AdminRights>>,
 }
 
 /// What the outer layers work with.
@@ -96,7 +113,7 @@ struct Admission {
 }
 
 impl App {
-    /// Makes every room. Asks nothing of anybody yet: store and providers may come later.
+    /// Makes every room, in a Tokio runtime. Asks nothing of anybody yet: store and providers may come later.
     ///
     /// # Errors
     /// [`BuildError`] if this machine lacks what HTTPS needs.
@@ -110,7 +127,10 @@ impl App {
         let routes = Arc::new(RouteTable::new(settings.routes));
         let keyring = settings.keyring;
         let clock_skew = settings.idps.iter().filter_map(IdpSettings::clock_skew).max().unwrap_or_default();
-        let sessions = Sessions::new(store, &keyring, settings.timeouts, clock.clone());
+        let sessions = Sessions::new(store, &keyring, settings.rules, settings.near_cache, clock.clone());
+        sessions.keep_up();
+        let csrf = Arc::new(CsrfTokens::new(&keyring));
+        let rights = Arc::new(ArcSwap::from_pointee(settings.admin));
         let providers: Arc<[Provider]> = settings
             .idps
             .into_iter()
@@ -124,6 +144,9 @@ impl App {
                 providers: providers.clone(),
                 default_provider: settings.default_idp.map(Into::into),
                 pending: Arc::new(PendingLogins::new(&keyring)),
+                tickets: Arc::new(Tickets::new(&keyring)),
+                csrf: csrf.clone(),
+                public_url: public_url.clone(),
                 sessions: sessions.clone(),
                 cookies: cookies.clone(),
                 routes: routes.clone(),
@@ -134,20 +157,28 @@ impl App {
                 providers: providers.clone(),
                 sessions: sessions.clone(),
                 cookies: cookies.clone(),
-                csrf: Arc::new(CsrfTokens::new(&keyring)),
+                csrf: csrf.clone(),
                 public_url: public_url.clone(),
                 branding: branding.clone(),
             },
-            account: Account { sessions: sessions.clone(), cookies: cookies.clone() },
-            guard: Guard {
+            account: Account { sessions: sessions.clone(), cookies: cookies.clone(), csrf: csrf.clone() },
+            api: Api {
+                sessions: sessions.clone(),
+                cookies: cookies.clone(),
+                csrf,
+                public_url: public_url.clone(),
+                rights: rights.clone(),
+            },
+            guard: Arc::new(Guard {
                 routes,
                 sessions: sessions.clone(),
                 cookies: cookies.clone(),
                 clock,
                 clock_skew,
                 https: public_url.is_https(),
-            },
+            }),
         };
+        let reloadable_sessions = sessions.clone();
         Ok(Self {
             rooms,
             proxy: Proxy::new(cookies, public_url.clone(), upstream_timeout)?,
@@ -156,7 +187,23 @@ impl App {
             operations: Operations::new(sessions, providers.clone()),
             providers,
             client_timeout,
+            reloadable: Reloadable { keyring, sessions: reloadable_sessions, rights },
         })
+    }
+
+    /// Takes over what can change while everybody works: the server's keys, the rules of sessions, the administrators.
+    /// A new key in front opens at once and seals after [`KEY_ACTIVATION`], so that every replica knows it by then.
+    pub fn reload(&self, settings: Settings) {
+        let Reloadable { keyring, sessions, rights } = &self.reloadable;
+        let version = keyring.replace(&settings.keyring);
+        sessions.configure(settings.rules);
+        rights.store(Arc::new(settings.admin));
+        audit(&AuditEvent::ConfigurationLoaded { idps: settings.idps.len(), routes: settings.routes.len() });
+        let keyring = keyring.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(KEY_ACTIVATION).await;
+            keyring.seal_under_the_newest(version);
+        });
     }
 
     /// The public site with the configured upstreams behind the guard.

@@ -46,6 +46,75 @@ pub enum AuditEvent<'a> {
         /// What they asked for.
         path: &'a str,
     },
+    /// A session that is bound to its browser was presented by another one.
+    BindingMismatch {
+        /// The session.
+        session: &'a LiveSession,
+    },
+    /// A reviewer looked at sessions.
+    SessionsViewed {
+        /// Who.
+        by: &'a str,
+        /// What they asked for.
+        what: &'a str,
+        /// From where.
+        client: IpAddr,
+    },
+    /// One session that a reviewer ended.
+    SessionRevoked {
+        /// The session.
+        session: SessionHandle,
+        /// Who ended it.
+        by: &'a str,
+    },
+    /// A reviewer ended sessions.
+    SessionsRevoked {
+        /// Who.
+        by: &'a str,
+        /// Whose sessions they meant.
+        selection: &'a str,
+        /// Why, in their words.
+        reason: &'a str,
+        /// How many there were.
+        matched: usize,
+        /// How many of them this ended.
+        ended: usize,
+        /// Whether all was done that was ordered.
+        complete: bool,
+        /// From where; `None` at a terminal.
+        client: Option<IpAddr>,
+    },
+    /// An operator changed the timeouts.
+    TimeoutsChanged {
+        /// Who.
+        by: &'a str,
+        /// To what.
+        timeouts: &'a str,
+        /// Whether the store took it; if not, it may have.
+        complete: bool,
+        /// From where.
+        client: IpAddr,
+    },
+    /// Somebody was refused by the administration API.
+    AdministrationDenied {
+        /// Who, as far as they said.
+        by: &'a str,
+        /// What they asked for.
+        path: &'a str,
+        /// From where.
+        client: IpAddr,
+    },
+    /// Somebody proved who they are and got no session all the same.
+    SessionRefused {
+        /// The provider's configured name.
+        idp: &'a str,
+        /// The provider's name for the person.
+        subject: &'a str,
+        /// Why.
+        reason: &'a str,
+        /// Where the login came from.
+        client: IpAddr,
+    },
     /// A configuration was loaded.
     ConfigurationLoaded {
         /// How many providers it has.
@@ -74,6 +143,36 @@ pub fn audit(event: &AuditEvent<'_>) {
             let subject = caller.map(|session| session.record().identity.subject.as_str()).unwrap_or_default();
             let (subject, path) = (Printable(subject), Printable(path));
             tracing::warn!(target: "audit", event = "access_denied", session, %subject, %path);
+        }
+        AuditEvent::SessionRefused { idp, subject, reason, client } => {
+            let (idp, subject, reason) = (Printable(idp), Printable(subject), Printable(reason));
+            tracing::warn!(target: "audit", event = "session_refused", %idp, %subject, %reason, %client);
+        }
+        AuditEvent::BindingMismatch { session: live } => {
+            let (session, subject) = (live.handle(), Printable(&live.record().identity.subject));
+            tracing::warn!(target: "audit", event = "binding_mismatch", %session, %subject);
+        }
+        AuditEvent::SessionsViewed { by, what, client } => {
+            let (by, what) = (Printable(by), Printable(what));
+            tracing::info!(target: "audit", event = "sessions_viewed", %by, %what, %client);
+        }
+        AuditEvent::SessionRevoked { session, by } => {
+            tracing::warn!(target: "audit", event = "session_revoked", %session, by = %Printable(by));
+        }
+        AuditEvent::SessionsRevoked { by, selection, reason, matched, ended, complete, client } => {
+            let (by, selection, reason) = (Printable(by), Printable(selection), Printable(reason));
+            let client = client.map(|client| client.to_string());
+            tracing::warn!(
+                target: "audit", event = "sessions_revoked", %by, %selection, %reason, matched, ended, complete, client
+            );
+        }
+        AuditEvent::TimeoutsChanged { by, timeouts, complete, client } => {
+            let (by, timeouts) = (Printable(by), Printable(timeouts));
+            tracing::warn!(target: "audit", event = "timeouts_changed", %by, %timeouts, complete, %client);
+        }
+        AuditEvent::AdministrationDenied { by, path, client } => {
+            let (by, path) = (Printable(by), Printable(path));
+            tracing::warn!(target: "audit", event = "administration_denied", %by, %path, %client);
         }
         AuditEvent::ConfigurationLoaded { idps, routes } => {
             tracing::info!(target: "audit", event = "configuration_loaded", idps, routes);

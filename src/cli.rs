@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod keys;
 mod serve;
+mod sessions;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,6 +33,9 @@ enum Command {
     Serve(ConfigFile),
     /// Validate a configuration, then ask the store and every identity provider
     Check(ConfigFile),
+    /// Look at sessions and end them, straight in the store
+    #[command(subcommand)]
+    Sessions(sessions::Command),
     /// Secret keys
     #[command(subcommand)]
     Keys(keys::Command),
@@ -78,6 +82,7 @@ pub fn run() -> ExitCode {
         Command::Demo(arguments) => in_runtime(demo::run(arguments)),
         Command::Serve(file) => in_runtime(serve::run(file)),
         Command::Check(file) => in_runtime(check::run(file)),
+        Command::Sessions(command) => in_runtime(sessions::run(command)),
         Command::Keys(command) => {
             keys::run(&command);
             Ok(())

@@ -6,6 +6,7 @@
 //! secret's value. The settings structs belong to the rooms that use them; only this module knows files and
 //! variables.
 
+mod admin;
 mod dotenv;
 mod idp;
 mod reader;
@@ -21,10 +22,12 @@ use std::path::Path;
 
 use thiserror::Error;
 
+use crate::api::caller::AdminRights;
 use crate::guard::route::Route;
 use crate::idp::IdpSettings;
 use crate::secret::keyring::Keyring;
-use crate::session::timeout::TimeoutPolicy;
+use crate::session::NearCacheSettings;
+use crate::session::policy::SessionRules;
 use crate::telemetry::LogSettings;
 use crate::web::branding::Branding;
 use crate::web::client_address::TrustedProxies;
@@ -56,8 +59,12 @@ pub struct Settings {
     pub store: StoreSettings,
     /// The session cookie's name, if not the default.
     pub cookie_name: Option<String>,
-    /// How long sessions live.
-    pub timeouts: TimeoutPolicy,
+    /// How long sessions live, how many there may be.
+    pub rules: SessionRules,
+    /// How much of the store is kept in this process.
+    pub near_cache: NearCacheSettings,
+    /// Who may look at sessions and end them.
+    pub admin: AdminRights,
     /// The identity providers, by name.
     pub idps: Vec<IdpSettings>,
     /// The provider that is meant when none is named; without one, people choose.
@@ -143,6 +150,14 @@ impl Source {
         self.read(settings)
     }
 
+    /// Reads and checks what a reviewer at a terminal needs: the store, the keys, the timeouts.
+    ///
+    /// # Errors
+    /// [`Faults`], all of them at once.
+    pub fn review_settings(&self) -> Result<ReviewSettings, Faults> {
+        self.read(review_settings)
+    }
+
     fn read<T>(&self, read: impl FnOnce(&mut Reader) -> Option<T>) -> Result<T, Faults> {
         let is_ours = |name: &str| name.starts_with(PREFIX) && (name.contains("__") || name == PUBLIC_URL);
         let ours = self.environment.iter().filter(|(name, _)| is_ours(name));
@@ -161,13 +176,40 @@ impl Source {
     }
 }
 
+/// What is needed to look at sessions and to end them without being a broker.
+#[derive(Debug)]
+pub struct ReviewSettings {
+    /// The server's keys.
+    pub keyring: Keyring,
+    /// Where sessions are kept.
+    pub store: StoreSettings,
+    /// How long sessions live, unless other timeouts are stored.
+    pub rules: SessionRules,
+}
+
+fn review_settings(reader: &mut Reader) -> Option<ReviewSettings> {
+    let keyring = secrets::read(reader);
+    let mut store_section = reader.section("store");
+    store::read_near_cache(&mut store_section);
+    let store = store::read(&mut store_section, &mut Vec::new());
+    drop(store_section);
+    // Whether the cookie's name fits the public URL is not asked here.
+    let session = session::read(&mut reader.section("session"), None);
+    // The rest is for the broker.
+    reader.ignore_the_rest();
+    Some(ReviewSettings { keyring: keyring?, store: store?, rules: session?.rules })
+}
+
 fn settings(reader: &mut Reader) -> Option<Settings> {
     let public_url = server::read_public_url(reader);
     let (server, trusted_proxies) = server::read(&mut reader.section("server"));
     let keyring = secrets::read(reader);
     let mut warnings = Vec::new();
-    let store = store::read(&mut reader.section("store"), &mut warnings);
-    let session = session::read(&mut reader.section("session"), public_url.as_ref(), &mut warnings);
+    let mut store_section = reader.section("store");
+    let near_cache = store::read_near_cache(&mut store_section);
+    let store = store::read(&mut store_section, &mut warnings);
+    drop(store_section);
+    let session = session::read(&mut reader.section("session"), public_url.as_ref());
     let idp_names = reader.names_in("idp");
     let default_idp = idp::read_default(&mut reader.section("login"), &idp_names);
     let idps = idp::read(reader);
@@ -175,7 +217,7 @@ fn settings(reader: &mut Reader) -> Option<Settings> {
     let routes = route::read(reader, &idp_names, &plain, &mut warnings);
     let branding = server::read_branding(&mut reader.section("branding"));
     let log = server::read_log(&mut reader.section("log"));
-    server::read_admin(&mut reader.section("admin"), &mut warnings);
+    let admin = admin::read(&mut reader.section("admin"), &idp_names);
     let session = session?;
     Some(Settings {
         public_url: public_url?,
@@ -184,7 +226,9 @@ fn settings(reader: &mut Reader) -> Option<Settings> {
         keyring: keyring?,
         store: store?,
         cookie_name: session.cookie_name,
-        timeouts: session.timeouts,
+        rules: session.rules,
+        near_cache,
+        admin,
         idps,
         default_idp,
         routes,

@@ -2,8 +2,9 @@
 //!
 //! A request's path is read once, strictly ([`request_target`]); the first route that matches says who may
 //! pass ([`route`], [`access`]); the session behind its cookie is asked for ([`presented`]); and
-//! [`require_session`] puts it all together as a middleware. What passes carries a
-//! [`CurrentUser`](current_user::CurrentUser) and the [`Route`](route::Route) in its extensions.
+//! [`require_session`] puts it all together as a middleware. What passes carries
+//! [`Admitted`](require_session::Admitted) in its extensions; handlers take a
+//! [`CurrentUser`](current_user::CurrentUser).
 
 pub mod access;
 pub mod current_user;

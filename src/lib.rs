@@ -26,7 +26,7 @@
 //! | 7 | `main`, [`cli`] |
 //! | 6 | [`app`], [`demo`] |
 //! | 5 | [`routes`], [`respond`], [`config`] |
-//! | 4 | [`login`], [`logout`], [`account`], [`proxy`] |
+//! | 4 | [`login`], [`logout`], [`account`], [`api`], [`proxy`] |
 //! | 3 | [`guard`] |
 //! | 2 | [`web`], [`audit`] |
 //! | 1 | [`session`], [`idp`] |
@@ -40,6 +40,7 @@
 //! `examples/guarded_application.rs`.
 
 pub mod account;
+pub mod api;
 pub mod app;
 pub mod audit;
 pub mod cli;

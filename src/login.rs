@@ -2,9 +2,10 @@
 //!
 //! [`start`] sends the browser to the provider and leaves a pending login in it ([`pending`]); [`callback`]
 //! takes the provider's answer, matches it to the pending login before anything else, and establishes the
-//! session. Both are handlers that `routes` mounts.
+//! session; [`limit`] helps those who have too many. All are handlers that `routes` mounts.
 
 pub mod callback;
+pub mod limit;
 pub mod pending;
 pub mod start;
 
@@ -12,6 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::HeaderMap;
+use http::header::USER_AGENT;
 
 use crate::clock::SharedClock;
 use crate::guard::route::RouteTable;
@@ -24,12 +26,12 @@ use crate::session::Sessions;
 use crate::session::record::ClientTraits;
 use crate::web::branding::Branding;
 use crate::web::cookies::CookiePolicy;
+use crate::web::csrf::CsrfTokens;
 use crate::web::failure::FailureKind;
+use crate::web::public_url::PublicUrl;
 
+use self::limit::Tickets;
 use self::pending::PendingLogins;
-
-/// Longest `User-Agent` kept, in characters.
-const LONGEST_USER_AGENT: usize = 256;
 
 /// What signing in works with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -40,6 +42,12 @@ pub struct Login {
     pub default_provider: Option<Arc<str>>,
     /// What is remembered between start and callback.
     pub pending: Arc<PendingLogins>,
+    /// Who may end a session of theirs without having one.
+    pub tickets: Arc<Tickets>,
+    /// Proves that a form is our own.
+    pub csrf: Arc<CsrfTokens>,
+    /// Where our own pages are.
+    pub public_url: Arc<PublicUrl>,
     /// Where sessions are established.
     pub sessions: Sessions,
     /// How cookies are written.
@@ -78,9 +86,5 @@ fn failure_kind(error: &IdpError) -> FailureKind {
 }
 
 fn client_traits(address: IpAddr, headers: &HeaderMap) -> ClientTraits {
-    let user_agent = headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
-    ClientTraits {
-        address: Some(address.to_string()),
-        user_agent: user_agent.map(|text| text.chars().take(LONGEST_USER_AGENT).collect()),
-    }
+    ClientTraits::new(address, headers.get(USER_AGENT).and_then(|value| value.to_str().ok()))
 }

@@ -20,7 +20,7 @@ use crate::session::key::SessionKey;
 use crate::web::branding::{Branding, Frame};
 use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::{self, CsrfTokens};
-use crate::web::failure::{Failure, FailureKind, is_silence};
+use crate::web::failure::{Failure, FailureKind, unreadable_form};
 use crate::web::page::{self, ConfirmLogout, SignedOut, SignedOutReason};
 use crate::web::public_url::PublicUrl;
 use crate::web::query::Parameters;
@@ -82,7 +82,7 @@ pub async fn logout(
     if !csrf::is_same_origin(&headers, &logout.public_url) {
         return Err(FailureKind::CrossSite.into());
     }
-    let body = body.map_err(unreadable)?;
+    let body = body.map_err(unreadable_form)?;
     let keys = candidates(&logout.cookies, &headers);
     if keys.is_empty() {
         return logout.send_to(SIGNED_OUT_ALREADY);
@@ -92,11 +92,19 @@ pub async fn logout(
     let found = presented(&logout.sessions, &logout.cookies, &headers).await;
     let (key, session) = match found.map_err(|failure| logout.incomplete(failure))? {
         Presented::Live(key, session) => (key, session),
-        // Nothing to end: the cookie goes, and that is the truth.
-        Presented::Nothing | Presented::Ended(_) => return logout.send_to(SIGNED_OUT_ALREADY),
+        // Nothing that lives here and now. What the cookie names goes all the same: it may be bound to another browser, or
+        // sealed under a key that this replica does not know.
+        Presented::Nothing | Presented::Ended(_) => {
+            for key in &keys {
+                let ended = logout.sessions.end(key.handle()).await;
+                ended.map_err(|error| logout.incomplete(Failure::caused(FailureKind::LogoutIncomplete, error)))?;
+            }
+            return logout.send_to(SIGNED_OUT_ALREADY);
+        }
     };
     // The tokens are read before the record goes, the record goes before anything else happens.
-    let id_token = logout.sessions.tokens(&key, &session).and_then(|tokens| tokens.id_token);
+    let tokens = logout.sessions.tokens(&key).await.unwrap_or_default();
+    let id_token = tokens.and_then(|tokens| tokens.id_token);
     let ended = logout.sessions.end(session.handle()).await;
     ended.map_err(|error| logout.incomplete(Failure::caused(FailureKind::LogoutIncomplete, error)))?;
     let subject = &session.record().identity.subject;
@@ -167,18 +175,6 @@ impl Logout {
         headers.insert(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\""));
         Ok(response)
     }
-}
-
-/// A form that is too large, did not come in time, or is broken.
-fn unreadable(rejection: BytesRejection) -> Failure {
-    let kind = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        FailureKind::PayloadTooLarge
-    } else if is_silence(&rejection) {
-        FailureKind::RequestTimeout
-    } else {
-        FailureKind::BadRequest
-    };
-    Failure::caused(kind, rejection)
 }
 
 fn signed_out_page(frame: Frame<'_>, reason: SignedOutReason) -> Response {

@@ -59,6 +59,9 @@ fn appearance(kind: FailureKind) -> Appearance {
         Kind::SessionMissing => (401, "session_missing", "session-missing", Browser),
         Kind::SessionIdle => (401, "session_idle", "session-idle", Browser),
         Kind::SessionExpired => (401, "session_expired", "session-expired", Browser),
+        Kind::SessionRevoked => (401, "session_revoked", "session-revoked", Browser),
+        Kind::SessionDisplaced => (401, "session_revoked", "session-displaced", Browser),
+        Kind::SessionEndedElsewhere => (401, "session_revoked", "session-ended-elsewhere", Browser),
         Kind::LoginTooOld => (401, "reauthentication_required", "login-too-old", Browser),
         Kind::Forbidden => (403, "forbidden", "forbidden", Browser),
         Kind::StoreUnavailable => (503, "store_unavailable", "store-unavailable", Store),
@@ -67,6 +70,8 @@ fn appearance(kind: FailureKind) -> Appearance {
         Kind::LoginFailed => (502, "login_failed", "login-failed", Provider),
         Kind::LoginRefused => (403, "login_failed", "login-refused", Browser),
         Kind::LoginExpired => (400, "login_failed", "login-expired", Browser),
+        Kind::LoginOvertaken => (403, "login_failed", "login-overtaken", Browser),
+        Kind::LoginBlocked => (403, "login_failed", "login-blocked", Browser),
         Kind::LoginClock => (502, "login_failed", "login-clock", Provider),
         Kind::BadRequest => (400, "bad_request", "bad-request", Sender),
         Kind::AmbiguousPath => (400, "bad_request", "ambiguous-path", Sender),
@@ -137,11 +142,15 @@ impl Responder {
             FailureKind::SessionMissing
             | FailureKind::SessionIdle
             | FailureKind::SessionExpired
+            | FailureKind::SessionRevoked
+            | FailureKind::SessionDisplaced
+            | FailureKind::SessionEndedElsewhere
             | FailureKind::LoginTooOld => sign_in.map(Action::SignIn),
             FailureKind::IdpUnavailable
             | FailureKind::LoginFailed
             | FailureKind::LoginRefused
             | FailureKind::LoginExpired
+            | FailureKind::LoginOvertaken
             | FailureKind::LoginClock => Some(Action::TryAgain(sign_in.unwrap_or(home.as_str()))),
             FailureKind::LogoutIncomplete => None,
             FailureKind::WrongHost => Some(Action::Home(public)),
@@ -173,7 +182,7 @@ fn problem(failure: &Failure, appearance: &Appearance, frame: Frame<'_>, id: &st
         kind: "about:blank",
         title: text("title"),
         status: appearance.status.as_u16(),
-        detail: text("advice"),
+        detail: failure.detail.clone().unwrap_or_else(|| text("advice")),
         code: appearance.code,
         request_id: id,
         login: failure.sign_in.as_deref().or(unauthorized.then_some("/sso/login")),
@@ -217,10 +226,15 @@ mod tests {
     use super::*;
     use crate::web::language::Language;
 
-    const KINDS: [FailureKind; 25] = [
+    const KINDS: [FailureKind; 30] = [
         FailureKind::SessionMissing,
         FailureKind::SessionIdle,
         FailureKind::SessionExpired,
+        FailureKind::SessionRevoked,
+        FailureKind::SessionDisplaced,
+        FailureKind::SessionEndedElsewhere,
+        FailureKind::LoginOvertaken,
+        FailureKind::LoginBlocked,
         FailureKind::LoginTooOld,
         FailureKind::Forbidden,
         FailureKind::StoreUnavailable,

@@ -8,21 +8,27 @@
 //! | `POST /sso/logout` | same origin, and the CSRF token of the session it ends |
 //! | `GET /sso/signed-out` | nothing |
 //! | `GET /sso/session` | the session itself; never other sites |
+//! | `GET /sso/limit`, `POST /sso/limit` | a ticket from a refused login; the POST also same origin and the CSRF token |
+//! | `/sso/api/v1/…` | a bearer token, or a session with the right group and the CSRF header |
+//! | `GET /sso/api/v1/openapi.json` | nothing: it describes |
 //! | `GET /sso/assets/{name}` | nothing |
 //! | anything else | `guard::require_session`, by the routes of the configuration |
 
 use std::future::ready;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use http::{HeaderValue, StatusCode};
 
 use crate::account::{self, Account};
-use crate::guard::require_session::{Guard, require_session};
+use crate::api::{self, Api};
+use crate::guard::require_session::{Guard, RequireSession};
+use crate::login::limit::LIMIT;
 use crate::login::{self, Login};
 use crate::logout::{self, Logout};
 use crate::web::failure::{Failure, FailureKind};
@@ -30,6 +36,8 @@ use crate::web::{assets, security_headers};
 
 /// Largest form the broker reads, in bytes.
 const LARGEST_FORM: usize = 16 * 1024;
+/// Largest JSON the administration API reads, in bytes: some ten thousand handles.
+const LARGEST_JSON: usize = 256 * 1024;
 
 /// The rooms that serve addresses of their own.
 #[derive(Debug, Clone)]
@@ -40,20 +48,24 @@ pub struct Rooms {
     pub logout: Logout,
     /// One's own session.
     pub account: Account,
+    /// Administration by JSON.
+    pub api: Api,
     /// In front of everything else.
-    pub guard: Guard,
+    pub guard: Arc<Guard>,
 }
 
 /// The whole public site: the broker's addresses, and `back_office` behind the guard.
 pub fn public(rooms: Rooms, back_office: Router) -> Router {
     let https = rooms.guard.https;
-    let guarded = back_office.layer(from_fn_with_state(rooms.guard, require_session));
+    let guarded = back_office.layer(RequireSession(rooms.guard));
     Router::new()
         .route("/sso/login", get(login::start::start).with_state(rooms.login.clone()))
-        .route("/sso/callback/{idp}", get(login::callback::callback).with_state(rooms.login))
+        .route("/sso/callback/{idp}", get(login::callback::callback).with_state(rooms.login.clone()))
+        .route(LIMIT, get(login::limit::choose).post(login::limit::end_one).with_state(rooms.login))
         .route("/sso/logout", get(logout::confirm).post(logout::logout).with_state(rooms.logout.clone()))
         .route("/sso/signed-out", get(logout::signed_out).with_state(rooms.logout))
         .route("/sso/session", get(account::session).with_state(rooms.account))
+        .nest("/sso/api/v1", administration(rooms.api))
         .route("/sso/assets/{name}", get(asset))
         .route("/sso", get(not_found))
         .route("/sso/{*rest}", get(not_found))
@@ -64,6 +76,19 @@ pub fn public(rooms: Rooms, back_office: Router) -> Router {
             ready(response)
         }))
         .fallback_service(guarded)
+}
+
+fn administration(api: Api) -> Router {
+    let timeouts = get(api::timeouts::show).put(api::timeouts::change).delete(api::timeouts::withdraw);
+    Router::new()
+        .route("/sessions", get(api::sessions::list))
+        .route("/sessions/{handle}", get(api::sessions::show))
+        .route("/revocations", post(api::sessions::revoke))
+        .route("/timeouts", timeouts)
+        .route("/openapi.json", get(api::openapi::openapi))
+        .fallback(not_found)
+        .layer(DefaultBodyLimit::max(LARGEST_JSON))
+        .with_state(api)
 }
 
 async fn not_found() -> Failure {

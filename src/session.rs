@@ -1,77 +1,108 @@
 //! Sessions: establishing, checking, touching and ending them.
 //!
-//! [`Sessions`] is the one door: `login` establishes, `guard` checks, `logout` ends. Below it lie the key in
-//! the cookie ([`key`]), what is remembered ([`record`]), when it is over ([`timeout`], [`touch`]), who has
-//! which sessions ([`registry`]) and where it is all kept ([`store`]). Knows nothing of HTTP or of providers.
+//! [`Sessions`] is the one door: `login` establishes, `guard` checks, `logout` and `api` end. What it does with
+//! sessions:
+//! - [`establish`]: a login becomes a session, unless a [`cut_off`] forbids it;
+//! - [`Sessions::check`]: from the near cache, else from the store, judged by the time ([`timeout`]) and the
+//!   rules in force ([`policy`]);
+//! - [`touch`]: noting that it is in use;
+//! - [`listing`], [`revocation`] and [`upkeep`]: what there is (by the [`registry`]), ending it ([`selection`],
+//!   [`ending`]), and keeping the books.
+//!
+//! Below it lie the key in the cookie ([`key`]), what is remembered ([`record`]), and where it is all kept
+//! ([`store`]). Knows nothing of HTTP or of providers.
 
+pub mod cut_off;
+pub mod ending;
+pub mod establish;
 pub mod key;
+pub mod listing;
+pub mod policy;
 pub mod record;
 pub mod registry;
+pub mod revocation;
+pub mod selection;
 pub mod store;
 pub mod timeout;
 pub mod touch;
+pub mod upkeep;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration as StdDuration, Instant};
 
 use time::OffsetDateTime;
 
 use crate::clock::SharedClock;
-use crate::identity::Identity;
-use crate::secret::keyring::Keyring;
+use crate::secret::keyring::{Keyring, Sealer};
 
+use self::cut_off::CutOffs;
+use self::ending::{EndCause, Tombstone};
 use self::key::{SessionHandle, SessionKey};
-use self::record::{ClientTraits, SessionRecord, Tokens};
-use self::registry::{Index, Registry};
-use self::store::sealed::{SealedStore, StoredSession};
-use self::store::{SessionBackend, StoreError};
-use self::timeout::{TimeoutPolicy, Verdict, judge};
-
-/// What a login hands over to be remembered.
-#[derive(Debug, Clone)]
-pub struct NewSession {
-    /// Who signed in.
-    pub identity: Identity,
-    /// When the person last proved who they are to the provider, if it said so.
-    pub auth_time: Option<OffsetDateTime>,
-    /// The provider's name for its own session (`sid`), if it said so.
-    pub provider_session: Option<String>,
-    /// The provider's tokens.
-    pub tokens: Tokens,
-    /// Where the login came from.
-    pub client: ClientTraits,
-}
+use self::policy::{Binding, Policies, SessionRules};
+use self::record::{SessionRecord, Tokens};
+use self::registry::{Registry, milliseconds};
+use self::store::near_cache::NearCache;
+use self::store::sealed::{Found, Opened, SealedStore};
+use self::store::{InvalidationListener, SessionBackend, StoreError};
+use self::timeout::{Verdict, judge};
 
 /// What asking for a session found.
 #[derive(Debug, Clone)]
 pub enum Check {
     /// The session lives.
     Live(LiveSession),
-    /// There is no such session: never issued, ended, or gone from the store.
+    /// There is no such session: never issued, or gone from the store without a word.
     Absent,
-    /// It was idle for too long; its record has been deleted.
-    IdleExpired,
-    /// It reached its absolute timeout; its record has been deleted.
-    AbsoluteExpired,
+    /// It ended, and this is how.
+    Ended(Tombstone),
 }
 
-/// A session that was live when it was checked.
+/// A session that was live when it was checked. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct LiveSession {
-    stored: Arc<StoredSession>,
+    known: Arc<KnownSession>,
+    checked_at: OffsetDateTime,
     idle_timeout: time::Duration,
     idle_expires_at: OffsetDateTime,
     absolute_expires_at: OffsetDateTime,
 }
 
+/// A session as this process knows it; what the near cache holds. No tokens.
+#[derive(Debug)]
+struct KnownSession {
+    handle: SessionHandle,
+    record: SessionRecord,
+    /// Milliseconds since 1970; moves on as this process sees it used.
+    last_seen: AtomicI64,
+}
+
+impl KnownSession {
+    fn new(handle: SessionHandle, opened: Opened) -> Self {
+        let last_seen = AtomicI64::new(milliseconds(opened.last_seen_at));
+        Self { handle, record: opened.record, last_seen }
+    }
+
+    fn last_seen_at(&self) -> OffsetDateTime {
+        let milliseconds = i128::from(self.last_seen.load(Ordering::Relaxed));
+        OffsetDateTime::from_unix_timestamp_nanos(milliseconds * 1_000_000).unwrap_or(self.record.created_at)
+    }
+}
+
 impl LiveSession {
     /// The session's public name.
     pub fn handle(&self) -> SessionHandle {
-        self.stored.handle()
+        self.known.handle
     }
 
     /// What is remembered of the session.
     pub fn record(&self) -> &SessionRecord {
-        self.stored.record()
+        &self.known.record
+    }
+
+    /// When the session was last noted to be in use.
+    pub fn last_seen_at(&self) -> OffsetDateTime {
+        self.known.last_seen_at()
     }
 
     /// When the session ends unless it is used.
@@ -85,6 +116,15 @@ impl LiveSession {
     }
 }
 
+/// How much of the store is kept in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NearCacheSettings {
+    /// Most sessions kept; 0 asks the store each time.
+    pub entries: usize,
+    /// Longest time anything is kept, although changes are told.
+    pub max_age: StdDuration,
+}
+
 /// Every session of every replica that shares the store. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Sessions(Arc<Inner>);
@@ -92,115 +132,180 @@ pub struct Sessions(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     sealed: SealedStore,
+    near: Arc<Near>,
     registry: Registry,
+    cut_offs: CutOffs,
+    tombstones: Sealer,
     backend: Arc<dyn SessionBackend>,
-    policy: TimeoutPolicy,
+    policies: Policies,
     clock: SharedClock,
 }
 
-impl Sessions {
-    /// Sessions in `backend`, sealed with `keyring`, judged by `policy`.
-    pub fn new(backend: Arc<dyn SessionBackend>, keyring: &Keyring, policy: TimeoutPolicy, clock: SharedClock) -> Self {
-        let sealed = SealedStore::new(backend.clone(), keyring.clone());
-        let registry = Registry::new(backend.clone());
-        Self(Arc::new(Inner { sealed, registry, backend, policy, clock }))
-    }
+/// The near cache, if there is one; it hears of changes from the store.
+#[derive(Debug)]
+struct Near(Option<NearCache<KnownSession>>);
 
-    /// Remembers a login under a fresh key, which goes into the cookie and nowhere else.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store did not take it: then there is no session.
-    pub async fn establish(&self, new: NewSession) -> Result<SessionKey, StoreError> {
-        let now = self.0.clock.now();
-        let key = SessionKey::generate();
-        let record = SessionRecord {
-            identity: new.identity,
-            provider_session: new.provider_session,
-            created_at: now,
-            auth_time: new.auth_time,
-            last_seen_at: now,
-            client: new.client,
-        };
-        let limits = self.0.policy.limits_for(&record.identity.groups);
-        // Entry first, record second: an entry without a record is pruned in time, a record without an
-        // entry could never be found again to be revoked.
-        self.0.registry.insert(&record, key.handle(), now + limits.absolute, now).await?;
-        self.0.sealed.create(&key, &record, &new.tokens, limits.backstop(&record)).await?;
-        Ok(key)
-    }
-
-    /// Asks the store for the session of this key and judges it by the policy of the moment.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot be asked, which says nothing about the session.
-    pub async fn check(&self, key: &SessionKey) -> Result<Check, StoreError> {
-        let Some(stored) = self.0.sealed.load(key.handle()).await? else { return Ok(Check::Absent) };
-        let limits = self.0.policy.limits_for(&stored.record().identity.groups);
-        let over = match judge(stored.record(), limits, self.0.clock.now()) {
-            Verdict::Live { idle_expires_at, absolute_expires_at } => {
-                return Ok(Check::Live(LiveSession {
-                    stored: Arc::new(stored),
-                    idle_timeout: limits.idle,
-                    idle_expires_at,
-                    absolute_expires_at,
-                }));
-            }
-            Verdict::IdleExpired => Check::IdleExpired,
-            Verdict::AbsoluteExpired => Check::AbsoluteExpired,
-        };
-        // Not needed for the answer (the record is judged again each time), so a failure may wait.
-        if let Err(error) = self.remove(&stored).await {
-            tracing::warn!(session = %stored.handle(), %error, "an expired session could not be deleted yet");
+impl InvalidationListener for Near {
+    fn invalidate(&self, handle: SessionHandle) {
+        if let Some(cache) = &self.0 {
+            cache.invalidate(handle);
         }
-        Ok(over)
     }
 
-    /// Whether the session's last use is old enough to be noted again.
-    pub fn touch_is_due(&self, session: &LiveSession) -> bool {
-        touch::is_due(session.record().last_seen_at, session.idle_timeout, self.0.clock.now())
+    fn invalidate_all(&self) {
+        if let Some(cache) = &self.0 {
+            cache.clear();
+        }
+    }
+}
+
+impl Sessions {
+    /// Sessions in `backend`, sealed with `keyring`, under these rules.
+    pub fn new(
+        backend: Arc<dyn SessionBackend>,
+        keyring: &Keyring,
+        rules: SessionRules,
+        near_cache: NearCacheSettings,
+        clock: SharedClock,
+    ) -> Self {
+        let NearCacheSettings { entries, max_age } = near_cache;
+        let near = Arc::new(Near((entries > 0).then(|| NearCache::new(entries, max_age))));
+        if entries > 0 {
+            let listener: Weak<Near> = Arc::downgrade(&near);
+            backend.tell(listener);
+        }
+        Self(Arc::new(Inner {
+            sealed: SealedStore::new(backend.clone(), keyring.clone()),
+            near,
+            registry: Registry::new(backend.clone()),
+            cut_offs: CutOffs::new(backend.clone(), keyring),
+            tombstones: keyring.sealer("counterfoil tombstone v1", &[]),
+            policies: Policies::new(backend.clone(), keyring, rules),
+            backend,
+            clock,
+        }))
     }
 
-    /// Notes that the session is in use. Never brings back a session that has ended meanwhile.
+    /// Asks for the session of this key and judges it by the rules of the moment.
     ///
     /// # Errors
-    /// [`StoreError`] if the store did not take it.
-    pub async fn touch(&self, session: &LiveSession) -> Result<(), StoreError> {
-        let touched = session.stored.touched(self.0.clock.now());
-        let limits = self.0.policy.limits_for(&touched.record().identity.groups);
-        self.0.sealed.update(&touched, limits.backstop(touched.record())).await
+    /// [`StoreError`] if the store has to be asked and cannot, which says nothing about the session.
+    pub async fn check(&self, key: &SessionKey) -> Result<Check, StoreError> {
+        let handle = key.handle();
+        if let Some(live) = self.check_nearby(handle) {
+            return Ok(Check::Live(live));
+        }
+        let Some(known) = self.load(handle).await? else {
+            let tombstone = self.tombstone(handle).await?;
+            return Ok(tombstone.map_or(Check::Absent, Check::Ended));
+        };
+        let now = self.0.clock.now();
+        let over = match self.live(known, now) {
+            Ok(live) => return Ok(Check::Live(live)),
+            Err(over) => over,
+        };
+        let tombstone = Tombstone::of(over.cause, now);
+        // Not needed for the answer (the record is judged again each time), so a failure may wait.
+        let (record, until) = (&over.known.record, self.cookie_dies_at(over.known.record.created_at));
+        let removed = match self.tear_up(handle, Some(&tombstone), until).await {
+            Ok(_) => self.0.registry.remove(record, handle).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(session = %handle, %error, "an expired session could not be deleted yet");
+        }
+        Ok(Check::Ended(tombstone))
     }
 
-    /// The provider's tokens of a session. Only the key from the cookie opens them.
-    pub fn tokens(&self, key: &SessionKey, session: &LiveSession) -> Option<Tokens> {
-        self.0.sealed.tokens(key, &session.stored)
+    /// The near cache's word, if it says that the session lives. That it does not, only the store may say: another
+    /// replica may have noted a use.
+    pub fn check_nearby(&self, handle: SessionHandle) -> Option<LiveSession> {
+        let known = self.0.near.0.as_ref()?.get(handle, Instant::now())?;
+        self.live(known, self.0.clock.now()).ok()
     }
 
-    /// Ends one session; whether there was one.
+    /// What the store knows of a session; from now on this process knows it too.
+    async fn load(&self, handle: SessionHandle) -> Result<Option<Arc<KnownSession>>, StoreError> {
+        self.0.policies.be_sure().await?;
+        let token = self.0.near.0.as_ref().map(|cache| cache.begin_load(handle));
+        let Found::Session(opened) = self.0.sealed.load(handle).await? else { return Ok(None) };
+        let (expires, watch) = (opened.expires, opened.watch.clone());
+        let known = Arc::new(KnownSession::new(handle, *opened));
+        if let (Some(cache), Some(token), Some(watch)) = (&self.0.near.0, token, watch) {
+            cache.fill(token, known.clone(), watch, expires, Instant::now());
+        }
+        Ok(Some(known))
+    }
+
+    fn live(&self, known: Arc<KnownSession>, now: OffsetDateTime) -> Result<LiveSession, Over> {
+        let limits = self.0.policies.timeouts().limits_for(&known.record.identity.groups);
+        match judge(known.record.created_at, known.last_seen_at(), limits, now) {
+            Verdict::Live { idle_expires_at, absolute_expires_at } => Ok(LiveSession {
+                known,
+                checked_at: now,
+                idle_timeout: limits.idle,
+                idle_expires_at,
+                absolute_expires_at,
+            }),
+            Verdict::IdleExpired => Err(Over { known, cause: EndCause::Idle }),
+            Verdict::AbsoluteExpired => Err(Over { known, cause: EndCause::Absolute }),
+        }
+    }
+
+    /// The provider's tokens of a session, from the store. Only the key from the cookie opens them.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn tokens(&self, key: &SessionKey) -> Result<Option<Tokens>, StoreError> {
+        self.0.sealed.tokens(key).await
+    }
+
+    /// Ends one session without a word about it, as its owner does by signing out; whether there was one.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: the session may live on.
     pub async fn end(&self, handle: SessionHandle) -> Result<bool, StoreError> {
         match self.0.sealed.load(handle).await? {
-            Some(stored) => self.remove(&stored).await.map(|()| true),
+            Found::Session(opened) => {
+                let ended = self.tear_up(handle, None, self.0.clock.now()).await?;
+                self.0.registry.remove(&opened.record, handle).await?;
+                Ok(ended)
+            }
             // Unreadable records are deleted as well.
-            None => self.0.sealed.delete(handle).await.map(|()| false),
+            Found::Nothing | Found::Unreadable => self.tear_up(handle, None, self.0.clock.now()).await.map(|_| false),
         }
     }
 
-    /// Ends every session of a person; how many there were.
+    /// How a session ended, if it left a tombstone.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot be asked: some may live on.
-    pub async fn end_subject(&self, issuer: &str, subject: &str) -> Result<usize, StoreError> {
-        self.end_indexed(&Index::subject(issuer, subject)).await
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn tombstone(&self, handle: SessionHandle) -> Result<Option<Tombstone>, StoreError> {
+        let Some(sealed) = self.0.backend.tombstone(handle).await? else { return Ok(None) };
+        let opened = self.0.tombstones.open(handle.to_string().as_bytes(), &sealed).ok();
+        Ok(opened.and_then(|opened| serde_json::from_slice(&opened).ok()))
     }
 
-    /// Ends every session that came from one session at the provider (`sid`); how many there were.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot be asked: some may live on.
-    pub async fn end_provider_session(&self, issuer: &str, sid: &str) -> Result<usize, StoreError> {
-        self.end_indexed(&Index::provider_session(issuer, sid)).await
+    fn seal_tombstone(&self, handle: SessionHandle, tombstone: &Tombstone) -> Vec<u8> {
+        let text = serde_json::to_vec(tombstone).unwrap_or_else(|_| unreachable!("a tombstone is JSON"));
+        self.0.tombstones.seal(handle.to_string().as_bytes(), &text)
+    }
+
+    /// No session of that age can live longer, whatever group it is of.
+    fn cookie_dies_at(&self, created_at: OffsetDateTime) -> OffsetDateTime {
+        // At least an hour: a session that ended by its age should still be able to say so.
+        let now = self.0.clock.now();
+        (created_at + self.0.policies.timeouts().longest_absolute()).max(now + time::Duration::HOUR)
+    }
+
+    /// What binds sessions to the browser of their login.
+    pub fn binding(&self) -> Binding {
+        self.0.policies.rules().bind
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> Arc<SessionRules> {
+        self.0.policies.rules().clone()
     }
 
     /// Takes a name that nobody may take again before `lifetime` is over; whether this call was the first.
@@ -218,19 +323,11 @@ impl Sessions {
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.0.backend.ping().await
     }
+}
 
-    async fn end_indexed(&self, index: &Index) -> Result<usize, StoreError> {
-        let mut ended = 0;
-        for handle in self.0.registry.list(index, self.0.clock.now()).await? {
-            ended += usize::from(self.end(handle).await?);
-            self.0.registry.forget(index, handle).await?;
-        }
-        Ok(ended)
-    }
-
-    async fn remove(&self, stored: &StoredSession) -> Result<(), StoreError> {
-        // Record first: it alone decides whether the session lives.
-        self.0.sealed.delete(stored.handle()).await?;
-        self.0.registry.remove(stored.record(), stored.handle()).await
-    }
+/// A session that the rules say is over, although its record is still there.
+#[derive(Debug)]
+struct Over {
+    known: Arc<KnownSession>,
+    cause: EndCause,
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every test. On Debian or Ubuntu with Rust it installs what is missing: Redis, Chromium, Node, and the
+# Runs every test. On Debian or Ubuntu with Rust it installs what is missing: Redis, OpenSSL, Chromium, Node, and the
 # Node packages that tests/counterparts/package.json pins. Without the right to install it says what to install.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 missing=()
 needs() { command -v "$1" >/dev/null || missing+=("${@:2}"); }
 needs redis-server redis-server
+needs redis-cli redis-tools
+needs openssl openssl
 needs chromium chromium chromium-driver
 needs node nodejs npm
 needs cc build-essential

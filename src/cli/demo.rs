@@ -62,7 +62,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), CommandError> {
     tokio::spawn(serve(idp, provider.router(), std::future::pending(), brief));
     tokio::spawn(serve(office, back_office::router(), std::future::pending(), brief));
     println!("{}", welcome(&public_url, &issuer, &origin(&operations)?));
-    run_broker(settings, public, operations).await
+    run_broker(settings, public, operations, None).await
 }
 
 fn origin(listener: &TcpListener) -> Result<String, CommandError> {

@@ -1,4 +1,4 @@
-//! `public_url`, `[server]`, `[branding]`, `[log]` and `[admin]`.
+//! `public_url`, `[server]`, `[branding]` and `[log]`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -95,13 +95,4 @@ pub(super) fn read_log(section: &mut Reader) -> LogSettings {
         section.fault("level", "must be error, warn, info, debug or trace");
     }
     LogSettings { format, level: level.and_then(Result::ok).unwrap_or(default.level) }
-}
-
-/// Rights to pages that this version does not have yet: read, checked for form, and said to be without effect.
-pub(super) fn read_admin(section: &mut Reader, warnings: &mut Vec<String>) {
-    let named = ["groups", "ops_groups"].map(|key| section.optional::<Vec<String>>(key).is_some());
-    let tokens = section.optional::<Vec<String>>("api_tokens").is_some();
-    if tokens || named.contains(&true) {
-        warnings.push("admin: has no effect in this version: it has no console and no administration API".into());
-    }
 }

@@ -1,53 +1,53 @@
 //! `[session]` and `[[session.timeout]]`.
 
+use std::num::NonZeroUsize;
 use std::time::Duration as StdDuration;
 
 use time::Duration;
 
 use super::reader::Reader;
-use crate::session::timeout::{GroupLimits, Limits, TimeoutPolicy};
+use crate::session::policy::{Binding, OnLimit, SessionRules};
+use crate::session::timeout::{GroupLimits, InvalidLimits, Limits, TimeoutPolicy};
 use crate::web::cookies::is_cookie_name;
 use crate::web::public_url::PublicUrl;
 
-/// Shortest timeout that makes sense.
-const SHORTEST: StdDuration = StdDuration::from_secs(1);
-/// Longest absolute timeout: browsers keep no cookie longer (RFC 6265bis).
-const LONGEST: StdDuration = StdDuration::from_hours(400 * 24);
 const DEFAULT_IDLE: StdDuration = StdDuration::from_mins(30);
 const DEFAULT_ABSOLUTE: StdDuration = StdDuration::from_hours(12);
 
 #[derive(Debug)]
 pub(super) struct SessionSettings {
     pub(super) cookie_name: Option<String>,
-    pub(super) timeouts: TimeoutPolicy,
+    pub(super) rules: SessionRules,
 }
 
-pub(super) fn read(
-    section: &mut Reader,
-    public_url: Option<&PublicUrl>,
-    warnings: &mut Vec<String>,
-) -> Option<SessionSettings> {
+pub(super) fn read(section: &mut Reader, public_url: Option<&PublicUrl>) -> Option<SessionSettings> {
     let default = limits(section, Some((DEFAULT_IDLE, DEFAULT_ABSOLUTE)));
     let cookie_name = section.optional::<String>("cookie_name");
     if let Some(name) = &cookie_name {
         check_cookie_name(section, name, public_url);
     }
-    if section.or::<u64>("max_per_user", 0) > 0 {
-        section.fault("max_per_user", "must be 0: this version does not limit sessions per user");
-    }
-    match section.optional::<String>("on_limit").as_deref() {
-        None | Some("end-oldest") => {}
-        Some("refuse") => warnings.push("session.on_limit: has no effect in this version".into()),
-        Some(_) => section.fault("on_limit", "must be \"end-oldest\" or \"refuse\""),
-    }
+    let max_per_user = usize::try_from(section.or::<u64>("max_per_user", 0)).ok().and_then(NonZeroUsize::new);
+    let on_limit = one_of(section, "on_limit", [("end-oldest", OnLimit::EndOldest), ("refuse", OnLimit::Refuse)]);
+    let bind = one_of(section, "bind", [("none", Binding::None), ("user-agent", Binding::UserAgent)]);
     let by_group = section.listed_sections("timeout").iter_mut().filter_map(group_limits).collect();
-    Some(SessionSettings { cookie_name, timeouts: TimeoutPolicy { default: default?, by_group } })
+    let timeouts = TimeoutPolicy { default: default?, by_group };
+    Some(SessionSettings { cookie_name, rules: SessionRules { timeouts, max_per_user, on_limit, bind } })
+}
+
+fn one_of<T: Copy + Default>(section: &mut Reader, key: &str, choices: [(&str, T); 2]) -> T {
+    let Some(text) = section.optional::<String>(key) else { return T::default() };
+    let chosen = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    chosen.unwrap_or_else(|| {
+        section.fault(key, format!("must be \"{}\" or \"{}\"", choices[0].0, choices[1].0));
+        T::default()
+    })
 }
 
 fn check_cookie_name(section: &Reader, name: &str, public_url: Option<&PublicUrl>) {
     let https = public_url.is_none_or(PublicUrl::is_https);
-    if !is_cookie_name(name) || name.contains("login-") {
-        section.fault("cookie_name", "must be a cookie's name: letters, digits, `-` and `_`, without `login-`");
+    if !is_cookie_name(name) || name.contains("login-") || name.ends_with("limit") {
+        let problem = "must be a cookie's name: letters, digits, `-` and `_`, without `login-`, not ending in `limit`";
+        section.fault("cookie_name", problem);
     } else if https && !name.starts_with("__Host-") {
         section.fault("cookie_name", "must begin with `__Host-`, so that no neighbour can plant it");
     } else if !https && name.starts_with("__") {
@@ -72,11 +72,15 @@ fn limits(section: &mut Reader, default: Option<(StdDuration, StdDuration)>) -> 
     let idle = read("idle_timeout", default.map(|(idle, _)| idle));
     let absolute = read("absolute_timeout", default.map(|(_, absolute)| absolute));
     let (idle, absolute) = (idle?, absolute?);
-    if !(SHORTEST..=LONGEST).contains(&absolute) {
-        section.fault("absolute_timeout", "must be between 1s and 400d");
+    // What is longer than this type can say is too long for anything.
+    let duration = |duration: StdDuration| Duration::try_from(duration).unwrap_or(Duration::MAX);
+    let limits = Limits::new(duration(idle), duration(absolute));
+    if let Err(fault) = limits {
+        let key = match fault {
+            InvalidLimits::Absolute => "absolute_timeout",
+            InvalidLimits::Idle => "idle_timeout",
+        };
+        section.fault(key, fault.to_string());
     }
-    if idle < SHORTEST || idle > absolute {
-        section.fault("idle_timeout", "must be at least 1s and at most `absolute_timeout`");
-    }
-    Some(Limits { idle: Duration::try_from(idle).ok()?, absolute: Duration::try_from(absolute).ok()? })
+    limits.ok()
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::reader::Reader;
 use crate::clock::SharedClock;
 use crate::secret::Secret;
+use crate::session::NearCacheSettings;
 use crate::session::store::memory::MemoryStore;
 use crate::session::store::redis::{RedisBackend, RedisSettings};
 use crate::session::store::{SessionBackend, StoreError};
@@ -16,6 +17,13 @@ const DEFAULT_PREFIX: &str = "counterfoil:";
 /// Longest wait for the store, unless configured.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_mins(1);
+
+/// Most entries of the near cache, unless configured: some 200 MB when they are all there.
+const DEFAULT_ENTRIES: u64 = 100_000;
+const MOST_ENTRIES: u64 = 10_000_000;
+/// Longest time that anything is cached, unless configured.
+const DEFAULT_MAX_AGE: Duration = Duration::from_mins(1);
+const MAX_AGES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
 
 /// The `[store]` section.
 #[derive(Debug, Clone)]
@@ -37,13 +45,24 @@ impl StoreSettings {
         }
         let parsed = url::Url::parse(url.expose()).map_err(|_| "must be a URL such as redis://127.0.0.1:6379/0")?;
         match parsed.scheme() {
-            "redis" | "rediss" if parsed.host_str().is_some_and(|host| !host.is_empty()) => {
-                Ok(Self::Redis(RedisSettings { url, prefix: DEFAULT_PREFIX.into(), timeout: DEFAULT_TIMEOUT }))
+            "redis-sentinel" | "rediss-sentinel"
+                if !parsed.query_pairs().any(|(name, _)| name == "sentinelServiceName") =>
+            {
+                Err(
+                    "must name the primary: redis-sentinel://host:26379/0?sentinelServiceName=mymaster&node=host2:26379",
+                )
             }
-            "redis-cluster" | "rediss-cluster" | "redis-sentinel" | "rediss-sentinel" => {
-                Err("this version speaks to a single Redis server: redis:// or rediss://")
+            "redis" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel" | "rediss-sentinel"
+                if parsed.host_str().is_some_and(|host| !host.is_empty()) =>
+            {
+                Ok(Self::Redis(RedisSettings {
+                    url,
+                    certificate_authorities: None,
+                    prefix: DEFAULT_PREFIX.into(),
+                    timeout: DEFAULT_TIMEOUT,
+                }))
             }
-            _ => Err("must be redis://, rediss:// or memory:"),
+            _ => Err("must be redis://, redis-sentinel://, redis-cluster://, each with rediss for TLS, or memory:"),
         }
     }
 
@@ -59,6 +78,18 @@ impl StoreSettings {
     }
 }
 
+pub(super) fn read_near_cache(section: &mut Reader) -> NearCacheSettings {
+    let entries = section.or("near_cache_entries", DEFAULT_ENTRIES);
+    if entries > MOST_ENTRIES {
+        section.fault("near_cache_entries", "must be at most 10000000");
+    }
+    let max_age = section.or("near_cache_max_age", DEFAULT_MAX_AGE);
+    if !MAX_AGES.contains(&max_age) {
+        section.fault("near_cache_max_age", "must be between 1s and 1h");
+    }
+    NearCacheSettings { entries: usize::try_from(entries).unwrap_or(usize::MAX), max_age }
+}
+
 pub(super) fn read(section: &mut Reader, warnings: &mut Vec<String>) -> Option<StoreSettings> {
     let url = section.secret("url");
     let prefix = section.or("prefix", DEFAULT_PREFIX.to_owned());
@@ -69,11 +100,17 @@ pub(super) fn read(section: &mut Reader, warnings: &mut Vec<String>) -> Option<S
     if !TIMEOUTS.contains(&timeout) {
         section.fault("timeout", "must be between 10ms and 1m");
     }
-    let entries = section.optional::<u64>("near_cache_entries");
-    let max_age = section.optional::<Duration>("near_cache_max_age");
-    if entries.is_some_and(|entries| entries > 0) || max_age.is_some() {
-        warnings.push("store.near_cache_entries: has no effect in this version: every check asks the store".into());
+    if prefix.contains(['{', '}']) {
+        section.fault("prefix", "must not contain braces, which decide where a cluster keeps a key");
     }
+    let ca_file = section.optional::<String>("ca_file");
+    let certificate_authorities = ca_file.and_then(|path| match std::fs::read_to_string(&path) {
+        Ok(pem) => Some(pem),
+        Err(error) => {
+            section.fault("ca_file", format!("{path} cannot be read: {error}"));
+            None
+        }
+    });
     let Some(url) = url else {
         section.fault("url", "is missing: redis://127.0.0.1:6379/0, or memory: for trials");
         return None;
@@ -83,7 +120,12 @@ pub(super) fn read(section: &mut Reader, warnings: &mut Vec<String>) -> Option<S
             warnings.push("store.url: sessions are kept in this process and end with it".into());
             Some(StoreSettings::Memory)
         }
-        Ok(StoreSettings::Redis(settings)) => Some(StoreSettings::Redis(RedisSettings { prefix, timeout, ..settings })),
+        Ok(StoreSettings::Redis(settings)) => {
+            if certificate_authorities.is_some() && !settings.url.expose().starts_with("rediss") {
+                section.fault("ca_file", "is for TLS alone: the URL must begin with rediss");
+            }
+            Some(StoreSettings::Redis(RedisSettings { certificate_authorities, prefix, timeout, ..settings }))
+        }
         Err(problem) => {
             section.fault("url", problem);
             None

@@ -40,7 +40,7 @@ pub fn decide(
     rule: &AccessRule,
     max_auth_age: Option<Duration>,
     person: Option<(&Identity, Option<OffsetDateTime>)>,
-    now: OffsetDateTime,
+    now: impl FnOnce() -> OffsetDateTime,
 ) -> Decision {
     if rule.public {
         return Decision::Pass;
@@ -48,7 +48,7 @@ pub fn decide(
     let Some((identity, auth_time)) = person else { return Decision::NeedsSession };
     if !rule.allows(identity) {
         Decision::Forbidden
-    } else if max_auth_age.is_some_and(|max_age| auth_time.is_none_or(|auth_time| now - auth_time > max_age)) {
+    } else if max_auth_age.is_some_and(|max_age| auth_time.is_none_or(|auth_time| now() - auth_time > max_age)) {
         Decision::NeedsFreshLogin
     } else {
         Decision::Pass
@@ -117,11 +117,11 @@ mod tests {
             (AccessRule { email_domains: list(&["Example.com"]), ..rule() }, Decision::Pass),
             (AccessRule { email_domains: list(&["ample.com"]), ..rule() }, Decision::Forbidden),
         ] {
-            assert_eq!(decide(&rule, None, Some((&alice(), Some(NOW))), NOW), expected, "{rule:?}");
-            assert_eq!(decide(&rule, None, None, NOW), Decision::NeedsSession, "{rule:?}");
+            assert_eq!(decide(&rule, None, Some((&alice(), Some(NOW))), || NOW), expected, "{rule:?}");
+            assert_eq!(decide(&rule, None, None, || NOW), Decision::NeedsSession, "{rule:?}");
         }
         let public = AccessRule { public: true, ..rule() };
-        assert_eq!(decide(&public, None, None, NOW), Decision::Pass);
+        assert_eq!(decide(&public, None, None, || NOW), Decision::Pass);
     }
 
     /// R-D15
@@ -129,18 +129,18 @@ mod tests {
     fn an_unverified_address_meets_no_rule() {
         let rule = AccessRule { email_domains: list(&["example.com"]), ..AccessRule::default() };
         let unverified = Identity { email_verified: false, ..alice() };
-        assert_eq!(decide(&rule, None, Some((&unverified, None)), NOW), Decision::Forbidden);
+        assert_eq!(decide(&rule, None, Some((&unverified, None)), || NOW), Decision::Forbidden);
     }
 
     #[test]
     fn an_old_authentication_needs_a_fresh_login_unless_it_is_forbidden_anyway() {
         let (rule, max_age) = (AccessRule::default(), Some(Duration::minutes(10)));
-        let at = |age: i64| decide(&rule, max_age, Some((&alice(), Some(NOW - Duration::seconds(age)))), NOW);
+        let at = |age: i64| decide(&rule, max_age, Some((&alice(), Some(NOW - Duration::seconds(age)))), || NOW);
         assert_eq!((at(600), at(601)), (Decision::Pass, Decision::NeedsFreshLogin));
-        assert_eq!(decide(&rule, max_age, Some((&alice(), None)), NOW), Decision::NeedsFreshLogin);
-        assert_eq!(decide(&rule, None, Some((&alice(), None)), NOW), Decision::Pass);
+        assert_eq!(decide(&rule, max_age, Some((&alice(), None)), || NOW), Decision::NeedsFreshLogin);
+        assert_eq!(decide(&rule, None, Some((&alice(), None)), || NOW), Decision::Pass);
         let others = AccessRule { groups: list(&["finance"]), ..rule.clone() };
         let old = NOW - Duration::HOUR;
-        assert_eq!(decide(&others, max_age, Some((&alice(), Some(old))), NOW), Decision::Forbidden);
+        assert_eq!(decide(&others, max_age, Some((&alice(), Some(old))), || NOW), Decision::Forbidden);
     }
 }

@@ -1,10 +1,9 @@
 //! The caller, proven: an extractor for handlers behind the guard.
 
-use std::sync::Arc;
-
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
+use super::require_session::Admitted;
 use crate::identity::Identity;
 use crate::session::LiveSession;
 use crate::session::key::SessionHandle;
@@ -12,11 +11,11 @@ use crate::web::failure::{Failure, FailureKind};
 
 /// Whoever sent this request, as the guard found them. Holding one is the proof: only the guard makes it.
 #[derive(Debug, Clone)]
-pub struct CurrentUser(Arc<LiveSession>);
+pub struct CurrentUser(LiveSession);
 
 impl CurrentUser {
     pub(super) fn new(session: LiveSession) -> Self {
-        Self(Arc::new(session))
+        Self(session)
     }
 
     /// Who it is.
@@ -35,6 +34,7 @@ impl<S: Sync> FromRequestParts<S> for CurrentUser {
 
     /// Refuses with 401 where the guard let a stranger pass (a public route) or does not stand at all.
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Failure> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| FailureKind::SessionMissing.into())
+        let admitted = parts.extensions.get::<Admitted>();
+        admitted.and_then(|admitted| admitted.user.clone()).ok_or_else(|| FailureKind::SessionMissing.into())
     }
 }

@@ -5,9 +5,13 @@
 //! two people are never mixed up (R-H05).
 
 use http::HeaderMap;
+use http::header::USER_AGENT;
 use thiserror::Error;
 
+use crate::audit::{AuditEvent, audit};
+use crate::session::ending::{EndCause, Tombstone};
 use crate::session::key::SessionKey;
+use crate::session::policy::Binding;
 use crate::session::{Check, LiveSession, Sessions};
 use crate::web::cookies::CookiePolicy;
 use crate::web::failure::{Failure, FailureKind};
@@ -22,8 +26,8 @@ pub enum Presented {
     Live(SessionKey, LiveSession),
     /// No cookie of the form we issue.
     Nothing,
-    /// A cookie of our form whose session is over.
-    Ended(FailureKind),
+    /// A cookie of our form whose session is over; how it ended, if that is known.
+    Ended(Option<Tombstone>),
 }
 
 impl Presented {
@@ -38,8 +42,14 @@ impl Presented {
     /// Why there is no live session.
     pub fn why_not(&self) -> FailureKind {
         match self {
-            Self::Ended(why) => *why,
-            Self::Live(..) | Self::Nothing => FailureKind::SessionMissing,
+            Self::Ended(Some(tombstone)) => match tombstone.cause {
+                EndCause::Idle => FailureKind::SessionIdle,
+                EndCause::Absolute => FailureKind::SessionExpired,
+                EndCause::Revoked => FailureKind::SessionRevoked,
+                EndCause::Displaced => FailureKind::SessionDisplaced,
+                EndCause::EndedElsewhere => FailureKind::SessionEndedElsewhere,
+            },
+            Self::Live(..) | Self::Nothing | Self::Ended(None) => FailureKind::SessionMissing,
         }
     }
 }
@@ -60,6 +70,22 @@ pub fn candidates(cookies: &CookiePolicy, headers: &HeaderMap) -> Vec<SessionKey
     keys
 }
 
+/// The session that a request presents, if that is clear without asking the store: one cookie, whose session the near
+/// cache knows to live.
+pub(super) fn presented_nearby(
+    sessions: &Sessions,
+    cookies: &CookiePolicy,
+    headers: &HeaderMap,
+) -> Option<LiveSession> {
+    let mut values = cookies.session_values(headers);
+    let key = values.next().and_then(SessionKey::parse)?;
+    if values.next().is_some() {
+        return None;
+    }
+    let session = sessions.check_nearby(key.handle())?;
+    (!is_bound_elsewhere(sessions, &session, headers)).then_some(session)
+}
+
 /// Asks for the session that a request presents.
 ///
 /// # Errors
@@ -72,12 +98,21 @@ pub async fn presented(sessions: &Sessions, cookies: &CookiePolicy, headers: &He
             Check::Live(_) if found.live().is_some() => {
                 return Err(Failure::caused(FailureKind::BadRequest, TwoSessions));
             }
+            Check::Live(session) if is_bound_elsewhere(sessions, &session, headers) => {
+                audit(&AuditEvent::BindingMismatch { session: &session });
+                found = Presented::Ended(None);
+            }
             Check::Live(session) => found = Presented::Live(key, session),
             _ if found.live().is_some() => {}
-            Check::Absent => found = Presented::Ended(FailureKind::SessionMissing),
-            Check::IdleExpired => found = Presented::Ended(FailureKind::SessionIdle),
-            Check::AbsoluteExpired => found = Presented::Ended(FailureKind::SessionExpired),
+            Check::Absent => found = Presented::Ended(None),
+            Check::Ended(tombstone) => found = Presented::Ended(Some(tombstone)),
         }
     }
     Ok(found)
+}
+
+/// Whether a session is bound to another browser than the one that sent the request.
+fn is_bound_elsewhere(sessions: &Sessions, session: &LiveSession, headers: &HeaderMap) -> bool {
+    let user_agent = || headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+    sessions.binding() == Binding::UserAgent && !session.record().client.is_same_browser(user_agent())
 }

@@ -102,7 +102,9 @@ fn canonical(raw: &str) -> Result<String, InvalidTarget> {
             _ => return Err(InvalidTarget::Character),
         }
     }
-    check_double_escapes_and_text(&path)?;
+    if path.contains('%') {
+        check_double_escapes_and_text(&path)?;
+    }
     check_segments(&path)?;
     Ok(path)
 }

@@ -1,17 +1,25 @@
 //! The middleware in front of the back office.
+//!
+//! Most requests pass at once: the near cache knows their session and the route lets it pass, so nothing is waited for
+//! and nothing is boxed ([`Guard::passes_at_once`]). Everything else goes the long way, which alone asks the store and
+//! alone says no.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
-use http::{HeaderMap, Method};
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use futures_util::future::Either;
+use http::{HeaderMap, Method, Uri};
 use time::Duration;
+use tower::{Layer, Service};
 
 use super::access::{Decision, decide};
 use super::current_user::CurrentUser;
-use super::presented::{Presented, presented};
-use super::request_target::RequestTarget;
+use super::presented::{Presented, presented, presented_nearby};
+use super::request_target::{InvalidTarget, RequestTarget};
 use super::route::{OnAnonymous, Route, RouteTable};
 use crate::audit::{AuditEvent, audit};
 use crate::clock::SharedClock;
@@ -22,8 +30,11 @@ use crate::web::redirect::see_other;
 use crate::web::return_to::ReturnTo;
 use crate::web::{navigation, security_headers};
 
-/// What the guard works with. Cheap to clone.
-#[derive(Debug, Clone)]
+/// Marks a request as no use of the session.
+const BACKGROUND: &str = "x-session-background";
+
+/// What the guard works with.
+#[derive(Debug)]
 pub struct Guard {
     /// Who may pass where.
     pub routes: Arc<RouteTable>,
@@ -40,58 +51,137 @@ pub struct Guard {
     pub https: bool,
 }
 
-/// Lets a request pass to the application behind, or tells it why not.
-///
-/// # Errors
-/// [`Failure`]: 400 for targets of two readings, 401, 403, 503 if the store cannot be asked.
-pub async fn require_session(
-    State(guard): State<Guard>,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, Failure> {
-    let target = RequestTarget::read(request.uri()).map_err(ambiguous)?;
-    if target.is_the_brokers() {
-        return Err(FailureKind::NotFound.into());
-    }
-    let route = guard.routes.find(&target).map_err(ambiguous)?;
-    let found = guard.ask(route.as_deref(), request.headers()).await?;
-    let person = found.live().map(|(_, session)| (&session.record().identity, session.record().auth_time));
-    let decision = match &route {
-        Some(route) => {
-            let max_age = route.max_auth_age.map(|max_age| max_age + guard.clock_skew);
-            decide(&route.access, max_age, person, guard.clock.now())
-        }
-        // No rule, no entry; but strangers are not told which rules there are (R-I01).
-        None if person.is_some() => Decision::Forbidden,
-        None => Decision::NeedsSession,
-    };
-    match decision {
-        Decision::Pass => {}
-        Decision::NeedsSession | Decision::NeedsFreshLogin => {
-            let manner = route.map_or(OnAnonymous::Auto, |route| route.on_anonymous);
-            return guard.turn_away(&request, manner, decision, &found);
-        }
-        Decision::Forbidden => {
-            audit(&AuditEvent::AccessDenied { session: found.live().map(|(_, session)| session), path: target.path() });
-            return Err(FailureKind::Forbidden.into());
-        }
-    }
-    if let Presented::Live(_, session) = found {
-        guard.note_use(&session);
-        request.extensions_mut().insert(CurrentUser::new(session));
-    }
-    request.extensions_mut().insert(target);
-    if let Some(route) = route {
-        request.extensions_mut().insert(route);
-    }
-    Ok(next.run(request).await)
+/// What the guard found out about a request that it let pass; in the request's extensions.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// The path in the spelling in which it was matched.
+    pub target: RequestTarget,
+    /// The route that covers it.
+    pub route: Arc<Route>,
+    /// The caller, if there is one.
+    pub user: Option<CurrentUser>,
 }
 
-fn ambiguous(fault: super::request_target::InvalidTarget) -> Failure {
-    Failure::caused(FailureKind::AmbiguousPath, fault)
+/// Puts a guard in front of a service. What passes carries [`Admitted`]; the rest is answered with a [`Failure`] (400 for
+/// targets of two readings, 401, 403, 503 if the store cannot be asked) or sent to the login.
+#[derive(Debug, Clone)]
+pub struct RequireSession(pub Arc<Guard>);
+
+impl<S> Layer<S> for RequireSession {
+    type Service = Guarded<S>;
+
+    fn layer(&self, inner: S) -> Guarded<S> {
+        Guarded { guard: self.0.clone(), inner }
+    }
+}
+
+/// A service behind a guard.
+#[derive(Debug, Clone)]
+pub struct Guarded<S> {
+    guard: Arc<Guard>,
+    inner: S,
+}
+
+type LongWay = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+impl<S> Service<Request> for Guarded<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<S::Future, LongWay>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        if self.guard.passes_at_once(&mut request) {
+            return Either::Left(self.inner.call(request));
+        }
+        let guard = self.guard.clone();
+        // The one that said it was ready is the one to be called.
+        let fresh = self.inner.clone();
+        let mut ready = std::mem::replace(&mut self.inner, fresh);
+        Either::Right(Box::pin(async move {
+            match guard.admit(&mut request).await {
+                Ok(None) => ready.call(request).await,
+                Ok(Some(elsewhere)) => Ok(elsewhere),
+                Err(failure) => Ok(failure.into_response()),
+            }
+        }))
+    }
 }
 
 impl Guard {
+    /// Lets a request pass if that can be decided without waiting for anything. Says nothing of those it does not.
+    fn passes_at_once(&self, request: &mut Request) -> bool {
+        let Ok((target, Some(route))) = self.locate(request.uri()) else { return false };
+        if target.is_the_brokers() {
+            return false;
+        }
+        let Some(session) = presented_nearby(&self.sessions, &self.cookies, request.headers()) else { return false };
+        let passes = self.decide(Some(&*route), Some(&session)) == Decision::Pass;
+        if passes {
+            self.let_pass(request, target, route, Some(session));
+        }
+        passes
+    }
+
+    /// Lets a request pass, or says where the browser has to go instead.
+    async fn admit(&self, request: &mut Request) -> Result<Option<Response>, Failure> {
+        let (target, route) = self.locate(request.uri()).map_err(ambiguous)?;
+        if target.is_the_brokers() {
+            return Err(FailureKind::NotFound.into());
+        }
+        let found = self.ask(route.as_deref(), request.headers()).await?;
+        let session = found.live().map(|(_, session)| session);
+        let decision = self.decide(route.as_deref(), session);
+        match (decision, route) {
+            (Decision::Pass, Some(route)) => {
+                let session = session.cloned();
+                self.let_pass(request, target, route, session);
+                Ok(None)
+            }
+            (Decision::NeedsSession | Decision::NeedsFreshLogin, route) => {
+                let manner = route.map_or(OnAnonymous::Auto, |route| route.on_anonymous);
+                self.turn_away(request, manner, decision, &found).map(Some)
+            }
+            (Decision::Forbidden | Decision::Pass, _) => {
+                audit(&AuditEvent::AccessDenied { session, path: target.path() });
+                Err(FailureKind::Forbidden.into())
+            }
+        }
+    }
+
+    fn locate(&self, uri: &Uri) -> Result<(RequestTarget, Option<Arc<Route>>), InvalidTarget> {
+        let target = RequestTarget::read(uri)?;
+        let route = self.routes.find(&target)?;
+        Ok((target, route))
+    }
+
+    fn decide(&self, route: Option<&Route>, session: Option<&LiveSession>) -> Decision {
+        let person = session.map(|session| (&session.record().identity, session.record().auth_time));
+        match route {
+            Some(route) => {
+                let max_age = route.max_auth_age.map(|max_age| max_age + self.clock_skew);
+                decide(&route.access, max_age, person, || self.clock.now())
+            }
+            // No rule, no entry; but strangers are not told which rules there are (R-I01).
+            None if person.is_some() => Decision::Forbidden,
+            None => Decision::NeedsSession,
+        }
+    }
+
+    fn let_pass(&self, request: &mut Request, target: RequestTarget, route: Arc<Route>, session: Option<LiveSession>) {
+        if let Some(session) = session.as_ref().filter(|_| !is_background(request.headers())) {
+            self.sessions.touch(session);
+        }
+        let user = session.map(CurrentUser::new);
+        request.extensions_mut().insert(Admitted { target, route, user });
+    }
+
     /// The session behind the request. On a public route nobody depends on it, so a store that cannot be
     /// asked makes the caller a stranger there, and the page still loads.
     async fn ask(&self, route: Option<&Route>, headers: &HeaderMap) -> Result<Presented, Failure> {
@@ -120,19 +210,16 @@ impl Guard {
         let back = if request.method() == Method::GET { back } else { ReturnTo::home() };
         Err(Failure::from(kind).with_sign_in(back.login_href()))
     }
+}
 
-    /// Notes the use of a session off the request's path: it must not wait for it, nor fail with it.
-    fn note_use(&self, session: &LiveSession) {
-        if !self.sessions.touch_is_due(session) {
-            return;
-        }
-        let (sessions, session) = (self.sessions.clone(), session.clone());
-        tokio::spawn(async move {
-            if let Err(error) = sessions.touch(&session).await {
-                tracing::warn!(session = %session.handle(), %error, "the use of a session could not be noted");
-            }
-        });
-    }
+fn ambiguous(fault: InvalidTarget) -> Failure {
+    Failure::caused(FailureKind::AmbiguousPath, fault)
+}
+
+/// Whether a page says of a request of its own that nobody asked for it: a poll, a refresh. It does not keep the
+/// session alive; whoever lies about it shortens no session but their own.
+fn is_background(headers: &HeaderMap) -> bool {
+    headers.get(BACKGROUND).is_some_and(|value| value == "1")
 }
 
 fn may_redirect(manner: OnAnonymous, method: &Method, headers: &HeaderMap) -> bool {

@@ -21,6 +21,8 @@ use crate::secret::{Secret, random_token, serialize_exposed};
 pub struct LoginOptions {
     /// The oldest authentication that is accepted, in seconds.
     pub max_age: Option<u64>,
+    /// Whether the person has to show who they are now, whatever session lives at the provider.
+    pub fresh: bool,
 }
 
 /// What must be remembered between the authorization request and the callback.
@@ -35,6 +37,9 @@ pub struct Attempt {
     pub verifier: Secret<String>,
     /// The oldest authentication that was asked for, in seconds.
     pub max_age: Option<u64>,
+    /// Whether a fresh one was asked for.
+    #[serde(default)]
+    pub fresh: bool,
 }
 
 /// The answer to the browser does not name the provider that was asked.
@@ -89,7 +94,8 @@ pub(super) fn request(
         state: random_token::<32>(),
         nonce: random_token::<32>(),
         verifier: Secret::new(random_token::<32>()),
-        max_age: options.max_age,
+        max_age: if options.fresh { Some(0) } else { options.max_age },
+        fresh: options.fresh,
     };
     let verifier = PkceCodeVerifier::new(attempt.verifier.expose().clone());
     let client = oauth_client(settings, metadata, redirect_uri);
@@ -99,8 +105,11 @@ pub(super) fn request(
         .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
     if matches!(settings.kind, IdpKind::Oidc(_)) {
         request = request.add_extra_param("nonce", attempt.nonce.clone());
-        if let Some(max_age) = options.max_age {
+        if let Some(max_age) = attempt.max_age {
             request = request.add_extra_param("max_age", max_age.to_string());
+        }
+        if options.fresh {
+            request = request.add_extra_param("prompt", "login");
         }
     }
     let (url, _) = request.url();

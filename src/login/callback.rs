@@ -11,17 +11,20 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use http::header::SET_COOKIE;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, Method};
 use thiserror::Error;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
+use url::form_urlencoded::byte_serialize;
 
+use super::limit::Ticket;
 use super::pending::{LIFETIME, PendingLogin};
 use super::{Login, client_traits, failure_kind};
 use crate::audit::{AuditEvent, audit};
 use crate::guard::presented::candidates;
 use crate::idp::token_exchange::ProviderTokens;
 use crate::idp::{Provider, SignedIn};
-use crate::session::NewSession;
+use crate::session::cut_off::{Freshness, Refusal};
+use crate::session::establish::{EstablishError, NewSession};
 use crate::session::key::SessionKey;
 use crate::session::record::{ExposedSecret, Tokens};
 use crate::web::client_address::ClientAddress;
@@ -82,7 +85,11 @@ pub async fn callback(
     };
     let clear_pending = login.cookies.clear(&cookie);
     match finished {
-        Ok(key) => login.land(&key, &pending, clear_pending),
+        Ok(finished) => {
+            let mut response = login.go_on(finished, &pending)?;
+            response.headers_mut().append(SET_COOKIE, clear_pending);
+            Ok(response)
+        }
         Err(failure) => {
             let reason = failure.cause.as_ref().map_or_else(String::new, ToString::to_string);
             audit(&AuditEvent::LoginFailed { idp: &pending.idp, reason: &reason, client: address.client });
@@ -94,6 +101,16 @@ pub async fn callback(
             Err(failure.with_sign_in(again).with_cookies([clear_pending]))
         }
     }
+}
+
+/// What a good answer of the provider came to.
+enum Finished {
+    /// A session.
+    SignedIn(SessionKey),
+    /// The provider's own session is not enough.
+    FreshLoginNeeded,
+    /// The person has to end another session first.
+    TooManySessions(Ticket),
 }
 
 impl Login {
@@ -113,33 +130,52 @@ impl Login {
         query: &Parameters,
         headers: &HeaderMap,
         client: IpAddr,
-    ) -> Result<SessionKey, Failure> {
+    ) -> Result<Finished, Failure> {
         let rejected = |error| Failure::caused(failure_kind(&error), error);
         provider.check_response_issuer(query.get("iss")).await.map_err(rejected)?;
         let code = code_of(query)?;
         // Only now: answers that would not be exchanged anyway leave nothing in the store.
         self.claim(pending).await?;
         let signed_in = provider.finish(code, &pending.attempt).await.map_err(rejected)?;
-        self.establish(provider, signed_in, headers, client)
-            .await
-            .map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))
+        let ticket = Ticket::new(&signed_in.identity, &pending.return_to(), self.clock.now());
+        let subject = signed_in.identity.subject.clone();
+        let established = self.establish(provider, pending, signed_in, headers, client).await;
+        if let Err(EstablishError::Refused(refusal)) = &established {
+            let reason = &refusal.to_string();
+            audit(&AuditEvent::SessionRefused { idp: provider.name(), subject: &subject, reason, client });
+        }
+        match established {
+            Ok(key) => Ok(Finished::SignedIn(key)),
+            Err(EstablishError::Refused(Refusal::FreshLoginNeeded)) => Ok(Finished::FreshLoginNeeded),
+            Err(EstablishError::Refused(Refusal::TooManySessions)) => Ok(Finished::TooManySessions(ticket)),
+            Err(EstablishError::Refused(why @ Refusal::Overtaken)) => {
+                Err(Failure::caused(FailureKind::LoginOvertaken, why))
+            }
+            Err(EstablishError::Refused(why @ Refusal::Blocked(_))) => {
+                Err(Failure::caused(FailureKind::LoginBlocked, why))
+            }
+            Err(EstablishError::Store(error)) => Err(Failure::caused(FailureKind::StoreUnavailable, error)),
+        }
     }
 
     /// A new key at every login, and whatever session the browser came with is over (R-B09).
     async fn establish(
         &self,
         provider: &Provider,
+        pending: &PendingLogin,
         signed_in: SignedIn,
         headers: &HeaderMap,
         client: IpAddr,
-    ) -> Result<SessionKey, crate::session::store::StoreError> {
+    ) -> Result<SessionKey, EstablishError> {
         for old in candidates(&self.cookies, headers) {
             self.sessions.end(old.handle()).await?;
         }
         let subject = signed_in.identity.subject.clone();
         let new = NewSession {
             identity: signed_in.identity,
+            begun_at: pending.started_at(),
             auth_time: signed_in.auth_time,
+            freshness: freshness(provider, pending, signed_in.auth_time),
             provider_session: signed_in.provider_session,
             tokens: tokens(signed_in.tokens),
             client: client_traits(client, headers),
@@ -150,12 +186,31 @@ impl Login {
         Ok(key)
     }
 
-    fn land(&self, key: &SessionKey, pending: &PendingLogin, clear_pending: HeaderValue) -> Result<Response, Failure> {
-        let mut response = see_other(pending.return_to().as_str())?;
-        let session = self.cookies.set(self.cookies.session_name(), &key.expose_cookie_value(), None);
-        response.headers_mut().append(SET_COOKIE, session);
-        response.headers_mut().append(SET_COOKIE, clear_pending);
-        Ok(response)
+    fn go_on(&self, finished: Finished, pending: &PendingLogin) -> Result<Response, Failure> {
+        match finished {
+            Finished::SignedIn(key) => {
+                let mut response = see_other(pending.return_to().as_str())?;
+                let session = self.cookies.set(self.cookies.session_name(), &key.expose_cookie_value(), None);
+                response.headers_mut().append(SET_COOKIE, session);
+                Ok(response)
+            }
+            Finished::FreshLoginNeeded => {
+                let idp: String = byte_serialize(pending.idp.as_bytes()).collect();
+                see_other(&format!("{}&idp={idp}&fresh=1", pending.return_to().login_href()))
+            }
+            Finished::TooManySessions(ticket) => self.send_to_limit(&ticket),
+        }
+    }
+}
+
+/// What the login proves about when the person showed who they are.
+fn freshness(provider: &Provider, pending: &PendingLogin, auth_time: Option<OffsetDateTime>) -> Freshness {
+    match auth_time {
+        _ if !provider.tells_authentication_time() => Freshness::CannotBeTold,
+        // The ID token was checked against it.
+        Some(_) if pending.attempt.fresh => Freshness::Demanded,
+        Some(at) => Freshness::At(at),
+        None => Freshness::Unknown,
     }
 }
 

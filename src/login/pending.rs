@@ -54,6 +54,11 @@ impl PendingLogin {
         format!("login:{}", hash(&self.attempt.state))
     }
 
+    /// When the login was begun.
+    pub fn started_at(&self) -> OffsetDateTime {
+        self.started_at
+    }
+
     fn is_current(&self, now: OffsetDateTime) -> bool {
         // A minute of disagreement between two replicas' clocks is no reason to refuse.
         (-Duration::MINUTE..LIFETIME).contains(&(now - self.started_at))
@@ -160,8 +165,13 @@ mod tests {
     }
 
     fn login(state: &str, path: &str, at: OffsetDateTime) -> PendingLogin {
-        let attempt =
-            Attempt { state: state.into(), nonce: "n".into(), verifier: Secret::new("v".into()), max_age: None };
+        let attempt = Attempt {
+            state: state.into(),
+            nonce: "n".into(),
+            verifier: Secret::new("v".into()),
+            max_age: None,
+            fresh: false,
+        };
         PendingLogin::new("company", &ReturnTo::parse(path).unwrap(), attempt, at)
     }
 

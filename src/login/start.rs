@@ -10,10 +10,12 @@ use url::form_urlencoded::byte_serialize;
 
 use super::pending::PendingLogin;
 use super::{Login, failure_kind};
+use crate::guard::presented::{Presented, presented};
 use crate::guard::request_target::RequestTarget;
 use crate::guard::route::Route;
 use crate::idp::Provider;
 use crate::idp::authorization::LoginOptions;
+use crate::session::ending::{EndCause, Tombstone};
 use crate::web::branding::Frame;
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::navigation;
@@ -22,8 +24,8 @@ use crate::web::query::Parameters;
 use crate::web::redirect::see_other;
 use crate::web::return_to::ReturnTo;
 
-/// Starts a login, or lets the person choose with whom. Of the query, only `return_to`, `idp`, `choose` and
-/// `ended` are read (R-A03, R-A08).
+/// Starts a login, or lets the person choose with whom. Of the query, only `return_to`, `idp`, `choose`, `fresh`
+/// and `ended` are read (R-A03, R-A08).
 ///
 /// # Errors
 /// [`Failure`]: 401 for anything that is not a person, 400 for an unknown provider, 502 or 503 for one
@@ -35,20 +37,47 @@ pub async fn start(State(login): State<Login>, uri: Uri, headers: HeaderMap) -> 
     let query = Parameters::read(uri.query().unwrap_or_default());
     let query = query.map_err(|error| Failure::caused(FailureKind::BadRequest, error))?;
     let return_to = query.get("return_to").and_then(ReturnTo::parse).unwrap_or_else(ReturnTo::home);
+    let tombstone = login.tombstone(&headers).await;
     if query.get("ended").is_some() {
-        return Ok(login.session_ended_page(&headers, &return_to));
+        return Ok(login.session_ended_page(&headers, tombstone.as_ref(), &return_to));
     }
+    let fresh = query.get("fresh").is_some() || tombstone.is_some_and(|tombstone| tombstone.fresh_login);
     let route = login.route_behind(&return_to);
+    let wanted = Wanted { route: route.as_deref(), fresh, back: &return_to };
     if let Some(name) = query.get("idp") {
         let provider = login.provider(name).ok_or(FailureKind::BadRequest)?;
-        return login.send_to(provider, route.as_deref(), &return_to, &headers).await;
+        return login.send_to(provider, &wanted, &headers).await;
     }
     let fitting = login.providers_for(route.as_deref());
     let default = login.default_provider.as_deref().filter(|_| query.get("choose").is_none());
     let default = default.and_then(|name| fitting.iter().find(|provider| provider.name() == name));
     match (default, fitting.as_slice()) {
-        (Some(only), _) | (None, [only]) => login.send_to(only, route.as_deref(), &return_to, &headers).await,
-        (None, several) => Ok(login.chooser_page(&headers, several, &return_to)),
+        (Some(only), _) | (None, [only]) => login.send_to(only, &wanted, &headers).await,
+        (None, several) => Ok(login.chooser_page(&headers, several, &wanted)),
+    }
+}
+
+/// What a login is for.
+struct Wanted<'a> {
+    /// The route of the page that the person came for.
+    route: Option<&'a Route>,
+    /// Whether a session at the provider is not enough.
+    fresh: bool,
+    /// Where the person lands.
+    back: &'a ReturnTo,
+}
+
+impl Wanted<'_> {
+    fn options(&self) -> LoginOptions {
+        // How recent the authentication must be for the page that the person came for, in seconds (R-A13).
+        let max_age = self.route.and_then(|route| u64::try_from(route.max_auth_age?.whole_seconds()).ok());
+        LoginOptions { max_age, fresh: self.fresh }
+    }
+
+    fn href(&self, provider: &Provider) -> String {
+        let fresh = if self.fresh { "&fresh=1" } else { "" };
+        let name: String = byte_serialize(provider.name().as_bytes()).collect();
+        format!("{}&idp={name}{fresh}", self.back.login_href())
     }
 }
 
@@ -74,18 +103,16 @@ impl Login {
     async fn send_to(
         &self,
         provider: &Provider,
-        route: Option<&Route>,
-        back: &ReturnTo,
+        wanted: &Wanted<'_>,
         headers: &HeaderMap,
     ) -> Result<Response, Failure> {
-        // How recent the authentication must be for the page that the person came for, in seconds (R-A13).
-        let max_age = route.and_then(|route| u64::try_from(route.max_auth_age?.whole_seconds()).ok());
-        let (location, attempt) = provider
-            .start(&LoginOptions { max_age })
-            .await
-            .map_err(|error| Failure::caused(failure_kind(&error), error).with_sign_in(choice_href(provider, back)))?;
+        // Before anything else: a revocation from here on overtakes this login.
         let now = self.clock.now();
-        let pending = PendingLogin::new(provider.name(), back, attempt, now);
+        let (location, attempt) = provider
+            .start(&wanted.options())
+            .await
+            .map_err(|error| Failure::caused(failure_kind(&error), error).with_sign_in(wanted.href(provider)))?;
+        let pending = PendingLogin::new(provider.name(), wanted.back, attempt, now);
         let mut response = see_other(location.as_str())?;
         for cookie in self.pending.remember(&pending, &self.cookies, headers, now) {
             response.headers_mut().append(SET_COOKIE, cookie);
@@ -93,23 +120,35 @@ impl Login {
         Ok(response)
     }
 
-    fn session_ended_page(&self, headers: &HeaderMap, back: &ReturnTo) -> Response {
+    /// How the session ended whose cookie the browser still has. Nothing depends on it: the callback asks again.
+    async fn tombstone(&self, headers: &HeaderMap) -> Option<Tombstone> {
+        match presented(&self.sessions, &self.cookies, headers).await {
+            Ok(Presented::Ended(tombstone)) => tombstone,
+            _ => None,
+        }
+    }
+
+    fn session_ended_page(&self, headers: &HeaderMap, tombstone: Option<&Tombstone>, back: &ReturnTo) -> Response {
         let frame = Frame::for_request(headers, &self.branding);
-        let html = SessionEnded { frame, sign_in_href: &back.login_href() }.html();
+        let kind = tombstone.map(|tombstone| match tombstone.cause {
+            EndCause::Idle => "session-idle",
+            EndCause::Absolute => "session-expired",
+            EndCause::Revoked => "session-revoked",
+            EndCause::Displaced => "session-displaced",
+            EndCause::EndedElsewhere => "session-ended-elsewhere",
+        });
+        let ended_at = tombstone.map(|tombstone| page::moment(tombstone.ended_at));
+        let html = SessionEnded { frame, kind, ended_at, sign_in_href: &back.login_href() }.html();
         page::response(StatusCode::OK, frame.language, html)
     }
 
-    fn chooser_page(&self, headers: &HeaderMap, providers: &[&Provider], back: &ReturnTo) -> Response {
+    fn chooser_page(&self, headers: &HeaderMap, providers: &[&Provider], wanted: &Wanted<'_>) -> Response {
         let frame = Frame::for_request(headers, &self.branding);
         let choice = |provider: &&Provider| ProviderChoice {
             display_name: provider.display_name().to_owned(),
-            href: choice_href(provider, back),
+            href: wanted.href(provider),
         };
         let html = SignInChooser { frame, providers: providers.iter().map(choice).collect() }.html();
         page::response(StatusCode::OK, frame.language, html)
     }
-}
-
-fn choice_href(provider: &Provider, back: &ReturnTo) -> String {
-    format!("{}&idp={}", back.login_href(), byte_serialize(provider.name().as_bytes()).collect::<String>())
 }

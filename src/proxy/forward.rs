@@ -25,8 +25,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::headers::{Hop, towards_client, towards_upstream};
-use crate::guard::current_user::CurrentUser;
-use crate::guard::request_target::RequestTarget;
+use crate::guard::require_session::Admitted;
 use crate::guard::route::Route;
 use crate::web::client_address::ClientAddress;
 use crate::web::cookies::CookiePolicy;
@@ -96,10 +95,8 @@ impl Proxy {
 
     /// Sends a request once. One that is safe to repeat and has no body is sent once more if its connection ended
     /// before an answer began: keep-alive ends without notice (RFC 9112 9.3.1).
-    async fn send(&self, mut request: Request<Option<Body>>, route: &Route) -> Result<Response, ForwardError> {
-        let target = request.extensions().get::<RequestTarget>().cloned();
-        let path = target.map(|target| target.path_and_query()).unwrap_or_default();
-        *request.uri_mut() = upstream_address(route, &path)?;
+    async fn send(&self, mut request: Request<Option<Body>>, admitted: &Admitted) -> Result<Response, ForwardError> {
+        *request.uri_mut() = upstream_address(&admitted.route, &admitted.target.path_and_query())?;
         *request.version_mut() = Version::HTTP_11;
         request.extensions_mut().clear();
         let (head, body) = request.into_parts();
@@ -139,16 +136,15 @@ impl Proxy {
 /// [`Failure`]: 404 for routes without upstream, 502 and 504 for upstreams that do not answer.
 pub async fn forward(
     State(proxy): State<Proxy>,
-    Extension(route): Extension<Arc<Route>>,
+    Extension(admitted): Extension<Admitted>,
     Extension(address): Extension<ClientAddress>,
     Extension(request_id): Extension<RequestId>,
     mut request: Request,
 ) -> Result<Response, Failure> {
     // What the head announces (RFC 9112 6.3); layers in between may hide the body's own word.
     let has_body = [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| request.headers().contains_key(name));
-    let user = request.extensions().get::<CurrentUser>().cloned();
     let hop = Hop { address, public_url: &proxy.public_url, cookies: &proxy.cookies, request_id: &request_id };
-    towards_upstream(request.headers_mut(), hop, user.as_ref());
+    towards_upstream(request.headers_mut(), hop, admitted.user.as_ref());
     // The browser's name for us, in its one spelling: applications build links with it.
     if let Ok(host) = HeaderValue::try_from(proxy.public_url.authority()) {
         request.headers_mut().insert(HOST, host);
@@ -156,7 +152,7 @@ pub async fn forward(
     if has_body && !request.headers().contains_key(CONTENT_LENGTH) {
         request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    let mut answer = proxy.send(request.map(|body| has_body.then_some(body)), &route).await.map_err(|error| {
+    let mut answer = proxy.send(request.map(|body| has_body.then_some(body)), &admitted).await.map_err(|error| {
         let kind = match &error {
             ForwardError::Unreachable(cause) if is_silence(cause) => FailureKind::RequestTimeout,
             ForwardError::Unreachable(cause) if request_broke(cause) => FailureKind::BadRequest,
@@ -168,7 +164,7 @@ pub async fn forward(
         Failure::caused(kind, error)
     })?;
     *answer.version_mut() = Version::HTTP_11;
-    towards_client(answer.headers_mut(), &proxy.cookies, !route.access.public);
+    towards_client(answer.headers_mut(), &proxy.cookies, !admitted.route.access.public);
     Ok(answer)
 }
 

@@ -4,9 +4,14 @@
 //! (RFC 5869), so that a box of one kind never opens as another. New boxes are sealed under the newest key;
 //! every key of the ring may open, which is how keys are rotated without signing anybody out.
 //! Used by `session` (records), `login` (pending logins) and `web` (CSRF tokens).
+//!
+//! The keys can be replaced while everybody works ([`Keyring::replace`]). A key that has just been put in front opens
+//! at once but does not seal yet, so that replicas that learn of it a little later can read everything meanwhile;
+//! [`Keyring::seal_under_the_newest`] ends that.
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{hkdf, hmac};
 use thiserror::Error;
@@ -22,9 +27,18 @@ pub const KEY_BYTES: usize = 32;
 /// First byte of every box, so that the format can change.
 const FORMAT: u8 = 1;
 
-/// The configured server keys, newest first. Cheap to clone.
+/// The configured server keys, newest first. Cheap to clone; all clones are one ring.
 #[derive(Debug, Clone)]
-pub struct Keyring(Arc<[Secret<[u8; KEY_BYTES]>]>);
+pub struct Keyring(Arc<ArcSwap<Keys>>);
+
+#[derive(Debug)]
+struct Keys {
+    newest_first: Vec<Secret<[u8; KEY_BYTES]>>,
+    /// Which of them seals.
+    sealing: usize,
+    /// Tells the derived keys apart that were made before a change.
+    version: u64,
+}
 
 /// Why a box did not open: it was damaged, is of another purpose or subject, or its key has been retired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -33,25 +47,68 @@ pub struct Unopenable;
 
 impl Keyring {
     /// A ring of these keys, newest first; `None` without any.
-    pub fn new(keys: Vec<Secret<[u8; KEY_BYTES]>>) -> Option<Self> {
-        (!keys.is_empty()).then(|| Self(keys.into()))
+    pub fn new(newest_first: Vec<Secret<[u8; KEY_BYTES]>>) -> Option<Self> {
+        let keys = Keys { newest_first, sealing: 0, version: 0 };
+        (!keys.newest_first.is_empty()).then(|| Self(Arc::new(ArcSwap::from_pointee(keys))))
     }
 
     /// A ring of one fresh random key.
     #[cfg(test)]
     pub(crate) fn ephemeral() -> Self {
-        Self(Arc::new([Secret::new(random_bytes())]))
+        Self::new(vec![Secret::new(random_bytes())]).unwrap()
+    }
+
+    /// Takes over another ring's keys. The key that sealed so far goes on sealing, if it is among them. The version of
+    /// the ring that came of it.
+    pub fn replace(&self, other: &Self) -> u64 {
+        let new = other.0.load();
+        let old = self.0.rcu(|old| {
+            let sealing_key = &old.newest_first[old.sealing];
+            let sealing = new.newest_first.iter().position(|key| key == sealing_key).unwrap_or_default();
+            Keys { newest_first: new.newest_first.clone(), sealing, version: old.version + 1 }
+        });
+        old.version + 1
+    }
+
+    /// From now on the newest key seals; unless the ring has been replaced since it had this version: then its newest
+    /// key may be too new.
+    pub fn seal_under_the_newest(&self, version: u64) {
+        self.0.rcu(|old| {
+            let is_that = old.version == version;
+            let newest_first = old.newest_first.clone();
+            Keys {
+                newest_first,
+                sealing: if is_that { 0 } else { old.sealing },
+                version: old.version + u64::from(is_that),
+            }
+        });
     }
 
     /// The sealer for one purpose; `salt` narrows it further (to one session key, say).
     pub fn sealer(&self, purpose: &'static str, salt: &[u8]) -> Sealer {
-        Sealer { keys: self.0.iter().map(|key| aead_key(&derive(key, purpose, salt))).collect() }
+        let salt = Zeroizing::new(salt.to_vec());
+        let derived = ArcSwap::from_pointee(Derived::of(&self.0.load(), |key| aead_key(&derive(key, purpose, &salt))));
+        Sealer { keyring: self.clone(), purpose, salt, derived }
     }
 
     /// The tagger for one purpose.
     pub fn tagger(&self, purpose: &'static str) -> Tagger {
-        let keys = self.0.iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, derive(key, purpose, &[]).as_slice()));
-        Tagger { keys: keys.collect() }
+        let derived = ArcSwap::from_pointee(Derived::of(&self.0.load(), |key| hmac_key(key, purpose)));
+        Tagger { keyring: self.clone(), purpose, derived }
+    }
+}
+
+/// The keys of one purpose, made from one state of the ring.
+#[derive(Debug)]
+struct Derived<K> {
+    keys: Vec<K>,
+    sealing: usize,
+    version: u64,
+}
+
+impl<K> Derived<K> {
+    fn of(keys: &Keys, make: impl Fn(&Secret<[u8; KEY_BYTES]>) -> K) -> Self {
+        Self { keys: keys.newest_first.iter().map(make).collect(), sealing: keys.sealing, version: keys.version }
     }
 }
 
@@ -71,17 +128,34 @@ fn aead_key(derived: &[u8; KEY_BYTES]) -> RandomizedNonceKey {
         .unwrap_or_else(|_| unreachable!("AES-256-GCM takes 32 bytes, which the type says"))
 }
 
+fn hmac_key(key: &Secret<[u8; KEY_BYTES]>, purpose: &'static str) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, derive(key, purpose, &[]).as_slice())
+}
+
 /// Seals and opens boxes of one purpose with AES-256-GCM under random nonces.
 #[derive(Debug)]
 pub struct Sealer {
-    keys: Vec<RandomizedNonceKey>,
+    keyring: Keyring,
+    purpose: &'static str,
+    salt: Zeroizing<Vec<u8>>,
+    derived: ArcSwap<Derived<RandomizedNonceKey>>,
 }
 
 impl Sealer {
+    fn derived(&self) -> Arc<Derived<RandomizedNonceKey>> {
+        let keys = self.keyring.0.load();
+        if self.derived.load().version != keys.version {
+            let derived = Derived::of(&keys, |key| aead_key(&derive(key, self.purpose, &self.salt)));
+            self.derived.store(Arc::new(derived));
+        }
+        self.derived.load_full()
+    }
+
     /// Encrypts under the newest key. `subject` is not kept in the box, but the box opens only with it.
     pub fn seal(&self, subject: &[u8], plaintext: &[u8]) -> Vec<u8> {
+        let derived = self.derived();
         let mut body = plaintext.to_vec();
-        let nonce = self.keys[0]
+        let nonce = derived.keys[derived.sealing]
             .seal_in_place_append_tag(Aad::from(subject), &mut body)
             .unwrap_or_else(|_| unreachable!("AES-GCM fails only beyond 64 GiB"));
         let mut sealed = Vec::with_capacity(1 + NONCE_LEN + body.len());
@@ -91,6 +165,15 @@ impl Sealer {
         sealed
     }
 
+    /// Whether a box was sealed under the newest key, so that it need not be sealed again.
+    pub fn is_sealed_under_the_newest(&self, subject: &[u8], sealed: &[u8]) -> bool {
+        let derived = self.derived();
+        let Some((nonce, body)) = sealed.get(1..).and_then(|rest| rest.split_first_chunk::<NONCE_LEN>()) else {
+            return false;
+        };
+        open_with(&derived.keys[derived.sealing], subject, *nonce, body).is_some()
+    }
+
     /// Decrypts under whichever key of the ring fits.
     ///
     /// # Errors
@@ -98,7 +181,7 @@ impl Sealer {
     pub fn open(&self, subject: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unopenable> {
         let (&FORMAT, rest) = sealed.split_first().ok_or(Unopenable)? else { return Err(Unopenable) };
         let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>().ok_or(Unopenable)?;
-        self.keys.iter().find_map(|key| open_with(key, subject, *nonce, body)).ok_or(Unopenable)
+        self.derived().keys.iter().find_map(|key| open_with(key, subject, *nonce, body)).ok_or(Unopenable)
     }
 }
 
@@ -118,18 +201,29 @@ fn open_with(
 /// Makes and checks HMAC-SHA256 tags of one purpose.
 #[derive(Debug)]
 pub struct Tagger {
-    keys: Vec<hmac::Key>,
+    keyring: Keyring,
+    purpose: &'static str,
+    derived: ArcSwap<Derived<hmac::Key>>,
 }
 
 impl Tagger {
+    fn derived(&self) -> Arc<Derived<hmac::Key>> {
+        let keys = self.keyring.0.load();
+        if self.derived.load().version != keys.version {
+            self.derived.store(Arc::new(Derived::of(&keys, |key| hmac_key(key, self.purpose))));
+        }
+        self.derived.load_full()
+    }
+
     /// The tag of a message under the newest key.
     pub fn tag(&self, message: &[u8]) -> Vec<u8> {
-        hmac::sign(&self.keys[0], message).as_ref().to_vec()
+        let derived = self.derived();
+        hmac::sign(&derived.keys[derived.sealing], message).as_ref().to_vec()
     }
 
     /// Whether `tag` is the message's tag under any key of the ring; in constant time.
     pub fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
-        self.keys.iter().any(|key| hmac::verify(key, message, tag).is_ok())
+        self.derived().keys.iter().any(|key| hmac::verify(key, message, tag).is_ok())
     }
 }
 
@@ -179,5 +273,28 @@ mod tests {
         assert!(ring(&[2, 1]).tagger("a").verify(b"message", &tag));
         assert!(!ring(&[2]).tagger("a").verify(b"message", &tag));
         assert!(!ring(&[1]).tagger("a").verify(b"massage", &tag));
+    }
+
+    /// A key put in front opens at once and seals later; nothing that was sealed before is lost.
+    #[test]
+    fn keys_can_be_replaced_while_sealers_are_in_use() {
+        let ours = ring(&[1]);
+        let (sealer, tagger) = (ours.sealer("a", b""), ours.tagger("t"));
+        let (before, tag) = (sealer.seal(b"s", b"text"), tagger.tag(b"m"));
+        let version = ours.replace(&ring(&[2, 1]));
+        let meanwhile = sealer.seal(b"s", b"text");
+        let opens = |keys: &[u8], sealed: &[u8]| ring(keys).sealer("a", b"").open(b"s", sealed).is_ok();
+        assert!(opens(&[1], &meanwhile), "replicas that do not know the new key yet can read it");
+        assert!(sealer.open(b"s", &ring(&[2]).sealer("a", b"").seal(b"s", b"text")).is_ok());
+        ours.seal_under_the_newest(version - 1);
+        assert!(!sealer.is_sealed_under_the_newest(b"s", &ring(&[2]).sealer("a", b"").seal(b"s", b"text")));
+        ours.seal_under_the_newest(version);
+        assert!(!sealer.is_sealed_under_the_newest(b"s", &meanwhile));
+        let after = sealer.seal(b"s", b"text");
+        assert!(opens(&[2], &after) && !opens(&[1], &after));
+        assert!(sealer.open(b"s", &before).is_ok() && tagger.verify(b"m", &tag));
+        ours.replace(&ring(&[3]));
+        assert!(opens(&[3], &sealer.seal(b"s", b"text")), "a sealing key that is gone seals no longer");
+        assert!(sealer.open(b"s", &before).is_err() && !tagger.verify(b"m", &tag));
     }
 }

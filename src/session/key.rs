@@ -13,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use thiserror::Error;
 use tower_sessions::session::Id;
+use zeroize::Zeroizing;
 
 use crate::secret::{Secret, random_bytes};
 
@@ -39,8 +40,10 @@ impl SessionKey {
         if cookie_value.len() != KEY_CHARACTERS {
             return None;
         }
-        let bytes = URL_SAFE_NO_PAD.decode(cookie_value).ok()?;
-        bytes.try_into().ok().map(|bytes| Self(Secret::new(bytes)))
+        // The library wants room for whole groups of four characters.
+        let mut room = Zeroizing::new([0; KEY_BYTES + 1]);
+        let length = URL_SAFE_NO_PAD.decode_slice(cookie_value, &mut *room).ok()?;
+        room[..length].try_into().ok().map(|bytes| Self(Secret::new(bytes)))
     }
 
     /// The cookie's value.
@@ -55,17 +58,18 @@ impl SessionKey {
 
     /// The house's half.
     pub fn handle(&self) -> SessionHandle {
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(HANDLE_CONTEXT);
-        context.update(self.0.expose());
+        // In one piece: a running hash would allocate.
+        let mut named = Zeroizing::new([0; HANDLE_CONTEXT.len() + KEY_BYTES]);
+        named[..HANDLE_CONTEXT.len()].copy_from_slice(HANDLE_CONTEXT);
+        named[HANDLE_CONTEXT.len()..].copy_from_slice(self.0.expose());
         let mut bytes = [0; 16];
-        bytes.copy_from_slice(&context.finish().as_ref()[..16]);
+        bytes.copy_from_slice(&digest::digest(&digest::SHA256, &*named).as_ref()[..16]);
         SessionHandle::with_prefix(bytes)
     }
 }
 
 /// The house's half: a session's public name, derived one-way from its key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionHandle(i128);
 
 /// A text that names no session.
@@ -82,9 +86,21 @@ impl SessionHandle {
         Self(i128::from_le_bytes(bytes))
     }
 
+    /// One of so many buckets, evenly.
+    pub(in crate::session) fn bucket(self, buckets: usize) -> usize {
+        // Hash and nothing else, and none of the bits that tables of handles go by.
+        usize::from(self.0.to_le_bytes()[4]) % buckets
+    }
+
     /// The name under which `tower-sessions` knows the record.
     pub fn id(self) -> Id {
         Id(self.0)
+    }
+}
+
+impl fmt::Debug for SessionHandle {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
     }
 }
 

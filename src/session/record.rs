@@ -3,13 +3,15 @@
 //! Two halves with two readers: [`SessionRecord`] is what checks and lists need; [`Tokens`] open only with the
 //! key from the cookie. The layout of both in the store belongs to `store::sealed`.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::identity::Identity;
 use crate::secret::{Secret, serialize_exposed};
 
-/// Who, since when, from where.
+/// Who, since when, from where. Never changes; when the session was last used is noted beside it.
 ///
 /// It holds moments, never a deadline: the policy of the moment judges them, so a changed timeout reaches live
 /// sessions at once.
@@ -26,11 +28,15 @@ pub struct SessionRecord {
     /// the kind: it may have been answered from the provider's own session.
     #[serde(with = "time::serde::timestamp::milliseconds::option")]
     pub auth_time: Option<OffsetDateTime>,
-    /// When the session was last noted to be in use.
-    #[serde(with = "time::serde::timestamp::milliseconds")]
-    pub last_seen_at: OffsetDateTime,
     /// Where the login came from.
     pub client: ClientTraits,
+}
+
+impl SessionRecord {
+    /// The address the login came from.
+    pub fn came_from(&self) -> Option<IpAddr> {
+        self.client.address.as_deref()?.parse().ok()
+    }
 }
 
 /// What the login's request showed of the browser. Recorded, not proof of anything.
@@ -40,6 +46,26 @@ pub struct ClientTraits {
     pub address: Option<String>,
     /// The `User-Agent`, shortened.
     pub user_agent: Option<String>,
+}
+
+/// Longest `User-Agent` kept, in characters.
+const LONGEST_USER_AGENT: usize = 256;
+
+impl ClientTraits {
+    /// Traits of a request.
+    pub fn new(address: IpAddr, user_agent: Option<&str>) -> Self {
+        let user_agent = user_agent.map(|text| text.chars().take(LONGEST_USER_AGENT).collect());
+        Self { address: Some(address.to_string()), user_agent }
+    }
+
+    /// Whether a request names the same browser. Digits do not count: browsers update themselves in the middle
+    /// of a working day.
+    pub fn is_same_browser(&self, user_agent: Option<&str>) -> bool {
+        let letters = |text: &str| -> Vec<char> {
+            text.chars().take(LONGEST_USER_AGENT).filter(|character| !character.is_ascii_digit()).collect()
+        };
+        self.user_agent.as_deref().map(letters) == user_agent.map(letters)
+    }
 }
 
 /// The provider's tokens. Never sent to a browser, logged or shown.
@@ -61,3 +87,20 @@ pub struct Tokens {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ExposedSecret(#[serde(serialize_with = "serialize_exposed")] pub Secret<String>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_that_updated_itself_is_the_same_and_another_one_is_not() {
+        let chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/126.0.0.0 Safari/537.36";
+        let login = ClientTraits::new([192, 0, 2, 1].into(), Some(chrome));
+        assert!(login.is_same_browser(Some(chrome)));
+        assert!(login.is_same_browser(Some(&chrome.replace("126.0.0.0", "131.0.6778.85"))));
+        for other in [None, Some("curl/8.5.0"), Some("Mozilla/5.0 (Macintosh) Safari/605.1.15")] {
+            assert!(!login.is_same_browser(other), "{other:?}");
+        }
+        assert!(ClientTraits::new([192, 0, 2, 1].into(), None).is_same_browser(None));
+    }
+}

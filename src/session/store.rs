@@ -2,19 +2,28 @@
 //!
 //! [`SessionBackend`] is the contract that `redis` and `memory` fulfil, and that `tests/` runs one suite
 //! against. It extends `tower_sessions::SessionStore` (the records) by what a record store lacks: names that
-//! can be taken once, and indexes. [`sealed`] encrypts what goes into it.
+//! can be taken once, lists, small values, and reading a record so that its end will be heard of. Above it,
+//! [`sealed`] encrypts what goes in, and [`near_cache`] keeps what came out for as long as [`invalidation`]
+//! answers for it.
 
+pub mod invalidation;
 pub mod memory;
+pub mod near_cache;
 pub mod redis;
 pub mod sealed;
+
+use std::sync::Weak;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use tower_sessions::SessionStore;
+use tower_sessions::session::Record;
 
 use super::key::SessionHandle;
-use super::registry::Index;
+
+use self::near_cache::Watch;
 
 /// The store could not be asked, or did not take it. Says nothing about any session.
 #[derive(Debug, Error)]
@@ -25,35 +34,104 @@ pub enum StoreError {
     /// A command beside the records failed.
     #[error("the session store failed: {0}")]
     Redis(#[from] fred::error::Error),
+    /// The store did not answer in time.
+    #[error("the session store did not answer in time")]
+    Silent,
+    /// Other logins of the same person take too long.
+    #[error("other logins of the same person take too long")]
+    Busy,
+    /// The store's certificate authorities cannot be used.
+    #[error("no TLS to the session store: {0}")]
+    Tls(String),
+    /// There are as many standing cut-offs of many persons as there may be.
+    #[error("too many revocations of many persons stand: lift blocks, or wait until some are over")]
+    TooManyCutOffs,
     /// A session of the same handle exists: with 110 bits of hash this is a damaged random generator.
     #[error("a session of the same handle exists")]
     HandleTaken,
 }
 
+/// A record as the store had it when it was asked.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The record, if there is one.
+    pub record: Option<Record>,
+    /// What [`SessionBackend::note`] left beside it.
+    pub note: Option<Vec<u8>>,
+    /// When the store will forget it by itself.
+    pub expires: Option<Instant>,
+    /// Says until when this may be believed without asking again. `None`: now and never again.
+    pub watch: Option<Watch>,
+}
+
+/// Hears of records that changed or went, whoever did it.
+pub trait InvalidationListener: Send + Sync {
+    /// This record is no longer what it was.
+    fn invalidate(&self, handle: SessionHandle);
+
+    /// Nothing is known any more.
+    fn invalidate_all(&self);
+}
+
 /// What a store of sessions must do.
 ///
 /// Of the record store's own methods: `create` never overwrites, `save` changes only what exists (so that
-/// nothing in flight revives a deleted session, R-G09), `load` never returns what has expired.
+/// nothing in flight revives a deleted session, R-G09), `load` never returns what has expired. Every method
+/// touches the keys of one hash slot only. Moments are kept to the millisecond unless said otherwise.
 #[async_trait]
 pub trait SessionBackend: SessionStore {
+    /// Loads a record, the note beside it, and the promise to tell when either is outdated, if there is one.
+    async fn load_watched(&self, handle: SessionHandle) -> Result<Loaded, StoreError>;
+
+    /// From now on tells `listener` what changes; what [`Self::load_watched`] returned before is not covered. A
+    /// store without replicas may have nothing to tell.
+    fn tell(&self, listener: Weak<dyn InvalidationListener>);
+
+    /// Leaves a note beside a record. Does not touch the record, so it cannot bring one back.
+    async fn note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError>;
+
+    /// Ends a session for good: deletes its record and note, and leaves a tombstone if one is given. Whether
+    /// there was a record.
+    async fn end(&self, handle: SessionHandle, tombstone: Option<(&[u8], OffsetDateTime)>) -> Result<bool, StoreError>;
+
+    /// The tombstone of a session.
+    async fn tombstone(&self, handle: SessionHandle) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Keeps a record and its note, if they exist, at least until a moment (in whole seconds).
+    async fn keep(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError>;
+
     /// Takes a name for `lifetime`; `true` for exactly one of any number of simultaneous callers.
     async fn claim_once(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError>;
 
-    /// Adds a handle to an index until a moment, and takes out those whose moment has come; adding it again moves
-    /// the moment.
-    async fn index_insert(
-        &self,
-        index: &Index,
-        handle: SessionHandle,
-        until: OffsetDateTime,
-        now: OffsetDateTime,
-    ) -> Result<(), StoreError>;
+    /// Gives a name back that [`Self::claim_once`] took.
+    async fn release(&self, name: &str) -> Result<(), StoreError>;
 
-    /// Takes a handle out of an index.
-    async fn index_remove(&self, index: &Index, handle: SessionHandle) -> Result<(), StoreError>;
+    /// Keeps a small value under a name, until a moment or for ever.
+    async fn put(&self, name: &str, value: &[u8], until: Option<OffsetDateTime>) -> Result<(), StoreError>;
 
-    /// The handles of an index whose moment has not come, by moment.
-    async fn index_list(&self, index: &Index, now: OffsetDateTime) -> Result<Vec<SessionHandle>, StoreError>;
+    /// The value under a name.
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Removes the value under a name.
+    async fn remove(&self, name: &str) -> Result<(), StoreError>;
+
+    /// Adds a member to a list, or moves it; the list lives at least until a moment (in whole seconds).
+    async fn list_insert(&self, list: &str, member: &str, score: i64, until: OffsetDateTime) -> Result<(), StoreError>;
+
+    /// Takes a member out of a list.
+    async fn list_remove(&self, list: &str, member: &str) -> Result<(), StoreError>;
+
+    /// At most `limit` members with a score of at most `highest`, highest first; equal scores by member, downwards.
+    async fn list_down_from(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<(String, i64)>, StoreError>;
+
+    /// At most `limit` members with a score of at most `highest`, lowest first.
+    async fn list_up_to(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<String>, StoreError>;
+
+    /// Deletes a whole list.
+    async fn list_delete(&self, list: &str) -> Result<(), StoreError>;
+
+    /// How many members a list has.
+    async fn list_length(&self, list: &str) -> Result<u64, StoreError>;
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;

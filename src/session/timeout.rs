@@ -4,12 +4,17 @@
 //! timeout from the login; the first `[[session.timeout]]` that names one of the person's groups applies,
 //! else `[session]` itself (R-G07, R-G08).
 
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
-use super::record::SessionRecord;
+/// Shortest timeout that makes sense.
+pub const SHORTEST: Duration = Duration::SECOND;
+/// Longest absolute timeout: browsers keep no cookie longer (RFC 6265bis).
+pub const LONGEST: Duration = Duration::days(400);
 
 /// How long a session may live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Longest time between two uses.
     pub idle: Duration,
@@ -17,16 +22,41 @@ pub struct Limits {
     pub absolute: Duration,
 }
 
+/// Why two durations are no limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum InvalidLimits {
+    /// Too short, or too long for any browser.
+    #[error("must be between 1s and 400d")]
+    Absolute,
+    /// Too short, or never reached.
+    #[error("must be at least 1s and at most `absolute_timeout`")]
+    Idle,
+}
+
 impl Limits {
+    /// Limits that make sense.
+    ///
+    /// # Errors
+    /// [`InvalidLimits`].
+    pub fn new(idle: Duration, absolute: Duration) -> Result<Self, InvalidLimits> {
+        if !(SHORTEST..=LONGEST).contains(&absolute) {
+            Err(InvalidLimits::Absolute)
+        } else if !(SHORTEST..=absolute).contains(&idle) {
+            Err(InvalidLimits::Idle)
+        } else {
+            Ok(Self { idle, absolute })
+        }
+    }
+
     /// When the store may forget a record by itself: a backstop. Not the idle deadline: the policy judges that at
     /// each check, can say why a session is over, and may have been lengthened since.
-    pub fn backstop(&self, record: &SessionRecord) -> OffsetDateTime {
-        record.created_at + self.absolute
+    pub fn backstop(&self, created_at: OffsetDateTime) -> OffsetDateTime {
+        created_at + self.absolute
     }
 }
 
 /// Limits for the members of some groups.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupLimits {
     /// Any of these groups.
     pub groups: Vec<String>,
@@ -35,7 +65,7 @@ pub struct GroupLimits {
 }
 
 /// Every limit an operator configured.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimeoutPolicy {
     /// For everybody whom no entry of `by_group` names.
     pub default: Limits,
@@ -48,6 +78,11 @@ impl TimeoutPolicy {
     pub fn limits_for(&self, groups: &[String]) -> Limits {
         let named = |entry: &&GroupLimits| entry.groups.iter().any(|group| groups.contains(group));
         self.by_group.iter().find(named).map_or(self.default, |entry| entry.limits)
+    }
+
+    /// The longest any session may live.
+    pub fn longest_absolute(&self) -> Duration {
+        self.by_group.iter().map(|entry| entry.limits.absolute).fold(self.default.absolute, Duration::max)
     }
 }
 
@@ -67,11 +102,11 @@ pub enum Verdict {
     AbsoluteExpired,
 }
 
-/// Judges a record. A limit is reached at its very moment: a session of thirty minutes is over after thirty
+/// Judges a session. A limit is reached at its very moment: a session of thirty minutes is over after thirty
 /// minutes, not a millisecond later.
-pub fn judge(record: &SessionRecord, limits: Limits, now: OffsetDateTime) -> Verdict {
-    let absolute_expires_at = record.created_at + limits.absolute;
-    let idle_expires_at = (record.last_seen_at + limits.idle).min(absolute_expires_at);
+pub fn judge(created_at: OffsetDateTime, last_seen_at: OffsetDateTime, limits: Limits, now: OffsetDateTime) -> Verdict {
+    let absolute_expires_at = created_at + limits.absolute;
+    let idle_expires_at = (last_seen_at + limits.idle).min(absolute_expires_at);
     if now >= absolute_expires_at {
         Verdict::AbsoluteExpired
     } else if now >= idle_expires_at {
@@ -86,47 +121,33 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::identity::Identity;
-    use crate::session::record::ClientTraits;
 
     const LOGIN: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);
     const LIMITS: Limits = Limits { idle: Duration::minutes(30), absolute: Duration::hours(12) };
-
-    fn record(last_seen_at: OffsetDateTime) -> SessionRecord {
-        SessionRecord {
-            identity: Identity {
-                idp: "company".into(),
-                issuer: "https://idp.example.com".into(),
-                subject: "1".into(),
-                name: None,
-                preferred_username: None,
-                email: None,
-                email_verified: false,
-                groups: vec!["staff".into(), "finance".into()],
-            },
-            provider_session: None,
-            created_at: LOGIN,
-            auth_time: None,
-            last_seen_at,
-            client: ClientTraits::default(),
-        }
-    }
 
     /// R-G07
     #[test]
     fn a_session_is_idle_at_the_very_moment_of_its_timeout() {
         let just_before = LOGIN + Duration::minutes(30) - Duration::milliseconds(1);
-        assert!(matches!(judge(&record(LOGIN), LIMITS, just_before), Verdict::Live { .. }));
-        assert_eq!(judge(&record(LOGIN), LIMITS, LOGIN + Duration::minutes(30)), Verdict::IdleExpired);
+        assert!(matches!(judge(LOGIN, LOGIN, LIMITS, just_before), Verdict::Live { .. }));
+        assert_eq!(judge(LOGIN, LOGIN, LIMITS, LOGIN + Duration::minutes(30)), Verdict::IdleExpired);
     }
 
     /// R-G08
     #[test]
     fn use_does_not_move_the_absolute_timeout() {
         let end = LOGIN + Duration::hours(12);
-        let used_until_the_end = record(end - Duration::seconds(1));
-        assert_eq!(judge(&used_until_the_end, LIMITS, end), Verdict::AbsoluteExpired);
-        assert_eq!(LIMITS.backstop(&used_until_the_end), end);
+        assert_eq!(judge(LOGIN, end - Duration::seconds(1), LIMITS, end), Verdict::AbsoluteExpired);
+        assert_eq!(LIMITS.backstop(LOGIN), end);
+    }
+
+    #[test]
+    fn limits_make_sense_or_are_refused() {
+        let limits = |idle, absolute| Limits::new(Duration::seconds(idle), Duration::seconds(absolute));
+        assert!(limits(1, 1).is_ok() && limits(60, 60).is_ok());
+        assert_eq!(limits(61, 60), Err(InvalidLimits::Idle));
+        assert_eq!(limits(0, 60), Err(InvalidLimits::Idle));
+        assert_eq!(limits(1, 401 * 24 * 3600), Err(InvalidLimits::Absolute));
     }
 
     #[test]

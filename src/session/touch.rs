@@ -1,10 +1,15 @@
-//! When a use of a session is worth noting: a pure decision.
+//! Noting that a session is in use.
 //!
 //! Noting each request would cost a write each time, so uses are noted once in a tenth of the idle timeout and
 //! at least once a minute. A session may therefore end up to that much earlier than its last use would
-//! say; never later.
+//! say; never later. A note lies beside the record and never touches it: it cannot bring a session back.
+
+use std::sync::atomic::Ordering;
 
 use time::{Duration, OffsetDateTime};
+
+use super::registry::milliseconds;
+use super::{LiveSession, Sessions};
 
 /// The longest time between two notes of a session in steady use.
 const LONGEST_INTERVAL: Duration = Duration::MINUTE;
@@ -12,6 +17,32 @@ const LONGEST_INTERVAL: Duration = Duration::MINUTE;
 /// Whether the last note is old enough for another.
 pub fn is_due(last_seen_at: OffsetDateTime, idle_timeout: Duration, now: OffsetDateTime) -> bool {
     now - last_seen_at >= Duration::min(idle_timeout / 10, LONGEST_INTERVAL)
+}
+
+impl Sessions {
+    /// Notes that a session is in use, if it is time to: in the background, since no request should wait for it
+    /// or fail with it, and once for all requests of the moment.
+    pub fn touch(&self, session: &LiveSession) {
+        let now = session.checked_at;
+        let before = session.known.last_seen.load(Ordering::Relaxed);
+        if !is_due(session.last_seen_at(), session.idle_timeout, now) {
+            return;
+        }
+        let seen =
+            session.known.last_seen.compare_exchange(before, milliseconds(now), Ordering::Relaxed, Ordering::Relaxed);
+        if seen.is_err() {
+            return;
+        }
+        let (sessions, session) = (self.clone(), session.clone());
+        tokio::spawn(async move {
+            let until = session.absolute_expires_at();
+            if let Err(error) = sessions.0.sealed.note_use(session.handle(), now, until).await {
+                // Only what the store knows counts.
+                session.known.last_seen.store(before, Ordering::Relaxed);
+                tracing::warn!(session = %session.handle(), %error, "the use of a session could not be noted");
+            }
+        });
+    }
 }
 
 #[cfg(test)]

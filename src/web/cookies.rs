@@ -12,6 +12,9 @@ use super::public_url::PublicUrl;
 /// Begins the name of a cookie that holds a pending login, after the prefix.
 const PENDING: &str = "login-";
 
+/// The name of the cookie that lets a person with too many sessions end one, after the prefix.
+const LIMIT: &str = "limit";
+
 /// How the broker's cookies are named and written.
 #[derive(Debug, Clone)]
 pub struct CookiePolicy {
@@ -42,6 +45,16 @@ impl CookiePolicy {
     /// The name of a pending login's cookie.
     pub fn pending_name(&self, id: &str) -> String {
         format!("{}{PENDING}{id}", self.prefix)
+    }
+
+    /// The name of the cookie that lets a person with too many sessions end one.
+    pub fn limit_name(&self) -> String {
+        format!("{}{LIMIT}", self.prefix)
+    }
+
+    /// Every value of a cookie of the broker's.
+    pub fn values<'a>(&self, name: &'a str, headers: &'a HeaderMap) -> impl Iterator<Item = &'a [u8]> {
+        pairs(headers).filter(move |(found, _)| *found == name.as_bytes()).map(|(_, value)| value)
     }
 
     /// A `Set-Cookie` value. Without `max_age` the cookie ends with the browser.
@@ -75,7 +88,9 @@ impl CookiePolicy {
     }
 
     fn is_ours(&self, name: &[u8]) -> bool {
-        name == self.session_name.as_bytes() || std::str::from_utf8(name).is_ok_and(|name| self.is_pending(name))
+        name == self.session_name.as_bytes()
+            || name == self.limit_name().as_bytes()
+            || std::str::from_utf8(name).is_ok_and(|name| self.is_pending(name))
     }
 
     /// Takes the broker's cookies out of a request that goes to an upstream (R-H08).

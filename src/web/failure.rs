@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode};
 use tower_http::timeout::TimeoutError;
@@ -22,6 +23,12 @@ pub enum FailureKind {
     SessionIdle,
     /// The session reached its absolute timeout.
     SessionExpired,
+    /// Somebody entitled to it ended the session.
+    SessionRevoked,
+    /// A newer session of the same person took its place.
+    SessionDisplaced,
+    /// The same person ended it from another browser.
+    SessionEndedElsewhere,
     /// The session lives, but the route demands a more recent authentication.
     LoginTooOld,
     /// Signed in, but not allowed.
@@ -38,6 +45,10 @@ pub enum FailureKind {
     LoginRefused,
     /// The login was not begun in this browser, took too long or was used before.
     LoginExpired,
+    /// The person's sessions were ended while the login was under way.
+    LoginOvertaken,
+    /// The person may have no session for a while.
+    LoginBlocked,
     /// The provider's clock and ours disagree.
     LoginClock,
     /// The request makes no sense.
@@ -73,6 +84,8 @@ pub enum FailureKind {
 pub struct Failure {
     /// What happened.
     pub kind: FailureKind,
+    /// What exactly was wrong, for the program that asked; never anything secret.
+    pub detail: Option<String>,
     /// Why, for the log alone.
     pub cause: Option<Arc<dyn Error + Send + Sync>>,
     /// The address of a login that leads back to what was asked for.
@@ -85,6 +98,13 @@ impl Failure {
     /// A failure with a cause to be logged.
     pub fn caused(kind: FailureKind, cause: impl Error + Send + Sync + 'static) -> Self {
         Self { cause: Some(Arc::new(cause)), ..Self::from(kind) }
+    }
+
+    /// Tells a program what exactly was wrong.
+    #[must_use]
+    pub fn with_detail(mut self, detail: String) -> Self {
+        self.detail = Some(detail);
+        self
     }
 
     /// Offers a login.
@@ -104,7 +124,7 @@ impl Failure {
 
 impl From<FailureKind> for Failure {
     fn from(kind: FailureKind) -> Self {
-        Self { kind, cause: None, sign_in: None, cookies: Vec::new() }
+        Self { kind, detail: None, cause: None, sign_in: None, cookies: Vec::new() }
     }
 }
 
@@ -122,6 +142,18 @@ impl IntoResponse for Failure {
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// A form that is too large, did not come in time, or is broken.
+pub fn unreadable_form(rejection: BytesRejection) -> Failure {
+    let kind = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        FailureKind::PayloadTooLarge
+    } else if is_silence(&rejection) {
+        FailureKind::RequestTimeout
+    } else {
+        FailureKind::BadRequest
+    };
+    Failure::caused(kind, rejection)
 }
 
 /// An error, what caused it, and so on.

@@ -10,6 +10,9 @@ use askama::filters::{Escaper, Html};
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_LANGUAGE;
 use http::{HeaderValue, StatusCode};
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
 
 use super::branding::Frame;
 use super::language::Language;
@@ -112,20 +115,73 @@ impl SignedOut<'_> {
     }
 }
 
-/// The page for a session that ended by itself: it timed out or was ended for security.
+/// The page for a session that ended without its owner's doing.
 #[derive(Template)]
 #[template(path = "session_ended.html", whitespace = "minimize")]
 pub struct SessionEnded<'a> {
     /// What every page has in common.
     pub frame: Frame<'a>,
+    /// Why it ended, if that is known: the messages `error-{kind}-title` and `error-{kind}-advice`.
+    pub kind: Option<&'static str>,
+    /// When, as [`moment`] writes it.
+    pub ended_at: Option<String>,
     /// Where signing in begins; it should lead back to the page the person came for.
     pub sign_in_href: &'a str,
 }
 
 impl SessionEnded<'_> {
     fn heading(&self) -> String {
-        self.frame.language.text("session-ended-title")
+        self.text("session-ended-title", "title")
     }
+
+    fn advice(&self) -> String {
+        self.text("session-ended-text", "advice")
+    }
+
+    fn text(&self, unknown: &str, part: &str) -> String {
+        let id = self.kind.map(|kind| format!("error-{kind}-{part}"));
+        self.frame.language.text(id.as_deref().unwrap_or(unknown))
+    }
+}
+
+/// One of a person's own sessions.
+#[derive(Debug, Clone)]
+pub struct OwnSession {
+    /// Its public name.
+    pub handle: String,
+    /// The browser, as it calls itself.
+    pub browser: String,
+    /// Where it signed in from.
+    pub address: String,
+    /// When it was last used, as [`moment`] writes it.
+    pub last_seen: String,
+}
+
+/// The choice of a session to end, for somebody who has as many as they may have.
+#[derive(Template)]
+#[template(path = "too_many_sessions.html", whitespace = "minimize")]
+pub struct TooManySessions<'a> {
+    /// What every page has in common.
+    pub frame: Frame<'a>,
+    /// Their sessions, newest first.
+    pub sessions: Vec<OwnSession>,
+    /// The token the form sends back to show that the request is the person's own.
+    pub csrf_token: &'a str,
+    /// Where the login goes on.
+    pub sign_in_href: &'a str,
+}
+
+impl TooManySessions<'_> {
+    fn heading(&self) -> String {
+        self.frame.language.text("too-many-sessions-title")
+    }
+}
+
+/// A moment as people read it, in every language the same.
+pub fn moment(moment: OffsetDateTime) -> String {
+    const FORMAT: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
+    // Only a year beyond 9999 has no such text.
+    moment.to_offset(UtcOffset::UTC).format(&FORMAT).unwrap_or_default()
 }
 
 /// The question before signing out, for a request that did not come from our own button.
@@ -187,10 +243,15 @@ pub struct ErrorPage<'a> {
 
 /// Every [`ErrorPage::kind`] there are texts for.
 #[cfg(test)]
-pub(crate) const ERROR_KINDS: [&str; 23] = [
+pub(crate) const ERROR_KINDS: [&str; 28] = [
     "session-missing",
     "session-idle",
     "session-expired",
+    "session-revoked",
+    "session-displaced",
+    "session-ended-elsewhere",
+    "login-overtaken",
+    "login-blocked",
     "login-too-old",
     "forbidden",
     "store-unavailable",
@@ -214,8 +275,17 @@ pub(crate) const ERROR_KINDS: [&str; 23] = [
 ];
 
 /// Kinds that only say how things stand; nothing the person just did has failed.
-const QUIET_KINDS: [&str; 6] =
-    ["session-missing", "session-idle", "session-expired", "not-found", "wrong-host", "method-not-allowed"];
+const QUIET_KINDS: [&str; 9] = [
+    "session-missing",
+    "session-idle",
+    "session-expired",
+    "session-revoked",
+    "session-displaced",
+    "session-ended-elsewhere",
+    "not-found",
+    "wrong-host",
+    "method-not-allowed",
+];
 
 impl ErrorPage<'_> {
     fn heading(&self) -> String {
@@ -236,7 +306,7 @@ impl ErrorPage<'_> {
     }
 
     fn ended_session(&self) -> bool {
-        matches!(self.kind, "session-idle" | "session-expired")
+        self.kind.starts_with("session-") && self.kind != "session-missing"
     }
 
     fn reports_failure(&self) -> bool {
@@ -257,7 +327,7 @@ macro_rules! pages {
     )+};
 }
 
-pages!(SignInChooser, SignedOut, SessionEnded, ConfirmLogout, ErrorPage);
+pages!(SignInChooser, SignedOut, SessionEnded, TooManySessions, ConfirmLogout, ErrorPage);
 
 fn bare_page(frame: &Frame<'_>, heading: &str) -> String {
     let (tag, title) = (frame.language.tag(), escaped(&frame.title(heading)));
@@ -290,10 +360,19 @@ mod tests {
     fn samples(language: Language, branding: &Branding, value: &str) -> Vec<String> {
         let frame = Frame { language, branding };
         let choice = ProviderChoice { display_name: value.to_owned(), href: value.to_owned() };
+        let own = OwnSession {
+            handle: value.to_owned(),
+            browser: value.to_owned(),
+            address: value.to_owned(),
+            last_seen: value.to_owned(),
+        };
         let mut pages = vec![
             SignInChooser { frame, providers: vec![choice] }.html(),
             SignInChooser { frame, providers: Vec::new() }.html(),
-            SessionEnded { frame, sign_in_href: value }.html(),
+            SessionEnded { frame, kind: None, ended_at: Some(value.to_owned()), sign_in_href: value }.html(),
+            SessionEnded { frame, kind: Some("session-revoked"), ended_at: None, sign_in_href: value }.html(),
+            TooManySessions { frame, sessions: vec![own], csrf_token: value, sign_in_href: value }.html(),
+            TooManySessions { frame, sessions: Vec::new(), csrf_token: value, sign_in_href: value }.html(),
             ConfirmLogout { frame, name: value, csrf_token: value, cancel_href: value }.html(),
         ];
         for reason in [SignedOutReason::Complete, SignedOutReason::LocalOnly, SignedOutReason::NotSignedIn] {

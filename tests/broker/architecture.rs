@@ -8,7 +8,7 @@ const ROWS: [&[&str]; 8] = [
     &["session", "idp"],
     &["web", "audit"],
     &["guard"],
-    &["login", "logout", "account", "proxy"],
+    &["login", "logout", "account", "api", "proxy"],
     &["routes", "respond", "config"],
     &["app", "demo"],
     &["main", "cli", "lib"],

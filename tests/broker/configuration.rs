@@ -69,8 +69,9 @@ fn the_contracts_example_is_accepted_as_far_as_this_version_goes() {
         .replace("[[route]]", route)
         .replace("[store]", "[store]\nnear_cache_entries = 100000\nnear_cache_max_age = \"60s\"");
     let settings = read(&format!("{good}{more}"), &[]).unwrap();
-    assert_eq!((settings.idps.len(), settings.routes.len(), settings.timeouts.by_group.len()), (2, 1, 1));
-    assert!(settings.warnings.iter().any(|warning| warning.starts_with("admin")));
+    assert_eq!((settings.idps.len(), settings.routes.len(), settings.rules.timeouts.by_group.len()), (2, 1, 1));
+    assert_eq!(settings.admin.groups, ["security"]);
+    assert_eq!(settings.near_cache.entries, 100_000);
 }
 
 /// The example files of the repository are true.
@@ -96,6 +97,7 @@ fn every_key_is_named_in_the_examples() {
     let mut keys = Vec::new();
     for source in [
         include_str!("../../src/config.rs"),
+        include_str!("../../src/config/admin.rs"),
         include_str!("../../src/config/idp.rs"),
         include_str!("../../src/config/route.rs"),
         include_str!("../../src/config/secrets.rs"),
@@ -113,6 +115,7 @@ fn every_key_is_named_in_the_examples() {
             "checked(",
             "secret(",
             "list(",
+            "one_of(section, ",
             "endpoint(",
         ] {
             for rest in source.split(call).skip(1) {
@@ -225,10 +228,21 @@ fn unsafe_and_mistaken_settings_are_refused_by_name() {
         (replaced("path = \"/\"", "path = \"/sso\""), "route[0].path"),
         (replaced("[[route]]", "[[route]]\npass_access_token = true"), "route[0].pass_access_token"),
         (replaced("[[route]]", "[[route]]\nmax_auth_age = \"1s\""), "route[0].max_auth_age"),
-        (replaced("redis://127.0.0.1:6379/0", "redis-cluster://127.0.0.1/"), "store.url"),
+        (replaced("redis://127.0.0.1:6379/0", "redis-sentinel://127.0.0.1:26379/0"), "store.url"),
+        (replaced("redis://127.0.0.1:6379/0", "http://127.0.0.1:6379/0"), "store.url"),
+        (replaced("[store]", "[store]\nprefix = \"{tag}\""), "store.prefix"),
+        (replaced("[store]", "[store]\nca_file = \"/nowhere\""), "store.ca_file"),
+        (replaced("[store]", "[store]\nnear_cache_entries = 99999999999"), "store.near_cache_entries"),
+        (replaced("[store]", "[store]\nnear_cache_max_age = \"0s\""), "store.near_cache_max_age"),
         (added("[session]\ncookie_name = \"session\""), "session.cookie_name"),
         (added("[session]\ncookie_name = \"__Host-a; Domain=x\""), "session.cookie_name"),
-        (added("[session]\nmax_per_user = 3"), "session.max_per_user"),
+        (added("[session]\nmax_per_user = -3"), "session.max_per_user"),
+        (added("[session]\non_limit = \"ask\""), "session.on_limit"),
+        (added("[session]\nbind = \"address\""), "session.bind"),
+        (added("[session]\nidle_timeout = \"13h\""), "session.idle_timeout"),
+        (added("[session]\nabsolute_timeout = \"9999y\""), "session.absolute_timeout"),
+        (added("[admin]\napi_tokens = [\"too short\"]"), "admin.api_tokens"),
+        (added("[admin]\napi_tokens_file = \"/nowhere\""), "admin.api_tokens_file"),
         (added("[session]\nidle_timeout = 30"), "session.idle_timeout"),
         (
             added("[[session.timeout]]\ngroups = []\nidle_timeout = \"1m\"\nabsolute_timeout = \"1h\""),
@@ -263,7 +277,7 @@ fn the_environment_wins_and_can_say_everything() {
     )
     .unwrap();
     assert_eq!(settings.public_url.origin(), "https://other.example.com");
-    assert_eq!(settings.timeouts.default.idle, time::Duration::minutes(15));
+    assert_eq!(settings.rules.timeouts.default.idle, time::Duration::minutes(15));
     assert_eq!(settings.idps[0].scopes, ["openid", "email"]);
     assert_eq!((settings.routes[0].access.groups.len(), settings.routes.len()), (2, 2));
 

@@ -1,8 +1,10 @@
 //! The guard: who passes, and what the others are told.
 
+use http::Method;
 use serde_json::json;
 
-use crate::support::broker::{Broker, HOST, PUBLIC, Setup};
+use crate::support::broker::{Broker, HOST, PUBLIC, SESSION, Setup, Store};
+use crate::support::redis::Redis;
 use crate::support::scripted_idp::{Script, set};
 
 const ROUTES: &str = r#"
@@ -257,5 +259,66 @@ async fn a_body_that_never_comes_is_not_waited_for() {
              Connection: close\r\n\r\nx"
         );
         assert_eq!(raw(&broker, head.as_bytes()).await, 408, "{path}");
+    }
+}
+
+/// The short way of the guard and the long one say the same: a replica that knows the sessions and one that asks the
+/// store each time answer alike, whatever is asked.
+#[tokio::test]
+async fn what_the_near_cache_lets_pass_is_what_the_store_would_let_pass() {
+    let redis = Redis::start();
+    let routes = "[[route]]\npath = \"/staff\"\nupstream = \"UPSTREAM\"\ngroups = [\"staff\"]\n\
+        [[route]]\npath = \"/finance\"\nupstream = \"UPSTREAM\"\ngroups = [\"nobody is in it\"]\n\
+        [[route]]\npath = \"/recent\"\nupstream = \"UPSTREAM\"\nmax_auth_age = \"10m\"\n\
+        [[route]]\npath = \"/public\"\nupstream = \"UPSTREAM\"\naccess = \"public\"\n";
+    let setup = |near_cache_entries| Setup {
+        store: Store::Redis(redis.port()),
+        routes,
+        near_cache_entries,
+        more: "[session]\nbind = \"user-agent\"\n".into(),
+        ..Setup::default()
+    };
+    let knowing = Broker::with(setup(1_000)).await;
+    let asking = knowing.replica(setup(0)).await;
+    let (alice, other) = (knowing.signed_in().await, knowing.signed_in().await);
+    for advance in [0, 11, 30] {
+        knowing.clock.advance(time::Duration::minutes(advance));
+        for (path, method) in [
+            ("/staff", Method::GET),
+            ("/staff/a%20b?x=1", Method::POST),
+            ("/staff", Method::HEAD),
+            ("/staff", Method::OPTIONS),
+            ("/finance", Method::GET),
+            ("/recent", Method::GET),
+            ("/public", Method::GET),
+            ("/nowhere", Method::GET),
+            ("/sso/none", Method::GET),
+            ("/SSO/none", Method::GET),
+            ("/Staff", Method::GET),
+            ("/staff//x", Method::GET),
+            ("/staff/%2e%2e/finance", Method::GET),
+        ] {
+            for agent in ["", "another browser"] {
+                for cookies in [1, 2] {
+                    let mut answers = Vec::new();
+                    // Asked thrice: what is not known by the third time is not to be known.
+                    for broker in [&knowing, &knowing, &knowing, &asking] {
+                        let browser = broker.takes_over(&alice);
+                        let mut asked = browser.ask(method.clone(), &format!("{PUBLIC}{path}"));
+                        if cookies == 2 {
+                            let second = format!("{SESSION}={}", other.cookie(SESSION).unwrap());
+                            asked = asked.header("cookie", &second);
+                        }
+                        if !agent.is_empty() {
+                            asked = asked.header("user-agent", agent);
+                        }
+                        let answer = asked.send().await;
+                        answers.push((answer.status.as_u16(), answer.location().to_owned()));
+                    }
+                    answers.dedup();
+                    assert_eq!(answers.len(), 1, "{method} {path}, {agent:?}, {cookies} cookies: {answers:?}");
+                }
+            }
+        }
     }
 }

@@ -8,23 +8,30 @@
 
 mod support;
 
+mod administration;
 mod architecture;
 mod browser_journey;
 mod callback;
 mod configuration;
 mod cookies;
 mod demo;
+mod finality;
 mod guarding;
 mod id_tokens;
+mod limits;
 mod logging;
 mod login;
 mod logout;
+mod near_cache;
 mod operation;
 mod pages;
+mod policies;
 mod profile;
 mod providers;
 mod proxying;
+mod revocation;
 mod session;
 mod store_contract;
 mod store_outage;
 mod token_endpoint;
+mod topologies;

@@ -121,7 +121,7 @@ async fn check_asks_the_store_and_every_provider_and_says_what_to_do() {
     let good = folder.write("good.toml", &config(&redis.url(), &idp.issuer()));
     let (code, said, _) = run(counterfoil(folder.path(), &["check", "--config", &good]));
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("ok    store.url") && said.contains("ok    idp.company") && said.contains("note  admin"));
+    assert!(said.contains("ok    store.url") && said.contains("ok    idp.company"));
     assert!(said.contains("https://app.example.test/sso/callback/company"), "what to register: {said}");
 
     let port = free_port();

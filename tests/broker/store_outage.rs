@@ -1,12 +1,15 @@
 //! A store that cannot be asked: 503, the cookie untouched, no login, bounded waiting, and recovery by itself.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::support::administration::{SECTION, call};
 use crate::support::broker::{Broker, PUBLIC, SESSION, Setup, Store};
 use crate::support::browser::Browser;
 use crate::support::child::{PATIENCE, free_port};
 use crate::support::cut_proxy::CutProxy;
 use crate::support::redis::Redis;
+use crate::support::upstream;
 
 async fn unavailable(broker: &Broker, browser: &Browser) {
     let cookie = browser.cookie(SESSION);
@@ -53,6 +56,11 @@ async fn a_connection_that_is_cut_is_an_outage_and_not_a_logout() {
     network.restore();
     recovered(&broker, &browser).await;
     network.stall();
+    // What is known nearby is believed for half a second.
+    let stalled = Instant::now();
+    while broker.status(&browser).await == 200 {
+        assert!(stalled.elapsed() < Duration::from_secs(2));
+    }
     unavailable(&broker, &browser).await;
     network.restore();
     recovered(&broker, &browser).await;
@@ -129,4 +137,154 @@ async fn sessions_survive_a_restart_of_the_broker() {
     assert_eq!(second.status(&moved).await, 200);
     crate::logout::sign_out(&moved).await;
     assert_eq!(first.status(&browser).await, 401, "and an end on one replica is an end on the other");
+}
+
+/// Some people who work, each of whom must only ever be taken for themselves.
+struct Office {
+    broker: Arc<Broker>,
+    people: Vec<(Browser, String)>,
+}
+
+impl Office {
+    async fn open(port: u16) -> Self {
+        let store = Store::Redis(port);
+        let broker = Broker::with(Setup { store, more: SECTION.into(), ..Setup::default() }).await;
+        let mut people = Vec::new();
+        for _ in 0..12 {
+            let browser = broker.signed_in().await;
+            let handle = broker.handle(&browser).await;
+            people.push((browser, handle));
+        }
+        Self { broker: Arc::new(broker), people }
+    }
+
+    /// Everybody asks at once; how many were served and how many were told to wait. Nobody is signed out, nobody is taken
+    /// for somebody else, nobody waits for long.
+    async fn everybody_asks(&self) -> (usize, usize) {
+        let asking: Vec<_> = self
+            .people
+            .iter()
+            .map(|(browser, handle)| {
+                let (browser, handle) = (browser.clone(), handle.clone());
+                tokio::spawn(async move {
+                    let (asked, cookie) = (Instant::now(), browser.cookie(SESSION));
+                    let answer = browser.visit(&format!("{PUBLIC}/guarded")).send().await;
+                    assert!(asked.elapsed() < Duration::from_secs(5), "waited for {:?}", asked.elapsed());
+                    assert_eq!(browser.cookie(SESSION), cookie, "the cookie stays");
+                    match answer.status.as_u16() {
+                        200 => {
+                            assert_eq!(upstream::received(&answer.json(), "x-auth-request-session"), [handle]);
+                            true
+                        }
+                        503 => {
+                            assert!(!answer.header("retry-after").is_empty());
+                            false
+                        }
+                        other => panic!("{other}: {}", answer.location()),
+                    }
+                })
+            })
+            .collect();
+        let mut served = 0;
+        for asked in asking {
+            served += usize::from(asked.await.unwrap());
+        }
+        (served, self.people.len() - served)
+    }
+
+    async fn recovers(&self) {
+        let started = Instant::now();
+        while self.everybody_asks().await.1 > 0 {
+            assert!(started.elapsed() < PATIENCE, "it never recovered");
+        }
+    }
+}
+
+/// R-P01, R-P02: connections that are refused, cut in the middle of replies, stalled or slow, one after the other and
+/// back again.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_the_network_does_nobody_is_signed_out_or_mistaken_for_another() {
+    let redis = Redis::start();
+    let network = CutProxy::in_front_of(([127, 0, 0, 1], redis.port()).into()).await;
+    let office = Office::open(network.address().port()).await;
+    for round in 0..2 {
+        for (fault, serves) in [("cut", false), ("mid-reply", false), ("stall", false), ("slow", true)] {
+            match fault {
+                "cut" => network.cut(),
+                "mid-reply" => network.cut_mid_reply(),
+                "stall" => network.stall(),
+                _ => network.slow(Duration::from_millis(300)),
+            }
+            let started = Instant::now();
+            let mut last = (0, 0);
+            while started.elapsed() < Duration::from_millis(1_500) {
+                last = office.everybody_asks().await;
+            }
+            assert!(serves || last.0 == 0, "{round} {fault}: {last:?}: nothing is believed for longer than the lease");
+            network.restore();
+            office.recovers().await;
+        }
+    }
+}
+
+/// R-P01: a primary that became a replica, one that is out of memory, one that is loading its data.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_redis_refuses_nobody_is_signed_out() {
+    let options =
+        ["--enable-debug-command", "yes", "--key-load-delay", "500", "--loading-process-events-interval-bytes", "1024"];
+    let redis = Redis::start_with(free_port(), &options);
+    let office = Office::open(redis.port()).await;
+    let login = async || {
+        let browser = office.broker.browser();
+        office.broker.sign_in(&browser, "/").await.status.as_u16()
+    };
+
+    redis.command(&["REPLICAOF", "127.0.0.1", &free_port().to_string()]).await;
+    office.everybody_asks().await;
+    assert_eq!(login().await, 503, "READONLY");
+    redis.command(&["REPLICAOF", "NO", "ONE"]).await;
+    office.recovers().await;
+
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    assert_eq!(office.everybody_asks().await.1, 0, "reading needs no memory");
+    assert_eq!(login().await, 503, "OOM");
+    // What can be ended is ended, and that not all could be done is said.
+    let victim = &office.people[0];
+    let body = serde_json::json!({ "handles": [victim.1], "reason": "test" });
+    assert_eq!(call(&office.broker, http::Method::POST, "revocations", Some(body)).await.status, 503);
+    assert_eq!(office.broker.status(&victim.0).await, 401);
+    redis.command(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    let office = Office::open(redis.port()).await;
+
+    for number in 0..3_000 {
+        redis_set(&redis, number).await;
+    }
+    let client = redis.client().await;
+    let reloading = tokio::spawn(async move {
+        let command = fred::types::CustomCommand::new("DEBUG", fred::types::ClusterHash::FirstKey, false);
+        let _: Result<fred::types::Value, _> =
+            fred::interfaces::ClientLike::custom(&client, command, vec!["RELOAD".to_owned()]).await;
+    });
+    let mut refused = 0;
+    while !reloading.is_finished() {
+        refused += office.everybody_asks().await.1;
+    }
+    assert!(refused > 0, "LOADING was met");
+    office.recovers().await;
+}
+
+async fn redis_set(redis: &Redis, number: u32) {
+    redis.command(&["SET", &format!("filler-{number}"), &"x".repeat(100)]).await;
+}
+
+/// R-P01: a name that does not resolve is an outage like any other.
+#[tokio::test]
+async fn a_redis_whose_name_is_unknown_is_an_outage() {
+    let mut settings = crate::support::redis::settings(6379);
+    settings.url = counterfoil::secret::Secret::new("redis://redis.invalid:6379/0".to_owned());
+    let store = Arc::new(counterfoil::session::store::redis::RedisBackend::connect(&settings).unwrap());
+    let broker = Broker::with(Setup { store: Store::Shared(store), ..Setup::default() }).await;
+    let browser = broker.browser();
+    browser.plant("app.example.test", SESSION, &"A".repeat(43));
+    unavailable(&broker, &browser).await;
 }

@@ -1,10 +1,15 @@
 //! What tests stand on: a broker, a browser, and everything around them.
 
+pub mod administration;
 pub mod broker;
 pub mod browser;
 pub mod child;
 pub mod cut_proxy;
+pub mod house;
 pub mod program;
 pub mod redis;
+pub mod redis_cluster;
+pub mod redis_sentinel;
+pub mod redis_tls;
 pub mod scripted_idp;
 pub mod upstream;

@@ -1,8 +1,8 @@
 //! Sessions in this process alone: for the demo and for tests. Gone with the process, unknown to replicas.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
@@ -10,10 +10,9 @@ use tower_sessions::SessionStore;
 use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store;
 
-use super::{SessionBackend, StoreError};
+use super::{InvalidationListener, Loaded, SessionBackend, StoreError};
 use crate::clock::SharedClock;
 use crate::session::key::SessionHandle;
-use crate::session::registry::Index;
 
 /// Writes between two sweeps of what has expired: keeps memory bounded by what is live.
 const WRITES_PER_SWEEP: u32 = 256;
@@ -27,9 +26,24 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct State {
     records: HashMap<Id, Record>,
-    claims: HashMap<String, OffsetDateTime>,
-    indexes: HashMap<String, HashMap<SessionHandle, OffsetDateTime>>,
+    /// Claims, notes, tombstones and values, by kind and name.
+    values: HashMap<(Kind, String), (Vec<u8>, Option<OffsetDateTime>)>,
+    lists: HashMap<String, List>,
     writes_since_sweep: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Claim,
+    Note,
+    Tombstone,
+    Value,
+}
+
+struct List {
+    members: HashMap<String, i64>,
+    order: BTreeSet<(i64, String)>,
+    until: OffsetDateTime,
 }
 
 impl State {
@@ -40,11 +54,21 @@ impl State {
         }
         self.writes_since_sweep = 0;
         self.records.retain(|_, record| record.expiry_date > now);
-        self.claims.retain(|_, until| *until > now);
-        self.indexes.retain(|_, handles| {
-            handles.retain(|_, until| *until > now);
-            !handles.is_empty()
-        });
+        self.values.retain(|_, (_, until)| until.is_none_or(|until| until > now));
+        self.lists.retain(|_, list| list.until > now && !list.members.is_empty());
+    }
+
+    fn value(&self, kind: Kind, name: &str, now: OffsetDateTime) -> Option<Vec<u8>> {
+        let (value, until) = self.values.get(&(kind, name.to_owned()))?;
+        until.is_none_or(|until| until > now).then(|| value.clone())
+    }
+
+    fn set_value(&mut self, kind: Kind, name: &str, value: &[u8], until: Option<OffsetDateTime>) {
+        self.values.insert((kind, name.to_owned()), (value.to_vec(), until));
+    }
+
+    fn list(&self, name: &str, now: OffsetDateTime) -> Option<&List> {
+        self.lists.get(name).filter(|list| list.until > now)
     }
 }
 
@@ -106,43 +130,121 @@ impl SessionStore for MemoryStore {
 
 #[async_trait]
 impl SessionBackend for MemoryStore {
+    async fn load_watched(&self, handle: SessionHandle) -> Result<Loaded, StoreError> {
+        let record = self.load(&handle.id()).await?;
+        let note = self.lock().value(Kind::Note, &handle.to_string(), self.clock.now());
+        // Asking this store costs no more than asking a cache.
+        Ok(Loaded { record, note, expires: None, watch: None })
+    }
+
+    fn tell(&self, _listener: Weak<dyn InvalidationListener>) {}
+
+    async fn note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
+        self.lock_to_write().set_value(Kind::Note, &handle.to_string(), note, Some(until));
+        Ok(())
+    }
+
+    async fn end(&self, handle: SessionHandle, tombstone: Option<(&[u8], OffsetDateTime)>) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let mut state = self.lock_to_write();
+        if let Some((tombstone, until)) = tombstone {
+            state.set_value(Kind::Tombstone, &handle.to_string(), tombstone, Some(until));
+        }
+        state.values.remove(&(Kind::Note, handle.to_string()));
+        Ok(state.records.remove(&handle.id()).is_some_and(|record| record.expiry_date > now))
+    }
+
+    async fn tombstone(&self, handle: SessionHandle) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.lock().value(Kind::Tombstone, &handle.to_string(), self.clock.now()))
+    }
+
+    async fn keep(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut state = self.lock_to_write();
+        if let Some(record) = state.records.get_mut(&handle.id()).filter(|record| record.expiry_date > now) {
+            record.expiry_date = record.expiry_date.max(until);
+        }
+        if let Some((_, note_until)) = state.values.get_mut(&(Kind::Note, handle.to_string())) {
+            *note_until = (*note_until).max(Some(until));
+        }
+        Ok(())
+    }
+
     async fn claim_once(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let mut state = self.lock_to_write();
-        if state.claims.get(name).is_some_and(|until| *until > now) {
-            return Ok(false);
+        let is_free = state.value(Kind::Claim, name, now).is_none();
+        if is_free {
+            state.set_value(Kind::Claim, name, &[], Some(now + lifetime));
         }
-        state.claims.insert(name.to_owned(), now + lifetime);
-        Ok(true)
+        Ok(is_free)
     }
 
-    async fn index_insert(
-        &self,
-        index: &Index,
-        handle: SessionHandle,
-        until: OffsetDateTime,
-        now: OffsetDateTime,
-    ) -> Result<(), StoreError> {
+    async fn release(&self, name: &str) -> Result<(), StoreError> {
+        self.lock_to_write().values.remove(&(Kind::Claim, name.to_owned()));
+        Ok(())
+    }
+
+    async fn put(&self, name: &str, value: &[u8], until: Option<OffsetDateTime>) -> Result<(), StoreError> {
+        self.lock_to_write().set_value(Kind::Value, name, value, until);
+        Ok(())
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.lock().value(Kind::Value, name, self.clock.now()))
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.lock_to_write().values.remove(&(Kind::Value, name.to_owned()));
+        Ok(())
+    }
+
+    async fn list_insert(&self, list: &str, member: &str, score: i64, until: OffsetDateTime) -> Result<(), StoreError> {
+        let now = self.clock.now();
         let mut state = self.lock_to_write();
-        let handles = state.indexes.entry(index.as_str().to_owned()).or_default();
-        handles.retain(|_, until| *until > now);
-        handles.insert(handle, until);
+        if state.lists.get(list).is_some_and(|list| list.until <= now) {
+            state.lists.remove(list);
+        }
+        let empty = || List { members: HashMap::new(), order: BTreeSet::new(), until };
+        let list = state.lists.entry(list.to_owned()).or_insert_with(empty);
+        list.until = list.until.max(until);
+        if let Some(old) = list.members.insert(member.to_owned(), score) {
+            list.order.remove(&(old, member.to_owned()));
+        }
+        list.order.insert((score, member.to_owned()));
         Ok(())
     }
 
-    async fn index_remove(&self, index: &Index, handle: SessionHandle) -> Result<(), StoreError> {
-        if let Some(handles) = self.lock_to_write().indexes.get_mut(index.as_str()) {
-            handles.remove(&handle);
+    async fn list_remove(&self, list: &str, member: &str) -> Result<(), StoreError> {
+        if let Some(list) = self.lock_to_write().lists.get_mut(list)
+            && let Some(score) = list.members.remove(member)
+        {
+            list.order.remove(&(score, member.to_owned()));
         }
         Ok(())
     }
 
-    async fn index_list(&self, index: &Index, now: OffsetDateTime) -> Result<Vec<SessionHandle>, StoreError> {
+    async fn list_down_from(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
         let state = self.lock();
-        let mut live: Vec<_> = state.indexes.get(index.as_str()).into_iter().flatten().collect();
-        live.retain(|(_, until)| **until > now);
-        live.sort_by_key(|(handle, until)| (**until, **handle));
-        Ok(live.into_iter().map(|(handle, _)| *handle).collect())
+        let Some(list) = state.list(list, self.clock.now()) else { return Ok(Vec::new()) };
+        let found = list.order.iter().rev().skip_while(|(score, _)| *score > highest).take(limit);
+        Ok(found.map(|(score, member)| (member.clone(), *score)).collect())
+    }
+
+    async fn list_up_to(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<String>, StoreError> {
+        let state = self.lock();
+        let Some(list) = state.list(list, self.clock.now()) else { return Ok(Vec::new()) };
+        let found = list.order.iter().take_while(|(score, _)| *score <= highest).take(limit);
+        Ok(found.map(|(_, member)| member.clone()).collect())
+    }
+
+    async fn list_delete(&self, list: &str) -> Result<(), StoreError> {
+        self.lock_to_write().lists.remove(list);
+        Ok(())
+    }
+
+    async fn list_length(&self, list: &str) -> Result<u64, StoreError> {
+        Ok(self.lock().list(list, self.clock.now()).map_or(0, |list| list.members.len() as u64))
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

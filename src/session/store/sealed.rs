@@ -4,12 +4,16 @@
 //! - `listed` (the [`SessionRecord`]) under the server's keys alone: checks and lists need it;
 //! - `private` (the [`Tokens`]) under the server's keys *and* the session key in the cookie. A dump of
 //!   the store together with the server's keys opens no tokens, and the tokens of a deleted session are
-//!   unreadable to everybody.
+//!   unreadable to everybody. It stays in the store until it is needed: no cache holds tokens.
+//!
+//! Beside the record lies a note, sealed as well: when the session was last used. Noting a use therefore neither
+//! touches the record nor tells every replica to forget it.
 //!
 //! A record that cannot be read (damaged, of a newer format, sealed under a retired key) is no session:
 //! logged, and answered as absent (R-G11).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -19,6 +23,7 @@ use time::{Duration, OffsetDateTime};
 use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store;
 
+use super::near_cache::Watch;
 use super::{SessionBackend, StoreError};
 use crate::secret::keyring::{Keyring, Sealer, Unopenable};
 use crate::session::key::{SessionHandle, SessionKey};
@@ -28,34 +33,29 @@ use crate::session::record::{SessionRecord, Tokens};
 const FORMAT: u64 = 1;
 const LISTED_PURPOSE: &str = "counterfoil session listed v1";
 const PRIVATE_PURPOSE: &str = "counterfoil session private v1";
+const SEEN_PURPOSE: &str = "counterfoil session seen v1";
 /// Redis counts expiry in whole seconds here; rounding up keeps the backstop behind the policy.
 const EXPIRY_ROUNDING: Duration = Duration::SECOND;
 
-/// A session as it lies in the store, its listed half opened.
-#[derive(Debug, Clone)]
-pub struct StoredSession {
-    handle: SessionHandle,
-    record: SessionRecord,
-    private: Arc<str>,
+/// What lies under a handle.
+#[derive(Debug)]
+pub(in crate::session) enum Found {
+    /// A session.
+    Session(Box<Opened>),
+    /// Nothing.
+    Nothing,
+    /// Something that is no session for us: damaged, of a newer format, sealed under a key that is not known (yet). It
+    /// may be one for another replica.
+    Unreadable,
 }
 
-impl StoredSession {
-    /// The session's public name.
-    pub fn handle(&self) -> SessionHandle {
-        self.handle
-    }
-
-    /// What is remembered of it.
-    pub fn record(&self) -> &SessionRecord {
-        &self.record
-    }
-
-    /// The same session, seen at `now`.
-    pub(in crate::session) fn touched(&self, now: OffsetDateTime) -> Self {
-        let mut touched = self.clone();
-        touched.record.last_seen_at = touched.record.last_seen_at.max(now);
-        touched
-    }
+/// A session as it lies in the store, its listed half opened.
+#[derive(Debug)]
+pub(in crate::session) struct Opened {
+    pub(in crate::session) record: SessionRecord,
+    pub(in crate::session) last_seen_at: OffsetDateTime,
+    pub(in crate::session) expires: Option<Instant>,
+    pub(in crate::session) watch: Option<Watch>,
 }
 
 /// Why a stored record is no session.
@@ -68,7 +68,7 @@ enum Unreadable {
     #[error(transparent)]
     Unopenable(#[from] Unopenable),
     #[error("not the expected content: {0}")]
-    Content(#[from] serde_json::Error),
+    Content(#[from] rmp_serde::decode::Error),
 }
 
 /// Sessions, sealed into a backend.
@@ -77,12 +77,14 @@ pub(in crate::session) struct SealedStore {
     backend: Arc<dyn SessionBackend>,
     keyring: Keyring,
     listed: Sealer,
+    seen: Sealer,
 }
 
 impl SealedStore {
     pub(in crate::session) fn new(backend: Arc<dyn SessionBackend>, keyring: Keyring) -> Self {
         let listed = keyring.sealer(LISTED_PURPOSE, &[]);
-        Self { backend, keyring, listed }
+        let seen = keyring.sealer(SEEN_PURPOSE, &[]);
+        Self { backend, keyring, listed, seen }
     }
 
     /// Stores a new session; never overwrites one.
@@ -94,10 +96,19 @@ impl SealedStore {
         expires_at: OffsetDateTime,
     ) -> Result<(), StoreError> {
         let handle = key.handle();
-        let sealed = self.private_sealer(key).seal(handle.to_string().as_bytes(), &json(tokens));
-        let private = STANDARD_NO_PAD.encode(sealed).into();
-        let stored = StoredSession { handle, record: record.clone(), private };
-        let mut stored = self.to_stored(&stored, expires_at);
+        let subject = handle.to_string();
+        let listed = self.listed.seal(subject.as_bytes(), &packed(record));
+        let private = self.private_sealer(key).seal(subject.as_bytes(), &packed(tokens));
+        let data = [
+            ("format", Value::from(FORMAT)),
+            ("listed", Value::from(STANDARD_NO_PAD.encode(listed))),
+            ("private", Value::from(STANDARD_NO_PAD.encode(private))),
+        ];
+        let mut stored = Record {
+            id: handle.id(),
+            data: data.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            expiry_date: expires_at + EXPIRY_ROUNDING,
+        };
         self.backend.create(&mut stored).await?;
         // The record store answers a collision by another id, which our cookie would not name.
         if stored.id != handle.id() {
@@ -107,78 +118,85 @@ impl SealedStore {
         Ok(())
     }
 
-    /// The session of a handle, if there is one that can be read.
-    pub(in crate::session) async fn load(&self, handle: SessionHandle) -> Result<Option<StoredSession>, StoreError> {
+    /// What lies under a handle.
+    pub(in crate::session) async fn load(&self, handle: SessionHandle) -> Result<Found, StoreError> {
         let unreadable = |cause: &dyn std::fmt::Display| {
             tracing::warn!(session = %handle, %cause, "a stored session cannot be read and counts as absent");
-            Ok(None)
+            Ok(Found::Unreadable)
         };
-        let stored = match self.backend.load(&handle.id()).await {
-            Ok(Some(stored)) => stored,
-            Ok(None) => return Ok(None),
-            Err(session_store::Error::Decode(cause)) => return unreadable(&cause),
+        let loaded = match self.backend.load_watched(handle).await {
+            Ok(loaded) => loaded,
+            Err(StoreError::Records(session_store::Error::Decode(cause))) => return unreadable(&cause),
             // Somebody put another kind of value under the key: for ever no session, not an outage.
-            Err(session_store::Error::Backend(cause)) if cause.contains("WRONGTYPE") => return unreadable(&cause),
-            Err(error) => return Err(error.into()),
+            Err(StoreError::Records(session_store::Error::Backend(cause))) if cause.contains("WRONGTYPE") => {
+                return unreadable(&cause);
+            }
+            Err(error) => return Err(error),
         };
-        self.read(handle, &stored).map(Some).or_else(|cause| unreadable(&cause))
+        let Some(stored) = loaded.record else { return Ok(Found::Nothing) };
+        let record: SessionRecord = match self.open_listed(handle, &stored) {
+            Ok(record) => record,
+            Err(cause) => return unreadable(&cause),
+        };
+        let seen = loaded.note.and_then(|note| self.open_seen(handle, &note));
+        let last_seen_at = seen.unwrap_or(record.created_at).max(record.created_at);
+        let (expires, watch) = (loaded.expires, loaded.watch);
+        Ok(Found::Session(Box::new(Opened { record, last_seen_at, expires, watch })))
     }
 
-    /// Replaces a session that still exists; does nothing otherwise.
-    pub(in crate::session) async fn update(
+    /// Notes a use. Never touches the record.
+    pub(in crate::session) async fn note_use(
         &self,
-        stored: &StoredSession,
-        expires_at: OffsetDateTime,
+        handle: SessionHandle,
+        at: OffsetDateTime,
+        until: OffsetDateTime,
     ) -> Result<(), StoreError> {
-        Ok(self.backend.save(&self.to_stored(stored, expires_at)).await?)
+        let milliseconds = at.unix_timestamp_nanos() / 1_000_000;
+        let note = self.seen.seal(handle.to_string().as_bytes(), milliseconds.to_string().as_bytes());
+        self.backend.note(handle, &note, until).await
     }
 
-    pub(in crate::session) async fn delete(&self, handle: SessionHandle) -> Result<(), StoreError> {
-        Ok(self.backend.delete(&handle.id()).await?)
-    }
-
-    /// Opens the private half; `None` (logged) if the key does not fit.
-    pub(in crate::session) fn tokens(&self, key: &SessionKey, stored: &StoredSession) -> Option<Tokens> {
+    /// The provider's tokens of a session; `None` if it is gone, or (logged) if the key does not fit.
+    pub(in crate::session) async fn tokens(&self, key: &SessionKey) -> Result<Option<Tokens>, StoreError> {
+        let handle = key.handle();
+        let Some(stored) = self.backend.load(&handle.id()).await? else { return Ok(None) };
         let open = || -> Result<Tokens, Unreadable> {
-            let sealed = STANDARD_NO_PAD.decode(stored.private.as_bytes())?;
-            let opened = self.private_sealer(key).open(stored.handle.to_string().as_bytes(), &sealed)?;
-            Ok(serde_json::from_slice(&opened)?)
+            let sealed = STANDARD_NO_PAD.decode(text(&stored, "private")?)?;
+            let opened = self.private_sealer(key).open(handle.to_string().as_bytes(), &sealed)?;
+            Ok(rmp_serde::from_slice(&opened)?)
         };
-        open().inspect_err(|cause| tracing::warn!(session = %stored.handle, %cause, "tokens cannot be read")).ok()
+        Ok(open().inspect_err(|cause| tracing::warn!(session = %handle, %cause, "tokens cannot be read")).ok())
     }
 
     fn private_sealer(&self, key: &SessionKey) -> Sealer {
         self.keyring.sealer(PRIVATE_PURPOSE, key.expose_bytes())
     }
 
-    fn to_stored(&self, stored: &StoredSession, expires_at: OffsetDateTime) -> Record {
-        let listed = self.listed.seal(stored.handle.to_string().as_bytes(), &json(&stored.record));
-        let data = [
-            ("format", Value::from(FORMAT)),
-            ("listed", Value::from(STANDARD_NO_PAD.encode(listed))),
-            ("private", Value::from(&*stored.private)),
-        ];
-        Record {
-            id: stored.handle.id(),
-            data: data.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            expiry_date: expires_at + EXPIRY_ROUNDING,
-        }
-    }
-
-    fn read(&self, handle: SessionHandle, stored: &Record) -> Result<StoredSession, Unreadable> {
-        let text = |name: &str| stored.data.get(name).and_then(Value::as_str).ok_or(Unreadable::Format);
+    fn open_listed(&self, handle: SessionHandle, stored: &Record) -> Result<SessionRecord, Unreadable> {
         // The store names the record inside as well; a record copied under another key is not ours.
         let own = |id: Id| id == handle.id();
         if !own(stored.id) || stored.data.get("format").and_then(Value::as_u64) != Some(FORMAT) {
             return Err(Unreadable::Format);
         }
-        let sealed = STANDARD_NO_PAD.decode(text("listed")?)?;
+        let sealed = STANDARD_NO_PAD.decode(text(stored, "listed")?)?;
         let opened = self.listed.open(handle.to_string().as_bytes(), &sealed)?;
-        Ok(StoredSession { handle, record: serde_json::from_slice(&opened)?, private: text("private")?.into() })
+        Ok(rmp_serde::from_slice(&opened)?)
+    }
+
+    /// A note that cannot be read is none: then the session counts as used less recently.
+    fn open_seen(&self, handle: SessionHandle, note: &[u8]) -> Option<OffsetDateTime> {
+        let opened = self.seen.open(handle.to_string().as_bytes(), note).ok()?;
+        let milliseconds: i128 = std::str::from_utf8(&opened).ok()?.parse().ok()?;
+        OffsetDateTime::from_unix_timestamp_nanos(milliseconds.checked_mul(1_000_000)?).ok()
     }
 }
 
-/// Plain data of our own always becomes JSON; wiped after sealing.
-fn json<T: serde::Serialize>(value: &T) -> zeroize::Zeroizing<Vec<u8>> {
-    serde_json::to_vec(value).unwrap_or_else(|_| unreachable!("structs of strings and numbers are JSON")).into()
+fn text<'a>(stored: &'a Record, name: &str) -> Result<&'a str, Unreadable> {
+    stored.data.get(name).and_then(Value::as_str).ok_or(Unreadable::Format)
+}
+
+/// In `MessagePack` without names, so that little lies in Redis: whoever changes the order or the number of a struct's
+/// fields changes [`FORMAT`]. Wiped after sealing.
+fn packed<T: serde::Serialize>(value: &T) -> zeroize::Zeroizing<Vec<u8>> {
+    rmp_serde::to_vec(value).unwrap_or_else(|_| unreachable!("structs of strings and numbers can be packed")).into()
 }

@@ -51,6 +51,7 @@ pub struct Setup {
     /// More keys of `[idp.company]`.
     pub idp: String,
     pub keys: Vec<&'static str>,
+    pub near_cache_entries: u32,
     pub clock: Arc<ManualClock>,
 }
 
@@ -62,6 +63,7 @@ impl Default for Setup {
             routes: "[[route]]\npath = \"/\"\nupstream = \"UPSTREAM\"\n",
             idp: String::new(),
             keys: vec![KEY],
+            near_cache_entries: 1_000,
             clock: ManualClock::at(SystemClock.now()),
         }
     }
@@ -90,6 +92,20 @@ impl Broker {
         let address = listen(app.router()).await;
         let operations = listen(app.operations_router()).await;
         Self { address, operations, clock: setup.clock, idp, app }
+    }
+
+    /// Another replica: the same configuration, store and provider, nothing else in common.
+    pub async fn replica(&self, setup: Setup) -> Self {
+        Self::with_provider(Setup { clock: self.clock.clone(), ..setup }, self.idp.clone()).await
+    }
+
+    /// The same person's browser, when it reaches this replica.
+    pub fn takes_over(&self, browser: &Browser) -> Browser {
+        let moved = self.browser();
+        for cookie in browser.cookies() {
+            moved.plant(&cookie.host, &cookie.name, &cookie.value);
+        }
+        moved
     }
 
     /// A fresh browser of somebody who knows where everything is.
@@ -143,7 +159,7 @@ pub async fn listen(site: axum::Router) -> SocketAddr {
 
 fn settings(setup: &Setup, issuer: &str, office: SocketAddr) -> Settings {
     let keys = setup.keys.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>().join(",");
-    let (routes, idp, more) = (setup.routes, &setup.idp, &setup.more);
+    let (routes, idp, more, near_cache_entries) = (setup.routes, &setup.idp, &setup.more, setup.near_cache_entries);
     let file = format!(
         r#"
         public_url = "{PUBLIC}"
@@ -151,6 +167,7 @@ fn settings(setup: &Setup, issuer: &str, office: SocketAddr) -> Settings {
         keys = [{keys}]
         [store]
         url = "memory:"
+        near_cache_entries = {near_cache_entries}
         [idp.company]
         kind = "oidc"
         issuer = "{issuer}"

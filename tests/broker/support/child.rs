@@ -1,9 +1,12 @@
 //! Programs started by a test, and ended with it.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest wait for a program to say or do something.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -11,7 +14,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// A running program whose output is collected line by line.
 pub struct Program {
     child: Child,
-    lines: Receiver<String>,
+    lines: Mutex<Receiver<String>>,
 }
 
 impl Program {
@@ -40,18 +43,22 @@ impl Program {
                 }
             });
         }
-        Self { child, lines }
+        Self { child, lines: Mutex::new(lines) }
     }
 
     /// Waits for a line that holds `text`; everything said until then.
     pub fn wait_for(&self, text: &str) -> String {
-        let mut said = String::new();
+        let (lines, mut said) = (self.lines.lock().unwrap(), String::new());
         while !said.contains(text) {
-            let line = self.lines.recv_timeout(PATIENCE);
+            let line = lines.recv_timeout(PATIENCE);
             let line = line.unwrap_or_else(|error| panic!("{error}: never said {text:?}, but:\n{said}"));
             said.extend([&line, "\n"]);
         }
         said
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal by name.
@@ -64,7 +71,7 @@ impl Program {
     pub fn end(mut self) -> (Option<i32>, String) {
         drop(self.child.stdin.take());
         let status = self.child.wait().unwrap();
-        let said = self.lines.iter().collect::<Vec<_>>().join("\n");
+        let said = self.lines.lock().unwrap().iter().collect::<Vec<_>>().join("\n");
         (status.code(), said)
     }
 }
@@ -77,7 +84,35 @@ impl Drop for Program {
     }
 }
 
+/// Ends programs and removes their folder when this process is gone, whichever way it went: what a `static` holds
+/// is never dropped. The guard notices by the end of its input, which is this process's alone.
+pub fn end_with_this_process(programs: impl IntoIterator<Item = u32>, folder: &Path) {
+    static GUARDS: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+    let programs: Vec<_> = programs.into_iter().map(|id| id.to_string()).collect();
+    // What ends the tests from a terminal must not end their guard first.
+    let script = "trap '' HUP INT TERM; read -r _; folder=$1; shift; kill -KILL \"$@\"; rm -rf \"$folder\"";
+    let mut guard = Command::new("sh");
+    guard.args(["-c", script, "sh"]).arg(folder).args(programs);
+    let guard = guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    GUARDS.lock().unwrap().push(guard);
+}
+
+/// Waits for something that programs do by themselves.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < PATIENCE, "it never came about: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// A TCP port that nobody listens on just now.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    free_ports::<1>()[0]
+}
+
+/// Several such ports, each of them another.
+pub fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    let listeners = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -11,6 +12,8 @@ enum Mode {
     Pass,
     Cut,
     Stall,
+    CutMidReply,
+    Slow(Duration),
 }
 
 /// Forwards connections to one address.
@@ -47,6 +50,16 @@ impl CutProxy {
         self.mode.send_replace(Mode::Stall);
     }
 
+    /// Cuts each connection in the middle of the next reply.
+    pub fn cut_mid_reply(&self) {
+        self.mode.send_replace(Mode::CutMidReply);
+    }
+
+    /// Holds everything back for so long.
+    pub fn slow(&self, delay: Duration) {
+        self.mode.send_replace(Mode::Slow(delay));
+    }
+
     pub fn restore(&self) {
         self.mode.send_replace(Mode::Pass);
     }
@@ -58,7 +71,7 @@ async fn carry(mut client: TcpStream, target: SocketAddr, mut mode: watch::Recei
         match now {
             Mode::Cut => return,
             Mode::Stall => _ = mode.changed().await,
-            Mode::Pass => break,
+            Mode::Pass | Mode::CutMidReply | Mode::Slow(_) => break,
         }
     }
     let Ok(mut server) = TcpStream::connect(target).await else { return };
@@ -79,9 +92,20 @@ async fn carry(mut client: TcpStream, target: SocketAddr, mut mode: watch::Recei
                 Ok(length @ 1..) if server.write_all(&buffers.0[..length]).await.is_ok() => {}
                 _ => return,
             },
-            read = server.read(&mut buffers.1) => match read {
-                Ok(length @ 1..) if client.write_all(&buffers.1[..length]).await.is_ok() => {}
-                _ => return,
+            read = server.read(&mut buffers.1) => {
+                let Ok(length @ 1..) = read else { return };
+                let now = *mode.borrow();
+                match now {
+                    Mode::CutMidReply => {
+                        _ = client.write_all(&buffers.1[..length / 2]).await;
+                        return;
+                    }
+                    Mode::Slow(delay) => tokio::time::sleep(delay).await,
+                    Mode::Pass | Mode::Cut | Mode::Stall => {}
+                }
+                if client.write_all(&buffers.1[..length]).await.is_err() {
+                    return;
+                }
             },
         }
     }

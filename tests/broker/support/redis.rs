@@ -9,11 +9,13 @@ use fred::interfaces::ClientLike;
 use fred::types::{Builder, ClusterHash, CustomCommand, Value};
 
 use super::child::{PATIENCE, Program, free_port};
+use super::program::Folder;
 
 /// A running `redis-server`.
 pub struct Redis {
     program: Program,
     port: u16,
+    _folder: Folder,
 }
 
 impl Redis {
@@ -24,11 +26,20 @@ impl Redis {
 
     /// Starts a server on a known port.
     pub fn start_on(port: u16) -> Self {
+        Self::start_with(port, &[])
+    }
+
+    /// Starts a server with more settings.
+    pub fn start_with(port: u16, more: &[&str]) -> Self {
         let mut command = Command::new("redis-server");
+        // A folder of its own: what one server dumps is no other's to load.
+        let folder = Folder::new();
+        command.current_dir(folder.path());
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.args(more);
         let program = Program::start(&mut command);
         program.wait_for("Ready to accept connections");
-        Self { program, port }
+        Self { program, port, _folder: folder }
     }
 
     pub fn port(&self) -> u16 {
@@ -46,6 +57,49 @@ impl Redis {
 
     pub fn thaw(&self) {
         self.program.signal("CONT");
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&self) {
+        self.program.signal("KILL");
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.program.id()
+    }
+
+    /// What `redis-cli` says to a command; `None` if that failed or the server is not there.
+    pub fn try_ask(&self, words: &[&str]) -> Option<String> {
+        let port = self.port.to_string();
+        let output = Command::new("redis-cli").args(["-e", "-p", &port]).args(words).output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim().to_owned())
+    }
+
+    /// What `redis-cli` says to a command that does not fail.
+    pub fn ask(&self, words: &[&str]) -> String {
+        self.try_ask(words).unwrap_or_else(|| panic!("{words:?} failed on {}", self.port))
+    }
+
+    /// How often it was asked for a value.
+    pub fn gets(&self) -> u64 {
+        gets(&self.try_ask(&["INFO", "commandstats"]).unwrap_or_default())
+    }
+
+    /// Waits until its replicas have all that it has now.
+    pub fn wait_for_replicas(&self, count: usize) {
+        // "master", its offset, and for each replica its host, port and offset.
+        let offsets = || -> (u64, Vec<u64>) {
+            let role = self.ask(&["ROLE"]);
+            let words: Vec<_> = role.lines().collect();
+            let offset = |word: &&str| word.parse().unwrap();
+            (offset(&words[1]), words.iter().skip(4).step_by(3).map(offset).collect())
+        };
+        let (written, _) = offsets();
+        super::child::wait_until("the replicas have it all", || {
+            let (_, replicas) = offsets();
+            replicas.len() == count && replicas.iter().all(|&has| has >= written)
+        });
     }
 
     /// Runs one command as an operator at `redis-cli` would.
@@ -72,10 +126,22 @@ impl Redis {
     }
 }
 
+/// How often a server was asked for a value, as its statistics say.
+pub fn gets(statistics: &str) -> u64 {
+    let calls = statistics.lines().find_map(|line| line.strip_prefix("cmdstat_get:calls=")?.split(',').next());
+    calls.map_or(0, |calls| calls.parse().unwrap())
+}
+
 /// The broker's settings for a server on this port.
 pub fn settings(port: u16) -> RedisSettings {
+    settings_of(format!("redis://127.0.0.1:{port}/0"))
+}
+
+/// The broker's settings for a store at this URL.
+pub fn settings_of(url: String) -> RedisSettings {
     RedisSettings {
-        url: Secret::new(format!("redis://127.0.0.1:{port}/0")),
+        url: Secret::new(url),
+        certificate_authorities: None,
         prefix: "counterfoil:".into(),
         timeout: std::time::Duration::from_millis(500),
     }

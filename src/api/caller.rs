@@ -1,0 +1,173 @@
+//! Who calls the API, and what they may (R-N03).
+//!
+//! A machine shows a token as `Authorization: Bearer`. A browser shows its session, whose groups decide, and the
+//! header `X-CSRF-Token` that only our own pages can know. Which it is depends on the `Authorization` header alone, so
+//! neither can be mixed with the other.
+
+use std::net::IpAddr;
+
+use aws_lc_rs::digest;
+use axum::extract::{FromRequestParts, OriginalUri};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use subtle::ConstantTimeEq;
+
+use super::Api;
+use crate::audit::{AuditEvent, audit};
+use crate::guard::presented::presented;
+use crate::web::client_address::ClientAddress;
+use crate::web::csrf;
+use crate::web::failure::{Failure, FailureKind};
+
+/// The header that carries the anti-forgery token.
+const CSRF_HEADER: &str = "x-csrf-token";
+
+/// The `[admin]` section.
+#[derive(Debug, Clone, Default)]
+pub struct AdminRights {
+    /// May see and end sessions.
+    pub groups: Vec<String>,
+    /// May change timeouts.
+    pub ops_groups: Vec<String>,
+    /// Whose word on groups counts: the configured names of providers. Empty: any.
+    pub idps: Vec<String>,
+    /// May do both.
+    pub tokens: ApiTokens,
+}
+
+/// Tokens of machines, by their hashes: comparing those tells nothing about the tokens, however long it takes.
+#[derive(Debug, Clone, Default)]
+pub struct ApiTokens(Vec<[u8; 32]>);
+
+impl ApiTokens {
+    /// These tokens.
+    pub fn new(tokens: &[String]) -> Self {
+        Self(tokens.iter().map(|token| hash(token)).collect())
+    }
+
+    /// The name under which a token is spoken of, if it is one of ours.
+    fn name_of(&self, token: &str) -> Option<String> {
+        let shown = hash(token);
+        let known = self.0.iter().fold(subtle::Choice::from(0), |known, own| known | own.ct_eq(&shown));
+        bool::from(known).then(|| format!("api-token:{}", URL_SAFE_NO_PAD.encode(&shown[..6])))
+    }
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+    hash
+}
+
+/// Somebody who may look at sessions and end them.
+#[derive(Debug)]
+pub struct Reviewer(pub Caller);
+
+/// Somebody who may change timeouts.
+#[derive(Debug)]
+pub struct Operator(pub Caller);
+
+/// Somebody who may see timeouts: a reviewer or an operator.
+#[derive(Debug)]
+pub struct ReviewerOrOperator(pub Caller);
+
+/// Whoever calls, for the audit trail.
+#[derive(Debug)]
+pub struct Caller {
+    /// Their name: of a person, provider and subject.
+    pub name: String,
+    /// Where the call comes from.
+    pub client: IpAddr,
+}
+
+/// What a caller may.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rights {
+    review: bool,
+    operate: bool,
+}
+
+impl Api {
+    async fn caller(&self, parts: &Parts) -> Result<(Caller, Rights), Failure> {
+        let unknown = ClientAddress { peer: [0, 0, 0, 0].into(), client: [0, 0, 0, 0].into() };
+        let client = parts.extensions.get::<ClientAddress>().copied().unwrap_or(unknown).client;
+        let admin = self.rights.load();
+        if let Some(authorization) = parts.headers.get(AUTHORIZATION) {
+            let token = authorization.to_str().ok().and_then(|value| value.split_once(' '));
+            let token =
+                token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+            return match token.and_then(|token| admin.tokens.name_of(token)) {
+                Some(name) => Ok((Caller { name, client }, Rights { review: true, operate: true })),
+                None => Err(denied("a bearer token", parts, client, FailureKind::SessionMissing)),
+            };
+        }
+        let found = presented(&self.sessions, &self.cookies, &parts.headers).await?;
+        let Some((_, session)) = found.live() else { return Err(found.why_not().into()) };
+        let identity = &session.record().identity;
+        let name = format!("{}:{}", identity.idp, identity.subject);
+        let token = parts.headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if !csrf::is_same_origin(&parts.headers, &self.public_url)
+            || !self.csrf.verify(&session.handle().to_string(), token)
+        {
+            return Err(denied(&name, parts, client, FailureKind::CrossSite));
+        }
+        let is_believed = admin.idps.is_empty() || admin.idps.contains(&identity.idp);
+        let is_in = |groups: &[String]| is_believed && groups.iter().any(|group| identity.groups.contains(group));
+        Ok((Caller { name, client }, Rights { review: is_in(&admin.groups), operate: is_in(&admin.ops_groups) }))
+    }
+
+    async fn caller_with(&self, parts: &Parts, may: impl Fn(Rights) -> bool) -> Result<Caller, Failure> {
+        let (caller, rights) = self.caller(parts).await?;
+        if may(rights) { Ok(caller) } else { Err(denied(&caller.name, parts, caller.client, FailureKind::Forbidden)) }
+    }
+}
+
+fn denied(by: &str, parts: &Parts, client: IpAddr, kind: FailureKind) -> Failure {
+    // The API is mounted below a prefix, which is not in its own part of the address.
+    let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
+    audit(&AuditEvent::AdministrationDenied { by, path: uri.path(), client });
+    kind.into()
+}
+
+impl FromRequestParts<Api> for Reviewer {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Failure> {
+        api.caller_with(parts, |rights| rights.review).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Api> for Operator {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Failure> {
+        api.caller_with(parts, |rights| rights.operate).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Api> for ReviewerOrOperator {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Failure> {
+        api.caller_with(parts, |rights| rights.review || rights.operate).await.map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_token_is_known_and_its_name_does_not_show_it() {
+        let token = "r9Jx0m1V2c3b4N5m6Q7w8E9r0T1y2U3i".to_owned();
+        let tokens = ApiTokens::new(&[token.clone(), "another token of another machine".into()]);
+        let name = tokens.name_of(&token).unwrap();
+        assert!(name.starts_with("api-token:") && !name.contains(&token[..6]), "{name}");
+        for stranger in ["", "r9Jx0m1V2c3b4N5m6Q7w8E9r0T1y2U3", &format!("{token} "), &token.to_lowercase()] {
+            assert_eq!(tokens.name_of(stranger), None, "{stranger}");
+        }
+        assert!(ApiTokens::default().name_of("").is_none());
+    }
+}

@@ -1,0 +1,345 @@
+//! `/sso/api/v1/sessions` and `/sso/api/v1/revocations`.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::Uri;
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+use url::form_urlencoded;
+use utoipa::{IntoParams, ToSchema};
+
+use super::caller::{Caller, Reviewer};
+use super::{Api, Body, answer, durations, store_failed, wrong};
+use crate::audit::{AuditEvent, audit};
+use crate::session::LiveSession;
+use crate::session::key::SessionHandle;
+use crate::session::registry::Place;
+use crate::session::revocation::{Order, Revoked, Selection};
+use crate::session::selection::{Filter, PersonFilter};
+use crate::web::failure::{Failure, FailureKind};
+
+/// Sessions on a page, unless asked for otherwise.
+const DEFAULT_LIMIT: usize = 100;
+const HIGHEST_LIMIT: usize = 1_000;
+/// Handles named in an answer; the numbers are whole in any case.
+const MOST_NAMED: usize = 1_000;
+const LONGEST_REASON: usize = 500;
+
+/// A live session, as reviewers see it. No key, no token.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionView {
+    /// Its public name, which is also its key in Redis.
+    #[schema(example = "cf-8QzvTn2LmX0aPq4RsWg")]
+    handle: String,
+    idp: String,
+    issuer: String,
+    subject: String,
+    name: Option<String>,
+    preferred_username: Option<String>,
+    email: Option<String>,
+    groups: Vec<String>,
+    /// Where the login came from.
+    client_address: Option<String>,
+    user_agent: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    auth_time: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    last_seen_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    idle_expires_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    absolute_expires_at: OffsetDateTime,
+}
+
+impl SessionView {
+    /// What reviewers see of a session.
+    pub fn of(session: &LiveSession) -> Self {
+        let (record, identity) = (session.record(), session.record().identity.clone());
+        Self {
+            handle: session.handle().to_string(),
+            idp: identity.idp,
+            issuer: identity.issuer,
+            subject: identity.subject,
+            name: identity.name,
+            preferred_username: identity.preferred_username,
+            email: identity.email,
+            groups: identity.groups,
+            client_address: record.client.address.clone(),
+            user_agent: record.client.user_agent.clone(),
+            created_at: record.created_at,
+            auth_time: record.auth_time,
+            last_seen_at: session.last_seen_at(),
+            idle_expires_at: session.idle_expires_at(),
+            absolute_expires_at: session.absolute_expires_at(),
+        }
+    }
+}
+
+/// Which sessions are meant; everything that is given must fit. What is not known is an error, not "everybody".
+#[derive(Debug, Default, Deserialize, ToSchema, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub struct FilterBody {
+    /// Everybody, and nothing else is given. Only for revocations.
+    all: bool,
+    /// Subject, user name or e-mail address, as a whole.
+    user: Option<String>,
+    /// The provider's issuer identifier.
+    issuer: Option<String>,
+    /// The provider's name for the person; together with `issuer` the fastest way to somebody's sessions.
+    subject: Option<String>,
+    /// The configured name of the provider.
+    idp: Option<String>,
+    /// A group they were in at the login.
+    group: Option<String>,
+    /// Where the login came from.
+    #[schema(value_type = Option<String>)]
+    #[param(value_type = Option<String>)]
+    ip: Option<IpAddr>,
+    /// Established longer ago than this.
+    #[serde(deserialize_with = "durations::option::deserialize")]
+    #[schema(value_type = Option<String>, example = "12h")]
+    #[param(value_type = Option<String>)]
+    older_than: Option<Duration>,
+    /// Last used longer ago than this.
+    #[serde(deserialize_with = "durations::option::deserialize")]
+    #[schema(value_type = Option<String>, example = "30m")]
+    #[param(value_type = Option<String>)]
+    idle_longer_than: Option<Duration>,
+}
+
+impl From<FilterBody> for Filter {
+    fn from(body: FilterBody) -> Self {
+        let FilterBody { all: _, user, issuer, subject, idp, group, ip, older_than, idle_longer_than } = body;
+        let person = PersonFilter { user, issuer, subject, idp, group };
+        Self { person, ip, older_than, idle_longer_than }
+    }
+}
+
+/// Which page of a listing; stands in the query beside the filter.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub struct PageQuery {
+    /// Sessions on a page: 100, at most 1000.
+    limit: Option<usize>,
+    /// The `next` of the page before.
+    cursor: Option<String>,
+    /// Whether to count all that fit, which looks at each of them.
+    count: bool,
+}
+
+/// Reads both halves of a query; a parameter that stands twice or is unknown is an error.
+fn read_query(query: &str) -> Result<(Filter, PageQuery), Failure> {
+    const OF_PAGE: [&str; 3] = ["limit", "cursor", "count"];
+    let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+    let (page, filter): (Vec<_>, Vec<_>) = pairs.iter().partition(|(name, _)| OF_PAGE.contains(&&**name));
+    let encoded = |pairs: Vec<&(Cow<'_, str>, Cow<'_, str>)>| {
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+    };
+    let uri = |query: String| Uri::try_from(format!("/?{query}")).map_err(|error| wrong(error.to_string()));
+    let filter: Query<FilterBody> =
+        Query::try_from_uri(&uri(encoded(filter))?).map_err(|error| wrong(error.body_text()))?;
+    let page: Query<PageQuery> = Query::try_from_uri(&uri(encoded(page))?).map_err(|error| wrong(error.body_text()))?;
+    Ok((filter.0.into(), page.0))
+}
+
+/// A page of sessions, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ListAnswer {
+    sessions: Vec<SessionView>,
+    /// The `cursor` of the next page; none at the end.
+    next: Option<String>,
+    /// How many sessions are registered in all, those included that ended by themselves lately; only if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registered: Option<u64>,
+    /// How many sessions fit; only if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<usize>,
+}
+
+/// What is asked for when sessions are to end: `handles` or a `filter`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevocationBody {
+    #[serde(default)]
+    handles: Option<Vec<String>>,
+    /// Everybody is `{"all": true}`.
+    #[serde(default)]
+    filter: Option<FilterBody>,
+    /// Why, for other reviewers and the audit trail; the person does not see it.
+    reason: String,
+    /// No new session for the persons concerned for so long; `0s` lifts a block.
+    #[serde(default, deserialize_with = "durations::option::deserialize")]
+    #[schema(value_type = Option<String>, example = "1h")]
+    block_for: Option<Duration>,
+    /// Whether the persons concerned have to show who they are at the provider before their next session.
+    #[serde(default = "yes")]
+    fresh_login: bool,
+    /// Only says which sessions would end.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What came of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RevocationAnswer {
+    /// How many live sessions were meant.
+    matched: usize,
+    /// How many of them this call ended.
+    ended: usize,
+    /// Their handles, the first thousand.
+    sessions: Vec<String>,
+}
+
+/// `GET /sso/api/v1/sessions`
+///
+/// # Errors
+/// [`Failure`]: 400 for a query that cannot be read, 401, 403, 503.
+#[utoipa::path(get, path = "/sso/api/v1/sessions", tag = "sessions", params(FilterBody, PageQuery), responses(
+    (status = 200, description = "A page of live sessions, newest first", body = ListAnswer),
+))]
+pub async fn list(State(api): State<Api>, Reviewer(caller): Reviewer, uri: Uri) -> Result<Response, Failure> {
+    let (filter, PageQuery { limit, cursor, count }) = read_query(uri.query().unwrap_or_default())?;
+    let limit = limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=HIGHEST_LIMIT).contains(&limit) {
+        return Err(wrong("limit: must be between 1 and 1000"));
+    }
+    let cursor = cursor.map(|cursor| read_cursor(&cursor).ok_or_else(|| wrong("cursor: must be the `next` of a page")));
+    viewed(&caller, &format!("sessions {filter:?}"));
+    let page = api.sessions.page(&filter, cursor.transpose()?, limit).await.map_err(store_failed)?;
+    let (count, registered) = if count {
+        let counted = tokio::try_join!(api.sessions.count(&filter), api.sessions.registered());
+        counted.map(|(count, registered)| (Some(count), Some(registered))).map_err(store_failed)?
+    } else {
+        (None, None)
+    };
+    Ok(answer(ListAnswer {
+        sessions: page.sessions.iter().map(SessionView::of).collect(),
+        next: page.next.map(write_cursor),
+        registered,
+        count,
+    }))
+}
+
+/// `GET /sso/api/v1/sessions/{handle}`
+///
+/// # Errors
+/// [`Failure`]: 404 if there is no such live session, 401, 403, 503.
+#[utoipa::path(get, path = "/sso/api/v1/sessions/{handle}", tag = "sessions", params(("handle" = String, Path)), responses(
+    (status = 200, description = "A live session", body = SessionView),
+    (status = 404, description = "There is no such live session"),
+))]
+pub async fn show(
+    State(api): State<Api>,
+    Reviewer(caller): Reviewer,
+    handle: Result<Path<String>, PathRejection>,
+) -> Result<Response, Failure> {
+    let Path(handle) = handle.map_err(|error| Failure::caused(FailureKind::NotFound, error))?;
+    let handle: SessionHandle = handle.parse().map_err(|error| Failure::caused(FailureKind::NotFound, error))?;
+    viewed(&caller, &handle.to_string());
+    let found = api.sessions.find(handle).await.map_err(store_failed)?.ok_or(FailureKind::NotFound)?;
+    Ok(answer(SessionView::of(&found)))
+}
+
+/// `POST /sso/api/v1/revocations`
+///
+/// # Errors
+/// [`Failure`]: 400 for a body that says nothing clear, 401, 403, 503 if some sessions may live on.
+#[utoipa::path(post, path = "/sso/api/v1/revocations", tag = "sessions", request_body = RevocationBody, responses(
+    (status = 200, description = "None of the sessions lives any more (or, on a dry run, which they would be)", body = RevocationAnswer),
+    (status = 503, description = "The store did not answer: some may live on; repeating the call is safe"),
+))]
+pub async fn revoke(
+    State(api): State<Api>,
+    Reviewer(caller): Reviewer,
+    Body(body): Body<RevocationBody>,
+) -> Result<Response, Failure> {
+    let reason = body.reason.trim().to_owned();
+    if reason.is_empty() || reason.chars().count() > LONGEST_REASON {
+        return Err(wrong("reason: must say why, in at most 500 characters"));
+    }
+    let selection = selection(body.handles, body.filter)?;
+    if body.dry_run {
+        viewed(&caller, &format!("dry run of a revocation: {selection:?}"));
+        return Ok(answer(RevocationAnswer::of(api.sessions.preview(&selection).await.map_err(store_failed)?)));
+    }
+    let Caller { name, client } = caller;
+    let order = Order { reason, by: name, block_for: body.block_for, fresh_login: body.fresh_login };
+    // Whoever asked may hang up: what was begun is brought to its end all the same.
+    let task = tokio::spawn(async move {
+        let revoked = api.sessions.revoke(&selection, &order).await;
+        audit_revocation(&selection, &order, &revoked, Some(client));
+        revoked
+    });
+    let revoked = task.await.map_err(|error| Failure::caused(FailureKind::Internal, error))?;
+    Ok(answer(RevocationAnswer::of(revoked.complete().map_err(store_failed)?)))
+}
+
+/// Writes down what was ordered, and each session that it ended: also if not all could be done.
+pub fn audit_revocation(selection: &Selection, order: &Order, revoked: &Revoked, client: Option<IpAddr>) {
+    let Order { reason, by, .. } = order;
+    let (matched, ended, complete) = (revoked.matched.len(), revoked.ended.len(), revoked.failure.is_none());
+    let selection = &format!("{selection:?}");
+    audit(&AuditEvent::SessionsRevoked { by, selection, reason, matched, ended, complete, client });
+    for session in revoked.ended.iter().copied() {
+        audit(&AuditEvent::SessionRevoked { session, by });
+    }
+}
+
+impl RevocationAnswer {
+    fn of(Revoked { matched, ended, .. }: Revoked) -> Self {
+        let sessions = matched.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+        Self { matched: matched.len(), ended: ended.len(), sessions }
+    }
+}
+
+fn selection(handles: Option<Vec<String>>, filter: Option<FilterBody>) -> Result<Selection, Failure> {
+    match (handles, filter) {
+        (Some(handles), None) => {
+            let handles: Result<Vec<SessionHandle>, _> = handles.iter().map(|handle| handle.parse()).collect();
+            let handles = handles.map_err(|error| wrong(format!("handles: {error}")))?;
+            Ok(Selection::Handles(handles))
+        }
+        (None, Some(body)) => {
+            let all = body.all;
+            let filter = Filter::from(body);
+            if all != filter.is_empty() || !filter.is_sensible() {
+                return Err(wrong("filter: must say whose sessions, or \"all\": true and nothing else"));
+            }
+            Ok(Selection::Matching(filter))
+        }
+        _ => Err(wrong("must have either \"handles\" or \"filter\"")),
+    }
+}
+
+fn viewed(caller: &Caller, what: &str) {
+    audit(&AuditEvent::SessionsViewed { by: &caller.name, what, client: caller.client });
+}
+
+fn write_cursor(place: Place) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{} {}", place.established, place.handle))
+}
+
+fn read_cursor(cursor: &str) -> Option<Place> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    let (established, handle) = text.split_once(' ')?;
+    Some(Place { established: established.parse().ok()?, handle: handle.parse().ok()? })
+}

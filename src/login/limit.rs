@@ -1,0 +1,155 @@
+//! Too many sessions: the page on which a person ends one of theirs, so that the login can be repeated.
+//!
+//! They have proven who they are, but have no session; a ticket sealed in a cookie says who may end which sessions, for
+//! ten minutes. It opens nothing else, and ending a session takes the page's own form (R-M01).
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+
+use super::Login;
+use crate::audit::{AuditEvent, audit};
+use crate::identity::Identity;
+use crate::secret::keyring::{Keyring, Sealer};
+use crate::session::key::SessionHandle;
+use crate::web::branding::Frame;
+use crate::web::cookies::CookiePolicy;
+use crate::web::failure::{Failure, FailureKind, unreadable_form};
+use crate::web::page::{self, OwnSession, TooManySessions};
+use crate::web::query::Parameters;
+use crate::web::redirect::see_other;
+use crate::web::return_to::ReturnTo;
+use crate::web::{csrf, security_headers};
+
+/// Where the page is.
+pub const LIMIT: &str = "/sso/limit";
+/// How long a ticket is good for.
+const LIFETIME: Duration = Duration::minutes(10);
+
+/// Who may end sessions here, and where they wanted to go.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ticket {
+    issuer: String,
+    subject: String,
+    return_to: String,
+    #[serde(with = "time::serde::timestamp::milliseconds")]
+    until: OffsetDateTime,
+}
+
+/// Seals tickets into a cookie and finds them again.
+#[derive(Debug)]
+pub struct Tickets {
+    sealer: Sealer,
+}
+
+impl Tickets {
+    /// Tickets under the server's keys.
+    pub fn new(keyring: &Keyring) -> Self {
+        Self { sealer: keyring.sealer("counterfoil limit ticket v1", &[]) }
+    }
+
+    fn cookie(&self, ticket: &Ticket, cookies: &CookiePolicy) -> HeaderValue {
+        let name = cookies.limit_name();
+        let text = serde_json::to_vec(ticket).unwrap_or_else(|_| unreachable!("a struct of strings is JSON"));
+        let value = URL_SAFE_NO_PAD.encode(self.sealer.seal(name.as_bytes(), &text));
+        cookies.set(&name, &value, Some(LIFETIME))
+    }
+
+    fn find(&self, cookies: &CookiePolicy, headers: &HeaderMap, now: OffsetDateTime) -> Option<Ticket> {
+        let name = cookies.limit_name();
+        let open = |value: &[u8]| {
+            let sealed = URL_SAFE_NO_PAD.decode(value).ok()?;
+            serde_json::from_slice(&self.sealer.open(name.as_bytes(), &sealed).ok()?).ok()
+        };
+        cookies.values(&name, headers).find_map(open).filter(|ticket: &Ticket| now < ticket.until)
+    }
+}
+
+impl Ticket {
+    /// A ticket for somebody who has just proven who they are.
+    pub(super) fn new(identity: &Identity, return_to: &ReturnTo, now: OffsetDateTime) -> Self {
+        let Identity { issuer, subject, .. } = identity.clone();
+        Self { issuer, subject, return_to: return_to.to_string(), until: now + LIFETIME }
+    }
+
+    /// What the anti-forgery token of the form is bound to: no handle of a session looks like it.
+    fn name(&self) -> String {
+        format!("limit {} {}", self.issuer, self.subject)
+    }
+
+    fn return_to(&self) -> ReturnTo {
+        ReturnTo::parse(&self.return_to).unwrap_or_else(ReturnTo::home)
+    }
+}
+
+impl Login {
+    /// Sends a browser to the page.
+    pub(super) fn send_to_limit(&self, ticket: &Ticket) -> Result<Response, Failure> {
+        let mut response = see_other(LIMIT)?;
+        response.headers_mut().append(SET_COOKIE, self.tickets.cookie(ticket, &self.cookies));
+        Ok(response)
+    }
+}
+
+/// `GET /sso/limit`: the person's sessions, each with a button that ends it.
+///
+/// # Errors
+/// [`Failure`]: 400 without a ticket, 503 if the store cannot be asked.
+pub async fn choose(State(login): State<Login>, headers: HeaderMap) -> Result<Response, Failure> {
+    let ticket = login.tickets.find(&login.cookies, &headers, login.clock.now()).ok_or(FailureKind::LoginExpired)?;
+    let sessions = login.sessions.of_subject(&ticket.issuer, &ticket.subject).await;
+    let sessions = sessions.map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))?;
+    let own = |session: &crate::session::LiveSession| OwnSession {
+        handle: session.handle().to_string(),
+        browser: session.record().client.user_agent.clone().unwrap_or_default(),
+        address: session.record().client.address.clone().unwrap_or_default(),
+        last_seen: page::moment(session.last_seen_at()),
+    };
+    let frame = Frame::for_request(&headers, &login.branding);
+    let html = TooManySessions {
+        frame,
+        sessions: sessions.iter().map(own).collect(),
+        csrf_token: &login.csrf.token(&ticket.name()),
+        sign_in_href: &ticket.return_to().login_href(),
+    }
+    .html();
+    let mut response = page::response(StatusCode::OK, frame.language, html);
+    security_headers::allow_form(response.headers_mut());
+    Ok(response)
+}
+
+/// `POST /sso/limit`: ends one of them and goes on with the login.
+///
+/// # Errors
+/// [`Failure`]: 403 unless it comes from our own page, 400 without a ticket, 503 if the store cannot be asked.
+pub async fn end_one(
+    State(login): State<Login>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Failure> {
+    if !csrf::is_same_origin(&headers, &login.public_url) {
+        return Err(FailureKind::CrossSite.into());
+    }
+    let body = body.map_err(unreadable_form)?;
+    let ticket = login.tickets.find(&login.cookies, &headers, login.clock.now()).ok_or(FailureKind::LoginExpired)?;
+    let form = std::str::from_utf8(&body).ok().and_then(|body| Parameters::read(body).ok()).unwrap_or_default();
+    if !login.csrf.verify(&ticket.name(), form.get("csrf_token").unwrap_or_default()) {
+        return Err(FailureKind::CrossSite.into());
+    }
+    let handle: Option<SessionHandle> = form.get("handle").and_then(|handle| handle.parse().ok());
+    let handle = handle.ok_or(FailureKind::BadRequest)?;
+    let ended = login.sessions.end_own(&ticket.issuer, &ticket.subject, handle).await;
+    if ended.map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))? {
+        audit(&AuditEvent::LoggedOut { session: handle, subject: &ticket.subject });
+    }
+    let mut response = see_other(&ticket.return_to().login_href())?;
+    response.headers_mut().append(SET_COOKIE, login.cookies.clear(&login.cookies.limit_name()));
+    Ok(response)
+}

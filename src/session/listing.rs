@@ -1,0 +1,188 @@
+//! Looking at sessions: one, a page of them, how many.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+use time::OffsetDateTime;
+
+use super::key::SessionHandle;
+use super::registry::{Index, Place};
+use super::selection::Filter;
+use super::store::StoreError;
+use super::store::sealed::Found;
+use super::timeout::{TimeoutPolicy, Verdict, judge};
+use super::{KnownSession, LiveSession, Sessions};
+
+/// Records asked for at the same time.
+pub(super) const AT_A_TIME: usize = 64;
+/// Records looked at for one page, however few of them fit: no question is unbounded work.
+const MOST_LOOKED_AT: usize = 10_000;
+
+/// Some of the sessions, newest first.
+#[derive(Debug)]
+pub struct Page {
+    /// The live sessions that fit.
+    pub sessions: Vec<LiveSession>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Place>,
+}
+
+/// Some of the records, newest first, whatever the rules say of them.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    pub(super) sessions: Vec<Arc<KnownSession>>,
+    /// Records that cannot be read here.
+    pub(super) unreadable: Vec<SessionHandle>,
+    pub(super) next: Option<Place>,
+    /// Some records could not be asked for.
+    pub(super) failure: Option<StoreError>,
+}
+
+impl Records {
+    /// All of them, or why not.
+    pub(super) fn complete(self) -> Result<Self, StoreError> {
+        match self.failure {
+            Some(failure) => Err(failure),
+            None => Ok(self),
+        }
+    }
+}
+
+impl Sessions {
+    /// A live session, by its public name.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn find(&self, handle: SessionHandle) -> Result<Option<LiveSession>, StoreError> {
+        match self.look_up(handle).await? {
+            Found::Session(opened) => {
+                let known = Arc::new(KnownSession::new(handle, *opened));
+                Ok(self.live(known, self.0.clock.now()).ok())
+            }
+            Found::Nothing | Found::Unreadable => Ok(None),
+        }
+    }
+
+    /// What the store has under a handle. Not for the near cache: whoever lists everything does not work with it.
+    pub(super) async fn look_up(&self, handle: SessionHandle) -> Result<Found, StoreError> {
+        self.0.policies.be_sure().await?;
+        self.0.sealed.load(handle).await
+    }
+
+    /// The live sessions that fit, newest first, from behind a place: at most `limit` of them, and fewer if few fit.
+    /// Going on from a page's `next` neither repeats nor skips any, whatever begins and ends meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn page(&self, filter: &Filter, behind: Option<Place>, limit: usize) -> Result<Page, StoreError> {
+        let now = self.0.clock.now();
+        let records = self.records(filter, behind, limit).await?.complete()?;
+        let live = records.sessions.into_iter().filter_map(|known| self.live(known, now).ok());
+        Ok(Page { sessions: live.collect(), next: records.next })
+    }
+
+    /// The records that fit: what [`Self::page`] shows, and those that the rules of the moment say are over. A
+    /// revocation means them too: the rules may change, and another replica may know of a later use.
+    pub(super) async fn records(
+        &self,
+        filter: &Filter,
+        behind: Option<Place>,
+        limit: usize,
+    ) -> Result<Records, StoreError> {
+        let now = self.0.clock.now();
+        let index = filter.person.by_subject().map(|(issuer, subject)| Index::subject(issuer, subject));
+        let mut records = Records { next: behind, ..Records::default() };
+        let mut looked_at = 0;
+        loop {
+            let batch = self.0.registry.behind(index.as_ref(), records.next).await?;
+            if batch.is_empty() {
+                return Ok(Records { next: None, ..records });
+            }
+            let mut found = stream::iter(batch)
+                .map(async |place: Place| (place, self.look_up(place.handle).await))
+                .buffered(AT_A_TIME);
+            while let Some((place, found)) = found.next().await {
+                records.next = Some(place);
+                looked_at += 1;
+                match found {
+                    Ok(Found::Session(opened)) => {
+                        let known = KnownSession::new(place.handle, *opened);
+                        if filter.fits(&known.record, known.last_seen_at(), now) {
+                            records.sessions.push(Arc::new(known));
+                        }
+                    }
+                    Ok(Found::Nothing) => self.0.registry.prune(index.as_ref(), place, now).await?,
+                    // Not ours to forget: a replica with another key may serve it.
+                    Ok(Found::Unreadable) => records.unreadable.push(place.handle),
+                    Err(error) => records.failure = Some(error),
+                }
+                if records.sessions.len() == limit || looked_at == MOST_LOOKED_AT {
+                    return Ok(records);
+                }
+            }
+        }
+    }
+
+    /// The live sessions of a person, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn of_subject(&self, issuer: &str, subject: &str) -> Result<Vec<LiveSession>, StoreError> {
+        let (filter, mut sessions, mut place) = (Filter::subject(issuer, subject), Vec::new(), None);
+        loop {
+            let page = self.page(&filter, place, usize::MAX).await?;
+            sessions.extend(page.sessions);
+            if page.next.is_none() {
+                return Ok(sessions);
+            }
+            place = page.next;
+        }
+    }
+
+    /// How many live sessions fit: each of them is looked at.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn count(&self, filter: &Filter) -> Result<usize, StoreError> {
+        self.count_those(filter, |_, _| true).await
+    }
+
+    /// How many live sessions would be over if this policy applied.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn would_end(&self, policy: &TimeoutPolicy) -> Result<usize, StoreError> {
+        self.count_those(&Filter::default(), |session, now| {
+            let limits = policy.limits_for(&session.record().identity.groups);
+            let verdict = judge(session.record().created_at, session.last_seen_at(), limits, now);
+            !matches!(verdict, Verdict::Live { .. })
+        })
+        .await
+    }
+
+    /// How many sessions are registered, those included that have ended by themselves since: counted without looking at
+    /// them.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn registered(&self) -> Result<u64, StoreError> {
+        self.0.registry.size().await
+    }
+
+    async fn count_those(
+        &self,
+        filter: &Filter,
+        counts: impl Fn(&LiveSession, OffsetDateTime) -> bool,
+    ) -> Result<usize, StoreError> {
+        let (mut count, mut place) = (0, None);
+        loop {
+            let page = self.page(filter, place, 1_000).await?;
+            let now = self.0.clock.now();
+            count += page.sessions.iter().filter(|session| counts(session, now)).count();
+            if page.next.is_none() {
+                return Ok(count);
+            }
+            place = page.next;
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Ending other people's sessions, for good (R-N01, R-N04).
+//!
+//! In this order: the cut-off, so that no login under way slips through; then each record that there is, live or not
+//! (the rules may change): tombstone, record, this process's own cache, registry. What cannot be done on the way does
+//! not keep the rest from being done; it is reported, and can be repeated.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+use time::{Duration, OffsetDateTime};
+
+use super::cut_off::Terms;
+use super::ending::{EndCause, Tombstone};
+use super::key::SessionHandle;
+use super::listing::{AT_A_TIME, Records};
+use super::registry::{Index, Place};
+use super::selection::Filter;
+use super::store::sealed::Found;
+use super::store::{InvalidationListener, StoreError};
+use super::{KnownSession, LiveSession, Sessions};
+
+/// Records looked at together.
+const BATCH: usize = 1_000;
+
+/// Whose sessions end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// These.
+    Handles(Vec<SessionHandle>),
+    /// Those that fit; an empty filter is everybody.
+    Matching(Filter),
+}
+
+/// What a reviewer orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Why, in their words.
+    pub reason: String,
+    /// Who they are.
+    pub by: String,
+    /// No new session for the persons concerned for so long; no length lifts a block.
+    pub block_for: Option<Duration>,
+    /// Whether the next login of the persons concerned has to be a fresh one.
+    pub fresh_login: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Revoked {
+    /// The sessions that were meant and lived.
+    pub matched: Vec<SessionHandle>,
+    /// Those of them that this call ended; others may have ended by themselves meanwhile.
+    pub ended: Vec<SessionHandle>,
+    /// What could not be done, if anything: some sessions may live on.
+    pub failure: Option<StoreError>,
+}
+
+impl Revoked {
+    /// # Errors
+    /// The [`StoreError`] of what could not be done.
+    pub fn complete(self) -> Result<Self, StoreError> {
+        match self.failure {
+            Some(failure) => Err(failure),
+            None => Ok(self),
+        }
+    }
+
+    fn note<T>(&mut self, done: Result<T, StoreError>) -> Option<T> {
+        done.map_err(|failure| self.failure = Some(failure)).ok()
+    }
+}
+
+impl Sessions {
+    /// Ends the selected sessions. When it returns without a failure, none of their records is in the store, none is served
+    /// by this process, and nothing in flight brings one back; other replicas hear of it as fast as the network carries
+    /// it. With a failure the rest has been done all the same, and repeating it is safe.
+    pub async fn revoke(&self, selection: &Selection, order: &Order) -> Revoked {
+        let mut revoked = Revoked::default();
+        let tombstone = Tombstone {
+            ended_at: self.0.clock.now(),
+            cause: EndCause::Revoked,
+            reason: Some(order.reason.clone()),
+            by: Some(order.by.clone()),
+            fresh_login: order.fresh_login,
+        };
+        let filter = match selection {
+            Selection::Matching(filter) => Some(filter),
+            Selection::Handles(_) => None,
+        };
+        // Logins under way: by what the filter says of them, if it says anything that can be said of a login.
+        if let Some(logins) = filter.and_then(Filter::of_logins) {
+            let laid_down = self.0.cut_offs.set_for_logins(&logins, &self.terms(order)).await;
+            revoked.note(laid_down);
+        }
+        // And whoever is found: at their next login they may be of another group, or have another address.
+        let each_person = filter.is_none_or(|filter| !filter.is_empty());
+        let everything = filter.is_none_or(Filter::is_empty);
+        let mut place = None;
+        loop {
+            let Some(records) = revoked.note(self.selected(selection, place).await) else { return revoked };
+            revoked.failure = records.failure.or(revoked.failure);
+            if each_person {
+                let laid_down = self.cut_off(&records.sessions, &self.terms(order)).await;
+                revoked.note(laid_down);
+            }
+            let now = self.0.clock.now();
+            let live = |known: &&Arc<KnownSession>| self.live((*known).clone(), now).is_ok();
+            let matched: BTreeSet<_> = records.sessions.iter().filter(live).map(|known| known.handle).collect();
+            let tombstone = &tombstone;
+            let mut ending = stream::iter(records.sessions)
+                .map(async |known| (known.handle, self.end_known(&known, Some(tombstone)).await))
+                .buffer_unordered(AT_A_TIME);
+            while let Some((handle, ended)) = ending.next().await {
+                if revoked.note(ended) == Some(true) && matched.contains(&handle) {
+                    revoked.ended.push(handle);
+                }
+            }
+            revoked.matched.extend(matched);
+            if everything {
+                for handle in records.unreadable {
+                    let torn_up = self.tear_up(handle, None, now).await;
+                    revoked.note(torn_up);
+                }
+            }
+            if records.next.is_none() {
+                return revoked;
+            }
+            place = records.next;
+        }
+    }
+
+    /// Which sessions [`Self::revoke`] would end.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn preview(&self, selection: &Selection) -> Result<Revoked, StoreError> {
+        let (mut revoked, mut place) = (Revoked::default(), None);
+        loop {
+            let records = self.selected(selection, place).await?.complete()?;
+            let now = self.0.clock.now();
+            let live = records.sessions.into_iter().filter_map(|known| self.live(known, now).ok());
+            revoked.matched.extend(live.map(|session| session.handle()));
+            if records.next.is_none() {
+                return Ok(revoked);
+            }
+            place = records.next;
+        }
+    }
+
+    /// Ends every session of a person and refuses their logins under way; how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked: some may live on.
+    pub async fn end_subject(&self, issuer: &str, subject: &str) -> Result<usize, StoreError> {
+        let order = Order { reason: String::new(), by: String::new(), block_for: None, fresh_login: false };
+        let selection = Selection::Matching(Filter::subject(issuer, subject));
+        Ok(self.revoke(&selection, &order).await.complete()?.ended.len())
+    }
+
+    /// Ends every session that came from one session at the provider (`sid`) and refuses logins under way from it; how
+    /// many there were.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked: some may live on.
+    pub async fn end_provider_session(&self, issuer: &str, sid: &str) -> Result<usize, StoreError> {
+        let at = self.0.clock.now();
+        self.0.cut_offs.set_for_provider_session(issuer, sid, at).await?;
+        let index = Index::provider_session(issuer, sid);
+        let tombstone = Tombstone::of(EndCause::Revoked, at);
+        let (mut ended, mut last) = (0, None);
+        loop {
+            let batch = self.0.registry.behind(Some(&index), last).await?;
+            let Some(end) = batch.last() else { return Ok(ended) };
+            last = Some(*end);
+            for place in batch {
+                match self.look_up(place.handle).await? {
+                    Found::Session(opened) => {
+                        let known = KnownSession::new(place.handle, *opened);
+                        ended += usize::from(self.end_known(&known, Some(&tombstone)).await?);
+                    }
+                    Found::Unreadable => _ = self.tear_up(place.handle, None, at).await?,
+                    Found::Nothing => self.0.registry.prune(Some(&index), place, at).await?,
+                }
+            }
+        }
+    }
+
+    /// Ends a session of the same person from another browser; whether there was one of theirs.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked: it may live on.
+    pub async fn end_own(&self, issuer: &str, subject: &str, handle: SessionHandle) -> Result<bool, StoreError> {
+        let own = |session: &LiveSession| {
+            let identity = &session.record().identity;
+            identity.issuer == issuer && identity.subject == subject
+        };
+        let Some(session) = self.find(handle).await?.filter(own) else { return Ok(false) };
+        let tombstone = Tombstone::of(EndCause::EndedElsewhere, self.0.clock.now());
+        self.end_known(&session.known, Some(&tombstone)).await
+    }
+
+    /// Counted from now, however long the revocation has been at it: what is laid down later is never earlier.
+    fn terms(&self, order: &Order) -> Terms {
+        Terms {
+            at: self.0.clock.now(),
+            block_for: order.block_for,
+            fresh_login: order.fresh_login,
+            remember_for: self.0.policies.timeouts().longest_absolute(),
+        }
+    }
+
+    /// Refuses the logins under way of the persons whose sessions end.
+    async fn cut_off(&self, sessions: &[Arc<KnownSession>], terms: &Terms) -> Result<(), StoreError> {
+        let person = |known: &Arc<KnownSession>| {
+            let identity = &known.record.identity;
+            (identity.issuer.clone(), identity.subject.clone())
+        };
+        let persons: BTreeSet<_> = sessions.iter().map(person).collect();
+        let mut done = stream::iter(persons)
+            .map(async |(issuer, subject)| self.0.cut_offs.set_for_subject(&issuer, &subject, terms).await)
+            .buffer_unordered(AT_A_TIME);
+        let mut failed = None;
+        while let Some(done) = done.next().await {
+            failed = done.err().or(failed);
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Some of the records that are meant.
+    async fn selected(&self, selection: &Selection, behind: Option<Place>) -> Result<Records, StoreError> {
+        let handles = match selection {
+            Selection::Handles(handles) => handles.iter().copied().collect::<BTreeSet<_>>(),
+            Selection::Matching(filter) => return self.records(filter, behind, BATCH).await,
+        };
+        let mut records = Records::default();
+        let mut found =
+            stream::iter(handles).map(async |handle| (handle, self.look_up(handle).await)).buffered(AT_A_TIME);
+        while let Some((handle, found)) = found.next().await {
+            match found {
+                Ok(Found::Session(opened)) => records.sessions.push(Arc::new(KnownSession::new(handle, *opened))),
+                Ok(Found::Nothing) => {}
+                Ok(Found::Unreadable) => records.unreadable.push(handle),
+                // What cannot be read can perhaps be deleted.
+                Err(error) => {
+                    records.unreadable.push(handle);
+                    records.failure = Some(error);
+                }
+            }
+        }
+        Ok(records)
+    }
+
+    /// Ends a session that is known; whether there was a record until now.
+    pub(super) async fn end_known(
+        &self,
+        known: &KnownSession,
+        tombstone: Option<&Tombstone>,
+    ) -> Result<bool, StoreError> {
+        let until = self.cookie_dies_at(known.record.created_at);
+        let ended = self.tear_up(known.handle, tombstone, until).await?;
+        self.0.registry.remove(&known.record, known.handle).await?;
+        Ok(ended)
+    }
+
+    /// Deletes a record for good, whatever is in it, and leaves the tombstone.
+    pub(super) async fn tear_up(
+        &self,
+        handle: SessionHandle,
+        tombstone: Option<&Tombstone>,
+        until: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let sealed = tombstone.map(|tombstone| self.seal_tombstone(handle, tombstone));
+        let tombstone = sealed.as_deref().map(|sealed| (sealed, until));
+        let ended = self.0.backend.end(handle, tombstone).await;
+        // Also if the store did not answer: it may have done it.
+        self.0.near.invalidate(handle);
+        ended
+    }
+}

@@ -1,0 +1,203 @@
+//! Which sessions somebody means: a pure decision.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+
+use super::record::SessionRecord;
+use crate::identity::Identity;
+
+/// What is known of a person; everything that is given must fit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonFilter {
+    /// Their subject, user name or e-mail address, as a whole.
+    pub user: Option<String>,
+    /// The provider's issuer identifier.
+    pub issuer: Option<String>,
+    /// The provider's name for them.
+    pub subject: Option<String>,
+    /// The configured name of the provider.
+    pub idp: Option<String>,
+    /// A group they were in at the login.
+    pub group: Option<String>,
+}
+
+/// Some of the sessions; everything that is given must fit, nothing given means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Whose.
+    pub person: PersonFilter,
+    /// Where the login came from.
+    pub ip: Option<IpAddr>,
+    /// Established longer ago than this.
+    pub older_than: Option<Duration>,
+    /// Last used longer ago than this.
+    pub idle_longer_than: Option<Duration>,
+}
+
+impl PersonFilter {
+    /// The person it names by issuer and subject, whatever else it says.
+    pub fn by_subject(&self) -> Option<(&str, &str)> {
+        self.issuer.as_deref().zip(self.subject.as_deref())
+    }
+
+    /// Whether a person fits.
+    pub fn fits(&self, identity: &Identity) -> bool {
+        let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        is(&self.issuer, &identity.issuer)
+            && is(&self.subject, &identity.subject)
+            && is(&self.idp, &identity.idp)
+            && self.group.as_ref().is_none_or(|group| identity.groups.contains(group))
+            && self.user.as_deref().is_none_or(|user| {
+                user == identity.subject
+                    || identity.preferred_username.as_deref() == Some(user)
+                    || identity.email.as_deref().is_some_and(|email| email.eq_ignore_ascii_case(user))
+            })
+    }
+}
+
+impl Filter {
+    /// Whether it means everybody.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether everything that is given says something: an empty name or an age of nothing would fit by accident.
+    pub fn is_sensible(&self) -> bool {
+        let PersonFilter { user, issuer, subject, idp, group } = &self.person;
+        let texts = [user, issuer, subject, idp, group];
+        texts.into_iter().flatten().all(|text| !text.is_empty())
+            && [self.older_than, self.idle_longer_than].into_iter().flatten().all(Duration::is_positive)
+    }
+
+    /// Whether a session fits.
+    pub fn fits(&self, record: &SessionRecord, last_seen_at: OffsetDateTime, now: OffsetDateTime) -> bool {
+        self.person.fits(&record.identity)
+            && self.ip.is_none_or(|ip| record.came_from() == Some(ip))
+            && self.older_than.is_none_or(|age| now - record.created_at > age)
+            && self.idle_longer_than.is_none_or(|age| now - last_seen_at > age)
+    }
+
+    /// Everything of one person.
+    pub fn subject(issuer: &str, subject: &str) -> Self {
+        let person = PersonFilter {
+            issuer: Some(issuer.to_owned()),
+            subject: Some(subject.to_owned()),
+            ..PersonFilter::default()
+        };
+        Self { person, ..Self::default() }
+    }
+
+    /// The logins it means, if it says nothing that only an old session can be.
+    pub fn of_logins(&self) -> Option<LoginFilter> {
+        let by_age = self.older_than.is_some() || self.idle_longer_than.is_some();
+        (!by_age).then(|| LoginFilter { person: self.person.clone(), ip: self.ip })
+    }
+}
+
+/// Some of the logins that are under way.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginFilter {
+    /// Whose.
+    pub person: PersonFilter,
+    /// Where they come from.
+    pub ip: Option<IpAddr>,
+}
+
+impl LoginFilter {
+    /// Whether it says who is meant, and nothing else.
+    pub fn says_who(&self) -> bool {
+        self.ip.is_none()
+    }
+
+    /// The one person it names by issuer and subject, if it says nothing else.
+    pub fn one_person(&self) -> Option<(&str, &str)> {
+        let PersonFilter { user: None, idp: None, group: None, .. } = &self.person else { return None };
+        self.person.by_subject().filter(|_| self.says_who())
+    }
+
+    /// Whether a login fits.
+    pub fn fits(&self, record: &SessionRecord) -> bool {
+        self.person.fits(&record.identity) && self.ip.is_none_or(|ip| record.came_from() == Some(ip))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::session::record::ClientTraits;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-31 12:00 UTC);
+
+    fn record() -> SessionRecord {
+        SessionRecord {
+            identity: Identity {
+                idp: "company".into(),
+                issuer: "https://idp.example.test".into(),
+                subject: "248289761001".into(),
+                name: Some("Alice Kim".into()),
+                preferred_username: Some("alice".into()),
+                email: Some("alice@example.com".into()),
+                email_verified: true,
+                groups: vec!["staff".into(), "finance".into()],
+            },
+            provider_session: None,
+            created_at: NOW - Duration::HOUR,
+            auth_time: None,
+            client: ClientTraits::new([192, 0, 2, 7].into(), None),
+        }
+    }
+
+    /// One line a case.
+    #[test]
+    fn everything_that_is_given_must_fit() {
+        let person = |change: fn(&mut PersonFilter)| {
+            let mut filter = Filter::default();
+            change(&mut filter.person);
+            filter
+        };
+        let with = |change: fn(&mut Filter)| {
+            let mut filter = Filter::default();
+            change(&mut filter);
+            filter
+        };
+        for (filter, expected) in [
+            (Filter::default(), true),
+            (person(|filter| filter.user = Some("alice".into())), true),
+            (person(|filter| filter.user = Some("Alice@Example.com".into())), true),
+            (person(|filter| filter.user = Some("248289761001".into())), true),
+            (person(|filter| filter.user = Some("ali".into())), false),
+            (person(|filter| filter.user = Some("Alice Kim".into())), false),
+            (person(|filter| filter.group = Some("finance".into())), true),
+            (person(|filter| filter.group = Some("fin".into())), false),
+            (person(|filter| filter.idp = Some("company".into())), true),
+            (person(|filter| filter.issuer = Some("https://other.example.test".into())), false),
+            (person(|filter| filter.subject = Some("alice".into())), false),
+            (with(|filter| filter.ip = Some([192, 0, 2, 7].into())), true),
+            (with(|filter| filter.ip = Some([192, 0, 2, 8].into())), false),
+            (with(|filter| filter.older_than = Some(Duration::minutes(59))), true),
+            (with(|filter| filter.older_than = Some(Duration::HOUR)), false),
+            (with(|filter| filter.idle_longer_than = Some(Duration::minutes(9))), true),
+            (with(|filter| filter.idle_longer_than = Some(Duration::minutes(10))), false),
+        ] {
+            assert_eq!(filter.fits(&record(), NOW - Duration::minutes(10), NOW), expected, "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn a_login_under_way_can_be_meant_by_anything_but_its_age() {
+        let mut filter = Filter::subject("https://idp.example.test", "248289761001");
+        assert!(filter.of_logins().unwrap().one_person().is_some());
+        filter.ip = Some([192, 0, 2, 7].into());
+        let logins = filter.of_logins().unwrap();
+        assert!(logins.fits(&record()) && !logins.says_who() && logins.one_person().is_none());
+        filter.ip = Some([192, 0, 2, 8].into());
+        assert!(!filter.of_logins().unwrap().fits(&record()));
+        filter.older_than = Some(Duration::HOUR);
+        assert!(filter.of_logins().is_none());
+        assert!(Filter::default().of_logins().unwrap().fits(&record()));
+    }
+}

@@ -1,0 +1,152 @@
+//! What ends stays ended: everything that can be in flight, against everything that ends sessions, in loops of
+//! thousands, on two broker processes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use counterfoil::session::key::SessionKey;
+use counterfoil::session::store::SessionBackend;
+use counterfoil::session::store::redis::RedisBackend;
+use http::Method;
+use serde_json::json;
+use time::{Duration, OffsetDateTime};
+use tower_sessions::session::Record;
+
+use crate::support::administration::{SECTION, call_from};
+use crate::support::broker::{PUBLIC, SESSION};
+use crate::support::browser::Browser;
+use crate::support::house::House;
+use crate::support::redis::{Redis, settings};
+use crate::support::scripted_idp::{Script, set};
+
+/// R-G09: late saves, late notes and prolongations of one replica against the end by another.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_late_write_brings_a_record_back() {
+    let redis = Redis::start();
+    let stores: [Arc<dyn SessionBackend>; 2] =
+        [0, 1].map(|_| Arc::new(RedisBackend::connect(&settings(redis.port())).unwrap()) as Arc<dyn SessionBackend>);
+    let expires = OffsetDateTime::from_unix_timestamp(4_000_000_000).unwrap();
+    for round in 0..2_000 {
+        let handle = SessionKey::generate().handle();
+        let data = HashMap::from([("text".to_owned(), "x".into())]);
+        let mut record = Record { id: handle.id(), data, expiry_date: expires };
+        stores[0].create(&mut record).await.unwrap();
+        let late = stores[round % 2].clone();
+        let writes = tokio::spawn(async move {
+            for _ in 0..3 {
+                late.save(&record).await.unwrap();
+                late.note(handle, b"seen", expires).await.unwrap();
+                late.keep(handle, expires + Duration::HOUR).await.unwrap();
+            }
+        });
+        let ended = if round % 3 == 0 {
+            stores[0].delete(&handle.id()).await.map(|()| true).unwrap()
+        } else {
+            stores[(round + 1) % 2].end(handle, Some((b"why", expires))).await.unwrap()
+        };
+        assert!(ended, "round {round}");
+        writes.await.unwrap();
+        assert_eq!(stores[0].load(&handle.id()).await.unwrap(), None, "round {round}");
+    }
+}
+
+async fn status(browser: &Browser) -> u16 {
+    browser.fetch(&format!("{PUBLIC}/guarded")).send().await.status.as_u16()
+}
+
+/// R-N04: a callback on one process, a revocation on the other, at the same time: whichever comes first, there is no
+/// session in the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn callbacks_and_revocations_race_and_the_revocation_wins() {
+    let house = House::start(SECTION, 2).await;
+    let (mut overtaken, mut ended) = (0, 0);
+    let reviewer = house.browser(1);
+    for round in 0..1_000_u32 {
+        let subject = format!("person-{round}");
+        let claims = set(json!({ "sub": subject, "sid": subject }));
+        house.idp.behave(Script {
+            id_token_claims: claims,
+            userinfo: set(json!({ "sub": subject })),
+            ..Script::default()
+        });
+        let browser = house.browser(0);
+        let callback = house.reach_callback(&browser).await;
+        let finishing = {
+            let browser = browser.clone();
+            tokio::spawn(async move { browser.visit(&callback).send().await.status.as_u16() })
+        };
+        // Earlier and later in the callback, round by round.
+        tokio::time::sleep(std::time::Duration::from_micros(u64::from(round % 50) * 200)).await;
+        let filter = match round % 3 {
+            0 => json!({ "issuer": house.idp.issuer(), "subject": subject }),
+            1 => json!({ "issuer": house.idp.issuer(), "subject": subject, "idp": "company" }),
+            _ => json!({ "subject": subject }),
+        };
+        let body = json!({ "filter": filter, "reason": "race", "fresh_login": false });
+        let revoked = call_from(&reviewer, Method::POST, "revocations", Some(body)).await;
+        assert_eq!(revoked.status, 200, "{}", revoked.body);
+        ended += u32::from(revoked.json()["ended"] == 1);
+        match finishing.await.unwrap() {
+            303 => {}
+            403 => overtaken += 1,
+            other => panic!("{other}"),
+        }
+        assert_eq!(status(&browser).await, 401, "round {round}: let in after the revocation");
+        assert_eq!(status(&house.takes_over(1, &browser)).await, 401, "round {round}: let in by the other process");
+    }
+    assert!(overtaken > 0 && ended > 0, "both orders were tried: {overtaken} refused, {ended} ended");
+    let left = house.redis.keys().await.into_iter().filter(|key| key.starts_with("cf-")).count();
+    assert_eq!(left, 0);
+}
+
+/// R-G09, R-N04: requests that note their use on both processes, while the session is revoked by either.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_and_revocations_race_and_the_revocation_wins() {
+    // A use is noted each half a second.
+    let house = House::start(&format!("{SECTION}[session]\nidle_timeout = \"5s\"\n"), 2).await;
+    for round in 0..20 {
+        let mut sessions = Vec::new();
+        for _ in 0..25 {
+            let browser = house.signed_in(round % 2).await;
+            let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json();
+            sessions.push((browser, session["session"]["handle"].as_str().unwrap().to_owned()));
+        }
+        let busy: Vec<_> = sessions
+            .iter()
+            .flat_map(|(browser, _)| [house.takes_over(0, browser), house.takes_over(1, browser)])
+            .map(|browser| {
+                tokio::spawn(async move {
+                    let mut statuses = Vec::new();
+                    for _ in 0..4 {
+                        statuses.push(status(&browser).await);
+                    }
+                    statuses
+                })
+            })
+            .collect();
+        let handles: Vec<_> = sessions.iter().map(|(_, handle)| handle).collect();
+        let body = json!({ "handles": handles, "reason": "race", "fresh_login": false });
+        let revoked = call_from(&house.browser((round + 1) % 2), Method::POST, "revocations", Some(body)).await;
+        assert_eq!(revoked.json()["ended"], 25, "{}", revoked.body);
+        for requests in busy {
+            let statuses = requests.await.unwrap();
+            assert!(statuses.is_sorted(), "once refused, always refused: {statuses:?}");
+        }
+        for (browser, _) in &sessions {
+            assert!(browser.cookie(SESSION).is_some());
+            for replica in [0, 1] {
+                assert_eq!(status(&house.takes_over(replica, browser)).await, 401, "round {round}");
+            }
+        }
+        // The next round's people begin their logins after the cut-off, whatever the clocks say.
+        let subject = format!("person-{round}");
+        let claims = set(json!({ "sub": subject, "sid": subject }));
+        house.idp.behave(Script {
+            id_token_claims: claims,
+            userinfo: set(json!({ "sub": subject })),
+            ..Script::default()
+        });
+    }
+    let left = house.redis.keys().await.into_iter().filter(|key| key.starts_with("cf-")).count();
+    assert_eq!(left, 0);
+}

@@ -1,0 +1,237 @@
+//! Sessions checked without asking Redis, and refused as soon as Redis knows better.
+
+use std::time::{Duration, Instant};
+
+use crate::support::administration::{SECTION, revoke};
+use crate::support::broker::{Broker, PUBLIC, SESSION, Setup, Store};
+use crate::support::browser::Browser;
+use crate::support::child::PATIENCE;
+use crate::support::cut_proxy::CutProxy;
+use crate::support::redis::Redis;
+
+fn setup(redis: &Redis) -> Setup {
+    Setup { store: Store::Redis(redis.port()), more: SECTION.into(), ..Setup::default() }
+}
+
+/// Waits until requests are answered without a word to Redis about their session.
+async fn cached(redis: &Redis, broker: &Broker, browser: &Browser, handle: &str) {
+    redis.command(&["CONFIG", "SET", "slowlog-log-slower-than", "0"]).await;
+    redis.command(&["CONFIG", "SET", "slowlog-max-len", "100000"]).await;
+    let started = Instant::now();
+    loop {
+        redis.command(&["SLOWLOG", "RESET"]).await;
+        for _ in 0..5 {
+            assert_eq!(broker.status(browser).await, 200);
+        }
+        if !format!("{:?}", redis.command(&["SLOWLOG", "GET", "-1"]).await).contains(handle) {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "every request asks Redis");
+    }
+}
+
+/// Waits until a session is refused; within the time that is promised for a push, with room for a busy machine.
+async fn refused(broker: &Broker, browser: &Browser, why: &str) {
+    let started = Instant::now();
+    while broker.status(browser).await != 401 {
+        assert!(started.elapsed() < Duration::from_secs(1), "{why}: still let in");
+    }
+}
+
+/// R-N01: whatever deletes the record, on both replicas, without a word from any broker.
+#[tokio::test]
+async fn whatever_takes_the_record_away_is_heard_on_every_replica() {
+    let redis = Redis::start();
+    let one = Broker::with(setup(&redis)).await;
+    let other = one.replica(setup(&redis)).await;
+    for command in ["DEL", "UNLINK", "EXPIRE", "PEXPIRE", "FLUSHALL", "FLUSHDB", "SET", "RENAME", "eviction"] {
+        let browser = one.signed_in().await;
+        let moved = other.takes_over(&browser);
+        let handle = one.handle(&browser).await;
+        cached(&redis, &one, &browser, &handle).await;
+        cached(&redis, &other, &moved, &handle).await;
+        match command {
+            "FLUSHALL" | "FLUSHDB" => redis.command(&[command]).await,
+            "EXPIRE" => redis.command(&["EXPIRE", &handle, "0"]).await,
+            "PEXPIRE" => redis.command(&["PEXPIRE", &handle, "20"]).await,
+            "SET" => redis.command(&["SET", &handle, "something else"]).await,
+            "RENAME" => redis.command(&["RENAME", &handle, "elsewhere"]).await,
+            "eviction" => {
+                redis.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random"]).await;
+                redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
+                // The next write makes room, and there is nothing else to evict.
+                let client = redis.client().await;
+                let _: Result<(), _> = fred::interfaces::KeysInterface::set(&client, "x", "x", None, None, false).await;
+                redis.command(&["CONFIG", "SET", "maxmemory", "0"]).await
+            }
+            _ => redis.command(&[command, &handle]).await,
+        };
+        refused(&one, &browser, command).await;
+        refused(&other, &moved, command).await;
+    }
+}
+
+/// R-N01: once the call is answered, this replica lets nobody in for a moment longer.
+#[tokio::test]
+async fn a_revocation_holds_here_before_it_is_answered() {
+    let redis = Redis::start();
+    let broker = Broker::with(setup(&redis)).await;
+    for _ in 0..50 {
+        let browser = broker.signed_in().await;
+        let handle = broker.handle(&browser).await;
+        assert_eq!(broker.status(&browser).await, 200);
+        let body = serde_json::json!({ "handles": [handle], "reason": "lost laptop" });
+        assert_eq!(revoke(&broker, body).await["ended"], 1);
+        assert_eq!(broker.status(&browser).await, 401, "no grace");
+        broker.clock.advance(time::Duration::seconds(3));
+    }
+}
+
+/// R-P01: a link that is lost, however it is lost, ends all trust in what was read on it.
+#[tokio::test]
+async fn without_a_link_everything_is_asked_and_nothing_is_believed() {
+    let redis = Redis::start();
+    let network = CutProxy::in_front_of(([127, 0, 0, 1], redis.port()).into()).await;
+    let store = Store::Redis(network.address().port());
+    let broker = Broker::with(Setup { store, ..setup(&redis) }).await;
+    for stall in [false, true] {
+        let browser = broker.signed_in().await;
+        let handle = broker.handle(&browser).await;
+        cached(&redis, &broker, &browser, &handle).await;
+        let cookie = browser.cookie(SESSION);
+        if stall {
+            network.stall();
+        } else {
+            network.cut();
+        }
+        // Behind the network that carries nothing, the record goes.
+        redis.command(&["DEL", &handle]).await;
+        let deleted = Instant::now();
+        loop {
+            let asked = deleted.elapsed();
+            match broker.status(&browser).await {
+                // The lease: half a second from the last proof of life.
+                200 => assert!(stall && asked < Duration::from_millis(500), "believed after {asked:?}"),
+                503 => break,
+                status => panic!("{status}: an outage is not a logout"),
+            }
+        }
+        assert_eq!(browser.cookie(SESSION), cookie);
+        network.restore();
+        let restored = Instant::now();
+        loop {
+            match broker.status(&browser).await {
+                503 => assert!(restored.elapsed() < PATIENCE, "it never recovered"),
+                401 => break,
+                status => panic!("{status}: a deleted session came back"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let browser = broker.signed_in().await;
+    let handle = broker.handle(&browser).await;
+    cached(&redis, &broker, &browser, &handle).await;
+}
+
+/// R-P02: Redis hangs: the cache answers for half a second, then nobody does.
+#[tokio::test]
+async fn a_redis_that_hangs_is_believed_for_half_a_second() {
+    let redis = Redis::start();
+    let broker = Broker::with(setup(&redis)).await;
+    let browser = broker.signed_in().await;
+    let handle = broker.handle(&browser).await;
+    cached(&redis, &broker, &browser, &handle).await;
+    redis.freeze();
+    let frozen = Instant::now();
+    while broker.status(&browser).await == 200 {
+        assert!(frozen.elapsed() < Duration::from_secs(2), "still believed");
+    }
+    let asked = Instant::now();
+    let answer = browser.visit(&format!("{PUBLIC}/guarded")).send().await;
+    assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "5"));
+    assert!(asked.elapsed() < Duration::from_secs(3), "waiting is bounded");
+    redis.thaw();
+    let thawed = Instant::now();
+    while broker.status(&browser).await != 200 {
+        assert!(thawed.elapsed() < PATIENCE, "it never recovered");
+    }
+}
+
+/// Connections killed one by one, while somebody works: slower, never wrong, never refused.
+#[tokio::test]
+async fn killed_connections_are_made_again() {
+    let redis = Redis::start();
+    let broker = Broker::with(setup(&redis)).await;
+    let browser = broker.signed_in().await;
+    let handle = broker.handle(&browser).await;
+    for _ in 0..5 {
+        cached(&redis, &broker, &browser, &handle).await;
+        redis.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+        let killed = Instant::now();
+        loop {
+            match broker.status(&browser).await {
+                200 => break,
+                503 => assert!(killed.elapsed() < PATIENCE, "it never recovered"),
+                status => panic!("{status}"),
+            }
+        }
+    }
+    cached(&redis, &broker, &browser, &handle).await;
+    redis.command(&["DEL", &handle]).await;
+    refused(&broker, &browser, "after all that").await;
+}
+
+/// Redis says no to some commands and yes to others: tracking is one of them.
+#[tokio::test]
+async fn a_redis_that_does_not_tell_is_asked_each_time() {
+    let redis = Redis::start();
+    let broker = Broker::with(setup(&redis)).await;
+    redis.command(&["ACL", "SETUSER", "default", "-client|tracking"]).await;
+    redis.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    let browser = loop {
+        let browser = broker.browser();
+        if broker.sign_in(&browser, "/").await.status == 303 {
+            break browser;
+        }
+    };
+    let handle = broker.handle(&browser).await;
+    redis.command(&["CONFIG", "SET", "slowlog-log-slower-than", "0"]).await;
+    for _ in 0..20 {
+        redis.command(&["SLOWLOG", "RESET"]).await;
+        assert_eq!(broker.status(&browser).await, 200);
+        assert!(
+            format!("{:?}", redis.command(&["SLOWLOG", "GET", "-1"]).await).contains(&handle),
+            "served from memory"
+        );
+    }
+    redis.command(&["DEL", &handle]).await;
+    assert_eq!(broker.status(&browser).await, 401);
+}
+
+#[tokio::test]
+async fn the_near_cache_can_be_turned_off() {
+    let redis = Redis::start();
+    let broker = Broker::with(Setup { near_cache_entries: 0, ..setup(&redis) }).await;
+    let browser = broker.signed_in().await;
+    let handle = broker.handle(&browser).await;
+    let clients: String = redis.command(&["CLIENT", "LIST"]).await.convert().unwrap();
+    assert!(!clients.contains("resp=3"), "nobody listens: {clients}");
+    redis.command(&["DEL", &handle]).await;
+    assert_eq!(broker.status(&browser).await, 401);
+}
+
+/// A thousand sessions in a cache for few: bounded, and right for all of them.
+#[tokio::test]
+async fn more_sessions_than_fit_are_served_all_the_same() {
+    let redis = Redis::start();
+    let broker = Broker::with(Setup { near_cache_entries: 64, ..setup(&redis) }).await;
+    let mut browsers = Vec::new();
+    for _ in 0..200 {
+        browsers.push(broker.signed_in().await);
+    }
+    for _ in 0..2 {
+        for browser in &browsers {
+            assert_eq!(broker.status(browser).await, 200);
+        }
+    }
+}
