@@ -1,7 +1,7 @@
 //! The middleware in front of the back office.
 //!
 //! Most requests pass at once: the near cache knows their session and the route lets it pass, so nothing is waited for
-//! and nothing is boxed ([`Guard::passes_at_once`]). Everything else goes the long way, which alone asks the store and
+//! and nothing is boxed. Everything else goes the long way, which alone asks the store and
 //! alone says no.
 
 use std::convert::Infallible;
