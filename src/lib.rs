@@ -16,6 +16,12 @@
 //! [`identity`], establishes a [`session`], and sends the person to the page they came for. [`logout`] is
 //! the way back.
 //!
+//! # The life of a revocation
+//!
+//! A reviewer asks the [`api`] or the terminal ([`cli`]); [`session::revocation`] lays down a cut-off for logins under
+//! way, leaves tombstones and deletes records. Redis tells every replica on the connection that it read them on
+//! ([`session::store::invalidation`]), the near caches drop them, and the next request is anonymous and says why.
+//!
 //! # Rows
 //!
 //! A module uses only rows below its own, never its neighbours; `tests/broker/architecture.rs` reads the source and

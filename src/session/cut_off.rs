@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
@@ -170,7 +172,7 @@ impl CutOffs {
             self.backend.list_remove(OF_MANY, &overdue).await?;
         }
         for (member, until) in self.backend.list_down_from(OF_MANY, i64::MAX, MOST_OF_MANY).await? {
-            let (Some(sealed), Ok(ends)) = (decoded(&member), moment_of(until)) else { continue };
+            let (Ok(sealed), Ok(ends)) = (STANDARD_NO_PAD.decode(&member), moment_of(until)) else { continue };
             if self.sealer.is_sealed_under_the_newest(OF_MANY.as_bytes(), &sealed) {
                 continue;
             }
@@ -184,11 +186,11 @@ impl CutOffs {
 
     fn seal(&self, cut_off: &OfMany) -> String {
         let text = serde_json::to_vec(cut_off).unwrap_or_else(|_| unreachable!("a struct of strings is JSON"));
-        encoded(&self.sealer.seal(OF_MANY.as_bytes(), &text))
+        STANDARD_NO_PAD.encode(self.sealer.seal(OF_MANY.as_bytes(), &text))
     }
 
     fn open(&self, member: &str) -> Option<OfMany> {
-        let opened = self.sealer.open(OF_MANY.as_bytes(), &decoded(member)?).ok()?;
+        let opened = self.sealer.open(OF_MANY.as_bytes(), &STANDARD_NO_PAD.decode(member).ok()?).ok()?;
         serde_json::from_slice(&opened).ok()
     }
 
@@ -294,14 +296,4 @@ fn judge(
 
 fn moment_of(milliseconds: i64) -> Result<OffsetDateTime, time::error::ComponentRange> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000)
-}
-
-fn encoded(bytes: &[u8]) -> String {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD_NO_PAD.encode(bytes)
-}
-
-fn decoded(text: &str) -> Option<Vec<u8>> {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD_NO_PAD.decode(text).ok()
 }
