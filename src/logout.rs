@@ -19,14 +19,14 @@ use crate::session::Sessions;
 use crate::session::key::SessionKey;
 use crate::web::branding::{Branding, Frame};
 use crate::web::cookies::CookiePolicy;
-use crate::web::csrf::{self, CsrfTokens};
-use crate::web::failure::{Failure, FailureKind, unreadable_form};
+use crate::web::csrf::CsrfTokens;
+use crate::web::failure::{Failure, FailureKind};
 use crate::web::page::{self, ConfirmLogout, SignedOut, SignedOutReason};
 use crate::web::public_url::PublicUrl;
 use crate::web::query::Parameters;
 use crate::web::redirect::see_other;
 use crate::web::return_to::ReturnTo;
-use crate::web::security_headers;
+use crate::web::{form, security_headers};
 
 /// Where a browser lands after signing out; registered at the provider.
 pub const SIGNED_OUT: &str = "/sso/signed-out";
@@ -79,16 +79,13 @@ pub async fn logout(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failure> {
-    if !csrf::is_same_origin(&headers, &logout.public_url) {
-        return Err(FailureKind::CrossSite.into());
-    }
-    let body = body.map_err(unreadable_form)?;
+    let form = form::read_own(&headers, &logout.public_url, body)?;
     let keys = candidates(&logout.cookies, &headers);
     if keys.is_empty() {
         return logout.send_to(SIGNED_OUT_ALREADY);
     }
     // The token is checked first: it needs no store, so a stranger cannot make anybody forget a cookie either.
-    logout.check_token(&keys, &body)?;
+    logout.check_token(&keys, &form)?;
     let found = presented(&logout.sessions, &logout.cookies, &headers).await;
     let (key, session) = match found.map_err(|failure| logout.incomplete(failure))? {
         Presented::Live(key, session) => (key, session),
@@ -146,8 +143,7 @@ pub async fn signed_out(State(logout): State<Logout>, uri: Uri, headers: HeaderM
 
 impl Logout {
     /// The form must carry the token of a session whose cookie came with it.
-    fn check_token(&self, keys: &[SessionKey], body: &[u8]) -> Result<(), Failure> {
-        let form = std::str::from_utf8(body).ok().and_then(|body| Parameters::read(body).ok()).unwrap_or_default();
+    fn check_token(&self, keys: &[SessionKey], form: &Parameters) -> Result<(), Failure> {
         let token = form.get("csrf_token").unwrap_or_default();
         let fits = |key: &SessionKey| self.csrf.verify(&key.handle().to_string(), token);
         if keys.iter().any(fits) { Ok(()) } else { Err(FailureKind::CrossSite.into()) }

@@ -8,6 +8,7 @@ pub mod client_address;
 pub mod cookies;
 pub mod csrf;
 pub mod failure;
+pub mod form;
 pub mod language;
 pub mod navigation;
 pub mod page;

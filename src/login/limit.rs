@@ -21,12 +21,11 @@ use crate::secret::keyring::{Keyring, Sealer};
 use crate::session::key::SessionHandle;
 use crate::web::branding::Frame;
 use crate::web::cookies::CookiePolicy;
-use crate::web::failure::{Failure, FailureKind, unreadable_form};
+use crate::web::failure::{Failure, FailureKind};
 use crate::web::page::{self, OwnSession, TooManySessions};
-use crate::web::query::Parameters;
 use crate::web::redirect::see_other;
 use crate::web::return_to::ReturnTo;
-use crate::web::{csrf, security_headers};
+use crate::web::{form, security_headers};
 
 /// Where the page is.
 pub const LIMIT: &str = "/sso/limit";
@@ -134,12 +133,8 @@ pub async fn end_one(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failure> {
-    if !csrf::is_same_origin(&headers, &login.public_url) {
-        return Err(FailureKind::CrossSite.into());
-    }
-    let body = body.map_err(unreadable_form)?;
+    let form = form::read_own(&headers, &login.public_url, body)?;
     let ticket = login.tickets.find(&login.cookies, &headers, login.clock.now()).ok_or(FailureKind::LoginExpired)?;
-    let form = std::str::from_utf8(&body).ok().and_then(|body| Parameters::read(body).ok()).unwrap_or_default();
     if !login.csrf.verify(&ticket.name(), form.get("csrf_token").unwrap_or_default()) {
         return Err(FailureKind::CrossSite.into());
     }

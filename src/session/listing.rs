@@ -89,12 +89,23 @@ impl Sessions {
         behind: Option<Place>,
         limit: usize,
     ) -> Result<Records, StoreError> {
-        let now = self.0.clock.now();
         let index = filter.person.by_subject().map(|(issuer, subject)| Index::subject(issuer, subject));
+        self.records_of(index.as_ref(), filter, behind, limit).await
+    }
+
+    /// Those of one index, or of all.
+    pub(super) async fn records_of(
+        &self,
+        index: Option<&Index>,
+        filter: &Filter,
+        behind: Option<Place>,
+        limit: usize,
+    ) -> Result<Records, StoreError> {
+        let now = self.0.clock.now();
         let mut records = Records { next: behind, ..Records::default() };
         let mut looked_at = 0;
         loop {
-            let batch = self.0.registry.behind(index.as_ref(), records.next).await?;
+            let batch = self.0.registry.behind(index, records.next).await?;
             if batch.is_empty() {
                 return Ok(Records { next: None, ..records });
             }
@@ -111,7 +122,7 @@ impl Sessions {
                             records.sessions.push(Arc::new(known));
                         }
                     }
-                    Ok(Found::Nothing) => self.0.registry.prune(index.as_ref(), place, now).await?,
+                    Ok(Found::Nothing) => self.0.registry.prune(index, place, now).await?,
                     // Not ours to forget: a replica with another key may serve it.
                     Ok(Found::Unreadable) => records.unreadable.push(place.handle),
                     Err(error) => records.failure = Some(error),

@@ -30,6 +30,13 @@ pub enum Selection {
     Handles(Vec<SessionHandle>),
     /// Those that fit; an empty filter is everybody.
     Matching(Filter),
+    /// Those that came from one session at the provider.
+    ProviderSession {
+        /// The provider's issuer identifier.
+        issuer: String,
+        /// Its name for the session (`sid`).
+        sid: String,
+    },
 }
 
 /// What a reviewer orders.
@@ -43,6 +50,13 @@ pub struct Order {
     pub block_for: Option<Duration>,
     /// Whether the next login of the persons concerned has to be a fresh one.
     pub fresh_login: bool,
+}
+
+impl Order {
+    /// What the program itself orders: no block, and no fresh login.
+    fn of_the_program() -> Self {
+        Self { reason: "ended by the program".into(), by: "program".into(), block_for: None, fresh_login: false }
+    }
 }
 
 /// What came of it.
@@ -86,15 +100,24 @@ impl Sessions {
         };
         let filter = match selection {
             Selection::Matching(filter) => Some(filter),
-            Selection::Handles(_) => None,
+            Selection::Handles(_) | Selection::ProviderSession { .. } => None,
         };
-        // Logins under way: by what the filter says of them, if it says anything that can be said of a login.
+        // Logins under way: by what is said of them, if anything that can be said of a login.
         if let Some(logins) = filter.and_then(Filter::of_logins) {
             let laid_down = self.0.cut_offs.set_for_logins(&logins, &self.terms(order)).await;
             revoked.note(laid_down);
         }
-        // And whoever is found: at their next login they may be of another group, or have another address.
-        let each_person = filter.is_none_or(|filter| !filter.is_empty());
+        if let Selection::ProviderSession { issuer, sid } = selection {
+            let laid_down = self.0.cut_offs.set_for_provider_session(issuer, sid, tombstone.ended_at).await;
+            revoked.note(laid_down);
+        }
+        // And whoever is found: at their next login they may be of another group, or have another address. Sessions of
+        // theirs from elsewhere at the provider are not meant.
+        let each_person = match selection {
+            Selection::Handles(_) => true,
+            Selection::Matching(filter) => !filter.is_empty(),
+            Selection::ProviderSession { .. } => false,
+        };
         let everything = filter.is_none_or(Filter::is_empty);
         let mut place = None;
         loop {
@@ -153,9 +176,8 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: some may live on.
     pub async fn end_subject(&self, issuer: &str, subject: &str) -> Result<usize, StoreError> {
-        let order = Order { reason: String::new(), by: String::new(), block_for: None, fresh_login: false };
         let selection = Selection::Matching(Filter::subject(issuer, subject));
-        Ok(self.revoke(&selection, &order).await.complete()?.ended.len())
+        Ok(self.revoke(&selection, &Order::of_the_program()).await.complete()?.ended.len())
     }
 
     /// Ends every session that came from one session at the provider (`sid`) and refuses logins under way from it; how
@@ -164,26 +186,8 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: some may live on.
     pub async fn end_provider_session(&self, issuer: &str, sid: &str) -> Result<usize, StoreError> {
-        let at = self.0.clock.now();
-        self.0.cut_offs.set_for_provider_session(issuer, sid, at).await?;
-        let index = Index::provider_session(issuer, sid);
-        let tombstone = Tombstone::of(EndCause::Revoked, at);
-        let (mut ended, mut last) = (0, None);
-        loop {
-            let batch = self.0.registry.behind(Some(&index), last).await?;
-            let Some(end) = batch.last() else { return Ok(ended) };
-            last = Some(*end);
-            for place in batch {
-                match self.look_up(place.handle).await? {
-                    Found::Session(opened) => {
-                        let known = KnownSession::new(place.handle, *opened);
-                        ended += usize::from(self.end_known(&known, Some(&tombstone)).await?);
-                    }
-                    Found::Unreadable => _ = self.tear_up(place.handle, None, at).await?,
-                    Found::Nothing => self.0.registry.prune(Some(&index), place, at).await?,
-                }
-            }
-        }
+        let selection = Selection::ProviderSession { issuer: issuer.to_owned(), sid: sid.to_owned() };
+        Ok(self.revoke(&selection, &Order::of_the_program()).await.complete()?.ended.len())
     }
 
     /// Ends a session of the same person from another browser; whether there was one of theirs.
@@ -232,6 +236,10 @@ impl Sessions {
         let handles = match selection {
             Selection::Handles(handles) => handles.iter().copied().collect::<BTreeSet<_>>(),
             Selection::Matching(filter) => return self.records(filter, behind, BATCH).await,
+            Selection::ProviderSession { issuer, sid } => {
+                let index = Index::provider_session(issuer, sid);
+                return self.records_of(Some(&index), &Filter::default(), behind, BATCH).await;
+            }
         };
         let mut records = Records::default();
         let mut found =

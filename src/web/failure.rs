@@ -9,7 +9,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode};
 use tower_http::timeout::TimeoutError;
@@ -142,18 +141,6 @@ impl IntoResponse for Failure {
         response.extensions_mut().insert(self);
         response
     }
-}
-
-/// A form that is too large, did not come in time, or is broken.
-pub fn unreadable_form(rejection: BytesRejection) -> Failure {
-    let kind = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        FailureKind::PayloadTooLarge
-    } else if is_silence(&rejection) {
-        FailureKind::RequestTimeout
-    } else {
-        FailureKind::BadRequest
-    };
-    Failure::caused(kind, rejection)
 }
 
 /// An error, what caused it, and so on.

@@ -50,6 +50,14 @@ async fn no_late_write_brings_a_record_back() {
     }
 }
 
+/// From now on the provider speaks of somebody else; their name.
+fn somebody_new(house: &House, round: usize) -> String {
+    let subject = format!("person-{round}");
+    let claims = set(json!({ "sub": subject, "sid": subject }));
+    house.idp.behave(Script { id_token_claims: claims, userinfo: set(json!({ "sub": subject })), ..Script::default() });
+    subject
+}
+
 async fn status(browser: &Browser) -> u16 {
     browser.fetch(&format!("{PUBLIC}/guarded")).send().await.status.as_u16()
 }
@@ -61,14 +69,8 @@ async fn callbacks_and_revocations_race_and_the_revocation_wins() {
     let house = House::start(SECTION, 2).await;
     let (mut overtaken, mut ended) = (0, 0);
     let reviewer = house.browser(1);
-    for round in 0..1_000_u32 {
-        let subject = format!("person-{round}");
-        let claims = set(json!({ "sub": subject, "sid": subject }));
-        house.idp.behave(Script {
-            id_token_claims: claims,
-            userinfo: set(json!({ "sub": subject })),
-            ..Script::default()
-        });
+    for round in 0..1_000_usize {
+        let subject = somebody_new(&house, round);
         let browser = house.browser(0);
         let callback = house.reach_callback(&browser).await;
         let finishing = {
@@ -76,7 +78,7 @@ async fn callbacks_and_revocations_race_and_the_revocation_wins() {
             tokio::spawn(async move { browser.visit(&callback).send().await.status.as_u16() })
         };
         // Earlier and later in the callback, round by round.
-        tokio::time::sleep(std::time::Duration::from_micros(u64::from(round % 50) * 200)).await;
+        tokio::time::sleep(std::time::Duration::from_micros(200) * u32::try_from(round % 50).unwrap()).await;
         let filter = match round % 3 {
             0 => json!({ "issuer": house.idp.issuer(), "subject": subject }),
             1 => json!({ "issuer": house.idp.issuer(), "subject": subject, "idp": "company" }),
@@ -139,13 +141,7 @@ async fn requests_and_revocations_race_and_the_revocation_wins() {
             }
         }
         // The next round's people begin their logins after the cut-off, whatever the clocks say.
-        let subject = format!("person-{round}");
-        let claims = set(json!({ "sub": subject, "sid": subject }));
-        house.idp.behave(Script {
-            id_token_claims: claims,
-            userinfo: set(json!({ "sub": subject })),
-            ..Script::default()
-        });
+        somebody_new(&house, round);
     }
     let left = house.redis.keys().await.into_iter().filter(|key| key.starts_with("cf-")).count();
     assert_eq!(left, 0);

@@ -158,6 +158,14 @@ impl Office {
         Self { broker: Arc::new(broker), people }
     }
 
+    /// Somebody whose session the near cache has seen.
+    async fn one_more(&self) -> (Browser, String) {
+        let browser = self.broker.signed_in().await;
+        let handle = self.broker.handle(&browser).await;
+        assert_eq!(self.broker.status(&browser).await, 200);
+        (browser, handle)
+    }
+
     /// Everybody asks at once; how many were served and how many were told to wait. Nobody is signed out, nobody is taken
     /// for somebody else, nobody waits for long.
     async fn everybody_asks(&self) -> (usize, usize) {
@@ -209,20 +217,28 @@ async fn whatever_the_network_does_nobody_is_signed_out_or_mistaken_for_another(
     let office = Office::open(network.address().port()).await;
     for round in 0..2 {
         for (fault, serves) in [("cut", false), ("mid-reply", false), ("stall", false), ("slow", true)] {
+            let victim = office.one_more().await;
             match fault {
                 "cut" => network.cut(),
                 "mid-reply" => network.cut_mid_reply(),
                 "stall" => network.stall(),
                 _ => network.slow(Duration::from_millis(300)),
             }
+            // Behind the fault a session ends; no page for it once the lease has run out.
+            redis.command(&["DEL", &victim.1]).await;
             let started = Instant::now();
             let mut last = (0, 0);
             while started.elapsed() < Duration::from_millis(1_500) {
+                let asked = started.elapsed();
+                let status = office.broker.status(&victim.0).await;
+                assert!(status != 200 || asked <= Duration::from_millis(500), "{fault}: a page after {asked:?}");
+                assert!(serves || status != 401, "{fault}: an outage is not a logout");
                 last = office.everybody_asks().await;
             }
             assert!(serves || last.0 == 0, "{round} {fault}: {last:?}: nothing is believed for longer than the lease");
             network.restore();
             office.recovers().await;
+            assert_eq!(office.broker.status(&victim.0).await, 401, "{fault}: what was deleted stays deleted");
         }
     }
 }

@@ -336,24 +336,18 @@ fn no_interleaving_serves_what_was_revoked() {
     assert!(checker.unique_state_count() > 10_000, "{}", checker.unique_state_count());
 }
 
+/// Whether the model finds a revoked record served when one defence is missing.
+fn notices(defect: Defect) -> bool {
+    let checker = Interleavings::with(defect).checker().finish_when(HasDiscoveries::AnyFailures);
+    checker.threads(2).spawn_bfs().join().discovery("what was revoked is not served").is_some()
+}
+
 #[test]
 fn the_model_notices_a_fill_that_ignores_what_changed_meanwhile() {
-    let checker = Interleavings::with(Defect::NoFillToken)
-        .checker()
-        .finish_when(HasDiscoveries::AnyFailures)
-        .threads(2)
-        .spawn_bfs()
-        .join();
-    assert!(checker.discovery("what was revoked is not served").is_some());
+    assert!(notices(Defect::NoFillToken));
 }
 
 #[test]
 fn the_model_notices_a_fill_that_outlives_its_connection() {
-    let checker = Interleavings::with(Defect::NoWatch)
-        .checker()
-        .finish_when(HasDiscoveries::AnyFailures)
-        .threads(2)
-        .spawn_bfs()
-        .join();
-    assert!(checker.discovery("what was revoked is not served").is_some());
+    assert!(notices(Defect::NoWatch));
 }
