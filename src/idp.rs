@@ -2,7 +2,7 @@
 //!
 //! [`Provider`] is the one door: `login` starts and finishes attempts with it, `logout` asks it where the
 //! provider's own session ends. Behind it, one file a step of the protocol: [`discovery`] and [`jwks`] (what
-//! the provider says of itself), [`authorization`], [`token_exchange`], [`id_token`], [`userinfo`],
+//! the provider says of itself), [`authorization`], [`token_exchange`], [`jwt`] and [`id_token`], [`userinfo`],
 //! [`profile`], all over [`http`]. Knows nothing of browsers, cookies or sessions.
 
 pub mod authorization;
@@ -10,6 +10,7 @@ pub mod discovery;
 pub mod http;
 pub mod id_token;
 pub mod jwks;
+pub mod jwt;
 pub mod profile;
 mod refreshing;
 pub mod token_exchange;
@@ -30,8 +31,9 @@ use crate::secret::Secret;
 use self::authorization::{Attempt, IssuerMismatch, LoginOptions};
 use self::discovery::{Metadata, MetadataCache};
 use self::http::{HttpError, ProviderHttp};
-use self::id_token::{Expectation, IdTokenFault, VerifiedClaims};
+use self::id_token::{Expectation, VerifiedClaims};
 use self::jwks::KeyCache;
+use self::jwt::{JwtFault, JwtUse};
 use self::profile::{ProfileFault, ProfileMapping};
 use self::token_exchange::{ClientAuthentication, ProviderTokens, TokenExchangeError};
 use self::userinfo::UserinfoError;
@@ -143,7 +145,7 @@ pub enum IdpError {
     TokenExchange(#[from] TokenExchangeError),
     /// Its ID token was not accepted.
     #[error("the ID token was not accepted: {0}")]
-    IdToken(#[from] IdTokenFault),
+    IdToken(#[from] JwtFault),
     /// Its userinfo was not accepted.
     #[error(transparent)]
     Userinfo(#[from] UserinfoError),
@@ -315,7 +317,7 @@ impl Provider {
         attempt: &Attempt,
         tokens: &ProviderTokens,
     ) -> Result<VerifiedClaims, IdpError> {
-        let id_token = tokens.id_token.as_ref().ok_or(IdTokenFault::Absent)?;
+        let id_token = tokens.id_token.as_ref().ok_or(JwtFault::Absent)?;
         let payload = self.signed_payload(oidc, metadata, id_token.expose()).await?;
         let expectation = Expectation {
             issuer: &oidc.issuer,
@@ -337,14 +339,14 @@ impl Provider {
         metadata: &Metadata,
         token: &str,
     ) -> Result<Map<String, Value>, IdpError> {
-        let header = id_token::read_header(token, oidc.algorithm)?;
-        let jwks_uri = metadata.jwks_uri.as_ref().ok_or(IdTokenFault::NoKeys)?;
+        let header = jwt::read_header(token, oidc.algorithm, JwtUse::Claims)?;
+        let jwks_uri = metadata.jwks_uri.as_ref().ok_or(JwtFault::NoKeys)?;
         let keys = self.0.keys.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(keys_unusable)?;
-        match id_token::verify_signature(token, &header, &keys) {
-            Err(IdTokenFault::UnknownKey | IdTokenFault::Signature) => {
+        match jwt::verify_signature(token, &header, &keys) {
+            Err(JwtFault::UnknownKey | JwtFault::Signature) => {
                 let again = self.0.keys.after_unknown_key(&self.0.http, jwks_uri, &self.0.clock).await;
                 let keys = again.map_err(keys_unusable)?;
-                Ok(id_token::verify_signature(token, &header, &keys)?)
+                Ok(jwt::verify_signature(token, &header, &keys)?)
             }
             verified => Ok(verified?),
         }

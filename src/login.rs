@@ -18,7 +18,7 @@ use http::header::USER_AGENT;
 use crate::clock::SharedClock;
 use crate::guard::route::RouteTable;
 use crate::idp::http::HttpError;
-use crate::idp::id_token::IdTokenFault;
+use crate::idp::jwt::JwtFault;
 use crate::idp::token_exchange::TokenExchangeError;
 use crate::idp::userinfo::UserinfoError;
 use crate::idp::{IdpError, Provider};
@@ -76,7 +76,7 @@ fn failure_kind(error: &IdpError) -> FailureKind {
         IdpError::TokenExchange(TokenExchangeError::Http(error))
         | IdpError::Userinfo(UserinfoError::Http(error))
         | IdpError::ProfileEndpoint(error) => by_answer(error),
-        IdpError::IdToken(IdTokenFault::Clock(_)) => FailureKind::LoginClock,
+        IdpError::IdToken(JwtFault::Clock(_)) => FailureKind::LoginClock,
         IdpError::Issuer(_)
         | IdpError::TokenExchange(_)
         | IdpError::IdToken(_)

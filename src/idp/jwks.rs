@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::http::{HttpError, ProviderHttp};
-use super::id_token::SignedHeader;
+use super::jwt::SignedHeader;
 use super::refreshing::Refreshing;
 use crate::clock::SharedClock;
 

@@ -1,0 +1,188 @@
+//! Signed JWTs of a provider: is one signed the configured way, and by the provider? (RFC 7515, RFC 8725)
+//!
+//! Two steps, both pure: [`read_header`], then [`verify_signature`]. What the claims must say depends on what the token
+//! is for: [`super::id_token`] and its neighbours check that. A claim of the wrong JSON type refuses the token and is
+//! never treated as absent (R-D13).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, Validation};
+use serde_json::{Map, Value};
+use thiserror::Error;
+use time::OffsetDateTime;
+
+use super::jwks::KeySet;
+
+/// Largest token that is looked at, in bytes.
+const LARGEST_TOKEN: usize = 64 * 1024;
+
+/// What a token is for; decides which `typ` it may carry, so that none passes for another (RFC 8725 3.11, R-D14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JwtUse {
+    /// An ID token, or signed userinfo: `JWT` or nothing.
+    Claims,
+}
+
+impl JwtUse {
+    fn accepts(self, declared: Option<&str>) -> bool {
+        match self {
+            Self::Claims => declared.is_none_or(|declared| declared.eq_ignore_ascii_case("JWT")),
+        }
+    }
+}
+
+/// Why a token was not accepted. Never shows the token's content.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum JwtFault {
+    /// There is none where there has to be one (R-C05).
+    #[error("there is none")]
+    Absent,
+    /// Too large, not a signed JWT, or its header is unreadable.
+    #[error("it is not a signed JWT")]
+    Malformed,
+    /// Signed with another algorithm than configured.
+    #[error("it is not signed with the configured algorithm")]
+    Algorithm,
+    /// It is another kind of token than is wanted here.
+    #[error("it is another kind of token")]
+    Type,
+    /// It demands an extension or an encoding that is not understood.
+    #[error("its header demands what is not understood")]
+    Critical,
+    /// The provider publishes no keys.
+    #[error("the provider publishes no keys")]
+    NoKeys,
+    /// No published key fits it.
+    #[error("the provider publishes no key that fits it")]
+    UnknownKey,
+    /// The signature is not the provider's.
+    #[error("its signature is not valid")]
+    Signature,
+    /// A claim is missing, of the wrong type or of the wrong value.
+    #[error("its claim `{0}` is missing or wrong")]
+    Claim(&'static str),
+    /// Its times do not fit ours.
+    #[error("its claim `{0}` does not fit this machine's clock")]
+    Clock(&'static str),
+}
+
+/// What a token says about its own signature, after it was found acceptable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedHeader {
+    pub(super) kid: Option<String>,
+    pub(super) algorithm: Algorithm,
+}
+
+/// Reads a token's header and refuses what is not signed with the configured algorithm (R-D02), demands
+/// extensions (R-D04) or is another kind of token (R-D14).
+///
+/// # Errors
+/// [`JwtFault`].
+pub fn read_header(token: &str, algorithm: Algorithm, wanted: JwtUse) -> Result<SignedHeader, JwtFault> {
+    if token.len() > LARGEST_TOKEN || token.split('.').count() != 3 {
+        return Err(JwtFault::Malformed);
+    }
+    let header = token.split('.').next().unwrap_or_default();
+    let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| JwtFault::Malformed)?;
+    let header: Map<String, Value> = serde_json::from_slice(&header).map_err(|_| JwtFault::Malformed)?;
+    if header.get("alg").and_then(Value::as_str) != Some(&super::jwks::name(algorithm)) {
+        return Err(JwtFault::Algorithm);
+    }
+    if ["crit", "zip", "enc", "b64"].iter().any(|name| header.contains_key(*name)) {
+        return Err(JwtFault::Critical);
+    }
+    let declared_type = optional_text(&header, "typ", JwtFault::Type)?;
+    if !wanted.accepts(declared_type) {
+        return Err(JwtFault::Type);
+    }
+    let kid = optional_text(&header, "kid", JwtFault::Malformed)?.map(str::to_owned);
+    Ok(SignedHeader { kid, algorithm })
+}
+
+/// Checks the signature against the keys that may have made it, and returns the payload (R-D01).
+///
+/// # Errors
+/// [`JwtFault::UnknownKey`] if no key may have made it, [`JwtFault::Signature`] if none did.
+pub fn verify_signature(token: &str, header: &SignedHeader, keys: &KeySet) -> Result<Map<String, Value>, JwtFault> {
+    if !keys.has(header) {
+        return Err(JwtFault::UnknownKey);
+    }
+    // The library checks the signature alone: claims are ours, strictly typed and judged by our clock.
+    let mut validation = Validation::new(header.algorithm);
+    validation.required_spec_claims.clear();
+    (validation.validate_exp, validation.validate_aud) = (false, false);
+    keys.candidates(header)
+        .find_map(|key| jsonwebtoken::decode(token, key, &validation).ok())
+        .map(|decoded| decoded.claims)
+        .ok_or(JwtFault::Signature)
+}
+
+pub(super) fn text<'a>(payload: &'a Map<String, Value>, name: &'static str) -> Result<&'a str, JwtFault> {
+    payload.get(name).and_then(Value::as_str).ok_or(JwtFault::Claim(name))
+}
+
+pub(super) fn optional_text<'a>(
+    object: &'a Map<String, Value>,
+    name: &str,
+    fault: JwtFault,
+) -> Result<Option<&'a str>, JwtFault> {
+    match object.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(fault),
+    }
+}
+
+/// A NumericDate (RFC 7519 2): a JSON number, with or without a fraction.
+pub(super) fn optional_moment(
+    payload: &Map<String, Value>,
+    name: &'static str,
+) -> Result<Option<OffsetDateTime>, JwtFault> {
+    let Some(value) = payload.get(name) else { return Ok(None) };
+    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and the calendar refuses what is beyond it")]
+    let seconds = value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64));
+    let moment = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    moment.map(Some).ok_or(JwtFault::Claim(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn token_with(header: &Value) -> String {
+        format!("{}.e30.c2ln", URL_SAFE_NO_PAD.encode(header.to_string()))
+    }
+
+    /// R-D02, R-D04, R-D14, R-D16
+    #[test]
+    fn headers_of_other_tokens_and_algorithms_are_refused() {
+        for (fault, header) in [
+            (JwtFault::Algorithm, json!({ "alg": "none" })),
+            (JwtFault::Algorithm, json!({ "alg": "HS256" })),
+            (JwtFault::Algorithm, json!({ "alg": "rs256" })),
+            (JwtFault::Algorithm, json!({ "alg": "ES256" })),
+            (JwtFault::Algorithm, json!({})),
+            (JwtFault::Type, json!({ "alg": "RS256", "typ": "at+jwt" })),
+            (JwtFault::Type, json!({ "alg": "RS256", "typ": "logout+jwt" })),
+            (JwtFault::Type, json!({ "alg": "RS256", "typ": 1 })),
+            (JwtFault::Critical, json!({ "alg": "RS256", "crit": ["b64"] })),
+            (JwtFault::Critical, json!({ "alg": "RS256", "zip": "DEF" })),
+            (JwtFault::Malformed, json!({ "alg": "RS256", "kid": 1 })),
+        ] {
+            assert_eq!(read_header(&token_with(&header), Algorithm::RS256, JwtUse::Claims), Err(fault), "{header}");
+        }
+        for token in ["", "a.b", "a.b.c.d.e", "!.e30.", &format!("{}.a.b", "x".repeat(LARGEST_TOKEN))] {
+            assert_eq!(read_header(token, Algorithm::RS256, JwtUse::Claims), Err(JwtFault::Malformed));
+        }
+        assert!(
+            read_header(
+                &token_with(&json!({ "alg": "RS256", "typ": "jwt", "jku": "x" })),
+                Algorithm::RS256,
+                JwtUse::Claims
+            )
+            .is_ok()
+        );
+    }
+}
