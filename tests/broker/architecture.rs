@@ -14,7 +14,8 @@ const ROWS: [&[&str]; 8] = [
     &["main", "cli", "lib"],
 ];
 
-fn files(folder: &Path) -> Vec<PathBuf> {
+/// Every Rust file below a folder.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

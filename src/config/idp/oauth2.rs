@@ -1,0 +1,38 @@
+//! What only plain OAuth 2.0 providers have: their endpoints, since they publish no metadata.
+
+use url::Url;
+
+use crate::config::reader::Reader;
+use crate::idp::OAuth2Settings;
+use crate::idp::discovery::check_authorization_endpoint;
+use crate::idp::http::is_safe_address;
+
+pub(super) fn read(section: &mut Reader) -> Option<OAuth2Settings> {
+    let mut endpoint = |key: &str| {
+        section.checked(key, |url: &Url| {
+            if is_safe_address(url) { Ok(url.clone()) } else { Err("must be https (http on loopback only)") }
+        })
+    };
+    let authorization_endpoint = endpoint("authorization_endpoint");
+    let token_endpoint = endpoint("token_endpoint");
+    let profile_endpoint = endpoint("profile_endpoint");
+    if let Some(Err(error)) = authorization_endpoint.as_ref().map(check_authorization_endpoint) {
+        section.fault("authorization_endpoint", error.to_string());
+    }
+    Some(OAuth2Settings {
+        issuer: read_plain_issuer(section),
+        authorization_endpoint: authorization_endpoint?,
+        token_endpoint: token_endpoint?,
+        profile_endpoint: profile_endpoint?,
+    })
+}
+
+/// What the provider calls itself in its answers (RFC 9207). It keeps people of different providers apart, so it
+/// must be a name.
+fn read_plain_issuer(section: &mut Reader) -> Option<String> {
+    let issuer = section.optional::<String>("issuer")?;
+    if !Url::parse(&issuer).is_ok_and(|url| is_safe_address(&url)) {
+        section.fault("issuer", "must be https, exactly as the provider writes it (http on loopback only)");
+    }
+    Some(issuer)
+}
