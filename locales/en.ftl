@@ -81,6 +81,9 @@ error-session-displaced-advice = You may be signed in only a limited number of t
 error-session-ended-elsewhere-title = This session was ended from another browser of yours
 error-session-ended-elsewhere-advice = Sign in again to carry on here. If that was not you, please tell the people who look after the security of this service.
 
+error-session-ended-by-provider-title = Your company account signed you out
+error-session-ended-by-provider-advice = You were signed out there, or your account was changed or locked, so this session ended as well. Sign in again to carry on. If you did not expect this, please tell the people who look after the security of this service.
+
 error-login-overtaken-title = Please start signing in again
 error-login-overtaken-advice = While you were signing in, your sessions were ended for security, so this sign-in counts no longer. You can start again at once.
 

@@ -81,6 +81,9 @@ error-session-displaced-advice = 동시에 사용할 수 있는 세션 수가 �
 error-session-ended-elsewhere-title = 다른 브라우저에서 이 세션이 종료되었습니다
 error-session-ended-elsewhere-advice = 여기에서 계속하려면 다시 로그인해 주십시오. 직접 종료하지 않았다면 이 서비스의 보안 담당자에게 알려 주십시오.
 
+error-session-ended-by-provider-title = 회사 계정에서 로그아웃되었습니다
+error-session-ended-by-provider-advice = 회사 계정에서 로그아웃했거나 계정이 변경 또는 잠겨 이 세션도 종료되었습니다. 계속하려면 다시 로그인해 주십시오. 예상하지 못한 일이라면 이 서비스의 보안 담당자에게 알려 주십시오.
+
 error-login-overtaken-title = 로그인을 다시 시작해 주십시오
 error-login-overtaken-advice = 로그인하는 동안 보안을 위해 기존 세션이 종료되어, 진행 중이던 로그인도 더 이상 유효하지 않습니다. 바로 다시 시작할 수 있습니다.
 

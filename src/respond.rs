@@ -62,6 +62,7 @@ fn appearance(kind: FailureKind) -> Appearance {
         Kind::SessionRevoked => (401, "session_revoked", "session-revoked", Browser),
         Kind::SessionDisplaced => (401, "session_revoked", "session-displaced", Browser),
         Kind::SessionEndedElsewhere => (401, "session_revoked", "session-ended-elsewhere", Browser),
+        Kind::SessionEndedByProvider => (401, "session_revoked", "session-ended-by-provider", Browser),
         Kind::LoginTooOld => (401, "reauthentication_required", "login-too-old", Browser),
         Kind::Forbidden => (403, "forbidden", "forbidden", Browser),
         Kind::StoreUnavailable => (503, "store_unavailable", "store-unavailable", Store),
@@ -145,6 +146,7 @@ impl Responder {
             | FailureKind::SessionRevoked
             | FailureKind::SessionDisplaced
             | FailureKind::SessionEndedElsewhere
+            | FailureKind::SessionEndedByProvider
             | FailureKind::LoginTooOld => sign_in.map(Action::SignIn),
             FailureKind::IdpUnavailable
             | FailureKind::LoginFailed
@@ -226,13 +228,14 @@ mod tests {
     use super::*;
     use crate::web::language::Language;
 
-    const KINDS: [FailureKind; 30] = [
+    const KINDS: [FailureKind; 31] = [
         FailureKind::SessionMissing,
         FailureKind::SessionIdle,
         FailureKind::SessionExpired,
         FailureKind::SessionRevoked,
         FailureKind::SessionDisplaced,
         FailureKind::SessionEndedElsewhere,
+        FailureKind::SessionEndedByProvider,
         FailureKind::LoginOvertaken,
         FailureKind::LoginBlocked,
         FailureKind::LoginTooOld,

@@ -48,6 +48,7 @@ impl Presented {
                 EndCause::Revoked => FailureKind::SessionRevoked,
                 EndCause::Displaced => FailureKind::SessionDisplaced,
                 EndCause::EndedElsewhere => FailureKind::SessionEndedElsewhere,
+                EndCause::EndedByProvider => FailureKind::SessionEndedByProvider,
             },
             Self::Live(..) | Self::Nothing | Self::Ended(None) => FailureKind::SessionMissing,
         }

@@ -136,6 +136,7 @@ impl Login {
             EndCause::Revoked => "session-revoked",
             EndCause::Displaced => "session-displaced",
             EndCause::EndedElsewhere => "session-ended-elsewhere",
+            EndCause::EndedByProvider => "session-ended-by-provider",
         });
         let ended_at = tombstone.map(|tombstone| page::moment(tombstone.ended_at));
         let html = SessionEnded { frame, kind, ended_at, sign_in_href: &back.login_href() }.html();

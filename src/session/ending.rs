@@ -17,6 +17,8 @@ pub enum EndCause {
     Displaced,
     /// The same person ended it from another browser.
     EndedElsewhere,
+    /// The identity provider said that it is over.
+    EndedByProvider,
 }
 
 /// What is left of a session, for as long as its cookie could have lived.

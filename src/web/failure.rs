@@ -28,6 +28,8 @@ pub enum FailureKind {
     SessionDisplaced,
     /// The same person ended it from another browser.
     SessionEndedElsewhere,
+    /// The identity provider said that the session is over.
+    SessionEndedByProvider,
     /// The session lives, but the route demands a more recent authentication.
     LoginTooOld,
     /// Signed in, but not allowed.

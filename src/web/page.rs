@@ -188,13 +188,14 @@ pub struct ErrorPage<'a> {
 
 /// Every [`ErrorPage::kind`] there are texts for.
 #[cfg(test)]
-pub(crate) const ERROR_KINDS: [&str; 28] = [
+pub(crate) const ERROR_KINDS: [&str; 29] = [
     "session-missing",
     "session-idle",
     "session-expired",
     "session-revoked",
     "session-displaced",
     "session-ended-elsewhere",
+    "session-ended-by-provider",
     "login-overtaken",
     "login-blocked",
     "login-too-old",
@@ -220,13 +221,14 @@ pub(crate) const ERROR_KINDS: [&str; 28] = [
 ];
 
 /// Kinds that only say how things stand; nothing the person just did has failed.
-const QUIET_KINDS: [&str; 9] = [
+const QUIET_KINDS: [&str; 10] = [
     "session-missing",
     "session-idle",
     "session-expired",
     "session-revoked",
     "session-displaced",
     "session-ended-elsewhere",
+    "session-ended-by-provider",
     "not-found",
     "wrong-host",
     "method-not-allowed",
