@@ -120,8 +120,10 @@ fn login(index: usize, groups: usize) -> NewSession {
     let tokens = Tokens {
         access_token: Secret::new(String::new()),
         access_token_expires_at: None,
+        issued_at: now(),
         refresh_token: None,
         id_token: None,
+        nonce: None,
     };
     NewSession {
         identity: identity(index, groups),

@@ -177,7 +177,7 @@ impl Login {
             auth_time: signed_in.auth_time,
             freshness: freshness(provider, pending, signed_in.auth_time),
             provider_session: signed_in.provider_session,
-            tokens: tokens(signed_in.tokens),
+            tokens: tokens(signed_in.tokens, self.clock.now(), &pending.attempt.nonce),
             client: client_traits(client, headers),
         };
         let key = self.sessions.establish(new).await?;
@@ -237,11 +237,13 @@ fn refused(kind: FailureKind, fault: CallbackFault) -> Failure {
     Failure::caused(kind, fault)
 }
 
-fn tokens(tokens: ProviderTokens) -> Tokens {
+fn tokens(tokens: ProviderTokens, issued_at: OffsetDateTime, nonce: &str) -> Tokens {
     Tokens {
         access_token: tokens.access_token,
         access_token_expires_at: tokens.access_token_expires_at,
+        issued_at,
         refresh_token: tokens.refresh_token.map(ExposedSecret),
         id_token: tokens.id_token.map(ExposedSecret),
+        nonce: Some(nonce.to_owned()),
     }
 }

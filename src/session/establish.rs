@@ -116,6 +116,8 @@ impl Sessions {
             provider_session: new.provider_session,
             created_at: now,
             auth_time: new.auth_time,
+            renewed_at: now,
+            access_token_expires_at: new.tokens.access_token_expires_at,
             client: new.client,
         };
         let attempt = Attempt { record: &record, begun_at: new.begun_at, freshness: new.freshness };

@@ -11,7 +11,8 @@ use time::OffsetDateTime;
 use crate::identity::Identity;
 use crate::secret::{Secret, serialize_exposed};
 
-/// Who, since when, from where. Never changes; when the session was last used is noted beside it.
+/// Who, since when, from where. Only a renewal with the provider changes it; when the session was last used is noted
+/// beside it.
 ///
 /// It holds moments, never a deadline: the policy of the moment judges them, so a changed timeout reaches live
 /// sessions at once.
@@ -28,6 +29,12 @@ pub struct SessionRecord {
     /// the kind: it may have been answered from the provider's own session.
     #[serde(with = "time::serde::timestamp::milliseconds::option")]
     pub auth_time: Option<OffsetDateTime>,
+    /// When the provider last said who this is: at the login, or since.
+    #[serde(with = "time::serde::timestamp::milliseconds")]
+    pub renewed_at: OffsetDateTime,
+    /// When the provider's access token expires, if it said so; here as well, so that nobody opens tokens to know.
+    #[serde(with = "time::serde::timestamp::milliseconds::option")]
+    pub access_token_expires_at: Option<OffsetDateTime>,
     /// Where the login came from.
     pub client: ClientTraits,
 }
@@ -77,10 +84,15 @@ pub struct Tokens {
     /// When the access token expires, if the provider said so in a way that can be understood.
     #[serde(with = "time::serde::timestamp::milliseconds::option")]
     pub access_token_expires_at: Option<OffsetDateTime>,
+    /// When the provider issued it.
+    #[serde(with = "time::serde::timestamp::milliseconds")]
+    pub issued_at: OffsetDateTime,
     /// For new access tokens.
     pub refresh_token: Option<ExposedSecret>,
-    /// What the provider asserted at the login.
+    /// What the provider asserted last.
     pub id_token: Option<ExposedSecret>,
+    /// What tied the ID token to the login: a later one may repeat it, and no other (OpenID Connect Core 12.2).
+    pub nonce: Option<String>,
 }
 
 /// A secret inside a struct that is sealed as a whole.

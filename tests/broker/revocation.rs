@@ -309,8 +309,10 @@ async fn ten_thousand_sessions_of_one_person() {
             tokens: Tokens {
                 access_token: Secret::new(String::new()),
                 access_token_expires_at: None,
+                issued_at: broker.clock.now(),
                 refresh_token: None,
                 id_token: None,
+                nonce: None,
             },
             client: ClientTraits::default(),
         }

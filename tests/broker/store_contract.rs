@@ -108,6 +108,7 @@ on_every_store! {
     keeping_a_record_never_revives_it_and_only_lengthens
     a_name_is_claimed_by_exactly_one_of_many
     a_claim_expires
+    a_claim_is_prolonged_while_it_is_there_and_never_taken_up_again
     a_value_is_kept_until_it_is_removed_or_expires
     a_list_is_read_in_its_order_from_any_place
     lists_are_apart_and_expire
@@ -185,6 +186,21 @@ async fn a_claim_expires(subject: Subject) {
     assert!(subject.store.claim_once(&name, Duration::milliseconds(300)).await.unwrap());
     assert!(!subject.store.claim_once(&name, Duration::milliseconds(300)).await.unwrap());
     subject.until(async || subject.store.claim_once(&name, Duration::MINUTE).await.unwrap()).await;
+}
+
+/// R-C11
+async fn a_claim_is_prolonged_while_it_is_there_and_never_taken_up_again(subject: Subject) {
+    let (kept, lapsed) = (format!("test:{}", handle()), format!("test:{}", handle()));
+    assert!(!subject.store.prolong(&lapsed, Duration::MINUTE).await.unwrap(), "nobody has it");
+    for name in [&kept, &lapsed] {
+        assert!(subject.store.claim_once(name, Duration::milliseconds(400)).await.unwrap());
+    }
+    assert!(subject.store.prolong(&kept, Duration::MINUTE).await.unwrap());
+    subject.until(async || !subject.store.prolong(&lapsed, Duration::milliseconds(1)).await.unwrap()).await;
+    assert!(!subject.store.claim_once(&kept, Duration::MINUTE).await.unwrap());
+    assert!(subject.store.claim_once(&lapsed, Duration::MINUTE).await.unwrap());
+    subject.store.release(&kept).await.unwrap();
+    assert!(!subject.store.prolong(&kept, Duration::MINUTE).await.unwrap());
 }
 
 /// R-G09: a note cannot bring a record back.

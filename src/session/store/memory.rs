@@ -180,6 +180,16 @@ impl SessionBackend for MemoryStore {
         Ok(is_free)
     }
 
+    async fn prolong(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let mut state = self.lock_to_write();
+        let is_taken = state.value(Kind::Claim, name, now).is_some();
+        if is_taken {
+            state.set_value(Kind::Claim, name, &[], Some(now + lifetime));
+        }
+        Ok(is_taken)
+    }
+
     async fn release(&self, name: &str) -> Result<(), StoreError> {
         self.lock_to_write().values.remove(&(Kind::Claim, name.to_owned()));
         Ok(())

@@ -275,10 +275,15 @@ impl SessionBackend for RedisBackend {
     }
 
     async fn claim_once(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
-        let expires = Expiration::PX(i64::try_from(lifetime.whole_milliseconds()).unwrap_or(i64::MAX));
         let key = self.key("once", name);
-        let claim = || self.pool.set(&key, 1, Some(expires.clone()), Some(SetOptions::NX), false);
+        let claim = || self.pool.set(&key, 1, Some(within(lifetime)), Some(SetOptions::NX), false);
         Ok(self.redirected(claim).await?)
+    }
+
+    async fn prolong(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
+        let key = self.key("once", name);
+        let prolong = || self.pool.set(&key, 1, Some(within(lifetime)), Some(SetOptions::XX), false);
+        Ok(self.redirected(prolong).await?)
     }
 
     async fn release(&self, name: &str) -> Result<(), StoreError> {
@@ -357,6 +362,10 @@ impl SessionBackend for RedisBackend {
 fn at(moment: OffsetDateTime) -> Expiration {
     let milliseconds = moment.unix_timestamp_nanos() / 1_000_000;
     Expiration::PXAT(i64::try_from(milliseconds).unwrap_or(i64::MAX))
+}
+
+fn within(lifetime: Duration) -> Expiration {
+    Expiration::PX(i64::try_from(lifetime.whole_milliseconds()).unwrap_or(i64::MAX))
 }
 
 /// A sorted set's score. Milliseconds since 1970 are exact in an `f64` for the next hundred thousand years.

@@ -30,7 +30,7 @@ use crate::session::key::{SessionHandle, SessionKey};
 use crate::session::record::{SessionRecord, Tokens};
 
 /// The format this version writes, and the only one it reads.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 const LISTED_PURPOSE: &str = "counterfoil session listed v1";
 const PRIVATE_PURPOSE: &str = "counterfoil session private v1";
 const SEEN_PURPOSE: &str = "counterfoil session seen v1";
