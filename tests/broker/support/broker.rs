@@ -137,6 +137,22 @@ impl Broker {
         answer.location().to_owned()
     }
 
+    /// Starts a login and lets the provider answer with a form, for the browser to send: where to, and what.
+    pub async fn reach_form(&self, browser: &Browser, path: &str) -> (String, Vec<(String, String)>) {
+        let path: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
+        let start = browser.visit(&format!("{PUBLIC}/sso/login?return_to={path}")).send().await;
+        assert_eq!(start.status, 303, "{}", start.body);
+        let page = browser.visit(start.location()).send().await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        let attributes = |name: &str| {
+            let before = format!("{name}=\"");
+            let values = page.body.split(&before).skip(1).map(|rest| rest.split('"').next().unwrap());
+            values.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let fields = attributes("input name").into_iter().zip(attributes(" value")).collect();
+        (attributes("action").remove(0), fields)
+    }
+
     /// The handle of a browser's session, as lists show it.
     pub async fn handle(&self, browser: &Browser) -> String {
         let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await;

@@ -3,96 +3,42 @@
 //! It is honest by default. A test hands it a [`Script`] to change any document or token, to be slow, to fail,
 //! or to answer something else entirely. It has no login page: whoever comes is whom the script says.
 
+mod keys;
+mod script;
+
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
-use aws_lc_rs::digest;
-use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use axum::body::{Body, Bytes};
+use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::{Json, Router};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use counterfoil::clock::SharedClock;
 use counterfoil::secret::random_token;
 use http::{HeaderMap, StatusCode};
-use jsonwebtoken::jwk::Jwk;
-use jsonwebtoken::{Algorithm, EncodingKey};
+use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-/// The access token of every login.
+use self::keys::{Key, Which};
+use self::script::{apply, misbehave, set_members};
+
+pub use self::script::{Misbehaviour, Script, change, set};
+
+/// Begins the access token of every login; the first one's is just this.
 pub const ACCESS_TOKEN: &str = "CANARY-access-token";
+/// Begins every refresh token; the first one is just this.
 pub const REFRESH_TOKEN: &str = "CANARY-refresh-token";
-
-/// What one endpoint does instead of answering honestly.
-#[derive(Clone, Default)]
-pub enum Misbehaviour {
-    #[default]
-    None,
-    /// Status and body of this content type.
-    Answer(u16, &'static str, &'static str),
-    /// A redirect elsewhere.
-    Redirect(String),
-    /// An endless body.
-    Endless,
-    /// No answer for this long.
-    Slow(Duration),
-    /// The connection is dropped after the request was read.
-    Drop,
-}
-
-type Change = Arc<dyn Fn(&mut Value) + Send + Sync>;
-type ChangeOfParameters = Arc<dyn Fn(&mut Vec<(String, String)>) + Send + Sync>;
-type ChangeOfToken = Arc<dyn Fn(String) -> String + Send + Sync>;
-
-/// How the provider behaves. Changes get the honest document and may do anything with it.
-#[derive(Clone, Default)]
-pub struct Script {
-    pub metadata: Option<Change>,
-    pub jwks: Option<Change>,
-    pub id_token_header: Option<Change>,
-    pub id_token_claims: Option<Change>,
-    /// The finished ID token.
-    pub id_token: Option<ChangeOfToken>,
-    pub token_answer: Option<Change>,
-    pub userinfo: Option<Change>,
-    /// Parameters of the answer to the browser.
-    pub authorization_answer: Option<ChangeOfParameters>,
-    /// Signs with a key that was never published.
-    pub foreign_key: bool,
-    pub at_metadata: Misbehaviour,
-    pub at_jwks: Misbehaviour,
-    pub at_token: Misbehaviour,
-    pub at_userinfo: Misbehaviour,
-}
-
-/// A change of a JSON document, as a script takes it.
-#[expect(clippy::unnecessary_wraps, reason = "a script's fields are optional")]
-pub fn change(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Option<Change> {
-    Some(Arc::new(change))
-}
-
-/// A change that sets members, or removes those that are null.
-pub fn set(members: Value) -> Option<Change> {
-    change(move |document| {
-        for (name, value) in members.as_object().unwrap() {
-            match value {
-                Value::Null => document.as_object_mut().unwrap().remove(name),
-                value => document.as_object_mut().unwrap().insert(name.clone(), value.clone()),
-            };
-        }
-    })
-}
+/// The event of a logout token (Back-Channel Logout 2.4).
+pub const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// One request that was received.
 #[derive(Clone, Debug)]
 pub struct Received {
+    pub method: String,
     pub path: String,
     pub query: String,
     pub headers: HeaderMap,
@@ -113,33 +59,12 @@ struct Ledger {
     script: Script,
     received: Vec<Received>,
     codes: HashMap<String, Map<String, Value>>,
-    key: Key,
-}
-
-#[derive(Clone)]
-struct Key {
-    kid: String,
-    private: EncodingKey,
-    published: Value,
-}
-
-impl Key {
-    fn generate() -> Self {
-        let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
-        let pkcs8 = STANDARD.encode(pair.as_der().unwrap().as_ref());
-        let pem = format!("-----BEGIN PRIVATE KEY-----\n{pkcs8}\n-----END PRIVATE KEY-----\n");
-        let private = EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap();
-        let kid = random_token::<8>();
-        let mut published = serde_json::to_value(Jwk::from_encoding_key(&private, Algorithm::RS256).unwrap()).unwrap();
-        published["kid"] = json!(kid);
-        Self { kid, private, published }
-    }
-
-    /// One for the whole binary: making keys is slow.
-    fn shared(index: usize) -> Self {
-        static KEYS: [std::sync::LazyLock<Key>; 3] = [const { std::sync::LazyLock::new(Key::generate) }; 3];
-        KEYS[index].clone()
-    }
+    /// What each refresh token that was not used yet stands for.
+    refresh_tokens: HashMap<String, Map<String, Value>>,
+    /// Authorization requests that were pushed.
+    pushed: HashMap<String, HashMap<String, String>>,
+    which: Which,
+    tokens_made: usize,
 }
 
 impl ScriptedIdp {
@@ -149,7 +74,15 @@ impl ScriptedIdp {
     }
 
     pub fn start_on(listener: tokio::net::TcpListener, clock: SharedClock) -> Self {
-        let state = Ledger { script: Script::default(), received: vec![], codes: HashMap::new(), key: Key::shared(0) };
+        let state = Ledger {
+            script: Script::default(),
+            received: vec![],
+            codes: HashMap::new(),
+            refresh_tokens: HashMap::new(),
+            pushed: HashMap::new(),
+            which: Which::First,
+            tokens_made: 0,
+        };
         let address = listener.local_addr().unwrap();
         let idp = Self(Arc::new(Inner { address, clock, state: Mutex::new(state) }));
         let site = Router::new().fallback(serve).with_state(idp.clone());
@@ -168,7 +101,7 @@ impl ScriptedIdp {
 
     /// Signs with another key from now on, which is published.
     pub fn rotate_keys(&self) {
-        self.lock().key = Key::shared(1);
+        self.lock().which = Which::AfterRotation;
     }
 
     /// Every request to a path so far.
@@ -204,45 +137,120 @@ impl ScriptedIdp {
 
     /// Sends the browser back with a code, as whoever the script says.
     fn authorize(&self, query: &HashMap<String, String>) -> Response {
+        let asked = self.parameters_of(query);
         let code = format!("CANARY-code-{}", random_token::<12>());
         let now = self.0.clock.now().unix_timestamp();
         let claims = json!({
             "iss": self.issuer(), "sub": "248289761001", "aud": "backoffice", "exp": now + 300, "iat": now,
-            "nonce": query["nonce"], "auth_time": now, "sid": "sid-1",
+            "nonce": asked.get("nonce"), "auth_time": now, "sid": "sid-1",
             "name": "Alice Kim", "email": "alice@example.com", "email_verified": true, "groups": ["staff"],
         });
         self.lock().codes.insert(code.clone(), claims.as_object().unwrap().clone());
-        let mut answer = vec![("code".to_owned(), code), ("state".to_owned(), query["state"].clone())];
+        let mut answer = vec![("code".to_owned(), code), ("state".to_owned(), asked["state"].clone())];
         answer.push(("iss".to_owned(), self.issuer()));
         if let Some(change) = self.script().authorization_answer {
             change(&mut answer);
         }
-        let mut back = Url::parse(&query["redirect_uri"]).unwrap();
+        let mode = asked.get("response_mode").map_or("query", String::as_str);
+        if mode.ends_with("jwt") {
+            answer = vec![("response".to_owned(), self.response_token(&answer))];
+        }
+        if mode.starts_with("form_post") {
+            let field = |(name, value): &(String, String)| format!("<input name=\"{name}\" value=\"{value}\">");
+            let fields: String = answer.iter().map(field).collect();
+            return Html(format!("<form method=\"post\" action=\"{}\">{fields}</form>", asked["redirect_uri"]))
+                .into_response();
+        }
+        let mut back = Url::parse(&asked["redirect_uri"]).unwrap();
         back.query_pairs_mut().extend_pairs(answer);
         Redirect::to(back.as_str()).into_response()
     }
 
+    /// The authorization request, wherever it was: in the address, pushed before (once), or in a request object.
+    fn parameters_of(&self, query: &HashMap<String, String>) -> HashMap<String, String> {
+        let mut asked = query.clone();
+        if let Some(pushed) = query.get("request_uri").map(|uri| self.lock().pushed.remove(uri)) {
+            asked.extend(pushed.expect("a request that was pushed, used for the first time"));
+        }
+        if let Some(object) = asked.remove("request") {
+            let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            asked.extend(payload_of(&object).into_iter().map(|(name, value)| (name, text(value))));
+        }
+        asked
+    }
+
+    /// The answer to the browser as one JWT (JARM 2.1).
+    fn response_token(&self, answer: &[(String, String)]) -> String {
+        let script = self.script();
+        let mut claims = json!({
+            "iss": self.issuer(), "aud": "backoffice", "exp": self.0.clock.now().unix_timestamp() + 60,
+        });
+        for (name, value) in answer {
+            claims[name] = json!(value);
+        }
+        apply(script.response_claims.as_ref(), &mut claims);
+        self.signed(script.response_header.as_ref(), &claims)
+    }
+
+    fn push(&self, form: &HashMap<String, String>) -> Response {
+        let uri = format!("urn:ietf:params:oauth:request_uri:{}", random_token::<12>());
+        self.lock().pushed.insert(uri.clone(), form.clone());
+        let mut answer = json!({ "request_uri": uri, "expires_in": 60 });
+        apply(self.script().pushed_answer.as_ref(), &mut answer);
+        (StatusCode::CREATED, Json(answer)).into_response()
+    }
+
     fn token(&self, form: &HashMap<String, String>) -> Response {
-        let claims = form.get("code").and_then(|code| self.lock().codes.remove(code));
-        let Some(claims) = claims else {
+        let refreshing = form.get("grant_type").is_some_and(|grant| grant == "refresh_token");
+        let grant = match (refreshing, form.get("code"), form.get("refresh_token")) {
+            (false, Some(code), _) => self.lock().codes.remove(code),
+            (true, _, Some(token)) => self.lock().refresh_tokens.remove(token),
+            _ => None,
+        };
+        let Some(grant) = grant else {
             return (StatusCode::BAD_REQUEST, Json(json!({ "error": "invalid_grant" }))).into_response();
         };
-        let (script, key) = (self.script(), self.lock().key.clone());
-        let mut header = json!({ "alg": "RS256", "typ": "JWT", "kid": key.kid });
-        let mut claims = Value::Object(claims);
-        let digest = digest::digest(&digest::SHA256, ACCESS_TOKEN.as_bytes());
-        claims["at_hash"] = json!(URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16]));
-        apply(script.id_token_header.as_ref(), &mut header);
-        apply(script.id_token_claims.as_ref(), &mut claims);
-        let key = if script.foreign_key { Key::shared(2) } else { key };
-        let id_token = sign(&header, &claims, &key);
+        let script = self.script();
+        let (access_token, refresh_token) = self.make_tokens(&grant);
+        let mut claims = Value::Object(grant);
+        let hash = match script.signing {
+            Algorithm::RS384 | Algorithm::PS384 | Algorithm::ES384 => &SHA384,
+            Algorithm::RS512 | Algorithm::PS512 | Algorithm::EdDSA => &SHA512,
+            _ => &SHA256,
+        };
+        let hash = digest(hash, access_token.as_bytes());
+        claims["at_hash"] = json!(URL_SAFE_NO_PAD.encode(&hash.as_ref()[..hash.as_ref().len() / 2]));
+        if refreshing {
+            let now = self.0.clock.now().unix_timestamp();
+            set_members(&mut claims, &json!({ "iat": now, "exp": now + 300, "nonce": null }));
+            apply(script.refresh_claims.as_ref(), &mut claims);
+        } else {
+            apply(script.id_token_claims.as_ref(), &mut claims);
+        }
+        let id_token = self.signed(script.id_token_header.as_ref(), &claims);
         let id_token = script.id_token.map_or(id_token.clone(), |change| change(id_token));
+        let token_type = if form.contains_key("DPoP") { "DPoP" } else { "Bearer" };
         let mut answer = json!({
-            "access_token": ACCESS_TOKEN, "token_type": "Bearer", "expires_in": 300,
-            "refresh_token": REFRESH_TOKEN, "id_token": id_token,
+            "access_token": access_token, "token_type": token_type, "expires_in": 300,
+            "refresh_token": refresh_token, "id_token": id_token,
         });
-        apply(script.token_answer.as_ref(), &mut answer);
+        apply(if refreshing { script.refresh_answer.as_ref() } else { script.token_answer.as_ref() }, &mut answer);
         Json(answer).into_response()
+    }
+
+    /// A new access token, and a refresh token that works once.
+    fn make_tokens(&self, grant: &Map<String, Value>) -> (String, String) {
+        let mut ledger = self.lock();
+        ledger.tokens_made += 1;
+        let suffix = if ledger.tokens_made == 1 { String::new() } else { format!("-{}", ledger.tokens_made) };
+        let refresh_token = format!("{REFRESH_TOKEN}{suffix}");
+        ledger.refresh_tokens.insert(refresh_token.clone(), grant.clone());
+        (format!("{ACCESS_TOKEN}{suffix}"), refresh_token)
+    }
+
+    /// Forgets every refresh token, as if the person had been disabled.
+    pub fn disable_everybody(&self) {
+        self.lock().refresh_tokens.clear();
     }
 
     fn userinfo(&self) -> Response {
@@ -250,19 +258,66 @@ impl ScriptedIdp {
         apply(self.script().userinfo.as_ref(), &mut answer);
         Json(answer).into_response()
     }
+
+    fn key(&self) -> Key {
+        let ledger = self.lock();
+        let which = if ledger.script.foreign_key { Which::NeverPublished } else { ledger.which };
+        Key::of(ledger.script.signing, which)
+    }
+
+    fn signed(&self, change_of_header: Option<&script::Change>, claims: &Value) -> String {
+        let key = self.key();
+        let algorithm = format!("{:?}", self.script().signing);
+        let mut header = json!({ "alg": algorithm, "typ": "JWT", "kid": key.kid() });
+        apply(change_of_header, &mut header);
+        key.sign(&header, claims)
+    }
+
+    /// Any JWT of the provider's: its header with these members set, or removed where null.
+    pub fn sign(&self, header: Value, claims: &Value) -> String {
+        self.signed(set(header).as_ref(), claims)
+    }
+
+    /// A logout token as honest providers send it (no `typ`, one unknown claim), with claims set, or removed where null.
+    pub fn logout_token(&self, claims: &Value) -> String {
+        let now = self.0.clock.now().unix_timestamp();
+        let mut honest = json!({
+            "iss": self.issuer(), "sub": "248289761001", "aud": "backoffice", "jti": random_token::<12>(),
+            "sid": "sid-1", "events": { LOGOUT_EVENT: {} }, "iat": now, "exp": now + 120, "unknown": "ignored",
+        });
+        set_members(&mut honest, claims);
+        self.sign(json!({ "typ": null }), &honest)
+    }
+
+    /// A security event token (RFC 8417) with these events, and claims set, or removed where null.
+    pub fn security_event(&self, events: &Value, claims: &Value) -> String {
+        let now = self.0.clock.now().unix_timestamp();
+        let mut honest = json!({
+            "iss": self.issuer(), "aud": "backoffice", "jti": random_token::<12>(), "iat": now, "events": events,
+            "sub_id": { "format": "iss_sub", "iss": self.issuer(), "sub": "248289761001" },
+        });
+        set_members(&mut honest, claims);
+        self.sign(json!({ "typ": "secevent+jwt" }), &honest)
+    }
 }
 
-/// A JWS whose header and payload are exactly these.
-fn sign(header: &Value, claims: &Value, key: &Key) -> String {
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let message = format!("{}.{}", part(header), part(claims));
-    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key.private, Algorithm::RS256).unwrap();
-    format!("{message}.{signature}")
+/// The claims of a JWS, unverified.
+pub fn payload_of(token: &str) -> Map<String, Value> {
+    let payload = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
 }
 
-fn apply(change: Option<&Change>, document: &mut Value) {
-    if let Some(change) = change {
-        change(document);
+/// Whether a request's DPoP proof (RFC 9449 4.2), if there is one, lacks the nonce that the script demands.
+fn lacks_nonce(headers: &HeaderMap, nonce: &str) -> bool {
+    let proof = headers.get("dpop").and_then(|proof| proof.to_str().ok());
+    proof.is_some_and(|proof| payload_of(proof).get("nonce") != Some(&json!(nonce)))
+}
+
+fn wants_nonce(path: &str, nonce: &'static str) -> Response {
+    let challenge = [("dpop-nonce", nonce), ("www-authenticate", "DPoP error=\"use_dpop_nonce\"")];
+    match path {
+        "/token" => (StatusCode::BAD_REQUEST, challenge, Json(json!({ "error": "use_dpop_nonce" }))).into_response(),
+        _ => (StatusCode::UNAUTHORIZED, challenge).into_response(),
     }
 }
 
@@ -271,20 +326,31 @@ async fn serve(State(idp): State<ScriptedIdp>, request: Request) -> Response {
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap_or_default();
     let pairs = |text: &[u8]| url::form_urlencoded::parse(text).into_owned().collect::<HashMap<_, _>>();
     let (path, query) = (parts.uri.path().to_owned(), parts.uri.query().unwrap_or_default().to_owned());
-    let form = pairs(&body);
+    let mut form = pairs(&body);
+    let (method, headers) = (parts.method.to_string(), parts.headers);
     let received =
-        Received { path: path.clone(), query: query.clone(), headers: parts.headers.clone(), form: form.clone() };
+        Received { method, path: path.clone(), query: query.clone(), headers: headers.clone(), form: form.clone() };
     idp.lock().received.push(received);
     let script = idp.script();
+    let refreshing = form.get("grant_type").is_some_and(|grant| grant == "refresh_token");
     let misbehaviour = match path.as_str() {
         "/.well-known/openid-configuration" => script.at_metadata.clone(),
         "/jwks" => script.at_jwks.clone(),
+        "/token" if refreshing => script.at_refresh.clone(),
         "/token" => script.at_token.clone(),
         "/userinfo" => script.at_userinfo.clone(),
+        "/par" => script.at_pushed.clone(),
+        "/revoke" => script.at_revoke.clone(),
         _ => Misbehaviour::None,
     };
     if let Some(response) = misbehave(misbehaviour).await {
         return response;
+    }
+    if let Some(nonce) = script.dpop_nonce.filter(|nonce| lacks_nonce(&headers, nonce)) {
+        return wants_nonce(&path, nonce);
+    }
+    if headers.contains_key("dpop") {
+        form.insert("DPoP".to_owned(), String::new());
     }
     match path.as_str() {
         "/.well-known/openid-configuration" => {
@@ -293,53 +359,16 @@ async fn serve(State(idp): State<ScriptedIdp>, request: Request) -> Response {
             Json(metadata).into_response()
         }
         "/jwks" => {
-            let mut keys = json!({ "keys": [idp.lock().key.published.clone()] });
+            let which = idp.lock().which;
+            let mut keys = json!({ "keys": [Key::of(script.signing, which).published()] });
             apply(script.jwks.as_ref(), &mut keys);
             Json(keys).into_response()
         }
         "/authorize" => idp.authorize(&pairs(query.as_bytes())),
+        "/par" => idp.push(&form),
         "/token" => idp.token(&form),
         "/userinfo" => idp.userinfo(),
+        "/revoke" => StatusCode::OK.into_response(),
         _ => StatusCode::NOT_FOUND.into_response(),
     }
-}
-
-async fn misbehave(misbehaviour: Misbehaviour) -> Option<Response> {
-    match misbehaviour {
-        Misbehaviour::None => None,
-        Misbehaviour::Answer(status, kind, body) => {
-            let status = StatusCode::from_u16(status).unwrap();
-            Some((status, [("content-type", kind)], body).into_response())
-        }
-        Misbehaviour::Redirect(location) => Some(Redirect::temporary(&location).into_response()),
-        Misbehaviour::Endless => {
-            let chunk = Bytes::from(vec![b' '; 64 * 1024]);
-            let chunks = std::iter::repeat_with(move || Ok::<_, Infallible>(chunk.clone())).take(3_200);
-            let body = Body::from_stream(futures_stream(chunks));
-            Some(([("content-type", "application/json")], body).into_response())
-        }
-        Misbehaviour::Slow(delay) => {
-            tokio::time::sleep(delay).await;
-            None
-        }
-        Misbehaviour::Drop => panic!("the scripted provider drops this connection"),
-    }
-}
-
-/// A stream of what an iterator yields.
-fn futures_stream<T: Send + 'static>(
-    items: impl Iterator<Item = Result<T, Infallible>> + Send + Unpin + 'static,
-) -> impl futures_core::Stream<Item = Result<T, Infallible>> + Send + 'static {
-    struct Items<I>(I);
-    impl<I: Iterator + Unpin> futures_core::Stream for Items<I> {
-        type Item = I::Item;
-
-        fn poll_next(
-            mut self: std::pin::Pin<&mut Self>,
-            _context: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<I::Item>> {
-            std::task::Poll::Ready(self.0.next())
-        }
-    }
-    Items(items)
 }

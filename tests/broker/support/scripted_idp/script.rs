@@ -1,0 +1,148 @@
+//! How the scripted provider behaves: honest by default, and in every other way by order.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::StatusCode;
+use jsonwebtoken::Algorithm;
+use serde_json::Value;
+
+/// What one endpoint does instead of answering honestly.
+#[derive(Clone, Default)]
+pub enum Misbehaviour {
+    #[default]
+    None,
+    /// Status and body of this content type.
+    Answer(u16, &'static str, &'static str),
+    /// A redirect elsewhere.
+    Redirect(String),
+    /// An endless body.
+    Endless,
+    /// No answer for this long, then an honest one.
+    Slow(Duration),
+    /// The connection is dropped after the request was read.
+    Drop,
+}
+
+pub type Change = Arc<dyn Fn(&mut Value) + Send + Sync>;
+type ChangeOfParameters = Arc<dyn Fn(&mut Vec<(String, String)>) + Send + Sync>;
+type ChangeOfToken = Arc<dyn Fn(String) -> String + Send + Sync>;
+
+/// How the provider behaves. Changes get the honest document and may do anything with it.
+#[derive(Clone)]
+pub struct Script {
+    /// What everything is signed with; the key is published.
+    pub signing: Algorithm,
+    pub metadata: Option<Change>,
+    pub jwks: Option<Change>,
+    pub id_token_header: Option<Change>,
+    pub id_token_claims: Option<Change>,
+    /// The finished ID token.
+    pub id_token: Option<ChangeOfToken>,
+    pub token_answer: Option<Change>,
+    /// Claims of the ID token of a refresh, and the whole answer to one.
+    pub refresh_claims: Option<Change>,
+    pub refresh_answer: Option<Change>,
+    pub userinfo: Option<Change>,
+    /// Parameters of the answer to the browser.
+    pub authorization_answer: Option<ChangeOfParameters>,
+    /// Claims of the answer to the browser, if it is a JWT.
+    pub response_claims: Option<Change>,
+    pub response_header: Option<Change>,
+    /// The answer to a pushed authorization request.
+    pub pushed_answer: Option<Change>,
+    /// DPoP proofs have to carry this nonce.
+    pub dpop_nonce: Option<&'static str>,
+    /// Signs with a key that was never published.
+    pub foreign_key: bool,
+    pub at_metadata: Misbehaviour,
+    pub at_jwks: Misbehaviour,
+    pub at_token: Misbehaviour,
+    pub at_refresh: Misbehaviour,
+    pub at_userinfo: Misbehaviour,
+    pub at_pushed: Misbehaviour,
+    pub at_revoke: Misbehaviour,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            signing: Algorithm::RS256,
+            metadata: None,
+            jwks: None,
+            id_token_header: None,
+            id_token_claims: None,
+            id_token: None,
+            token_answer: None,
+            refresh_claims: None,
+            refresh_answer: None,
+            userinfo: None,
+            authorization_answer: None,
+            response_claims: None,
+            response_header: None,
+            pushed_answer: None,
+            dpop_nonce: None,
+            foreign_key: false,
+            at_metadata: Misbehaviour::None,
+            at_jwks: Misbehaviour::None,
+            at_token: Misbehaviour::None,
+            at_refresh: Misbehaviour::None,
+            at_userinfo: Misbehaviour::None,
+            at_pushed: Misbehaviour::None,
+            at_revoke: Misbehaviour::None,
+        }
+    }
+}
+
+/// A change of a JSON document, as a script takes it.
+#[expect(clippy::unnecessary_wraps, reason = "a script's fields are optional")]
+pub fn change(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Option<Change> {
+    Some(Arc::new(change))
+}
+
+/// A change that sets members, or removes those that are null.
+pub fn set(members: Value) -> Option<Change> {
+    change(move |document| set_members(document, &members))
+}
+
+/// Sets members, or removes those that are null.
+pub fn set_members(document: &mut Value, members: &Value) {
+    for (name, value) in members.as_object().unwrap() {
+        match value {
+            Value::Null => document.as_object_mut().unwrap().remove(name),
+            value => document.as_object_mut().unwrap().insert(name.clone(), value.clone()),
+        };
+    }
+}
+
+pub fn apply(change: Option<&Change>, document: &mut Value) {
+    if let Some(change) = change {
+        change(document);
+    }
+}
+
+/// The answer that is no honest one, if there is to be one.
+pub async fn misbehave(misbehaviour: Misbehaviour) -> Option<Response> {
+    match misbehaviour {
+        Misbehaviour::None => None,
+        Misbehaviour::Answer(status, kind, body) => {
+            let status = StatusCode::from_u16(status).unwrap();
+            Some((status, [("content-type", kind)], body).into_response())
+        }
+        Misbehaviour::Redirect(location) => Some(Redirect::temporary(&location).into_response()),
+        Misbehaviour::Endless => {
+            let chunk = Bytes::from(vec![b' '; 64 * 1024]);
+            let chunks = std::iter::repeat_with(move || Ok::<_, Infallible>(chunk.clone())).take(3_200);
+            let body = Body::from_stream(futures_util::stream::iter(chunks));
+            Some(([("content-type", "application/json")], body).into_response())
+        }
+        Misbehaviour::Slow(delay) => {
+            tokio::time::sleep(delay).await;
+            None
+        }
+        Misbehaviour::Drop => panic!("the scripted provider drops this connection"),
+    }
+}
