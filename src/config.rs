@@ -212,7 +212,8 @@ fn settings(reader: &mut Reader) -> Option<Settings> {
     let session = session::read(&mut reader.section("session"), public_url.as_ref());
     let idp_names = reader.names_in("idp");
     let default_idp = idp::read_default(&mut reader.section("login"), &idp_names);
-    let idps = idp::read(reader);
+    let is_https = public_url.as_ref().is_none_or(PublicUrl::is_https);
+    let idps = idp::read(reader, is_https);
     let plain: Vec<_> = idps.iter().filter(|idp| idp.is_plain_oauth2()).map(|idp| idp.name.as_str()).collect();
     let routes = route::read(reader, &idp_names, &plain, &mut warnings);
     let branding = server::read_branding(&mut reader.section("branding"));

@@ -2,7 +2,7 @@
 //!
 //! [`Provider`] is the one door: `login` starts and finishes attempts with it, `logout` asks it where the
 //! provider's own session ends. Behind it, one file a step of the protocol: [`discovery`] and [`jwks`] (what
-//! the provider says of itself), [`authorization`], [`token_exchange`], [`jwt`] and [`id_token`], [`userinfo`],
+//! the provider says of itself), [`request_parameters`] and [`authorization`], [`token_exchange`], [`jwt`] and [`id_token`], [`userinfo`],
 //! [`profile`], all over [`http`]. Knows nothing of browsers, cookies or sessions.
 
 pub mod authorization;
@@ -13,6 +13,7 @@ pub mod jwks;
 pub mod jwt;
 pub mod profile;
 mod refreshing;
+pub mod request_parameters;
 pub mod token_exchange;
 pub mod userinfo;
 
@@ -35,6 +36,7 @@ use self::id_token::{Expectation, VerifiedClaims};
 use self::jwks::KeyCache;
 use self::jwt::{JwtFault, JwtUse};
 use self::profile::{ProfileFault, ProfileMapping};
+use self::request_parameters::RequestSettings;
 use self::token_exchange::{ClientAuthentication, ProviderTokens, TokenExchangeError};
 use self::userinfo::UserinfoError;
 
@@ -57,6 +59,8 @@ pub struct IdpSettings {
     pub trust_email: bool,
     /// Where in the claims or the profile the attributes stand.
     pub profile: ProfileMapping,
+    /// What authorization requests say beyond the protocol's own.
+    pub request: RequestSettings,
     /// Longest wait for one answer of the provider.
     pub timeout: StdDuration,
     /// OpenID Connect or plain OAuth 2.0.

@@ -6,6 +6,7 @@ mod client;
 mod mapping;
 mod oauth2;
 mod oidc;
+mod request;
 
 use std::ops::RangeInclusive;
 use std::time::Duration as StdDuration;
@@ -16,12 +17,13 @@ use crate::idp::{IdpKind, IdpSettings};
 const DEFAULT_TIMEOUT: StdDuration = StdDuration::from_secs(8);
 const TIMEOUTS: RangeInclusive<StdDuration> = StdDuration::from_millis(100)..=StdDuration::from_mins(1);
 
-pub(super) fn read(reader: &mut Reader) -> Vec<IdpSettings> {
+/// Reads every provider. `is_https`: whether browsers reach us by HTTPS.
+pub(super) fn read(reader: &mut Reader, is_https: bool) -> Vec<IdpSettings> {
     let sections = reader.named_sections("idp");
     if sections.is_empty() {
         reader.fault("idp", "is missing: nobody could sign in without an [idp.<name>] section");
     }
-    sections.into_iter().filter_map(|(name, mut section)| read_one(name, &mut section)).collect()
+    sections.into_iter().filter_map(|(name, mut section)| read_one(name, &mut section, is_https)).collect()
 }
 
 pub(super) fn read_default(section: &mut Reader, names: &[String]) -> Option<String> {
@@ -32,7 +34,7 @@ pub(super) fn read_default(section: &mut Reader, names: &[String]) -> Option<Str
     Some(default)
 }
 
-fn read_one(name: String, section: &mut Reader) -> Option<IdpSettings> {
+fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSettings> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if name.is_empty() || !name.bytes().all(plain) {
         section.fault("", "the provider's name is part of an address: lower-case letters, digits and `-` only");
@@ -63,6 +65,7 @@ fn read_one(name: String, section: &mut Reader) -> Option<IdpSettings> {
         display_name: section.or("display_name", name.clone()),
         trust_email: section.or("trust_email", false),
         profile: mapping::read(&mut section.section("profile"), is_oidc),
+        request: request::read(section, is_oidc, is_https),
         timeout: read_timeout(section),
         name,
         client_id: client.id,

@@ -4,16 +4,17 @@
 
 use oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse};
 use oauth2::{
-    AuthType, AuthUrl, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet, PkceCodeChallenge,
-    PkceCodeVerifier, RedirectUrl, Scope, StandardRevocableToken, TokenUrl,
+    AuthType, AuthUrl, ClientId, ClientSecret, EndpointNotSet, EndpointSet, RedirectUrl, StandardRevocableToken,
+    TokenUrl,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use url::Url;
 
+use super::IdpSettings;
 use super::discovery::Metadata;
+use super::request_parameters::parameters;
 use super::token_exchange::{ClientAuthentication, TokenAnswer};
-use super::{IdpKind, IdpSettings};
 use crate::secret::{Secret, random_token, serialize_exposed};
 
 /// What a particular login asks of the provider.
@@ -23,6 +24,12 @@ pub struct LoginOptions {
     pub max_age: Option<u64>,
     /// Whether the person has to show who they are now, whatever session lives at the provider.
     pub fresh: bool,
+    /// Ways to authenticate (`acr`), one of which it has to be; empty: any.
+    pub acr_values: Vec<String>,
+    /// Who is going to sign in, as far as somebody guesses; acceptable in form.
+    pub login_hint: Option<String>,
+    /// The language our pages have for this browser.
+    pub language: Option<&'static str>,
 }
 
 /// What must be remembered between the authorization request and the callback.
@@ -40,6 +47,9 @@ pub struct Attempt {
     /// Whether a fresh one was asked for.
     #[serde(default)]
     pub fresh: bool,
+    /// Ways to authenticate that were asked for, one of which it has to be; empty: any.
+    #[serde(default)]
+    pub acr_values: Vec<String>,
 }
 
 /// The answer to the browser does not name the provider that was asked.
@@ -82,38 +92,39 @@ pub(super) fn oauth_client(settings: &IdpSettings, metadata: &Metadata, redirect
     client
 }
 
-/// Writes an authorization request with fresh secrets. Everything in it comes from the configuration, the
-/// metadata or the random generator; nothing from the browser (R-A02, R-A03, R-A08).
+/// Writes an authorization request with fresh secrets.
 pub(super) fn request(
     settings: &IdpSettings,
     metadata: &Metadata,
     redirect_uri: &Url,
     options: &LoginOptions,
 ) -> (Url, Attempt) {
-    let attempt = Attempt {
+    let attempt = attempt(settings, options);
+    let parameters = parameters(settings, redirect_uri, options, &attempt);
+    (with_parameters(&metadata.authorization_endpoint, &parameters), attempt)
+}
+
+/// The secrets of a new login, and what it demands.
+fn attempt(settings: &IdpSettings, options: &LoginOptions) -> Attempt {
+    let (max_age, acr_values) = settings.request.demands(options);
+    Attempt {
         state: random_token::<32>(),
         nonce: random_token::<32>(),
         verifier: Secret::new(random_token::<32>()),
-        max_age: if options.fresh { Some(0) } else { options.max_age },
+        max_age,
         fresh: options.fresh,
-    };
-    let verifier = PkceCodeVerifier::new(attempt.verifier.expose().clone());
-    let client = oauth_client(settings, metadata, redirect_uri);
-    let mut request = client
-        .authorize_url(|| CsrfToken::new(attempt.state.clone()))
-        .add_scopes(settings.scopes.iter().cloned().map(Scope::new))
-        .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
-    if matches!(settings.kind, IdpKind::Oidc(_)) {
-        request = request.add_extra_param("nonce", attempt.nonce.clone());
-        if let Some(max_age) = attempt.max_age {
-            request = request.add_extra_param("max_age", max_age.to_string());
-        }
-        if options.fresh {
-            request = request.add_extra_param("prompt", "login");
-        }
+        acr_values,
     }
-    let (url, _) = request.url();
-    (url, attempt)
+}
+
+/// An authorization endpoint with parameters. Its own query is kept (R-A09), but for names that the configuration sets as
+/// well: no parameter stands twice (R-A08).
+fn with_parameters(endpoint: &Url, parameters: &[(String, String)]) -> Url {
+    let is_set = |name: &str| parameters.iter().any(|(known, _)| known == name);
+    let own: Vec<_> = endpoint.query_pairs().filter(|(name, _)| !is_set(name)).collect();
+    let mut url = endpoint.clone();
+    url.query_pairs_mut().clear().extend_pairs(own).extend_pairs(parameters);
+    url
 }
 
 /// RFC 9207 2.4: present means equal, byte for byte; promised means present.

@@ -12,6 +12,7 @@ use url::Url;
 use super::IdpKind;
 use super::http::{HttpError, ProviderHttp, is_safe_address};
 use super::refreshing::Refreshing;
+use super::request_parameters::is_reserved;
 use crate::clock::SharedClock;
 
 /// The endpoints of a provider, checked.
@@ -119,18 +120,7 @@ fn endpoint(document: &Map<String, Value>, name: &str) -> Result<Option<Url>, Ht
 /// # Errors
 /// [`HttpError::Unacceptable`] if it does.
 pub fn check_authorization_endpoint(endpoint: &Url) -> Result<(), HttpError> {
-    const OURS: [&str; 9] = [
-        "response_type",
-        "client_id",
-        "redirect_uri",
-        "scope",
-        "state",
-        "nonce",
-        "code_challenge",
-        "code_challenge_method",
-        "max_age",
-    ];
-    if endpoint.query_pairs().any(|(name, _)| OURS.contains(&name.as_ref())) {
+    if endpoint.query_pairs().any(|(name, _)| is_reserved(&name)) {
         return Err(HttpError::Unacceptable("authorization_endpoint already holds a parameter of the request"));
     }
     Ok(())

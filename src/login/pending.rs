@@ -171,6 +171,7 @@ mod tests {
             verifier: Secret::new("v".into()),
             max_age: None,
             fresh: false,
+            acr_values: vec![],
         };
         PendingLogin::new("company", &ReturnTo::parse(path).unwrap(), attempt, at)
     }

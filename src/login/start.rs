@@ -71,7 +71,7 @@ impl Wanted<'_> {
     fn options(&self) -> LoginOptions {
         // How recent the authentication must be for the page that the person came for, in seconds (R-A13).
         let max_age = self.route.and_then(|route| u64::try_from(route.max_auth_age?.whole_seconds()).ok());
-        LoginOptions { max_age, fresh: self.fresh }
+        LoginOptions { max_age, fresh: self.fresh, ..LoginOptions::default() }
     }
 
     fn href(&self, provider: &Provider) -> String {
