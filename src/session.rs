@@ -5,7 +5,7 @@
 //! - [`establish`]: a login becomes a session, unless a [`cut_off`] forbids it;
 //! - [`Sessions::check`]: from the near cache, else from the store, judged by the time ([`timeout`]) and the
 //!   rules in force ([`policy`]);
-//! - [`touch`]: noting that it is in use;
+//! - [`touch`]: noting that it is in use; [`renewal`]: changing it, one at a time;
 //! - [`listing`], [`revocation`] and [`upkeep`]: what there is (by the [`registry`]), ending it ([`selection`],
 //!   [`ending`]), and keeping the books.
 //!
@@ -20,6 +20,7 @@ pub mod listing;
 pub mod policy;
 pub mod record;
 pub mod registry;
+pub mod renewal;
 pub mod revocation;
 pub mod selection;
 pub mod store;
@@ -42,6 +43,7 @@ use self::key::{SessionHandle, SessionKey};
 use self::policy::{Binding, Policies, SessionRules};
 use self::record::{SessionRecord, Tokens};
 use self::registry::{Registry, milliseconds};
+use self::renewal::Queues;
 use self::store::near_cache::NearCache;
 use self::store::sealed::{Found, Opened, SealedStore};
 use self::store::{InvalidationListener, SessionBackend, StoreError};
@@ -138,6 +140,7 @@ struct Inner {
     tombstones: Sealer,
     backend: Arc<dyn SessionBackend>,
     policies: Policies,
+    queues: Queues,
     clock: SharedClock,
 }
 
@@ -181,6 +184,7 @@ impl Sessions {
             cut_offs: CutOffs::new(backend.clone(), keyring),
             tombstones: keyring.sealer("counterfoil tombstone v1", &[]),
             policies: Policies::new(backend.clone(), keyring, rules),
+            queues: Queues::default(),
             backend,
             clock,
         }))

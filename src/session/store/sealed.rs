@@ -95,6 +95,28 @@ impl SealedStore {
         tokens: &Tokens,
         expires_at: OffsetDateTime,
     ) -> Result<(), StoreError> {
+        let mut stored = self.stored(key, record, tokens, expires_at);
+        self.backend.create(&mut stored).await?;
+        // The record store answers a collision by another id, which our cookie would not name.
+        if stored.id != key.handle().id() {
+            self.backend.delete(&stored.id).await?;
+            return Err(StoreError::HandleTaken);
+        }
+        Ok(())
+    }
+
+    /// Replaces what is stored of a session, if there still is one.
+    pub(in crate::session) async fn save(
+        &self,
+        key: &SessionKey,
+        record: &SessionRecord,
+        tokens: &Tokens,
+        expires_at: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        Ok(self.backend.save(&self.stored(key, record, tokens, expires_at)).await?)
+    }
+
+    fn stored(&self, key: &SessionKey, record: &SessionRecord, tokens: &Tokens, expires_at: OffsetDateTime) -> Record {
         let handle = key.handle();
         let subject = handle.to_string();
         let listed = self.listed.seal(subject.as_bytes(), &packed(record));
@@ -104,18 +126,11 @@ impl SealedStore {
             ("listed", Value::from(STANDARD_NO_PAD.encode(listed))),
             ("private", Value::from(STANDARD_NO_PAD.encode(private))),
         ];
-        let mut stored = Record {
+        Record {
             id: handle.id(),
             data: data.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             expiry_date: expires_at + EXPIRY_ROUNDING,
-        };
-        self.backend.create(&mut stored).await?;
-        // The record store answers a collision by another id, which our cookie would not name.
-        if stored.id != handle.id() {
-            self.backend.delete(&stored.id).await?;
-            return Err(StoreError::HandleTaken);
         }
-        Ok(())
     }
 
     /// What lies under a handle.
@@ -158,12 +173,22 @@ impl SealedStore {
 
     /// The provider's tokens of a session; `None` if it is gone, or (logged) if the key does not fit.
     pub(in crate::session) async fn tokens(&self, key: &SessionKey) -> Result<Option<Tokens>, StoreError> {
+        Ok(self.load_whole(key).await?.map(|(_, tokens, _)| tokens))
+    }
+
+    /// A session with its tokens, and until when the store was told to keep it at least; `None` if it is gone, or
+    /// (logged) if it cannot be read.
+    pub(in crate::session) async fn load_whole(
+        &self,
+        key: &SessionKey,
+    ) -> Result<Option<(SessionRecord, Tokens, OffsetDateTime)>, StoreError> {
         let handle = key.handle();
         let Some(stored) = self.backend.load(&handle.id()).await? else { return Ok(None) };
-        let open = || -> Result<Tokens, Unreadable> {
+        let open = || -> Result<_, Unreadable> {
+            let record = self.open_listed(handle, &stored)?;
             let sealed = STANDARD_NO_PAD.decode(text(&stored, "private")?)?;
             let opened = self.private_sealer(key).open(handle.to_string().as_bytes(), &sealed)?;
-            Ok(rmp_serde::from_slice(&opened)?)
+            Ok((record, rmp_serde::from_slice(&opened)?, stored.expiry_date - EXPIRY_ROUNDING))
         };
         Ok(open().inspect_err(|cause| tracing::warn!(session = %handle, %cause, "tokens cannot be read")).ok())
     }
