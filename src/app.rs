@@ -29,6 +29,7 @@ use crate::api::caller::AdminRights;
 use crate::audit::{AuditEvent, audit};
 use crate::clock::SharedClock;
 use crate::config::{ServerSettings, Settings};
+use crate::guard::renewal::Renewals;
 use crate::guard::require_session::Guard;
 use crate::guard::route::RouteTable;
 use crate::idp::http::HttpError;
@@ -139,6 +140,7 @@ impl App {
                 Provider::new(idp, redirect_uri, clock.clone())
             })
             .collect::<Result<_, _>>()?;
+        let renewals = Renewals::new(sessions.clone(), &providers, clock.clone());
         let rooms = Rooms {
             login: Login {
                 providers: providers.clone(),
@@ -172,6 +174,7 @@ impl App {
             guard: Arc::new(Guard {
                 routes,
                 sessions: sessions.clone(),
+                renewals,
                 cookies: cookies.clone(),
                 clock,
                 clock_skew,

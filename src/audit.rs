@@ -115,6 +115,28 @@ pub enum AuditEvent<'a> {
         /// Where the login came from.
         client: IpAddr,
     },
+    /// The provider no longer stands by a person: their session ended.
+    RenewalRefused {
+        /// The session.
+        session: SessionHandle,
+        /// The provider's configured name.
+        idp: &'a str,
+        /// The provider's name for the person.
+        subject: &'a str,
+        /// Why, without anything the provider wrote.
+        reason: &'a str,
+    },
+    /// A session could not be renewed with its provider, and lives on.
+    RenewalFailed {
+        /// The session.
+        session: SessionHandle,
+        /// The provider's configured name.
+        idp: &'a str,
+        /// The provider's name for the person.
+        subject: &'a str,
+        /// Why, without anything the provider wrote.
+        reason: &'a str,
+    },
     /// A configuration was loaded.
     ConfigurationLoaded {
         /// How many providers it has.
@@ -173,6 +195,14 @@ pub fn audit(event: &AuditEvent<'_>) {
         AuditEvent::AdministrationDenied { by, path, client } => {
             let (by, path) = (Printable(by), Printable(path));
             tracing::warn!(target: "audit", event = "administration_denied", %by, %path, %client);
+        }
+        AuditEvent::RenewalRefused { session, idp, subject, reason } => {
+            let (subject, reason) = (Printable(subject), Printable(reason));
+            tracing::warn!(target: "audit", event = "renewal_refused", %session, idp, %subject, %reason);
+        }
+        AuditEvent::RenewalFailed { session, idp, subject, reason } => {
+            let (subject, reason) = (Printable(subject), Printable(reason));
+            tracing::warn!(target: "audit", event = "renewal_failed", %session, idp, %subject, %reason);
         }
         AuditEvent::ConfigurationLoaded { idps, routes } => {
             tracing::info!(target: "audit", event = "configuration_loaded", idps, routes);

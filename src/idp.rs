@@ -2,8 +2,9 @@
 //!
 //! [`Provider`] is the one door: `login` starts and finishes attempts with it, `logout` asks it where the
 //! provider's own session ends. Behind it, one file a step of the protocol: [`discovery`] and [`jwks`] (what
-//! the provider says of itself), [`request_parameters`] and [`authorization`], [`token_exchange`], [`jwt`] and [`id_token`], [`userinfo`],
-//! [`profile`], all over [`http`]. Knows nothing of browsers, cookies or sessions.
+//! the provider says of itself), [`request_parameters`] and [`authorization`], [`token_exchange`], [`jwt`] and
+//! [`id_token`], [`userinfo`], [`profile`], and later [`refresh`], all over [`http`]. Knows nothing of browsers, cookies
+//! or sessions.
 
 pub mod authorization;
 pub mod discovery;
@@ -12,6 +13,7 @@ pub mod id_token;
 pub mod jwks;
 pub mod jwt;
 pub mod profile;
+pub mod refresh;
 mod refreshing;
 pub mod request_parameters;
 pub mod token_exchange;
@@ -32,7 +34,7 @@ use crate::secret::Secret;
 use self::authorization::{Attempt, IssuerMismatch, LoginOptions};
 use self::discovery::{Metadata, MetadataCache};
 use self::http::{HttpError, ProviderHttp};
-use self::id_token::{Expectation, VerifiedClaims};
+use self::id_token::{Expectation, ExpectedNonce, VerifiedClaims};
 use self::jwks::KeyCache;
 use self::jwt::{JwtFault, JwtUse};
 use self::profile::{ProfileFault, ProfileMapping};
@@ -61,6 +63,8 @@ pub struct IdpSettings {
     pub profile: ProfileMapping,
     /// What authorization requests say beyond the protocol's own.
     pub request: RequestSettings,
+    /// How often the provider is asked whether it still stands by a person; never, unless configured.
+    pub refresh: Option<Duration>,
     /// Longest wait for one answer of the provider.
     pub timeout: StdDuration,
     /// OpenID Connect or plain OAuth 2.0.
@@ -201,6 +205,16 @@ impl Provider {
         !self.0.settings.is_plain_oauth2()
     }
 
+    /// How often the provider is asked whether it still stands by a person.
+    pub fn pace(&self) -> Option<Duration> {
+        self.0.settings.refresh
+    }
+
+    /// Longest wait for one answer.
+    pub fn timeout(&self) -> StdDuration {
+        self.0.settings.timeout
+    }
+
     /// The issuer that identities of this provider carry.
     pub fn issuer(&self) -> &str {
         match &self.0.settings.kind {
@@ -292,13 +306,9 @@ impl Provider {
         attempt: &Attempt,
         tokens: ProviderTokens,
     ) -> Result<SignedIn, IdpError> {
-        let claims = self.verify_id_token(oidc, metadata, attempt, &tokens).await?;
-        let mut attributes = claims.all().clone();
-        if let Some(endpoint) = &metadata.userinfo_endpoint {
-            let more = self.userinfo(oidc, metadata, endpoint, &claims, &tokens).await?;
-            userinfo::merge(&mut attributes, more);
-        }
-        let identity = profile::identity_from_claims(&self.0.settings, claims.subject(), &attributes)?;
+        let nonce = ExpectedNonce::Exactly(&attempt.nonce);
+        let claims = self.verify_id_token(oidc, metadata, nonce, attempt.max_age, &tokens).await?;
+        let identity = self.identity_of_claims(oidc, metadata, &claims, &tokens).await?;
         Ok(SignedIn {
             identity,
             auth_time: claims.auth_time(),
@@ -308,17 +318,39 @@ impl Provider {
     }
 
     async fn finish_oauth2(&self, plain: &OAuth2Settings, tokens: ProviderTokens) -> Result<SignedIn, IdpError> {
+        let identity = self.identity_of_profile(plain, &tokens).await?;
+        Ok(SignedIn { identity, auth_time: None, provider_session: None, tokens })
+    }
+
+    /// Who the ID token and userinfo say it is.
+    async fn identity_of_claims(
+        &self,
+        oidc: &OidcSettings,
+        metadata: &Metadata,
+        claims: &VerifiedClaims,
+        tokens: &ProviderTokens,
+    ) -> Result<Identity, IdpError> {
+        let mut attributes = claims.all().clone();
+        if let Some(endpoint) = &metadata.userinfo_endpoint {
+            let more = self.userinfo(oidc, metadata, endpoint, claims, tokens).await?;
+            userinfo::merge(&mut attributes, more);
+        }
+        Ok(profile::identity_from_claims(&self.0.settings, claims.subject(), &attributes)?)
+    }
+
+    /// Who the profile endpoint says it is.
+    async fn identity_of_profile(&self, plain: &OAuth2Settings, tokens: &ProviderTokens) -> Result<Identity, IdpError> {
         let profile = self.0.http.get_json(&plain.profile_endpoint, Some(&tokens.access_token)).await;
         let profile = profile.map_err(IdpError::ProfileEndpoint)?;
-        let identity = profile::identity_from_profile(&self.0.settings, self.issuer(), &profile)?;
-        Ok(SignedIn { identity, auth_time: None, provider_session: None, tokens })
+        Ok(profile::identity_from_profile(&self.0.settings, self.issuer(), &profile)?)
     }
 
     async fn verify_id_token(
         &self,
         oidc: &OidcSettings,
         metadata: &Metadata,
-        attempt: &Attempt,
+        nonce: ExpectedNonce<'_>,
+        max_age: Option<u64>,
         tokens: &ProviderTokens,
     ) -> Result<VerifiedClaims, IdpError> {
         let id_token = tokens.id_token.as_ref().ok_or(JwtFault::Absent)?;
@@ -326,9 +358,9 @@ impl Provider {
         let expectation = Expectation {
             issuer: &oidc.issuer,
             client_id: &self.0.settings.client_id,
-            nonce: &attempt.nonce,
+            nonce,
             access_token: tokens.access_token.expose(),
-            max_age: attempt.max_age,
+            max_age,
             clock_skew: oidc.clock_skew,
             algorithm: oidc.algorithm,
         };

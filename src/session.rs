@@ -102,6 +102,11 @@ impl LiveSession {
         &self.known.record
     }
 
+    /// When it was checked.
+    pub fn checked_at(&self) -> OffsetDateTime {
+        self.checked_at
+    }
+
     /// When the session was last noted to be in use.
     pub fn last_seen_at(&self) -> OffsetDateTime {
         self.known.last_seen_at()

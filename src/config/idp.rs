@@ -11,10 +11,14 @@ mod request;
 use std::ops::RangeInclusive;
 use std::time::Duration as StdDuration;
 
+use time::Duration;
+
 use super::reader::Reader;
 use crate::idp::{IdpKind, IdpSettings};
 
 const DEFAULT_TIMEOUT: StdDuration = StdDuration::from_secs(8);
+/// Shortest `refresh`: each renewal asks the provider twice.
+const SHORTEST_PACE: StdDuration = StdDuration::from_secs(30);
 const TIMEOUTS: RangeInclusive<StdDuration> = StdDuration::from_millis(100)..=StdDuration::from_mins(1);
 
 /// Reads every provider. `is_https`: whether browsers reach us by HTTPS.
@@ -66,6 +70,7 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
         trust_email: section.or("trust_email", false),
         profile: mapping::read(&mut section.section("profile"), is_oidc),
         request: request::read(section, is_oidc, is_https),
+        refresh: read_pace(section),
         timeout: read_timeout(section),
         name,
         client_id: client.id,
@@ -75,6 +80,14 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
         kind: kind?,
     };
     Some(settings)
+}
+
+fn read_pace(section: &mut Reader) -> Option<Duration> {
+    let pace = section.optional::<StdDuration>("refresh")?;
+    if pace < SHORTEST_PACE {
+        section.fault("refresh", "must be at least 30s");
+    }
+    Duration::try_from(pace).ok()
 }
 
 fn read_timeout(section: &mut Reader) -> StdDuration {

@@ -52,11 +52,12 @@ fn read_one(section: &mut Reader, idps: &[String], plain_idps: &[&str]) -> Optio
     if max_auth_age.is_some() && admitted.all(|idp| plain_idps.contains(&idp.as_str())) {
         section.fault("max_auth_age", "can be asked of OpenID Connect providers only, and the route admits none");
     }
-    if section.or("pass_access_token", false) {
-        section.fault("pass_access_token", "must be false: this version does not hand tokens to upstreams");
+    let pass_access_token = section.or("pass_access_token", false);
+    if pass_access_token && access.public {
+        section.fault("pass_access_token", "must not be true beside access = \"public\": strangers have no token");
     }
     let max_auth_age = max_auth_age.and_then(|age| Duration::try_from(age).ok());
-    Some(Route { path: path?, upstream, access, on_anonymous, max_auth_age })
+    Some(Route { path: path?, upstream, access, on_anonymous, max_auth_age, pass_access_token })
 }
 
 /// Scheme, host and port: the path is always the request's (R-K06).

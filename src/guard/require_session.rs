@@ -19,10 +19,13 @@ use tower::{Layer, Service};
 use super::access::{Decision, decide};
 use super::current_user::CurrentUser;
 use super::presented::{Presented, presented, presented_nearby};
+use super::renewal::{Need, NoAccessToken, Renewals, Standing};
 use super::request_target::{InvalidTarget, RequestTarget};
 use super::route::{OnAnonymous, Route, RouteTable};
 use crate::audit::{AuditEvent, audit};
 use crate::clock::SharedClock;
+use crate::secret::Secret;
+use crate::session::key::SessionKey;
 use crate::session::{LiveSession, Sessions};
 use crate::web::cookies::CookiePolicy;
 use crate::web::failure::{Failure, FailureKind};
@@ -40,6 +43,8 @@ pub struct Guard {
     pub routes: Arc<RouteTable>,
     /// The sessions asked.
     pub sessions: Sessions,
+    /// Whether they are still what their providers say.
+    pub renewals: Renewals,
     /// The cookies read.
     pub cookies: Arc<CookiePolicy>,
     /// Judges `max_auth_age`.
@@ -60,6 +65,8 @@ pub struct Admitted {
     pub route: Arc<Route>,
     /// The caller, if there is one.
     pub user: Option<CurrentUser>,
+    /// The provider's access token, where the route passes it on.
+    pub access_token: Option<Secret<String>>,
 }
 
 /// Puts a guard in front of a service. What passes carries [`Admitted`]; the rest is answered with a [`Failure`] (400 for
@@ -122,9 +129,13 @@ impl Guard {
             return false;
         }
         let Some(session) = presented_nearby(&self.sessions, &self.cookies, request.headers()) else { return false };
+        // Tokens are in the store alone.
+        if route.pass_access_token || self.renewals.is_due(&session) {
+            return false;
+        }
         let passes = self.decide(Some(&*route), Some(&session)) == Decision::Pass;
         if passes {
-            self.let_pass(request, target, route, Some(session));
+            self.let_pass(request, target, route, Some(session), None);
         }
         passes
     }
@@ -136,12 +147,20 @@ impl Guard {
             return Err(FailureKind::NotFound.into());
         }
         let found = self.ask(route.as_deref(), request.headers()).await?;
+        let (found, vouched_for) = self.renew(route.as_deref(), request.headers(), found).await?;
         let session = found.live().map(|(_, session)| session);
-        let decision = self.decide(route.as_deref(), session);
+        let decision = match self.decide(route.as_deref(), session) {
+            Decision::Pass if !vouched_for => Decision::NeedsFreshLogin,
+            decision => decision,
+        };
+        let (decision, access_token) = match (decision, &route, found.live()) {
+            (Decision::Pass, Some(route), Some((key, _))) if route.pass_access_token => self.access_token(key).await?,
+            (decision, ..) => (decision, None),
+        };
         match (decision, route) {
             (Decision::Pass, Some(route)) => {
                 let session = session.cloned();
-                self.let_pass(request, target, route, session);
+                self.let_pass(request, target, route, session, access_token);
                 Ok(None)
             }
             (Decision::NeedsSession | Decision::NeedsFreshLogin, route) => {
@@ -174,12 +193,50 @@ impl Guard {
         }
     }
 
-    fn let_pass(&self, request: &mut Request, target: RequestTarget, route: Arc<Route>, session: Option<LiveSession>) {
+    /// The session behind the request as its provider sees it now, and whether the provider has had its say. On a public
+    /// route whoever cannot be vouched for is a stranger.
+    async fn renew(
+        &self,
+        route: Option<&Route>,
+        headers: &HeaderMap,
+        found: Presented,
+    ) -> Result<(Presented, bool), Failure> {
+        let Some((key, session)) = found.live() else { return Ok((found, true)) };
+        let wants_token = route.is_some_and(|route| route.pass_access_token);
+        let need = if wants_token { Need::AccessToken } else { Need::Person };
+        let is_public = route.is_some_and(|route| route.access.public);
+        match self.renewals.see_to(key, session, need).await {
+            Ok(Standing::AsItWas) => Ok((found, true)),
+            Ok(Standing::Changed) => Ok((self.ask(route, headers).await?, true)),
+            Ok(Standing::LoginNeeded) | Err(_) if is_public => Ok((Presented::Nothing, true)),
+            Ok(Standing::LoginNeeded) => Ok((found, false)),
+            Err(error) => Err(Failure::caused(FailureKind::StoreUnavailable, error)),
+        }
+    }
+
+    /// The access token that the route passes on. Only a login brings one where there is none and no way to one.
+    async fn access_token(&self, key: &SessionKey) -> Result<(Decision, Option<Secret<String>>), Failure> {
+        match self.renewals.access_token(key).await {
+            Ok(token) => Ok((Decision::Pass, Some(token))),
+            Err(NoAccessToken::LoginNeeded) => Ok((Decision::NeedsFreshLogin, None)),
+            Err(why @ NoAccessToken::Unavailable) => Err(Failure::caused(FailureKind::IdpUnavailable, why)),
+            Err(NoAccessToken::Store(error)) => Err(Failure::caused(FailureKind::StoreUnavailable, error)),
+        }
+    }
+
+    fn let_pass(
+        &self,
+        request: &mut Request,
+        target: RequestTarget,
+        route: Arc<Route>,
+        session: Option<LiveSession>,
+        access_token: Option<Secret<String>>,
+    ) {
         if let Some(session) = session.as_ref().filter(|_| !is_background(request.headers())) {
             self.sessions.touch(session);
         }
         let user = session.map(CurrentUser::new);
-        request.extensions_mut().insert(Admitted { target, route, user });
+        request.extensions_mut().insert(Admitted { target, route, user, access_token });
     }
 
     /// The session behind the request. On a public route nobody depends on it, so a store that cannot be

@@ -22,6 +22,8 @@ pub struct Route {
     pub on_anonymous: OnAnonymous,
     /// The oldest authentication that may pass.
     pub max_auth_age: Option<Duration>,
+    /// Whether the upstream gets the provider's access token.
+    pub pass_access_token: bool,
 }
 
 /// What a request without a session is told.
@@ -136,6 +138,7 @@ mod tests {
             access: AccessRule::default(),
             on_anonymous: OnAnonymous::Auto,
             max_auth_age: None,
+            pass_access_token: false,
         };
         RouteTable::new(paths.iter().map(route).collect())
     }

@@ -25,8 +25,8 @@ pub struct Expectation<'a> {
     pub issuer: &'a str,
     /// Our name at the provider.
     pub client_id: &'a str,
-    /// What this login's authorization request carried.
-    pub nonce: &'a str,
+    /// What ties it to the login.
+    pub nonce: ExpectedNonce<'a>,
     /// The access token that came with it, for `at_hash`.
     pub access_token: &'a str,
     /// The oldest authentication that was asked for, in seconds.
@@ -37,7 +37,28 @@ pub struct Expectation<'a> {
     pub algorithm: Algorithm,
 }
 
-/// The claims of an ID token that passed every check; made by [`check`] alone.
+/// Which `nonce` an ID token must carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExpectedNonce<'a> {
+    /// What this login's authorization request carried.
+    Exactly(&'a str),
+    /// What the login's carried, or none at all: a token from a refresh (Core 12.2).
+    IfAny(Option<&'a str>),
+}
+
+impl ExpectedNonce<'_> {
+    fn check(self, payload: &Map<String, Value>) -> Result<(), JwtFault> {
+        let fault = JwtFault::Claim("nonce");
+        let expected = match (self, payload.contains_key("nonce")) {
+            (Self::IfAny(_), false) => return Ok(()),
+            (Self::IfAny(None), true) => return Err(fault),
+            (Self::Exactly(expected) | Self::IfAny(Some(expected)), _) => expected,
+        };
+        if bool::from(text(payload, "nonce")?.as_bytes().ct_eq(expected.as_bytes())) { Ok(()) } else { Err(fault) }
+    }
+}
+
+/// The claims of an ID token that passed every check, now ([`check`]) or when it came ([`VerifiedClaims::remembered`]).
 #[derive(Debug, Clone)]
 pub struct VerifiedClaims {
     subject: String,
@@ -47,6 +68,14 @@ pub struct VerifiedClaims {
 }
 
 impl VerifiedClaims {
+    /// The claims of a token that passed every check when it came and was sealed from then on.
+    pub(super) fn remembered(payload: Map<String, Value>) -> Result<Self, JwtFault> {
+        let subject = text(&payload, "sub")?.to_owned();
+        let auth_time = optional_moment(&payload, "auth_time")?;
+        let provider_session = optional_text(&payload, "sid", JwtFault::Claim("sid"))?.map(str::to_owned);
+        Ok(Self { subject, auth_time, provider_session, all: payload })
+    }
+
     /// The provider's stable name for the person (`sub`).
     pub fn subject(&self) -> &str {
         &self.subject
@@ -86,9 +115,7 @@ pub fn check(
     }
     check_audience(&payload, expected.client_id)?;
     check_times(&payload, expected.clock_skew, now)?;
-    if !bool::from(text(&payload, "nonce")?.as_bytes().ct_eq(expected.nonce.as_bytes())) {
-        return Err(JwtFault::Claim("nonce"));
-    }
+    expected.nonce.check(&payload)?;
     check_access_token_hash(&payload, expected)?;
     // A logout token is signed by the same keys (Back-Channel Logout 2.4).
     if payload.contains_key("events") {
@@ -176,7 +203,7 @@ mod tests {
         Expectation {
             issuer: "https://idp.example.test",
             client_id: "backoffice",
-            nonce: "n-1",
+            nonce: ExpectedNonce::Exactly("n-1"),
             access_token: "access",
             max_age: None,
             clock_skew: Duration::seconds(60),
@@ -275,6 +302,22 @@ mod tests {
         }
         let logout_token = json!({ "events": { "http://schemas.openid.net/event/backchannel-logout": {} } });
         assert_eq!(verdict(&logout_token).unwrap_err(), JwtFault::Type);
+    }
+
+    /// R-C13
+    #[test]
+    fn a_later_token_repeats_the_nonce_or_has_none() {
+        for (nonce, changes, passes) in [
+            (Some("n-1"), json!({}), true),
+            (Some("n-1"), json!({ "nonce": null }), true),
+            (None, json!({ "nonce": null }), true),
+            (Some("n-2"), json!({}), false),
+            (None, json!({}), false),
+            (Some("n-1"), json!({ "nonce": 1 }), false),
+        ] {
+            let expected = Expectation { nonce: ExpectedNonce::IfAny(nonce), ..expectation() };
+            assert_eq!(check(payload(&changes), &expected, NOW).is_ok(), passes, "{nonce:?} {changes}");
+        }
     }
 
     /// R-A13

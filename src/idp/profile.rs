@@ -51,6 +51,9 @@ pub enum ProfileFault {
     /// No usable subject where the configuration says.
     #[error("the profile has no usable subject at the configured path")]
     Subject,
+    /// Another subject than the one that signed in.
+    #[error("the answer is about another person than the one who signed in")]
+    AnotherSubject,
 }
 
 /// The identity of verified claims.

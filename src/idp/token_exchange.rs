@@ -21,6 +21,21 @@ use crate::secret::Secret;
 /// Longest access token lifetime that is believed.
 const LONGEST_LIFETIME: u64 = 366 * 24 * 60 * 60;
 
+/// Words for a refusal that may be repeated in logs.
+pub(super) const KNOWN_REFUSALS: [&str; 11] = [
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "invalid_scope",
+    "unsupported_grant_type",
+    "interaction_required",
+    "login_required",
+    "consent_required",
+    "bad_refresh_token",
+    "incorrect_client_credentials",
+];
+
 /// How we prove to the token endpoint who we are (RFC 6749 2.3.1, OpenID Connect Core 9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAuthentication {
@@ -133,6 +148,11 @@ pub(super) async fn exchange(
         .request_async(http)
         .await
         .map_err(failure)?;
+    tokens(answer, now)
+}
+
+/// The tokens of an answer, if they are of a type that can be used.
+pub(super) fn tokens(answer: TokenAnswer, now: OffsetDateTime) -> Result<ProviderTokens, TokenExchangeError> {
     if answer.token_type != BasicTokenType::Bearer {
         return Err(TokenExchangeError::TokenType);
     }
@@ -145,11 +165,11 @@ pub(super) async fn exchange(
     })
 }
 
-fn failure(error: RequestTokenError<HttpError, BasicErrorResponse>) -> TokenExchangeError {
+pub(super) fn failure(error: RequestTokenError<HttpError, BasicErrorResponse>) -> TokenExchangeError {
     match error {
         RequestTokenError::ServerResponse(response) => {
-            let known = ["invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "invalid_scope"];
-            let code = known.into_iter().find(|code| *code == response.error().as_ref()).unwrap_or("another error");
+            let code =
+                KNOWN_REFUSALS.into_iter().find(|code| *code == response.error().as_ref()).unwrap_or("another error");
             TokenExchangeError::Refused { code }
         }
         RequestTokenError::Request(error) => TokenExchangeError::Http(error),

@@ -24,7 +24,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use super::headers::{Hop, towards_client, towards_upstream};
+use super::headers::{Hop, set_access_token, towards_client, towards_upstream};
 use crate::guard::require_session::Admitted;
 use crate::guard::route::Route;
 use crate::web::client_address::ClientAddress;
@@ -145,6 +145,9 @@ pub async fn forward(
     let has_body = [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| request.headers().contains_key(name));
     let hop = Hop { address, public_url: &proxy.public_url, cookies: &proxy.cookies, request_id: &request_id };
     towards_upstream(request.headers_mut(), hop, admitted.user.as_ref());
+    if let Some(token) = &admitted.access_token {
+        set_access_token(request.headers_mut(), token);
+    }
     // The browser's name for us, in its one spelling: applications build links with it.
     if let Ok(host) = HeaderValue::try_from(proxy.public_url.authority()) {
         request.headers_mut().insert(HOST, host);

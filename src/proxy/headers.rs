@@ -7,11 +7,12 @@
 use std::fmt::Write;
 
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
 use crate::guard::current_user::CurrentUser;
+use crate::secret::Secret;
 use crate::web::client_address::ClientAddress;
 use crate::web::cookies::CookiePolicy;
 use crate::web::public_url::PublicUrl;
@@ -74,6 +75,15 @@ pub fn towards_upstream(headers: &mut HeaderMap, hop: Hop<'_>, user: Option<&Cur
     set(headers, "x-forwarded-host", hop.public_url.authority());
     if let Some(user) = user {
         set_identity(headers, user);
+    }
+}
+
+/// Shows an upstream the provider's access token (RFC 6750 2.1), in place of what the client sent there.
+pub fn set_access_token(headers: &mut HeaderMap, token: &Secret<String>) {
+    headers.remove(AUTHORIZATION);
+    if let Ok(mut credentials) = HeaderValue::try_from(format!("Bearer {}", token.expose())) {
+        credentials.set_sensitive(true);
+        headers.insert(AUTHORIZATION, credentials);
     }
 }
 

@@ -23,9 +23,9 @@ use super::{KnownSession, Sessions};
 use crate::identity::Identity;
 
 /// How long a process that died keeps the others from renewing a session.
-const LEASE: Duration = Duration::seconds(6);
+const LEASE: Duration = Duration::seconds(4);
 /// Between two prolongations of the lease: some of them may fail.
-const PROLONG_AFTER: StdDuration = StdDuration::from_millis(1_500);
+const PROLONG_AFTER: StdDuration = StdDuration::from_secs(1);
 /// Between two looks at what another replica is doing.
 const SHORTEST_PAUSE: StdDuration = StdDuration::from_millis(20);
 const LONGEST_PAUSE: StdDuration = StdDuration::from_millis(200);
@@ -230,6 +230,7 @@ impl Renewing {
     /// [`StoreError`] if the store did not take them, tried again and again.
     pub async fn keep_tokens(&mut self, tokens: Tokens) -> Result<bool, StoreError> {
         let record = SessionRecord { access_token_expires_at: tokens.access_token_expires_at, ..self.record.clone() };
+        let tokens = Tokens { issued_at: tokens.issued_at.truncate_to_millisecond(), ..tokens };
         self.store(record, tokens).await
     }
 
@@ -240,7 +241,8 @@ impl Renewing {
     /// [`StoreError`] if the store did not take it.
     pub async fn keep_identity(&mut self, identity: Identity) -> Result<bool, StoreError> {
         let (before, now) = (self.record.clone(), self.sessions.0.clock.now());
-        let record = SessionRecord { identity, renewed_at: now, ..before.clone() };
+        // As it is stored: what was stored is compared with it.
+        let record = SessionRecord { identity, renewed_at: now.truncate_to_millisecond(), ..before.clone() };
         if !self.store(record, self.tokens.clone()).await? {
             return Ok(false);
         }

@@ -29,6 +29,7 @@ mod policies;
 mod profile;
 mod providers;
 mod proxying;
+mod renewal;
 mod revocation;
 mod session;
 mod store_contract;

@@ -1,0 +1,357 @@
+//! Renewals: whether a session is still what its provider says, and the access token for upstreams that are promised it.
+//!
+//! When something is due is a pure decision ([`is_due`]); doing it is `session::renewal`'s turn and `idp::refresh`'s
+//! requests, in this order: new tokens, stored; then the person's claims, stored. A provider that says no ends the
+//! session; one that is away ends nothing (R-C12), and is left alone for a moment.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use thiserror::Error;
+use time::{Duration, OffsetDateTime};
+
+use crate::audit::{AuditEvent, audit};
+use crate::clock::SharedClock;
+use crate::idp::Provider;
+use crate::idp::refresh::{Held, RenewalError};
+use crate::idp::token_exchange::ProviderTokens;
+use crate::secret::Secret;
+use crate::session::ending::EndCause;
+use crate::session::key::SessionKey;
+use crate::session::record::{ExposedSecret, SessionRecord, Tokens};
+use crate::session::renewal::{Renewing, Turn};
+use crate::session::store::StoreError;
+use crate::session::{LiveSession, Sessions};
+
+/// How long before its end an access token is replaced: it has to last until the upstream has used it.
+const MARGIN: Duration = Duration::seconds(30);
+/// How long a provider that is away is left alone.
+const REST: Duration = Duration::seconds(10);
+/// Answers of a provider that one renewal may have to wait for.
+const ANSWERS: u32 = 5;
+
+/// What a route needs of the session behind a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// That the provider still stands by the person.
+    Person,
+    /// Besides, an access token that lasts.
+    AccessToken,
+}
+
+/// How a session stands with its provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing was due, or nothing could be learnt.
+    AsItWas,
+    /// It was renewed or ended, here or elsewhere: ask for it again.
+    Changed,
+    /// Only a login can tell whether the provider stands by the person.
+    LoginNeeded,
+}
+
+/// Why there is no access token.
+#[derive(Debug, Error)]
+pub enum NoAccessToken {
+    /// It has expired, and only a login brings another.
+    #[error("the access token has expired and there is no refresh token")]
+    LoginNeeded,
+    /// It has expired, and the provider cannot be asked for another.
+    #[error("the access token has expired and the provider does not renew it now")]
+    Unavailable,
+    /// The session's store cannot be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Everything that renewing works with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Renewals(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    sessions: Sessions,
+    providers: Box<[Vouching]>,
+    clock: SharedClock,
+}
+
+/// A provider, and until when it is left alone.
+#[derive(Debug)]
+struct Vouching {
+    provider: Provider,
+    /// Seconds since 1970.
+    rests_until: AtomicI64,
+}
+
+/// What came of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    Done,
+    Failed,
+    LoginNeeded,
+}
+
+/// Whether a session has to be renewed: at the provider's pace, or because the access token that a route needs ends soon.
+pub fn is_due(record: &SessionRecord, pace: Option<Duration>, need: Need, now: OffsetDateTime) -> bool {
+    let unconfirmed = pace.is_some_and(|pace| now - record.renewed_at >= pace);
+    let ends_soon = || record.access_token_expires_at.is_some_and(|ends| ends - margin(record, ends) <= now);
+    unconfirmed || (need == Need::AccessToken && ends_soon())
+}
+
+/// Tokens that live for a minute are not replaced at each request.
+fn margin(record: &SessionRecord, ends: OffsetDateTime) -> Duration {
+    MARGIN.min((ends - record.renewed_at) / 3).max(Duration::ZERO)
+}
+
+impl Renewals {
+    /// Renewals of these sessions with these providers.
+    pub fn new(sessions: Sessions, providers: &[Provider], clock: SharedClock) -> Self {
+        let vouching = |provider: &Provider| Vouching { provider: provider.clone(), rests_until: AtomicI64::new(0) };
+        Self(Arc::new(Inner { sessions, providers: providers.iter().map(vouching).collect(), clock }))
+    }
+
+    /// Whether a session is to be confirmed before it counts. Cheap.
+    pub fn is_due(&self, session: &LiveSession) -> bool {
+        let pace = self.vouching(session).and_then(|vouching| vouching.provider.pace());
+        pace.is_some() && is_due(session.record(), pace, Need::Person, session.checked_at())
+    }
+
+    /// Renews a session if that is due, and waits for whoever is at it already.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn see_to(&self, key: &SessionKey, session: &LiveSession, need: Need) -> Result<Standing, StoreError> {
+        let now = self.0.clock.now();
+        let Some(vouching) = self.vouching(session) else { return Ok(Standing::AsItWas) };
+        let pace = vouching.provider.pace();
+        if !is_due(session.record(), pace, need, now) || vouching.rests(now) {
+            return Ok(Standing::AsItWas);
+        }
+        let patience = vouching.provider.timeout() * ANSWERS;
+        let (clock, this, idp) = (self.0.clock.clone(), self.clone(), session.record().identity.idp.clone());
+        let is_due = move |record: &SessionRecord| is_due(record, pace, need, clock.now());
+        let work = async move |renewing: Renewing| this.attempt(&idp, renewing).await;
+        match self.0.sessions.in_turn(key, patience, is_due, work).await {
+            Ok(Turn::Had(Attempt::Done) | Turn::NotNeeded) => Ok(Standing::Changed),
+            Ok(Turn::Had(Attempt::LoginNeeded)) => Ok(Standing::LoginNeeded),
+            Ok(Turn::Had(Attempt::Failed) | Turn::Resting) | Err(StoreError::Busy) => Ok(Standing::AsItWas),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The access token of a session, for an upstream that is promised it.
+    ///
+    /// # Errors
+    /// [`NoAccessToken`].
+    pub async fn access_token(&self, key: &SessionKey) -> Result<Secret<String>, NoAccessToken> {
+        let tokens = self.0.sessions.tokens(key).await?.ok_or(NoAccessToken::LoginNeeded)?;
+        match has_expired(&tokens, self.0.clock.now()) {
+            false => Ok(tokens.access_token),
+            true if tokens.refresh_token.is_some() => Err(NoAccessToken::Unavailable),
+            true => Err(NoAccessToken::LoginNeeded),
+        }
+    }
+
+    fn vouching(&self, session: &LiveSession) -> Option<&Vouching> {
+        self.named(&session.record().identity.idp)
+    }
+
+    fn named(&self, idp: &str) -> Option<&Vouching> {
+        self.0.providers.iter().find(|vouching| vouching.provider.name() == idp)
+    }
+
+    async fn attempt(&self, idp: &str, mut renewing: Renewing) -> Attempt {
+        let Some(vouching) = self.named(idp) else { return Attempt::Failed };
+        let now = self.0.clock.now();
+        match renew(&vouching.provider, &mut renewing, now).await {
+            Ok(()) => {
+                tracing::debug!(session = %renewing.handle(), idp, "a session was renewed with its provider");
+                Attempt::Done
+            }
+            Err(Fault::LoginNeeded) => Attempt::LoginNeeded,
+            Err(Fault::Gone) => Attempt::Done,
+            Err(Fault::Provider(error @ RenewalError::Refused(_))) => refused(idp, &renewing, &error).await,
+            Err(Fault::Provider(error)) => {
+                if error.concerns_everybody() {
+                    vouching.rest(self.0.clock.now());
+                }
+                failed(idp, &renewing, &error.to_string()).await
+            }
+            Err(Fault::Store(error)) => failed(idp, &renewing, &error.to_string()).await,
+        }
+    }
+}
+
+impl Vouching {
+    fn rests(&self, now: OffsetDateTime) -> bool {
+        now.unix_timestamp() < self.rests_until.load(Ordering::Relaxed)
+    }
+
+    fn rest(&self, now: OffsetDateTime) {
+        self.rests_until.store((now + REST).unix_timestamp(), Ordering::Relaxed);
+    }
+}
+
+/// What ends an attempt early.
+#[derive(Debug, Error)]
+enum Fault {
+    #[error(transparent)]
+    Provider(#[from] RenewalError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The session ended meanwhile.
+    #[error("the session ended meanwhile")]
+    Gone,
+    /// There is nothing left to ask the provider with.
+    #[error("there is nothing to ask the provider with")]
+    LoginNeeded,
+}
+
+async fn renew(provider: &Provider, renewing: &mut Renewing, now: OffsetDateTime) -> Result<(), Fault> {
+    let refresh_token = renewing.tokens().refresh_token.clone();
+    // Tokens that are younger than the last word about the person come from a renewal that got only so far: asking on
+    // with them costs no refresh token (R-E05).
+    let is_fresh = renewing.tokens().issued_at > renewing.record().renewed_at && !has_expired(renewing.tokens(), now);
+    let Some(refresh_token) = refresh_token else {
+        if has_expired(renewing.tokens(), now) || !provider.can_confirm().await? {
+            return Err(Fault::LoginNeeded);
+        }
+        return confirm(provider, renewing).await;
+    };
+    if is_fresh {
+        match confirm(provider, renewing).await {
+            // Once: the token may have been taken back (R-E05).
+            Err(Fault::Provider(RenewalError::Refused(_))) => {}
+            confirmed => return confirmed,
+        }
+    }
+    refresh(provider, renewing, &refresh_token.0, now).await?;
+    confirm(provider, renewing).await
+}
+
+async fn refresh(
+    provider: &Provider,
+    renewing: &mut Renewing,
+    refresh_token: &Secret<String>,
+    now: OffsetDateTime,
+) -> Result<(), Fault> {
+    let tokens = match provider.refresh(&held(renewing), refresh_token).await {
+        Ok(fresh) => Tokens {
+            access_token: fresh.access_token,
+            access_token_expires_at: fresh.access_token_expires_at,
+            issued_at: now,
+            refresh_token: fresh.refresh_token.map(ExposedSecret),
+            id_token: fresh.id_token.map(ExposedSecret),
+            nonce: renewing.tokens().nonce.clone(),
+        },
+        Err(RenewalError::Failed { cause, rotated: Some(rotated) }) => {
+            // The old one may be worthless by now; nothing else of this answer is believed.
+            let tokens = Tokens { refresh_token: Some(ExposedSecret(rotated)), ..renewing.tokens().clone() };
+            renewing.keep_tokens(tokens).await?;
+            return Err(RenewalError::Failed { cause, rotated: None }.into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if renewing.keep_tokens(tokens).await? { Ok(()) } else { Err(Fault::Gone) }
+}
+
+async fn confirm(provider: &Provider, renewing: &mut Renewing) -> Result<(), Fault> {
+    let identity = provider.confirm(&held(renewing)).await?;
+    if renewing.keep_identity(identity).await? { Ok(()) } else { Err(Fault::Gone) }
+}
+
+/// The provider no longer stands by the person.
+async fn refused(idp: &str, renewing: &Renewing, error: &RenewalError) -> Attempt {
+    let (session, identity) = (renewing.handle(), &renewing.record().identity);
+    let reason = error.to_string();
+    match renewing.end(EndCause::EndedByProvider).await {
+        Ok(ended) => {
+            if ended {
+                audit(&AuditEvent::RenewalRefused { session, idp, subject: &identity.subject, reason: &reason });
+            }
+            Attempt::Done
+        }
+        Err(error) => failed(idp, renewing, &error.to_string()).await,
+    }
+}
+
+async fn failed(idp: &str, renewing: &Renewing, reason: &str) -> Attempt {
+    let (session, subject) = (renewing.handle(), &renewing.record().identity.subject);
+    audit(&AuditEvent::RenewalFailed { session, idp, subject, reason });
+    if let Err(error) = renewing.rest().await {
+        tracing::warn!(%session, %error, "other replicas could not be told that a renewal failed");
+    }
+    Attempt::Failed
+}
+
+fn held(renewing: &Renewing) -> Held {
+    let tokens = renewing.tokens();
+    let open = |secret: &ExposedSecret| secret.0.clone();
+    Held {
+        tokens: ProviderTokens {
+            access_token: tokens.access_token.clone(),
+            access_token_expires_at: tokens.access_token_expires_at,
+            refresh_token: tokens.refresh_token.as_ref().map(open),
+            id_token: tokens.id_token.as_ref().map(open),
+        },
+        nonce: tokens.nonce.clone(),
+        subject: renewing.record().identity.subject.clone(),
+    }
+}
+
+/// A token whose end is not known is tried.
+fn has_expired(tokens: &Tokens, now: OffsetDateTime) -> bool {
+    tokens.access_token_expires_at.is_some_and(|ends| ends <= now)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::identity::Identity;
+    use crate::session::record::ClientTraits;
+
+    const LOGIN: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);
+
+    fn record(lifetime: Option<Duration>) -> SessionRecord {
+        SessionRecord {
+            identity: Identity {
+                idp: "company".into(),
+                issuer: "https://idp.example.test".into(),
+                subject: "1".into(),
+                name: None,
+                preferred_username: None,
+                email: None,
+                email_verified: false,
+                groups: Vec::new(),
+            },
+            provider_session: None,
+            created_at: LOGIN,
+            auth_time: None,
+            renewed_at: LOGIN,
+            access_token_expires_at: lifetime.map(|lifetime| LOGIN + lifetime),
+            client: ClientTraits::default(),
+        }
+    }
+
+    /// R-I08, R-C11: one line a case.
+    #[test]
+    fn a_session_is_renewed_at_its_pace_and_a_token_before_its_end() {
+        let (pace, five, hour) = (Some(Duration::minutes(5)), Some(Duration::minutes(5)), Some(Duration::HOUR));
+        for (pace, lifetime, need, after, due) in [
+            (None, five, Need::Person, Duration::DAY, false),
+            (pace, None, Need::Person, Duration::seconds(299), false),
+            (pace, None, Need::Person, Duration::seconds(300), true),
+            (pace, hour, Need::AccessToken, Duration::seconds(300), true),
+            (None, five, Need::AccessToken, Duration::seconds(269), false),
+            (None, five, Need::AccessToken, Duration::seconds(270), true),
+            (None, Some(Duration::seconds(30)), Need::AccessToken, Duration::seconds(19), false),
+            (None, Some(Duration::seconds(30)), Need::AccessToken, Duration::seconds(20), true),
+            (None, None, Need::AccessToken, Duration::DAY, false),
+        ] {
+            let record = record(lifetime);
+            assert_eq!(is_due(&record, pace, need, LOGIN + after), due, "{pace:?} {lifetime:?} {need:?} {after}");
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! Sessions that are renewed with their provider: new access tokens for upstreams, and what the person is by now.
+
+use std::sync::Arc;
+use std::time::{Duration as StdDuration, Instant};
+
+use counterfoil::session::store::SessionBackend;
+use counterfoil::session::store::memory::MemoryStore;
+use serde_json::json;
+use time::Duration;
+
+use crate::support::administration::{SECTION, revoke};
+use crate::support::broker::{Broker, PUBLIC, Setup, Store};
+use crate::support::browser::{Answer, Browser};
+use crate::support::child::PATIENCE;
+use crate::support::house::House;
+use crate::support::redis::Redis;
+use crate::support::scripted_idp::{ACCESS_TOKEN, Misbehaviour, REFRESH_TOKEN, Script, ScriptedIdp, set};
+use crate::support::upstream::received;
+
+/// `/api` gets the access token, everything else does not.
+const ROUTES: &str = "[[route]]\npath = \"/api\"\nupstream = \"UPSTREAM\"\npass_access_token = true\n\
+                      [[route]]\npath = \"/finance\"\nupstream = \"UPSTREAM\"\ngroups = [\"finance\"]\n\
+                      [[route]]\npath = \"/open\"\nupstream = \"UPSTREAM\"\naccess = \"public\"\n\
+                      [[route]]\npath = \"/\"\nupstream = \"UPSTREAM\"\n";
+
+fn setup() -> Setup {
+    Setup { routes: ROUTES, more: SECTION.into(), ..Setup::default() }
+}
+
+/// The provider is asked every five minutes.
+fn paced() -> Setup {
+    Setup { idp: "refresh = \"5m\"".into(), ..setup() }
+}
+
+async fn get(browser: &Browser, path: &str) -> Answer {
+    browser.fetch(&format!("{PUBLIC}{path}")).send().await
+}
+
+/// The access token that reached the upstream.
+async fn token_at(browser: &Browser, path: &str) -> String {
+    let answer = get(browser, path).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let echo = answer.json();
+    received(&echo, "authorization").join(",").trim_start_matches("Bearer ").to_owned()
+}
+
+/// The refresh tokens that were used so far.
+fn refreshes(idp: &ScriptedIdp) -> Vec<String> {
+    let grants = idp.received("/token").into_iter().filter(|asked| asked.form["grant_type"] == "refresh_token");
+    grants.map(|mut asked| asked.form.remove("refresh_token").unwrap()).collect()
+}
+
+/// Waits until something holds that happens elsewhere.
+async fn until(mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < PATIENCE, "it never came about");
+        tokio::time::sleep(StdDuration::from_millis(5)).await;
+    }
+}
+
+fn slow(milliseconds: u64) -> Script {
+    Script { at_refresh: Misbehaviour::Slow(StdDuration::from_millis(milliseconds)), ..Script::default() }
+}
+
+/// R-K16, R-C11; oidcc-client-test-refresh-token: refresh, then userinfo with the new token.
+#[tokio::test]
+async fn an_access_token_is_renewed_before_its_end_for_that_route_alone() {
+    let broker = Broker::with(setup()).await;
+    let browser = broker.signed_in().await;
+    assert_eq!(token_at(&browser, "/api/x").await, ACCESS_TOKEN);
+    let own = browser.fetch(&format!("{PUBLIC}/api/x")).header("authorization", "Basic forged").send().await.json();
+    assert_eq!(received(&own, "authorization"), [format!("Bearer {ACCESS_TOKEN}")]);
+    assert_eq!(token_at(&browser, "/elsewhere").await, "", "no other route gets it");
+    broker.clock.advance(Duration::seconds(269));
+    assert_eq!(token_at(&browser, "/api/x").await, ACCESS_TOKEN);
+    broker.clock.advance(Duration::seconds(1));
+    assert_eq!(get(&browser, "/elsewhere").await.status, 200);
+    assert_eq!(get(&browser, "/sso/session").await.status, 200);
+    assert!(refreshes(&broker.idp).is_empty(), "nobody needs it there");
+    for round in 2..5 {
+        broker.idp.forget_requests();
+        assert_eq!(token_at(&browser, "/api/x").await, format!("{ACCESS_TOKEN}-{round}"));
+        // The rotated one was stored: the provider takes each of them once.
+        let used = if round == 2 { REFRESH_TOKEN.to_owned() } else { format!("{REFRESH_TOKEN}-{}", round - 1) };
+        assert_eq!(refreshes(&broker.idp), [used]);
+        let userinfo = broker.idp.received("/userinfo");
+        assert_eq!(userinfo.len(), 1);
+        assert_eq!(userinfo[0].headers["authorization"], format!("Bearer {ACCESS_TOKEN}-{round}"));
+        assert_eq!(token_at(&browser, "/api/x").await, format!("{ACCESS_TOKEN}-{round}"));
+        assert_eq!(refreshes(&broker.idp).len(), 1);
+        broker.clock.advance(Duration::minutes(5));
+    }
+}
+
+/// R-C11: what the answer leaves out stays: the refresh token, the ID token, the person.
+#[tokio::test]
+async fn an_answer_with_nothing_but_an_access_token_is_enough() {
+    let broker = Broker::with(setup()).await;
+    let browser = broker.signed_in().await;
+    let bare = set(json!({ "refresh_token": null, "id_token": null, "expires_in": null }));
+    broker.idp.behave(Script { refresh_answer: bare, ..Script::default() });
+    broker.clock.advance(Duration::minutes(5));
+    assert_eq!(token_at(&browser, "/api").await, format!("{ACCESS_TOKEN}-2"));
+    let session = get(&browser, "/sso/session").await.json();
+    assert_eq!((&session["name"], &session["groups"]), (&json!("Alice Kim"), &json!(["staff"])));
+    broker.clock.advance(Duration::hours(1) - Duration::minutes(35));
+    assert_eq!(token_at(&browser, "/api").await, format!("{ACCESS_TOKEN}-2"), "nothing says that it ends");
+}
+
+/// R-C12, R-C13, R-E05: one line a case. 200: renewed; 503: not renewed, and the session lives; 401: it has ended.
+#[tokio::test]
+async fn refusals_end_the_session_and_outages_do_not() {
+    let broker = Broker::with(setup()).await;
+    let refresh = |status, body| Script {
+        at_refresh: Misbehaviour::Answer(status, "application/json", body),
+        ..Script::default()
+    };
+    let claims = |members| Script { refresh_claims: set(members), ..Script::default() };
+    let userinfo =
+        |status| Script { at_userinfo: Misbehaviour::Answer(status, "application/json", "{}"), ..Script::default() };
+    let cases = [
+        ("invalid_grant", 401, refresh(400, r#"{"error":"invalid_grant"}"#)),
+        ("invalid_grant, as Auth0 says it", 401, refresh(403, r#"{"error":"invalid_grant"}"#)),
+        ("a refusal with status 200, as GitHub says it", 401, refresh(200, r#"{"error":"bad_refresh_token"}"#)),
+        ("a refusal without a word", 401, refresh(400, "no")),
+        ("oidcc-client-test-refresh-token-invalid-sub", 401, claims(json!({ "sub": "somebody-else" }))),
+        ("oidcc-client-test-refresh-token-invalid-issuer", 401, claims(json!({ "iss": "https://other.example" }))),
+        ("another audience", 401, claims(json!({ "aud": "another" }))),
+        ("another login's nonce", 401, claims(json!({ "nonce": "another" }))),
+        ("an expired ID token", 503, claims(json!({ "exp": 1 }))),
+        ("an ID token of the distant past", 503, claims(json!({ "iat": 1 }))),
+        ("a key that nobody published", 503, Script { foreign_key: true, ..Script::default() }),
+        ("userinfo of somebody else", 401, Script { userinfo: set(json!({ "sub": "other" })), ..Script::default() }),
+        ("userinfo that takes no new token", 401, userinfo(401)),
+        ("userinfo that may not be asked", 200, userinfo(403)),
+        ("userinfo that fails", 200, userinfo(500)),
+        ("userinfo that is garbage", 200, userinfo(204)),
+        ("our credentials", 503, refresh(401, r#"{"error":"invalid_client"}"#)),
+        ("our registration", 503, refresh(400, r#"{"error":"unauthorized_client"}"#)),
+        ("busy, by its own words", 503, refresh(400, r#"{"error":"temporarily_unavailable"}"#)),
+        ("busy", 503, refresh(429, "{}")),
+        ("broken", 503, refresh(500, r#"{"error":"invalid_grant"}"#)),
+        ("away", 503, refresh(503, "")),
+        ("gone", 503, Script { at_refresh: Misbehaviour::Drop, ..Script::default() }),
+        ("garbage", 503, refresh(200, "{}")),
+        ("a redirect", 503, Script { at_refresh: Misbehaviour::Redirect("/token2".into()), ..Script::default() }),
+    ];
+    for (case, status, script) in cases {
+        broker.idp.behave(Script::default());
+        let browser = broker.signed_in().await;
+        broker.clock.advance(Duration::minutes(5));
+        broker.idp.behave(script);
+        broker.idp.forget_requests();
+        let answer = get(&browser, "/api").await;
+        assert_eq!(answer.status, status, "{case}: {}", answer.body);
+        assert_eq!(refreshes(&broker.idp).len(), 1, "{case}: one grant, whatever comes of it");
+        if case.starts_with("oidcc") {
+            assert!(broker.idp.received("/userinfo").is_empty(), "{case}: nothing more is asked");
+        }
+        let code = match status {
+            401 => "session_revoked",
+            503 => "idp_unavailable",
+            _ => "",
+        };
+        assert!(code.is_empty() || answer.code() == code, "{case}: {}", answer.body);
+        let (lives, handle) = (get(&browser, "/elsewhere").await.status, get(&browser, "/sso/session").await);
+        assert_eq!(lives, if status == 401 { 401 } else { 200 }, "{case}");
+        assert_eq!(handle.status, lives, "{case}");
+        // Until the provider is asked again.
+        broker.clock.advance(Duration::seconds(11));
+    }
+}
+
+/// R-I08: at the provider's pace, on every route; a person who was disabled is out, and is told so.
+#[tokio::test]
+async fn what_changes_at_the_provider_takes_effect_within_the_pace() {
+    let broker = Broker::with(paced()).await;
+    let browser = broker.signed_in().await;
+    broker.idp.behave(Script { userinfo: set(json!({ "groups": ["finance"] })), ..Script::default() });
+    broker.clock.advance(Duration::seconds(299));
+    assert_eq!(get(&browser, "/finance").await.status, 403);
+    assert!(refreshes(&broker.idp).is_empty());
+    broker.clock.advance(Duration::seconds(1));
+    assert_eq!(get(&browser, "/sso/session").await.json()["groups"], json!(["staff"]), "asking renews nothing");
+    assert!(refreshes(&broker.idp).is_empty());
+    let promoted = get(&browser, "/finance").await;
+    assert_eq!(promoted.status, 200, "{}", promoted.body);
+    assert_eq!(received(&promoted.json(), "x-auth-request-groups"), ["finance"]);
+    assert_eq!(get(&browser, "/sso/session").await.json()["groups"], json!(["finance"]));
+    for _ in 0..3 {
+        assert_eq!(get(&browser, "/x").await.status, 200);
+    }
+    assert_eq!(refreshes(&broker.idp).len(), 1, "once in five minutes");
+
+    broker.idp.disable_everybody();
+    broker.clock.advance(Duration::minutes(5));
+    let page = browser.visit(&format!("{PUBLIC}/x")).send().await;
+    assert_eq!(page.status, 303);
+    let ended = browser.visit(&format!("{PUBLIC}{}", page.location())).send().await;
+    assert!(ended.body.contains("Your company account signed you out"), "{}", ended.body);
+    assert_eq!(
+        (get(&browser, "/x").await.status.as_u16(), get(&browser, "/x").await.code().as_str()),
+        (401, "session_revoked")
+    );
+}
+
+/// R-I08: also where nobody needs a session, and for reviewers.
+#[tokio::test]
+async fn whoever_was_disabled_is_a_stranger_on_public_routes_too() {
+    let broker = Broker::with(paced()).await;
+    let browser = broker.signed_in().await;
+    let seen = get(&browser, "/open").await.json();
+    assert_eq!(received(&seen, "x-auth-request-user"), ["248289761001"]);
+    broker.idp.disable_everybody();
+    broker.clock.advance(Duration::minutes(5));
+    let answer = get(&browser, "/open").await;
+    assert_eq!(answer.status, 200);
+    assert!(received(&answer.json(), "x-auth-request-user").is_empty());
+}
+
+/// R-C12, R-P02: a provider that is away keeps nobody out and is left alone for a moment.
+#[tokio::test]
+async fn an_outage_of_the_provider_is_waited_out() {
+    let broker = Broker::with(paced()).await;
+    let (one, other) = (broker.signed_in().await, broker.signed_in().await);
+    broker.clock.advance(Duration::minutes(5));
+    let away = Misbehaviour::Answer(503, "text/plain", "away");
+    broker.idp.behave(Script { at_refresh: away, ..Script::default() });
+    for _ in 0..5 {
+        for browser in [&one, &other] {
+            assert_eq!(get(browser, "/x").await.status, 200);
+            assert_eq!(get(browser, "/api").await.code(), "idp_unavailable");
+        }
+    }
+    assert_eq!(refreshes(&broker.idp).len(), 1, "for all of them");
+    broker.idp.behave(Script::default());
+    broker.clock.advance(Duration::seconds(11));
+    assert_eq!(get(&one, "/x").await.status, 200);
+    assert_eq!(get(&other, "/api").await.status, 200);
+    assert_eq!(refreshes(&broker.idp).len(), 3);
+}
+
+/// R-E05: what userinfo does not answer costs no further refresh token; a 401 there costs one.
+#[tokio::test]
+async fn userinfo_that_fails_is_asked_again_with_the_same_token() {
+    let broker = Broker::with(paced()).await;
+    let browser = broker.signed_in().await;
+    let fails = |status| Misbehaviour::Answer(status, "text/plain", "");
+    broker.clock.advance(Duration::minutes(5));
+    for status in [503, 403, 500] {
+        broker.idp.behave(Script { at_userinfo: fails(status), ..Script::default() });
+        broker.clock.advance(Duration::seconds(11));
+        assert_eq!(get(&browser, "/x").await.status, 200);
+    }
+    assert_eq!(refreshes(&broker.idp), [REFRESH_TOKEN]);
+    assert_eq!(broker.idp.received("/userinfo").len(), 4, "at the login, and three times since");
+    broker.idp.behave(Script { at_userinfo: fails(401), ..Script::default() });
+    broker.clock.advance(Duration::seconds(11));
+    assert_eq!(get(&browser, "/x").await.code(), "session_revoked");
+    assert_eq!(refreshes(&broker.idp).len(), 2, "once more, and only once");
+}
+
+/// Without a refresh token userinfo is asked for as long as the access token lasts; after that only a login helps.
+#[tokio::test]
+async fn without_a_refresh_token_the_access_token_serves_until_its_end() {
+    let broker = Broker::with(Setup { idp: "refresh = \"2m\"".into(), ..setup() }).await;
+    broker.idp.behave(Script { token_answer: set(json!({ "refresh_token": null })), ..Script::default() });
+    let browser = broker.signed_in().await;
+    broker.clock.advance(Duration::minutes(2));
+    assert_eq!(token_at(&browser, "/api").await, ACCESS_TOKEN);
+    assert_eq!(broker.idp.received("/userinfo").len(), 2);
+    broker.clock.advance(Duration::minutes(3));
+    for path in ["/api", "/x"] {
+        let answer = get(&browser, path).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (401, "reauthentication_required"));
+        let page = browser.visit(&format!("{PUBLIC}{path}")).send().await;
+        assert_eq!(
+            (page.status.as_u16(), page.location()),
+            (303, format!("/sso/login?return_to=%2F{}", &path[1..]).as_str())
+        );
+    }
+    assert!(refreshes(&broker.idp).is_empty());
+    let landed = broker.sign_in(&browser, "/api").await;
+    assert_eq!(landed.location(), "/api");
+    assert_eq!(token_at(&browser, "/api").await, format!("{ACCESS_TOKEN}-2"));
+
+    let other = broker.signed_in().await;
+    broker.clock.advance(Duration::minutes(2));
+    broker.idp.behave(Script { at_userinfo: Misbehaviour::Answer(401, "text/plain", ""), ..Script::default() });
+    assert_eq!(get(&other, "/x").await.code(), "session_revoked");
+}
+
+/// R-G08: renewing prolongs nothing.
+#[tokio::test]
+async fn a_session_ends_at_its_absolute_timeout_however_often_it_is_renewed() {
+    let more = "[session]\nabsolute_timeout = \"1h\"\nidle_timeout = \"10m\"\n".into();
+    let broker = Broker::with(Setup { more, ..paced() }).await;
+    let browser = broker.signed_in().await;
+    for _ in 0..11 {
+        broker.clock.advance(Duration::minutes(5));
+        assert_eq!(get(&browser, "/x").await.status, 200);
+    }
+    assert_eq!(refreshes(&broker.idp).len(), 11);
+    broker.clock.advance(Duration::minutes(5));
+    assert_eq!(get(&browser, "/x").await.code(), "session_expired");
+    assert_eq!(refreshes(&broker.idp).len(), 11);
+}
+
+async fn stores(test: impl AsyncFn(&dyn Fn() -> Setup, Option<&Redis>)) {
+    let redis = Redis::start();
+    test(&|| Setup { store: Store::Redis(redis.port()), ..paced() }, Some(&redis)).await;
+    let template = setup();
+    let memory: Arc<dyn SessionBackend> = Arc::new(MemoryStore::new(template.clock.clone()));
+    test(&|| Setup { store: Store::Shared(memory.clone()), clock: template.clock.clone(), ..paced() }, None).await;
+}
+
+/// R-G09, R-N04: the provider's answer comes after the end, whoever ended it, and brings nothing back.
+#[tokio::test]
+async fn a_session_that_ended_while_it_was_renewed_stays_ended() {
+    stores(async |setup, redis| {
+        let broker = Broker::with(setup()).await;
+        for end in ["revocation", "logout", "DEL"] {
+            broker.idp.behave(slow(400));
+            let browser = broker.signed_in().await;
+            let handle = broker.handle(&browser).await;
+            broker.clock.advance(Duration::minutes(5));
+            broker.idp.forget_requests();
+            let late = browser.copy();
+            let late = tokio::spawn(async move { get(&late, "/api").await });
+            until(|| !refreshes(&broker.idp).is_empty()).await;
+            let code = match (end, redis) {
+                ("revocation", _) => {
+                    let order = json!({ "handles": [handle], "reason": "lost laptop", "fresh_login": false });
+                    assert_eq!(revoke(&broker, order).await["ended"], 1);
+                    "session_revoked"
+                }
+                ("DEL", Some(redis)) => {
+                    redis.command(&["DEL", &handle]).await;
+                    "session_missing"
+                }
+                _ => {
+                    assert!(broker.app.sessions().end(handle.parse().unwrap()).await.unwrap());
+                    "session_missing"
+                }
+            };
+            assert_eq!(get(&browser, "/api").await.status, 401, "{end}: at once");
+            let answer = late.await.unwrap();
+            assert_eq!((answer.status.as_u16(), answer.code().as_str()), (401, code), "{end}: {}", answer.body);
+            assert_eq!(get(&browser, "/x").await.status, 401, "{end}: afterwards");
+            if let Some(redis) = redis {
+                assert!(!redis.keys().await.contains(&handle), "{end}");
+            }
+            broker.clock.advance(Duration::seconds(3));
+        }
+    })
+    .await;
+}
+
+/// R-N04: "everybody of the group finance" is ended while somebody is just becoming one of them.
+#[tokio::test]
+async fn who_joins_a_group_while_it_is_revoked_is_ended_too() {
+    stores(async |setup, _| {
+        let broker = Broker::with(setup()).await;
+        let browser = broker.signed_in().await;
+        broker.clock.advance(Duration::minutes(5));
+        let joins = set(json!({ "groups": ["finance"] }));
+        broker.idp.behave(Script { userinfo: joins, ..slow(400) });
+        let late = browser.copy();
+        let late = tokio::spawn(async move { get(&late, "/x").await });
+        until(|| !refreshes(&broker.idp).is_empty()).await;
+        let order = json!({ "filter": { "group": "finance" }, "reason": "incident" });
+        assert_eq!(revoke(&broker, order).await["ended"], 0, "not one of them yet");
+        assert_eq!(late.await.unwrap().code(), "session_revoked");
+        assert_eq!(get(&browser, "/x").await.status, 401);
+        broker.clock.advance(Duration::minutes(1));
+    })
+    .await;
+}
+
+/// R-C11: whoever stops waiting does not stop the renewal; the rotated token is stored.
+#[tokio::test]
+async fn a_browser_that_hangs_up_leaves_nothing_half_done() {
+    stores(async |setup, _| {
+        let broker = Broker::with(setup()).await;
+        let browser = broker.signed_in().await;
+        broker.clock.advance(Duration::minutes(5));
+        broker.idp.behave(slow(400));
+        let hung_up = browser.copy();
+        let hung_up = tokio::spawn(async move { get(&hung_up, "/api").await });
+        until(|| !refreshes(&broker.idp).is_empty()).await;
+        hung_up.abort();
+        assert_eq!(get(&browser, "/api").await.status, 200);
+        assert_eq!(refreshes(&broker.idp).len(), 1);
+        broker.clock.advance(Duration::minutes(5));
+        assert_eq!(get(&browser, "/api").await.status, 200);
+        assert_eq!(refreshes(&broker.idp).len(), 2, "each refresh token works once");
+    })
+    .await;
+}
+
+/// R-C11: two replicas, many requests of many sessions: one grant for each session, and no logout.
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_renew_each_session_once_and_no_refresh_token_is_used_twice() {
+    stores(async |setup, _| {
+        let one = Broker::with(setup()).await;
+        let other = one.replica(setup()).await;
+        let mut browsers = Vec::new();
+        for _ in 0..8 {
+            browsers.push(one.signed_in().await);
+        }
+        for round in 1..4 {
+            one.clock.advance(Duration::minutes(5));
+            one.idp.behave(slow(150));
+            let mut asking = tokio::task::JoinSet::new();
+            for browser in &browsers {
+                for _ in 0..3 {
+                    for browser in [browser.copy(), other.takes_over(browser)] {
+                        asking.spawn(async move { get(&browser, "/api").await });
+                    }
+                }
+            }
+            for answer in asking.join_all().await {
+                assert_eq!(answer.status, 200, "{}", answer.body);
+            }
+            let used = refreshes(&one.idp);
+            assert_eq!(used.len(), round * browsers.len());
+            assert_eq!(used.iter().collect::<std::collections::BTreeSet<_>>().len(), used.len());
+            one.idp.behave(Script::default());
+        }
+    })
+    .await;
+}
+
+/// The access token has expired when the login is over, and lasts after a refresh.
+fn expired(script: Script) -> Script {
+    Script { token_answer: set(json!({ "expires_in": 0 })), ..script }
+}
+
+/// R-C11: fifty requests at the end of the access token, on two broker processes, and a provider that takes longer than
+/// the lease: one refresh, no logout.
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_requests_on_two_processes_make_one_refresh_of_five_seconds() {
+    let house = House::start("pass_access_token = true\n", 2).await;
+    house.idp.behave(expired(slow(5_000)));
+    let browser = house.signed_in(0).await;
+    let started = Instant::now();
+    let mut asking = tokio::task::JoinSet::new();
+    for index in 0..50 {
+        let browser = house.takes_over(index % 2, &browser);
+        asking.spawn(async move { token_at(&browser, "/orders").await });
+    }
+    for token in asking.join_all().await {
+        assert_eq!(token, format!("{ACCESS_TOKEN}-2"));
+    }
+    assert!(started.elapsed() >= StdDuration::from_secs(5));
+    assert_eq!(refreshes(&house.idp), [REFRESH_TOKEN]);
+    assert_eq!(house.redis.keys().await.iter().filter(|key| key.starts_with("cf-")).count(), 1);
+}
+
+/// R-C11: a process that dies in the middle keeps the others waiting no longer than its lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_dies_while_it_renews_is_succeeded() {
+    let house = House::start("pass_access_token = true\n", 2).await;
+    house.idp.behave(expired(slow(60_000)));
+    let browser = house.signed_in(0).await;
+    let lost = house.browser(0);
+    for cookie in browser.cookies() {
+        lost.plant(&cookie.host, &cookie.name, &cookie.value);
+    }
+    let lost = tokio::spawn(async move { lost.fetch(&format!("{PUBLIC}/orders")).try_send().await });
+    until(|| !refreshes(&house.idp).is_empty()).await;
+    house.programs[0].signal("KILL");
+    assert!(lost.await.unwrap().is_err());
+    house.idp.behave(expired(Script::default()));
+    let started = Instant::now();
+    assert_eq!(token_at(&house.takes_over(1, &browser), "/orders").await, format!("{ACCESS_TOKEN}-2"));
+    assert!(started.elapsed() < StdDuration::from_secs(8), "{:?}", started.elapsed());
+}
+
+/// R-O02
+#[tokio::test]
+async fn refusals_and_failures_of_renewals_are_in_the_audit_trail() {
+    let house = House::start("pass_access_token = true\n", 1).await;
+    let fails = Misbehaviour::Answer(500, "text/plain", "");
+    house.idp.behave(expired(Script { at_refresh: fails, ..Script::default() }));
+    let browser = house.signed_in(0).await;
+    assert_eq!(get(&browser, "/x").await.code(), "idp_unavailable");
+    house.programs[0].wait_for("renewal_failed");
+    house.idp.behave(expired(Script::default()));
+    let browser = house.signed_in(0).await;
+    house.idp.disable_everybody();
+    assert_eq!(get(&browser, "/x").await.code(), "session_revoked");
+    let said = house.programs[0].wait_for("renewal_refused");
+    assert!(said.contains("invalid_grant") && !said.contains("CANARY"), "{said}");
+}
