@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs every test. On Debian or Ubuntu with Rust it installs what is missing: Redis, OpenSSL, Chromium, Node, and the
-# Node packages that tests/counterparts/package.json pins. Without the right to install it says what to install.
+# Runs every test. On Debian or Ubuntu with Rust it installs what is missing: Redis, OpenSSL, Chromium, Node, Python, and
+# the packages that tests/counterparts/package.json and requirements.txt pin. Without the right to install it says what
+# to install.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,6 +12,9 @@ needs redis-cli redis-tools
 needs openssl openssl
 needs chromium chromium chromium-driver
 needs node nodejs npm
+needs python3 python3 python3-venv
+# Debian's Python comes without what makes a venv.
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 needs cc build-essential
 needs curl curl
 
@@ -41,6 +45,14 @@ if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
   (cd tests/counterparts && npm install --no-save --no-audit --no-fund --no-package-lock --loglevel=error \
     node@22 oidc-provider@9.13.3 playwright-core@1.65.1 axe-core@4.14.1)
   PATH="$PWD/tests/counterparts/node_modules/node/bin:$PATH"
+fi
+
+venv=tests/counterparts/.venv
+if ! cmp -s tests/counterparts/requirements.txt "$venv/installed.txt"; then
+  echo "tests/run.sh: installing the Python packages of tests/counterparts"
+  python3 -m venv --clear "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/counterparts/requirements.txt
+  cp tests/counterparts/requirements.txt "$venv/installed.txt"
 fi
 
 cargo test --locked --all-features "$@"

@@ -14,6 +14,7 @@ mod browser_journey;
 mod callback;
 mod configuration;
 mod cookies;
+mod counterparts;
 mod demo;
 mod finality;
 mod guarding;

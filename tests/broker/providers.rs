@@ -1,13 +1,11 @@
-//! Providers that are away, slow, wrong or several; the certified `oidc-provider`; and the demo's own two.
+//! Providers that are away, slow, wrong or several.
 
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::broker::{Broker, PUBLIC, SESSION, Setup};
+use crate::support::broker::{Broker, PUBLIC, Setup};
 use crate::support::browser::Browser;
-use crate::support::child::Program;
 use crate::support::scripted_idp::{Misbehaviour, Script, ScriptedIdp, set};
 
 /// R-F01, R-F02: one line a case; no authorization request ever leaves.
@@ -133,70 +131,4 @@ async fn several_providers_are_a_choice_and_a_default_is_none() {
     let broker = Broker::with(Setup { more, ..Setup::default() }).await;
     assert_eq!(broker.browser().visit(&login).send().await.status, 303);
     assert_eq!(broker.browser().visit(&format!("{login}?choose=1")).send().await.status, 200);
-}
-
-/// The certified provider of others: sign in, userinfo, sign out at the provider, in a browser of its own.
-#[tokio::test]
-async fn a_certified_provider_signs_people_in_and_out() {
-    let callback = format!("{PUBLIC}/sso/callback/certified");
-    let options = json!({
-        "port": 0, "client_id": "backoffice", "client_secret": "p@ss:w%rd+/=~",
-        "redirect_uris": [callback], "post_logout_redirect_uris": [format!("{PUBLIC}/sso/signed-out")],
-    });
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/counterparts/oidc_provider.mjs");
-    let provider = Program::start(Command::new("node").arg(script).arg(options.to_string()));
-    let said = provider.wait_for("READY");
-    let ready: Value = serde_json::from_str(said.split_once("READY ").unwrap().1.lines().next().unwrap()).unwrap();
-    let issuer = ready["issuer"].as_str().unwrap();
-    let more = format!(
-        "[idp.certified]\nkind = \"oidc\"\nissuer = \"{issuer}\"\nclient_id = \"backoffice\"\n\
-         client_secret = \"p@ss:w%rd+/=~\"\nscopes = [\"openid\", \"profile\", \"email\", \"groups\"]\n"
-    );
-    let broker = Broker::with(Setup { more, ..Setup::default() }).await;
-    let browser = broker.browser();
-    let start = browser.visit(&format!("{PUBLIC}/sso/login?idp=certified&return_to=/orders?x=1")).send().await;
-    let back = walk_through_forms(&browser, issuer, start.location()).await;
-    let landed = browser.visit(&back).send().await;
-    assert_eq!((landed.status.as_u16(), landed.location()), (303, "/orders?x=1"), "{}", landed.body);
-    let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json();
-    assert_eq!((&session["subject"], &session["name"]), (&json!("alice"), &json!("Alice Kim")));
-    assert_eq!((&session["groups"], &session["issuer"]), (&json!(["staff"]), &json!(issuer)));
-
-    let away = crate::logout::sign_out(&browser).await;
-    assert!(away.location().starts_with(&format!("{issuer}/session/end?client_id=backoffice")), "{}", away.location());
-    assert!(browser.cookie(SESSION).is_none());
-    let asked = browser.visit(away.location()).send().await;
-    let xsrf = between(&asked.body, "name=\"xsrf\" value=\"", "\"");
-    let confirm = format!("{issuer}/session/end/confirm");
-    let signed_out = browser.submit(&confirm, &[("xsrf", &xsrf), ("logout", "yes")]).send().await;
-    assert!(signed_out.location().starts_with(&format!("{PUBLIC}/sso/signed-out?state=")), "{}", signed_out.location());
-    assert_eq!(browser.visit(signed_out.location()).send().await.status, 200);
-}
-
-/// Follows the provider's pages: first who, then the consent; the address back to the broker.
-async fn walk_through_forms(browser: &Browser, issuer: &str, start: &str) -> String {
-    let mut location = start.to_owned();
-    for _ in 0..12 {
-        if location.starts_with(PUBLIC) {
-            return location;
-        }
-        let page = browser.visit(&location).send().await;
-        location = if page.status == 200 {
-            let prompt = between(&page.body, "name=\"prompt\" value=\"", "\"");
-            let fields = [("prompt", prompt.as_str()), ("login", "alice"), ("password", "x")];
-            browser.submit(&location, &fields).send().await.location().to_owned()
-        } else {
-            assert_eq!(page.status, 303, "{location}: {}", page.body);
-            page.location().to_owned()
-        };
-        if location.starts_with('/') {
-            location = format!("{issuer}{location}");
-        }
-    }
-    panic!("the provider never sent the browser back, but to {location}");
-}
-
-fn between(text: &str, before: &str, after: &str) -> String {
-    let rest = text.split_once(before).unwrap_or_else(|| panic!("no {before:?} in {text}")).1;
-    rest.split_once(after).unwrap().0.to_owned()
 }

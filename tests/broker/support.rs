@@ -4,6 +4,7 @@ pub mod administration;
 pub mod broker;
 pub mod browser;
 pub mod child;
+pub mod counterpart;
 pub mod cut_proxy;
 pub mod house;
 pub mod program;

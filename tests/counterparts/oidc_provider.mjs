@@ -31,10 +31,28 @@ function findAccount(_ctx, login) {
   return { accountId: login, claims: () => claims };
 }
 
-function signingKey() {
-  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-  return { ...privateKey.export({ format: 'jwk' }), kid: randomUUID(), use: 'sig', alg: 'RS256' };
+function signingKey(alg) {
+  const { privateKey } = {
+    RS256: () => generateKeyPairSync('rsa', { modulusLength: 2048 }),
+    PS256: () => generateKeyPairSync('rsa', { modulusLength: 2048 }),
+    ES256: () => generateKeyPairSync('ec', { namedCurve: 'P-256' }),
+    EdDSA: () => generateKeyPairSync('ed25519'),
+  }[alg]();
+  return { ...privateKey.export({ format: 'jwk' }), kid: randomUUID(), use: 'sig', alg };
 }
+
+const COPIED = [
+  'jwks',
+  'token_endpoint_auth_signing_alg',
+  'request_object_signing_alg',
+  'require_signed_request_object',
+  'require_pushed_authorization_requests',
+  'dpop_bound_access_tokens',
+  'id_token_signed_response_alg',
+  'userinfo_signed_response_alg',
+  'authorization_signed_response_alg',
+  'response_modes',
+];
 
 function clientOf(options) {
   const method = options.token_endpoint_auth_method ?? 'client_secret_basic';
@@ -46,7 +64,9 @@ function clientOf(options) {
     response_types: ['code'],
     token_endpoint_auth_method: method,
   };
-  if (method !== 'none') client.client_secret = options.client_secret;
+  if (options.client_secret) client.client_secret = options.client_secret;
+  // Public keys of the client, and the metadata that goes to the provider as it is.
+  for (const name of COPIED) if (name in options) client[name] = options[name];
   if (options.backchannel_logout_uri) {
     client.backchannel_logout_uri = options.backchannel_logout_uri;
     // Without it neither ID tokens nor logout tokens carry a sid.
@@ -56,8 +76,17 @@ function clientOf(options) {
 }
 
 /** oidc-provider refuses to POST to loopback through its own dispatcher; plain fetch does not. */
-function fetchLoopback(url, { dispatcher, ...rest }) {
-  return fetch(url, rest);
+const fetchLoopback = (shared) => (url, { dispatcher, ...rest }) => {
+  const { host, origin } = new URL(url);
+  if (!shared.hosts.has(host)) return fetch(url, rest);
+  const headers = new Headers(rest.headers);
+  headers.set('host', host);
+  return fetch(String(url).replace(origin, `http://${shared.hosts.get(host)}`), { ...rest, headers });
+};
+
+/** Every proof has to carry a nonce that the provider gave out (RFC 9449 8 and 9). */
+function demandNonces() {
+  return { nonceSecret: randomBytes(32), requireNonce: () => true };
 }
 
 function configuration(options, shared) {
@@ -67,7 +96,7 @@ function configuration(options, shared) {
     adapter: shared.store.adapter,
     jwks: { keys: shared.keys },
     findAccount,
-    fetch: fetchLoopback,
+    fetch: fetchLoopback(shared),
     claims: {
       openid: ['sub'],
       profile: ['name', 'preferred_username'],
@@ -95,6 +124,15 @@ function configuration(options, shared) {
       userinfo: { enabled: true },
       rpInitiatedLogout: { enabled: true },
       backchannelLogout: { enabled: true },
+      revocation: { enabled: true },
+      jwtUserinfo: { enabled: 'userinfo_signed_response_alg' in options },
+      jwtResponseModes: { enabled: options.jarm === true },
+      requestObjects: { enabled: 'request_object_signing_alg' in options },
+      pushedAuthorizationRequests: {
+        enabled: true,
+        requirePushedAuthorizationRequests: options.require_pushed_authorization_requests === true,
+      },
+      dPoP: { enabled: true, ...(options.dpop_nonce && demandNonces()) },
     },
   };
 }
@@ -116,7 +154,8 @@ function recorder(log) {
     const body = ctx.oidc?.body ?? {};
     entry.body = Object.keys(body);
     entry.status = ctx.status;
-    if (ctx.path === '/token') {
+    entry.dpop = ctx.get('dpop') !== '';
+    if (['/token', '/request', '/token/revocation'].includes(ctx.path)) {
       Object.assign(entry, { grant_type: body.grant_type, auth_scheme: authScheme(ctx, body) });
     }
   };
@@ -128,6 +167,12 @@ function buildHandler(options, shared) {
   provider.on('server_error', (_ctx, error) => console.error(error));
   provider.on('backchannel.error', (_ctx, error) => console.error('back-channel logout:', error.message));
   return provider.callback();
+}
+
+/** One key for each algorithm that the client asked for. */
+function signingKeys(options) {
+  const wanted = [options.id_token_signed_response_alg, options.authorization_signed_response_alg, 'RS256'];
+  return [...new Set(wanted.filter(Boolean))].map(signingKey);
 }
 
 async function listen(server, port) {
@@ -143,7 +188,9 @@ async function startProvider(options) {
     port,
     issuer: `http://${HOST}:${port}`,
     store: new Store(),
-    keys: [signingKey()],
+    keys: signingKeys(options),
+    // Names that only the tests know, and the loopback addresses they are reached at.
+    hosts: new Map(),
     cookieKeys: [randomBytes(32).toString('hex')],
     log: [],
   };
@@ -152,7 +199,7 @@ async function startProvider(options) {
 
   const rotateKeys = () => {
     // The newest key signs; older ones stay published, as logout hints still carry them.
-    shared.keys.unshift(signingKey());
+    shared.keys.unshift(...signingKeys(options));
     handler = buildHandler(options, shared);
     return { kid: shared.keys[0].kid };
   };
@@ -163,6 +210,10 @@ function startControl(provider) {
   const routes = {
     'POST /rotate-keys': () => provider.rotateKeys(),
     'POST /end-sessions': ({ account }) => ({ ended: provider.store.endAccount(account) }),
+    'POST /hosts': (hosts) => {
+      for (const [host, address] of Object.entries(hosts)) provider.hosts.set(host, address);
+      return {};
+    },
     'GET /log': () => provider.log,
   };
   const server = createServer(async (req, res) => {
