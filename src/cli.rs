@@ -83,10 +83,7 @@ pub fn run() -> ExitCode {
         Command::Serve(file) => in_runtime(serve::run(file)),
         Command::Check(file) => in_runtime(check::run(file)),
         Command::Sessions(command) => in_runtime(sessions::run(command)),
-        Command::Keys(command) => {
-            keys::run(&command);
-            Ok(())
-        }
+        Command::Keys(command) => keys::run(command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

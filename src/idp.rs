@@ -3,11 +3,15 @@
 //! [`Provider`] is the one door: `login` starts and finishes attempts with it, `logout` asks it where the
 //! provider's own session ends. Behind it, one file a step of the protocol: [`discovery`] and [`jwks`] (what
 //! the provider says of itself), [`request_parameters`] and [`authorization`], [`token_exchange`], [`jwt`] and
-//! [`id_token`], [`userinfo`], [`profile`], and later [`refresh`], all over [`http`]. Knows nothing of browsers, cookies
-//! or sessions.
+//! [`id_token`], [`userinfo`], [`profile`], and later [`refresh`], all over [`http`]. Whatever carries credentials goes
+//! through `back_channel`, which proves who we are ([`client_authentication`], [`dpop`], both with a [`signing_key`]).
+//! Knows nothing of browsers, cookies or sessions.
 
 pub mod authorization;
+mod back_channel;
+pub mod client_authentication;
 pub mod discovery;
+pub mod dpop;
 pub mod http;
 pub mod id_token;
 pub mod jwks;
@@ -16,6 +20,7 @@ pub mod profile;
 pub mod refresh;
 mod refreshing;
 pub mod request_parameters;
+pub mod signing_key;
 pub mod token_exchange;
 pub mod userinfo;
 
@@ -32,14 +37,17 @@ use crate::identity::Identity;
 use crate::secret::Secret;
 
 use self::authorization::{Attempt, IssuerMismatch, LoginOptions};
+use self::back_channel::BackChannel;
+use self::client_authentication::ClientAuthentication;
 use self::discovery::{Metadata, MetadataCache};
-use self::http::{HttpError, ProviderHttp};
+use self::dpop::{Dpop, DpopSettings};
+use self::http::{HttpError, ProviderHttp, TlsSettings};
 use self::id_token::{Expectation, ExpectedNonce, VerifiedClaims};
 use self::jwks::KeyCache;
 use self::jwt::{JwtFault, JwtUse};
 use self::profile::{ProfileFault, ProfileMapping};
 use self::request_parameters::RequestSettings;
-use self::token_exchange::{ClientAuthentication, ProviderTokens, TokenExchangeError};
+use self::token_exchange::{ProviderTokens, TokenExchangeError};
 use self::userinfo::UserinfoError;
 
 /// One `[idp.<name>]` of the configuration.
@@ -51,10 +59,12 @@ pub struct IdpSettings {
     pub display_name: String,
     /// Our name at the provider.
     pub client_id: String,
-    /// Our secret there; a public client has none.
-    pub client_secret: Option<Secret<String>>,
-    /// How the secret is presented.
+    /// How we prove that it is us.
     pub client_authentication: ClientAuthentication,
+    /// Whom we believe, and who we are, on the connection itself.
+    pub tls: TlsSettings,
+    /// Whether tokens are bound to a key of ours (RFC 9449).
+    pub dpop: Option<DpopSettings>,
     /// What is asked for.
     pub scopes: Vec<String>,
     /// Whether an e-mail address counts as verified although the provider does not say so.
@@ -174,6 +184,7 @@ struct Inner {
     settings: IdpSettings,
     redirect_uri: Url,
     http: ProviderHttp,
+    dpop: Option<Dpop>,
     metadata: MetadataCache,
     keys: KeyCache,
     clock: SharedClock,
@@ -185,9 +196,10 @@ impl Provider {
     /// # Errors
     /// [`HttpError`] if no HTTPS client can be built on this machine.
     pub fn new(settings: IdpSettings, redirect_uri: Url, clock: SharedClock) -> Result<Self, HttpError> {
-        let http = ProviderHttp::new(settings.timeout)?;
+        let http = ProviderHttp::new(settings.timeout, &settings.tls)?;
         let metadata = MetadataCache::new(&settings.kind);
-        Ok(Self(Arc::new(Inner { settings, redirect_uri, http, metadata, keys: KeyCache::default(), clock })))
+        let (dpop, keys) = (settings.dpop.clone().map(Dpop::new), KeyCache::default());
+        Ok(Self(Arc::new(Inner { settings, redirect_uri, http, dpop, metadata, keys, clock })))
     }
 
     /// The configured name.
@@ -229,7 +241,11 @@ impl Provider {
     /// [`IdpError::Unusable`] if the provider's metadata cannot be had.
     pub async fn start(&self, options: &LoginOptions) -> Result<(Url, Attempt), IdpError> {
         let metadata = self.metadata().await?;
-        Ok(authorization::request(&self.0.settings, &metadata, &self.0.redirect_uri, options))
+        let (mut url, attempt) = authorization::request(&self.0.settings, &metadata, &self.0.redirect_uri, options);
+        if let Some(thumbprint) = self.0.dpop.as_ref().and_then(Dpop::code_binding) {
+            url.query_pairs_mut().append_pair("dpop_jkt", &thumbprint);
+        }
+        Ok((url, attempt))
     }
 
     /// Checks the `iss` parameter of the provider's answer to the browser (RFC 9207 2.4), good news or bad.
@@ -251,19 +267,11 @@ impl Provider {
     /// [`IdpError`]; the code is used up in any case.
     pub async fn finish(&self, code: String, attempt: &Attempt) -> Result<SignedIn, IdpError> {
         let metadata = self.metadata().await?;
-        let tokens = token_exchange::exchange(
-            &self.0.http,
-            &self.0.settings,
-            &metadata,
-            &self.0.redirect_uri,
-            code,
-            attempt,
-            self.0.clock.now(),
-        )
-        .await?;
+        let back_channel = self.back_channel(&metadata);
+        let tokens = token_exchange::exchange(back_channel, &self.0.redirect_uri, code, attempt).await?;
         match &self.0.settings.kind {
             IdpKind::Oidc(oidc) => self.finish_oidc(oidc, &metadata, attempt, tokens).await,
-            IdpKind::OAuth2(plain) => self.finish_oauth2(plain, tokens).await,
+            IdpKind::OAuth2(plain) => self.finish_oauth2(plain, &metadata, tokens).await,
         }
     }
 
@@ -299,6 +307,12 @@ impl Provider {
         fetched.map_err(|cause| IdpError::Unusable { what: "the provider's metadata", cause })
     }
 
+    /// The way to the endpoints that want to know who asks.
+    fn back_channel<'a>(&'a self, metadata: &'a Metadata) -> BackChannel<'a> {
+        let Inner { http, settings, dpop, clock, .. } = &*self.0;
+        BackChannel { http, settings, metadata, dpop: dpop.as_ref(), clock }
+    }
+
     async fn finish_oidc(
         &self,
         oidc: &OidcSettings,
@@ -317,8 +331,13 @@ impl Provider {
         })
     }
 
-    async fn finish_oauth2(&self, plain: &OAuth2Settings, tokens: ProviderTokens) -> Result<SignedIn, IdpError> {
-        let identity = self.identity_of_profile(plain, &tokens).await?;
+    async fn finish_oauth2(
+        &self,
+        plain: &OAuth2Settings,
+        metadata: &Metadata,
+        tokens: ProviderTokens,
+    ) -> Result<SignedIn, IdpError> {
+        let identity = self.identity_of_profile(plain, metadata, &tokens).await?;
         Ok(SignedIn { identity, auth_time: None, provider_session: None, tokens })
     }
 
@@ -339,8 +358,13 @@ impl Provider {
     }
 
     /// Who the profile endpoint says it is.
-    async fn identity_of_profile(&self, plain: &OAuth2Settings, tokens: &ProviderTokens) -> Result<Identity, IdpError> {
-        let profile = self.0.http.get_json(&plain.profile_endpoint, Some(&tokens.access_token)).await;
+    async fn identity_of_profile(
+        &self,
+        plain: &OAuth2Settings,
+        metadata: &Metadata,
+        tokens: &ProviderTokens,
+    ) -> Result<Identity, IdpError> {
+        let profile = self.back_channel(metadata).get_json(&plain.profile_endpoint, &tokens.access_token).await;
         let profile = profile.map_err(IdpError::ProfileEndpoint)?;
         Ok(profile::identity_from_profile(&self.0.settings, self.issuer(), &profile)?)
     }
@@ -396,7 +420,7 @@ impl Provider {
         claims: &VerifiedClaims,
         tokens: &ProviderTokens,
     ) -> Result<Map<String, Value>, IdpError> {
-        let answer = userinfo::fetch(&self.0.http, endpoint, &tokens.access_token).await?;
+        let answer = userinfo::fetch(self.back_channel(metadata), endpoint, &tokens.access_token).await?;
         let payload = match answer {
             userinfo::Answer::Plain(payload) => payload,
             userinfo::Answer::Signed(token) => {

@@ -74,8 +74,9 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
         timeout: read_timeout(section),
         name,
         client_id: client.id,
-        client_secret: client.secret,
         client_authentication: client.authentication,
+        tls: client.tls,
+        dpop: client.dpop,
         scopes,
         kind: kind?,
     };

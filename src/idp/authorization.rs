@@ -3,10 +3,7 @@
 //! RFC 6749 4.1.1, RFC 7636, RFC 9207, OpenID Connect Core 3.1.2.1, RP-Initiated Logout 2. Pure.
 
 use oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse};
-use oauth2::{
-    AuthType, AuthUrl, ClientId, ClientSecret, EndpointNotSet, EndpointSet, RedirectUrl, StandardRevocableToken,
-    TokenUrl,
-};
+use oauth2::{AuthType, AuthUrl, ClientId, EndpointNotSet, EndpointSet, RedirectUrl, StandardRevocableToken, TokenUrl};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use url::Url;
@@ -14,7 +11,7 @@ use url::Url;
 use super::IdpSettings;
 use super::discovery::Metadata;
 use super::request_parameters::parameters;
-use super::token_exchange::{ClientAuthentication, TokenAnswer};
+use super::token_exchange::TokenAnswer;
 use crate::secret::{Secret, random_token, serialize_exposed};
 
 /// What a particular login asks of the provider.
@@ -78,18 +75,12 @@ pub(super) type OAuthClient = oauth2::Client<
 >;
 
 pub(super) fn oauth_client(settings: &IdpSettings, metadata: &Metadata, redirect_uri: &Url) -> OAuthClient {
-    let mut client = oauth2::Client::new(ClientId::new(settings.client_id.clone()))
+    // How we authenticate is for the back channel to add: the crate knows two of the ways, we need five.
+    oauth2::Client::new(ClientId::new(settings.client_id.clone()))
         .set_auth_uri(AuthUrl::from_url(metadata.authorization_endpoint.clone()))
         .set_token_uri(TokenUrl::from_url(metadata.token_endpoint.clone()))
         .set_redirect_uri(RedirectUrl::from_url(redirect_uri.clone()))
-        .set_auth_type(match settings.client_authentication {
-            ClientAuthentication::Basic => AuthType::BasicAuth,
-            ClientAuthentication::Post | ClientAuthentication::None => AuthType::RequestBody,
-        });
-    if let Some(secret) = &settings.client_secret {
-        client = client.set_client_secret(ClientSecret::new(secret.expose().clone()));
-    }
-    client
+        .set_auth_type(AuthType::RequestBody)
 }
 
 /// Writes an authorization request with fresh secrets.

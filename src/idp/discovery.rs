@@ -79,7 +79,7 @@ async fn fetch(http: ProviderHttp, issuer: String) -> Result<Metadata, HttpError
     // Discovery 4: the path is appended to the issuer, whose own path is kept.
     let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
     let address = Url::parse(&address).map_err(|_| HttpError::Unacceptable("the issuer is not a URL"))?;
-    read(&issuer, &http.get_json(&address, None).await?)
+    read(&issuer, &http.get_json(&address).await?)
 }
 
 /// Checks a metadata document. Pure.

@@ -1,14 +1,15 @@
 //! The one HTTP client towards providers: no redirects, bounded waiting, bounded answers.
 //!
-//! Used by every file of `idp` that asks the provider something (R-C07, R-F03, R-P02).
+//! Used by every file of `idp` that asks the provider something (R-C07, R-F03, R-P02); through [`super::back_channel`]
+//! where credentials go with it. The one place that knows of certificates.
 
 use std::error::Error;
-use std::pin::Pin;
 use std::time::Duration;
 
 use oauth2::http;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::redirect::Policy;
+use reqwest::{Certificate, Identity};
 use serde_json::{Map, Value};
 use thiserror::Error;
 use url::{Host, Url};
@@ -79,6 +80,15 @@ fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static)
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (**error).source()).last().unwrap_or(error)
 }
 
+/// Whom we believe on a connection, and whom we show ourselves to be.
+#[derive(Debug, Clone, Default)]
+pub struct TlsSettings {
+    /// The authorities that are believed (PEM), instead of the system's.
+    pub authorities: Option<String>,
+    /// Our certificate with its chain, and its key (PEM; RFC 8705).
+    pub identity: Option<Secret<String>>,
+}
+
 /// The client of one provider.
 #[derive(Debug, Clone)]
 pub struct ProviderHttp {
@@ -89,9 +99,16 @@ impl ProviderHttp {
     /// A client that waits at most `timeout` for each whole answer.
     ///
     /// # Errors
-    /// [`HttpError::Client`] if this machine lacks what HTTPS needs.
-    pub fn new(timeout: Duration) -> Result<Self, HttpError> {
-        let client = reqwest::Client::builder()
+    /// [`HttpError::Client`] if this machine lacks what HTTPS needs, or the certificates are none.
+    pub fn new(timeout: Duration, tls: &TlsSettings) -> Result<Self, HttpError> {
+        let mut client = reqwest::Client::builder();
+        if let Some(pem) = &tls.authorities {
+            client = client.tls_certs_only(Certificate::from_pem_bundle(pem.as_bytes()).map_err(HttpError::Client)?);
+        }
+        if let Some(pem) = &tls.identity {
+            client = client.identity(Identity::from_pem(pem.expose().as_bytes()).map_err(HttpError::Client)?);
+        }
+        let client = client
             .redirect(Policy::none())
             // A code or a refresh token must never be sent twice (R-C08).
             .retry(reqwest::retry::never())
@@ -104,7 +121,7 @@ impl ProviderHttp {
         Ok(Self { client })
     }
 
-    /// Sends a request as the `oauth2` crate built it, and reads a bounded answer.
+    /// Sends a request and reads a bounded answer.
     ///
     /// # Errors
     /// [`HttpError`] if there is no complete answer; any status is an answer.
@@ -125,59 +142,17 @@ impl ProviderHttp {
         response.body(body).map_err(|_| HttpError::Request)
     }
 
-    /// Fetches a document, with an access token in the `Authorization` header if given (RFC 6750 2.1).
+    /// Fetches a public JSON object.
     ///
     /// # Errors
-    /// [`HttpError`], also for any status but 200.
-    pub async fn get(
-        &self,
-        url: &Url,
-        accept: &'static str,
-        access_token: Option<&Secret<String>>,
-    ) -> Result<http::Response<Vec<u8>>, HttpError> {
-        let mut request = http::Request::get(url.as_str()).header(ACCEPT, accept);
-        if let Some(token) = access_token {
-            let value = HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| HttpError::Request)?;
-            request = request.header(reqwest::header::AUTHORIZATION, value);
-        }
-        let answer = self.execute(request.body(Vec::new()).map_err(|_| HttpError::Request)?).await?;
+    /// [`HttpError`], also for any status but 200 and anything but a JSON object that says that it is JSON.
+    pub async fn get_json(&self, url: &Url) -> Result<Map<String, Value>, HttpError> {
+        let request = http::Request::get(url.as_str()).header(ACCEPT, "application/json").body(Vec::new());
+        let answer = self.execute(request.map_err(|_| HttpError::Request)?).await?;
         match answer.status().as_u16() {
-            200 => Ok(answer),
+            200 => json_answer(&answer),
             other => Err(HttpError::Status(other)),
         }
-    }
-
-    /// Fetches a JSON object.
-    ///
-    /// # Errors
-    /// [`HttpError`], also for anything but a JSON object that says that it is JSON.
-    pub async fn get_json(
-        &self,
-        url: &Url,
-        access_token: Option<&Secret<String>>,
-    ) -> Result<Map<String, Value>, HttpError> {
-        let answer = self.get(url, "application/json", access_token).await?;
-        if !is_json(&answer) {
-            return Err(HttpError::ContentType);
-        }
-        json_object(answer.body())
-    }
-}
-
-/// Token requests are written by the `oauth2` crate and sent by us.
-impl<'client> oauth2::AsyncHttpClient<'client> for ProviderHttp {
-    type Error = HttpError;
-    type Future = Pin<Box<dyn Future<Output = Result<http::Response<Vec<u8>>, HttpError>> + Send + 'client>>;
-
-    fn call(&'client self, request: http::Request<Vec<u8>>) -> Self::Future {
-        Box::pin(async move {
-            let answer = self.execute(request).await?;
-            // The crate reads every other status as an error document, which an outage does not send.
-            match HttpError::Status(answer.status().as_u16()) {
-                outage if outage.is_outage() => Err(outage),
-                _ => Ok(answer),
-            }
-        })
     }
 }
 
@@ -185,6 +160,11 @@ impl<'client> oauth2::AsyncHttpClient<'client> for ProviderHttp {
 pub(super) fn media_type(answer: &http::Response<Vec<u8>>) -> Option<String> {
     let value = answer.headers().get(CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+/// The JSON object that an answer holds and says to hold.
+pub(super) fn json_answer(answer: &http::Response<Vec<u8>>) -> Result<Map<String, Value>, HttpError> {
+    if is_json(answer) { json_object(answer.body()) } else { Err(HttpError::ContentType) }
 }
 
 fn is_json(answer: &http::Response<Vec<u8>>) -> bool {

@@ -19,7 +19,7 @@ use super::refreshing::Refreshing;
 use crate::clock::SharedClock;
 
 /// Shortest RSA modulus that is trusted (RFC 8725 3.5), in bytes.
-const SHORTEST_RSA_MODULUS: usize = 2048 / 8;
+pub(super) const SHORTEST_RSA_MODULUS: usize = 2048 / 8;
 
 /// The keys of one provider.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ impl KeyCache {
 }
 
 async fn fetch(http: ProviderHttp, jwks_uri: Url) -> Result<KeySet, HttpError> {
-    read(&http.get_json(&jwks_uri, None).await?)
+    read(&http.get_json(&jwks_uri).await?)
 }
 
 fn read(document: &Map<String, Value>) -> Result<KeySet, HttpError> {
@@ -129,7 +129,8 @@ impl VerificationKey {
     }
 }
 
-fn modulus_bytes(modulus: &str) -> Option<usize> {
+/// The length of an RSA modulus as JWKs write it, if it is one.
+pub(super) fn modulus_bytes(modulus: &str) -> Option<usize> {
     let bytes = URL_SAFE_NO_PAD.decode(modulus).ok()?;
     Some(bytes.iter().skip_while(|byte| **byte == 0).count())
 }

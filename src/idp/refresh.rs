@@ -13,8 +13,9 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::authorization::oauth_client;
+use super::back_channel::BackChannel;
 use super::discovery::Metadata;
-use super::http::{HttpError, ProviderHttp, json_object};
+use super::http::{HttpError, json_object};
 use super::id_token::{ExpectedNonce, VerifiedClaims};
 use super::jwt::{self, JwtFault};
 use super::profile::ProfileFault;
@@ -78,7 +79,8 @@ impl RenewalError {
 /// Whether a refusal speaks of the client or its request, and not of the person.
 fn is_our_fault(code: &str) -> bool {
     let ours = ["invalid_client", "unauthorized_client", "invalid_request", "invalid_scope", "unsupported_grant_type"];
-    ours.contains(&code) || code == "incorrect_client_credentials"
+    let ours_elsewhere = ["incorrect_client_credentials", "use_dpop_nonce", "invalid_dpop_proof"];
+    ours.contains(&code) || ours_elsewhere.contains(&code)
 }
 
 /// Whether an error is a word about the person. What an outage, our own credentials or a clock may cause is none.
@@ -147,12 +149,13 @@ impl Provider {
         metadata: &Metadata,
         refresh_token: &Secret<String>,
     ) -> Result<ProviderTokens, TokenExchangeError> {
+        let back_channel = self.back_channel(metadata);
         let answer = oauth_client(&self.0.settings, metadata, &self.0.redirect_uri)
             .exchange_refresh_token(&RefreshToken::new(refresh_token.expose().clone()))
-            .request_async(&Telling(&self.0.http))
+            .request_async(&Telling(back_channel))
             .await
             .map_err(token_exchange::failure)?;
-        token_exchange::tokens(answer, self.0.clock.now())
+        token_exchange::tokens(answer, back_channel)
     }
 
     /// Core 12.2: of the same provider and person, for us, and of this login if it names one at all.
@@ -176,7 +179,7 @@ impl Provider {
                 let claims = VerifiedClaims::remembered(jwt::payload_of_verified(id_token.expose())?)?;
                 self.identity_of_claims(oidc, &metadata, &claims, &held.tokens).await?
             }
-            IdpKind::OAuth2(plain) => self.identity_of_profile(plain, &held.tokens).await?,
+            IdpKind::OAuth2(plain) => self.identity_of_profile(plain, &metadata, &held.tokens).await?,
         };
         if identity.subject == held.subject { Ok(identity) } else { Err(ProfileFault::AnotherSubject.into()) }
     }
@@ -184,7 +187,7 @@ impl Provider {
 
 /// Sends the crate's requests and tells it what refusals are: some providers say no with status 200, and some with
 /// nothing that can be read, which the crate takes for garbage.
-struct Telling<'a>(&'a ProviderHttp);
+struct Telling<'a>(BackChannel<'a>);
 
 impl<'client> AsyncHttpClient<'client> for Telling<'_> {
     type Error = HttpError;

@@ -12,17 +12,16 @@ use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use url::Url;
 
-use super::IdpSettings;
 use super::authorization::{Attempt, oauth_client};
-use super::discovery::Metadata;
-use super::http::{HttpError, ProviderHttp};
+use super::back_channel::BackChannel;
+use super::http::HttpError;
 use crate::secret::Secret;
 
 /// Longest access token lifetime that is believed.
 const LONGEST_LIFETIME: u64 = 366 * 24 * 60 * 60;
 
 /// Words for a refusal that may be repeated in logs.
-pub(super) const KNOWN_REFUSALS: [&str; 11] = [
+pub(super) const KNOWN_REFUSALS: [&str; 13] = [
     "invalid_request",
     "invalid_client",
     "invalid_grant",
@@ -34,18 +33,9 @@ pub(super) const KNOWN_REFUSALS: [&str; 11] = [
     "consent_required",
     "bad_refresh_token",
     "incorrect_client_credentials",
+    "use_dpop_nonce",
+    "invalid_dpop_proof",
 ];
-
-/// How we prove to the token endpoint who we are (RFC 6749 2.3.1, OpenID Connect Core 9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClientAuthentication {
-    /// `client_secret_basic`
-    Basic,
-    /// `client_secret_post`
-    Post,
-    /// `none`: a public client, protected by PKCE alone.
-    None,
-}
 
 /// The tokens of one login.
 #[derive(Debug, Clone)]
@@ -75,8 +65,8 @@ pub enum TokenExchangeError {
     /// An answer that is no token answer.
     #[error("the token endpoint's answer is not a token answer")]
     Malformed,
-    /// Tokens of a type we cannot use (R-C04).
-    #[error("the token type is not Bearer")]
+    /// Tokens of a type we cannot use; without DPoP though we asked for it, say (R-C04, RFC 9449 5).
+    #[error("the token type is not the one that was asked for")]
     TokenType,
 }
 
@@ -134,32 +124,31 @@ fn lenient_lifetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
 }
 
 pub(super) async fn exchange(
-    http: &ProviderHttp,
-    settings: &IdpSettings,
-    metadata: &Metadata,
+    back_channel: BackChannel<'_>,
     redirect_uri: &Url,
     code: String,
     attempt: &Attempt,
-    now: OffsetDateTime,
 ) -> Result<ProviderTokens, TokenExchangeError> {
-    let answer = oauth_client(settings, metadata, redirect_uri)
+    let answer = oauth_client(back_channel.settings, back_channel.metadata, redirect_uri)
         .exchange_code(AuthorizationCode::new(code))
         .set_pkce_verifier(PkceCodeVerifier::new(attempt.verifier.expose().clone()))
-        .request_async(http)
+        .request_async(&back_channel)
         .await
         .map_err(failure)?;
-    tokens(answer, now)
+    tokens(answer, back_channel)
 }
 
-/// The tokens of an answer, if they are of a type that can be used.
-pub(super) fn tokens(answer: TokenAnswer, now: OffsetDateTime) -> Result<ProviderTokens, TokenExchangeError> {
-    if answer.token_type != BasicTokenType::Bearer {
+/// The tokens of an answer, if they are of the type that was asked for.
+pub(super) fn tokens(answer: TokenAnswer, back_channel: BackChannel<'_>) -> Result<ProviderTokens, TokenExchangeError> {
+    let bound = BasicTokenType::Extension("dpop".to_owned());
+    let wanted = if back_channel.dpop.is_some() { bound } else { BasicTokenType::Bearer };
+    if answer.token_type != wanted {
         return Err(TokenExchangeError::TokenType);
     }
     let lifetime = answer.expires_in.and_then(|seconds| i64::try_from(seconds).ok()).map(Duration::seconds);
     Ok(ProviderTokens {
         access_token: Secret::new(answer.access_token.into_secret()),
-        access_token_expires_at: lifetime.map(|lifetime| now + lifetime),
+        access_token_expires_at: lifetime.map(|lifetime| back_channel.clock.now() + lifetime),
         refresh_token: answer.refresh_token.map(|token| Secret::new(token.into_secret())),
         id_token: answer.id_token,
     })

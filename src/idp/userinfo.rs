@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 use url::Url;
 
-use super::http::{HttpError, ProviderHttp, json_object, media_type};
+use super::back_channel::BackChannel;
+use super::http::{HttpError, json_object, media_type};
 use crate::secret::Secret;
 
 /// Claims that only the ID token can make.
@@ -37,11 +38,11 @@ pub(super) enum Answer {
 }
 
 pub(super) async fn fetch(
-    http: &ProviderHttp,
+    back_channel: BackChannel<'_>,
     endpoint: &Url,
     access_token: &Secret<String>,
 ) -> Result<Answer, UserinfoError> {
-    Ok(read(&http.get(endpoint, "application/json, application/jwt", Some(access_token)).await?)?)
+    Ok(read(&back_channel.get(endpoint, "application/json, application/jwt", access_token).await?)?)
 }
 
 fn read(answer: &Response<Vec<u8>>) -> Result<Answer, HttpError> {

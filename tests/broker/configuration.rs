@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use counterfoil::config::{Settings, Source};
+use counterfoil::idp::client_authentication::ClientAuthentication;
 
 use crate::support::broker::KEY;
 use crate::support::program::{Folder, counterfoil, run};
@@ -317,7 +318,8 @@ fn secrets_can_come_from_files_but_not_from_two_places() {
         .replace("client_secret = \"CANARY\"", &format!("client_secret_file = \"{secret}\""))
         .replace(&format!("keys = [\"{KEY}\"]"), &format!("keys_file = \"{keys}\""));
     let settings = read(&file, &[]).unwrap();
-    assert_eq!(settings.idps[0].client_secret.as_ref().unwrap().expose(), "from-a-file");
+    let ClientAuthentication::Basic(read) = &settings.idps[0].client_authentication else { panic!("not basic") };
+    assert_eq!(read.expose(), "from-a-file");
     assert!(!format!("{settings:?}").contains("from-a-file"));
     let twice = GOOD.replace("client_secret", &format!("client_secret_file = \"{secret}\"\nclient_secret"));
     assert_eq!(faulty_keys(&twice, &[]), ["idp.company.client_secret"]);

@@ -12,6 +12,7 @@ mod administration;
 mod architecture;
 mod browser_journey;
 mod callback;
+mod client_authentication;
 mod configuration;
 mod cookies;
 mod counterparts;

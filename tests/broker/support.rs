@@ -7,6 +7,7 @@ pub mod child;
 pub mod counterpart;
 pub mod cut_proxy;
 pub mod house;
+pub mod keys;
 pub mod program;
 pub mod redis;
 pub mod redis_cluster;

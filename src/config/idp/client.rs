@@ -1,45 +1,170 @@
 //! Who we are at the provider, and how we prove it.
 
+use std::time::Duration;
+
 use crate::config::reader::Reader;
-use crate::idp::token_exchange::ClientAuthentication;
+use crate::idp::client_authentication::{AssertionAudience, ClientAuthentication};
+use crate::idp::dpop::DpopSettings;
+use crate::idp::http::{ProviderHttp, TlsSettings};
+use crate::idp::jwks::{self, ALGORITHMS};
+use crate::idp::signing_key::SigningKey;
 use crate::secret::Secret;
 
-/// Our name at the provider and the proof of it.
+const METHOD: &str = "token_endpoint_auth_method";
+
+/// Our name at the provider, the proof of it, and the keys behind the proof.
 pub(super) struct Client {
     pub(super) id: String,
-    pub(super) secret: Option<Secret<String>>,
     pub(super) authentication: ClientAuthentication,
+    pub(super) tls: TlsSettings,
+    pub(super) dpop: Option<DpopSettings>,
+}
+
+/// What the configuration gives to prove it with. What is given but faulty is its own fault, not a missing one.
+struct Means {
+    has_secret: bool,
+    secret: Option<Secret<String>>,
+    has_key: bool,
+    key: Option<SigningKey>,
+    has_certificate: bool,
+    audience: AssertionAudience,
 }
 
 pub(super) fn read(section: &mut Reader) -> Client {
     let id = section.required::<String>("client_id");
-    // A secret whose file cannot be read is its own fault, not a missing one.
-    let has_secret = section.has("client_secret") || section.has("client_secret_file");
-    let secret = section.secret("client_secret");
     if id.as_deref() == Some("") {
         section.fault("client_id", "must not be empty");
     }
+    let has_certificate = section.has("tls_client_cert_file");
+    let means = Means {
+        has_secret: is_given(section, "client_secret"),
+        secret: read_secret(section),
+        has_key: is_given(section, "client_key"),
+        key: read_key(section),
+        has_certificate,
+        audience: read_audience(section),
+    };
+    let tls = read_tls(section);
+    let dpop = read_dpop(section);
+    let authentication = read_authentication(section, means);
+    Client { id: id.unwrap_or_default(), authentication, tls, dpop }
+}
+
+fn is_given(section: &Reader, key: &str) -> bool {
+    section.has(key) || section.has(&format!("{key}_file"))
+}
+
+/// How the proof is made; after a fault a public client, which is never used.
+fn read_authentication(section: &mut Reader, means: Means) -> ClientAuthentication {
+    let method = section.optional::<String>(METHOD).unwrap_or_else(|| "client_secret_basic".to_owned());
+    let method = method.as_str();
+    let of_secret = matches!(method, "client_secret_basic" | "client_secret_post");
+    if means.has_secret && !of_secret {
+        section.fault(METHOD, "must be client_secret_basic or client_secret_post where there is a client_secret");
+    }
+    let of_certificate = matches!(method, "tls_client_auth" | "self_signed_tls_client_auth");
+    match method {
+        "client_secret_basic" | "client_secret_post" if !means.has_secret => {
+            section.fault("client_secret", "is missing (for a public client: token_endpoint_auth_method = \"none\")");
+        }
+        "private_key_jwt" if !means.has_key => section.fault("client_key_file", "is missing: private_key_jwt needs it"),
+        _ if of_certificate && !means.has_certificate => {
+            section.fault("tls_client_cert_file", "is missing: the provider knows us by this certificate");
+        }
+        _ if of_secret || of_certificate || matches!(method, "private_key_jwt" | "none") => {}
+        _ => section.fault(
+            METHOD,
+            "must be client_secret_basic, client_secret_post, private_key_jwt, tls_client_auth, \
+             self_signed_tls_client_auth or none",
+        ),
+    }
+    match (method, means.secret, means.key) {
+        ("client_secret_basic", Some(secret), _) => ClientAuthentication::Basic(secret),
+        ("client_secret_post", Some(secret), _) => ClientAuthentication::Post(secret),
+        ("private_key_jwt", _, Some(key)) => ClientAuthentication::PrivateKeyJwt { key, audience: means.audience },
+        _ if of_certificate => ClientAuthentication::MutualTls,
+        _ => ClientAuthentication::None,
+    }
+}
+
+fn read_secret(section: &mut Reader) -> Option<Secret<String>> {
+    let secret = section.secret("client_secret");
     if secret.as_ref().is_some_and(|secret| secret.expose().is_empty()) {
         section.fault("client_secret", "must not be empty");
     }
-    let authentication = read_authentication(section, has_secret);
-    Client { id: id.unwrap_or_default(), secret, authentication }
+    secret
 }
 
-fn read_authentication(section: &mut Reader, has_secret: bool) -> ClientAuthentication {
-    let method = section.optional::<String>("token_endpoint_auth_method");
-    match (method.as_deref(), has_secret) {
-        (None | Some("client_secret_basic"), true) => ClientAuthentication::Basic,
-        (Some("client_secret_post"), true) => ClientAuthentication::Post,
-        (Some("none"), false) => ClientAuthentication::None,
-        (Some("client_secret_basic" | "client_secret_post") | None, false) => {
-            section.fault("client_secret", "is missing (for a public client: token_endpoint_auth_method = \"none\")");
-            ClientAuthentication::None
-        }
-        (Some(_), _) => {
-            let problem = "must be client_secret_basic, client_secret_post, or none without client_secret";
-            section.fault("token_endpoint_auth_method", problem);
-            ClientAuthentication::None
+fn read_key(section: &mut Reader) -> Option<SigningKey> {
+    let from = if section.has("client_key") { "client_key" } else { "client_key_file" };
+    let pem = section.secret("client_key");
+    let kid = section.optional::<String>("client_key_id");
+    let named = section.optional::<String>("client_key_alg");
+    let algorithm = named.as_deref().and_then(|named| ALGORITHMS.into_iter().find(|known| jwks::name(*known) == named));
+    if named.is_some() && algorithm.is_none() {
+        section.fault("client_key_alg", format!("must be one of {}", ALGORITHMS.map(jwks::name).join(", ")));
+        return None;
+    }
+    let key = SigningKey::from_pem(&pem?, algorithm, kid);
+    key.map_err(|error| section.fault(from, error.to_string())).ok()
+}
+
+fn read_audience(section: &mut Reader) -> AssertionAudience {
+    match section.or("client_assertion_audience", "issuer".to_owned()).as_str() {
+        "issuer" => AssertionAudience::Issuer,
+        "token_endpoint" => AssertionAudience::TokenEndpoint,
+        _ => {
+            section.fault("client_assertion_audience", "must be \"issuer\" or \"token_endpoint\"");
+            AssertionAudience::Issuer
         }
     }
+}
+
+fn read_tls(section: &mut Reader) -> TlsSettings {
+    let authorities = read_file(section, "ca_file");
+    let (has_certificate, has_key) = (section.has("tls_client_cert_file"), section.has("tls_client_key_file"));
+    let (certificate, key) = (read_file(section, "tls_client_cert_file"), read_file(section, "tls_client_key_file"));
+    if has_certificate != has_key {
+        let lacking = if has_key { "tls_client_cert_file" } else { "tls_client_key_file" };
+        section.fault(lacking, "is missing: a certificate and its key belong together");
+    }
+    let identity = certificate.zip(key.map(Secret::new));
+    let identity = identity.map(|(certificate, key)| Secret::new(format!("{certificate}\n{}", key.expose())));
+    // Each alone, so that the fault names the right file.
+    let usable = |tls: &TlsSettings| ProviderHttp::new(Duration::from_secs(1), tls).is_ok();
+    let mut tls = TlsSettings { authorities, identity: None };
+    if tls.authorities.as_deref().is_some_and(|pem| !pem.contains("BEGIN CERTIFICATE")) || !usable(&tls) {
+        section.fault("ca_file", "holds no certificate authorities in PEM");
+        tls.authorities = None;
+    }
+    tls.identity = identity;
+    if tls.identity.is_some() && !usable(&tls) {
+        section.fault("tls_client_cert_file", "and tls_client_key_file are no certificate and its private key in PEM");
+    }
+    tls
+}
+
+fn read_file(section: &mut Reader, key: &str) -> Option<String> {
+    let path = section.optional::<String>(key)?;
+    let read = std::fs::read_to_string(&path);
+    read.map_err(|error| section.fault(key, format!("{path} cannot be read: {error}"))).ok()
+}
+
+fn read_dpop(section: &mut Reader) -> Option<DpopSettings> {
+    let wanted = section.or("dpop", false);
+    let key_is_shared = section.has("dpop_key_file");
+    let pem = read_file(section, "dpop_key_file").map(Secret::new);
+    if !wanted {
+        if key_is_shared {
+            section.fault("dpop_key_file", "is of no use without dpop = true");
+        }
+        return None;
+    }
+    let key = match &pem {
+        Some(pem) => SigningKey::from_pem(pem, Some(jsonwebtoken::Algorithm::ES256), None),
+        None if key_is_shared => return None,
+        None => SigningKey::generate(),
+    };
+    let key = key.map_err(|error| section.fault("dpop_key_file", format!("{error} (ES256 is needed)"))).ok()?;
+    Some(DpopSettings { key, key_is_shared })
 }

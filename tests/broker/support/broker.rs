@@ -50,6 +50,8 @@ pub struct Setup {
     pub routes: &'static str,
     /// More keys of `[idp.company]`.
     pub idp: String,
+    /// How the broker proves to that provider who it is.
+    pub client: String,
     pub keys: Vec<&'static str>,
     pub near_cache_entries: u32,
     pub clock: Arc<ManualClock>,
@@ -62,6 +64,7 @@ impl Default for Setup {
             more: String::new(),
             routes: "[[route]]\npath = \"/\"\nupstream = \"UPSTREAM\"\n",
             idp: String::new(),
+            client: "client_secret = \"CANARY-client-secret p@ss:w%rd+/=é\"".into(),
             keys: vec![KEY],
             near_cache_entries: 1_000,
             clock: ManualClock::at(SystemClock.now()),
@@ -176,6 +179,7 @@ pub async fn listen(site: axum::Router) -> SocketAddr {
 fn settings(setup: &Setup, issuer: &str, office: SocketAddr) -> Settings {
     let keys = setup.keys.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>().join(",");
     let (routes, idp, more, near_cache_entries) = (setup.routes, &setup.idp, &setup.more, setup.near_cache_entries);
+    let client = &setup.client;
     let file = format!(
         r#"
         public_url = "{PUBLIC}"
@@ -188,7 +192,7 @@ fn settings(setup: &Setup, issuer: &str, office: SocketAddr) -> Settings {
         kind = "oidc"
         issuer = "{issuer}"
         client_id = "backoffice"
-        client_secret = "CANARY-client-secret p@ss:w%rd+/=é"
+        {client}
         {idp}
         {routes}
         {more}
