@@ -1,0 +1,93 @@
+//! What the configuration says about a provider. Data alone; each part belongs to the file that uses it.
+
+use std::time::Duration as StdDuration;
+
+use time::Duration;
+use url::Url;
+
+use super::client_authentication::ClientAuthentication;
+use super::dpop::DpopSettings;
+use super::http::TlsSettings;
+use super::profile::ProfileMapping;
+use super::request_parameters::RequestSettings;
+
+/// One `[idp.<name>]` of the configuration.
+#[derive(Debug, Clone)]
+pub struct IdpSettings {
+    /// Part of the callback URL.
+    pub name: String,
+    /// What people call it.
+    pub display_name: String,
+    /// Our name at the provider.
+    pub client_id: String,
+    /// How we prove that it is us.
+    pub client_authentication: ClientAuthentication,
+    /// Whom we believe, and who we are, on the connection itself.
+    pub tls: TlsSettings,
+    /// Whether tokens are bound to a key of ours (RFC 9449).
+    pub dpop: Option<DpopSettings>,
+    /// What is asked for.
+    pub scopes: Vec<String>,
+    /// Whether an e-mail address counts as verified although the provider does not say so.
+    pub trust_email: bool,
+    /// Where in the claims or the profile the attributes stand.
+    pub profile: ProfileMapping,
+    /// What authorization requests say beyond the protocol's own.
+    pub request: RequestSettings,
+    /// How often the provider is asked whether it still stands by a person; never, unless configured.
+    pub refresh: Option<Duration>,
+    /// Longest wait for one answer of the provider.
+    pub timeout: StdDuration,
+    /// OpenID Connect or plain OAuth 2.0.
+    pub kind: IdpKind,
+}
+
+/// Which protocol a provider speaks.
+#[derive(Debug, Clone)]
+pub enum IdpKind {
+    /// OpenID Connect, by discovery.
+    Oidc(OidcSettings),
+    /// OAuth 2.0 without ID tokens: a profile endpoint says who somebody is.
+    OAuth2(Box<OAuth2Settings>),
+}
+
+/// What only OpenID Connect providers have.
+#[derive(Debug, Clone)]
+pub struct OidcSettings {
+    /// The issuer identifier, compared byte for byte.
+    pub issuer: String,
+    /// The one algorithm ID tokens are signed with.
+    pub algorithm: jsonwebtoken::Algorithm,
+    /// How far the provider's clock may be off.
+    pub clock_skew: Duration,
+    /// Whether the ID token is handed to the browser as `id_token_hint` at logout.
+    pub logout_id_token_hint: bool,
+}
+
+/// What only plain OAuth 2.0 providers have.
+#[derive(Debug, Clone)]
+pub struct OAuth2Settings {
+    /// The issuer identifier for RFC 9207, if the provider has one.
+    pub issuer: Option<String>,
+    /// Where the browser is sent.
+    pub authorization_endpoint: Url,
+    /// Where the code is exchanged.
+    pub token_endpoint: Url,
+    /// Who somebody is, as JSON.
+    pub profile_endpoint: Url,
+}
+
+impl IdpSettings {
+    /// Whether the provider speaks plain OAuth 2.0, and so cannot say when somebody authenticated.
+    pub fn is_plain_oauth2(&self) -> bool {
+        matches!(self.kind, IdpKind::OAuth2(_))
+    }
+
+    /// How far the provider's clock may be off; plain OAuth 2.0 providers show none.
+    pub fn clock_skew(&self) -> Option<Duration> {
+        match &self.kind {
+            IdpKind::Oidc(oidc) => Some(oidc.clock_skew),
+            IdpKind::OAuth2(_) => None,
+        }
+    }
+}
