@@ -16,6 +16,7 @@ pub mod http;
 pub mod id_token;
 pub mod jwks;
 pub mod jwt;
+pub mod logout_token;
 pub mod profile;
 pub mod refresh;
 mod refreshing;
@@ -298,7 +299,7 @@ impl Provider {
         tokens: &ProviderTokens,
     ) -> Result<VerifiedClaims, IdpError> {
         let id_token = tokens.id_token.as_ref().ok_or(JwtFault::Absent)?;
-        let payload = self.signed_payload(oidc, metadata, id_token.expose()).await?;
+        let payload = self.signed_payload(oidc, metadata, id_token.expose(), JwtUse::Claims).await?;
         let expectation = Expectation {
             issuer: &oidc.issuer,
             client_id: &self.0.settings.client_id,
@@ -318,13 +319,25 @@ impl Provider {
         oidc: &OidcSettings,
         metadata: &Metadata,
         token: &str,
+        wanted: JwtUse,
     ) -> Result<Map<String, Value>, IdpError> {
-        let header = jwt::read_header(token, oidc.algorithm, JwtUse::Claims)?;
         let jwks_uri = metadata.jwks_uri.as_ref().ok_or(JwtFault::NoKeys)?;
-        let keys = self.0.keys.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(keys_unusable)?;
+        self.signed_by(&self.0.keys, jwks_uri, token, oidc.algorithm, wanted).await
+    }
+
+    async fn signed_by(
+        &self,
+        cache: &KeyCache,
+        jwks_uri: &Url,
+        token: &str,
+        algorithm: jsonwebtoken::Algorithm,
+        wanted: JwtUse,
+    ) -> Result<Map<String, Value>, IdpError> {
+        let header = jwt::read_header(token, algorithm, wanted)?;
+        let keys = cache.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(keys_unusable)?;
         match jwt::verify_signature(token, &header, &keys) {
             Err(JwtFault::UnknownKey | JwtFault::Signature) => {
-                let again = self.0.keys.after_unknown_key(&self.0.http, jwks_uri, &self.0.clock).await;
+                let again = cache.after_unknown_key(&self.0.http, jwks_uri, &self.0.clock).await;
                 let keys = again.map_err(keys_unusable)?;
                 Ok(jwt::verify_signature(token, &header, &keys)?)
             }
@@ -344,7 +357,7 @@ impl Provider {
         let payload = match answer {
             userinfo::Answer::Plain(payload) => payload,
             userinfo::Answer::Signed(token) => {
-                let payload = self.signed_payload(oidc, metadata, &token).await?;
+                let payload = self.signed_payload(oidc, metadata, &token, JwtUse::Claims).await?;
                 userinfo::check_signed(&payload, &oidc.issuer, &self.0.settings.client_id)?;
                 payload
             }

@@ -7,7 +7,7 @@
 //!   rules in force ([`policy`]);
 //! - [`touch`]: noting that it is in use; [`renewal`]: changing it, one at a time;
 //! - [`listing`], [`revocation`] and [`upkeep`]: what there is (by the [`registry`]), ending it ([`selection`],
-//!   [`ending`]), and keeping the books.
+//!   [`ending`]), and keeping the books; [`notices`]: what a provider told once.
 //!
 //! Below it lie the key in the cookie ([`key`]), what is remembered ([`record`]), and where it is all kept
 //! ([`store`]). Knows nothing of HTTP or of providers.
@@ -17,6 +17,7 @@ pub mod ending;
 pub mod establish;
 pub mod key;
 pub mod listing;
+pub mod notices;
 pub mod policy;
 pub mod record;
 pub mod registry;

@@ -18,6 +18,7 @@ use super::caller::{Caller, Reviewer};
 use super::{Api, Body, answer, durations, store_failed, wrong};
 use crate::audit::{AuditEvent, audit};
 use crate::session::LiveSession;
+use crate::session::ending::EndCause;
 use crate::session::key::SessionHandle;
 use crate::session::registry::Place;
 use crate::session::revocation::{Order, Revoked, Selection};
@@ -124,7 +125,7 @@ pub struct FilterBody {
 impl From<FilterBody> for Filter {
     fn from(body: FilterBody) -> Self {
         let FilterBody { all: _, user, issuer, subject, idp, group, ip, older_than, idle_longer_than } = body;
-        let person = PersonFilter { user, issuer, subject, idp, group };
+        let person = PersonFilter { user, issuer, subject, idp, group, verified_email: None };
         Self { person, ip, older_than, idle_longer_than }
     }
 }
@@ -282,7 +283,8 @@ pub async fn revoke(
         return Ok(answer(RevocationAnswer::of(api.sessions.preview(&selection).await.map_err(store_failed)?)));
     }
     let Caller { name, client } = caller;
-    let order = Order { reason, by: name, block_for: body.block_for, fresh_login: body.fresh_login };
+    let order =
+        Order { reason, by: name, cause: EndCause::Revoked, block_for: body.block_for, fresh_login: body.fresh_login };
     // Whoever asked may hang up: what was begun is brought to its end all the same.
     let task = tokio::spawn(async move {
         let revoked = api.sessions.revoke(&selection, &order).await;

@@ -13,6 +13,7 @@ use crate::api::durations;
 use crate::api::sessions::{SessionView, audit_revocation};
 use crate::clock::SystemClock;
 use crate::config::{Source, StoreSettings};
+use crate::session::ending::EndCause;
 use crate::session::key::SessionHandle;
 use crate::session::revocation::{Order, Selection};
 use crate::session::selection::{Filter, PersonFilter};
@@ -105,7 +106,12 @@ pub(super) struct FilterArguments {
 impl From<FilterArguments> for Filter {
     fn from(arguments: FilterArguments) -> Self {
         let FilterArguments { user, issuer, subject, idp, group, ip, older_than, idle_longer_than } = arguments;
-        Self { person: PersonFilter { user, issuer, subject, idp, group }, ip, older_than, idle_longer_than }
+        Self {
+            person: PersonFilter { user, issuer, subject, idp, group, verified_email: None },
+            ip,
+            older_than,
+            idle_longer_than,
+        }
     }
 }
 
@@ -119,7 +125,8 @@ pub(super) async fn run(command: Command) -> Result<(), CommandError> {
                 return Err(CommandError::Usage("--reason must say why".into()));
             }
             let by = format!("terminal:{}", std::env::var_os("USER").unwrap_or_default().display());
-            let order = Order { reason, by, block_for: block, fresh_login: !without_fresh_login };
+            let order =
+                Order { reason, by, cause: EndCause::Revoked, block_for: block, fresh_login: !without_fresh_login };
             let sessions = open(&file).await?;
             if dry_run || !yes {
                 let meant = sessions.preview(&selection).await.map_err(failed)?;

@@ -21,12 +21,27 @@ const LARGEST_TOKEN: usize = 64 * 1024;
 pub enum JwtUse {
     /// An ID token, or signed userinfo: `JWT` or nothing.
     Claims,
+    /// A logout token: `logout+jwt`, and `JWT` or nothing unless the type is demanded (Back-Channel Logout 2.4).
+    LogoutToken {
+        /// Whether it has to say so.
+        typ_required: bool,
+    },
+    /// A security event token: `secevent+jwt` (RFC 8417 2.3).
+    SecurityEvent,
 }
 
 impl JwtUse {
     fn accepts(self, declared: Option<&str>) -> bool {
-        match self {
-            Self::Claims => declared.is_none_or(|declared| declared.eq_ignore_ascii_case("JWT")),
+        // RFC 7515 4.1.9: without a slash it is short for a media type.
+        let short = |declared: &str| match declared.split_at_checked("application/".len()) {
+            Some((first, rest)) if first.eq_ignore_ascii_case("application/") => rest.to_ascii_lowercase(),
+            _ => declared.to_ascii_lowercase(),
+        };
+        match (self, declared.map(short).as_deref()) {
+            (Self::Claims | Self::LogoutToken { typ_required: false }, None | Some("jwt"))
+            | (Self::LogoutToken { .. }, Some("logout+jwt"))
+            | (Self::SecurityEvent, Some("secevent+jwt")) => true,
+            (Self::Claims | Self::LogoutToken { .. } | Self::SecurityEvent, _) => false,
         }
     }
 }
@@ -182,6 +197,19 @@ mod tests {
         }
         for token in ["", "a.b", "a.b.c.d.e", "!.e30.", &format!("{}.a.b", "x".repeat(LARGEST_TOKEN))] {
             assert_eq!(read_header(token, Algorithm::RS256, JwtUse::Claims), Err(JwtFault::Malformed));
+        }
+        for (wanted, accepted, refused) in [
+            (JwtUse::Claims, &[Some("JWT"), Some("jwt"), None][..], &[Some("logout+jwt"), Some("at+jwt")][..]),
+            (
+                JwtUse::LogoutToken { typ_required: false },
+                &[Some("logout+jwt"), Some("application/Logout+JWT"), Some("JWT"), None],
+                &[Some("at+jwt"), Some("secevent+jwt"), Some("oauth-authz-req+jwt"), Some("")],
+            ),
+            (JwtUse::LogoutToken { typ_required: true }, &[Some("logout+jwt")], &[Some("JWT"), None, Some("at+jwt")]),
+            (JwtUse::SecurityEvent, &[Some("secevent+jwt")], &[Some("JWT"), None, Some("logout+jwt")]),
+        ] {
+            assert!(accepted.iter().all(|declared| wanted.accepts(*declared)), "{wanted:?}");
+            assert!(!refused.iter().any(|declared| wanted.accepts(*declared)), "{wanted:?}");
         }
         assert!(
             read_header(

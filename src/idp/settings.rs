@@ -62,6 +62,8 @@ pub struct OidcSettings {
     pub clock_skew: Duration,
     /// Whether the ID token is handed to the browser as `id_token_hint` at logout.
     pub logout_id_token_hint: bool,
+    /// Whether logout tokens have to say that they are such (`typ`).
+    pub logout_token_typ_required: bool,
 }
 
 /// What only plain OAuth 2.0 providers have.

@@ -119,14 +119,19 @@ impl CutOffs {
         self.put(&Mark::CutOff.name(&index), terms.at, terms.at + LONGEST_LOGIN).await
     }
 
-    /// For one session at a provider.
+    /// For one session at a provider, or one person's part in it.
     pub(super) async fn set_for_provider_session(
         &self,
         issuer: &str,
         sid: &str,
+        subject: Option<&str>,
         at: OffsetDateTime,
     ) -> Result<(), StoreError> {
-        self.put(&Mark::CutOff.name(&Index::provider_session(issuer, sid)), at, at + LONGEST_LOGIN).await
+        let index = match subject {
+            Some(subject) => Index::provider_session_of(issuer, sid, subject),
+            None => Index::provider_session(issuer, sid),
+        };
+        self.put(&Mark::CutOff.name(&index), at, at + LONGEST_LOGIN).await
     }
 
     /// For every login that fits. Takes in what was laid down in the same words before; a block of no length lifts it.
@@ -202,19 +207,22 @@ impl CutOffs {
     ) -> Result<Option<Refusal>, StoreError> {
         let identity = &attempt.record.identity;
         let of_subject = Index::subject(&identity.issuer, &identity.subject);
-        let of_provider = attempt.record.provider_session.as_ref();
-        let of_provider = of_provider.map(|sid| Index::provider_session(&identity.issuer, sid));
-        let (blocked, fresh, cut_off, provider_cut_off, of_many) = tokio::try_join!(
+        let sid = attempt.record.provider_session.as_ref();
+        let of_provider = sid.map(|sid| Index::provider_session(&identity.issuer, sid));
+        let of_both = sid.map(|sid| Index::provider_session_of(&identity.issuer, sid, &identity.subject));
+        let (blocked, fresh, cut_off, provider_cut_off, cut_off_of_both, of_many) = tokio::try_join!(
             self.moment(Mark::Block, Some(&of_subject)),
             self.moment(Mark::FreshLogin, Some(&of_subject)),
             self.moment(Mark::CutOff, Some(&of_subject)),
             self.moment(Mark::CutOff, of_provider.as_ref()),
+            self.moment(Mark::CutOff, of_both.as_ref()),
             self.of_many(now),
         )?;
         let of_many: Vec<_> = of_many.iter().map(|(_, cut_off)| cut_off).collect();
         let of_many = || of_many.iter().filter(|cut_off| cut_off.logins.fits(attempt.record));
         let blocked = blocked.into_iter().chain(of_many().filter_map(|cut_off| cut_off.blocked_until)).max();
-        let cut_off = cut_off.into_iter().chain(provider_cut_off).chain(of_many().map(|cut_off| cut_off.at)).max();
+        let single = [cut_off, provider_cut_off, cut_off_of_both].into_iter().flatten();
+        let cut_off = single.chain(of_many().map(|cut_off| cut_off.at)).max();
         let fresh = fresh.into_iter().chain(of_many().filter_map(|cut_off| cut_off.fresh_since)).max();
         Ok(judge(attempt, blocked, cut_off, fresh, now))
     }

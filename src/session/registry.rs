@@ -44,6 +44,17 @@ impl Index {
         Self::named("provider-session", issuer, sid)
     }
 
+    /// One person's part in a session at the provider.
+    pub(super) fn provider_session_of(issuer: &str, sid: &str, subject: &str) -> Self {
+        let whose = Self::named("subject", issuer, subject);
+        Self::named("provider-session-of", &whose.0, sid)
+    }
+
+    /// What an issuer told under this name.
+    pub(super) fn notice(issuer: &str, jti: &str) -> Self {
+        Self::named("notice", issuer, jti)
+    }
+
     fn named(kind: &str, issuer: &str, name: &str) -> Self {
         // Hashed: names may be of any length and alphabet, and key listings need not show them. The length
         // in front keeps ("a", "bc") apart from ("ab", "c").

@@ -36,16 +36,27 @@ pub enum Selection {
         issuer: String,
         /// Its name for the session (`sid`).
         sid: String,
+        /// Whose it has to be, if that was said as well: somebody else's does not end.
+        subject: Option<String>,
+    },
+    /// Those of whoever has this verified e-mail address at a provider. Who has no session cannot be known by it.
+    Address {
+        /// The provider's issuer identifier.
+        issuer: String,
+        /// The address.
+        email: String,
     },
 }
 
-/// What a reviewer orders.
+/// What a reviewer, or the provider, orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
     /// Why, in their words.
     pub reason: String,
     /// Who they are.
     pub by: String,
+    /// What the persons concerned are told.
+    pub cause: EndCause,
     /// No new session for the persons concerned for so long; no length lifts a block.
     pub block_for: Option<Duration>,
     /// Whether the next login of the persons concerned has to be a fresh one.
@@ -55,7 +66,14 @@ pub struct Order {
 impl Order {
     /// What the program itself orders: no block, and no fresh login.
     fn of_the_program() -> Self {
-        Self { reason: "ended by the program".into(), by: "program".into(), block_for: None, fresh_login: false }
+        let (reason, by) = ("ended by the program".into(), "program".into());
+        Self { reason, by, cause: EndCause::Revoked, block_for: None, fresh_login: false }
+    }
+
+    /// What a provider orders by a notice of its own: no block; whether a fresh login is due depends on the notice.
+    pub fn of_the_provider(idp: &str, reason: &str, fresh_login: bool) -> Self {
+        let (reason, by) = (reason.to_owned(), format!("provider:{idp}"));
+        Self { reason, by, cause: EndCause::EndedByProvider, block_for: None, fresh_login }
     }
 }
 
@@ -93,32 +111,38 @@ impl Sessions {
         let mut revoked = Revoked::default();
         let tombstone = Tombstone {
             ended_at: self.0.clock.now(),
-            cause: EndCause::Revoked,
+            cause: order.cause,
             reason: Some(order.reason.clone()),
             by: Some(order.by.clone()),
             fresh_login: order.fresh_login,
         };
         let filter = match selection {
             Selection::Matching(filter) => Some(filter),
-            Selection::Handles(_) | Selection::ProviderSession { .. } => None,
+            Selection::Handles(_) | Selection::ProviderSession { .. } | Selection::Address { .. } => None,
         };
         // Logins under way: by what is said of them, if anything that can be said of a login.
         if let Some(logins) = filter.and_then(Filter::of_logins) {
             let laid_down = self.0.cut_offs.set_for_logins(&logins, &self.terms(order)).await;
             revoked.note(laid_down);
         }
-        if let Selection::ProviderSession { issuer, sid } = selection {
-            let laid_down = self.0.cut_offs.set_for_provider_session(issuer, sid, tombstone.ended_at).await;
+        if let Selection::ProviderSession { issuer, sid, subject } = selection {
+            let (cut_offs, at) = (&self.0.cut_offs, tombstone.ended_at);
+            let laid_down = cut_offs.set_for_provider_session(issuer, sid, subject.as_deref(), at).await;
             revoked.note(laid_down);
         }
         // And whoever is found: at their next login they may be of another group, or have another address. Sessions of
         // theirs from elsewhere at the provider are not meant.
         let each_person = match selection {
-            Selection::Handles(_) => true,
+            Selection::Handles(_) | Selection::Address { .. } => true,
             Selection::Matching(filter) => !filter.is_empty(),
             Selection::ProviderSession { .. } => false,
         };
-        let everything = filter.is_none_or(Filter::is_empty);
+        let everything = match selection {
+            Selection::Handles(_) | Selection::ProviderSession { subject: None, .. } => true,
+            Selection::Matching(filter) => filter.is_empty(),
+            // Whose an unreadable one is cannot be told.
+            Selection::ProviderSession { subject: Some(_), .. } | Selection::Address { .. } => false,
+        };
         let mut place = None;
         loop {
             let Some(records) = revoked.note(self.selected(selection, place).await) else { return revoked };
@@ -186,7 +210,7 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: some may live on.
     pub async fn end_provider_session(&self, issuer: &str, sid: &str) -> Result<usize, StoreError> {
-        let selection = Selection::ProviderSession { issuer: issuer.to_owned(), sid: sid.to_owned() };
+        let selection = Selection::ProviderSession { issuer: issuer.to_owned(), sid: sid.to_owned(), subject: None };
         Ok(self.revoke(&selection, &Order::of_the_program()).await.complete()?.ended.len())
     }
 
@@ -236,9 +260,13 @@ impl Sessions {
         let handles = match selection {
             Selection::Handles(handles) => handles.iter().copied().collect::<BTreeSet<_>>(),
             Selection::Matching(filter) => return self.records(filter, behind, BATCH).await,
-            Selection::ProviderSession { issuer, sid } => {
+            Selection::ProviderSession { issuer, sid, subject } => {
                 let index = Index::provider_session(issuer, sid);
-                return self.records_of(Some(&index), &Filter::default(), behind, BATCH).await;
+                let filter = subject.as_ref().map(|subject| Filter::subject(issuer, subject)).unwrap_or_default();
+                return self.records_of(Some(&index), &filter, behind, BATCH).await;
+            }
+            Selection::Address { issuer, email } => {
+                return self.records(&Filter::address(issuer, email), behind, BATCH).await;
             }
         };
         let mut records = Records::default();

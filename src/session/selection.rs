@@ -21,6 +21,9 @@ pub struct PersonFilter {
     pub idp: Option<String>,
     /// A group they were in at the login.
     pub group: Option<String>,
+    /// Their e-mail address, if the provider says that it is verified.
+    #[serde(default)]
+    pub verified_email: Option<String>,
 }
 
 /// Some of the sessions; everything that is given must fit, nothing given means all.
@@ -49,6 +52,10 @@ impl PersonFilter {
             && is(&self.subject, &identity.subject)
             && is(&self.idp, &identity.idp)
             && self.group.as_ref().is_none_or(|group| identity.groups.contains(group))
+            && self.verified_email.as_deref().is_none_or(|wanted| {
+                identity.email_verified
+                    && identity.email.as_deref().is_some_and(|email| email.eq_ignore_ascii_case(wanted))
+            })
             && self.user.as_deref().is_none_or(|user| {
                 user == identity.subject
                     || identity.preferred_username.as_deref() == Some(user)
@@ -65,8 +72,8 @@ impl Filter {
 
     /// Whether everything that is given says something: an empty name or an age of nothing would fit by accident.
     pub fn is_sensible(&self) -> bool {
-        let PersonFilter { user, issuer, subject, idp, group } = &self.person;
-        let texts = [user, issuer, subject, idp, group];
+        let PersonFilter { user, issuer, subject, idp, group, verified_email } = &self.person;
+        let texts = [user, issuer, subject, idp, group, verified_email];
         texts.into_iter().flatten().all(|text| !text.is_empty())
             && [self.older_than, self.idle_longer_than].into_iter().flatten().all(Duration::is_positive)
     }
@@ -84,6 +91,16 @@ impl Filter {
         let person = PersonFilter {
             issuer: Some(issuer.to_owned()),
             subject: Some(subject.to_owned()),
+            ..PersonFilter::default()
+        };
+        Self { person, ..Self::default() }
+    }
+
+    /// Everything of whoever has this verified address at a provider.
+    pub fn address(issuer: &str, email: &str) -> Self {
+        let person = PersonFilter {
+            issuer: Some(issuer.to_owned()),
+            verified_email: Some(email.to_owned()),
             ..PersonFilter::default()
         };
         Self { person, ..Self::default() }
@@ -113,7 +130,9 @@ impl LoginFilter {
 
     /// The one person it names by issuer and subject, if it says nothing else.
     pub fn one_person(&self) -> Option<(&str, &str)> {
-        let PersonFilter { user: None, idp: None, group: None, .. } = &self.person else { return None };
+        let PersonFilter { user: None, idp: None, group: None, verified_email: None, .. } = &self.person else {
+            return None;
+        };
         self.person.by_subject().filter(|_| self.says_who())
     }
 

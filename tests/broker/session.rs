@@ -1,6 +1,7 @@
 //! Sessions as browsers, operators and Redis see them.
 
 use counterfoil::secret::Secret;
+use counterfoil::session::ending::EndCause;
 use counterfoil::session::revocation::{Order, Selection};
 use counterfoil::session::selection::Filter;
 use counterfoil::session::store::SessionBackend;
@@ -385,7 +386,13 @@ async fn a_redis_user_with_the_documented_rights_is_enough() {
     assert_eq!(crate::logout::sign_out(&browser).await.status, 303);
     let other = broker.signed_in().await;
     let handle = broker.handle(&other).await.parse().unwrap();
-    let order = Order { reason: "test".into(), by: "test".into(), block_for: None, fresh_login: true };
+    let order = Order {
+        reason: "test".into(),
+        by: "test".into(),
+        cause: EndCause::Revoked,
+        block_for: None,
+        fresh_login: true,
+    };
     broker.app.sessions().revoke(&Selection::Handles(vec![handle]), &order).await.complete().unwrap();
     broker.app.sessions().revoke(&Selection::Matching(Filter::default()), &order).await.complete().unwrap();
     let timeouts = broker.app.sessions().timeouts().0;

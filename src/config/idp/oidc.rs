@@ -30,6 +30,13 @@ pub(super) fn read(section: &mut Reader) -> Option<OidcSettings> {
         section.fault("clock_skew", "must be at most 5m: put the clock right instead");
     }
     let logout_id_token_hint = section.or("logout_id_token_hint", false);
+    let logout_token_typ_required = section.or("logout_token_typ_required", false);
     let clock_skew = Duration::try_from(skew).ok()?;
-    Some(OidcSettings { issuer: issuer?, algorithm: algorithm?, clock_skew, logout_id_token_hint })
+    Some(OidcSettings {
+        issuer: issuer?,
+        algorithm: algorithm?,
+        clock_skew,
+        logout_id_token_hint,
+        logout_token_typ_required,
+    })
 }

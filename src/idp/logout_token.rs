@@ -1,0 +1,283 @@
+//! Logout tokens: what a provider says when it ends a session by itself (OpenID Connect Back-Channel Logout 1.0 2.4
+//! and 2.6).
+//!
+//! [`Provider::logout_notice`] verifies the signature as for an ID token; [`check`] is pure and judges the claims. Whose
+//! sessions end, and that a notice counts once, is the caller's.
+//!
+//! Why `exp` may be missing: early drafts of the specification did not demand it, and providers exist that send none. Such
+//! a token lives for [`OLDEST_WITHOUT_EXPIRY`] after `iat`. One with `exp` lives until then, yet no longer than
+//! [`OLDEST`], which bounds how long its `jti` has to be remembered. Why `typ` may be missing: the certification suite
+//! sends none. `logout_token_typ_required` demands it.
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+use time::{Duration, OffsetDateTime};
+
+use super::jwt::{JwtFault, JwtUse, optional_moment, optional_text, text};
+use super::{IdpError, IdpKind, Provider};
+
+/// The event that makes a JWT a logout token.
+const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+/// How long a token without `exp` counts.
+const OLDEST_WITHOUT_EXPIRY: Duration = Duration::minutes(5);
+/// How long any token counts: providers that try again later may send the same one.
+const OLDEST: Duration = Duration::minutes(15);
+/// Longest name of a person, a session or a notice.
+const LONGEST_NAME: usize = 255;
+
+/// What a logout token must fit.
+#[derive(Debug, Clone, Copy)]
+struct Expectation<'a> {
+    issuer: &'a str,
+    client_id: &'a str,
+    clock_skew: Duration,
+}
+
+/// A provider's word that it ended something; made by [`check`] alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogoutNotice {
+    meant: Meant,
+    id: String,
+    counts_until: OffsetDateTime,
+}
+
+/// What the provider ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meant {
+    /// Everything of one person (`sub` alone).
+    Person(String),
+    /// One session at the provider (`sid`), and whose it is, if that is said as well.
+    ProviderSession {
+        /// The provider's name for it.
+        sid: String,
+        /// The provider's name for the person.
+        subject: Option<String>,
+    },
+}
+
+impl LogoutNotice {
+    /// What the provider ended.
+    pub fn meant(&self) -> &Meant {
+        &self.meant
+    }
+
+    /// The notice's own name (`jti`), so that it counts once.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// From when on the same token is refused because of its age.
+    pub fn counts_until(&self) -> OffsetDateTime {
+        self.counts_until
+    }
+}
+
+/// Why a logout token cannot be acted on.
+#[derive(Debug, Error)]
+pub enum NoticeError {
+    /// It is not to be believed.
+    #[error("the token was not accepted: {0}")]
+    Refused(#[from] JwtFault),
+    /// What is needed to judge it cannot be had: the provider is to try again.
+    #[error("the token cannot be judged: {0}")]
+    Unusable(#[source] IdpError),
+}
+
+impl From<IdpError> for NoticeError {
+    fn from(error: IdpError) -> Self {
+        match error {
+            IdpError::IdToken(fault) => Self::Refused(fault),
+            other => Self::Unusable(other),
+        }
+    }
+}
+
+impl Provider {
+    /// Whether this provider can tell of logouts: plain OAuth 2.0 has no signed tokens.
+    pub fn can_tell_of_logouts(&self) -> bool {
+        matches!(self.0.settings.kind, IdpKind::Oidc(_))
+    }
+
+    /// Verifies a logout token.
+    ///
+    /// # Errors
+    /// [`NoticeError`].
+    pub async fn logout_notice(&self, token: &str) -> Result<LogoutNotice, NoticeError> {
+        let IdpKind::Oidc(oidc) = &self.0.settings.kind else { return Err(JwtFault::NoKeys.into()) };
+        let wanted = JwtUse::LogoutToken { typ_required: oidc.logout_token_typ_required };
+        let metadata = self.metadata().await?;
+        let payload = self.signed_payload(oidc, &metadata, token, wanted).await?;
+        let expected =
+            Expectation { issuer: &oidc.issuer, client_id: &self.0.settings.client_id, clock_skew: oidc.clock_skew };
+        Ok(check(&payload, expected, self.0.clock.now())?)
+    }
+}
+
+/// Checks every claim of a token whose signature was verified (R-J09). What is not known is ignored.
+fn check(
+    payload: &Map<String, Value>,
+    expected: Expectation<'_>,
+    now: OffsetDateTime,
+) -> Result<LogoutNotice, JwtFault> {
+    if text(payload, "iss")? != expected.issuer {
+        return Err(JwtFault::Claim("iss"));
+    }
+    check_audience(payload, expected.client_id)?;
+    let counts_until = check_times(payload, expected.clock_skew, now)?;
+    let id = name(payload, "jti")?.ok_or(JwtFault::Claim("jti"))?;
+    let events = payload.get("events").and_then(Value::as_object).ok_or(JwtFault::Claim("events"))?;
+    if !events.get(EVENT).is_some_and(Value::is_object) {
+        return Err(JwtFault::Claim("events"));
+    }
+    // An ID token is signed by the same keys, and has one.
+    if payload.contains_key("nonce") {
+        return Err(JwtFault::Claim("nonce"));
+    }
+    let meant = match (name(payload, "sid")?, name(payload, "sub")?) {
+        (Some(sid), subject) => Meant::ProviderSession { sid, subject },
+        (None, Some(subject)) => Meant::Person(subject),
+        (None, None) => return Err(JwtFault::Claim("sub")),
+    };
+    Ok(LogoutNotice { meant, id, counts_until })
+}
+
+/// We are one of the audiences. Others may be: whoever shares our keys is told the same.
+pub(super) fn check_audience(payload: &Map<String, Value>, ours: &str) -> Result<(), JwtFault> {
+    let is_text = |audience: &Value| audience.is_string();
+    match payload.get("aud") {
+        Some(Value::String(only)) if only == ours => Ok(()),
+        Some(Value::Array(several)) if several.iter().all(is_text) && several.iter().any(|one| one == ours) => Ok(()),
+        _ => Err(JwtFault::Claim("aud")),
+    }
+}
+
+/// Issued just now, not over, and until when it counts.
+fn check_times(payload: &Map<String, Value>, skew: Duration, now: OffsetDateTime) -> Result<OffsetDateTime, JwtFault> {
+    let issued_at = optional_moment(payload, "iat")?.ok_or(JwtFault::Claim("iat"))?;
+    let expires_at = optional_moment(payload, "exp")?;
+    if issued_at > now + skew {
+        return Err(JwtFault::Clock("iat"));
+    }
+    if expires_at.is_some_and(|at| now >= at.saturating_add(skew)) {
+        return Err(JwtFault::Clock("exp"));
+    }
+    if optional_moment(payload, "nbf")?.is_some_and(|not_before| not_before > now + skew) {
+        return Err(JwtFault::Clock("nbf"));
+    }
+    let oldest = if expires_at.is_some() { OLDEST } else { OLDEST_WITHOUT_EXPIRY };
+    let too_old_at = issued_at.saturating_add(oldest + skew);
+    if now >= too_old_at {
+        return Err(JwtFault::Clock("iat"));
+    }
+    Ok(expires_at.map_or(too_old_at, |at| at.saturating_add(skew).min(too_old_at)))
+}
+
+/// A name of something: a text that is neither empty nor endless, if it is there at all.
+pub(super) fn name(payload: &Map<String, Value>, claim: &'static str) -> Result<Option<String>, JwtFault> {
+    let name = optional_text(payload, claim, JwtFault::Claim(claim))?;
+    if name.is_some_and(|name| name.is_empty() || name.len() > LONGEST_NAME) {
+        return Err(JwtFault::Claim(claim));
+    }
+    Ok(name.map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);
+
+    fn verdict(changes: &Value) -> Result<LogoutNotice, JwtFault> {
+        let now = NOW.unix_timestamp();
+        let mut payload = json!({
+            "iss": "https://idp.example.test", "aud": "backoffice", "iat": now, "exp": now + 120, "jti": "j-1",
+            "sub": "248289761001", "sid": "s-1", "events": { EVENT: {} },
+        });
+        let claims = payload.as_object_mut().unwrap();
+        for (name, value) in changes.as_object().unwrap() {
+            match value {
+                Value::Null => claims.remove(name),
+                value => claims.insert(name.clone(), value.clone()),
+            };
+        }
+        let (issuer, clock_skew) = ("https://idp.example.test", Duration::seconds(60));
+        check(claims, Expectation { issuer, client_id: "backoffice", clock_skew }, NOW)
+    }
+
+    /// R-J09, R-J10, R-J12
+    #[test]
+    fn honest_logout_tokens_say_what_is_meant_and_how_long_they_count() {
+        let now = NOW.unix_timestamp();
+        let session =
+            |subject: Option<&str>| Meant::ProviderSession { sid: "s-1".into(), subject: subject.map(Into::into) };
+        for (meant, seconds, changes) in [
+            (session(Some("248289761001")), 180, json!({})),
+            (session(None), 180, json!({ "sub": null })),
+            (Meant::Person("248289761001".into()), 180, json!({ "sid": null })),
+            (session(Some("248289761001")), 180, json!({ "aud": ["other", "backoffice"], "unknown": [1] })),
+            (session(Some("248289761001")), 180, json!({ "events": { EVENT: { "more": 1 }, "other": 7 } })),
+            (session(Some("248289761001")), 360, json!({ "exp": null })),
+            (session(Some("248289761001")), 1, json!({ "exp": null, "iat": now - 359 })),
+            (session(Some("248289761001")), 960, json!({ "exp": i64::from(u32::MAX) })),
+            (session(Some("248289761001")), 1, json!({ "exp": i64::from(u32::MAX), "iat": now - 959 })),
+            (session(Some("248289761001")), 1, json!({ "exp": now - 59 })),
+            (session(Some("248289761001")), 180, json!({ "iat": now + 60 })),
+        ] {
+            let notice = verdict(&changes).unwrap_or_else(|fault| panic!("{fault}: {changes}"));
+            assert_eq!((notice.meant(), notice.id()), (&meant, "j-1"), "{changes}");
+            assert_eq!(notice.counts_until(), NOW + Duration::seconds(seconds), "{changes}");
+        }
+    }
+
+    /// R-J09, R-D13: one line a case.
+    #[test]
+    fn wrong_claims_refuse_a_logout_token_and_are_named() {
+        for (claim, changes) in [
+            ("iss", json!({ "iss": null })),
+            ("iss", json!({ "iss": "https://idp.example.test/" })),
+            ("iss", json!({ "iss": ["https://idp.example.test"] })),
+            ("aud", json!({ "aud": null })),
+            ("aud", json!({ "aud": "other" })),
+            ("aud", json!({ "aud": [] })),
+            ("aud", json!({ "aud": {} })),
+            ("aud", json!({ "aud": ["backoffice", 1] })),
+            ("iat", json!({ "iat": null })),
+            ("iat", json!({ "iat": "1769850000" })),
+            ("exp", json!({ "exp": "9999999999" })),
+            ("exp", json!({ "exp": {} })),
+            ("nbf", json!({ "nbf": "x" })),
+            ("jti", json!({ "jti": null })),
+            ("jti", json!({ "jti": "" })),
+            ("jti", json!({ "jti": 1 })),
+            ("jti", json!({ "jti": "x".repeat(256) })),
+            ("events", json!({ "events": null })),
+            ("events", json!({ "events": [EVENT] })),
+            ("events", json!({ "events": EVENT })),
+            ("events", json!({ "events": {} })),
+            ("events", json!({ "events": { EVENT: true } })),
+            ("events", json!({ "events": { "http://schemas.openid.net/event/foobar": {} } })),
+            ("nonce", json!({ "nonce": "n" })),
+            ("nonce", json!({ "nonce": 1 })),
+            ("sub", json!({ "sub": null, "sid": null })),
+            ("sub", json!({ "sub": 248_289_761_001_u64 })),
+            ("sub", json!({ "sub": "" })),
+            ("sid", json!({ "sid": 1 })),
+            ("sid", json!({ "sid": "" })),
+        ] {
+            assert_eq!(verdict(&changes), Err(JwtFault::Claim(claim)), "{changes}");
+        }
+        let now = NOW.unix_timestamp();
+        for (claim, changes) in [
+            ("iat", json!({ "iat": now + 61 })),
+            ("iat", json!({ "iat": now - 960, "exp": now + 60 })),
+            ("iat", json!({ "iat": now - 360, "exp": null })),
+            ("exp", json!({ "exp": now - 60 })),
+            ("nbf", json!({ "nbf": now + 61 })),
+        ] {
+            assert_eq!(verdict(&changes), Err(JwtFault::Clock(claim)), "{changes}");
+        }
+    }
+}
