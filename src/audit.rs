@@ -3,6 +3,7 @@
 //! One writer, [`audit`]: structured events under the log target `audit`, so that operators can keep them
 //! apart. Handles name sessions; secrets never come here.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use crate::session::LiveSession;
@@ -137,6 +138,34 @@ pub enum AuditEvent<'a> {
         /// Why, without anything the provider wrote.
         reason: &'a str,
     },
+    /// A provider said that sessions are over.
+    ProviderEnded {
+        /// The provider's configured name.
+        idp: &'a str,
+        /// How it said so.
+        way: NoticeWay,
+        /// What it meant.
+        selection: &'a str,
+        /// What it said, in our words.
+        reason: &'a str,
+        /// How many sessions this ended.
+        ended: usize,
+        /// Whether all was done.
+        complete: bool,
+        /// From where; for a front-channel logout, the browser.
+        client: IpAddr,
+    },
+    /// Something that claims to be a provider's word was not believed.
+    ProviderNoticeRefused {
+        /// The provider's configured name.
+        idp: &'a str,
+        /// How it came.
+        way: NoticeWay,
+        /// Why, without anything the sender wrote.
+        reason: &'a str,
+        /// From where.
+        client: IpAddr,
+    },
     /// A configuration was loaded.
     ConfigurationLoaded {
         /// How many providers it has.
@@ -144,6 +173,27 @@ pub enum AuditEvent<'a> {
         /// How many routes it has.
         routes: usize,
     },
+}
+
+/// How a provider says that a session is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoticeWay {
+    /// By a logout token.
+    BackChannel,
+    /// Through the person's browser.
+    FrontChannel,
+    /// By a security event token.
+    SecurityEvent,
+}
+
+impl fmt::Display for NoticeWay {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::BackChannel => "back_channel",
+            Self::FrontChannel => "front_channel",
+            Self::SecurityEvent => "security_event",
+        })
+    }
 }
 
 /// Writes an event.
@@ -203,6 +253,16 @@ pub fn audit(event: &AuditEvent<'_>) {
         AuditEvent::RenewalFailed { session, idp, subject, reason } => {
             let (subject, reason) = (Printable(subject), Printable(reason));
             tracing::warn!(target: "audit", event = "renewal_failed", %session, idp, %subject, %reason);
+        }
+        AuditEvent::ProviderEnded { idp, way, selection, reason, ended, complete, client } => {
+            let (idp, selection, reason) = (Printable(idp), Printable(selection), Printable(reason));
+            tracing::warn!(
+                target: "audit", event = "provider_ended", %idp, %way, %selection, %reason, ended, complete, %client
+            );
+        }
+        AuditEvent::ProviderNoticeRefused { idp, way, reason, client } => {
+            let (idp, reason) = (Printable(idp), Printable(reason));
+            tracing::warn!(target: "audit", event = "provider_notice_refused", %idp, %way, %reason, %client);
         }
         AuditEvent::ConfigurationLoaded { idps, routes } => {
             tracing::info!(target: "audit", event = "configuration_loaded", idps, routes);

@@ -12,6 +12,7 @@ mod back_channel;
 pub mod client_authentication;
 pub mod discovery;
 pub mod dpop;
+mod end_session;
 pub mod http;
 pub mod id_token;
 pub mod jwks;
@@ -194,16 +195,6 @@ impl Provider {
             IdpKind::Oidc(oidc) => self.finish_oidc(oidc, &metadata, attempt, tokens).await,
             IdpKind::OAuth2(plain) => self.finish_oauth2(plain, &metadata, tokens).await,
         }
-    }
-
-    /// Where the browser ends its session at the provider, if the provider offers that
-    /// (OpenID Connect RP-Initiated Logout 2).
-    pub async fn end_session_url(&self, back_to: &Url, id_token: Option<&Secret<String>>) -> Option<Url> {
-        let IdpKind::Oidc(oidc) = &self.0.settings.kind else { return None };
-        let mut url = self.metadata().await.ok()?.end_session_endpoint.clone()?;
-        let hint = id_token.filter(|_| oidc.logout_id_token_hint);
-        authorization::end_session_query(&mut url, &self.0.settings.client_id, back_to, hint);
-        Some(url)
     }
 
     /// Fetches what the provider says of itself, unless it is known already.

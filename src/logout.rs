@@ -1,32 +1,29 @@
-//! Signing out: here first, then at the provider.
+//! Signing out, from every side.
 //!
-//! `GET /sso/logout` asks, `POST /sso/logout` does it, `GET /sso/signed-out` says what came of it. Only the
-//! POST changes anything, and only with the CSRF token of the session it ends (R-J01).
+//! [`own`]: by the person, here first and then at the provider. The provider's word that a session is over comes by three
+//! ways: [`back_channel`] (OpenID Connect Back-Channel Logout 1.0), [`front_channel`] (Front-Channel Logout 1.0, through
+//! the browser) and [`security_events`] (Shared Signals: CAEP by push). Each of them decides what is meant, and leaves
+//! the ending to `session::revocation`. All are handlers that `routes` mounts.
 
+pub mod back_channel;
+pub mod front_channel;
+pub mod own;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
-use axum::response::Response;
-use http::header::{HeaderName, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http::HeaderValue;
+use time::OffsetDateTime;
 
-use crate::audit::{AuditEvent, audit};
-use crate::guard::presented::{Presented, candidates, presented};
+use crate::audit::{AuditEvent, NoticeWay, audit};
 use crate::idp::Provider;
 use crate::session::Sessions;
-use crate::session::key::SessionKey;
-use crate::web::branding::{Branding, Frame};
+use crate::session::revocation::{Order, Selection};
+use crate::session::store::StoreError;
+use crate::web::branding::Branding;
 use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::CsrfTokens;
-use crate::web::failure::{Failure, FailureKind};
-use crate::web::page::{self, ConfirmLogout, SignedOut, SignedOutReason};
 use crate::web::public_url::PublicUrl;
-use crate::web::query::Parameters;
-use crate::web::redirect::see_other;
-use crate::web::return_to::ReturnTo;
-use crate::web::{form, security_headers};
 
 /// Where a browser lands after signing out; registered at the provider.
 pub const SIGNED_OUT: &str = "/sso/signed-out";
@@ -48,132 +45,78 @@ pub struct Logout {
     pub branding: Arc<Branding>,
 }
 
-/// `GET /sso/logout`: the question.
-///
-/// # Errors
-/// [`Failure`] if the store cannot be asked.
-pub async fn confirm(State(logout): State<Logout>, headers: HeaderMap) -> Result<Response, Failure> {
-    let frame = Frame::for_request(&headers, &logout.branding);
-    let found = presented(&logout.sessions, &logout.cookies, &headers).await?;
-    let Some((_, session)) = found.live() else {
-        return Ok(signed_out_page(frame, SignedOutReason::NotSignedIn));
-    };
-    let html = ConfirmLogout {
-        frame,
-        name: session.record().identity.display_name(),
-        csrf_token: &logout.csrf.token(&session.handle().to_string()),
-        cancel_href: ReturnTo::home().as_str(),
-    }
-    .html();
-    let mut response = page::response(StatusCode::OK, frame.language, html);
-    security_headers::allow_form(response.headers_mut());
-    Ok(response)
+/// A provider's word, believed and understood.
+#[derive(Debug)]
+struct Notice {
+    provider: Provider,
+    /// How it came.
+    way: NoticeWay,
+    /// Whose sessions end.
+    selections: Vec<Selection>,
+    order: Order,
+    /// Its name, and until when it could be sent again; what comes through a browser has none.
+    once: Option<Once>,
+    client: IpAddr,
 }
 
-/// `POST /sso/logout`: ends the session, then sends the browser on to the provider's logout.
-///
-/// # Errors
-/// [`Failure`]: 403 unless it comes from our own page, 503 if the session's record may have survived.
-pub async fn logout(
-    State(logout): State<Logout>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Failure> {
-    let form = form::read_own(&headers, &logout.public_url, body)?;
-    let keys = candidates(&logout.cookies, &headers);
-    if keys.is_empty() {
-        return logout.send_to(SIGNED_OUT_ALREADY);
-    }
-    // The token is checked first: it needs no store, so a stranger cannot make anybody forget a cookie either.
-    logout.check_token(&keys, &form)?;
-    let found = presented(&logout.sessions, &logout.cookies, &headers).await;
-    let (key, session) = match found.map_err(|failure| logout.incomplete(failure))? {
-        Presented::Live(key, session) => (key, session),
-        // Nothing that lives here and now. What the cookie names goes all the same: it may be bound to another browser, or
-        // sealed under a key that this replica does not know.
-        Presented::Nothing | Presented::Ended(_) => {
-            for key in &keys {
-                let ended = logout.sessions.end(key.handle()).await;
-                ended.map_err(|error| logout.incomplete(Failure::caused(FailureKind::LogoutIncomplete, error)))?;
-            }
-            return logout.send_to(SIGNED_OUT_ALREADY);
-        }
-    };
-    // The tokens are read before the record goes, the record goes before anything else happens.
-    let tokens = logout.sessions.tokens(&key).await.unwrap_or_default();
-    let id_token = tokens.and_then(|tokens| tokens.id_token);
-    let ended = logout.sessions.end(session.handle()).await;
-    ended.map_err(|error| logout.incomplete(Failure::caused(FailureKind::LogoutIncomplete, error)))?;
-    let subject = &session.record().identity.subject;
-    audit(&AuditEvent::LoggedOut { session: session.handle(), subject });
-    let provider = logout.providers.iter().find(|provider| provider.name() == session.record().identity.idp);
-    let back = logout.public_url.with_path(SIGNED_OUT);
-    let at_provider = match provider {
-        Some(provider) => provider.end_session_url(&back, id_token.as_ref().map(|token| &token.0)).await,
-        None => None,
-    };
-    match at_provider {
-        Some(url) => logout.send_to(url.as_str()),
-        None => logout.send_to(SIGNED_OUT_HERE),
-    }
+/// What makes a notice count once.
+#[derive(Debug)]
+struct Once {
+    issuer: String,
+    id: String,
+    until: OffsetDateTime,
 }
 
-const SIGNED_OUT_HERE: &str = "/sso/signed-out?only=here";
-const SIGNED_OUT_ALREADY: &str = "/sso/signed-out?only=nothing";
-
-/// `GET /sso/signed-out`: what came of it. A `state` means that the provider sent the browser back; its value is
-/// ignored (R-J04).
-///
-/// # Errors
-/// [`Failure`] if the page has to send the browser elsewhere and cannot.
-pub async fn signed_out(State(logout): State<Logout>, uri: Uri, headers: HeaderMap) -> Result<Response, Failure> {
-    let found = presented(&logout.sessions, &logout.cookies, &headers).await;
-    if found.is_ok_and(|found| found.live().is_some()) {
-        // Whoever is signed in is not told otherwise.
-        return see_other("/sso/logout");
-    }
-    let query = Parameters::read(uri.query().unwrap_or_default()).unwrap_or_default();
-    let reason = match (query.get("only"), query.get("state")) {
-        (Some("nothing"), _) => SignedOutReason::NotSignedIn,
-        (None, Some(_)) => SignedOutReason::Complete,
-        _ => SignedOutReason::LocalOnly,
-    };
-    Ok(signed_out_page(Frame::for_request(&headers, &logout.branding), reason))
+/// What came of a notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It was carried out, whether it concerned anybody or not.
+    CarriedOut,
+    /// It had been carried out before.
+    Repeated,
 }
 
 impl Logout {
-    /// The form must carry the token of a session whose cookie came with it.
-    fn check_token(&self, keys: &[SessionKey], form: &Parameters) -> Result<(), Failure> {
-        let token = form.get("csrf_token").unwrap_or_default();
-        let fits = |key: &SessionKey| self.csrf.verify(&key.handle().to_string(), token);
-        if keys.iter().any(fits) { Ok(()) } else { Err(FailureKind::CrossSite.into()) }
-    }
-
-    /// The browser forgets the session in any case; whether the record is gone is said as it is (R-J07).
-    fn incomplete(&self, failure: Failure) -> Failure {
-        let kind = match failure.kind {
-            FailureKind::StoreUnavailable => FailureKind::LogoutIncomplete,
-            other => other,
-        };
-        Failure { kind, ..failure }.with_cookies([self.clear_cookie()])
+    fn provider(&self, name: &str) -> Option<&Provider> {
+        self.providers.iter().find(|provider| provider.name() == name)
     }
 
     fn clear_cookie(&self) -> HeaderValue {
         self.cookies.clear(self.cookies.session_name())
     }
 
-    fn send_to(&self, location: &str) -> Result<Response, Failure> {
-        let mut response = see_other(location)?;
-        let headers = response.headers_mut();
-        headers.append(SET_COOKIE, self.clear_cookie());
-        // What the browser kept of protected pages goes too (R-J02). Cookies are cleared by name: the
-        // directive "cookies" would take the back office's own as well.
-        headers.insert(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\""));
-        Ok(response)
+    /// Does what a provider said, once. With an error it may be half done: the provider is to say it again.
+    async fn carry_out(&self, notice: Notice) -> Result<Outcome, StoreError> {
+        let sessions = self.sessions.clone();
+        // Whoever asked may hang up: what was begun is brought to its end all the same.
+        let task = tokio::spawn(async move { notice.carry_out(&sessions).await });
+        // Only a panic of ours or the end of the process leaves none.
+        task.await.unwrap_or(Err(StoreError::Silent))
     }
 }
 
-fn signed_out_page(frame: Frame<'_>, reason: SignedOutReason) -> Response {
-    let html = SignedOut { frame, reason, sign_in_href: &ReturnTo::home().login_href() }.html();
-    page::response(StatusCode::OK, frame.language, html)
+impl Notice {
+    async fn carry_out(self, sessions: &Sessions) -> Result<Outcome, StoreError> {
+        if let Some(Once { issuer, id, .. }) = &self.once
+            && sessions.knows_notice(issuer, id).await?
+        {
+            return Ok(Outcome::Repeated);
+        }
+        for selection in &self.selections {
+            let revoked = sessions.revoke(selection, &self.order).await;
+            let (idp, way, reason) = (self.provider.name(), self.way, self.order.reason.as_str());
+            let (selection, ended, complete) =
+                (&format!("{selection:?}"), revoked.ended.len(), revoked.failure.is_none());
+            let client = self.client;
+            audit(&AuditEvent::ProviderEnded { idp, way, selection, reason, ended, complete, client });
+            for session in revoked.ended.iter().copied() {
+                audit(&AuditEvent::SessionRevoked { session, by: &self.order.by });
+            }
+            revoked.complete()?;
+        }
+        if let Some(Once { issuer, id, until }) = &self.once {
+            sessions.remember_notice(issuer, id, *until).await?;
+        }
+        Ok(Outcome::CarriedOut)
+    }
 }

@@ -7,6 +7,8 @@
 //! | `GET /sso/logout` | nothing: it asks |
 //! | `POST /sso/logout` | same origin, and the CSRF token of the session it ends |
 //! | `GET /sso/signed-out` | nothing |
+//! | `POST /sso/backchannel-logout/{idp}` | the provider's signature; cookies do not count |
+//! | `GET /sso/frontchannel-logout/{idp}` | the names of the provider and of its session, which only that session's browser has |
 //! | `GET /sso/session` | the session itself; never other sites |
 //! | `GET /sso/limit`, `POST /sso/limit` | a ticket from a refused login; the POST also same origin and the CSRF token |
 //! | `/sso/api/v1/…` | a bearer token, or a session with the right group and the CSRF header |
@@ -30,7 +32,9 @@ use crate::api::{self, Api};
 use crate::guard::require_session::{Guard, RequireSession};
 use crate::login::limit::LIMIT;
 use crate::login::{self, Login};
-use crate::logout::{self, Logout};
+use crate::logout::back_channel::back_channel;
+use crate::logout::front_channel::front_channel;
+use crate::logout::{Logout, SIGNED_OUT, own};
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::{assets, security_headers};
 
@@ -62,8 +66,7 @@ pub fn public(rooms: Rooms, back_office: Router) -> Router {
         .route("/sso/login", get(login::start::start).with_state(rooms.login.clone()))
         .route("/sso/callback/{idp}", get(login::callback::callback).with_state(rooms.login.clone()))
         .route(LIMIT, get(login::limit::choose).post(login::limit::end_one).with_state(rooms.login))
-        .route("/sso/logout", get(logout::confirm).post(logout::logout).with_state(rooms.logout.clone()))
-        .route("/sso/signed-out", get(logout::signed_out).with_state(rooms.logout))
+        .merge(signing_out(rooms.logout))
         .route("/sso/session", get(account::session).with_state(rooms.account))
         .nest("/sso/api/v1", administration(rooms.api))
         .route("/sso/assets/{name}", get(asset))
@@ -76,6 +79,15 @@ pub fn public(rooms: Rooms, back_office: Router) -> Router {
             ready(response)
         }))
         .fallback_service(guarded)
+}
+
+fn signing_out(logout: Logout) -> Router {
+    Router::new()
+        .route("/sso/logout", get(own::confirm).post(own::logout))
+        .route(SIGNED_OUT, get(own::signed_out))
+        .route("/sso/backchannel-logout/{idp}", post(back_channel))
+        .route("/sso/frontchannel-logout/{idp}", get(front_channel))
+        .with_state(logout)
 }
 
 fn administration(api: Api) -> Router {

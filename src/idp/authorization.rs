@@ -131,18 +131,6 @@ pub(super) fn check_response_issuer(
     }
 }
 
-/// Adds a logout request to the provider's end-session address. `state` is random because providers echo it;
-/// nothing depends on it (R-J03, R-J04).
-pub(super) fn end_session_query(url: &mut Url, client_id: &str, back_to: &Url, hint: Option<&Secret<String>>) {
-    let mut query = url.query_pairs_mut();
-    query.append_pair("client_id", client_id);
-    query.append_pair("post_logout_redirect_uri", back_to.as_str());
-    query.append_pair("state", &random_token::<16>());
-    if let Some(hint) = hint {
-        query.append_pair("id_token_hint", hint.expose());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

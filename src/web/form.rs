@@ -1,9 +1,10 @@
 //! Forms that our own pages send.
 //!
-//! Every state-changing form comes through [`read_own`], so that where it comes from is asked before what it says.
+//! [`media_type`] and [`unreadable`] serve other bodies as well. Every state-changing form comes through [`read_own`], so that where it comes from is asked before what it says.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 
 use super::csrf::is_same_origin;
@@ -27,7 +28,14 @@ pub fn read_own(
     Ok(std::str::from_utf8(&body).ok().and_then(|body| Parameters::read(body).ok()).unwrap_or_default())
 }
 
-fn unreadable(rejection: BytesRejection) -> Failure {
+/// The media type of a request's body, without parameters, in lower case.
+pub fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+/// Why a body could not be read.
+pub fn unreadable(rejection: BytesRejection) -> Failure {
     let kind = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         FailureKind::PayloadTooLarge
     } else if is_silence(&rejection) {

@@ -10,6 +10,8 @@ use http::{HeaderMap, header};
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
     form-action 'none'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
 
+const FRAME_ANCESTORS: &str = "frame-ancestors";
+const NEVER_FRAMED: &str = "frame-ancestors 'none'";
 /// For pages with a form. Its answer may lead to the provider and on from there, and browsers apply
 /// `form-action` to each hop, so only the rest of the policy stands.
 const POLICY_WITH_FORM: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
@@ -22,14 +24,32 @@ pub fn allow_form(headers: &mut HeaderMap) {
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY_WITH_FORM));
 }
 
+/// Lets pages of these origins, and no others, frame the page that carries these headers.
+pub fn allow_framing_by(headers: &mut HeaderMap, origins: &[String]) {
+    let ancestors = format!("{FRAME_ANCESTORS} {}", origins.join(" "));
+    let policy = POLICY.replace(NEVER_FRAMED, &ancestors);
+    // Origins are ASCII; should one not be, the page cannot be framed.
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+}
+
+/// Whether a page may be framed. `X-Frame-Options` cannot name those who may, so it stays away then.
+fn may_be_framed(headers: &HeaderMap) -> bool {
+    let policy = headers.get(CONTENT_SECURITY_POLICY).and_then(|policy| policy.to_str().ok());
+    policy.is_some_and(|policy| policy.contains(FRAME_ANCESTORS) && !policy.contains(NEVER_FRAMED))
+}
+
 /// Adds whatever is not there yet.
 pub fn apply(headers: &mut HeaderMap, https: bool) {
+    if !may_be_framed(headers) {
+        headers.entry(X_FRAME_OPTIONS).or_insert(HeaderValue::from_static("DENY"));
+    }
     let always = [
         (CONTENT_SECURITY_POLICY, POLICY),
         (CACHE_CONTROL, "no-store"),
         (REFERRER_POLICY, "no-referrer"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (X_FRAME_OPTIONS, "DENY"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (header::VARY, "Cookie, Accept-Language"),

@@ -10,6 +10,7 @@ mod support;
 
 mod administration;
 mod architecture;
+mod back_channel_logout;
 mod browser_journey;
 mod callback;
 mod client_authentication;
@@ -18,6 +19,7 @@ mod cookies;
 mod counterparts;
 mod demo;
 mod finality;
+mod front_channel_logout;
 mod guarding;
 mod id_tokens;
 mod limits;

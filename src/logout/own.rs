@@ -1,0 +1,149 @@
+//! One's own logout: here first, then at the provider.
+//!
+//! `GET /sso/logout` asks, `POST /sso/logout` does it, `GET /sso/signed-out` says what came of it. Only the
+//! POST changes anything, and only with the CSRF token of the session it ends (R-J01).
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::response::Response;
+use http::header::{HeaderName, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+
+use super::{Logout, SIGNED_OUT};
+use crate::audit::{AuditEvent, audit};
+use crate::guard::presented::{Presented, candidates, presented};
+use crate::session::key::SessionKey;
+use crate::web::branding::Frame;
+use crate::web::failure::{Failure, FailureKind};
+use crate::web::page::{self, ConfirmLogout, SignedOut, SignedOutReason};
+use crate::web::query::Parameters;
+use crate::web::redirect::see_other;
+use crate::web::return_to::ReturnTo;
+use crate::web::{form, security_headers};
+
+/// `GET /sso/logout`: the question.
+///
+/// # Errors
+/// [`Failure`] if the store cannot be asked.
+pub async fn confirm(State(logout): State<Logout>, headers: HeaderMap) -> Result<Response, Failure> {
+    let frame = Frame::for_request(&headers, &logout.branding);
+    let found = presented(&logout.sessions, &logout.cookies, &headers).await?;
+    let Some((_, session)) = found.live() else {
+        return Ok(signed_out_page(frame, SignedOutReason::NotSignedIn));
+    };
+    let html = ConfirmLogout {
+        frame,
+        name: session.record().identity.display_name(),
+        csrf_token: &logout.csrf.token(&session.handle().to_string()),
+        cancel_href: ReturnTo::home().as_str(),
+    }
+    .html();
+    let mut response = page::response(StatusCode::OK, frame.language, html);
+    security_headers::allow_form(response.headers_mut());
+    Ok(response)
+}
+
+/// `POST /sso/logout`: ends the session, then sends the browser on to the provider's logout.
+///
+/// # Errors
+/// [`Failure`]: 403 unless it comes from our own page, 503 if the session's record may have survived.
+pub async fn logout(
+    State(logout): State<Logout>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Failure> {
+    let form = form::read_own(&headers, &logout.public_url, body)?;
+    let keys = candidates(&logout.cookies, &headers);
+    if keys.is_empty() {
+        return logout.send_to(SIGNED_OUT_ALREADY);
+    }
+    // The token is checked first: it needs no store, so a stranger cannot make anybody forget a cookie either.
+    logout.check_token(&keys, &form)?;
+    let found = presented(&logout.sessions, &logout.cookies, &headers).await;
+    let (key, session) = match found.map_err(|failure| logout.incomplete(failure))? {
+        Presented::Live(key, session) => (key, session),
+        // Nothing that lives here and now. What the cookie names goes all the same: it may be bound to another browser, or
+        // sealed under a key that this replica does not know.
+        Presented::Nothing | Presented::Ended(_) => {
+            for key in &keys {
+                let ended = logout.sessions.end(key.handle()).await;
+                ended.map_err(|error| logout.incomplete(Failure::caused(FailureKind::LogoutIncomplete, error)))?;
+            }
+            return logout.send_to(SIGNED_OUT_ALREADY);
+        }
+    };
+    // The tokens are read before the record goes, the record goes before anything else happens.
+    let tokens = logout.sessions.tokens(&key).await.unwrap_or_default();
+    let id_token = tokens.and_then(|tokens| tokens.id_token);
+    let ended = logout.sessions.end(session.handle()).await;
+    ended.map_err(|error| logout.incomplete(Failure::caused(FailureKind::LogoutIncomplete, error)))?;
+    let subject = &session.record().identity.subject;
+    audit(&AuditEvent::LoggedOut { session: session.handle(), subject });
+    let provider = logout.provider(&session.record().identity.idp);
+    let back = logout.public_url.with_path(SIGNED_OUT);
+    let at_provider = match provider {
+        Some(provider) => provider.end_session_url(&back, id_token.as_ref().map(|token| &token.0)).await,
+        None => None,
+    };
+    match at_provider {
+        Some(url) => logout.send_to(url.as_str()),
+        None => logout.send_to(SIGNED_OUT_HERE),
+    }
+}
+
+const SIGNED_OUT_HERE: &str = "/sso/signed-out?only=here";
+const SIGNED_OUT_ALREADY: &str = "/sso/signed-out?only=nothing";
+
+/// `GET /sso/signed-out`: what came of it. A `state` means that the provider sent the browser back; its value is
+/// ignored (R-J04).
+///
+/// # Errors
+/// [`Failure`] if the page has to send the browser elsewhere and cannot.
+pub async fn signed_out(State(logout): State<Logout>, uri: Uri, headers: HeaderMap) -> Result<Response, Failure> {
+    let found = presented(&logout.sessions, &logout.cookies, &headers).await;
+    if found.is_ok_and(|found| found.live().is_some()) {
+        // Whoever is signed in is not told otherwise.
+        return see_other("/sso/logout");
+    }
+    let query = Parameters::read(uri.query().unwrap_or_default()).unwrap_or_default();
+    let reason = match (query.get("only"), query.get("state")) {
+        (Some("nothing"), _) => SignedOutReason::NotSignedIn,
+        (None, Some(_)) => SignedOutReason::Complete,
+        _ => SignedOutReason::LocalOnly,
+    };
+    Ok(signed_out_page(Frame::for_request(&headers, &logout.branding), reason))
+}
+
+impl Logout {
+    /// The form must carry the token of a session whose cookie came with it.
+    fn check_token(&self, keys: &[SessionKey], form: &Parameters) -> Result<(), Failure> {
+        let token = form.get("csrf_token").unwrap_or_default();
+        let fits = |key: &SessionKey| self.csrf.verify(&key.handle().to_string(), token);
+        if keys.iter().any(fits) { Ok(()) } else { Err(FailureKind::CrossSite.into()) }
+    }
+
+    /// The browser forgets the session in any case; whether the record is gone is said as it is (R-J07).
+    fn incomplete(&self, failure: Failure) -> Failure {
+        let kind = match failure.kind {
+            FailureKind::StoreUnavailable => FailureKind::LogoutIncomplete,
+            other => other,
+        };
+        Failure { kind, ..failure }.with_cookies([self.clear_cookie()])
+    }
+
+    fn send_to(&self, location: &str) -> Result<Response, Failure> {
+        let mut response = see_other(location)?;
+        let headers = response.headers_mut();
+        headers.append(SET_COOKIE, self.clear_cookie());
+        // What the browser kept of protected pages goes too (R-J02). Cookies are cleared by name: the
+        // directive "cookies" would take the back office's own as well.
+        headers.insert(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\""));
+        Ok(response)
+    }
+}
+
+pub(super) fn signed_out_page(frame: Frame<'_>, reason: SignedOutReason) -> Response {
+    let html = SignedOut { frame, reason, sign_in_href: &ReturnTo::home().login_href() }.html();
+    page::response(StatusCode::OK, frame.language, html)
+}

@@ -1,0 +1,317 @@
+//! Back-channel logout: the provider itself says that a session is over.
+
+use http::Method;
+use jsonwebtoken::Algorithm;
+use serde_json::{Value, json};
+use time::Duration;
+
+use crate::support::broker::{Broker, PUBLIC, SESSION, Setup, Store};
+use crate::support::browser::{Answer, Browser};
+use crate::support::child::{PATIENCE, free_port};
+use crate::support::redis::Redis;
+use crate::support::scripted_idp::{LOGOUT_EVENT, Misbehaviour, Script, set};
+
+const ADDRESS: &str = "https://app.example.test/sso/backchannel-logout/company";
+
+/// What the provider sends: no cookie, no header of a browser.
+async fn tell(broker: &Broker, token: &str) -> Answer {
+    let answer = provider(broker).submit(ADDRESS, &[("logout_token", token)]).send().await;
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert!(answer.set_cookies().is_empty());
+    answer
+}
+
+fn provider(broker: &Broker) -> Browser {
+    broker.browser()
+}
+
+async fn be(broker: &Broker, subject: &str, sid: &str) -> Browser {
+    broker.idp.behave(Script {
+        id_token_claims: set(json!({ "sub": subject, "sid": sid })),
+        userinfo: set(json!({ "sub": subject })),
+        ..Script::default()
+    });
+    broker.signed_in().await
+}
+
+/// R-J08, R-J09, oidcc-client-test-rp-backchannel-rpinitlogout*: one line a case.
+#[tokio::test]
+async fn logout_tokens_are_accepted_and_refused_by_the_book() {
+    let events = |events: Value| json!({ "events": events });
+    let strict = || Setup { idp: "logout_token_typ_required = true".into(), ..Setup::default() };
+    let (lenient, strict) = (Broker::start().await, Broker::with(strict()).await);
+    let now = {
+        use counterfoil::clock::Clock;
+        lenient.clock.now().unix_timestamp()
+    };
+    for (what, status, header, claims) in [
+        ("oidcc-client-test-rp-backchannel-rpinitlogout", 200, json!({ "typ": null }), json!({})),
+        ("...-rpinitlogout-alg-none", 400, json!({ "typ": null, "alg": "none" }), json!({})),
+        ("...-rpinitlogout-no-event", 400, json!({ "typ": null }), events(Value::Null)),
+        ("...-rpinitlogout-wrong-event", 400, json!({}), events(json!({ format!("{LOGOUT_EVENT}/foobar"): {} }))),
+        ("...-rpinitlogout-with-nonce", 400, json!({}), json!({ "nonce": "n" })),
+        ("...-rpinitlogout-wrong-iss", 400, json!({}), json!({ "iss": "https://evil.example" })),
+        ("...-rpinitlogout-wrong-aud", 400, json!({}), json!({ "aud": "other" })),
+        ("typ JWT", 200, json!({}), json!({})),
+        ("typ logout+jwt", 200, json!({ "typ": "logout+jwt" }), json!({})),
+        ("typ at+jwt", 400, json!({ "typ": "at+jwt" }), json!({})),
+        ("typ secevent+jwt", 400, json!({ "typ": "secevent+jwt" }), json!({})),
+        ("typ of no text", 400, json!({ "typ": 1 }), json!({})),
+        ("crit", 400, json!({ "crit": ["exp"] }), json!({})),
+        ("unknown kid", 400, json!({ "kid": "invented" }), json!({})),
+        ("aud as list", 200, json!({}), json!({ "aud": ["backoffice", "other"] })),
+        ("no exp", 200, json!({}), json!({ "exp": null })),
+        ("no exp and old", 400, json!({}), json!({ "exp": null, "iat": now - 600 })),
+        ("over", 400, json!({}), json!({ "exp": now - 61 })),
+        ("issued tomorrow", 400, json!({}), json!({ "iat": now + 86_400 })),
+        ("issued yesterday", 400, json!({}), json!({ "iat": now - 86_400, "exp": now + 86_400 })),
+        ("no iat", 400, json!({}), json!({ "iat": null })),
+        ("no jti", 400, json!({}), json!({ "jti": null })),
+        ("text exp", 400, json!({}), json!({ "exp": "9999999999" })),
+        ("event of no object", 400, json!({}), events(json!({ LOGOUT_EVENT: [] }))),
+        ("neither sub nor sid", 400, json!({}), json!({ "sub": null, "sid": null })),
+        ("number sid", 400, json!({}), json!({ "sid": 1 })),
+        ("sub alone", 200, json!({}), json!({ "sid": null })),
+        ("sid alone", 200, json!({}), json!({ "sub": null })),
+        ("an id token", 400, json!({}), json!({ "events": null, "nonce": "n" })),
+    ] {
+        let browser = lenient.signed_in().await;
+        let mut honest = json!({
+            "iss": lenient.idp.issuer(), "sub": "248289761001", "aud": "backoffice", "jti": what, "sid": "sid-1",
+            "events": { LOGOUT_EVENT: {} }, "iat": now, "exp": now + 120, "unknown": [{}],
+        });
+        set(claims).unwrap()(&mut honest);
+        let answer = tell(&lenient, &lenient.idp.sign(header, &honest)).await;
+        assert_eq!(answer.status, status, "{what}: {}", answer.body);
+        let lives = broker_status(&lenient, &browser).await;
+        assert_eq!(lives, if status == 200 { 401 } else { 200 }, "{what}");
+        if status == 400 {
+            assert_eq!(answer.json()["error"], "invalid_request", "{what}");
+            assert!(answer.json()["error_description"].is_string(), "{what}");
+        }
+        // What was begun before the provider's word is refused, so time passes before the next login.
+        lenient.clock.advance(Duration::seconds(3));
+    }
+    for (typ, status) in [(json!(null), 400), (json!("JWT"), 400), (json!("logout+jwt"), 200)] {
+        let token = strict.idp.logout_token(&json!({}));
+        let claims = Value::Object(crate::support::scripted_idp::payload_of(&token));
+        let answer = tell(&strict, &strict.idp.sign(json!({ "typ": typ }), &claims)).await;
+        assert_eq!(answer.status, status, "{typ}");
+    }
+}
+
+async fn broker_status(broker: &Broker, browser: &Browser) -> u16 {
+    broker.status(browser).await
+}
+
+/// R-J09, oidcc-client-test-rp-backchannel-rpinitlogout-alg-none, -wrong-alg: signatures that are not the provider's.
+#[tokio::test]
+async fn only_the_providers_own_signature_ends_anything() {
+    let broker = Broker::start().await;
+    let browser = broker.signed_in().await;
+    let honest = broker.idp.logout_token(&json!({}));
+    let (message, _) = honest.rsplit_once('.').unwrap();
+    let unsigned = broker.idp.sign(json!({ "alg": "none", "typ": null }), &json!({}));
+    let unsigned = format!("{}.{}.", unsigned.split('.').next().unwrap(), honest.split('.').nth(1).unwrap());
+    broker.idp.behave(Script { signing: Algorithm::ES256, ..Script::default() });
+    let other_algorithm = broker.idp.logout_token(&json!({}));
+    broker.idp.behave(Script { foreign_key: true, ..Script::default() });
+    let other_key = broker.idp.logout_token(&json!({}));
+    broker.idp.behave(Script::default());
+    for token in [&unsigned, &format!("{message}."), &format!("{message}.AAAA"), &other_algorithm, &other_key, "", "x"]
+    {
+        assert_eq!(tell(&broker, token).await.status, 400, "{token}");
+    }
+    assert_eq!(broker.status(&browser).await, 200);
+    assert_eq!(tell(&broker, &honest).await.status, 200, "what was refused took nothing from the honest one");
+    assert_eq!(broker.status(&browser).await, 401);
+}
+
+/// R-J08, R-P06, R-M01: what is no logout request at all; and cookies change nothing.
+#[tokio::test]
+async fn requests_that_are_no_logout_requests_are_refused() {
+    let broker = Broker::start().await;
+    let browser = broker.signed_in().await;
+    let token = broker.idp.logout_token(&json!({}));
+    let pair = ("logout_token", token.as_str());
+    let post = |address: &str| broker.browser().ask(Method::POST, address);
+    let form = format!("logout_token={token}");
+    for (what, status, asking) in [
+        ("nothing", 400, broker.browser().submit(ADDRESS, &[])),
+        ("two tokens", 400, broker.browser().submit(ADDRESS, &[pair, pair])),
+        ("no content type", 400, post(ADDRESS).body(&form)),
+        ("json", 400, post(ADDRESS).header("content-type", "application/json").body(&form)),
+        ("in the query", 400, browser.submit(&format!("{ADDRESS}?{form}"), &[])),
+        ("no such provider", 404, broker.browser().submit(&format!("{PUBLIC}/sso/backchannel-logout/x"), &[pair])),
+        ("get", 405, broker.browser().fetch(&format!("{ADDRESS}?{form}"))),
+        ("put", 405, broker.browser().ask(Method::PUT, ADDRESS)),
+        ("too large", 413, broker.browser().submit(ADDRESS, &[("logout_token", &"x".repeat(20_000))])),
+    ] {
+        let answer = asking.send().await;
+        assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (status, "no-store"), "{what}");
+        assert!(answer.set_cookies().is_empty(), "{what}");
+        assert_eq!(broker.status(&browser).await, 200, "{what}");
+    }
+    let typed = post(ADDRESS).header("content-type", "Application/X-WWW-Form-Urlencoded; charset=UTF-8").body(&form);
+    assert_eq!(typed.send().await.status, 200);
+    assert_eq!(broker.status(&browser).await, 401);
+}
+
+/// R-J10, R-J11: three people's sessions on two replicas of one Redis; one line a case.
+#[tokio::test]
+async fn exactly_the_sessions_that_the_provider_means_end_on_every_replica() {
+    let redis = Redis::start();
+    let setup = || Setup { store: Store::Redis(redis.port()), ..Setup::default() };
+    let one = Broker::with(setup()).await;
+    let other = one.replica(setup()).await;
+    for (what, claims, ended) in [
+        ("one session", json!({ "sid": "a-1", "sub": "a" }), [true, false, false]),
+        ("one session by its name alone", json!({ "sid": "a-2", "sub": null }), [false, true, false]),
+        ("everything of a person", json!({ "sid": null, "sub": "a" }), [true, true, false]),
+        ("another person", json!({ "sid": null, "sub": "b" }), [false, false, true]),
+        ("a session of somebody else", json!({ "sid": "a-1", "sub": "b" }), [false, false, false]),
+        ("an unknown session", json!({ "sid": "unknown", "sub": "a" }), [false, false, false]),
+        ("an unknown person", json!({ "sid": null, "sub": "unknown" }), [false, false, false]),
+        ("another issuer's", json!({ "sid": "a-1", "sub": "a", "iss": "https://evil.example" }), [false; 3]),
+    ] {
+        let browsers = [be(&one, "a", "a-1").await, be(&one, "a", "a-2").await, be(&one, "b", "b-1").await];
+        let elsewhere = browsers.each_ref().map(|browser| other.takes_over(browser));
+        for browser in &elsewhere {
+            assert_eq!(other.status(browser).await, 200, "{what}: warms the near cache");
+        }
+        let answer = tell(&one, &one.idp.logout_token(&claims)).await;
+        assert_eq!(answer.status, if claims["iss"].is_null() { 200 } else { 400 }, "{what}");
+        for ((browser, moved), ended) in browsers.iter().zip(&elsewhere).zip(ended) {
+            let expected = if ended { 401 } else { 200 };
+            assert_eq!(one.status(browser).await, expected, "{what}");
+            let asked = std::time::Instant::now();
+            while other.status(moved).await != expected {
+                assert!(asked.elapsed() < std::time::Duration::from_secs(1), "{what}: R-N01");
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        }
+        one.clock.advance(Duration::seconds(3));
+    }
+}
+
+/// What the person is told, whoever looks at the tombstone is told, and that coming back needs no more than signing in.
+#[tokio::test]
+async fn the_person_is_told_who_ended_the_session() {
+    let broker = Broker::start().await;
+    let browser = broker.signed_in().await;
+    assert_eq!(tell(&broker, &broker.idp.logout_token(&json!({}))).await.status, 200);
+    let refused = browser.fetch(&format!("{PUBLIC}/guarded")).send().await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (401, "session_revoked"));
+    let page = browser.visit(&format!("{PUBLIC}/guarded")).send().await;
+    let page =
+        if page.status == 303 { browser.visit(&format!("{PUBLIC}{}", page.location())).send().await } else { page };
+    assert!(page.body.contains("company account"), "{} {}", page.status, page.body);
+    assert!(browser.cookie(SESSION).is_some(), "no cookie is touched");
+    broker.clock.advance(Duration::seconds(3));
+    assert_eq!(broker.status(&broker.signed_in().await).await, 200);
+}
+
+/// R-N04: a login under way at the provider's word is refused; whoever is not meant goes on.
+#[tokio::test]
+async fn a_login_under_way_is_overtaken_by_the_providers_word() {
+    for (claims, status) in [
+        (json!({}), 403),
+        (json!({ "sid": null }), 403),
+        (json!({ "sub": null }), 403),
+        (json!({ "sub": "somebody else" }), 303),
+        (json!({ "sid": "other" }), 303),
+    ] {
+        let broker = Broker::start().await;
+        let browser = broker.browser();
+        let callback = broker.reach_callback(&browser, "/").await;
+        assert_eq!(tell(&broker, &broker.idp.logout_token(&claims)).await.status, 200);
+        assert_eq!(browser.visit(&callback).send().await.status, status, "{claims}");
+    }
+}
+
+/// R-J12: a second delivery has no effect, on no replica, for as long as the token could count.
+#[tokio::test]
+async fn a_logout_token_counts_once() {
+    let redis = Redis::start();
+    let setup = || Setup { store: Store::Redis(redis.port()), ..Setup::default() };
+    let one = Broker::with(setup()).await;
+    let other = one.replica(setup()).await;
+    let token = one.idp.logout_token(&json!({ "sid": null, "jti": "once" }));
+    assert_eq!(tell(&one, &token).await.status, 200);
+    one.clock.advance(Duration::seconds(3));
+    let browser = one.signed_in().await;
+    for broker in [&one, &other] {
+        assert_eq!(tell(broker, &token).await.status, 400);
+        assert_eq!(one.status(&browser).await, 200);
+    }
+    let kept = redis.keys().await.into_iter().filter(|key| key.contains(":notice:")).collect::<Vec<_>>();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    let expires: i64 = redis.ask(&["PTTL", &kept[0]]).parse().unwrap();
+    assert!((100_000..=180_000).contains(&expires), "exp and a minute of skew: {expires}");
+    let again = one.idp.logout_token(&json!({ "sid": null, "jti": "twice" }));
+    assert_eq!(tell(&other, &again).await.status, 200);
+    assert_eq!(one.status(&browser).await, 401);
+}
+
+/// R-J12, R-P01: the store is away: 503, and the same token works when the provider sends it again.
+#[tokio::test]
+async fn a_delivery_that_met_an_outage_works_when_it_is_repeated() {
+    let port = free_port();
+    let broker = Broker::with(Setup { store: Store::Redis(port), ..Setup::default() }).await;
+    let token = broker.idp.logout_token(&json!({}));
+    let away = tell(&broker, &token).await;
+    assert_eq!((away.status.as_u16(), away.code().as_str()), (503, "store_unavailable"));
+    assert!(!away.header("retry-after").is_empty());
+    let redis = Redis::start_on(port);
+    let started = std::time::Instant::now();
+    while broker.status(&broker.browser()).await == 503 || redis.try_ask(&["PING"]).is_none() {
+        assert!(started.elapsed() < PATIENCE);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let browser = loop {
+        let browser = broker.browser();
+        if broker.sign_in(&browser, "/").await.status == 303 {
+            break browser;
+        }
+        assert!(started.elapsed() < PATIENCE);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
+    redis.freeze();
+    assert_eq!(tell(&broker, &token).await.status, 503);
+    redis.thaw();
+    let again = loop {
+        let again = tell(&broker, &token).await;
+        if again.status != 503 {
+            break again;
+        }
+        assert!(started.elapsed() < PATIENCE);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
+    // What the frozen server had in its ears it may have done meanwhile: then the token counted, and so did its effect.
+    assert!([200, 400].contains(&again.status.as_u16()), "{}", again.body);
+    assert_eq!(broker.status(&browser).await, 401);
+}
+
+/// R-D05, R-P01: keys that cannot be had are an outage; keys that changed are followed.
+#[tokio::test]
+async fn the_providers_keys_are_fetched_when_they_are_needed() {
+    let broker = Broker::start().await;
+    let token = broker.idp.logout_token(&json!({}));
+    broker.idp.behave(Script { at_jwks: Misbehaviour::Answer(500, "text/plain", ""), ..Script::default() });
+    let away = tell(&broker, &token).await;
+    assert_eq!((away.status.as_u16(), away.code().as_str()), (503, "idp_unavailable"));
+    broker.idp.behave(Script::default());
+    broker.clock.advance(Duration::seconds(3));
+    let browser = broker.signed_in().await;
+    broker.idp.rotate_keys();
+    assert_eq!(tell(&broker, &broker.idp.logout_token(&json!({}))).await.status, 200);
+    assert_eq!(broker.status(&browser).await, 401);
+    broker.idp.forget_requests();
+    broker.clock.advance(Duration::seconds(30));
+    for _ in 0..50 {
+        let claims = Value::Object(crate::support::scripted_idp::payload_of(&broker.idp.logout_token(&json!({}))));
+        let invented = broker.idp.sign(json!({ "kid": "invented" }), &claims);
+        assert_eq!(tell(&broker, &invented).await.status, 400);
+    }
+    assert!(broker.idp.received("/jwks").len() <= 1, "R-P06");
+}
