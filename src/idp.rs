@@ -37,7 +37,6 @@ use url::Url;
 
 use crate::clock::SharedClock;
 use crate::identity::Identity;
-use crate::secret::Secret;
 
 use self::authorization::{Attempt, IssuerMismatch, LoginOptions};
 use self::back_channel::BackChannel;

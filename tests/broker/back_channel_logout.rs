@@ -1,5 +1,6 @@
 //! Back-channel logout: the provider itself says that a session is over.
 
+use counterfoil::clock::Clock;
 use http::Method;
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
@@ -9,20 +10,18 @@ use crate::support::broker::{Broker, PUBLIC, SESSION, Setup, Store};
 use crate::support::browser::{Answer, Browser};
 use crate::support::child::{PATIENCE, free_port};
 use crate::support::redis::Redis;
-use crate::support::scripted_idp::{LOGOUT_EVENT, Misbehaviour, Script, set};
+use crate::support::scripted_idp::{LOGOUT_EVENT, Misbehaviour, Script, payload_of, set};
 
 const ADDRESS: &str = "https://app.example.test/sso/backchannel-logout/company";
 
 /// What the provider sends: no cookie, no header of a browser.
 async fn tell(broker: &Broker, token: &str) -> Answer {
-    let answer = provider(broker).submit(ADDRESS, &[("logout_token", token)]).send().await;
+    let asking =
+        broker.browser().ask(Method::POST, ADDRESS).header("content-type", "application/x-www-form-urlencoded");
+    let answer = asking.body(&format!("logout_token={token}")).send().await;
     assert_eq!(answer.header("cache-control"), "no-store");
     assert!(answer.set_cookies().is_empty());
     answer
-}
-
-fn provider(broker: &Broker) -> Browser {
-    broker.browser()
 }
 
 async fn be(broker: &Broker, subject: &str, sid: &str) -> Browser {
@@ -40,10 +39,7 @@ async fn logout_tokens_are_accepted_and_refused_by_the_book() {
     let events = |events: Value| json!({ "events": events });
     let strict = || Setup { idp: "logout_token_typ_required = true".into(), ..Setup::default() };
     let (lenient, strict) = (Broker::start().await, Broker::with(strict()).await);
-    let now = {
-        use counterfoil::clock::Clock;
-        lenient.clock.now().unix_timestamp()
-    };
+    let now = lenient.clock.now().unix_timestamp();
     for (what, status, header, claims) in [
         ("oidcc-client-test-rp-backchannel-rpinitlogout", 200, json!({ "typ": null }), json!({})),
         ("...-rpinitlogout-alg-none", 400, json!({ "typ": null, "alg": "none" }), json!({})),
@@ -83,7 +79,7 @@ async fn logout_tokens_are_accepted_and_refused_by_the_book() {
         set(claims).unwrap()(&mut honest);
         let answer = tell(&lenient, &lenient.idp.sign(header, &honest)).await;
         assert_eq!(answer.status, status, "{what}: {}", answer.body);
-        let lives = broker_status(&lenient, &browser).await;
+        let lives = lenient.status(&browser).await;
         assert_eq!(lives, if status == 200 { 401 } else { 200 }, "{what}");
         if status == 400 {
             assert_eq!(answer.json()["error"], "invalid_request", "{what}");
@@ -94,14 +90,10 @@ async fn logout_tokens_are_accepted_and_refused_by_the_book() {
     }
     for (typ, status) in [(json!(null), 400), (json!("JWT"), 400), (json!("logout+jwt"), 200)] {
         let token = strict.idp.logout_token(&json!({}));
-        let claims = Value::Object(crate::support::scripted_idp::payload_of(&token));
+        let claims = Value::Object(payload_of(&token));
         let answer = tell(&strict, &strict.idp.sign(json!({ "typ": typ }), &claims)).await;
         assert_eq!(answer.status, status, "{typ}");
     }
-}
-
-async fn broker_status(broker: &Broker, browser: &Browser) -> u16 {
-    broker.status(browser).await
 }
 
 /// R-J09, oidcc-client-test-rp-backchannel-rpinitlogout-alg-none, -wrong-alg: signatures that are not the provider's.
@@ -309,7 +301,7 @@ async fn the_providers_keys_are_fetched_when_they_are_needed() {
     broker.idp.forget_requests();
     broker.clock.advance(Duration::seconds(30));
     for _ in 0..50 {
-        let claims = Value::Object(crate::support::scripted_idp::payload_of(&broker.idp.logout_token(&json!({}))));
+        let claims = Value::Object(payload_of(&broker.idp.logout_token(&json!({}))));
         let invented = broker.idp.sign(json!({ "kid": "invented" }), &claims);
         assert_eq!(tell(&broker, &invented).await.status, 400);
     }
