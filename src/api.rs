@@ -21,6 +21,7 @@ use http::header::CACHE_CONTROL;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::guard::renewal::Renewals;
 use crate::session::Sessions;
 use crate::session::store::StoreError;
 use crate::web::cookies::CookiePolicy;
@@ -35,6 +36,8 @@ use self::caller::AdminRights;
 pub struct Api {
     /// What is looked at and ended.
     pub sessions: Sessions,
+    /// Whether they are still what their providers say.
+    pub renewals: Renewals,
     /// Whose session asks.
     pub cookies: Arc<CookiePolicy>,
     /// Proves that a browser's request is its own.

@@ -166,6 +166,7 @@ impl App {
             account: Account { sessions: sessions.clone(), cookies: cookies.clone(), csrf: csrf.clone() },
             api: Api {
                 sessions: sessions.clone(),
+                renewals: renewals.clone(),
                 cookies: cookies.clone(),
                 csrf,
                 public_url: public_url.clone(),

@@ -10,13 +10,15 @@ use aws_lc_rs::digest;
 use axum::extract::{FromRequestParts, OriginalUri};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use subtle::ConstantTimeEq;
 
 use super::Api;
 use crate::audit::{AuditEvent, audit};
-use crate::guard::presented::presented;
+use crate::guard::presented::{Presented, presented};
+use crate::guard::renewal::{Need, Standing};
 use crate::web::client_address::ClientAddress;
 use crate::web::csrf;
 use crate::web::failure::{Failure, FailureKind};
@@ -90,6 +92,18 @@ struct Rights {
 }
 
 impl Api {
+    /// The session behind a request, as its provider sees it now: who is no reviewer any more is none here.
+    async fn vouched_for(&self, headers: &HeaderMap) -> Result<Presented, Failure> {
+        let found = presented(&self.sessions, &self.cookies, headers).await?;
+        let Some((key, session)) = found.live() else { return Ok(found) };
+        match self.renewals.see_to(key, session, Need::Person).await {
+            Ok(Standing::AsItWas) => Ok(found),
+            Ok(Standing::Changed) => presented(&self.sessions, &self.cookies, headers).await,
+            Ok(Standing::LoginNeeded) => Err(FailureKind::LoginTooOld.into()),
+            Err(error) => Err(Failure::caused(FailureKind::StoreUnavailable, error)),
+        }
+    }
+
     async fn caller(&self, parts: &Parts) -> Result<(Caller, Rights), Failure> {
         let unknown = ClientAddress { peer: [0, 0, 0, 0].into(), client: [0, 0, 0, 0].into() };
         let client = parts.extensions.get::<ClientAddress>().copied().unwrap_or(unknown).client;
@@ -103,7 +117,7 @@ impl Api {
                 None => Err(denied("a bearer token", parts, client, FailureKind::SessionMissing)),
             };
         }
-        let found = presented(&self.sessions, &self.cookies, &parts.headers).await?;
+        let found = self.vouched_for(&parts.headers).await?;
         let Some((_, session)) = found.live() else { return Err(found.why_not().into()) };
         let identity = &session.record().identity;
         let name = format!("{}:{}", identity.idp, identity.subject);

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,6 +14,9 @@ use crate::app::{App, Ports};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{ServerSettings, Settings};
 use crate::telemetry;
+
+/// How long renewals whose browsers hung up may take: the provider may have made their old tokens worthless.
+const LAST_RENEWALS: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(file: ConfigFile) -> Result<(), CommandError> {
     let settings = file.settings()?;
@@ -57,7 +61,7 @@ pub(super) async fn run_broker(
         app.operations_router(),
         // The last to go: whoever watches sees the draining.
         async move { _ = is_drained.changed().await },
-        std::time::Duration::from_secs(1),
+        Duration::from_secs(1),
     ));
     let draining = app.operations().clone();
     let shutdown = async move {
@@ -66,6 +70,7 @@ pub(super) async fn run_broker(
         draining.drain();
     };
     serve(public, app.router(), shutdown, shutdown_timeout).await;
+    app.sessions().finish_renewals(LAST_RENEWALS).await;
     drained.send_replace(true);
     operators_site.await.map_err(failed)?;
     tracing::info!("ended");

@@ -17,20 +17,22 @@ pub(super) fn read(
     reader: &mut Reader,
     idps: &[String],
     plain_idps: &[&str],
+    bound_idps: &[&str],
     warnings: &mut Vec<String>,
 ) -> Vec<Route> {
     let mut sections = reader.listed_sections("route");
     if sections.is_empty() {
         reader.fault("route", "is missing: nothing could be reached without a [[route]] section");
     }
-    let routes: Vec<_> = sections.iter_mut().filter_map(|section| read_one(section, idps, plain_idps)).collect();
+    let routes: Vec<_> =
+        sections.iter_mut().filter_map(|section| read_one(section, idps, plain_idps, bound_idps)).collect();
     for (index, _) in routes.iter().enumerate().filter(|(_, route)| route.upstream.is_none()) {
         warnings.push(format!("route[{index}].upstream: is missing: `serve` answers 404 there"));
     }
     routes
 }
 
-fn read_one(section: &mut Reader, idps: &[String], plain_idps: &[&str]) -> Option<Route> {
+fn read_one(section: &mut Reader, idps: &[String], plain_idps: &[&str], bound_idps: &[&str]) -> Option<Route> {
     let path = section.checked("path", |text: &String| PathRule::parse(text));
     if let Some(PathRule::Exact(path) | PathRule::Prefix(path)) = &path
         && (path == "/sso" || path.starts_with("/sso/"))
@@ -48,13 +50,19 @@ fn read_one(section: &mut Reader, idps: &[String], plain_idps: &[&str]) -> Optio
     if max_auth_age.is_some_and(|age| age < SHORTEST_AUTH_AGE) {
         section.fault("max_auth_age", "must be at least 30s");
     }
-    let mut admitted = idps.iter().filter(|idp| access.idps.is_empty() || access.idps.contains(idp));
-    if max_auth_age.is_some() && admitted.all(|idp| plain_idps.contains(&idp.as_str())) {
+    let admitted = || idps.iter().filter(|idp| access.idps.is_empty() || access.idps.contains(idp));
+    if max_auth_age.is_some() && admitted().all(|idp| plain_idps.contains(&idp.as_str())) {
         section.fault("max_auth_age", "can be asked of OpenID Connect providers only, and the route admits none");
     }
     let pass_access_token = section.or("pass_access_token", false);
     if pass_access_token && access.public {
         section.fault("pass_access_token", "must not be true beside access = \"public\": strangers have no token");
+    }
+    if pass_access_token && admitted().any(|idp| bound_idps.contains(&idp.as_str())) {
+        section.fault(
+            "pass_access_token",
+            "must not be true for providers with dpop = true: upstreams cannot use their tokens",
+        );
     }
     let max_auth_age = max_auth_age.and_then(|age| Duration::try_from(age).ok());
     Some(Route { path: path?, upstream, access, on_anonymous, max_auth_age, pass_access_token })

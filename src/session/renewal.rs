@@ -105,6 +105,14 @@ impl Sessions {
         renewing.await.unwrap_or(Err(StoreError::Silent))
     }
 
+    /// Waits, at most so long, until no renewal is under way here.
+    pub async fn finish_renewals(&self, patience: StdDuration) {
+        let begun = Instant::now();
+        while begun.elapsed() < patience && !self.0.queues.lock().is_empty() {
+            tokio::time::sleep(SHORTEST_PAUSE).await;
+        }
+    }
+
     async fn with_lease<T, Done: Future<Output = T>>(
         &self,
         key: &SessionKey,

@@ -221,7 +221,16 @@ fn unsafe_and_mistaken_settings_are_refused_by_name() {
         (replaced("client_secret", "timeout = \"0s\"\nclient_secret"), "idp.company.timeout"),
         (replaced("[store]", "[store]\ntimeout = \"500000000000y\""), "store.timeout"),
         (replaced("path = \"/\"", "path = \"/sso\""), "route[0].path"),
-        (replaced("[[route]]", "[[route]]\npass_access_token = true"), "route[0].pass_access_token"),
+        (
+            replaced("[[route]]", "[[route]]\naccess = \"public\"\npass_access_token = true"),
+            "route[0].pass_access_token",
+        ),
+        (
+            replaced("client_secret", "dpop = true\nclient_secret")
+                .replace("[[route]]", "[[route]]\npass_access_token = true"),
+            "route[0].pass_access_token",
+        ),
+        (replaced("client_secret", "refresh = \"29s\"\nclient_secret"), "idp.company.refresh"),
         (replaced("[[route]]", "[[route]]\nmax_auth_age = \"1s\""), "route[0].max_auth_age"),
         (replaced("redis://127.0.0.1:6379/0", "redis-sentinel://127.0.0.1:26379/0"), "store.url"),
         (replaced("redis://127.0.0.1:6379/0", "http://127.0.0.1:6379/0"), "store.url"),

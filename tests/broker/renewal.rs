@@ -1,15 +1,18 @@
 //! Sessions that are renewed with their provider: new access tokens for upstreams, and what the person is by now.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration as StdDuration, Instant};
 
+use axum::routing::{get as get_route, post};
+use axum::{Json, Router};
 use counterfoil::session::store::SessionBackend;
 use counterfoil::session::store::memory::MemoryStore;
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use time::Duration;
 
 use crate::support::administration::{SECTION, revoke};
-use crate::support::broker::{Broker, PUBLIC, Setup, Store};
+use crate::support::broker::{Broker, PUBLIC, Setup, Store, listen};
 use crate::support::browser::{Answer, Browser};
 use crate::support::child::PATIENCE;
 use crate::support::house::House;
@@ -217,6 +220,25 @@ async fn whoever_was_disabled_is_a_stranger_on_public_routes_too() {
     let answer = get(&browser, "/open").await;
     assert_eq!(answer.status, 200);
     assert!(received(&answer.json(), "x-auth-request-user").is_empty());
+}
+
+/// R-I08: reviewers by their groups are reviewers as long as the provider says so.
+#[tokio::test]
+async fn whoever_lost_the_group_is_no_reviewer_any_more() {
+    let broker = Broker::with(paced()).await;
+    broker.idp.behave(Script { userinfo: set(json!({ "groups": ["security"] })), ..Script::default() });
+    let browser = broker.signed_in().await;
+    let list = async || {
+        let token = get(&browser, "/sso/session").await.header("x-csrf-token").to_owned();
+        let asking = browser.fetch(&format!("{PUBLIC}/sso/api/v1/sessions")).header("x-csrf-token", &token);
+        asking.header("sec-fetch-site", "same-origin").send().await.status
+    };
+    assert_eq!(list().await, 200);
+    broker.idp.behave(Script { userinfo: set(json!({ "groups": ["staff"] })), ..Script::default() });
+    broker.clock.advance(Duration::seconds(299));
+    assert_eq!(list().await, 200);
+    broker.clock.advance(Duration::seconds(1));
+    assert_eq!(list().await, 403);
 }
 
 /// R-C12, R-P02: a provider that is away keeps nobody out and is left alone for a moment.
@@ -493,4 +515,46 @@ async fn refusals_and_failures_of_renewals_are_in_the_audit_trail() {
     assert_eq!(get(&browser, "/x").await.code(), "session_revoked");
     let said = house.programs[0].wait_for("renewal_refused");
     assert!(said.contains("invalid_grant") && !said.contains("CANARY"), "{said}");
+}
+
+/// R-I08: plain OAuth 2.0 without refresh tokens, as GitHub has it: the profile is asked again, and a 401 says no.
+#[tokio::test]
+async fn a_plain_provider_is_asked_for_the_profile_again() {
+    let answer = Arc::new(Mutex::new((200, json!({ "id": 7, "units": ["staff"] }))));
+    let said = answer.clone();
+    let me = async move |headers: HeaderMap| {
+        assert_eq!(headers["authorization"], "Bearer plain-token");
+        let (status, profile) = said.lock().unwrap().clone();
+        (StatusCode::from_u16(status).unwrap(), Json(profile))
+    };
+    let token = async || Json(json!({ "access_token": "plain-token", "token_type": "bearer" }));
+    let provider =
+        format!("http://{}", listen(Router::new().route("/token", post(token)).route("/me", get_route(me))).await);
+    let more = format!(
+        "[idp.plain]\nkind = \"oauth2\"\nclient_id = \"x\"\nclient_secret = \"y\"\nrefresh = \"5m\"\n\
+         profile = {{ subject = \"id\", groups = \"units\" }}\nauthorization_endpoint = \"{provider}/authorize\"\n\
+         token_endpoint = \"{provider}/token\"\nprofile_endpoint = \"{provider}/me\"\n"
+    );
+    let broker = Broker::with(Setup { more, ..setup() }).await;
+    for (status, profile, after, code) in [
+        (200, json!({ "id": 7, "units": ["finance"] }), 200, ""),
+        (403, json!({}), 403, "forbidden"),
+        (500, json!({}), 403, "forbidden"),
+        (200, json!({ "units": ["finance"] }), 403, "forbidden"),
+        (200, json!({ "id": 8, "units": ["finance"] }), 401, "session_revoked"),
+        (401, json!({}), 401, "session_revoked"),
+    ] {
+        *answer.lock().unwrap() = (200, json!({ "id": 7, "units": ["staff"] }));
+        let browser = broker.browser();
+        let start = browser.visit(&format!("{PUBLIC}/sso/login?idp=plain")).send().await;
+        let state = start.location().split("state=").nth(1).unwrap().split('&').next().unwrap();
+        let landed = browser.visit(&format!("{PUBLIC}/sso/callback/plain?code=c&state={state}")).send().await;
+        assert_eq!(landed.status, 303, "{}", landed.body);
+        assert_eq!(token_at(&browser, "/api").await, "plain-token", "nothing says that it ends");
+        *answer.lock().unwrap() = (status, profile.clone());
+        broker.clock.advance(Duration::minutes(5));
+        let asked = get(&browser, "/finance").await;
+        assert_eq!(asked.status, after, "{status} {profile}: {}", asked.body);
+        assert!(code.is_empty() || asked.code() == code, "{status} {profile}: {}", asked.body);
+    }
 }
