@@ -2,7 +2,7 @@
 //!
 //! [`Provider`] is the one door: `login` starts and finishes attempts with it, `logout` asks it where the
 //! provider's own session ends. Behind it, one file a step of the protocol: [`discovery`] and [`jwks`] (what
-//! the provider says of itself), [`request_parameters`] and [`authorization`], [`token_exchange`], [`jwt`] and
+//! the provider says of itself), [`request_parameters`] and [`authorization`], [`pushed_request`], [`token_exchange`], [`jwt`] and
 //! [`id_token`], [`userinfo`], [`profile`], and later [`refresh`], all over [`http`]. Whatever carries credentials goes
 //! through `back_channel`, which proves who we are ([`client_authentication`], [`dpop`], both with a [`signing_key`]).
 //! Knows nothing of browsers, cookies or sessions.
@@ -19,8 +19,10 @@ pub mod jwks;
 pub mod jwt;
 pub mod logout_token;
 pub mod profile;
+pub mod pushed_request;
 pub mod refresh;
 mod refreshing;
+mod request_object;
 pub mod request_parameters;
 pub mod settings;
 pub mod signing_key;
@@ -47,6 +49,8 @@ use self::id_token::{Expectation, ExpectedNonce, VerifiedClaims};
 use self::jwks::KeyCache;
 use self::jwt::{JwtFault, JwtUse};
 use self::profile::ProfileFault;
+use self::pushed_request::PushedRequestError;
+use self::signing_key::SigningKeyError;
 use self::token_exchange::{ProviderTokens, TokenExchangeError};
 use self::userinfo::UserinfoError;
 
@@ -76,6 +80,12 @@ pub enum IdpError {
         /// Shared: one failed fetch answers every login that waited for it.
         cause: Arc<HttpError>,
     },
+    /// It did not take the authorization request.
+    #[error(transparent)]
+    PushedRequest(#[from] PushedRequestError),
+    /// Our own key did not sign the authorization request.
+    #[error("the authorization request could not be signed: the key {0}")]
+    RequestObject(#[from] SigningKeyError),
     /// Its answer to the browser names another issuer.
     #[error(transparent)]
     Issuer(#[from] IssuerMismatch),
@@ -118,7 +128,7 @@ impl Provider {
     /// [`HttpError`] if no HTTPS client can be built on this machine.
     pub fn new(settings: IdpSettings, redirect_uri: Url, clock: SharedClock) -> Result<Self, HttpError> {
         let http = ProviderHttp::new(settings.timeout, &settings.tls)?;
-        let metadata = MetadataCache::new(&settings.kind);
+        let metadata = MetadataCache::new(&settings);
         let (dpop, keys) = (settings.dpop.clone().map(Dpop::new), KeyCache::default());
         Ok(Self(Arc::new(Inner { settings, redirect_uri, http, dpop, metadata, keys, clock })))
     }
@@ -159,14 +169,33 @@ impl Provider {
     /// Begins a login: where to send the browser, and what to remember until it comes back.
     ///
     /// # Errors
-    /// [`IdpError::Unusable`] if the provider's metadata cannot be had.
+    /// [`IdpError::Unusable`] if the provider's metadata cannot be had, [`IdpError::PushedRequest`] if it does not take
+    /// the request.
     pub async fn start(&self, options: &LoginOptions) -> Result<(Url, Attempt), IdpError> {
         let metadata = self.metadata().await?;
-        let (mut url, attempt) = authorization::request(&self.0.settings, &metadata, &self.0.redirect_uri, options);
+        let (mut parameters, attempt) = authorization::request(&self.0.settings, &self.0.redirect_uri, options);
         if let Some(thumbprint) = self.0.dpop.as_ref().and_then(Dpop::code_binding) {
-            url.query_pairs_mut().append_pair("dpop_jkt", &thumbprint);
+            parameters.push(("dpop_jkt".to_owned(), thumbprint));
         }
-        Ok((url, attempt))
+        let parameters = self.for_the_browser(&metadata, parameters).await?;
+        Ok((authorization::with_parameters(&metadata.authorization_endpoint, &parameters), attempt))
+    }
+
+    /// What the browser takes along of an authorization request: all of it, or an object or a reference in its place.
+    async fn for_the_browser(
+        &self,
+        metadata: &Metadata,
+        mut parameters: Vec<(String, String)>,
+    ) -> Result<Vec<(String, String)>, IdpError> {
+        let settings = &self.0.settings;
+        if let Some(key) = &settings.request_object_key {
+            let audience = settings.declared_issuer().unwrap_or(metadata.authorization_endpoint.as_str());
+            parameters = request_object::wrap(parameters, key, &settings.client_id, audience, self.0.clock.now())?;
+        }
+        match pushed_request::endpoint(settings.pushed_requests, metadata)? {
+            Some(endpoint) => Ok(pushed_request::push(self.back_channel(metadata), endpoint, &parameters).await?),
+            None => Ok(parameters),
+        }
     }
 
     /// Checks the `iss` parameter of the provider's answer to the browser (RFC 9207 2.4), good news or bad.
@@ -174,10 +203,7 @@ impl Provider {
     /// # Errors
     /// [`IdpError::Issuer`] if it is another's or is missing though promised.
     pub async fn check_response_issuer(&self, iss: Option<&str>) -> Result<(), IdpError> {
-        let expected = match &self.0.settings.kind {
-            IdpKind::Oidc(oidc) => Some(oidc.issuer.as_str()),
-            IdpKind::OAuth2(plain) => plain.issuer.as_deref(),
-        };
+        let expected = self.0.settings.declared_issuer();
         let required = self.metadata().await?.response_issuer_promised;
         Ok(authorization::check_response_issuer(iss, expected, required)?)
     }

@@ -19,6 +19,7 @@ use crate::clock::SharedClock;
 use crate::guard::route::RouteTable;
 use crate::idp::http::HttpError;
 use crate::idp::jwt::JwtFault;
+use crate::idp::pushed_request::PushedRequestError;
 use crate::idp::token_exchange::TokenExchangeError;
 use crate::idp::userinfo::UserinfoError;
 use crate::idp::{IdpError, Provider};
@@ -75,9 +76,12 @@ fn failure_kind(error: &IdpError) -> FailureKind {
         IdpError::Unusable { cause, .. } => by_answer(cause),
         IdpError::TokenExchange(TokenExchangeError::Http(error))
         | IdpError::Userinfo(UserinfoError::Http(error))
+        | IdpError::PushedRequest(PushedRequestError::Http(error))
         | IdpError::ProfileEndpoint(error) => by_answer(error),
         IdpError::IdToken(JwtFault::Clock(_)) => FailureKind::LoginClock,
         IdpError::Issuer(_)
+        | IdpError::PushedRequest(_)
+        | IdpError::RequestObject(_)
         | IdpError::TokenExchange(_)
         | IdpError::IdToken(_)
         | IdpError::Userinfo(_)

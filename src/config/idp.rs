@@ -46,7 +46,7 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
     let declared = section.required::<String>("kind");
     let is_oidc = declared.as_deref() == Some("oidc");
     let kind = match declared.as_deref() {
-        Some("oidc") => oidc::read(section).map(IdpKind::Oidc),
+        Some("oidc") => oidc::read(section).map(Box::new).map(IdpKind::Oidc),
         Some("oauth2") => oauth2::read(section).map(Box::new).map(IdpKind::OAuth2),
         Some(_) => {
             section.fault("kind", "must be \"oidc\" or \"oauth2\"");
@@ -65,6 +65,9 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
         section.fault("scopes", "must contain \"openid\"");
     }
     let client = client::read(section);
+    if matches!(&kind, Some(IdpKind::OAuth2(plain)) if plain.issuer.is_none()) && client.request_object_key.is_some() {
+        section.fault("issuer", "is missing: a signed request has to name whom it is for");
+    }
     let settings = IdpSettings {
         display_name: section.or("display_name", name.clone()),
         trust_email: section.or("trust_email", false),
@@ -77,6 +80,8 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
         client_authentication: client.authentication,
         tls: client.tls,
         dpop: client.dpop,
+        pushed_requests: client.pushed_requests,
+        request_object_key: client.request_object_key,
         scopes,
         kind: kind?,
     };

@@ -86,13 +86,11 @@ pub(super) fn oauth_client(settings: &IdpSettings, metadata: &Metadata, redirect
 /// Writes an authorization request with fresh secrets.
 pub(super) fn request(
     settings: &IdpSettings,
-    metadata: &Metadata,
     redirect_uri: &Url,
     options: &LoginOptions,
-) -> (Url, Attempt) {
+) -> (Vec<(String, String)>, Attempt) {
     let attempt = attempt(settings, options);
-    let parameters = parameters(settings, redirect_uri, options, &attempt);
-    (with_parameters(&metadata.authorization_endpoint, &parameters), attempt)
+    (parameters(settings, redirect_uri, options, &attempt), attempt)
 }
 
 /// The secrets of a new login, and what it demands.
@@ -110,7 +108,7 @@ fn attempt(settings: &IdpSettings, options: &LoginOptions) -> Attempt {
 
 /// An authorization endpoint with parameters. Its own query is kept (R-A09), but for names that the configuration sets as
 /// well: no parameter stands twice (R-A08).
-fn with_parameters(endpoint: &Url, parameters: &[(String, String)]) -> Url {
+pub(super) fn with_parameters(endpoint: &Url, parameters: &[(String, String)]) -> Url {
     let is_set = |name: &str| parameters.iter().any(|(known, _)| known == name);
     let own: Vec<_> = endpoint.query_pairs().filter(|(name, _)| !is_set(name)).collect();
     let mut url = endpoint.clone();

@@ -16,7 +16,7 @@ use super::client_authentication::Parties;
 use super::discovery::Metadata;
 use super::dpop::{self, Dpop};
 use super::http::{HttpError, ProviderHttp, json_answer};
-use super::{IdpKind, IdpSettings};
+use super::settings::IdpSettings;
 use crate::clock::SharedClock;
 use crate::secret::Secret;
 
@@ -100,10 +100,7 @@ impl BackChannel<'_> {
         let now = self.clock.now();
         let parties = Parties {
             client_id: &self.settings.client_id,
-            issuer: match &self.settings.kind {
-                IdpKind::Oidc(oidc) => Some(&oidc.issuer),
-                IdpKind::OAuth2(plain) => plain.issuer.as_deref(),
-            },
+            issuer: self.settings.declared_issuer(),
             token_endpoint: self.metadata.token_endpoint.as_str(),
         };
         let proof = self.settings.client_authentication.prove(parties, now).map_err(|_| HttpError::Request)?;
@@ -116,7 +113,9 @@ impl BackChannel<'_> {
         if let Some(dpop) = dpop {
             request = request.header(DPOP, dpop_header(dpop, &Method::POST, endpoint, None, self.clock)?);
         }
-        let pairs = form.iter().chain(&proof.form);
+        // No name stands twice: a pushed request names the client by itself.
+        let is_proof = |name: &str| proof.form.iter().any(|(known, _)| known == name);
+        let pairs = form.iter().filter(|(name, _)| !is_proof(name)).chain(&proof.form);
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         request.body(body.into_bytes()).map_err(|_| HttpError::Request)
     }

@@ -1,18 +1,18 @@
 //! What a provider says of itself: OpenID Connect Discovery 1.0 (RFC 8414 in shape).
 //!
 //! The issuer comes from the configuration; a document that names another issuer, or any address that is not
-//! safe to send secrets to, is refused as a whole (R-F01, R-F02). For plain OAuth 2.0 the configuration
-//! itself is the metadata.
+//! safe to send secrets to, is refused as a whole (R-F01, R-F02). The configuration may put endpoints in the place of the
+//! document's; for plain OAuth 2.0 it is itself the metadata.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::IdpKind;
 use super::http::{HttpError, ProviderHttp, is_safe_address};
 use super::refreshing::Refreshing;
 use super::request_parameters::is_reserved;
+use super::{IdpKind, IdpSettings};
 use crate::clock::SharedClock;
 
 /// The endpoints of a provider, checked.
@@ -28,8 +28,59 @@ pub struct Metadata {
     pub jwks_uri: Option<Url>,
     /// Where the browser ends its session at the provider.
     pub end_session_endpoint: Option<Url>,
+    /// Where tokens are given back (RFC 7009).
+    pub revocation_endpoint: Option<Url>,
+    /// Where authorization requests are pushed (RFC 9126).
+    pub pushed_authorization_request_endpoint: Option<Url>,
+    /// Whether the provider takes no other authorization requests (RFC 9126 5).
+    pub pushed_requests_demanded: bool,
     /// Whether the answer to the browser always names the issuer (RFC 9207 3).
     pub response_issuer_promised: bool,
+}
+
+/// Endpoints that the configuration names itself, by their names in the metadata, whose place they take.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GivenEndpoints(Vec<(&'static str, Url)>);
+
+impl GivenEndpoints {
+    /// Every endpoint that can be given.
+    pub const NAMES: [&str; 7] = [
+        "authorization_endpoint",
+        "token_endpoint",
+        "userinfo_endpoint",
+        "jwks_uri",
+        "end_session_endpoint",
+        "revocation_endpoint",
+        "pushed_authorization_request_endpoint",
+    ];
+
+    /// Endpoints by their names.
+    pub fn new(endpoints: Vec<(&'static str, Url)>) -> Self {
+        Self(endpoints)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(given, _)| *given == name)
+    }
+}
+
+/// Where a provider's metadata comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetadataSource {
+    /// The configuration alone.
+    Given(Metadata),
+    /// The issuer's own document, but for what the configuration gives.
+    Discovered(GivenEndpoints),
+}
+
+impl MetadataSource {
+    /// Metadata out of given endpoints alone.
+    ///
+    /// # Errors
+    /// [`HttpError::Unacceptable`] if they are too few, or no addresses to send secrets to.
+    pub fn given(endpoints: &GivenEndpoints) -> Result<Self, HttpError> {
+        read_endpoints(&with_given(Map::new(), endpoints, false)?).map(Self::Given)
+    }
 }
 
 /// The metadata of one provider.
@@ -38,19 +89,41 @@ pub(super) enum MetadataCache {
     /// Written in the configuration.
     Given(Arc<Metadata>),
     /// Fetched from the issuer.
-    Discovered { issuer: String, document: Refreshing<Metadata> },
+    Discovered { source: Arc<DocumentSource>, document: Refreshing<Metadata> },
+}
+
+/// How a document is fetched and read.
+#[derive(Debug)]
+pub(super) struct DocumentSource {
+    issuer: String,
+    given: GivenEndpoints,
+    /// Whether we show a certificate, for which a provider may have other addresses (RFC 8705 5).
+    mutual_tls: bool,
 }
 
 impl MetadataCache {
-    pub(super) fn new(kind: &IdpKind) -> Self {
-        match kind {
-            IdpKind::Oidc(oidc) => Self::Discovered { issuer: oidc.issuer.clone(), document: Refreshing::default() },
+    pub(super) fn new(settings: &IdpSettings) -> Self {
+        match &settings.kind {
+            IdpKind::Oidc(oidc) => match &oidc.metadata {
+                MetadataSource::Given(metadata) => Self::Given(Arc::new(metadata.clone())),
+                MetadataSource::Discovered(given) => Self::Discovered {
+                    source: Arc::new(DocumentSource {
+                        issuer: oidc.issuer.clone(),
+                        given: given.clone(),
+                        mutual_tls: settings.tls.identity.is_some(),
+                    }),
+                    document: Refreshing::default(),
+                },
+            },
             IdpKind::OAuth2(plain) => Self::Given(Arc::new(Metadata {
                 authorization_endpoint: plain.authorization_endpoint.clone(),
                 token_endpoint: plain.token_endpoint.clone(),
                 userinfo_endpoint: None,
                 jwks_uri: None,
                 end_session_endpoint: None,
+                revocation_endpoint: plain.revocation_endpoint.clone(),
+                pushed_authorization_request_endpoint: plain.pushed_authorization_request_endpoint.clone(),
+                pushed_requests_demanded: false,
                 response_issuer_promised: false,
             })),
         }
@@ -63,7 +136,7 @@ impl MetadataCache {
     ) -> Result<Arc<Metadata>, Arc<HttpError>> {
         match self {
             Self::Given(metadata) => Ok(metadata.clone()),
-            Self::Discovered { issuer, document } => document.current(clock, fetch(http.clone(), issuer.clone())).await,
+            Self::Discovered { source, document } => document.current(clock, fetch(http.clone(), source.clone())).await,
         }
     }
 
@@ -75,21 +148,44 @@ impl MetadataCache {
     }
 }
 
-async fn fetch(http: ProviderHttp, issuer: String) -> Result<Metadata, HttpError> {
+async fn fetch(http: ProviderHttp, source: Arc<DocumentSource>) -> Result<Metadata, HttpError> {
     // Discovery 4: the path is appended to the issuer, whose own path is kept.
-    let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+    let address = format!("{}/.well-known/openid-configuration", source.issuer.trim_end_matches('/'));
     let address = Url::parse(&address).map_err(|_| HttpError::Unacceptable("the issuer is not a URL"))?;
-    read(&issuer, &http.get_json(&address).await?)
+    read(&source, http.get_json(&address).await?)
 }
 
 /// Checks a metadata document. Pure.
-fn read(issuer: &str, document: &Map<String, Value>) -> Result<Metadata, HttpError> {
-    if document.get("issuer").and_then(Value::as_str) != Some(issuer) {
+fn read(source: &DocumentSource, document: Map<String, Value>) -> Result<Metadata, HttpError> {
+    if document.get("issuer").and_then(Value::as_str) != Some(&source.issuer) {
         return Err(HttpError::Unacceptable("the metadata names another issuer than the configuration"));
     }
-    if document.get("require_pushed_authorization_requests") == Some(&Value::Bool(true)) {
-        return Err(HttpError::Unacceptable("the provider demands pushed authorization requests"));
+    read_endpoints(&with_given(document, &source.given, source.mutual_tls)?)
+}
+
+/// A document with the endpoints that count: given ones before all, then those for whoever shows a certificate.
+fn with_given(
+    mut document: Map<String, Value>,
+    given: &GivenEndpoints,
+    mutual_tls: bool,
+) -> Result<Map<String, Value>, HttpError> {
+    let aliases = match document.remove("mtls_endpoint_aliases") {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(aliases)) => aliases,
+        Some(_) => return Err(HttpError::Unacceptable("the metadata's mtls_endpoint_aliases are no object")),
+    };
+    // The browser has no certificate of ours: what it is sent to has no alias.
+    let for_us = |name: &str| !matches!(name, "authorization_endpoint" | "end_session_endpoint");
+    for (name, address) in aliases.into_iter().filter(|(name, _)| mutual_tls && for_us(name)) {
+        if GivenEndpoints::NAMES.contains(&name.as_str()) && !given.has(&name) {
+            document.insert(name, address);
+        }
     }
+    document.extend(given.0.iter().map(|(name, address)| ((*name).to_owned(), address.as_str().into())));
+    Ok(document)
+}
+
+fn read_endpoints(document: &Map<String, Value>) -> Result<Metadata, HttpError> {
     let required = |name, complaint| endpoint(document, name)?.ok_or(HttpError::Unacceptable(complaint));
     let metadata = Metadata {
         authorization_endpoint: required("authorization_endpoint", "the metadata lacks authorization_endpoint")?,
@@ -97,11 +193,23 @@ fn read(issuer: &str, document: &Map<String, Value>) -> Result<Metadata, HttpErr
         userinfo_endpoint: endpoint(document, "userinfo_endpoint")?,
         jwks_uri: Some(required("jwks_uri", "the metadata lacks jwks_uri")?),
         end_session_endpoint: endpoint(document, "end_session_endpoint")?,
-        response_issuer_promised: document.get("authorization_response_iss_parameter_supported")
-            == Some(&Value::Bool(true)),
+        revocation_endpoint: endpoint(document, "revocation_endpoint")?,
+        pushed_authorization_request_endpoint: endpoint(document, "pushed_authorization_request_endpoint")?,
+        pushed_requests_demanded: promise(document, "require_pushed_authorization_requests")?,
+        response_issuer_promised: promise(document, "authorization_response_iss_parameter_supported")?,
     };
     check_authorization_endpoint(&metadata.authorization_endpoint)?;
     Ok(metadata)
+}
+
+fn promise(document: &Map<String, Value>, name: &str) -> Result<bool, HttpError> {
+    match document.get(name) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(promised)) => Ok(*promised),
+        Some(_) => {
+            Err(HttpError::Unacceptable("the metadata promises something in a word that is neither true nor false"))
+        }
+    }
 }
 
 fn endpoint(document: &Map<String, Value>, name: &str) -> Result<Option<Url>, HttpError> {
@@ -146,9 +254,41 @@ mod tests {
         fields.clone()
     }
 
+    fn source() -> DocumentSource {
+        DocumentSource { issuer: ISSUER.into(), given: GivenEndpoints::default(), mutual_tls: false }
+    }
+
+    fn given(name: &'static str, address: &str) -> GivenEndpoints {
+        GivenEndpoints::new(vec![(name, Url::parse(address).unwrap())])
+    }
+
+    /// R-F02, R-C14: RFC 8705 5.
+    #[test]
+    fn given_endpoints_come_first_then_those_for_certificates() {
+        let aliases = json!({ "mtls_endpoint_aliases": {
+            "token_endpoint": "https://mtls.example.test/token", "authorization_endpoint": "https://mtls.example.test/a",
+            "device_authorization_endpoint": 7,
+        } });
+        let token = |given: GivenEndpoints, mutual_tls| {
+            let metadata = read(&DocumentSource { given, mutual_tls, ..source() }, document(&aliases)).unwrap();
+            assert_eq!(metadata.authorization_endpoint.host_str(), Some("idp.example.test"));
+            metadata.token_endpoint.to_string()
+        };
+        assert_eq!(token(GivenEndpoints::default(), false), "https://idp.example.test/token");
+        assert_eq!(token(GivenEndpoints::default(), true), "https://mtls.example.test/token");
+        let own = || given("token_endpoint", "https://own.example.test/token");
+        assert_eq!(token(own(), true), "https://own.example.test/token");
+        let unsafe_one =
+            document(&json!({ "mtls_endpoint_aliases": { "token_endpoint": "http://mtls.example.test/" } }));
+        assert!(read(&DocumentSource { mutual_tls: true, ..source() }, unsafe_one).is_err());
+        let broken = document(&json!({ "token_endpoint": 7 }));
+        assert!(read(&DocumentSource { given: own(), ..source() }, broken).is_ok(), "what is replaced is not judged");
+        assert!(MetadataSource::given(&own()).is_err(), "too few to do without a document");
+    }
+
     #[test]
     fn a_minimal_document_is_enough() {
-        let metadata = read(ISSUER, &document(&json!({}))).unwrap();
+        let metadata = read(&source(), document(&json!({}))).unwrap();
         assert_eq!(metadata.authorization_endpoint.query(), Some("tenant=1"));
         assert_eq!(metadata.userinfo_endpoint, None);
         assert!(!metadata.response_issuer_promised);
@@ -158,9 +298,9 @@ mod tests {
     #[test]
     fn a_document_of_another_issuer_is_refused() {
         for other in ["https://idp.example.test/", "https://IDP.example.test", "https://idp.example.test:443"] {
-            assert!(read(ISSUER, &document(&json!({ "issuer": other }))).is_err(), "{other}");
+            assert!(read(&source(), document(&json!({ "issuer": other }))).is_err(), "{other}");
         }
-        assert!(read(ISSUER, &document(&json!({ "issuer": null }))).is_err());
+        assert!(read(&source(), document(&json!({ "issuer": null }))).is_err());
     }
 
     /// R-F02, R-A08
@@ -174,9 +314,13 @@ mod tests {
             json!({ "token_endpoint": 7 }),
             json!({ "token_endpoint": null }),
             json!({ "authorization_endpoint": "https://idp.example.test/authorize?state=x" }),
-            json!({ "require_pushed_authorization_requests": true }),
+            json!({ "pushed_authorization_request_endpoint": "http://idp.example.test/par" }),
+            json!({ "revocation_endpoint": ["https://idp.example.test/revoke"] }),
+            json!({ "require_pushed_authorization_requests": "true" }),
+            json!({ "authorization_response_iss_parameter_supported": 1 }),
+            json!({ "mtls_endpoint_aliases": "https://mtls.example.test/" }),
         ] {
-            assert!(read(ISSUER, &document(&changes)).is_err(), "{changes}");
+            assert!(read(&source(), document(&changes)).is_err(), "{changes}");
         }
     }
 }

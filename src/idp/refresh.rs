@@ -94,6 +94,8 @@ fn is_refusal(error: &IdpError) -> bool {
         | IdpError::Profile(ProfileFault::AnotherSubject) => true,
         IdpError::IdToken(fault) => !matches!(fault, JwtFault::Clock(_) | JwtFault::NoKeys | JwtFault::UnknownKey),
         IdpError::TokenExchange(_)
+        | IdpError::PushedRequest(_)
+        | IdpError::RequestObject(_)
         | IdpError::Userinfo(_)
         | IdpError::ProfileEndpoint(_)
         | IdpError::Profile(_)

@@ -6,10 +6,13 @@ use time::Duration;
 use url::Url;
 
 use super::client_authentication::ClientAuthentication;
+use super::discovery::MetadataSource;
 use super::dpop::DpopSettings;
 use super::http::TlsSettings;
 use super::profile::ProfileMapping;
+use super::pushed_request::PushedRequests;
 use super::request_parameters::RequestSettings;
+use super::signing_key::SigningKey;
 
 /// One `[idp.<name>]` of the configuration.
 #[derive(Debug, Clone)]
@@ -32,6 +35,10 @@ pub struct IdpSettings {
     pub trust_email: bool,
     /// Where in the claims or the profile the attributes stand.
     pub profile: ProfileMapping,
+    /// Whether authorization requests are pushed (RFC 9126).
+    pub pushed_requests: PushedRequests,
+    /// Signs authorization requests, if they are to be signed (RFC 9101).
+    pub request_object_key: Option<SigningKey>,
     /// What authorization requests say beyond the protocol's own.
     pub request: RequestSettings,
     /// How often the provider is asked whether it still stands by a person; never, unless configured.
@@ -45,8 +52,8 @@ pub struct IdpSettings {
 /// Which protocol a provider speaks.
 #[derive(Debug, Clone)]
 pub enum IdpKind {
-    /// OpenID Connect, by discovery.
-    Oidc(OidcSettings),
+    /// OpenID Connect.
+    Oidc(Box<OidcSettings>),
     /// OAuth 2.0 without ID tokens: a profile endpoint says who somebody is.
     OAuth2(Box<OAuth2Settings>),
 }
@@ -56,6 +63,8 @@ pub enum IdpKind {
 pub struct OidcSettings {
     /// The issuer identifier, compared byte for byte.
     pub issuer: String,
+    /// Where the endpoints are.
+    pub metadata: MetadataSource,
     /// The one algorithm ID tokens are signed with.
     pub algorithm: jsonwebtoken::Algorithm,
     /// How far the provider's clock may be off.
@@ -77,12 +86,24 @@ pub struct OAuth2Settings {
     pub token_endpoint: Url,
     /// Who somebody is, as JSON.
     pub profile_endpoint: Url,
+    /// Where tokens are given back (RFC 7009).
+    pub revocation_endpoint: Option<Url>,
+    /// Where authorization requests are pushed (RFC 9126).
+    pub pushed_authorization_request_endpoint: Option<Url>,
 }
 
 impl IdpSettings {
     /// Whether the provider speaks plain OAuth 2.0, and so cannot say when somebody authenticated.
     pub fn is_plain_oauth2(&self) -> bool {
         matches!(self.kind, IdpKind::OAuth2(_))
+    }
+
+    /// What the provider calls itself; plain OAuth 2.0 providers may have no name.
+    pub fn declared_issuer(&self) -> Option<&str> {
+        match &self.kind {
+            IdpKind::Oidc(oidc) => Some(&oidc.issuer),
+            IdpKind::OAuth2(plain) => plain.issuer.as_deref(),
+        }
     }
 
     /// How far the provider's clock may be off; plain OAuth 2.0 providers show none.

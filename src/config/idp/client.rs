@@ -7,6 +7,7 @@ use crate::idp::client_authentication::{AssertionAudience, ClientAuthentication}
 use crate::idp::dpop::DpopSettings;
 use crate::idp::http::{ProviderHttp, TlsSettings};
 use crate::idp::jwks::{self, ALGORITHMS};
+use crate::idp::pushed_request::PushedRequests;
 use crate::idp::signing_key::SigningKey;
 use crate::secret::Secret;
 
@@ -18,6 +19,8 @@ pub(super) struct Client {
     pub(super) authentication: ClientAuthentication,
     pub(super) tls: TlsSettings,
     pub(super) dpop: Option<DpopSettings>,
+    pub(super) pushed_requests: PushedRequests,
+    pub(super) request_object_key: Option<SigningKey>,
 }
 
 /// What the configuration gives to prove it with. What is given but faulty is its own fault, not a missing one.
@@ -46,8 +49,14 @@ pub(super) fn read(section: &mut Reader) -> Client {
     };
     let tls = read_tls(section);
     let dpop = read_dpop(section);
+    let signed = section.or("request_object", false);
+    if signed && !means.has_key {
+        section.fault("client_key_file", "is missing: request_object signs with it");
+    }
+    let request_object_key = means.key.clone().filter(|_| signed);
     let authentication = read_authentication(section, means);
-    Client { id: id.unwrap_or_default(), authentication, tls, dpop }
+    let pushed_requests = read_pushed_requests(section);
+    Client { id: id.unwrap_or_default(), authentication, tls, dpop, pushed_requests, request_object_key }
 }
 
 fn is_given(section: &Reader, key: &str) -> bool {
@@ -118,6 +127,14 @@ fn read_audience(section: &mut Reader) -> AssertionAudience {
             AssertionAudience::Issuer
         }
     }
+}
+
+fn read_pushed_requests(section: &mut Reader) -> PushedRequests {
+    let Some(name) = section.optional::<String>("pushed_authorization_requests") else { return PushedRequests::Auto };
+    PushedRequests::ALL.into_iter().find(|known| known.name() == name).unwrap_or_else(|| {
+        section.fault("pushed_authorization_requests", "must be \"auto\", \"always\" or \"never\"");
+        PushedRequests::Auto
+    })
 }
 
 fn read_tls(section: &mut Reader) -> TlsSettings {

@@ -19,11 +19,15 @@ pub(super) fn read(section: &mut Reader) -> Option<OAuth2Settings> {
     if let Some(Err(error)) = authorization_endpoint.as_ref().map(check_authorization_endpoint) {
         section.fault("authorization_endpoint", error.to_string());
     }
+    let revocation_endpoint = read_endpoint(section, "revocation_endpoint");
+    let pushed_authorization_request_endpoint = read_endpoint(section, "pushed_authorization_request_endpoint");
     Some(OAuth2Settings {
         issuer: read_plain_issuer(section),
         authorization_endpoint: authorization_endpoint?,
         token_endpoint: token_endpoint?,
         profile_endpoint: profile_endpoint?,
+        revocation_endpoint,
+        pushed_authorization_request_endpoint,
     })
 }
 
@@ -35,4 +39,12 @@ fn read_plain_issuer(section: &mut Reader) -> Option<String> {
         section.fault("issuer", "must be https, exactly as the provider writes it (http on loopback only)");
     }
     Some(issuer)
+}
+
+fn read_endpoint(section: &mut Reader, key: &str) -> Option<Url> {
+    let url = section.optional::<Url>(key)?;
+    if !is_safe_address(&url) {
+        section.fault(key, "must be https (http on loopback only)");
+    }
+    Some(url)
 }

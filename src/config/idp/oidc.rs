@@ -7,9 +7,13 @@ use url::Url;
 
 use crate::config::reader::Reader;
 use crate::idp::OidcSettings;
+use crate::idp::discovery::{GivenEndpoints, MetadataSource, check_authorization_endpoint};
 use crate::idp::http::is_safe_address;
 use crate::idp::jwks::{self, ALGORITHMS};
 
+const AUTHORIZATION: &str = "authorization_endpoint";
+/// Without these nobody can sign in.
+const NEEDED: [&str; 3] = [AUTHORIZATION, "token_endpoint", "jwks_uri"];
 const DEFAULT_SKEW: StdDuration = StdDuration::from_mins(1);
 /// A clock further off than this is to be put right, not tolerated (R-P04).
 const LARGEST_SKEW: StdDuration = StdDuration::from_mins(5);
@@ -29,14 +33,36 @@ pub(super) fn read(section: &mut Reader) -> Option<OidcSettings> {
     if skew > LARGEST_SKEW {
         section.fault("clock_skew", "must be at most 5m: put the clock right instead");
     }
+    let metadata = read_metadata(section);
     let logout_id_token_hint = section.or("logout_id_token_hint", false);
     let logout_token_typ_required = section.or("logout_token_typ_required", false);
     let clock_skew = Duration::try_from(skew).ok()?;
     Some(OidcSettings {
         issuer: issuer?,
+        metadata: metadata?,
         algorithm: algorithm?,
         clock_skew,
         logout_id_token_hint,
         logout_token_typ_required,
     })
+}
+
+fn read_metadata(section: &mut Reader) -> Option<MetadataSource> {
+    let discovery = section.or("discovery", true);
+    let mut given = Vec::new();
+    for name in GivenEndpoints::NAMES {
+        let needed = !discovery && NEEDED.contains(&name);
+        if needed && !section.has(name) {
+            section.fault(name, "is missing: without discovery it has to be named here");
+        }
+        let Some(url) = section.optional::<Url>(name) else { continue };
+        if !is_safe_address(&url) || url.fragment().is_some() {
+            section.fault(name, "must be https, without a fragment (http on loopback only)");
+        } else if let (AUTHORIZATION, Err(error)) = (name, check_authorization_endpoint(&url)) {
+            section.fault(name, error.to_string());
+        }
+        given.push((name, url));
+    }
+    let given = GivenEndpoints::new(given);
+    if discovery { Some(MetadataSource::Discovered(given)) } else { MetadataSource::given(&given).ok() }
 }

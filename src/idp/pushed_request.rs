@@ -1,0 +1,153 @@
+//! Pushed authorization requests (RFC 9126): what we ask goes to the provider itself; the browser carries a reference to it.
+//!
+//! Owns whether to push, and the one request that does. A provider that fails to take a pushed request fails the login:
+//! sending the same through the browser instead would undo what pushing is for.
+
+use oauth2::http::Response;
+use serde_json::{Map, Value};
+use thiserror::Error;
+use url::Url;
+
+use super::back_channel::BackChannel;
+use super::discovery::Metadata;
+use super::http::{HttpError, json_answer, json_object};
+
+/// When requests are pushed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PushedRequests {
+    /// When the provider offers it.
+    #[default]
+    Auto,
+    /// At every login; a provider without it is not used.
+    Always,
+    /// At no login; a provider that demands it is not used.
+    Never,
+}
+
+impl PushedRequests {
+    /// Every value.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Always, Self::Never];
+
+    /// As the configuration writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
+}
+
+/// Why a request could not be pushed. Repeats nothing that the provider wrote but registered words.
+#[derive(Debug, Error)]
+pub enum PushedRequestError {
+    /// `never` meets a provider that takes nothing else.
+    #[error("the provider demands pushed authorization requests, which the configuration rules out")]
+    Demanded,
+    /// The provider has no address for them.
+    #[error("the provider offers no pushed authorization requests")]
+    NotOffered,
+    /// The provider does not take this one.
+    #[error("the pushed authorization request was refused: {code}")]
+    Refused {
+        /// One of the registered error codes, or `another error`.
+        code: &'static str,
+    },
+    /// No usable answer.
+    #[error("the pushed authorization request failed: {0}")]
+    Http(#[source] HttpError),
+    /// An answer without a reference, or with one that is over already.
+    #[error("the answer to the pushed authorization request is none")]
+    Malformed,
+}
+
+/// Where to push a request, if it is to be pushed.
+pub(super) fn endpoint(wanted: PushedRequests, metadata: &Metadata) -> Result<Option<&Url>, PushedRequestError> {
+    let offered = metadata.pushed_authorization_request_endpoint.as_ref();
+    match wanted {
+        PushedRequests::Never if metadata.pushed_requests_demanded => Err(PushedRequestError::Demanded),
+        PushedRequests::Never => Ok(None),
+        PushedRequests::Auto if !metadata.pushed_requests_demanded => Ok(offered),
+        PushedRequests::Auto | PushedRequests::Always => offered.map(Some).ok_or(PushedRequestError::NotOffered),
+    }
+}
+
+/// Pushes a request; what goes through the browser in its place (RFC 9126 4). Each reference is used once: it is made for
+/// one login and kept nowhere.
+pub(super) async fn push(
+    back_channel: BackChannel<'_>,
+    endpoint: &Url,
+    parameters: &[(String, String)],
+) -> Result<Vec<(String, String)>, PushedRequestError> {
+    let answer = back_channel.post(endpoint, parameters).await.map_err(PushedRequestError::Http)?;
+    let reference = read(&answer)?;
+    let client_id = back_channel.settings.client_id.clone();
+    Ok(vec![("client_id".to_owned(), client_id), ("request_uri".to_owned(), reference)])
+}
+
+/// RFC 9126 2.2, 2.3.
+fn read(answer: &Response<Vec<u8>>) -> Result<String, PushedRequestError> {
+    match answer.status().as_u16() {
+        201 => reference(&json_answer(answer).map_err(PushedRequestError::Http)?).ok_or(PushedRequestError::Malformed),
+        status if HttpError::Status(status).is_outage() => Err(PushedRequestError::Http(HttpError::Status(status))),
+        400 | 401 | 403 => Err(refusal(&json_object(answer.body()).unwrap_or_default())),
+        other => Err(PushedRequestError::Http(HttpError::Status(other))),
+    }
+}
+
+fn reference(answer: &Map<String, Value>) -> Option<String> {
+    let lives = answer.get("expires_in").and_then(Value::as_u64).is_some_and(|seconds| seconds > 0);
+    let reference = answer.get("request_uri").and_then(Value::as_str).filter(|reference| !reference.is_empty())?;
+    lives.then(|| reference.to_owned())
+}
+
+fn refusal(answer: &Map<String, Value>) -> PushedRequestError {
+    let known = [
+        "invalid_request",
+        "invalid_client",
+        "unauthorized_client",
+        "invalid_scope",
+        "invalid_request_object",
+        "unsupported_response_type",
+        "access_denied",
+    ];
+    let said = answer.get("error").and_then(Value::as_str);
+    let code = known.into_iter().find(|code| said == Some(code)).unwrap_or("another error");
+    PushedRequestError::Refused { code }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn answer(status: u16, body: &Value) -> Response<Vec<u8>> {
+        let answer = Response::builder().status(status).header("content-type", "application/json");
+        answer.body(body.to_string().into_bytes()).unwrap()
+    }
+
+    /// R-A14
+    #[test]
+    fn only_a_living_reference_is_an_answer() {
+        let good = json!({ "request_uri": "urn:x", "expires_in": 60 });
+        assert_eq!(read(&answer(201, &good)).unwrap(), "urn:x");
+        for body in [
+            json!({ "expires_in": 60 }),
+            json!({ "request_uri": "", "expires_in": 60 }),
+            json!({ "request_uri": 7, "expires_in": 60 }),
+            json!({ "request_uri": "urn:x" }),
+            json!({ "request_uri": "urn:x", "expires_in": 0 }),
+            json!({ "request_uri": "urn:x", "expires_in": "60" }),
+            json!({ "request_uri": "urn:x", "expires_in": -1 }),
+        ] {
+            assert!(matches!(read(&answer(201, &body)), Err(PushedRequestError::Malformed)), "{body}");
+        }
+        assert!(matches!(read(&answer(200, &good)), Err(PushedRequestError::Http(HttpError::Status(200)))));
+        let refused = read(&answer(400, &json!({ "error": "invalid_request" })));
+        assert!(matches!(refused, Err(PushedRequestError::Refused { code: "invalid_request" })));
+        let refused = read(&answer(401, &json!({ "error": "<script>" })));
+        assert!(matches!(refused, Err(PushedRequestError::Refused { code: "another error" })));
+        assert!(matches!(read(&answer(503, &json!({}))), Err(PushedRequestError::Http(error)) if error.is_outage()));
+    }
+}
