@@ -22,6 +22,12 @@
 //! way, leaves tombstones and deletes records. Redis tells every replica on the connection that it read them on
 //! ([`session::store::invalidation`]), the near caches drop them, and the next request is anonymous and says why.
 //!
+//! # The life of a renewal
+//!
+//! The [`guard`] notices that a session was not confirmed for too long, or that the access token for an upstream ends
+//! ([`guard::renewal`]); it takes the session's turn among all replicas ([`session::renewal`]), asks the provider
+//! ([`idp::refresh`]), stores what is new, and looks again.
+//!
 //! # Rows
 //!
 //! A module uses only rows below its own, never its neighbours; `tests/broker/architecture.rs` reads the source and

@@ -64,7 +64,9 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
     if is_oidc && !scopes.iter().any(|scope| scope == "openid") {
         section.fault("scopes", "must contain \"openid\"");
     }
+    let has_dpop_key = section.has("dpop_key_file");
     let client = client::read(section);
+    let has_own_dpop_key = client.dpop.is_some() && !has_dpop_key;
     if matches!(&kind, Some(IdpKind::OAuth2(plain)) if plain.issuer.is_none()) && client.request_object_key.is_some() {
         section.fault("issuer", "is missing: a signed request has to name whom it is for");
     }
@@ -73,7 +75,7 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
         trust_email: section.or("trust_email", false),
         profile: mapping::read(&mut section.section("profile"), is_oidc),
         request: request::read(section, is_oidc, is_https),
-        refresh: read_pace(section),
+        refresh: read_pace(section, has_own_dpop_key),
         timeout: read_timeout(section),
         name,
         client_id: client.id,
@@ -88,8 +90,13 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
     Some(settings)
 }
 
-fn read_pace(section: &mut Reader) -> Option<Duration> {
+fn read_pace(section: &mut Reader, has_own_dpop_key: bool) -> Option<Duration> {
     let pace = section.optional::<StdDuration>("refresh")?;
+    if has_own_dpop_key {
+        // A token that is bound to another replica's key is refused, as if the person were no longer known.
+        section
+            .fault("refresh", "needs dpop_key_file beside dpop = true: every replica must be able to show the tokens");
+    }
     if pace < SHORTEST_PACE {
         section.fault("refresh", "must be at least 30s");
     }

@@ -311,11 +311,15 @@ impl Renewing {
     async fn try_to_store(&self, record: &SessionRecord, tokens: &Tokens) -> Result<bool, StoreError> {
         let Sessions(inner) = &self.sessions;
         let stored = inner.sealed.load_whole(&self.key).await?;
-        // Also not if the lease was lost and somebody else has renewed it since: theirs is newer.
-        let is_ours = |known: &(SessionRecord, Tokens, OffsetDateTime)| {
-            known.0.renewed_at == self.record.renewed_at && known.1.issued_at == self.tokens.issued_at
+        // Not if the lease was lost and somebody else has renewed it since: theirs is newer. What a try before this one
+        // stored without our hearing of it is ours.
+        let is_known = |stored: &(SessionRecord, Tokens, OffsetDateTime)| {
+            let moments = (stored.0.renewed_at, stored.1.issued_at);
+            [(&self.record, &self.tokens), (record, tokens)]
+                .iter()
+                .any(|(record, tokens)| moments == (record.renewed_at, tokens.issued_at))
         };
-        let Some((_, _, expires)) = stored.filter(is_ours) else { return Ok(false) };
+        let Some((_, _, expires)) = stored.filter(is_known) else { return Ok(false) };
         inner.policies.look().await?;
         let backstop = inner.policies.timeouts().limits_for(&record.identity.groups).backstop(record.created_at);
         if backstop > expires {

@@ -230,6 +230,7 @@ fn unsafe_and_mistaken_settings_are_refused_by_name() {
                 .replace("[[route]]", "[[route]]\npass_access_token = true"),
             "route[0].pass_access_token",
         ),
+        (replaced("client_secret", "dpop = true\nrefresh = \"5m\"\nclient_secret"), "idp.company.refresh"),
         (replaced("client_secret", "refresh = \"29s\"\nclient_secret"), "idp.company.refresh"),
         (replaced("[[route]]", "[[route]]\nmax_auth_age = \"1s\""), "route[0].max_auth_age"),
         (replaced("redis://127.0.0.1:6379/0", "redis-sentinel://127.0.0.1:26379/0"), "store.url"),

@@ -50,6 +50,7 @@ async fn serving(format: &str) -> Serving {
         path = "/secure"
         groups = ["staff"]
         upstream = "http://{office}"
+        pass_access_token = true
         [[route]]
         path = "/"
         upstream = "http://127.0.0.1:1"
@@ -112,10 +113,16 @@ async fn no_secret_is_written_at_any_level_on_any_path() {
     for request in serving.idp.received("/token") {
         secrets.push(request.form["code_verifier"].clone());
     }
-    serving.idp.behave(Script::default());
-    let callback = serving.callback().await;
-    assert_eq!(serving.browser.visit(&callback).send().await.status, 303);
-    remember(&mut secrets);
+    // Expired at once: the first page renews it.
+    let expired = Script { token_answer: set(serde_json::json!({ "expires_in": 0 })), ..Script::default() };
+    let at_refresh = Misbehaviour::Answer(400, "application/json", "{\"error\":\"CANARY\"}");
+    for script in [Script { at_refresh, ..expired.clone() }, expired] {
+        serving.idp.behave(script);
+        let callback = serving.callback().await;
+        assert_eq!(serving.browser.visit(&callback).send().await.status, 303);
+        remember(&mut secrets);
+        serving.browser.visit(&format!("{}/secure", serving.public)).send().await;
+    }
     for path in ["/secure", "/other", "/a%00b", "/sso/session", "/sso/callback/company?state=CANARY&code=CANARY"] {
         serving.browser.visit(&format!("{}{path}", serving.public)).send().await;
     }
@@ -129,6 +136,7 @@ async fn no_secret_is_written_at_any_level_on_any_path() {
     serving.program.signal("TERM");
     let (code, said) = serving.program.end();
     assert_eq!(code, Some(0));
+    assert!(said.contains("renewal_refused") && said.contains("a session was renewed"));
     assert!(said.contains("\"level\":\"DEBUG\"") && said.lines().count() > 50, "the test looks at something");
     for secret in &secrets {
         let line = said.lines().find(|line| line.contains(secret.as_str()));

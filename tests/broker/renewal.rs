@@ -500,6 +500,21 @@ async fn a_process_that_dies_while_it_renews_is_succeeded() {
     assert!(started.elapsed() < StdDuration::from_secs(8), "{:?}", started.elapsed());
 }
 
+/// R-C11, R-P09: nor does the end of the process leave anything half done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_asked_to_end_finishes_its_renewals() {
+    let house = House::start("pass_access_token = true\n", 2).await;
+    house.idp.behave(expired(slow(1_500)));
+    let browser = house.signed_in(0).await;
+    let hung_up = browser.copy();
+    let hung_up = tokio::spawn(async move { get(&hung_up, "/orders").await });
+    until(|| !refreshes(&house.idp).is_empty()).await;
+    hung_up.abort();
+    house.programs[0].signal("TERM");
+    assert_eq!(token_at(&house.takes_over(1, &browser), "/orders").await, format!("{ACCESS_TOKEN}-2"));
+    assert_eq!(refreshes(&house.idp), [REFRESH_TOKEN]);
+}
+
 /// R-O02
 #[tokio::test]
 async fn refusals_and_failures_of_renewals_are_in_the_audit_trail() {
