@@ -116,6 +116,9 @@ error-login-refused-advice = The sign-in was cancelled, or your company’s sign
 error-login-expired-title = Please start signing in again
 error-login-expired-advice = This sign-in took too long, was already used, or began in another browser. Start again in this browser. Cookies must be allowed for this site.
 
+error-login-loop-title = The sign-in goes round and round
+error-login-loop-advice = You were signed in several times within half a minute, and each time the page sent you back to the sign-in. Please check that your browser keeps cookies for this site, then try again. If it goes on, tell support which page it was.
+
 error-login-clock-title = The clocks don’t agree
 error-login-clock-advice = Our clock and the clock of your company’s sign-in service show different times, so we could not accept the sign-in. Only an administrator can put this right: please pass on the reference on this page.
 

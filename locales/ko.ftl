@@ -116,6 +116,9 @@ error-login-refused-advice = 로그인이 취소되었거나 회사 로그인 �
 error-login-expired-title = 로그인을 다시 시작해 주십시오
 error-login-expired-advice = 시간이 너무 오래 걸렸거나, 이미 사용되었거나, 다른 브라우저에서 시작한 로그인입니다. 이 브라우저에서 다시 시작해 주십시오. 이 사이트의 쿠키가 허용되어 있어야 합니다.
 
+error-login-loop-title = 로그인이 되풀이되고 있습니다
+error-login-loop-advice = 30초 사이에 여러 번 로그인되었지만 그때마다 로그인 화면으로 되돌아왔습니다. 브라우저가 이 사이트의 쿠키를 저장하는지 확인한 뒤 다시 시도해 주십시오. 계속되면 어느 화면에서 그랬는지 담당자에게 알려 주십시오.
+
 error-login-clock-title = 시계가 서로 맞지 않습니다
 error-login-clock-advice = 저희 서버와 회사 로그인 서비스의 시각이 서로 달라 로그인을 받아들일 수 없었습니다. 관리자만 바로잡을 수 있으니 이 화면의 문의 번호를 관리자에게 전해 주십시오.
 

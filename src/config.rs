@@ -214,9 +214,7 @@ fn settings(reader: &mut Reader) -> Option<Settings> {
     let default_idp = idp::read_default(&mut reader.section("login"), &idp_names);
     let is_https = public_url.as_ref().is_none_or(PublicUrl::is_https);
     let idps = idp::read(reader, is_https);
-    let plain: Vec<_> = idps.iter().filter(|idp| idp.is_plain_oauth2()).map(|idp| idp.name.as_str()).collect();
-    let bound: Vec<_> = idps.iter().filter(|idp| idp.dpop.is_some()).map(|idp| idp.name.as_str()).collect();
-    let routes = route::read(reader, &idp_names, &plain, &bound, &mut warnings);
+    let routes = route::read(reader, &idp_names, &idps, &mut warnings);
     let branding = server::read_branding(&mut reader.section("branding"));
     let log = server::read_log(&mut reader.section("log"));
     let admin = admin::read(&mut reader.section("admin"), &idp_names);

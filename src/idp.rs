@@ -24,6 +24,7 @@ pub mod refresh;
 mod refreshing;
 mod request_object;
 pub mod request_parameters;
+pub mod response_token;
 pub mod settings;
 pub mod signing_key;
 pub mod token_exchange;
@@ -63,6 +64,10 @@ pub struct SignedIn {
     pub identity: Identity,
     /// When they last proved it to the provider, if it says so.
     pub auth_time: Option<OffsetDateTime>,
+    /// In what manner they did (`acr`), if it says so.
+    pub acr: Option<String>,
+    /// When the provider wants the session to be over, if it says so.
+    pub session_expiry: Option<OffsetDateTime>,
     /// The provider's name for its session (`sid`).
     pub provider_session: Option<String>,
     /// The provider's tokens.
@@ -92,6 +97,9 @@ pub enum IdpError {
     /// It did not exchange the code.
     #[error(transparent)]
     TokenExchange(#[from] TokenExchangeError),
+    /// Its signed answer to the browser was not accepted.
+    #[error("the signed answer was not accepted: {0}")]
+    Answer(#[source] JwtFault),
     /// Its ID token was not accepted.
     #[error("the ID token was not accepted: {0}")]
     IdToken(#[from] JwtFault),
@@ -141,6 +149,11 @@ impl Provider {
     /// What people call it.
     pub fn display_name(&self) -> &str {
         &self.0.settings.display_name
+    }
+
+    /// Whether people of this provider can authenticate in one of these ways (`acr`); any will do if there is none.
+    pub fn can_meet(&self, wanted: &[String]) -> bool {
+        self.0.settings.can_meet(wanted)
     }
 
     /// Whether the provider can say when somebody authenticated.
@@ -258,11 +271,13 @@ impl Provider {
         tokens: ProviderTokens,
     ) -> Result<SignedIn, IdpError> {
         let nonce = ExpectedNonce::Exactly(&attempt.nonce);
-        let claims = self.verify_id_token(oidc, metadata, nonce, attempt.max_age, &tokens).await?;
+        let claims = self.verify_id_token(oidc, metadata, nonce, Some(attempt), &tokens).await?;
         let identity = self.identity_of_claims(oidc, metadata, &claims, &tokens).await?;
         Ok(SignedIn {
             identity,
             auth_time: claims.auth_time(),
+            acr: claims.acr().map(str::to_owned),
+            session_expiry: claims.session_expiry(),
             provider_session: claims.provider_session().map(str::to_owned),
             tokens,
         })
@@ -275,7 +290,7 @@ impl Provider {
         tokens: ProviderTokens,
     ) -> Result<SignedIn, IdpError> {
         let identity = self.identity_of_profile(plain, metadata, &tokens).await?;
-        Ok(SignedIn { identity, auth_time: None, provider_session: None, tokens })
+        Ok(SignedIn { identity, auth_time: None, acr: None, session_expiry: None, provider_session: None, tokens })
     }
 
     /// Who the ID token and userinfo say it is.
@@ -311,7 +326,7 @@ impl Provider {
         oidc: &OidcSettings,
         metadata: &Metadata,
         nonce: ExpectedNonce<'_>,
-        max_age: Option<u64>,
+        attempt: Option<&Attempt>,
         tokens: &ProviderTokens,
     ) -> Result<VerifiedClaims, IdpError> {
         let id_token = tokens.id_token.as_ref().ok_or(JwtFault::Absent)?;
@@ -321,7 +336,8 @@ impl Provider {
             client_id: &self.0.settings.client_id,
             nonce,
             access_token: tokens.access_token.expose(),
-            max_age,
+            max_age: attempt.and_then(|attempt| attempt.max_age),
+            acr_values: attempt.map_or(&[], |attempt| &attempt.acr_values),
             clock_skew: oidc.clock_skew,
             algorithm: oidc.algorithm,
         };

@@ -2,12 +2,15 @@
 //!
 //! [`start`] sends the browser to the provider and leaves a pending login in it ([`pending`]); [`callback`]
 //! takes the provider's answer, matches it to the pending login before anything else, and establishes the
-//! session; [`limit`] helps those who have too many. All are handlers that `routes` mounts.
+//! session; [`limit`] helps those who have too many, [`landings`] those who come back too often. [`third_party`]: logins that begin elsewhere. All are handlers that `routes` mounts.
 
+mod answer;
 pub mod callback;
+mod landings;
 pub mod limit;
 pub mod pending;
 pub mod start;
+pub mod third_party;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -78,11 +81,12 @@ fn failure_kind(error: &IdpError) -> FailureKind {
         | IdpError::Userinfo(UserinfoError::Http(error))
         | IdpError::PushedRequest(PushedRequestError::Http(error))
         | IdpError::ProfileEndpoint(error) => by_answer(error),
-        IdpError::IdToken(JwtFault::Clock(_)) => FailureKind::LoginClock,
+        IdpError::IdToken(JwtFault::Clock(_)) | IdpError::Answer(JwtFault::Clock(_)) => FailureKind::LoginClock,
         IdpError::Issuer(_)
         | IdpError::PushedRequest(_)
         | IdpError::RequestObject(_)
         | IdpError::TokenExchange(_)
+        | IdpError::Answer(_)
         | IdpError::IdToken(_)
         | IdpError::Userinfo(_)
         | IdpError::Profile(_) => FailureKind::LoginFailed,

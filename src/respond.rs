@@ -73,6 +73,7 @@ fn appearance(kind: FailureKind) -> Appearance {
         Kind::LoginExpired => (400, "login_failed", "login-expired", Browser),
         Kind::LoginOvertaken => (403, "login_failed", "login-overtaken", Browser),
         Kind::LoginBlocked => (403, "login_failed", "login-blocked", Browser),
+        Kind::LoginLoop => (400, "login_failed", "login-loop", Browser),
         Kind::LoginClock => (502, "login_failed", "login-clock", Provider),
         Kind::BadRequest => (400, "bad_request", "bad-request", Sender),
         Kind::AmbiguousPath => (400, "bad_request", "ambiguous-path", Sender),
@@ -153,6 +154,7 @@ impl Responder {
             | FailureKind::LoginRefused
             | FailureKind::LoginExpired
             | FailureKind::LoginOvertaken
+            | FailureKind::LoginLoop
             | FailureKind::LoginClock => Some(Action::TryAgain(sign_in.unwrap_or(home.as_str()))),
             FailureKind::LogoutIncomplete => None,
             FailureKind::WrongHost => Some(Action::Home(public)),
@@ -228,7 +230,7 @@ mod tests {
     use super::*;
     use crate::web::language::Language;
 
-    const KINDS: [FailureKind; 31] = [
+    const KINDS: [FailureKind; 32] = [
         FailureKind::SessionMissing,
         FailureKind::SessionIdle,
         FailureKind::SessionExpired,
@@ -246,6 +248,7 @@ mod tests {
         FailureKind::LoginFailed,
         FailureKind::LoginRefused,
         FailureKind::LoginExpired,
+        FailureKind::LoginLoop,
         FailureKind::LoginClock,
         FailureKind::BadRequest,
         FailureKind::AmbiguousPath,

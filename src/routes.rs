@@ -3,7 +3,8 @@
 //! | address | guarded by |
 //! | --- | --- |
 //! | `GET /sso/login` | people only, no session needed |
-//! | `GET /sso/callback/{idp}` | a login pending in this browser |
+//! | `POST /sso/login` | nothing: it leads to the GET |
+//! | `GET /sso/callback/{idp}` | a login pending in this browser; or `POST`, if the provider answers by form |
 //! | `GET /sso/logout` | nothing: it asks |
 //! | `POST /sso/logout` | same origin, and the CSRF token of the session it ends |
 //! | `GET /sso/signed-out` | nothing |
@@ -61,10 +62,12 @@ pub struct Rooms {
 /// The whole public site: the broker's addresses, and `back_office` behind the guard.
 pub fn public(rooms: Rooms, back_office: Router) -> Router {
     let https = rooms.guard.https;
+    let start = get(login::start::start).post(login::third_party::start_by_form);
+    let callback = get(login::callback::by_address).post(login::callback::by_form);
     let guarded = back_office.layer(RequireSession(rooms.guard));
     Router::new()
-        .route("/sso/login", get(login::start::start).with_state(rooms.login.clone()))
-        .route("/sso/callback/{idp}", get(login::callback::callback).with_state(rooms.login.clone()))
+        .route("/sso/login", start.with_state(rooms.login.clone()))
+        .route("/sso/callback/{idp}", callback.with_state(rooms.login.clone()))
         .route(LIMIT, get(login::limit::choose).post(login::limit::end_one).with_state(rooms.login))
         .merge(signing_out(rooms.logout))
         .route("/sso/session", get(account::session).with_state(rooms.account))

@@ -48,7 +48,7 @@ use self::renewal::Queues;
 use self::store::near_cache::NearCache;
 use self::store::sealed::{Found, Opened, SealedStore};
 use self::store::{InvalidationListener, SessionBackend, StoreError};
-use self::timeout::{Verdict, judge};
+use self::timeout::{Moments, Verdict, judge};
 
 /// What asking for a session found.
 #[derive(Debug, Clone)]
@@ -89,6 +89,11 @@ impl KnownSession {
     fn last_seen_at(&self) -> OffsetDateTime {
         let milliseconds = i128::from(self.last_seen.load(Ordering::Relaxed));
         OffsetDateTime::from_unix_timestamp_nanos(milliseconds * 1_000_000).unwrap_or(self.record.created_at)
+    }
+
+    fn moments(&self) -> Moments {
+        let SessionRecord { created_at, ends_by, .. } = self.record;
+        Moments { created_at, last_seen_at: self.last_seen_at(), ends_by }
     }
 }
 
@@ -249,7 +254,7 @@ impl Sessions {
 
     fn live(&self, known: Arc<KnownSession>, now: OffsetDateTime) -> Result<LiveSession, Over> {
         let limits = self.0.policies.timeouts().limits_for(&known.record.identity.groups);
-        match judge(known.record.created_at, known.last_seen_at(), limits, now) {
+        match judge(known.moments(), limits, now) {
             Verdict::Live { idle_expires_at, absolute_expires_at } => Ok(LiveSession {
                 known,
                 checked_at: now,

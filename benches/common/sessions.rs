@@ -129,6 +129,8 @@ fn login(index: usize, groups: usize) -> NewSession {
         identity: identity(index, groups),
         begun_at: now(),
         auth_time: Some(now()),
+        acr: None,
+        ends_by: None,
         freshness: Freshness::CannotBeTold,
         provider_session: None,
         tokens,

@@ -16,6 +16,8 @@ use time::Duration;
 use super::reader::Reader;
 use crate::idp::{IdpKind, IdpSettings};
 
+pub(super) use self::request::read_acr;
+
 const DEFAULT_TIMEOUT: StdDuration = StdDuration::from_secs(8);
 /// Shortest `refresh`: each renewal asks the provider twice.
 const SHORTEST_PACE: StdDuration = StdDuration::from_secs(30);

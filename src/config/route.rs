@@ -6,9 +6,11 @@ use http::Uri;
 use time::Duration;
 use url::Url;
 
+use super::idp::read_acr;
 use super::reader::Reader;
 use crate::guard::access::AccessRule;
 use crate::guard::route::{OnAnonymous, PathRule, Route};
+use crate::idp::IdpSettings;
 
 /// Shortest `max_auth_age`: below it a login could be too old before it is back.
 const SHORTEST_AUTH_AGE: StdDuration = StdDuration::from_secs(30);
@@ -16,23 +18,21 @@ const SHORTEST_AUTH_AGE: StdDuration = StdDuration::from_secs(30);
 pub(super) fn read(
     reader: &mut Reader,
     idps: &[String],
-    plain_idps: &[&str],
-    bound_idps: &[&str],
+    known_idps: &[IdpSettings],
     warnings: &mut Vec<String>,
 ) -> Vec<Route> {
     let mut sections = reader.listed_sections("route");
     if sections.is_empty() {
         reader.fault("route", "is missing: nothing could be reached without a [[route]] section");
     }
-    let routes: Vec<_> =
-        sections.iter_mut().filter_map(|section| read_one(section, idps, plain_idps, bound_idps)).collect();
+    let routes: Vec<_> = sections.iter_mut().filter_map(|section| read_one(section, idps, known_idps)).collect();
     for (index, _) in routes.iter().enumerate().filter(|(_, route)| route.upstream.is_none()) {
         warnings.push(format!("route[{index}].upstream: is missing: `serve` answers 404 there"));
     }
     routes
 }
 
-fn read_one(section: &mut Reader, idps: &[String], plain_idps: &[&str], bound_idps: &[&str]) -> Option<Route> {
+fn read_one(section: &mut Reader, idps: &[String], known_idps: &[IdpSettings]) -> Option<Route> {
     let path = section.checked("path", |text: &String| PathRule::parse(text));
     if let Some(PathRule::Exact(path) | PathRule::Prefix(path)) = &path
         && (path == "/sso" || path.starts_with("/sso/"))
@@ -44,28 +44,36 @@ fn read_one(section: &mut Reader, idps: &[String], plain_idps: &[&str], bound_id
     let has_manner = section.has("on_anonymous");
     let on_anonymous = read_on_anonymous(section);
     let max_auth_age = section.optional::<StdDuration>("max_auth_age");
-    if access.public && (max_auth_age.is_some() || has_manner) {
-        section.fault("access", "must not be \"public\" beside max_auth_age or on_anonymous: nobody would be asked");
+    let acr = read_acr(section, "acr");
+    if access.public && (max_auth_age.is_some() || !acr.is_empty() || has_manner) {
+        let problem = "must not be \"public\" beside max_auth_age, acr or on_anonymous: nobody would be asked";
+        section.fault("access", problem);
     }
     if max_auth_age.is_some_and(|age| age < SHORTEST_AUTH_AGE) {
         section.fault("max_auth_age", "must be at least 30s");
     }
-    let admitted = || idps.iter().filter(|idp| access.idps.is_empty() || access.idps.contains(idp));
-    if max_auth_age.is_some() && admitted().all(|idp| plain_idps.contains(&idp.as_str())) {
+    // A provider whose own section has faults is not known; nothing is said of it here.
+    let admitted = idps.iter().filter(|idp| access.idps.is_empty() || access.idps.contains(idp));
+    let admitted: Vec<_> = admitted.map(|name| known_idps.iter().find(|idp| idp.name == *name)).collect();
+    let none = |fits: &dyn Fn(&IdpSettings) -> bool| !admitted.iter().any(|idp| idp.is_none_or(fits));
+    if max_auth_age.is_some() && none(&|idp| !idp.is_plain_oauth2()) {
         section.fault("max_auth_age", "can be asked of OpenID Connect providers only, and the route admits none");
+    }
+    if !acr.is_empty() && none(&|idp| idp.can_meet(&acr)) {
+        section.fault("acr", "is accepted from no provider that the route admits (OpenID Connect, `acr_values` there)");
     }
     let pass_access_token = section.or("pass_access_token", false);
     if pass_access_token && access.public {
         section.fault("pass_access_token", "must not be true beside access = \"public\": strangers have no token");
     }
-    if pass_access_token && admitted().any(|idp| bound_idps.contains(&idp.as_str())) {
+    if pass_access_token && admitted.iter().flatten().any(|idp| idp.dpop.is_some()) {
         section.fault(
             "pass_access_token",
             "must not be true for providers with dpop = true: upstreams cannot use their tokens",
         );
     }
     let max_auth_age = max_auth_age.and_then(|age| Duration::try_from(age).ok());
-    Some(Route { path: path?, upstream, access, on_anonymous, max_auth_age, pass_access_token })
+    Some(Route { path: path?, upstream, access, on_anonymous, max_auth_age, acr, pass_access_token })
 }
 
 /// Scheme, host and port: the path is always the request's (R-K06).

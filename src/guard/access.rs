@@ -28,30 +28,56 @@ pub enum Decision {
     Pass,
     /// It needs a session first.
     NeedsSession,
-    /// Its authentication is too old.
+    /// Its authentication is too old, or not of the manner that is demanded.
     NeedsFreshLogin,
     /// This person may not pass.
     Forbidden,
 }
 
-/// Decides for a person with a session and the moment of their authentication, or for a stranger. Who demands a
-/// recent authentication and does not know when it was has to ask for a fresh one.
+/// What a route demands of how the person authenticated.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AuthenticationRule<'a> {
+    /// The oldest authentication that may pass.
+    pub max_age: Option<Duration>,
+    /// Ways to authenticate (`acr`), any of which may pass; empty: all.
+    pub acr: &'a [String],
+}
+
+/// How a person authenticated, as far as the provider said.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Authentication<'a> {
+    /// When.
+    pub at: Option<OffsetDateTime>,
+    /// In what manner (`acr`).
+    pub acr: Option<&'a str>,
+}
+
+/// Decides for a person with a session and how they authenticated, or for a stranger. Who demands a recent authentication,
+/// or one of a certain manner, and does not know when or how it was has to ask for another.
 pub fn decide(
     rule: &AccessRule,
-    max_auth_age: Option<Duration>,
-    person: Option<(&Identity, Option<OffsetDateTime>)>,
+    demanded: AuthenticationRule<'_>,
+    person: Option<(&Identity, Authentication<'_>)>,
     now: impl FnOnce() -> OffsetDateTime,
 ) -> Decision {
     if rule.public {
         return Decision::Pass;
     }
-    let Some((identity, auth_time)) = person else { return Decision::NeedsSession };
+    let Some((identity, authentication)) = person else { return Decision::NeedsSession };
     if !rule.allows(identity) {
         Decision::Forbidden
-    } else if max_auth_age.is_some_and(|max_age| auth_time.is_none_or(|auth_time| now() - auth_time > max_age)) {
-        Decision::NeedsFreshLogin
-    } else {
+    } else if demanded.is_met_by(authentication, now) {
         Decision::Pass
+    } else {
+        Decision::NeedsFreshLogin
+    }
+}
+
+impl AuthenticationRule<'_> {
+    fn is_met_by(&self, found: Authentication<'_>, now: impl FnOnce() -> OffsetDateTime) -> bool {
+        let is_of_the_manner =
+            self.acr.is_empty() || found.acr.is_some_and(|acr| self.acr.iter().any(|demanded| demanded == acr));
+        is_of_the_manner && self.max_age.is_none_or(|max_age| found.at.is_some_and(|at| now() - at <= max_age))
     }
 }
 
@@ -83,6 +109,7 @@ mod tests {
     use super::*;
 
     const NOW: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);
+    const ANY: AuthenticationRule<'static> = AuthenticationRule { max_age: None, acr: &[] };
 
     fn alice() -> Identity {
         Identity {
@@ -117,11 +144,12 @@ mod tests {
             (AccessRule { email_domains: list(&["Example.com"]), ..rule() }, Decision::Pass),
             (AccessRule { email_domains: list(&["ample.com"]), ..rule() }, Decision::Forbidden),
         ] {
-            assert_eq!(decide(&rule, None, Some((&alice(), Some(NOW))), || NOW), expected, "{rule:?}");
-            assert_eq!(decide(&rule, None, None, || NOW), Decision::NeedsSession, "{rule:?}");
+            let just_now = Authentication { at: Some(NOW), acr: None };
+            assert_eq!(decide(&rule, ANY, Some((&alice(), just_now)), || NOW), expected, "{rule:?}");
+            assert_eq!(decide(&rule, ANY, None, || NOW), Decision::NeedsSession, "{rule:?}");
         }
         let public = AccessRule { public: true, ..rule() };
-        assert_eq!(decide(&public, None, None, || NOW), Decision::Pass);
+        assert_eq!(decide(&public, ANY, None, || NOW), Decision::Pass);
     }
 
     /// R-D15
@@ -129,18 +157,40 @@ mod tests {
     fn an_unverified_address_meets_no_rule() {
         let rule = AccessRule { email_domains: list(&["example.com"]), ..AccessRule::default() };
         let unverified = Identity { email_verified: false, ..alice() };
-        assert_eq!(decide(&rule, None, Some((&unverified, None)), || NOW), Decision::Forbidden);
+        assert_eq!(decide(&rule, ANY, Some((&unverified, Authentication::default())), || NOW), Decision::Forbidden);
     }
 
     #[test]
     fn an_old_authentication_needs_a_fresh_login_unless_it_is_forbidden_anyway() {
-        let (rule, max_age) = (AccessRule::default(), Some(Duration::minutes(10)));
-        let at = |age: i64| decide(&rule, max_age, Some((&alice(), Some(NOW - Duration::seconds(age)))), || NOW);
+        let rule = AccessRule::default();
+        let recent = AuthenticationRule { max_age: Some(Duration::minutes(10)), acr: &[] };
+        let decided = |rule: &AccessRule, demanded, at: Option<OffsetDateTime>| {
+            decide(rule, demanded, Some((&alice(), Authentication { at, acr: None })), || NOW)
+        };
+        let at = |age: i64| decided(&rule, recent, Some(NOW - Duration::seconds(age)));
         assert_eq!((at(600), at(601)), (Decision::Pass, Decision::NeedsFreshLogin));
-        assert_eq!(decide(&rule, max_age, Some((&alice(), None)), || NOW), Decision::NeedsFreshLogin);
-        assert_eq!(decide(&rule, None, Some((&alice(), None)), || NOW), Decision::Pass);
+        assert_eq!(decided(&rule, recent, None), Decision::NeedsFreshLogin);
+        assert_eq!(decided(&rule, ANY, None), Decision::Pass);
         let others = AccessRule { groups: list(&["finance"]), ..rule.clone() };
-        let old = NOW - Duration::HOUR;
-        assert_eq!(decide(&others, max_age, Some((&alice(), Some(old))), || NOW), Decision::Forbidden);
+        assert_eq!(decided(&others, recent, Some(NOW - Duration::HOUR)), Decision::Forbidden);
+    }
+
+    /// R-A13
+    #[test]
+    fn an_authentication_of_another_manner_needs_another_login() {
+        let acr = list(&["urn:example:mfa", "urn:example:key"]);
+        let demanded = AuthenticationRule { max_age: None, acr: &acr };
+        for (found, expected) in [
+            (Some("urn:example:mfa"), Decision::Pass),
+            (Some("urn:example:key"), Decision::Pass),
+            (Some("urn:example:MFA"), Decision::NeedsFreshLogin),
+            (Some("urn:example:mfa urn:example:key"), Decision::NeedsFreshLogin),
+            (Some(""), Decision::NeedsFreshLogin),
+            (None, Decision::NeedsFreshLogin),
+        ] {
+            let authentication = Authentication { at: Some(NOW), acr: found };
+            let decided = decide(&AccessRule::default(), demanded, Some((&alice(), authentication)), || NOW);
+            assert_eq!(decided, expected, "{found:?}");
+        }
     }
 }

@@ -329,6 +329,8 @@ mod tests {
             provider_session: None,
             created_at: LOGIN,
             auth_time: None,
+            acr: None,
+            ends_by: None,
             renewed_at: LOGIN,
             access_token_expires_at: lifetime.map(|lifetime| LOGIN + lifetime),
             client: ClientTraits::default(),

@@ -16,7 +16,7 @@ use http::{HeaderMap, Method, Uri};
 use time::Duration;
 use tower::{Layer, Service};
 
-use super::access::{Decision, decide};
+use super::access::{Authentication, AuthenticationRule, Decision, decide};
 use super::current_user::CurrentUser;
 use super::presented::{Presented, presented, presented_nearby};
 use super::renewal::{Need, NoAccessToken, Renewals, Standing};
@@ -26,6 +26,7 @@ use crate::audit::{AuditEvent, audit};
 use crate::clock::SharedClock;
 use crate::secret::Secret;
 use crate::session::key::SessionKey;
+use crate::session::record::SessionRecord;
 use crate::session::{LiveSession, Sessions};
 use crate::web::cookies::CookiePolicy;
 use crate::web::failure::{Failure, FailureKind};
@@ -181,11 +182,15 @@ impl Guard {
     }
 
     fn decide(&self, route: Option<&Route>, session: Option<&LiveSession>) -> Decision {
-        let person = session.map(|session| (&session.record().identity, session.record().auth_time));
+        let person = session.map(|session| {
+            let SessionRecord { identity, auth_time, acr, .. } = session.record();
+            (identity, Authentication { at: *auth_time, acr: acr.as_deref() })
+        });
         match route {
             Some(route) => {
                 let max_age = route.max_auth_age.map(|max_age| max_age + self.clock_skew);
-                decide(&route.access, max_age, person, || self.clock.now())
+                let demanded = AuthenticationRule { max_age, acr: &route.acr };
+                decide(&route.access, demanded, person, || self.clock.now())
             }
             // No rule, no entry; but strangers are not told which rules there are (R-I01).
             None if person.is_some() => Decision::Forbidden,

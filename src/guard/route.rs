@@ -24,6 +24,8 @@ pub struct Route {
     pub max_auth_age: Option<Duration>,
     /// Whether the upstream gets the provider's access token.
     pub pass_access_token: bool,
+    /// Ways to authenticate (`acr`), any of which may pass; empty: all.
+    pub acr: Vec<String>,
 }
 
 /// What a request without a session is told.
@@ -139,6 +141,7 @@ mod tests {
             on_anonymous: OnAnonymous::Auto,
             max_auth_age: None,
             pass_access_token: false,
+            acr: Vec::new(),
         };
         RouteTable::new(paths.iter().map(route).collect())
     }

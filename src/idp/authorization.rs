@@ -49,6 +49,17 @@ pub struct Attempt {
     pub acr_values: Vec<String>,
 }
 
+/// What the provider answered the browser (RFC 6749 4.1.2), apart from the `state`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorizationAnswer {
+    /// To be exchanged.
+    pub code: Option<String>,
+    /// Why there is no code.
+    pub error: Option<String>,
+    /// Who answers (RFC 9207).
+    pub iss: Option<String>,
+}
+
 /// The answer to the browser does not name the provider that was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum IssuerMismatch {

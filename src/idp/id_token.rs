@@ -31,6 +31,8 @@ pub struct Expectation<'a> {
     pub access_token: &'a str,
     /// The oldest authentication that was asked for, in seconds.
     pub max_age: Option<u64>,
+    /// Ways to authenticate that were asked for, one of which it has to be; empty: any.
+    pub acr_values: &'a [String],
     /// How far the provider's clock may be off.
     pub clock_skew: Duration,
     /// The configured algorithm.
@@ -63,6 +65,8 @@ impl ExpectedNonce<'_> {
 pub struct VerifiedClaims {
     subject: String,
     auth_time: Option<OffsetDateTime>,
+    acr: Option<String>,
+    session_expiry: Option<OffsetDateTime>,
     provider_session: Option<String>,
     all: Map<String, Value>,
 }
@@ -73,7 +77,9 @@ impl VerifiedClaims {
         let subject = text(&payload, "sub")?.to_owned();
         let auth_time = optional_moment(&payload, "auth_time")?;
         let provider_session = optional_text(&payload, "sid", JwtFault::Claim("sid"))?.map(str::to_owned);
-        Ok(Self { subject, auth_time, provider_session, all: payload })
+        let acr = optional_text(&payload, "acr", JwtFault::Claim("acr"))?.map(str::to_owned);
+        let session_expiry = optional_moment(&payload, "session_expiry")?;
+        Ok(Self { subject, auth_time, acr, session_expiry, provider_session, all: payload })
     }
 
     /// The provider's stable name for the person (`sub`).
@@ -84,6 +90,16 @@ impl VerifiedClaims {
     /// When the person last authenticated (`auth_time`).
     pub fn auth_time(&self) -> Option<OffsetDateTime> {
         self.auth_time
+    }
+
+    /// In what manner the person authenticated (`acr`).
+    pub fn acr(&self) -> Option<&str> {
+        self.acr.as_deref()
+    }
+
+    /// When the provider wants the session to be over (`session_expiry`).
+    pub fn session_expiry(&self) -> Option<OffsetDateTime> {
+        self.session_expiry
     }
 
     /// The provider's name for its session (`sid`).
@@ -123,12 +139,20 @@ pub fn check(
     }
     let auth_time = optional_moment(&payload, "auth_time")?;
     check_authentication_age(auth_time, expected, now)?;
+    let acr = optional_text(&payload, "acr", JwtFault::Claim("acr"))?.map(str::to_owned);
+    if !expected.acr_values.is_empty() && acr.as_ref().is_none_or(|acr| !expected.acr_values.contains(acr)) {
+        return Err(JwtFault::Claim("acr"));
+    }
+    let session_expiry = optional_moment(&payload, "session_expiry")?;
+    if session_expiry.is_some_and(|end| end <= now) {
+        return Err(JwtFault::Claim("session_expiry"));
+    }
     let provider_session = optional_text(&payload, "sid", JwtFault::Claim("sid"))?.map(str::to_owned);
-    Ok(VerifiedClaims { subject, auth_time, provider_session, all: payload })
+    Ok(VerifiedClaims { subject, auth_time, acr, session_expiry, provider_session, all: payload })
 }
 
 /// Core 3.1.3.7 (3) to (5): we are the audience, nobody we do not know is another, `azp` is us (R-D07).
-fn check_audience(payload: &Map<String, Value>, client_id: &str) -> Result<(), JwtFault> {
+pub(super) fn check_audience(payload: &Map<String, Value>, client_id: &str) -> Result<(), JwtFault> {
     let refused = Err(JwtFault::Claim("aud"));
     match payload.get("aud") {
         Some(Value::String(only)) if only == client_id => {}
@@ -206,6 +230,7 @@ mod tests {
             nonce: ExpectedNonce::Exactly("n-1"),
             access_token: "access",
             max_age: None,
+            acr_values: &[],
             clock_skew: Duration::seconds(60),
             algorithm: Algorithm::RS256,
         }
@@ -288,6 +313,11 @@ mod tests {
             ("at_hash", json!({ "at_hash": 1 })),
             ("auth_time", json!({ "auth_time": "yesterday" })),
             ("sid", json!({ "sid": 7 })),
+            ("acr", json!({ "acr": 1 })),
+            ("acr", json!({ "acr": ["urn:example:mfa"] })),
+            ("session_expiry", json!({ "session_expiry": "9999999999" })),
+            ("session_expiry", json!({ "session_expiry": [] })),
+            ("session_expiry", json!({ "session_expiry": now })),
         ];
         for (claim, changes) in cases {
             assert_eq!(verdict(&changes).unwrap_err(), JwtFault::Claim(claim), "{changes}");
@@ -318,6 +348,19 @@ mod tests {
             let expected = Expectation { nonce: ExpectedNonce::IfAny(nonce), ..expectation() };
             assert_eq!(check(payload(&changes), &expected, NOW).is_ok(), passes, "{nonce:?} {changes}");
         }
+    }
+
+    /// R-A13: one line a case.
+    #[test]
+    fn an_authentication_of_another_manner_than_asked_for_is_refused() {
+        let asked = ["urn:example:mfa".to_owned(), "urn:example:key".to_owned()];
+        let expected = Expectation { acr_values: &asked, ..expectation() };
+        let with = |acr: Value| check(payload(&json!({ "acr": acr })), &expected, NOW).map(|claims| claims.acr);
+        assert_eq!(with(json!("urn:example:key")), Ok(Some("urn:example:key".into())));
+        for acr in [json!("urn:example:password"), json!("urn:example:MFA"), json!(""), json!(null), json!("0")] {
+            assert_eq!(with(acr.clone()), Err(JwtFault::Claim("acr")), "{acr}");
+        }
+        assert!(check(payload(&json!({ "acr": "urn:example:password" })), &expectation(), NOW).is_ok());
     }
 
     /// R-A13

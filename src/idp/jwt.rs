@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use super::jwks::KeySet;
 
 /// Largest token that is looked at, in bytes.
-const LARGEST_TOKEN: usize = 64 * 1024;
+pub(super) const LARGEST_TOKEN: usize = 64 * 1024;
 
 /// What a token is for; decides which `typ` it may carry, so that none passes for another (RFC 8725 3.11, R-D14).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum JwtUse {
     },
     /// A security event token: `secevent+jwt` (RFC 8417 2.3).
     SecurityEvent,
+    /// An answer to the browser (JARM), which has no type of its own: `JWT` or nothing.
+    AuthorizationAnswer,
 }
 
 impl JwtUse {
@@ -38,10 +40,13 @@ impl JwtUse {
             _ => declared.to_ascii_lowercase(),
         };
         match (self, declared.map(short).as_deref()) {
-            (Self::Claims | Self::LogoutToken { typ_required: false }, None | Some("jwt"))
+            (
+                Self::Claims | Self::AuthorizationAnswer | Self::LogoutToken { typ_required: false },
+                None | Some("jwt"),
+            )
             | (Self::LogoutToken { .. }, Some("logout+jwt"))
             | (Self::SecurityEvent, Some("secevent+jwt")) => true,
-            (Self::Claims | Self::LogoutToken { .. } | Self::SecurityEvent, _) => false,
+            (Self::Claims | Self::AuthorizationAnswer | Self::LogoutToken { .. } | Self::SecurityEvent, _) => false,
         }
     }
 }

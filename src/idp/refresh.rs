@@ -100,6 +100,7 @@ fn is_refusal(error: &IdpError) -> bool {
         | IdpError::ProfileEndpoint(_)
         | IdpError::Profile(_)
         | IdpError::Unusable { .. }
+        | IdpError::Answer(_)
         | IdpError::Issuer(_) => false,
     }
 }

@@ -142,16 +142,18 @@ impl RequestSettings {
             (Some(always), Some(now)) => Some(always.min(now)),
             (always, now) => always.or(now),
         };
-        (max_age, self.acceptable_acr(&options.acr_values))
+        let both: Vec<_> = options.acr_values.iter().filter(|acr| self.accepts(acr)).cloned().collect();
+        // Where nothing is common to both, the provider's own demand stays; the page will not be passed.
+        (max_age, if both.is_empty() { self.acr_values.clone() } else { both })
     }
 
-    /// Of the ways to authenticate that are wanted, those that are accepted from this provider; all that are accepted if
-    /// none is wanted in particular.
-    pub fn acceptable_acr(&self, wanted: &[String]) -> Vec<String> {
-        if wanted.is_empty() {
-            return self.acr_values.clone();
-        }
-        wanted.iter().filter(|acr| self.acr_values.is_empty() || self.acr_values.contains(acr)).cloned().collect()
+    /// Whether one of these ways to authenticate is accepted from this provider.
+    pub fn accepts_any(&self, wanted: &[String]) -> bool {
+        wanted.iter().any(|acr| self.accepts(acr))
+    }
+
+    fn accepts(&self, acr: &String) -> bool {
+        self.acr_values.is_empty() || self.acr_values.contains(acr)
     }
 }
 

@@ -67,6 +67,8 @@ pub struct OidcSettings {
     pub metadata: MetadataSource,
     /// The one algorithm ID tokens are signed with.
     pub algorithm: jsonwebtoken::Algorithm,
+    /// The one algorithm answers to the browser are signed with, where they are signed at all.
+    pub answer_algorithm: jsonwebtoken::Algorithm,
     /// How far the provider's clock may be off.
     pub clock_skew: Duration,
     /// Whether the ID token is handed to the browser as `id_token_hint` at logout.
@@ -104,6 +106,11 @@ impl IdpSettings {
             IdpKind::Oidc(oidc) => Some(&oidc.issuer),
             IdpKind::OAuth2(plain) => plain.issuer.as_deref(),
         }
+    }
+
+    /// Whether people of this provider can authenticate in one of these ways (`acr`); any will do if there is none.
+    pub fn can_meet(&self, wanted: &[String]) -> bool {
+        wanted.is_empty() || (!self.is_plain_oauth2() && self.request.accepts_any(wanted))
     }
 
     /// How far the provider's clock may be off; plain OAuth 2.0 providers show none.

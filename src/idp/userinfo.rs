@@ -13,8 +13,8 @@ use super::http::{HttpError, json_object, media_type};
 use crate::secret::Secret;
 
 /// Claims that only the ID token can make.
-const PROVEN_BY_THE_ID_TOKEN: [&str; 11] =
-    ["iss", "sub", "aud", "azp", "sid", "exp", "iat", "nonce", "acr", "amr", "auth_time"];
+const PROVEN_BY_THE_ID_TOKEN: [&str; 12] =
+    ["iss", "sub", "aud", "azp", "sid", "exp", "iat", "nonce", "acr", "amr", "auth_time", "session_expiry"];
 
 /// Why userinfo was not accepted.
 #[derive(Debug, Error)]

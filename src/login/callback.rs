@@ -1,4 +1,4 @@
-//! `GET /sso/callback/{idp}`: from the provider's answer to a session.
+//! `/sso/callback/{idp}`: from the provider's answer to a session.
 //!
 //! In this order: the answer is matched to a login pending in this browser, which costs nothing; if it brings a
 //! code, its `state` is claimed, so that it works once (R-B03); only then is the provider asked anything.
@@ -6,7 +6,8 @@
 use std::net::IpAddr;
 
 use axum::Extension;
-use axum::extract::rejection::PathRejection;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::header::SET_COOKIE;
@@ -16,11 +17,14 @@ use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use url::form_urlencoded::byte_serialize;
 
+use super::answer::Carrier;
+use super::landings::Landings;
 use super::limit::Ticket;
 use super::pending::{LIFETIME, PendingLogin};
 use super::{Login, client_traits, failure_kind};
 use crate::audit::{AuditEvent, audit};
 use crate::guard::presented::candidates;
+use crate::idp::authorization::AuthorizationAnswer;
 use crate::idp::token_exchange::ProviderTokens;
 use crate::idp::{Provider, SignedIn};
 use crate::session::cut_off::{Freshness, Refusal};
@@ -29,6 +33,7 @@ use crate::session::key::SessionKey;
 use crate::session::record::{ExposedSecret, Tokens};
 use crate::web::client_address::ClientAddress;
 use crate::web::failure::{Failure, FailureKind};
+use crate::web::form;
 use crate::web::query::Parameters;
 use crate::web::redirect::see_other;
 
@@ -51,16 +56,18 @@ enum CallbackFault {
     Misconfigured,
     #[error("the provider answered with another error")]
     ProviderError,
+    #[error("the same page was signed in to again and again within half a minute")]
+    Loop,
     #[error("the answer has neither a code nor an error")]
     NoCode,
 }
 
-/// Finishes a login.
+/// `GET /sso/callback/{idp}`: finishes a login whose answer came in the address.
 ///
 /// # Errors
 /// [`Failure`]: 4xx if nothing matching is pending in this browser or the provider said no, 502 and 503 if the
 /// provider's answers were not acceptable or did not come.
-pub async fn callback(
+pub async fn by_address(
     State(login): State<Login>,
     idp: Result<Path<String>, PathRejection>,
     Extension(address): Extension<ClientAddress>,
@@ -71,36 +78,28 @@ pub async fn callback(
         return Err(FailureKind::MethodNotAllowed.into());
     }
     let Path(idp) = idp.map_err(|error| Failure::caused(FailureKind::BadRequest, error))?;
-    let query = Parameters::read(uri.query().unwrap_or_default());
-    let query = query.map_err(|error| Failure::caused(FailureKind::BadRequest, error))?;
-    let state = query.get("state").unwrap_or_default();
-    let pending = login.pending.find(state, &login.cookies, &headers, login.clock.now());
-    let (cookie, pending) = pending.ok_or_else(|| refused(FailureKind::LoginExpired, CallbackFault::NotPending))?;
+    login.refuse_unless_served(&idp, Carrier::Address)?;
+    let brought = Parameters::read(uri.query().unwrap_or_default());
+    let brought = brought.map_err(|error| Failure::caused(FailureKind::BadRequest, error))?;
+    login.take(&idp, &brought, &headers, address.client).await
+}
 
-    let finished = match login.provider(&pending.idp) {
-        Some(provider) if idp == pending.idp => {
-            login.finish(provider, &pending, &query, &headers, address.client).await
-        }
-        _ => Err(refused(FailureKind::LoginExpired, CallbackFault::OtherProvider)),
-    };
-    let clear_pending = login.cookies.clear(&cookie);
-    match finished {
-        Ok(finished) => {
-            let mut response = login.go_on(finished, &pending)?;
-            response.headers_mut().append(SET_COOKIE, clear_pending);
-            Ok(response)
-        }
-        Err(failure) => {
-            let reason = failure.cause.as_ref().map_or_else(String::new, ToString::to_string);
-            audit(&AuditEvent::LoginFailed { idp: &pending.idp, reason: &reason, client: address.client });
-            if failure.kind == FailureKind::StoreUnavailable {
-                // The login stays pending: if its claim never reached the store, trying again works.
-                return Err(failure);
-            }
-            let again = pending.return_to().login_href();
-            Err(failure.with_sign_in(again).with_cookies([clear_pending]))
-        }
-    }
+/// `POST /sso/callback/{idp}`: finishes a login whose answer came in a form (Form Post Response Mode). It is another site
+/// that makes the browser send it, so nothing but the pending login's cookie proves anything.
+///
+/// # Errors
+/// [`Failure`], as [`by_address`]; 4xx for what is no form.
+pub async fn by_form(
+    State(login): State<Login>,
+    idp: Result<Path<String>, PathRejection>,
+    Extension(address): Extension<ClientAddress>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Failure> {
+    let Path(idp) = idp.map_err(|error| Failure::caused(FailureKind::BadRequest, error))?;
+    login.refuse_unless_served(&idp, Carrier::Form)?;
+    let brought = form::read_foreign(&headers, body)?;
+    login.take(&idp, &brought, &headers, address.client).await
 }
 
 /// What a good answer of the provider came to.
@@ -114,6 +113,48 @@ enum Finished {
 }
 
 impl Login {
+    /// Matches an answer to a pending login, finishes that, and sends the browser on.
+    async fn take(
+        &self,
+        idp: &str,
+        brought: &Parameters,
+        headers: &HeaderMap,
+        client: IpAddr,
+    ) -> Result<Response, Failure> {
+        let now = self.clock.now();
+        let pending = self.pending.find(&self.state_of(idp, brought), &self.cookies, headers, now);
+        let (cookie, pending) = pending.ok_or_else(|| refused(FailureKind::LoginExpired, CallbackFault::NotPending))?;
+        let landings = Landings::read(&self.cookies, headers, now);
+        let finished = match self.provider(&pending.idp) {
+            Some(_) if landings.are_a_loop(&pending.return_to()) => {
+                Err(refused(FailureKind::LoginLoop, CallbackFault::Loop))
+            }
+            Some(provider) if idp == pending.idp => self.finish(provider, &pending, brought, headers, client).await,
+            _ => Err(refused(FailureKind::LoginExpired, CallbackFault::OtherProvider)),
+        };
+        let clear_pending = pending.clear(&cookie, &self.cookies);
+        match finished {
+            Ok(finished) => {
+                let mut response = self.go_on(finished, &pending, landings)?;
+                response.headers_mut().append(SET_COOKIE, clear_pending);
+                Ok(response)
+            }
+            Err(failure) => {
+                let reason = failure.cause.as_ref().map_or_else(String::new, ToString::to_string);
+                audit(&AuditEvent::LoginFailed { idp: &pending.idp, reason: &reason, client });
+                if failure.kind == FailureKind::StoreUnavailable {
+                    // The login stays pending: if its claim never reached the store, trying again works.
+                    return Err(failure);
+                }
+                let again = pending.return_to().login_href();
+                // Somebody has read that it went round and round: from here on it counts anew.
+                let anew =
+                    (failure.kind == FailureKind::LoginLoop).then(|| self.cookies.clear(&self.cookies.landings_name()));
+                Err(failure.with_sign_in(again).with_cookies([clear_pending]).with_cookies(anew))
+            }
+        }
+    }
+
     /// Makes sure that no other request finishes this login, here or on another replica.
     async fn claim(&self, pending: &PendingLogin) -> Result<(), Failure> {
         let first = self.sessions.claim_once(&pending.claim_name(), LIFETIME + Duration::minutes(2)).await;
@@ -127,13 +168,12 @@ impl Login {
         &self,
         provider: &Provider,
         pending: &PendingLogin,
-        query: &Parameters,
+        brought: &Parameters,
         headers: &HeaderMap,
         client: IpAddr,
     ) -> Result<Finished, Failure> {
         let rejected = |error| Failure::caused(failure_kind(&error), error);
-        provider.check_response_issuer(query.get("iss")).await.map_err(rejected)?;
-        let code = code_of(query)?;
+        let code = code_of(self.answer_of(provider, brought).await?)?;
         // Only now: answers that would not be exchanged anyway leave nothing in the store.
         self.claim(pending).await?;
         let signed_in = provider.finish(code, &pending.attempt).await.map_err(rejected)?;
@@ -167,14 +207,17 @@ impl Login {
         headers: &HeaderMap,
         client: IpAddr,
     ) -> Result<SessionKey, EstablishError> {
-        for old in candidates(&self.cookies, headers) {
-            self.sessions.end(old.handle()).await?;
+        let presented = candidates(&self.cookies, headers).into_iter().map(|key| key.handle());
+        for old in presented.chain(pending.replaces()) {
+            self.sessions.end(old).await?;
         }
         let subject = signed_in.identity.subject.clone();
         let new = NewSession {
             identity: signed_in.identity,
             begun_at: pending.started_at(),
             auth_time: signed_in.auth_time,
+            acr: signed_in.acr,
+            ends_by: signed_in.session_expiry,
             freshness: freshness(provider, pending, signed_in.auth_time),
             provider_session: signed_in.provider_session,
             tokens: tokens(signed_in.tokens, self.clock.now(), &pending.attempt.nonce),
@@ -186,12 +229,14 @@ impl Login {
         Ok(key)
     }
 
-    fn go_on(&self, finished: Finished, pending: &PendingLogin) -> Result<Response, Failure> {
+    fn go_on(&self, finished: Finished, pending: &PendingLogin, landings: Landings) -> Result<Response, Failure> {
         match finished {
             Finished::SignedIn(key) => {
                 let mut response = see_other(pending.return_to().as_str())?;
                 let session = self.cookies.set(self.cookies.session_name(), &key.expose_cookie_value(), None);
                 response.headers_mut().append(SET_COOKIE, session);
+                let landed = landings.one_more(&pending.return_to(), &self.cookies, self.clock.now());
+                response.headers_mut().append(SET_COOKIE, landed);
                 Ok(response)
             }
             Finished::FreshLoginNeeded => {
@@ -215,8 +260,8 @@ fn freshness(provider: &Provider, pending: &PendingLogin, auth_time: Option<Offs
 }
 
 /// The code of a good answer, or why there is none (RFC 6749 4.1.2). Nothing of the query is repeated.
-fn code_of(query: &Parameters) -> Result<String, Failure> {
-    match (query.get("error"), query.get("code")) {
+fn code_of(answer: AuthorizationAnswer) -> Result<String, Failure> {
+    match (answer.error.as_deref(), answer.code) {
         (Some("access_denied"), _) => Err(refused(FailureKind::LoginRefused, CallbackFault::Denied)),
         (Some("temporarily_unavailable" | "server_error"), _) => {
             Err(refused(FailureKind::IdpUnavailable, CallbackFault::Unavailable))
@@ -228,7 +273,7 @@ fn code_of(query: &Parameters) -> Result<String, Failure> {
             Err(refused(FailureKind::LoginFailed, CallbackFault::Misconfigured))
         }
         (Some(_), _) => Err(refused(FailureKind::LoginFailed, CallbackFault::ProviderError)),
-        (None, Some(code)) if !code.is_empty() => Ok(code.to_owned()),
+        (None, Some(code)) if !code.is_empty() => Ok(code),
         (None, _) => Err(refused(FailureKind::LoginFailed, CallbackFault::NoCode)),
     }
 }

@@ -15,6 +15,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::idp::authorization::Attempt;
 use crate::secret::keyring::{Keyring, Sealer};
+use crate::session::key::SessionHandle;
 use crate::web::cookies::CookiePolicy;
 use crate::web::return_to::ReturnTo;
 
@@ -36,12 +37,41 @@ pub struct PendingLogin {
     started_at: OffsetDateTime,
     /// The secrets of the authorization request.
     pub attempt: Attempt,
+    /// Only if the answer comes in another site's form: the sessions that the browser had when the login was begun. Their
+    /// cookies do not come along with that form, and a new login ends them all the same (R-B09).
+    #[serde(default)]
+    answered_by_form: Option<Vec<String>>,
 }
 
 impl PendingLogin {
     /// A login that begins now.
     pub fn new(idp: &str, return_to: &ReturnTo, attempt: Attempt, now: OffsetDateTime) -> Self {
-        Self { idp: idp.to_owned(), return_to: return_to.to_string(), started_at: now, attempt }
+        Self { idp: idp.to_owned(), return_to: return_to.to_string(), started_at: now, attempt, answered_by_form: None }
+    }
+
+    /// The same, its answer coming in another site's form; it replaces these sessions.
+    #[must_use]
+    pub fn answered_by_form(mut self, replaces: impl IntoIterator<Item = SessionHandle>) -> Self {
+        self.answered_by_form = Some(replaces.into_iter().map(|handle| handle.to_string()).collect());
+        self
+    }
+
+    /// Sessions that the login replaces, besides those whose cookies come along with the answer.
+    pub fn replaces(&self) -> impl Iterator<Item = SessionHandle> {
+        self.answered_by_form.iter().flatten().filter_map(|handle| handle.parse().ok())
+    }
+
+    /// The cookie that it lies in. Of another site's form it has to come along; otherwise `Lax` will do.
+    fn set(&self, name: &str, value: &str, cookies: &CookiePolicy) -> HeaderValue {
+        match &self.answered_by_form {
+            Some(_) => cookies.set_cross_site(name, value, Some(LIFETIME)),
+            None => cookies.set(name, value, Some(LIFETIME)),
+        }
+    }
+
+    /// Deletes the cookie that it lies in, with every attribute it was set with (R-H04).
+    pub fn clear(&self, name: &str, cookies: &CookiePolicy) -> HeaderValue {
+        if self.answered_by_form.is_some() { cookies.clear_cross_site(name) } else { cookies.clear(name) }
     }
 
     /// Where the person lands.
@@ -89,7 +119,7 @@ impl PendingLogins {
         let text = serde_json::to_vec(login).unwrap_or_else(|_| unreachable!("a struct of strings is JSON"));
         let value = URL_SAFE_NO_PAD.encode(self.sealer.seal(name.as_bytes(), &text));
         let mut set = self.crowded_out(cookies, headers, name.len() + value.len(), now);
-        set.push(cookies.set(&name, &value, Some(LIFETIME)));
+        set.push(login.set(&name, &value, cookies));
         set
     }
 
@@ -122,18 +152,17 @@ impl PendingLogins {
         new_bytes: usize,
         now: OffsetDateTime,
     ) -> Vec<HeaderValue> {
-        let started = |name: &str, value: &[u8]| {
-            self.open(name, value).filter(|login| login.is_current(now)).map(|login| login.started_at)
-        };
-        let mut known: Vec<_> = cookies.pending(headers).map(|(n, v)| (started(n, v), n, n.len() + v.len())).collect();
-        known.sort_by_key(|(started_at, ..)| std::cmp::Reverse(*started_at));
+        let mut known: Vec<_> =
+            cookies.pending(headers).map(|(n, v)| (self.open(n, v), n, n.len() + v.len())).collect();
+        known.sort_by_key(|(login, ..)| std::cmp::Reverse(login.as_ref().map(|login| login.started_at)));
         let (mut bytes, mut logins) = (new_bytes, 1);
         let mut deletions = Vec::new();
-        for (started_at, name, size) in known {
-            if started_at.is_some() && logins < MOST_LOGINS && bytes + size <= MOST_BYTES {
+        for (login, name, size) in known {
+            let is_current = login.as_ref().is_some_and(|login| login.is_current(now));
+            if is_current && logins < MOST_LOGINS && bytes + size <= MOST_BYTES {
                 (bytes, logins) = (bytes + size, logins + 1);
             } else {
-                deletions.push(cookies.clear(name));
+                deletions.push(login.map_or_else(|| cookies.clear(name), |login| login.clear(name, cookies)));
             }
         }
         deletions

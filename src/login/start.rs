@@ -10,22 +10,25 @@ use url::form_urlencoded::byte_serialize;
 
 use super::pending::PendingLogin;
 use super::{Login, failure_kind};
-use crate::guard::presented::{Presented, presented};
+use crate::guard::presented::{Presented, candidates, presented};
 use crate::guard::request_target::RequestTarget;
 use crate::guard::route::Route;
 use crate::idp::Provider;
 use crate::idp::authorization::LoginOptions;
+use crate::idp::request_parameters::acceptable_hint;
 use crate::session::ending::{EndCause, Tombstone};
+use crate::session::key::SessionKey;
 use crate::web::branding::Frame;
 use crate::web::failure::{Failure, FailureKind};
+use crate::web::language::Language;
 use crate::web::navigation;
 use crate::web::page::{self, ProviderChoice, SessionEnded, SignInChooser};
 use crate::web::query::Parameters;
 use crate::web::redirect::see_other;
 use crate::web::return_to::ReturnTo;
 
-/// Starts a login, or lets the person choose with whom. Of the query, only `return_to`, `idp`, `choose`, `fresh`
-/// and `ended` are read (R-A03, R-A08).
+/// Starts a login, or lets the person choose with whom. Of the query, only `return_to`, `idp`, `choose`, `fresh`,
+/// `ended` and `login_hint` are read (R-A03, R-A08); if `iss` is among it, only what [`super::third_party`] names.
 ///
 /// # Errors
 /// [`Failure`]: 401 for anything that is not a person, 400 for an unknown provider, 502 or 503 for one
@@ -36,14 +39,22 @@ pub async fn start(State(login): State<Login>, uri: Uri, headers: HeaderMap) -> 
     }
     let query = Parameters::read(uri.query().unwrap_or_default());
     let query = query.map_err(|error| Failure::caused(FailureKind::BadRequest, error))?;
-    let return_to = query.get("return_to").and_then(ReturnTo::parse).unwrap_or_else(ReturnTo::home);
+    let hint = query.get("login_hint").and_then(acceptable_hint);
     let tombstone = login.tombstone(&headers).await;
+    if let Some(iss) = query.get("iss") {
+        let (provider, target) = login.third_party_target(iss, &query)?;
+        let route = login.route_behind(&target);
+        let fresh = tombstone.is_some_and(|tombstone| tombstone.fresh_login);
+        let wanted = Wanted { route: route.as_deref(), fresh, back: &target, hint };
+        return login.send_to(provider, &wanted, &headers).await;
+    }
+    let return_to = query.get("return_to").and_then(ReturnTo::parse).unwrap_or_else(ReturnTo::home);
     if query.get("ended").is_some() {
         return Ok(login.session_ended_page(&headers, tombstone.as_ref(), &return_to));
     }
     let fresh = query.get("fresh").is_some() || tombstone.is_some_and(|tombstone| tombstone.fresh_login);
     let route = login.route_behind(&return_to);
-    let wanted = Wanted { route: route.as_deref(), fresh, back: &return_to };
+    let wanted = Wanted { route: route.as_deref(), fresh, back: &return_to, hint };
     if let Some(name) = query.get("idp") {
         let provider = login.provider(name).ok_or(FailureKind::BadRequest)?;
         return login.send_to(provider, &wanted, &headers).await;
@@ -65,19 +76,28 @@ struct Wanted<'a> {
     fresh: bool,
     /// Where the person lands.
     back: &'a ReturnTo,
+    /// Who is probably going to sign in.
+    hint: Option<String>,
 }
 
 impl Wanted<'_> {
-    fn options(&self) -> LoginOptions {
+    fn options(&self, language: Language) -> LoginOptions {
         // How recent the authentication must be for the page that the person came for, in seconds (R-A13).
         let max_age = self.route.and_then(|route| u64::try_from(route.max_auth_age?.whole_seconds()).ok());
-        LoginOptions { max_age, fresh: self.fresh, ..LoginOptions::default() }
+        LoginOptions {
+            max_age,
+            fresh: self.fresh,
+            acr_values: self.route.map(|route| route.acr.clone()).unwrap_or_default(),
+            login_hint: self.hint.clone(),
+            language: Some(language.tag()),
+        }
     }
 
     fn href(&self, provider: &Provider) -> String {
         let fresh = if self.fresh { "&fresh=1" } else { "" };
-        let name: String = byte_serialize(provider.name().as_bytes()).collect();
-        format!("{}&idp={name}{fresh}", self.back.login_href())
+        let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+        let hint = self.hint.as_ref().map_or_else(String::new, |hint| format!("&login_hint={}", encoded(hint)));
+        format!("{}&idp={}{fresh}{hint}", self.back.login_href(), encoded(provider.name()))
     }
 }
 
@@ -88,14 +108,15 @@ impl Login {
         self.routes.find(&target).ok()?
     }
 
-    /// The providers whose people may pass the route: those it names, or all; and if it demands a recent
-    /// authentication, those that can say when it was.
+    /// The providers whose people may pass the route: those it names, or all; and if it demands a recent authentication
+    /// or one of a certain manner, those that can say when and how it was.
     fn providers_for(&self, route: Option<&Route>) -> Vec<&Provider> {
         let Some(route) = route else { return self.providers.iter().collect() };
         let named = &route.access.idps;
         let fits = |provider: &&Provider| {
             (named.is_empty() || named.iter().any(|name| name == provider.name()))
                 && (route.max_auth_age.is_none() || provider.tells_authentication_time())
+                && provider.can_meet(&route.acr)
         };
         self.providers.iter().filter(fits).collect()
     }
@@ -109,10 +130,14 @@ impl Login {
         // Before anything else: a revocation from here on overtakes this login.
         let now = self.clock.now();
         let (location, attempt) = provider
-            .start(&wanted.options())
+            .start(&wanted.options(Language::negotiate(headers)))
             .await
             .map_err(|error| Failure::caused(failure_kind(&error), error).with_sign_in(wanted.href(provider)))?;
-        let pending = PendingLogin::new(provider.name(), wanted.back, attempt, now);
+        let mut pending = PendingLogin::new(provider.name(), wanted.back, attempt, now);
+        if provider.answers_by_form() {
+            let had = candidates(&self.cookies, headers);
+            pending = pending.answered_by_form(had.iter().map(SessionKey::handle));
+        }
         let mut response = see_other(location.as_str())?;
         for cookie in self.pending.remember(&pending, &self.cookies, headers, now) {
             response.headers_mut().append(SET_COOKIE, cookie);

@@ -36,6 +36,10 @@ pub struct NewSession {
     pub begun_at: OffsetDateTime,
     /// When the person last proved who they are to the provider, if it said so.
     pub auth_time: Option<OffsetDateTime>,
+    /// In what manner they did (`acr`), if it said so.
+    pub acr: Option<String>,
+    /// When the provider wants the session to be over, if it said so.
+    pub ends_by: Option<OffsetDateTime>,
     /// What is known of how fresh that proof is.
     pub freshness: Freshness,
     /// The provider's name for its own session (`sid`), if it said so.
@@ -116,6 +120,8 @@ impl Sessions {
             provider_session: new.provider_session,
             created_at: now,
             auth_time: new.auth_time,
+            acr: new.acr,
+            ends_by: new.ends_by,
             renewed_at: now,
             access_token_expires_at: new.tokens.access_token_expires_at,
             client: new.client,
@@ -130,7 +136,7 @@ impl Sessions {
         if limit.is_some_and(|(most, on_limit)| on_limit == OnLimit::Refuse && others.len() >= most) {
             return Err(Refusal::TooManySessions.into());
         }
-        let backstop = self.0.policies.timeouts().limits_for(&record.identity.groups).backstop(now);
+        let backstop = self.0.policies.timeouts().limits_for(&record.identity.groups).backstop(now, record.ends_by);
         // Entry first, record second: an entry without a record is pruned in time, a record without an
         // entry could never be found again to be revoked.
         self.0.registry.insert(&record, handle, backstop).await?;

@@ -165,7 +165,7 @@ impl Sessions {
     pub async fn would_end(&self, policy: &TimeoutPolicy) -> Result<usize, StoreError> {
         self.count_those(&Filter::default(), |session, now| {
             let limits = policy.limits_for(&session.record().identity.groups);
-            let verdict = judge(session.record().created_at, session.last_seen_at(), limits, now);
+            let verdict = judge(session.known.moments(), limits, now);
             !matches!(verdict, Verdict::Live { .. })
         })
         .await

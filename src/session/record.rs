@@ -14,7 +14,7 @@ use crate::secret::{Secret, serialize_exposed};
 /// Who, since when, from where. Only a renewal with the provider changes it; when the session was last used is noted
 /// beside it.
 ///
-/// It holds moments, never a deadline: the policy of the moment judges them, so a changed timeout reaches live
+/// It holds moments, and no deadline of ours: the policy of the moment judges them, so a changed timeout reaches live
 /// sessions at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionRecord {
@@ -29,6 +29,11 @@ pub struct SessionRecord {
     /// the kind: it may have been answered from the provider's own session.
     #[serde(with = "time::serde::timestamp::milliseconds::option")]
     pub auth_time: Option<OffsetDateTime>,
+    /// In what manner they did (`acr`), if the provider said so.
+    pub acr: Option<String>,
+    /// When the provider wants the session to be over, if it said so.
+    #[serde(with = "time::serde::timestamp::milliseconds::option")]
+    pub ends_by: Option<OffsetDateTime>,
     /// When the provider last said who this is: at the login, or since.
     #[serde(with = "time::serde::timestamp::milliseconds")]
     pub renewed_at: OffsetDateTime,

@@ -321,7 +321,8 @@ impl Renewing {
         };
         let Some((_, _, expires)) = stored.filter(is_known) else { return Ok(false) };
         inner.policies.look().await?;
-        let backstop = inner.policies.timeouts().limits_for(&record.identity.groups).backstop(record.created_at);
+        let backstop =
+            inner.policies.timeouts().limits_for(&record.identity.groups).backstop(record.created_at, record.ends_by);
         if backstop > expires {
             // Entry first, record second, as at the login: no record outlives its entries.
             inner.registry.insert(record, self.handle(), backstop).await?;

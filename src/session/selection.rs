@@ -166,6 +166,8 @@ mod tests {
             provider_session: None,
             created_at: NOW - Duration::HOUR,
             auth_time: None,
+            acr: None,
+            ends_by: None,
             renewed_at: NOW - Duration::HOUR,
             access_token_expires_at: None,
             client: ClientTraits::new([192, 0, 2, 7].into(), None),

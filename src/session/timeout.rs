@@ -13,6 +13,9 @@ pub const SHORTEST: Duration = Duration::SECOND;
 /// Longest absolute timeout: browsers keep no cookie longer (RFC 6265bis).
 pub const LONGEST: Duration = Duration::days(400);
 
+/// How long the store keeps a session that the provider ended.
+const KEPT_AFTER_THE_PROVIDERS_END: Duration = Duration::HOUR;
+
 /// How long a session may live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
@@ -50,8 +53,10 @@ impl Limits {
 
     /// When the store may forget a record by itself: a backstop. Not the idle deadline: the policy judges that at
     /// each check, can say why a session is over, and may have been lengthened since.
-    pub fn backstop(&self, created_at: OffsetDateTime) -> OffsetDateTime {
-        created_at + self.absolute
+    /// What the provider ends early is kept for a while, to be able to say so.
+    pub fn backstop(&self, created_at: OffsetDateTime, ends_by: Option<OffsetDateTime>) -> OffsetDateTime {
+        let absolute = created_at + self.absolute;
+        ends_by.map_or(absolute, |ends_by| absolute.min(ends_by + KEPT_AFTER_THE_PROVIDERS_END))
     }
 }
 
@@ -93,20 +98,32 @@ pub enum Verdict {
     Live {
         /// Unless it is used.
         idle_expires_at: OffsetDateTime,
-        /// However much it is used.
+        /// However much it is used: by the absolute timeout, or because the provider said so.
         absolute_expires_at: OffsetDateTime,
     },
     /// Not used for longer than the idle timeout.
     IdleExpired,
-    /// Older than the absolute timeout.
+    /// Older than the absolute timeout, or than the provider allows.
     AbsoluteExpired,
+}
+
+/// The moments of a session that are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moments {
+    /// When it was established.
+    pub created_at: OffsetDateTime,
+    /// When it was last noted to be in use.
+    pub last_seen_at: OffsetDateTime,
+    /// When the provider wants it to be over, if it said so (R-G10). No policy of ours moves that.
+    pub ends_by: Option<OffsetDateTime>,
 }
 
 /// Judges a session. A limit is reached at its very moment: a session of thirty minutes is over after thirty
 /// minutes, not a millisecond later.
-pub fn judge(created_at: OffsetDateTime, last_seen_at: OffsetDateTime, limits: Limits, now: OffsetDateTime) -> Verdict {
-    let absolute_expires_at = created_at + limits.absolute;
-    let idle_expires_at = (last_seen_at + limits.idle).min(absolute_expires_at);
+pub fn judge(session: Moments, limits: Limits, now: OffsetDateTime) -> Verdict {
+    let absolute = session.created_at + limits.absolute;
+    let absolute_expires_at = session.ends_by.map_or(absolute, |ends_by| ends_by.min(absolute));
+    let idle_expires_at = (session.last_seen_at + limits.idle).min(absolute_expires_at);
     if now >= absolute_expires_at {
         Verdict::AbsoluteExpired
     } else if now >= idle_expires_at {
@@ -125,20 +142,38 @@ mod tests {
     const LOGIN: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);
     const LIMITS: Limits = Limits { idle: Duration::minutes(30), absolute: Duration::hours(12) };
 
+    fn judged(last_seen_at: OffsetDateTime, ends_by: Option<OffsetDateTime>, now: OffsetDateTime) -> Verdict {
+        judge(Moments { created_at: LOGIN, last_seen_at, ends_by }, LIMITS, now)
+    }
+
     /// R-G07
     #[test]
     fn a_session_is_idle_at_the_very_moment_of_its_timeout() {
         let just_before = LOGIN + Duration::minutes(30) - Duration::milliseconds(1);
-        assert!(matches!(judge(LOGIN, LOGIN, LIMITS, just_before), Verdict::Live { .. }));
-        assert_eq!(judge(LOGIN, LOGIN, LIMITS, LOGIN + Duration::minutes(30)), Verdict::IdleExpired);
+        assert!(matches!(judged(LOGIN, None, just_before), Verdict::Live { .. }));
+        assert_eq!(judged(LOGIN, None, LOGIN + Duration::minutes(30)), Verdict::IdleExpired);
     }
 
     /// R-G08
     #[test]
     fn use_does_not_move_the_absolute_timeout() {
         let end = LOGIN + Duration::hours(12);
-        assert_eq!(judge(LOGIN, end - Duration::seconds(1), LIMITS, end), Verdict::AbsoluteExpired);
-        assert_eq!(LIMITS.backstop(LOGIN), end);
+        assert_eq!(judged(end - Duration::seconds(1), None, end), Verdict::AbsoluteExpired);
+        assert_eq!(LIMITS.backstop(LOGIN, None), end);
+    }
+
+    /// R-G10
+    #[test]
+    fn the_provider_can_end_a_session_earlier_and_never_later() {
+        let earlier = LOGIN + Duration::minutes(20);
+        let just_before = earlier - Duration::milliseconds(1);
+        let live = Verdict::Live { idle_expires_at: earlier, absolute_expires_at: earlier };
+        assert_eq!(judged(LOGIN, Some(earlier), just_before), live);
+        assert_eq!(judged(just_before, Some(earlier), earlier), Verdict::AbsoluteExpired);
+        assert_eq!(LIMITS.backstop(LOGIN, Some(earlier)), earlier + Duration::HOUR);
+        let end = LOGIN + Duration::hours(12);
+        assert_eq!(judged(end, Some(end + Duration::HOUR), end), Verdict::AbsoluteExpired);
+        assert_eq!(LIMITS.backstop(LOGIN, Some(end + Duration::HOUR)), end);
     }
 
     #[test]

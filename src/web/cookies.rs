@@ -15,6 +15,9 @@ const PENDING: &str = "login-";
 /// The name of the cookie that lets a person with too many sessions end one, after the prefix.
 const LIMIT: &str = "limit";
 
+/// The name of the cookie that counts on which pages a browser has landed lately, after the prefix.
+const LANDINGS: &str = "landings";
+
 /// How the broker's cookies are named and written.
 #[derive(Debug, Clone)]
 pub struct CookiePolicy {
@@ -29,11 +32,8 @@ impl CookiePolicy {
     pub fn new(public_url: &PublicUrl, session_name: Option<String>) -> Self {
         // Lax, not Strict: Strict would drop the session on every arrival from mail, chat or the provider
         // (R-H02); unsafe methods are defended on their own.
-        let (prefix, attributes) = if public_url.is_https() {
-            ("__Host-", "; Path=/; Secure; HttpOnly; SameSite=Lax")
-        } else {
-            ("", "; Path=/; HttpOnly; SameSite=Lax")
-        };
+        let (prefix, attributes) =
+            if public_url.is_https() { ("__Host-", "; Path=/; Secure; HttpOnly") } else { ("", "; Path=/; HttpOnly") };
         Self { session_name: session_name.unwrap_or_else(|| format!("{prefix}session")), prefix, attributes }
     }
 
@@ -52,6 +52,11 @@ impl CookiePolicy {
         format!("{}{LIMIT}", self.prefix)
     }
 
+    /// The name of the cookie that counts on which pages a browser has landed lately.
+    pub fn landings_name(&self) -> String {
+        format!("{}{LANDINGS}", self.prefix)
+    }
+
     /// Every value of a cookie of the broker's.
     pub fn values<'a>(&self, name: &'a str, headers: &'a HeaderMap) -> impl Iterator<Item = &'a [u8]> {
         pairs(headers).filter(move |(found, _)| *found == name.as_bytes()).map(|(_, value)| value)
@@ -59,15 +64,29 @@ impl CookiePolicy {
 
     /// A `Set-Cookie` value. Without `max_age` the cookie ends with the browser.
     pub fn set(&self, name: &str, value: &str, max_age: Option<Duration>) -> HeaderValue {
+        self.write(name, value, "Lax", max_age)
+    }
+
+    /// A `Set-Cookie` value for what another site's form must bring back. Only over HTTPS: browsers refuse it otherwise.
+    pub fn set_cross_site(&self, name: &str, value: &str, max_age: Option<Duration>) -> HeaderValue {
+        self.write(name, value, "None", max_age)
+    }
+
+    fn write(&self, name: &str, value: &str, same_site: &str, max_age: Option<Duration>) -> HeaderValue {
         let max_age = max_age.map_or_else(String::new, |age| format!("; Max-Age={}", age.whole_seconds()));
-        HeaderValue::try_from(format!("{name}={value}{}{max_age}", self.attributes))
-            .unwrap_or_else(|_| unreachable!("names are checked at start, values are base64url"))
+        HeaderValue::try_from(format!("{name}={value}{}; SameSite={same_site}{max_age}", self.attributes))
+            .unwrap_or_else(|_| unreachable!("names are checked at start, values are base64url or digits"))
     }
 
     /// A `Set-Cookie` value that deletes: with every attribute it was set with, or prefixed cookies would
     /// stay (R-H04).
     pub fn clear(&self, name: &str) -> HeaderValue {
         self.set(name, "", Some(Duration::ZERO))
+    }
+
+    /// Deletes what [`Self::set_cross_site`] set.
+    pub fn clear_cross_site(&self, name: &str) -> HeaderValue {
+        self.set_cross_site(name, "", Some(Duration::ZERO))
     }
 
     /// Every value of the session cookie. More than one is possible, and decided by the guard.
@@ -90,6 +109,7 @@ impl CookiePolicy {
     fn is_ours(&self, name: &[u8]) -> bool {
         name == self.session_name.as_bytes()
             || name == self.limit_name().as_bytes()
+            || name == self.landings_name().as_bytes()
             || std::str::from_utf8(name).is_ok_and(|name| self.is_pending(name))
     }
 
@@ -190,7 +210,8 @@ mod tests {
     /// R-H08
     #[test]
     fn our_cookies_are_taken_out_and_the_others_stay_as_they_are() {
-        let mut headers = request(&[b"a=1; __Host-session=x; b=\xe9", b"__Host-login-1=x; c; d=2=3"]);
+        let mut headers =
+            request(&[b"a=1; __Host-session=x; b=\xe9", b"__Host-login-1=x; c; d=2=3; __Host-landings=x"]);
         policy("https://a.example").remove_from(&mut headers);
         assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), [&b"a=1; b=\xe9; c; d=2=3"[..]]);
         let mut only_ours = request(&[b"__Host-session=x"]);
@@ -202,9 +223,14 @@ mod tests {
     #[test]
     fn an_upstream_cannot_set_our_cookies() {
         let policy = policy("https://a.example");
-        for refused in
-            ["__Host-session=evil; Path=/", " __Host-session =x", "__Host-login-1=x", "=__Host-session=x", "x"]
-        {
+        for refused in [
+            "__Host-session=evil; Path=/",
+            " __Host-session =x",
+            "__Host-login-1=x",
+            "__Host-landings=x",
+            "=__Host-session=x",
+            "x",
+        ] {
             assert!(policy.refuses_from_upstream(&HeaderValue::from_static(refused)), "{refused}");
         }
         assert!(!policy.refuses_from_upstream(&HeaderValue::from_static("cart=1; Path=/")));

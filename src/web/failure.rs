@@ -50,6 +50,8 @@ pub enum FailureKind {
     LoginOvertaken,
     /// The person may have no session for a while.
     LoginBlocked,
+    /// The same page was signed in to again and again.
+    LoginLoop,
     /// The provider's clock and ours disagree.
     LoginClock,
     /// The request makes no sense.

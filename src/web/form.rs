@@ -1,11 +1,14 @@
-//! Forms that our own pages send.
+//! Forms that browsers send.
 //!
-//! [`media_type`] and [`unreadable`] serve other bodies as well. Every state-changing form comes through [`read_own`], so that where it comes from is asked before what it says.
+//! Every state-changing form of our own pages comes through [`read_own`], so that where it comes from is asked before what
+//! it says. [`read_foreign`] is for the few that another site is meant to send, and that change nothing by themselves.
+//! [`media_type`] and [`unreadable`] serve other bodies as well.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
+use thiserror::Error;
 
 use super::csrf::is_same_origin;
 use super::failure::{Failure, FailureKind, is_silence};
@@ -27,6 +30,24 @@ pub fn read_own(
     let body = body.map_err(unreadable)?;
     Ok(std::str::from_utf8(&body).ok().and_then(|body| Parameters::read(body).ok()).unwrap_or_default())
 }
+
+/// Reads a form that another site's page made the browser send. Proves nothing about who wrote it.
+///
+/// # Errors
+/// [`Failure`]: 4xx for a body that is no form, names a parameter twice, is too large or did not come in time.
+pub fn read_foreign(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Parameters, Failure> {
+    if media_type(headers).as_deref() != Some("application/x-www-form-urlencoded") {
+        return Err(Failure::caused(FailureKind::BadRequest, NotAForm));
+    }
+    let body = body.map_err(unreadable)?;
+    let body = std::str::from_utf8(&body).map_err(|error| Failure::caused(FailureKind::BadRequest, error))?;
+    Parameters::read(body).map_err(|error| Failure::caused(FailureKind::BadRequest, error))
+}
+
+/// A body is declared to be something else than a form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the body is not declared to be a form")]
+pub struct NotAForm;
 
 /// The media type of a request's body, without parameters, in lower case.
 pub fn media_type(headers: &HeaderMap) -> Option<String> {

@@ -188,7 +188,7 @@ pub struct ErrorPage<'a> {
 
 /// Every [`ErrorPage::kind`] there are texts for.
 #[cfg(test)]
-pub(crate) const ERROR_KINDS: [&str; 29] = [
+pub(crate) const ERROR_KINDS: [&str; 30] = [
     "session-missing",
     "session-idle",
     "session-expired",
@@ -206,6 +206,7 @@ pub(crate) const ERROR_KINDS: [&str; 29] = [
     "login-failed",
     "login-refused",
     "login-expired",
+    "login-loop",
     "login-clock",
     "bad-request",
     "ambiguous-path",

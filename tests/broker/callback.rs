@@ -200,7 +200,8 @@ async fn success_and_failure_leave_no_trace_of_the_login() {
     assert_eq!(landed.header("cache-control"), "no-store");
     assert_eq!(landed.header("referrer-policy"), "no-referrer");
     assert!(landed.set_cookies().iter().any(|cookie| cookie.contains("login-") && cookie.contains("Max-Age=0")));
-    assert_eq!(browser.cookies().len(), 1, "the session alone is left");
+    let left: Vec<_> = browser.cookies().into_iter().map(|cookie| cookie.name).collect();
+    assert_eq!(left, ["__Host-session", "__Host-landings"], "nothing of the login is left");
 
     broker.idp.behave(Script { id_token_claims: set(json!({ "nonce": "wrong" })), ..Script::default() });
     let failed = broker.browser();

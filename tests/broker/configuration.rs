@@ -214,6 +214,22 @@ fn unsafe_and_mistaken_settings_are_refused_by_name() {
         (replaced("[[route]]", "[[route]]\nemails = []"), "route[0].emails"),
         (replaced("[[route]]", "[[route]]\naccess = \"public\"\nmax_auth_age = \"10m\""), "route[0].access"),
         (replaced("[[route]]", "[[route]]\naccess = \"public\"\non_anonymous = \"401\""), "route[0].access"),
+        (replaced("[[route]]", "[[route]]\naccess = \"public\"\nacr = [\"a\"]"), "route[0].access"),
+        (replaced("[[route]]", "[[route]]\nacr = []"), "route[0].acr"),
+        (replaced("[[route]]", "[[route]]\nacr = [\"a b\"]"), "route[0].acr"),
+        (replaced("client_secret", "prompt = \"none\"\nclient_secret"), "idp.company.prompt"),
+        (replaced("client_secret", "prompt = \"\"\nclient_secret"), "idp.company.prompt"),
+        (replaced("client_secret", "max_age = \"x\"\nclient_secret"), "idp.company.max_age"),
+        (replaced("client_secret", "acr_values = []\nclient_secret"), "idp.company.acr_values"),
+        (replaced("client_secret", "response_mode = \"fragment\"\nclient_secret"), "idp.company.response_mode"),
+        (
+            replaced("client_secret", "authorization_signed_response_alg = \"HS256\"\nclient_secret"),
+            "idp.company.authorization_signed_response_alg",
+        ),
+        (
+            replaced("client_secret", "authorization_parameters = { a = 1 }\nclient_secret"),
+            "idp.company.authorization_parameters.a",
+        ),
         (replaced("keys = [", "keys_file = \"/x\"\nkeys = ["), "secrets.keys"),
         (replaced("https://backoffice", "http://127.backoffice"), "public_url"),
         (replaced("\"backoffice\"", "\"\""), "idp.company.client_id"),
@@ -346,6 +362,56 @@ fn a_recent_authentication_is_demanded_only_where_it_can_be_had() {
     };
     assert_eq!(faulty_keys(&with("idps = [\"plain\"]"), &[]), ["route[0].max_auth_age"]);
     assert_eq!(faulty_keys(&with(""), &[]), [""; 0]);
+}
+
+/// R-A13: one line a case: what stands in the route, what in the provider's section, and the fault.
+#[test]
+fn a_manner_of_authentication_is_demanded_only_where_it_can_be_had() {
+    let plain = "[idp.plain]\nkind = \"oauth2\"\nclient_id = \"x\"\nclient_secret = \"y\"\nprofile.subject = \"id\"\n\
+        authorization_endpoint = \"https://p.example/a\"\ntoken_endpoint = \"https://p.example/t\"\n\
+        profile_endpoint = \"https://p.example/p\"\n";
+    for (route, provider, fault) in [
+        ("", "", None),
+        ("", "acr_values = [\"urn:b\", \"urn:mfa\"]", None),
+        ("", "acr_values = [\"urn:b\"]", Some("route[0].acr")),
+        ("idps = [\"plain\"]", "", Some("route[0].acr")),
+    ] {
+        let file = GOOD.replace("[[route]]", &format!("[[route]]\nacr = [\"urn:mfa\"]\n{route}"));
+        let file = file.replacen("client_secret", &format!("{provider}\nclient_secret"), 1);
+        assert_eq!(faulty_keys(&format!("{file}{plain}"), &[]), Vec::from_iter(fault), "{route} {provider}");
+    }
+}
+
+/// R-A08: one line a case: what the broker says itself cannot be configured as an extra parameter.
+#[test]
+fn the_brokers_own_parameters_cannot_be_configured() {
+    for name in ["state", "nonce", "redirect_uri", "client_id", "scope", "response_type", "code_challenge"] {
+        let extra = format!("authorization_parameters = {{ {name} = \"x\" }}\nclient_secret");
+        let key = format!("idp.company.authorization_parameters.{name}");
+        assert_eq!(faulty_keys(&GOOD.replacen("client_secret", &extra, 1), &[]), [key]);
+    }
+    for name in ["request", "request_uri", "prompt", "response_mode", "code_challenge_method", "client_secret"] {
+        let variable = format!("COUNTERFOIL_IDP__COMPANY__AUTHORIZATION_PARAMETERS__{}", name.to_uppercase());
+        let key = format!("idp.company.authorization_parameters.{name}");
+        assert_eq!(faulty_keys(GOOD, &[(&variable, "x")]), [key]);
+    }
+}
+
+/// Browsers send cookies along with another site's form only over HTTPS; plain OAuth 2.0 providers publish no keys.
+#[test]
+fn answers_come_by_form_over_https_alone_and_signed_by_those_who_can_sign() {
+    let with = |mode: &str| GOOD.replacen("client_secret", &format!("response_mode = \"{mode}\"\nclient_secret"), 1);
+    let at_home = |mode: &str| with(mode).replace("https://backoffice.example.com", "http://127.0.0.1:8080");
+    for mode in ["form_post", "form_post.jwt"] {
+        assert_eq!(faulty_keys(&with(mode), &[]), [""; 0], "{mode}");
+        assert_eq!(faulty_keys(&at_home(mode), &[]), ["idp.company.response_mode"], "{mode}");
+    }
+    assert_eq!(faulty_keys(&at_home("query.jwt"), &[]), [""; 0]);
+    let plain = "[idp.plain]\nkind = \"oauth2\"\nclient_id = \"x\"\nclient_secret = \"y\"\nprofile.subject = \"id\"\n\
+        authorization_endpoint = \"https://p.example/a\"\ntoken_endpoint = \"https://p.example/t\"\n\
+        profile_endpoint = \"https://p.example/p\"\nmax_age = \"1h\"\nacr_values = [\"a\"]\nresponse_mode = \"jwt\"\n";
+    let keys = ["idp.plain.acr_values", "idp.plain.max_age", "idp.plain.response_mode"];
+    assert_eq!(faulty_keys(&format!("{GOOD}{plain}"), &[]), keys);
 }
 
 /// R-O01: a line of `.env` that cannot be read is named with everything else, and not shown.

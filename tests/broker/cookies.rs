@@ -33,7 +33,7 @@ async fn cookies_stay_small_whatever_the_provider_says() {
     let browser = broker.signed_in().await;
     let cookies = browser.cookies();
     assert!(cookies.iter().all(|cookie| cookie.name.len() + cookie.value.len() < 4096));
-    assert_eq!(cookies.len(), 1);
+    assert!(cookies.iter().map(|cookie| cookie.value.len()).sum::<usize>() < 100, "{cookies:?}");
     assert_eq!(broker.status(&browser).await, 200);
 }
 

@@ -304,6 +304,8 @@ async fn ten_thousand_sessions_of_one_person() {
             },
             begun_at: broker.clock.now(),
             auth_time: None,
+            acr: None,
+            ends_by: None,
             freshness: Freshness::CannotBeTold,
             provider_session: Some("one session at the provider".into()),
             tokens: Tokens {

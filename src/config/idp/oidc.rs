@@ -2,6 +2,7 @@
 
 use std::time::Duration as StdDuration;
 
+use jsonwebtoken::Algorithm;
 use time::Duration;
 use url::Url;
 
@@ -23,12 +24,8 @@ pub(super) fn read(section: &mut Reader) -> Option<OidcSettings> {
         Ok(url) if is_safe_address(&url) && url.query().is_none() && url.fragment().is_none() => Ok(issuer.clone()),
         _ => Err("must be an https URL without query, exactly as the provider writes it (http on loopback only)"),
     });
-    let algorithm = section.or("id_token_signed_response_alg", "RS256".to_owned());
-    let algorithm = ALGORITHMS.into_iter().find(|known| jwks::name(*known) == algorithm);
-    if algorithm.is_none() {
-        let known = ALGORITHMS.map(jwks::name).join(", ");
-        section.fault("id_token_signed_response_alg", format!("must be one of {known}"));
-    }
+    let algorithm = read_algorithm(section, "id_token_signed_response_alg").unwrap_or(Algorithm::RS256);
+    let answer_algorithm = read_algorithm(section, "authorization_signed_response_alg").unwrap_or(algorithm);
     let skew = section.or("clock_skew", DEFAULT_SKEW);
     if skew > LARGEST_SKEW {
         section.fault("clock_skew", "must be at most 5m: put the clock right instead");
@@ -40,7 +37,8 @@ pub(super) fn read(section: &mut Reader) -> Option<OidcSettings> {
     Some(OidcSettings {
         issuer: issuer?,
         metadata: metadata?,
-        algorithm: algorithm?,
+        algorithm,
+        answer_algorithm,
         clock_skew,
         logout_id_token_hint,
         logout_token_typ_required,
@@ -65,4 +63,14 @@ fn read_metadata(section: &mut Reader) -> Option<MetadataSource> {
     }
     let given = GivenEndpoints::new(given);
     if discovery { Some(MetadataSource::Discovered(given)) } else { MetadataSource::given(&given).ok() }
+}
+
+/// The name of a signature algorithm, if one is given.
+fn read_algorithm(section: &mut Reader, key: &str) -> Option<Algorithm> {
+    let name = section.optional::<String>(key)?;
+    let algorithm = ALGORITHMS.into_iter().find(|known| jwks::name(*known) == name);
+    if algorithm.is_none() {
+        section.fault(key, format!("must be one of {}", ALGORITHMS.map(jwks::name).join(", ")));
+    }
+    algorithm
 }

@@ -25,6 +25,8 @@ pub struct Cookie {
     pub path: String,
     pub name: String,
     pub value: String,
+    /// `Lax` unless said otherwise, as browsers have it.
+    pub same_site: String,
 }
 
 /// An answer, read whole.
@@ -65,6 +67,7 @@ pub struct Asking {
     url: Url,
     headers: HeaderMap,
     body: Option<String>,
+    from_another_site: bool,
 }
 
 impl Browser {
@@ -102,7 +105,7 @@ impl Browser {
 
     pub fn ask(&self, method: Method, url: &str) -> Asking {
         let url = Url::parse(url).unwrap();
-        Asking { browser: self.clone(), method, url, headers: HeaderMap::new(), body: None }
+        Asking { browser: self.clone(), method, url, headers: HeaderMap::new(), body: None, from_another_site: false }
     }
 
     /// The value of a cookie.
@@ -117,7 +120,12 @@ impl Browser {
     /// Puts a cookie into the jar, as a neighbour or an attacker might.
     pub fn plant(&self, host: &str, name: &str, value: &str) {
         let (host, name, value) = (host.to_owned(), name.to_owned(), value.to_owned());
-        self.jar.lock().unwrap().push(Cookie { host, path: "/".into(), name, value });
+        self.jar.lock().unwrap().push(Cookie { host, path: "/".into(), name, value, same_site: "Lax".into() });
+    }
+
+    /// Forgets a cookie, as if it had never been kept.
+    pub fn forget(&self, name: &str) {
+        self.jar.lock().unwrap().retain(|cookie| cookie.name != name);
     }
 
     /// Forgets every cookie.
@@ -130,8 +138,12 @@ impl Browser {
         Self { jar: Arc::new(Mutex::new(self.cookies())), ..self.clone() }
     }
 
-    fn cookie_header(&self, url: &Url) -> Option<String> {
-        let fits = |cookie: &&Cookie| cookie.host == authority(url) && url.path().starts_with(&cookie.path);
+    /// What comes along with a request: of another site's form nothing but what says so (`SameSite=None`).
+    fn cookie_header(&self, url: &Url, foreign_form: bool) -> Option<String> {
+        let fits = |cookie: &&Cookie| {
+            let comes_along = !foreign_form || cookie.same_site.eq_ignore_ascii_case("None");
+            cookie.host == authority(url) && url.path().starts_with(&cookie.path) && comes_along
+        };
         let pairs: Vec<_> =
             self.cookies().iter().filter(fits).map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect();
         (!pairs.is_empty()).then(|| pairs.join("; "))
@@ -152,7 +164,10 @@ impl Browser {
             jar.retain(|known| !(known.host == authority(url) && known.name == name && known.path == path));
             let expired = attribute("expires").is_some_and(|date| date.contains("1970"));
             if attribute("max-age").as_deref() != Some("0") && !expired {
-                jar.push(Cookie { host: authority(url), path, name: name.into(), value: value.into() });
+                let same_site = attribute("samesite").unwrap_or_else(|| "Lax".into());
+                let secure = same_site != "None" || attribute("secure").is_some();
+                assert!(secure, "browsers refuse SameSite=None without Secure: {set}");
+                jar.push(Cookie { host: authority(url), path, name: name.into(), value: value.into(), same_site });
             }
         }
     }
@@ -162,6 +177,12 @@ impl Asking {
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.append(HeaderName::try_from(name).unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
         self
+    }
+
+    /// The request is another site's doing: a form there, a link.
+    pub fn from_another_site(mut self) -> Self {
+        self.from_another_site = true;
+        self.header("sec-fetch-site", "cross-site").header("origin", "https://idp.example.test")
     }
 
     pub fn body(mut self, body: &str) -> Self {
@@ -177,7 +198,7 @@ impl Asking {
     /// Sends it; `Err` if there is no answer.
     pub async fn try_send(mut self) -> reqwest::Result<Answer> {
         let url = self.url.clone();
-        if let Some(cookies) = self.browser.cookie_header(&url)
+        if let Some(cookies) = self.browser.cookie_header(&url, self.from_another_site && self.method != Method::GET)
             && !self.headers.contains_key(COOKIE)
         {
             self = self.header("cookie", &cookies);

@@ -1,0 +1,154 @@
+//! Signed answers to the browser: JWT Secured Authorization Response Mode (JARM).
+//!
+//! [`peek_state`] reads the `state` before anything is verified, only to find out which login is meant;
+//! [`Provider::open_answer`] verifies. What counts is what stands inside.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+use time::{Duration, OffsetDateTime};
+
+use super::authorization::AuthorizationAnswer;
+use super::id_token::check_audience;
+use super::jwt::{JwtFault, JwtUse, LARGEST_TOKEN, optional_moment, optional_text, text};
+use super::request_parameters::ResponseMode;
+use super::{IdpError, IdpKind, Provider};
+
+/// What such an answer must fit.
+#[derive(Debug)]
+struct Expectation<'a> {
+    /// The configured issuer.
+    issuer: &'a str,
+    /// Our name at the provider.
+    client_id: &'a str,
+    /// How far the provider's clock may be off.
+    clock_skew: Duration,
+}
+
+impl Provider {
+    /// Whether the browser brings this provider's answers by POST.
+    pub fn answers_by_form(&self) -> bool {
+        self.0.settings.request.response_mode.is_some_and(ResponseMode::is_posted)
+    }
+
+    /// Whether this provider's answers to the browser are signed.
+    pub fn answers_signed(&self) -> bool {
+        self.0.settings.request.response_mode.is_some_and(ResponseMode::is_signed)
+    }
+
+    /// Verifies a signed answer to the browser (JARM) and says what it holds.
+    ///
+    /// # Errors
+    /// [`IdpError::Answer`] if it is not acceptable, [`IdpError::Unusable`] if that cannot be found out.
+    pub async fn open_answer(&self, token: &str) -> Result<AuthorizationAnswer, IdpError> {
+        let IdpKind::Oidc(oidc) = &self.0.settings.kind else { return Err(IdpError::Answer(JwtFault::NoKeys)) };
+        let metadata = self.metadata().await?;
+        let jwks_uri = metadata.jwks_uri.as_ref().ok_or(IdpError::Answer(JwtFault::NoKeys))?;
+        let algorithm = oidc.answer_algorithm;
+        let payload = self.signed_by(&self.0.keys, jwks_uri, token, algorithm, JwtUse::AuthorizationAnswer).await;
+        let payload = payload.map_err(|error| match error {
+            IdpError::IdToken(fault) => IdpError::Answer(fault),
+            other => other,
+        })?;
+        let expectation =
+            Expectation { issuer: &oidc.issuer, client_id: &self.0.settings.client_id, clock_skew: oidc.clock_skew };
+        check(&payload, &expectation, self.0.clock.now()).map_err(IdpError::Answer)
+    }
+}
+
+/// What a signed answer says its `state` is. Not verified: good for looking up a login, and for nothing else.
+pub fn peek_state(token: &str) -> Option<String> {
+    let payload = token.split('.').nth(1).filter(|_| token.len() <= LARGEST_TOKEN)?;
+    let payload: Map<String, Value> = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+    payload.get("state")?.as_str().map(str::to_owned)
+}
+
+/// Checks the claims of an answer whose signature was verified (JARM 2.1, 2.4).
+fn check(
+    payload: &Map<String, Value>,
+    expected: &Expectation<'_>,
+    now: OffsetDateTime,
+) -> Result<AuthorizationAnswer, JwtFault> {
+    if text(payload, "iss")? != expected.issuer {
+        return Err(JwtFault::Claim("iss"));
+    }
+    check_audience(payload, expected.client_id)?;
+    let expires_at = optional_moment(payload, "exp")?.ok_or(JwtFault::Claim("exp"))?;
+    if expires_at <= now - expected.clock_skew {
+        return Err(JwtFault::Clock("exp"));
+    }
+    for claim in ["iat", "nbf"] {
+        if optional_moment(payload, claim)?.is_some_and(|moment| moment > now + expected.clock_skew) {
+            return Err(JwtFault::Clock(claim));
+        }
+    }
+    let optional = |name: &'static str| Ok(optional_text(payload, name, JwtFault::Claim(name))?.map(str::to_owned));
+    Ok(AuthorizationAnswer { code: optional("code")?, error: optional("error")?, iss: optional("iss")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);
+
+    fn verdict(changes: &Value) -> Result<AuthorizationAnswer, JwtFault> {
+        let now = NOW.unix_timestamp();
+        let mut claims = json!({
+            "iss": "https://idp.example.test", "aud": "backoffice", "exp": now + 60, "code": "c", "state": "s",
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            match value {
+                Value::Null => claims.as_object_mut().unwrap().remove(name),
+                value => claims.as_object_mut().unwrap().insert(name.clone(), value.clone()),
+            };
+        }
+        let expected = Expectation {
+            issuer: "https://idp.example.test",
+            client_id: "backoffice",
+            clock_skew: Duration::seconds(60),
+        };
+        check(claims.as_object().unwrap(), &expected, NOW)
+    }
+
+    #[test]
+    fn honest_answers_pass_good_news_or_bad() {
+        assert_eq!(verdict(&json!({})).unwrap().code.as_deref(), Some("c"));
+        let refusal = verdict(&json!({ "code": null, "error": "access_denied", "iat": NOW.unix_timestamp() })).unwrap();
+        assert_eq!((refusal.code, refusal.error.as_deref()), (None, Some("access_denied")));
+    }
+
+    /// R-D13: one line a case.
+    #[test]
+    fn wrong_claims_refuse_the_answer() {
+        let now = NOW.unix_timestamp();
+        for (fault, changes) in [
+            (JwtFault::Claim("iss"), json!({ "iss": null })),
+            (JwtFault::Claim("iss"), json!({ "iss": "https://idp.example.test/" })),
+            (JwtFault::Claim("aud"), json!({ "aud": null })),
+            (JwtFault::Claim("aud"), json!({ "aud": "other" })),
+            (JwtFault::Claim("aud"), json!({ "aud": ["backoffice", "other"] })),
+            (JwtFault::Claim("exp"), json!({ "exp": null })),
+            (JwtFault::Claim("exp"), json!({ "exp": "9999999999" })),
+            (JwtFault::Clock("exp"), json!({ "exp": now - 60 })),
+            (JwtFault::Clock("nbf"), json!({ "nbf": now + 61 })),
+            (JwtFault::Claim("iat"), json!({ "iat": "x" })),
+            (JwtFault::Claim("code"), json!({ "code": 1 })),
+            (JwtFault::Claim("error"), json!({ "error": ["access_denied"] })),
+        ] {
+            assert_eq!(verdict(&changes).map(|_| ()), Err(fault), "{changes}");
+        }
+    }
+
+    #[test]
+    fn a_state_is_read_from_tokens_alone() {
+        let token = |payload: &str| format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload));
+        assert_eq!(peek_state(&token(r#"{"state":"s"}"#)).as_deref(), Some("s"));
+        for token in ["", ".", "a.b.c", &token("[]"), &token("{}"), &token(r#"{"state":1}"#)] {
+            assert_eq!(peek_state(token), None, "{token}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! How often a browser has landed on a page after signing in, just now: breaks loops (R-I09).
+//!
+//! A page that sends everybody back to the sign-in, or a session cookie that is set and never comes back, would send a
+//! browser round and round, because the provider answers without asking. After [`MOST`] completed logins for one page
+//! within [`WINDOW`] the next one ends in a page that says so. Pages are counted apart, so that many tabs that are restored
+//! together are no loop. Kept by the browser alone: whoever changes the count harms nobody but themselves.
+
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderMap, HeaderValue};
+use time::{Duration, OffsetDateTime};
+
+use crate::web::cookies::CookiePolicy;
+use crate::web::return_to::ReturnTo;
+
+/// How long a completed login counts, from the first of them.
+const WINDOW: Duration = Duration::seconds(30);
+/// Most completed logins for one page in that time.
+const MOST: u32 = 5;
+/// Most pages that are remembered.
+const MOST_PAGES: usize = 12;
+
+/// The completed logins of one browser within the window, by page.
+#[derive(Debug, Default)]
+pub(super) struct Landings(Vec<Landing>);
+
+#[derive(Debug)]
+struct Landing {
+    /// A piece of the page's hash.
+    page: String,
+    count: u32,
+    /// The first of them, in seconds since 1970.
+    since: i64,
+}
+
+impl Landings {
+    /// What the browser remembers and still counts.
+    pub(super) fn read(cookies: &CookiePolicy, headers: &HeaderMap, now: OffsetDateTime) -> Self {
+        let name = cookies.landings_name();
+        let text = cookies.values(&name, headers).next().and_then(|value| std::str::from_utf8(value).ok());
+        let words: Vec<_> = text.unwrap_or_default().split('.').collect();
+        let landing = |words: &[&str]| {
+            let (page, count, since) = (words[0].to_owned(), words[1].parse().ok()?, words[2].parse().ok()?);
+            let is_current = (0..WINDOW.whole_seconds()).contains(&(now.unix_timestamp() - since));
+            is_current.then_some(Landing { page, count, since })
+        };
+        Self(words.chunks_exact(3).take(MOST_PAGES).filter_map(landing).collect())
+    }
+
+    /// Whether a login that leads to this page is one too many.
+    pub(super) fn are_a_loop(&self, page: &ReturnTo) -> bool {
+        let page = name_of(page);
+        self.0.iter().any(|landing| landing.page == page && landing.count >= MOST)
+    }
+
+    /// The cookie that counts one more.
+    pub(super) fn one_more(mut self, page: &ReturnTo, cookies: &CookiePolicy, now: OffsetDateTime) -> HeaderValue {
+        let page = name_of(page);
+        match self.0.iter_mut().find(|landing| landing.page == page) {
+            Some(landing) => landing.count += 1,
+            None => self.0.insert(0, Landing { page, count: 1, since: now.unix_timestamp() }),
+        }
+        self.0.truncate(MOST_PAGES);
+        let words = self.0.iter().map(|landing| format!("{}.{}.{}", landing.page, landing.count, landing.since));
+        cookies.set(&cookies.landings_name(), &words.collect::<Vec<_>>().join("."), Some(WINDOW))
+    }
+}
+
+fn name_of(page: &ReturnTo) -> String {
+    let hash = digest::digest(&digest::SHA256, page.as_str().as_bytes());
+    URL_SAFE_NO_PAD.encode(&hash.as_ref()[..9])
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::COOKIE;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::web::public_url::PublicUrl;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);
+
+    fn cookies() -> CookiePolicy {
+        CookiePolicy::new(&PublicUrl::parse("https://a.example").unwrap(), None)
+    }
+
+    /// Lands on these pages one after the other; whether one of them was one too many.
+    fn lands(pages: impl Iterator<Item = (String, OffsetDateTime)>) -> bool {
+        let mut headers = HeaderMap::new();
+        for (page, at) in pages {
+            let page = ReturnTo::parse(&page).unwrap();
+            let landings = Landings::read(&cookies(), &headers, at);
+            if landings.are_a_loop(&page) {
+                return true;
+            }
+            let set = landings.one_more(&page, &cookies(), at);
+            headers.insert(COOKIE, set.to_str().unwrap().split(';').next().unwrap().parse().unwrap());
+        }
+        false
+    }
+
+    /// R-I09
+    #[test]
+    fn many_logins_for_one_page_at_once_are_a_loop_and_those_for_many_pages_are_not() {
+        let same = |seconds: i64, times: i64| {
+            lands((0..times).map(|index| ("/x".into(), NOW + Duration::seconds(index * seconds))))
+        };
+        assert!(!same(0, 5));
+        assert!(same(0, 6));
+        assert!(same(5, 6));
+        assert!(!same(6, 50));
+        assert!(!lands((0..40).map(|index| (format!("/tab-{}", index % 10), NOW))));
+        // A loop of one tab among others.
+        assert!(lands((0..40).map(|index| (if index % 2 == 0 { "/x".into() } else { format!("/{index}") }, NOW))));
+    }
+
+    #[test]
+    fn what_the_browser_made_up_counts_nothing() {
+        let page = ReturnTo::parse("/x").unwrap();
+        for value in ["", ".", "..", "a.b.c", "a.1", "x.99999999999.1", "x.5.-1", &"9.".repeat(4_000)] {
+            let headers = HeaderMap::from_iter([(COOKIE, format!("__Host-landings={value}").parse().unwrap())]);
+            assert!(!Landings::read(&cookies(), &headers, NOW).are_a_loop(&page), "{value}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Routes that demand a manner of authentication (`acr`).
+
+use std::collections::HashMap;
+
+use serde_json::json;
+use url::Url;
+
+use crate::support::broker::{Broker, PUBLIC, Setup};
+use crate::support::scripted_idp::{Script, set};
+
+const ROUTES: &str = "[[route]]\npath = \"/vault\"\nupstream = \"UPSTREAM\"\nacr = [\"urn:mfa\", \"urn:key\"]\n\
+    [[route]]\npath = \"/\"\nupstream = \"UPSTREAM\"\n";
+
+fn signs_in_with(broker: &Broker, acr: &serde_json::Value) {
+    broker.idp.behave(Script { id_token_claims: set(json!({ "acr": acr })), ..Script::default() });
+}
+
+/// R-A13
+#[tokio::test]
+async fn a_page_that_demands_more_sends_its_visitors_back_to_the_provider_once() {
+    for near_cache_entries in [1_000, 0] {
+        let broker = Broker::with(Setup { routes: ROUTES, near_cache_entries, ..Setup::default() }).await;
+        signs_in_with(&broker, &json!("urn:password"));
+        let (browser, vault) = (broker.signed_in().await, format!("{PUBLIC}/vault"));
+        for _ in 0..2 {
+            assert_eq!(broker.status(&browser).await, 200, "other routes do not mind");
+            let script = browser.fetch(&vault).send().await;
+            assert_eq!((script.status.as_u16(), script.code().as_str()), (401, "reauthentication_required"));
+        }
+        let turned_away = browser.visit(&vault).send().await;
+        assert_eq!(turned_away.location(), "/sso/login?return_to=%2Fvault");
+        let start = browser.visit(&format!("{PUBLIC}{}", turned_away.location())).send().await;
+        let url: Url = start.location().parse().unwrap();
+        let asked: HashMap<_, _> = url.query_pairs().into_owned().collect();
+        assert_eq!(asked["acr_values"], "urn:mfa urn:key");
+
+        assert_eq!(broker.sign_in(&browser, "/vault").await.status, 502, "it answers with less: refused, and no loop");
+        assert_eq!(broker.status(&browser).await, 200, "the session before lives on");
+        signs_in_with(&broker, &json!("urn:key"));
+        assert_eq!(broker.sign_in(&browser, "/vault").await.location(), "/vault");
+        for _ in 0..2 {
+            assert_eq!(browser.fetch(&vault).send().await.status, 200);
+        }
+    }
+}
+
+/// R-A13: one line a case: what the ID token says, whether the page is shown to a session that was begun elsewhere.
+#[tokio::test]
+async fn a_manner_is_compared_as_it_is_written() {
+    let broker = Broker::with(Setup { routes: ROUTES, ..Setup::default() }).await;
+    for (acr, status) in [
+        (json!("urn:mfa"), 200),
+        (json!("urn:MFA"), 401),
+        (json!("urn:mfa urn:key"), 401),
+        (json!(""), 401),
+        (json!(null), 401),
+    ] {
+        signs_in_with(&broker, &acr);
+        let browser = broker.signed_in().await;
+        assert_eq!(browser.fetch(&format!("{PUBLIC}/vault")).send().await.status, status, "{acr}");
+    }
+}
+
+/// What a provider is set to accept narrows what a page asks it for, and whoever cannot be asked is not.
+#[tokio::test]
+async fn providers_that_cannot_meet_the_demand_are_not_asked() {
+    let more = "[idp.weak]\nkind = \"oidc\"\nissuer = \"https://weak.example\"\nclient_id = \"x\"\nclient_secret = \"y\"\n\
+        acr_values = [\"urn:password\"]\n\
+        [idp.plain]\nkind = \"oauth2\"\nclient_id = \"x\"\nclient_secret = \"y\"\nprofile.subject = \"id\"\n\
+        authorization_endpoint = \"https://p.example/a\"\ntoken_endpoint = \"https://p.example/t\"\n\
+        profile_endpoint = \"https://p.example/p\"\n";
+    let idp = "acr_values = [\"urn:key\", \"urn:password\"]".to_owned();
+    let broker = Broker::with(Setup { routes: ROUTES, more: more.into(), idp, ..Setup::default() }).await;
+    let start = async |path: &str| broker.browser().visit(&format!("{PUBLIC}/sso/login?return_to={path}")).send().await;
+    let vault = start("/vault").await;
+    assert!(vault.location().ends_with("&acr_values=urn%3Akey"), "{}", vault.location());
+    assert_eq!(start("/").await.status, 200, "elsewhere there is a choice");
+    let unasked = broker.browser().visit(&format!("{PUBLIC}/sso/login?idp=weak")).send().await;
+    assert!(unasked.status == 503 || unasked.location().contains("acr_values=urn%3Apassword"));
+}
