@@ -25,9 +25,12 @@ mod refreshing;
 mod request_object;
 pub mod request_parameters;
 pub mod response_token;
+pub mod security_event;
 pub mod settings;
+mod signature;
 pub mod signing_key;
 pub mod token_exchange;
+mod token_revocation;
 pub mod userinfo;
 
 use std::sync::Arc;
@@ -126,6 +129,8 @@ struct Inner {
     dpop: Option<Dpop>,
     metadata: MetadataCache,
     keys: KeyCache,
+    /// Of a transmitter of security events that is not the provider itself.
+    signal_keys: KeyCache,
     clock: SharedClock,
 }
 
@@ -138,7 +143,16 @@ impl Provider {
         let http = ProviderHttp::new(settings.timeout, &settings.tls)?;
         let metadata = MetadataCache::new(&settings);
         let (dpop, keys) = (settings.dpop.clone().map(Dpop::new), KeyCache::default());
-        Ok(Self(Arc::new(Inner { settings, redirect_uri, http, dpop, metadata, keys, clock })))
+        Ok(Self(Arc::new(Inner {
+            settings,
+            redirect_uri,
+            http,
+            dpop,
+            metadata,
+            keys,
+            signal_keys: KeyCache::default(),
+            clock,
+        })))
     }
 
     /// The configured name.
@@ -242,7 +256,7 @@ impl Provider {
     pub async fn probe(&self) -> Result<(), IdpError> {
         let metadata = self.metadata().await?;
         if let Some(jwks_uri) = &metadata.jwks_uri {
-            self.0.keys.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(keys_unusable)?;
+            self.0.keys.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(signature::keys_unusable)?;
         }
         Ok(())
     }
@@ -344,39 +358,6 @@ impl Provider {
         Ok(id_token::check(payload, &expectation, self.0.clock.now())?)
     }
 
-    /// The claims of a token signed by the provider. A signature that none of the known keys made may be that of
-    /// a new key, under a new name or an old one, so the keys are fetched again, once.
-    async fn signed_payload(
-        &self,
-        oidc: &OidcSettings,
-        metadata: &Metadata,
-        token: &str,
-        wanted: JwtUse,
-    ) -> Result<Map<String, Value>, IdpError> {
-        let jwks_uri = metadata.jwks_uri.as_ref().ok_or(JwtFault::NoKeys)?;
-        self.signed_by(&self.0.keys, jwks_uri, token, oidc.algorithm, wanted).await
-    }
-
-    async fn signed_by(
-        &self,
-        cache: &KeyCache,
-        jwks_uri: &Url,
-        token: &str,
-        algorithm: jsonwebtoken::Algorithm,
-        wanted: JwtUse,
-    ) -> Result<Map<String, Value>, IdpError> {
-        let header = jwt::read_header(token, algorithm, wanted)?;
-        let keys = cache.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(keys_unusable)?;
-        match jwt::verify_signature(token, &header, &keys) {
-            Err(JwtFault::UnknownKey | JwtFault::Signature) => {
-                let again = cache.after_unknown_key(&self.0.http, jwks_uri, &self.0.clock).await;
-                let keys = again.map_err(keys_unusable)?;
-                Ok(jwt::verify_signature(token, &header, &keys)?)
-            }
-            verified => Ok(verified?),
-        }
-    }
-
     async fn userinfo(
         &self,
         oidc: &OidcSettings,
@@ -397,8 +378,4 @@ impl Provider {
         userinfo::check_subject(&payload, claims.subject())?;
         Ok(payload)
     }
-}
-
-fn keys_unusable(cause: Arc<HttpError>) -> IdpError {
-    IdpError::Unusable { what: "the provider's keys", cause }
 }

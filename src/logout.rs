@@ -8,6 +8,7 @@
 pub mod back_channel;
 pub mod front_channel;
 pub mod own;
+pub mod security_events;
 
 use std::net::IpAddr;
 use std::sync::Arc;

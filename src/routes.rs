@@ -9,6 +9,7 @@
 //! | `POST /sso/logout` | same origin, and the CSRF token of the session it ends |
 //! | `GET /sso/signed-out` | nothing |
 //! | `POST /sso/backchannel-logout/{idp}` | the provider's signature; cookies do not count |
+//! | `POST /sso/security-events/{idp}` | the transmitter's bearer token and signature; cookies do not count |
 //! | `GET /sso/frontchannel-logout/{idp}` | the names of the provider and of its session, which only that session's browser has |
 //! | `GET /sso/session` | the session itself; never other sites |
 //! | `GET /sso/limit`, `POST /sso/limit` | a ticket from a refused login; the POST also same origin and the CSRF token |
@@ -35,6 +36,7 @@ use crate::login::limit::LIMIT;
 use crate::login::{self, Login};
 use crate::logout::back_channel::back_channel;
 use crate::logout::front_channel::front_channel;
+use crate::logout::security_events::security_events;
 use crate::logout::{Logout, SIGNED_OUT, own};
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::{assets, security_headers};
@@ -90,6 +92,7 @@ fn signing_out(logout: Logout) -> Router {
         .route(SIGNED_OUT, get(own::signed_out))
         .route("/sso/backchannel-logout/{idp}", post(back_channel))
         .route("/sso/frontchannel-logout/{idp}", get(front_channel))
+        .route("/sso/security-events/{idp}", post(security_events))
         .with_state(logout)
 }
 

@@ -7,6 +7,7 @@ mod mapping;
 mod oauth2;
 mod oidc;
 mod request;
+mod shared_signals;
 
 use std::ops::RangeInclusive;
 use std::time::Duration as StdDuration;
@@ -79,6 +80,8 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
         request: request::read(section, is_oidc, is_https),
         refresh: read_pace(section, has_own_dpop_key),
         timeout: read_timeout(section),
+        revoke_tokens_at_logout: section.or("revoke_tokens_at_logout", true),
+        shared_signals: shared_signals::read(section, kind.as_ref(), &client.id),
         name,
         client_id: client.id,
         client_authentication: client.authentication,

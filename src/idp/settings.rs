@@ -12,6 +12,7 @@ use super::http::TlsSettings;
 use super::profile::ProfileMapping;
 use super::pushed_request::PushedRequests;
 use super::request_parameters::RequestSettings;
+use super::security_event::SharedSignals;
 use super::signing_key::SigningKey;
 
 /// One `[idp.<name>]` of the configuration.
@@ -45,6 +46,10 @@ pub struct IdpSettings {
     pub refresh: Option<Duration>,
     /// Longest wait for one answer of the provider.
     pub timeout: StdDuration,
+    /// Whether the provider is told at logout that the session's tokens are no longer needed.
+    pub revoke_tokens_at_logout: bool,
+    /// Who transmits security events, if anybody does.
+    pub shared_signals: Option<SharedSignals>,
     /// OpenID Connect or plain OAuth 2.0.
     pub kind: IdpKind,
 }

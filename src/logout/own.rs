@@ -75,13 +75,16 @@ pub async fn logout(
     };
     // The tokens are read before the record goes, the record goes before anything else happens.
     let tokens = logout.sessions.tokens(&key).await.unwrap_or_default();
-    let id_token = tokens.and_then(|tokens| tokens.id_token);
     let ended = logout.sessions.end(session.handle()).await;
     ended.map_err(|error| logout.incomplete(Failure::caused(FailureKind::LogoutIncomplete, error)))?;
     let subject = &session.record().identity.subject;
     audit(&AuditEvent::LoggedOut { session: session.handle(), subject });
     let provider = logout.provider(&session.record().identity.idp);
     let back = logout.public_url.with_path(SIGNED_OUT);
+    let id_token = tokens.as_ref().and_then(|tokens| tokens.id_token.clone());
+    if let (Some(provider), Some(tokens)) = (provider, tokens) {
+        provider.give_back(tokens.refresh_token.map(|token| token.0), tokens.access_token);
+    }
     let at_provider = match provider {
         Some(provider) => provider.end_session_url(&back, id_token.as_ref().map(|token| &token.0)).await,
         None => None,

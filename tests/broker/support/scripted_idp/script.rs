@@ -17,6 +17,8 @@ pub enum Misbehaviour {
     None,
     /// Status and body of this content type.
     Answer(u16, &'static str, &'static str),
+    /// 503, and when to ask again.
+    Busy(&'static str),
     /// A redirect elsewhere.
     Redirect(String),
     /// An endless body.
@@ -132,6 +134,7 @@ pub async fn misbehave(misbehaviour: Misbehaviour) -> Option<Response> {
             let status = StatusCode::from_u16(status).unwrap();
             Some((status, [("content-type", kind)], body).into_response())
         }
+        Misbehaviour::Busy(pause) => Some((StatusCode::SERVICE_UNAVAILABLE, [("retry-after", pause)]).into_response()),
         Misbehaviour::Redirect(location) => Some(Redirect::temporary(&location).into_response()),
         Misbehaviour::Endless => {
             let chunk = Bytes::from(vec![b' '; 64 * 1024]);

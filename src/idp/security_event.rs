@@ -1,0 +1,248 @@
+//! Security event tokens (RFC 8417): what a transmitter of Shared Signals tells of a person or a session (CAEP 1.0).
+//!
+//! [`Provider::security_event`] verifies the signature with the transmitter's keys, which may be the provider's own;
+//! [`check`] is pure, judges the claims, and says who is meant ([`subject`], RFC 9493). Whose sessions end, and that an event
+//! counts once, is the caller's.
+//!
+//! Why an event may be days old: transmitters repeat what was not taken (RFC 8935 2.4), through outages and weekends, and
+//! the session it is about may still live. [`OLDEST`] bounds how long its `jti` has to be remembered.
+
+use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
+use time::{Duration, OffsetDateTime};
+use url::Url;
+
+use self::subject::Meant;
+use super::jwt::{JwtFault, JwtUse, optional_moment, text};
+use super::logout_token::{NoticeError, check_audience, name};
+use super::{IdpError, IdpKind, Provider};
+use crate::secret::Secret;
+
+pub mod subject;
+
+const SESSION_REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
+const CREDENTIAL_CHANGE: &str = "https://schemas.openid.net/secevent/caep/event-type/credential-change";
+/// How long an event counts.
+const OLDEST: Duration = Duration::days(7);
+/// Of a transmitter that is no OpenID provider of ours, nothing else is known.
+const DEFAULT_SKEW: Duration = Duration::minutes(1);
+
+/// `[idp.<name>.shared_signals]`: who transmits, and how that is proven.
+#[derive(Debug, Clone)]
+pub struct SharedSignals {
+    /// The transmitter's issuer identifier.
+    pub issuer: String,
+    /// What the transmitter calls us.
+    pub audience: String,
+    /// The transmitter's keys; `None` are the provider's own.
+    pub jwks_uri: Option<Url>,
+    /// The one algorithm events are signed with.
+    pub algorithm: Algorithm,
+    /// What the transmitter has to show as well.
+    pub bearer_token: Option<Secret<String>>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occurrence {
+    /// A session is over.
+    SessionRevoked,
+    /// A credential was made, changed, revoked or deleted: whoever has a session may not be who they were.
+    CredentialChange,
+}
+
+/// A security event that is to be believed; made by [`check`] alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecurityEvent {
+    id: String,
+    counts_until: OffsetDateTime,
+    tidings: Vec<(Occurrence, Meant)>,
+}
+
+impl SecurityEvent {
+    /// The event's own name (`jti`), so that it counts once.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// From when on the same token is refused because of its age.
+    pub fn counts_until(&self) -> OffsetDateTime {
+        self.counts_until
+    }
+
+    /// What happened to whom, as far as it concerns us.
+    pub fn tidings(&self) -> &[(Occurrence, Meant)] {
+        &self.tidings
+    }
+}
+
+/// What an event must fit.
+#[derive(Debug, Clone, Copy)]
+struct Expectation<'a> {
+    issuer: &'a str,
+    audience: &'a str,
+    /// The issuer of the persons that it is about.
+    of_persons: &'a str,
+    clock_skew: Duration,
+}
+
+impl Provider {
+    /// Who transmits security events of this provider, if anybody does.
+    pub fn shared_signals(&self) -> Option<&SharedSignals> {
+        self.0.settings.shared_signals.as_ref()
+    }
+
+    /// Verifies a security event token.
+    ///
+    /// # Errors
+    /// [`NoticeError`].
+    pub async fn security_event(&self, token: &str) -> Result<SecurityEvent, NoticeError> {
+        let signals = self.shared_signals().ok_or(JwtFault::NoKeys)?;
+        let payload = self.signed_event(signals, token).await?;
+        let expected = Expectation {
+            issuer: &signals.issuer,
+            audience: &signals.audience,
+            of_persons: self.issuer(),
+            clock_skew: self.0.settings.clock_skew().unwrap_or(DEFAULT_SKEW),
+        };
+        Ok(check(&payload, expected, self.0.clock.now())?)
+    }
+
+    async fn signed_event(&self, signals: &SharedSignals, token: &str) -> Result<Map<String, Value>, IdpError> {
+        let wanted = JwtUse::SecurityEvent;
+        if let Some(jwks_uri) = &signals.jwks_uri {
+            return self.signed_by(&self.0.signal_keys, jwks_uri, token, signals.algorithm, wanted).await;
+        }
+        let IdpKind::Oidc(_) = &self.0.settings.kind else { return Err(JwtFault::NoKeys.into()) };
+        let metadata = self.metadata().await?;
+        let jwks_uri = metadata.jwks_uri.as_ref().ok_or(JwtFault::NoKeys)?;
+        self.signed_by(&self.0.keys, jwks_uri, token, signals.algorithm, wanted).await
+    }
+}
+
+/// Checks every claim of a token whose signature was verified. Events of other types, and about strangers, say nothing.
+fn check(
+    payload: &Map<String, Value>,
+    expected: Expectation<'_>,
+    now: OffsetDateTime,
+) -> Result<SecurityEvent, JwtFault> {
+    if text(payload, "iss")? != expected.issuer {
+        return Err(JwtFault::Claim("iss"));
+    }
+    check_audience(payload, expected.audience)?;
+    let counts_until = check_times(payload, expected.clock_skew, now)?;
+    let id = name(payload, "jti")?.ok_or(JwtFault::Claim("jti"))?;
+    let events = payload.get("events").and_then(Value::as_object).filter(|events| !events.is_empty());
+    let events = events.ok_or(JwtFault::Claim("events"))?;
+    let mut tidings = Vec::new();
+    for (kind, event) in events {
+        let event = event.as_object().ok_or(JwtFault::Claim("events"))?;
+        let occurrence = match kind.as_str() {
+            SESSION_REVOKED => Occurrence::SessionRevoked,
+            CREDENTIAL_CHANGE => Occurrence::CredentialChange,
+            _ => continue,
+        };
+        // Early drafts of CAEP had it inside of the event.
+        let identifier = payload.get("sub_id").or_else(|| event.get("subject")).ok_or(JwtFault::Claim("sub_id"))?;
+        if let Some(meant) = subject::read(identifier, expected.of_persons, occurrence)? {
+            tidings.push((occurrence, meant));
+        }
+    }
+    Ok(SecurityEvent { id, counts_until, tidings })
+}
+
+/// RFC 8417 2.2: `iat` is required, and an event does not expire; one that does all the same is not used after that.
+fn check_times(payload: &Map<String, Value>, skew: Duration, now: OffsetDateTime) -> Result<OffsetDateTime, JwtFault> {
+    let issued_at = optional_moment(payload, "iat")?.ok_or(JwtFault::Claim("iat"))?;
+    let counts_until = issued_at.saturating_add(OLDEST + skew);
+    if issued_at > now + skew || now >= counts_until {
+        return Err(JwtFault::Clock("iat"));
+    }
+    if optional_moment(payload, "exp")?.is_some_and(|at| now >= at.saturating_add(skew)) {
+        return Err(JwtFault::Clock("exp"));
+    }
+    Ok(counts_until)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);
+    const IDP: &str = "https://idp.example.test";
+
+    fn verdict(changes: &Value) -> Result<SecurityEvent, JwtFault> {
+        let mut payload = json!({
+            "iss": "https://signals.example.test", "aud": "backoffice", "iat": NOW.unix_timestamp(), "jti": "j-1",
+            "sub_id": { "format": "iss_sub", "iss": IDP, "sub": "a" },
+            "events": { SESSION_REVOKED: { "event_timestamp": 1 } },
+        });
+        let claims = payload.as_object_mut().unwrap();
+        for (name, value) in changes.as_object().unwrap() {
+            match value {
+                Value::Null => claims.remove(name),
+                value => claims.insert(name.clone(), value.clone()),
+            };
+        }
+        let (issuer, clock_skew) = ("https://signals.example.test", Duration::seconds(60));
+        check(claims, Expectation { issuer, audience: "backoffice", of_persons: IDP, clock_skew }, NOW)
+    }
+
+    #[test]
+    fn honest_events_say_what_happened_to_whom() {
+        let person = || Meant::Person("a".into());
+        let now = NOW.unix_timestamp();
+        for (changes, tidings) in [
+            (json!({}), vec![(Occurrence::SessionRevoked, person())]),
+            (json!({ "events": { CREDENTIAL_CHANGE: {} } }), vec![(Occurrence::CredentialChange, person())]),
+            (json!({ "events": { "https://schemas.openid.net/secevent/ssf/event-type/verification": {} } }), vec![]),
+            (json!({ "events": { "urn:other": { "x": 1 } }, "sub_id": null }), vec![]),
+            (json!({ "aud": ["other", "backoffice"], "txn": "8675309" }), vec![(Occurrence::SessionRevoked, person())]),
+            (json!({ "iat": now - 600_000 }), vec![(Occurrence::SessionRevoked, person())]),
+            (
+                json!({ "sub_id": null, "events": { SESSION_REVOKED: { "subject": { "subject_type": "iss_sub", "iss": IDP, "sub": "a" } } } }),
+                vec![(Occurrence::SessionRevoked, person())],
+            ),
+        ] {
+            let event = verdict(&changes).unwrap_or_else(|fault| panic!("{fault}: {changes}"));
+            assert_eq!((event.tidings(), event.id()), (&tidings[..], "j-1"), "{changes}");
+        }
+    }
+
+    /// R-D13: one line a case.
+    #[test]
+    fn wrong_claims_refuse_a_security_event_and_are_named() {
+        for (claim, changes) in [
+            ("iss", json!({ "iss": null })),
+            ("iss", json!({ "iss": IDP })),
+            ("aud", json!({ "aud": null })),
+            ("aud", json!({ "aud": ["other"] })),
+            ("iat", json!({ "iat": null })),
+            ("iat", json!({ "iat": "1" })),
+            ("exp", json!({ "exp": "1" })),
+            ("jti", json!({ "jti": null })),
+            ("jti", json!({ "jti": 1 })),
+            ("events", json!({ "events": null })),
+            ("events", json!({ "events": {} })),
+            ("events", json!({ "events": [SESSION_REVOKED] })),
+            ("events", json!({ "events": { SESSION_REVOKED: null } })),
+            ("events", json!({ "events": { SESSION_REVOKED: [] } })),
+            ("sub_id", json!({ "sub_id": null })),
+            ("sub_id", json!({ "sub_id": "a" })),
+            ("sub_id", json!({ "sub_id": {} })),
+        ] {
+            assert_eq!(verdict(&changes), Err(JwtFault::Claim(claim)), "{changes}");
+        }
+        let now = NOW.unix_timestamp();
+        for (claim, changes) in [
+            ("iat", json!({ "iat": now + 61 })),
+            ("iat", json!({ "iat": now - 7 * 86_400 - 60 })),
+            ("exp", json!({ "exp": now - 60 })),
+        ] {
+            assert_eq!(verdict(&changes), Err(JwtFault::Clock(claim)), "{changes}");
+        }
+    }
+}

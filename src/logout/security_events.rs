@@ -1,0 +1,139 @@
+//! `POST /sso/security-events/{idp}`: a transmitter of Shared Signals tells what happened to a person or a session (push
+//! delivery, RFC 8935).
+//!
+//! No cookie counts here; the transmitter shows its bearer token, if one is agreed on, and the event is signed. Revoked
+//! sessions end; after a change of credentials the person's sessions end too, and the next login has to be a fresh one.
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use http::header::{AUTHORIZATION, CONTENT_LANGUAGE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::json;
+use thiserror::Error;
+
+use super::{Logout, Notice, Once};
+use crate::audit::{AuditEvent, NoticeWay, audit};
+use crate::idp::Provider;
+use crate::idp::jwt::JwtFault;
+use crate::idp::logout_token::NoticeError;
+use crate::idp::security_event::subject::Meant;
+use crate::idp::security_event::{Occurrence, SecurityEvent, SharedSignals};
+use crate::secret::Secret;
+use crate::session::revocation::{Order, Selection};
+use crate::session::selection::Filter;
+use crate::web::client_address::ClientAddress;
+use crate::web::failure::{Failure, FailureKind};
+use crate::web::form;
+
+/// Why an event is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+enum Refusal {
+    #[error("the transmitter did not show its bearer token")]
+    Stranger,
+    #[error("the request is not application/secevent+jwt")]
+    ContentType,
+    #[error("the security event token was refused: {0}")]
+    Token(JwtFault),
+}
+
+/// Takes an event.
+///
+/// # Errors
+/// [`Failure`]: 404 for a provider without shared signals, 503 if the store or the transmitter's keys cannot be had.
+pub async fn security_events(
+    State(logout): State<Logout>,
+    idp: Result<Path<String>, PathRejection>,
+    Extension(address): Extension<ClientAddress>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Failure> {
+    let Path(idp) = idp.map_err(|error| Failure::caused(FailureKind::NotFound, error))?;
+    let provider = logout.provider(&idp).ok_or(FailureKind::NotFound)?;
+    let signals = provider.shared_signals().ok_or(FailureKind::NotFound)?;
+    let refuse = |refusal: &Refusal| {
+        let (way, reason, client) = (NoticeWay::SecurityEvent, &refusal.to_string(), address.client);
+        audit(&AuditEvent::ProviderNoticeRefused { idp: provider.name(), way, reason, client });
+        Ok(refusal.response())
+    };
+    // Who asks comes before what they say.
+    if !is_admitted(signals, &headers) {
+        return refuse(&Refusal::Stranger);
+    }
+    if form::media_type(&headers).as_deref() != Some("application/secevent+jwt") {
+        return refuse(&Refusal::ContentType);
+    }
+    let body = body.map_err(form::unreadable)?;
+    let token = std::str::from_utf8(&body).unwrap_or_default().trim();
+    let event = match provider.security_event(token).await {
+        Ok(event) => event,
+        Err(NoticeError::Refused(fault)) => return refuse(&Refusal::Token(fault)),
+        Err(error @ NoticeError::Unusable(_)) => return Err(Failure::caused(FailureKind::IdpUnavailable, error)),
+    };
+    if let Some(notice) = notice(provider, signals, &event, address) {
+        // What was told before is acknowledged again: transmitters repeat what they heard no answer to.
+        let carried_out = logout.carry_out(notice).await;
+        carried_out.map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))?;
+    }
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
+/// Whether the transmitter shows the bearer token that was agreed on; compared in constant time.
+fn is_admitted(signals: &SharedSignals, headers: &HeaderMap) -> bool {
+    let Some(agreed) = &signals.bearer_token else { return true };
+    let shown =
+        headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| value.split_once(' '));
+    let shown = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    shown.is_some_and(|(_, token)| Secret::new(token.trim().to_owned()) == *agreed)
+}
+
+/// What is to be done about an event, if anything.
+fn notice(
+    provider: &Provider,
+    signals: &SharedSignals,
+    event: &SecurityEvent,
+    address: ClientAddress,
+) -> Option<Notice> {
+    let issuer = provider.issuer().to_owned();
+    let selection = |meant: &Meant| match meant.clone() {
+        Meant::Person(subject) => Selection::Matching(Filter::subject(&issuer, &subject)),
+        Meant::Address(email) => Selection::Address { issuer: issuer.clone(), email },
+        Meant::ProviderSession { sid, subject } => Selection::ProviderSession { issuer: issuer.clone(), sid, subject },
+    };
+    let selections: Vec<_> = event.tidings().iter().map(|(_, meant)| selection(meant)).collect();
+    let has_changed = event.tidings().iter().any(|(occurrence, _)| *occurrence == Occurrence::CredentialChange);
+    let reason = if has_changed { "credentials were changed at the provider" } else { "revoked at the provider" };
+    let once = Once { issuer: signals.issuer.clone(), id: event.id().to_owned(), until: event.counts_until() };
+    (!selections.is_empty()).then(|| Notice {
+        provider: provider.clone(),
+        way: NoticeWay::SecurityEvent,
+        selections,
+        order: Order::of_the_provider(provider.name(), reason, has_changed),
+        once: Some(once),
+        client: address.client,
+    })
+}
+
+impl Refusal {
+    /// RFC 8935 2.3 and 2.4.
+    fn response(&self) -> Response {
+        let (status, err) = match self {
+            Self::Stranger => (StatusCode::UNAUTHORIZED, "authentication_failed"),
+            Self::Token(JwtFault::Claim("iss")) => (StatusCode::BAD_REQUEST, "invalid_issuer"),
+            Self::Token(JwtFault::Claim("aud")) => (StatusCode::BAD_REQUEST, "invalid_audience"),
+            Self::Token(JwtFault::Signature | JwtFault::UnknownKey | JwtFault::NoKeys) => {
+                (StatusCode::BAD_REQUEST, "invalid_key")
+            }
+            Self::ContentType | Self::Token(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
+        };
+        let body = json!({ "err": err, "description": self.to_string() });
+        let language = [(CONTENT_LANGUAGE, HeaderValue::from_static("en"))];
+        let mut response = (status, language, Json(body)).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,92 @@
+//! Giving tokens back at one's own logout (RFC 7009).
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::logout::sign_out;
+use crate::support::broker::{Broker, Setup};
+use crate::support::child::PATIENCE;
+use crate::support::scripted_idp::{ACCESS_TOKEN, Misbehaviour, Received, Script, set};
+
+fn offering(idp_revokes: Misbehaviour, issuer: &str) -> Script {
+    let endpoint = json!({ "revocation_endpoint": format!("{issuer}/revoke") });
+    Script { metadata: set(endpoint), at_revoke: idp_revokes, ..Script::default() }
+}
+
+async fn revocations(broker: &Broker, count: usize) -> Vec<Received> {
+    let asked = Instant::now();
+    loop {
+        let received = broker.idp.received("/revoke");
+        if received.len() >= count {
+            return received;
+        }
+        assert!(asked.elapsed() < PATIENCE, "{} of {count}", received.len());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// R-J06
+#[tokio::test]
+async fn signing_out_gives_the_tokens_back_the_refresh_token_first() {
+    let broker = Broker::start().await;
+    broker.idp.behave(offering(Misbehaviour::None, &broker.idp.issuer()));
+    assert_eq!(sign_out(&broker.signed_in().await).await.status, 303);
+    let received = revocations(&broker, 2).await;
+    assert_eq!(received[0].form["token_type_hint"], "refresh_token");
+    assert!(received[0].form["token"].starts_with("CANARY-refresh-token"), "{}", received[0].form["token"]);
+    assert_eq!(received[1].form["token_type_hint"], "access_token");
+    assert!(received[1].form["token"].starts_with(ACCESS_TOKEN));
+    for request in &received {
+        assert!(request.headers["authorization"].to_str().unwrap().starts_with("Basic "), "R-C01");
+        assert!(request.query.is_empty());
+    }
+}
+
+/// R-J06: whatever the provider does, the logout is complete and quick; a token it refuses does not keep the other.
+#[tokio::test]
+async fn a_provider_that_takes_no_tokens_back_holds_up_no_logout() {
+    for misbehaviour in [
+        Misbehaviour::Slow(Duration::from_secs(5)),
+        Misbehaviour::Drop,
+        Misbehaviour::Answer(400, "application/json", r#"{"error":"unsupported_token_type"}"#),
+        Misbehaviour::Answer(500, "text/plain", ""),
+    ] {
+        let broker = Broker::start().await;
+        let (is_slow, issuer) = (matches!(misbehaviour, Misbehaviour::Slow(_)), broker.idp.issuer());
+        broker.idp.behave(offering(misbehaviour, &issuer));
+        let browser = broker.signed_in().await;
+        let thief = browser.copy();
+        let begun = Instant::now();
+        assert_eq!(sign_out(&browser).await.status, 303);
+        assert!(begun.elapsed() < Duration::from_secs(3));
+        assert_eq!(broker.status(&thief).await, 401);
+        revocations(&broker, if is_slow { 1 } else { 2 }).await;
+    }
+}
+
+/// R-J06: RFC 7009 2.2.1.
+#[tokio::test]
+async fn a_busy_provider_is_asked_once_more() {
+    let broker = Broker::start().await;
+    broker.idp.behave(offering(Misbehaviour::Busy("1"), &broker.idp.issuer()));
+    let browser = broker.signed_in().await;
+    assert_eq!(sign_out(&browser).await.status, 303);
+    let received = revocations(&broker, 4).await;
+    let hints: Vec<_> = received.iter().map(|request| request.form["token_type_hint"].as_str()).collect();
+    assert_eq!(hints, ["refresh_token", "refresh_token", "access_token", "access_token"]);
+}
+
+/// Not wanted, not offered: nothing is asked.
+#[tokio::test]
+async fn tokens_are_not_given_back_where_that_is_not_wanted_or_not_offered() {
+    let unwanted = Setup { idp: "revoke_tokens_at_logout = false".into(), ..Setup::default() };
+    let unwanted = Broker::with(unwanted).await;
+    unwanted.idp.behave(offering(Misbehaviour::None, &unwanted.idp.issuer()));
+    let unoffered = Broker::start().await;
+    for broker in [unwanted, unoffered] {
+        assert_eq!(sign_out(&broker.signed_in().await).await.status, 303);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(broker.idp.received("/revoke").is_empty());
+    }
+}
