@@ -16,6 +16,7 @@ mod browser_journey;
 mod callback;
 mod client_authentication;
 mod configuration;
+mod conformance;
 mod cookies;
 mod counterparts;
 mod demo;
