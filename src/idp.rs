@@ -215,11 +215,14 @@ impl Provider {
         mut parameters: Vec<(String, String)>,
     ) -> Result<Vec<(String, String)>, IdpError> {
         let settings = &self.0.settings;
+        let push_to = pushed_request::endpoint(settings.pushed_requests, metadata)?;
         if let Some(key) = &settings.request_object_key {
+            let beside = if push_to.is_some() { request_object::BESIDE_PUSHED } else { request_object::BESIDE };
+            let (client_id, now) = (&settings.client_id, self.0.clock.now());
             let audience = settings.declared_issuer().unwrap_or(metadata.authorization_endpoint.as_str());
-            parameters = request_object::wrap(parameters, key, &settings.client_id, audience, self.0.clock.now())?;
+            parameters = request_object::wrap(parameters, beside, key, client_id, audience, now)?;
         }
-        match pushed_request::endpoint(settings.pushed_requests, metadata)? {
+        match push_to {
             Some(endpoint) => Ok(pushed_request::push(self.back_channel(metadata), endpoint, &parameters).await?),
             None => Ok(parameters),
         }

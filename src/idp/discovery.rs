@@ -68,7 +68,7 @@ impl GivenEndpoints {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MetadataSource {
     /// The configuration alone.
-    Given(Metadata),
+    Given(Arc<Metadata>),
     /// The issuer's own document, but for what the configuration gives.
     Discovered(GivenEndpoints),
 }
@@ -79,7 +79,8 @@ impl MetadataSource {
     /// # Errors
     /// [`HttpError::Unacceptable`] if they are too few, or no addresses to send secrets to.
     pub fn given(endpoints: &GivenEndpoints) -> Result<Self, HttpError> {
-        read_endpoints(&with_given(Map::new(), endpoints, false)?).map(Self::Given)
+        let metadata = read_endpoints(&with_given(Map::new(), endpoints, false)?)?;
+        Ok(Self::Given(Arc::new(metadata)))
     }
 }
 
@@ -105,7 +106,7 @@ impl MetadataCache {
     pub(super) fn new(settings: &IdpSettings) -> Self {
         match &settings.kind {
             IdpKind::Oidc(oidc) => match &oidc.metadata {
-                MetadataSource::Given(metadata) => Self::Given(Arc::new(metadata.clone())),
+                MetadataSource::Given(metadata) => Self::Given(metadata.clone()),
                 MetadataSource::Discovered(given) => Self::Discovered {
                     source: Arc::new(DocumentSource {
                         issuer: oidc.issuer.clone(),

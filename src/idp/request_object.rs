@@ -11,16 +11,21 @@ use crate::secret::random_token;
 /// How long an object may be used, in seconds: the browser takes it along at once.
 const LIFETIME: i64 = 300;
 
-/// Puts the parameters of a request into an object; what is sent instead of them. OpenID Connect wants `response_type` and
-/// `scope` outside as well, with the same values (Core 6.1).
+/// What stands beside an object that goes through the browser: OpenID Connect wants the last two, with the same values as
+/// inside (Core 6.1).
+pub(super) const BESIDE: &[&str] = &["client_id", "response_type", "scope"];
+/// What stands beside an object that is pushed (RFC 9126 3).
+pub(super) const BESIDE_PUSHED: &[&str] = &["client_id"];
+
+/// Puts the parameters of a request into an object; what is sent instead of them.
 pub(super) fn wrap(
     parameters: Vec<(String, String)>,
+    outside: &[&str],
     key: &SigningKey,
     client_id: &str,
     audience: &str,
     now: OffsetDateTime,
 ) -> Result<Vec<(String, String)>, SigningKeyError> {
-    let outside = ["client_id", "response_type", "scope"];
     let mut sent: Vec<_> = parameters.iter().filter(|(name, _)| outside.contains(&name.as_str())).cloned().collect();
     let mut claims: Map<_, _> = parameters.into_iter().map(|(name, value)| claim(name, value)).collect();
     let now = now.unix_timestamp();

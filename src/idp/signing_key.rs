@@ -44,7 +44,7 @@ struct Inner {
 }
 
 impl SigningKey {
-    /// Reads a PKCS#8 PEM. Without an algorithm the usual one of the key's kind is used (RS256, ES256, ES384, EdDSA);
+    /// Reads a PKCS#8 PEM. Without an algorithm the usual one of the key's kind is used (RS256, ES256, ES384, `EdDSA`);
     /// without a name the key's thumbprint (RFC 7638).
     ///
     /// # Errors

@@ -35,6 +35,11 @@ fn faulty_keys(file: &str, environment: &[(&str, &str)]) -> Vec<String> {
     read(file, environment).err().map(|faults| faults.into_keys().collect()).unwrap_or_default()
 }
 
+/// What is wrong with a provider whose client is configured like this.
+pub fn faults_of_provider(client: &str) -> BTreeMap<String, String> {
+    read(&GOOD.replace("client_secret = \"CANARY\"", client), &[]).err().unwrap_or_default()
+}
+
 #[test]
 fn the_contracts_example_is_accepted_as_far_as_this_version_goes() {
     let more = r#"

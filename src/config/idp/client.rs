@@ -65,7 +65,8 @@ fn is_given(section: &Reader, key: &str) -> bool {
 
 /// How the proof is made; after a fault a public client, which is never used.
 fn read_authentication(section: &mut Reader, means: Means) -> ClientAuthentication {
-    let method = section.optional::<String>(METHOD).unwrap_or_else(|| "client_secret_basic".to_owned());
+    let method =
+        section.optional::<String>("token_endpoint_auth_method").unwrap_or_else(|| "client_secret_basic".to_owned());
     let method = method.as_str();
     let of_secret = matches!(method, "client_secret_basic" | "client_secret_post");
     if means.has_secret && !of_secret {

@@ -8,7 +8,7 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
 };
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{DecodingKey, Header, Validation, decode, decode_header};
 use serde_json::Value;
@@ -51,4 +51,14 @@ pub fn verified(token: &str, jwk: &Value) -> (Header, Value) {
     (validation.validate_exp, validation.validate_aud) = (false, false);
     let claims = decode(token, &DecodingKey::from_jwk(&jwk).unwrap(), &validation).unwrap().claims;
     (header, claims)
+}
+
+/// A DPoP proof, verified with the key that it brings along: that key, and the claims (RFC 9449 4.3).
+pub fn verified_proof(proof: &str) -> (Value, Value) {
+    let header = URL_SAFE_NO_PAD.decode(proof.split('.').next().unwrap()).unwrap();
+    let header: Value = serde_json::from_slice(&header).unwrap();
+    assert_eq!((&header["typ"], &header["alg"]), (&Value::from("dpop+jwt"), &Value::from("ES256")));
+    assert!(header["jwk"].get("d").is_none(), "the private key stays here");
+    let (_, claims) = verified(proof, &header["jwk"]);
+    (header["jwk"].clone(), claims)
 }

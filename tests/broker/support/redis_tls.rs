@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use counterfoil::session::store::redis::RedisSettings;
 
+use super::certificates::make_certificates;
 use super::child::{end_with_this_process, free_port};
 use super::program::Folder;
 use super::redis::{Redis, gets, settings_of};
@@ -72,20 +73,4 @@ impl RedisTls {
         assert!(output.status.success(), "{words:?} failed: {output:?}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
-}
-
-/// An authority, and a certificate of it for 127.0.0.1.
-fn make_certificates(folder: &Folder) {
-    let openssl = |arguments: &str| {
-        let made = Command::new("openssl").args(arguments.split(' ')).current_dir(folder.path()).output();
-        let made = made.unwrap_or_else(|error| panic!("openssl cannot be started: {error} (tests/run.sh installs it)"));
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    };
-    folder.write("server.ext", "subjectAltName=IP:127.0.0.1\n");
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(&format!("req -x509 {key} -keyout ca.key -out ca.crt -days 2 -subj /CN=authority"));
-    openssl(&format!("req {key} -keyout server.key -out server.csr -subj /CN=redis"));
-    openssl(
-        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -days 2 -extfile server.ext -out server.crt -CAcreateserial",
-    );
 }
