@@ -175,3 +175,26 @@ async fn a_scenario_leaves_its_events_in_structured_lines() {
     let answered = lines.iter().find(|line| line["message"] == "answered").unwrap();
     assert!(answered["peer"] == "127.0.0.1" && answered["client"] == "127.0.0.1" && answered["span"]["id"].is_string());
 }
+
+/// R-O02, R-O01: what a provider says of sessions, believed or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_providers_say_of_sessions_is_in_the_audit_trail() {
+    let serving = serving("json").await;
+    let callback = serving.callback().await;
+    serving.browser.visit(&callback).send().await;
+    let address = format!("{}/sso/backchannel-logout/company", serving.public);
+    let refused = serving.idp.logout_token(&serde_json::json!({ "aud": "x\r\nforged" }));
+    let honest = serving.idp.logout_token(&serde_json::json!({}));
+    for (token, status) in [(&refused, 400), (&honest, 200)] {
+        assert_eq!(serving.browser.submit(&address, &[("logout_token", token)]).send().await.status, status);
+    }
+    serving.program.signal("TERM");
+    let (_, said) = serving.program.end();
+    assert!(![&refused, &honest].iter().any(|token| said.contains(token.rsplit_once('.').unwrap().1)));
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let event = |name: &str| lines.iter().find(|line| line["event"] == name).unwrap_or_else(|| panic!("no {name}"));
+    let (refusal, end) = (event("provider_notice_refused"), event("provider_ended"));
+    assert!(refusal["way"] == "back_channel" && refusal["reason"].as_str().unwrap().contains("`aud`"), "{refusal}");
+    assert!(end["way"] == "back_channel" && end["ended"] == 1 && end["complete"] == true, "{end}");
+    assert_eq!(event("session_revoked")["by"], "provider:company");
+}

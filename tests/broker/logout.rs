@@ -25,7 +25,7 @@ async fn csrf_token(browser: &Browser) -> String {
     rest.split_once('"').unwrap().0.to_owned()
 }
 
-/// R-J02, R-J03
+/// R-J02, R-J03, oidcc-client-test-rp-init-logout
 #[tokio::test]
 async fn signing_out_deletes_the_record_clears_the_cookie_and_goes_on_to_the_provider() {
     let redis = Redis::start();
@@ -87,7 +87,7 @@ async fn nobody_else_can_sign_somebody_out() {
     assert_eq!(sign_out(&browser).await.status, 303);
 }
 
-/// R-J04, R-J05: the landing page needs nothing, and a provider without logout leaves a complete local one.
+/// R-J04, R-J05, oidcc-client-test-rp-init-logout-no-state, oidcc-client-test-rp-init-logout-other-state: the landing page needs nothing, and a provider without logout leaves a complete local one.
 #[tokio::test]
 async fn a_provider_without_logout_leaves_a_complete_local_one() {
     let broker = Broker::start().await;
