@@ -31,6 +31,7 @@ use base64::engine::general_purpose::STANDARD;
 use counterfoil::app::server::serve;
 use counterfoil::app::{App, Ports};
 use counterfoil::clock::SystemClock;
+use counterfoil::guard::renewal::Renewals;
 use counterfoil::guard::require_session::{Admitted, Guard, RequireSession};
 use counterfoil::guard::route::RouteTable;
 use counterfoil::identity::Identity;
@@ -98,7 +99,8 @@ async fn site(mode: &str, redis: &str, people: usize) -> Result<(Router, Vec<Str
             let keys = establish(&sessions, 0..people, GROUPS).await;
             let routes = Arc::new(RouteTable::new(settings.routes));
             let (clock, clock_skew) = (Arc::new(SystemClock), time::Duration::ZERO);
-            let guard = Guard { routes, sessions, cookies, clock, clock_skew, https: false };
+            let renewals = Renewals::new(sessions.clone(), &[], clock.clone());
+            let guard = Guard { routes, sessions, renewals, cookies, clock, clock_skew, https: false };
             (handler.layer(RequireSession(Arc::new(guard))), values(keys))
         }
         "broker" | "broker-public" => {
