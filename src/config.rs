@@ -9,6 +9,7 @@
 mod admin;
 mod dotenv;
 mod idp;
+pub mod presets;
 mod reader;
 mod route;
 mod secrets;

@@ -18,6 +18,7 @@ pub mod id_token;
 pub mod jwks;
 pub mod jwt;
 pub mod logout_token;
+pub mod presets;
 pub mod profile;
 pub mod pushed_request;
 pub mod refresh;
@@ -29,6 +30,7 @@ pub mod security_event;
 pub mod settings;
 mod signature;
 pub mod signing_key;
+mod token_answer;
 pub mod token_exchange;
 mod token_revocation;
 pub mod userinfo;
@@ -52,6 +54,7 @@ use self::http::{HttpError, ProviderHttp};
 use self::id_token::{Expectation, ExpectedNonce, VerifiedClaims};
 use self::jwks::KeyCache;
 use self::jwt::{JwtFault, JwtUse};
+use self::presets::ProfileApiError;
 use self::profile::ProfileFault;
 use self::pushed_request::PushedRequestError;
 use self::signing_key::SigningKeyError;
@@ -112,6 +115,9 @@ pub enum IdpError {
     /// Its profile endpoint failed.
     #[error("the profile endpoint failed: {0}")]
     ProfileEndpoint(#[source] HttpError),
+    /// Its API did not tell what the claims or the profile leave out.
+    #[error(transparent)]
+    ProfileApi(#[from] ProfileApiError),
     /// Its claims or profile lack what is needed.
     #[error(transparent)]
     Profile(#[from] ProfileFault),
@@ -318,12 +324,16 @@ impl Provider {
         claims: &VerifiedClaims,
         tokens: &ProviderTokens,
     ) -> Result<Identity, IdpError> {
+        // Of the ID token alone: userinfo is not signed.
+        profile::check_required(&self.0.settings.required_claims, claims.all())?;
         let mut attributes = claims.all().clone();
-        if let Some(endpoint) = &metadata.userinfo_endpoint {
+        if let Some(endpoint) = metadata.userinfo_endpoint.as_ref().filter(|_| oidc.userinfo) {
             let more = self.userinfo(oidc, metadata, endpoint, claims, tokens).await?;
             userinfo::merge(&mut attributes, more);
         }
-        Ok(profile::identity_from_claims(&self.0.settings, claims.subject(), &attributes)?)
+        self.ask_profile_api(tokens, &mut attributes).await?;
+        let issuer = jwt::text(claims.all(), "iss")?;
+        Ok(profile::identity_from_claims(&self.0.settings, issuer, claims.subject(), &attributes)?)
     }
 
     /// Who the profile endpoint says it is.
@@ -334,8 +344,18 @@ impl Provider {
         tokens: &ProviderTokens,
     ) -> Result<Identity, IdpError> {
         let profile = self.back_channel(metadata).get_json(&plain.profile_endpoint, &tokens.access_token).await;
-        let profile = profile.map_err(IdpError::ProfileEndpoint)?;
+        let mut profile = profile.map_err(IdpError::ProfileEndpoint)?;
+        profile::check_required(&self.0.settings.required_claims, &profile)?;
+        self.ask_profile_api(tokens, &mut profile).await?;
         Ok(profile::identity_from_profile(&self.0.settings, self.issuer(), &profile)?)
+    }
+
+    /// Adds what only the provider's own API knows.
+    async fn ask_profile_api(&self, tokens: &ProviderTokens, profile: &mut Map<String, Value>) -> Result<(), IdpError> {
+        let Some(api) = &self.0.settings.profile_api else { return Ok(()) };
+        let (http, access_token, scopes) = (&self.0.http, &tokens.access_token, &self.0.settings.scopes[..]);
+        let person = presets::Api { http, base_url: &api.base_url, access_token, scopes };
+        Ok(presets::complete(api.kind, person, profile).await?)
     }
 
     async fn verify_id_token(
@@ -348,8 +368,9 @@ impl Provider {
     ) -> Result<VerifiedClaims, IdpError> {
         let id_token = tokens.id_token.as_ref().ok_or(JwtFault::Absent)?;
         let payload = self.signed_payload(oidc, metadata, id_token.expose(), JwtUse::Claims).await?;
+        let issuer = presets::entra::issuer_of(&oidc.issuer, &oidc.tenants, &payload)?;
         let expectation = Expectation {
-            issuer: &oidc.issuer,
+            issuer: &issuer,
             client_id: &self.0.settings.client_id,
             nonce,
             access_token: tokens.access_token.expose(),
@@ -374,7 +395,7 @@ impl Provider {
             userinfo::Answer::Plain(payload) => payload,
             userinfo::Answer::Signed(token) => {
                 let payload = self.signed_payload(oidc, metadata, &token, JwtUse::Claims).await?;
-                userinfo::check_signed(&payload, &oidc.issuer, &self.0.settings.client_id)?;
+                userinfo::check_signed(&payload, jwt::text(claims.all(), "iss")?, &self.0.settings.client_id)?;
                 payload
             }
         };

@@ -22,6 +22,8 @@ use crate::clock::SharedClock;
 use crate::guard::route::RouteTable;
 use crate::idp::http::HttpError;
 use crate::idp::jwt::JwtFault;
+use crate::idp::presets::ProfileApiError;
+use crate::idp::profile::ProfileFault;
 use crate::idp::pushed_request::PushedRequestError;
 use crate::idp::token_exchange::TokenExchangeError;
 use crate::idp::userinfo::UserinfoError;
@@ -80,7 +82,10 @@ fn failure_kind(error: &IdpError) -> FailureKind {
         IdpError::TokenExchange(TokenExchangeError::Http(error))
         | IdpError::Userinfo(UserinfoError::Http(error))
         | IdpError::PushedRequest(PushedRequestError::Http(error))
-        | IdpError::ProfileEndpoint(error) => by_answer(error),
+        | IdpError::ProfileEndpoint(error)
+        | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: error, .. }) => by_answer(error),
+        // Somebody else's person, from our point of view: an everyday refusal.
+        IdpError::Profile(ProfileFault::RequiredClaim(_)) => FailureKind::LoginRefused,
         IdpError::IdToken(JwtFault::Clock(_)) | IdpError::Answer(JwtFault::Clock(_)) => FailureKind::LoginClock,
         IdpError::Issuer(_)
         | IdpError::PushedRequest(_)
@@ -89,7 +94,8 @@ fn failure_kind(error: &IdpError) -> FailureKind {
         | IdpError::Answer(_)
         | IdpError::IdToken(_)
         | IdpError::Userinfo(_)
-        | IdpError::Profile(_) => FailureKind::LoginFailed,
+        | IdpError::ProfileApi(_)
+        | IdpError::Profile(ProfileFault::Subject | ProfileFault::AnotherSubject) => FailureKind::LoginFailed,
     }
 }
 

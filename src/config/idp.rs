@@ -14,6 +14,7 @@ use std::time::Duration as StdDuration;
 
 use time::Duration;
 
+use super::presets;
 use super::reader::Reader;
 use crate::idp::{IdpKind, IdpSettings};
 
@@ -46,13 +47,15 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
     if name.is_empty() || !name.bytes().all(plain) {
         section.fault("", "the provider's name is part of an address: lower-case letters, digits and `-` only");
     }
+    presets::lay_under(section);
     let declared = section.required::<String>("kind");
     let is_oidc = declared.as_deref() == Some("oidc");
     let kind = match declared.as_deref() {
         Some("oidc") => oidc::read(section).map(Box::new).map(IdpKind::Oidc),
         Some("oauth2") => oauth2::read(section).map(Box::new).map(IdpKind::OAuth2),
         Some(_) => {
-            section.fault("kind", "must be \"oidc\" or \"oauth2\"");
+            let presets = presets::kinds().collect::<Vec<_>>().join(", ");
+            section.fault("kind", format!("must be oidc, oauth2, or a preset: {presets}"));
             // What belongs to which kind cannot be told, so the rest is not judged.
             section.ignore_the_rest();
             return None;
@@ -79,6 +82,8 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
         profile: mapping::read(&mut section.section("profile"), is_oidc),
         request: request::read(section, is_oidc, is_https),
         refresh: read_pace(section, has_own_dpop_key),
+        required_claims: mapping::read_required_claims(&mut section.section("required_claims")),
+        profile_api: mapping::read_profile_api(section),
         timeout: read_timeout(section),
         revoke_tokens_at_logout: section.or("revoke_tokens_at_logout", true),
         shared_signals: shared_signals::read(section, kind.as_ref(), &client.id),

@@ -63,6 +63,16 @@ impl Reader {
         self.table.clear();
     }
 
+    /// What was not read yet, as it is written.
+    pub(super) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The same, to be completed before it is read.
+    pub(super) fn table_mut(&mut self) -> &mut Table {
+        &mut self.table
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }

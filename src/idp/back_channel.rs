@@ -17,6 +17,7 @@ use super::discovery::Metadata;
 use super::dpop::{self, Dpop};
 use super::http::{HttpError, ProviderHttp, json_answer};
 use super::settings::IdpSettings;
+use super::token_answer;
 use crate::clock::SharedClock;
 use crate::secret::Secret;
 
@@ -161,7 +162,8 @@ impl<'client> oauth2::AsyncHttpClient<'client> for BackChannel<'_> {
             let endpoint = Url::parse(&request.uri().to_string()).map_err(|_| HttpError::Request)?;
             let form = form_urlencoded::parse(request.body()).into_owned();
             let form: Vec<_> = form.filter(|(name, _)| name != "client_id").collect();
-            let answer = self.post(&endpoint, &form).await?;
+            let answer =
+                token_answer::as_specified(self.post(&endpoint, &form).await?, self.settings.is_plain_oauth2());
             // The crate reads every other status as an error document, which an outage does not send.
             match HttpError::Status(answer.status().as_u16()) {
                 outage if outage.is_outage() => Err(outage),

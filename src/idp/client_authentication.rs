@@ -34,6 +34,13 @@ pub enum ClientAuthentication {
         /// What they are addressed to.
         audience: AssertionAudience,
     },
+    /// A `client_secret` that is a JWT, signed anew for each request: Apple's way.
+    SignedSecret {
+        /// Signs it.
+        key: SigningKey,
+        /// On whose behalf: the team.
+        issuer: String,
+    },
     /// `tls_client_auth` and `self_signed_tls_client_auth`: the connection's certificate is the proof.
     MutualTls,
 }
@@ -77,6 +84,9 @@ impl ClientAuthentication {
             Self::Post(secret) => by_form(vec![("client_secret", secret.expose().clone())]),
             // RFC 8705 2: the certificate is compared with what is registered under this name.
             Self::None | Self::MutualTls => by_form(Vec::new()),
+            Self::SignedSecret { key, issuer } => {
+                by_form(vec![("client_secret", signed_secret(key, issuer, parties, now)?)])
+            }
             Self::PrivateKeyJwt { key, audience } => by_form(vec![
                 ("client_assertion_type", ASSERTION_TYPE.to_owned()),
                 ("client_assertion", assertion(key, *audience, parties, now)?),
@@ -107,6 +117,21 @@ fn assertion(
     let claims = json!({
         "iss": parties.client_id, "sub": parties.client_id, "aud": issuer.unwrap_or(parties.token_endpoint),
         "iat": now, "exp": now + ASSERTION_LIFETIME, "jti": random_token::<16>(),
+    });
+    key.sign(None, &claims)
+}
+
+/// Of the team, about us, for this provider, for a minute. Providers allow half a year; whoever finds one has less.
+fn signed_secret(
+    key: &SigningKey,
+    team: &str,
+    parties: Parties<'_>,
+    now: OffsetDateTime,
+) -> Result<String, SigningKeyError> {
+    let now = now.unix_timestamp();
+    let claims = json!({
+        "iss": team, "sub": parties.client_id, "aud": parties.issuer.unwrap_or(parties.token_endpoint),
+        "iat": now, "exp": now + ASSERTION_LIFETIME,
     });
     key.sign(None, &claims)
 }

@@ -13,6 +13,7 @@ impl Provider {
         let IdpKind::Oidc(oidc) = &self.0.settings.kind else { return None };
         let mut url = self.metadata().await.ok()?.end_session_endpoint.clone()?;
         let hint = id_token.filter(|_| oidc.logout_id_token_hint);
+        let back_to = (oidc.logout_redirect_parameter.as_str(), back_to);
         add_query(&mut url, &self.0.settings.client_id, back_to, hint);
         Some(url)
     }
@@ -30,10 +31,10 @@ impl Provider {
 
 /// The request's parameters (R-J03). The `state` is only there because some providers want one: the landing page does not
 /// act on it.
-fn add_query(url: &mut Url, client_id: &str, back_to: &Url, hint: Option<&Secret<String>>) {
+fn add_query(url: &mut Url, client_id: &str, (parameter, back_to): (&str, &Url), hint: Option<&Secret<String>>) {
     let mut query = url.query_pairs_mut();
     query.append_pair("client_id", client_id);
-    query.append_pair("post_logout_redirect_uri", back_to.as_str());
+    query.append_pair(parameter, back_to.as_str());
     query.append_pair("state", &random_token::<16>());
     if let Some(hint) = hint {
         query.append_pair("id_token_hint", hint.expose());

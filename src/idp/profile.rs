@@ -1,7 +1,10 @@
 //! From claims or a profile document to an [`Identity`]: where each attribute stands, and what it must be.
 //!
 //! Paths are dotted (`employee.departments`). Pure. Attributes that are absent or of an unusable form are left
-//! out; the subject is not: without it there is nobody.
+//! out; the subject is not: without it there is nobody. What more a provider has to be asked for is the business
+//! of [`super::presets`].
+
+use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -12,23 +15,24 @@ use crate::identity::Identity;
 /// Longest attribute kept, in bytes: longer ones are no names.
 const LONGEST_ATTRIBUTE: usize = 512;
 /// Most groups kept.
-const MOST_GROUPS: usize = 1_000;
+pub(super) const MOST_GROUPS: usize = 1_000;
 
 /// Where in the claims (or the profile) each attribute stands, as dotted paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProfileMapping {
     /// The stable name; for OpenID Connect it is always `sub` of the ID token.
     pub subject: String,
-    /// The full name.
-    pub name: String,
+    /// The full name; what stands at several paths is joined by spaces.
+    pub name: Vec<String>,
     /// The name used to sign in.
     pub preferred_username: String,
     /// The e-mail address.
     pub email: String,
-    /// Whether the address is verified.
-    pub email_verified: String,
-    /// The groups: a list of texts, or one text.
-    pub groups: String,
+    /// Whether the address is verified: if the provider says anything at these paths, all must say yes.
+    pub email_verified: Vec<String>,
+    /// The groups: lists of texts, or texts. What stands at several paths is put together, and lists on the way are
+    /// walked.
+    pub groups: Vec<String>,
 }
 
 impl Default for ProfileMapping {
@@ -36,17 +40,26 @@ impl Default for ProfileMapping {
     fn default() -> Self {
         Self {
             subject: "sub".into(),
-            name: "name".into(),
+            name: vec!["name".into()],
             preferred_username: "preferred_username".into(),
             email: "email".into(),
-            email_verified: "email_verified".into(),
-            groups: "groups".into(),
+            email_verified: vec!["email_verified".into()],
+            groups: vec!["groups".into()],
         }
     }
 }
 
+/// Something that the ID token (or the profile) must say, or nobody is signed in: the tenant, say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequiredClaim {
+    /// Where it stands, as a dotted path.
+    pub path: String,
+    /// What it may say, exactly; `*` is any text but an empty one.
+    pub one_of: Vec<String>,
+}
+
 /// Why nobody can be made of a profile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ProfileFault {
     /// No usable subject where the configuration says.
     #[error("the profile has no usable subject at the configured path")]
@@ -54,16 +67,40 @@ pub enum ProfileFault {
     /// Another subject than the one that signed in.
     #[error("the answer is about another person than the one who signed in")]
     AnotherSubject,
+    /// A claim that the configuration demands says something else, or nothing.
+    #[error("`{0}` does not say what required_claims demands")]
+    RequiredClaim(String),
+}
+
+/// Whether a document says everything that is demanded of it.
+pub(super) fn check_required(required: &[RequiredClaim], source: &Map<String, Value>) -> Result<(), ProfileFault> {
+    let missing = required.iter().find(|claim| !claim.is_met_by(at(source, &claim.path)));
+    missing.map_or(Ok(()), |claim| Err(ProfileFault::RequiredClaim(claim.path.clone())))
+}
+
+impl RequiredClaim {
+    fn is_met_by(&self, said: Option<&Value>) -> bool {
+        let said = match said {
+            Some(Value::String(text)) => text.clone(),
+            // Tenants with numbers, and answers that say `"ok": true`.
+            Some(plain @ (Value::Number(_) | Value::Bool(_))) => plain.to_string(),
+            _ => return false,
+        };
+        self.one_of.iter().any(|allowed| *allowed == said || (allowed == "*" && !said.is_empty()))
+    }
 }
 
 /// The identity of verified claims.
 pub(super) fn identity_from_claims(
     settings: &IdpSettings,
+    issuer: &str,
     subject: &str,
     claims: &Map<String, Value>,
 ) -> Result<Identity, ProfileFault> {
-    let IdpKind::Oidc(oidc) = &settings.kind else { return Err(ProfileFault::Subject) };
-    Ok(identity(settings, oidc.issuer.clone(), subject.to_owned(), claims))
+    match &settings.kind {
+        IdpKind::Oidc(_) => Ok(identity(settings, issuer.to_owned(), subject.to_owned(), claims)),
+        IdpKind::OAuth2(_) => Err(ProfileFault::Subject),
+    }
 }
 
 /// The identity of a plain OAuth 2.0 provider's profile.
@@ -86,43 +123,71 @@ pub(super) fn identity_from_profile(
 
 fn identity(settings: &IdpSettings, issuer: String, subject: String, source: &Map<String, Value>) -> Identity {
     let mapping = &settings.profile;
-    let verified = match at(source, &mapping.email_verified) {
-        Some(said) => *said == Value::Bool(true),
-        None => settings.trust_email,
-    };
+    let names: Vec<_> = mapping.name.iter().filter_map(|path| text_at(source, path)).collect();
     Identity {
         idp: settings.name.clone(),
         issuer,
         subject,
-        name: text_at(source, &mapping.name),
+        name: Some(names.join(" ")).filter(|name| is_attribute(name)),
         preferred_username: text_at(source, &mapping.preferred_username),
         email: text_at(source, &mapping.email).filter(|email| is_one_address(email)),
-        email_verified: verified,
+        email_verified: is_verified(source, &mapping.email_verified, settings.trust_email),
         groups: groups_at(source, &mapping.groups),
     }
 }
 
-/// What stands at a dotted path; a claim whose own name holds dots (`https://example.com/roles`) comes first.
+/// Whether the address counts as verified: what the provider says goes before the operator's trust, and half a yes
+/// is a no (R-D15).
+fn is_verified(source: &Map<String, Value>, paths: &[String], trusted: bool) -> bool {
+    let said: Vec<_> = paths.iter().map(|path| at(source, path)).collect();
+    if said.iter().all(Option::is_none) { trusted } else { said.into_iter().all(|said| said.is_some_and(says_yes)) }
+}
+
+/// `true`; Apple and Cognito also write it as text.
+fn says_yes(value: &Value) -> bool {
+    *value == Value::Bool(true) || value.as_str() == Some("true")
+}
+
+/// What stands at a dotted path; names that hold dots themselves (`https://example.com/roles`, a client's) come first.
 fn at<'a>(source: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     if let Some(value) = source.get(path) {
         return Some(value);
     }
-    let (first, rest) = path.split_once('.')?;
-    at(source.get(first)?.as_object()?, rest)
+    path.rmatch_indices('.').find_map(|(dot, _)| at(source.get(&path[..dot])?.as_object()?, &path[dot + 1..]))
+}
+
+/// As [`at`], through lists as well: every text that stands there.
+fn texts_at<'a>(source: &'a Map<String, Value>, path: &str, found: &mut Vec<&'a str>) {
+    if let Some(value) = source.get(path) {
+        return texts_of(value, "", found);
+    }
+    let step = path.rmatch_indices('.').find_map(|(dot, _)| Some((source.get(&path[..dot])?, dot)));
+    if let Some((value, dot)) = step {
+        texts_of(value, &path[dot + 1..], found);
+    }
+}
+
+fn texts_of<'a>(value: &'a Value, path: &str, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| texts_of(item, path, found)),
+        Value::Object(members) if !path.is_empty() => texts_at(members, path, found),
+        Value::String(text) if path.is_empty() => found.push(text),
+        _ => {}
+    }
 }
 
 fn text_at(source: &Map<String, Value>, path: &str) -> Option<String> {
     at(source, path).and_then(Value::as_str).filter(|text| is_attribute(text)).map(str::to_owned)
 }
 
-fn groups_at(source: &Map<String, Value>, path: &str) -> Vec<String> {
-    let listed = match at(source, path) {
-        Some(Value::Array(values)) => values.as_slice(),
-        Some(single @ Value::String(_)) => std::slice::from_ref(single),
-        _ => &[],
-    };
-    let texts = listed.iter().filter_map(Value::as_str).filter(|text| is_attribute(text));
-    texts.take(MOST_GROUPS).map(str::to_owned).collect()
+fn groups_at(source: &Map<String, Value>, paths: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    for path in paths {
+        texts_at(source, path, &mut found);
+    }
+    let mut seen = HashSet::new();
+    let new = found.into_iter().filter(|text| is_attribute(text) && seen.insert(*text));
+    new.take(MOST_GROUPS).map(str::to_owned).collect()
 }
 
 fn is_attribute(text: &str) -> bool {
@@ -157,17 +222,74 @@ mod tests {
         assert_eq!(at(&profile, "nobody"), None);
     }
 
+    fn paths(paths: &[&str]) -> Vec<String> {
+        paths.iter().map(|path| (*path).to_owned()).collect()
+    }
+
     /// R-I08: exact lists; addresses with several `@` are none.
     #[test]
     fn groups_are_whole_texts_and_addresses_have_one_at() {
         let profile =
             source(&json!({ "many": ["staff", 7, "", "a,b"], "one": "staff finance", "bad": { "staff": true } }));
-        assert_eq!(groups_at(&profile, "many"), ["staff", "a,b"]);
-        assert_eq!(groups_at(&profile, "one"), ["staff finance"]);
-        assert!(groups_at(&profile, "bad").is_empty());
+        assert_eq!(groups_at(&profile, &paths(&["many"])), ["staff", "a,b"]);
+        assert_eq!(groups_at(&profile, &paths(&["one"])), ["staff finance"]);
+        assert!(groups_at(&profile, &paths(&["bad"])).is_empty());
         assert!(is_one_address("alice@example.com"));
         for address in ["alice", "@example.com", "a@b@example.com", "a@", "a b@example.com"] {
             assert!(!is_one_address(address), "{address}");
+        }
+    }
+
+    /// R-I08: what stands at several paths and in lists is put together, each group once, nothing else with it.
+    #[test]
+    fn groups_of_several_paths_are_put_together_and_lists_on_the_way_are_walked() {
+        let profile = source(&json!({
+            "groups": ["staff"],
+            "realm_access": { "roles": ["staff", "reviewer"] },
+            "resource_access": { "back.office": { "roles": ["approver"] }, "account": { "roles": ["manage-account"] } },
+            "organizations": [{ "orgUnits": [{ "id": "u-1" }, { "id": "u-2" }] }, { "orgUnits": [{ "id": 3 }] }, 7],
+        }));
+        let everywhere = paths(&["groups", "realm_access.roles", "resource_access.back.office.roles", "nobody.roles"]);
+        assert_eq!(groups_at(&profile, &everywhere), ["staff", "reviewer", "approver"]);
+        assert_eq!(groups_at(&profile, &paths(&["organizations.orgUnits.id"])), ["u-1", "u-2"]);
+    }
+
+    /// R-D15: one line a case: what the provider says, whether the operator trusts it anyway, the verdict.
+    #[test]
+    fn an_address_is_verified_only_if_everything_that_is_said_of_it_says_so() {
+        let both = paths(&["is_valid", "is_verified"]);
+        for (said, trusted, verified) in [
+            (json!({ "is_valid": true, "is_verified": true }), false, true),
+            (json!({ "is_valid": "true", "is_verified": true }), false, true),
+            (json!({ "is_valid": false, "is_verified": true }), true, false),
+            (json!({ "is_valid": true }), true, false),
+            (json!({ "is_valid": true, "is_verified": null }), true, false),
+            (json!({ "is_valid": 1, "is_verified": "yes" }), true, false),
+            (json!({}), true, true),
+            (json!({}), false, false),
+        ] {
+            assert_eq!(is_verified(&source(&said), &both, trusted), verified, "{said}");
+        }
+    }
+
+    /// R-I08: exactly one of the values; absence, lists and objects are never good enough.
+    #[test]
+    fn required_claims_are_met_exactly_or_not_at_all() {
+        let required = |one_of: &[&str]| [RequiredClaim { path: "a.b".into(), one_of: paths(one_of) }];
+        for (said, one_of, met) in [
+            (json!({ "a": { "b": "example.com" } }), vec!["example.org", "example.com"], true),
+            (json!({ "a": { "b": "00" } }), vec!["00"], true),
+            (json!({ "a": { "b": 7 } }), vec!["7"], true),
+            (json!({ "a": { "b": true } }), vec!["true"], true),
+            (json!({ "a": { "b": "anything" } }), vec!["*"], true),
+            (json!({ "a": { "b": "" } }), vec!["*"], false),
+            (json!({ "a": {} }), vec!["*"], false),
+            (json!({ "a": { "b": null } }), vec!["null"], false),
+            (json!({ "a": { "b": ["example.com"] } }), vec!["example.com"], false),
+            (json!({ "a": { "b": "EXAMPLE.com" } }), vec!["example.com"], false),
+            (json!({ "a": { "b": "sub.example.com" } }), vec!["example.com"], false),
+        ] {
+            assert_eq!(check_required(&required(&one_of), &source(&said)).is_ok(), met, "{said} {one_of:?}");
         }
     }
 }

@@ -18,6 +18,7 @@ use super::discovery::Metadata;
 use super::http::{HttpError, json_object};
 use super::id_token::{ExpectedNonce, VerifiedClaims};
 use super::jwt::{self, JwtFault};
+use super::presets::ProfileApiError;
 use super::profile::ProfileFault;
 use super::token_exchange::{self, ProviderTokens, TokenExchangeError};
 use super::userinfo::UserinfoError;
@@ -63,7 +64,8 @@ impl RenewalError {
             Self::Failed { cause, .. } => match cause {
                 IdpError::TokenExchange(TokenExchangeError::Http(error))
                 | IdpError::Userinfo(UserinfoError::Http(error))
-                | IdpError::ProfileEndpoint(error) => away(error),
+                | IdpError::ProfileEndpoint(error)
+                | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: error, .. }) => away(error),
                 IdpError::Unusable { cause, .. } => away(cause),
                 IdpError::TokenExchange(TokenExchangeError::Refused { code }) => is_our_fault(code),
                 _ => false,
@@ -91,14 +93,16 @@ fn is_refusal(error: &IdpError) -> bool {
         IdpError::TokenExchange(TokenExchangeError::Http(HttpError::Status(400)))
         | IdpError::Userinfo(UserinfoError::Http(HttpError::Status(401)) | UserinfoError::Subject)
         | IdpError::ProfileEndpoint(HttpError::Status(401))
-        | IdpError::Profile(ProfileFault::AnotherSubject) => true,
+        | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: HttpError::Status(401), .. })
+        | IdpError::Profile(ProfileFault::AnotherSubject | ProfileFault::RequiredClaim(_)) => true,
         IdpError::IdToken(fault) => !matches!(fault, JwtFault::Clock(_) | JwtFault::NoKeys | JwtFault::UnknownKey),
         IdpError::TokenExchange(_)
         | IdpError::PushedRequest(_)
         | IdpError::RequestObject(_)
         | IdpError::Userinfo(_)
         | IdpError::ProfileEndpoint(_)
-        | IdpError::Profile(_)
+        | IdpError::ProfileApi(_)
+        | IdpError::Profile(ProfileFault::Subject)
         | IdpError::Unusable { .. }
         | IdpError::Answer(_)
         | IdpError::Issuer(_) => false,
@@ -142,7 +146,10 @@ impl Provider {
     /// [`RenewalError::Failed`] if its metadata cannot be had.
     pub async fn can_confirm(&self) -> Result<bool, RenewalError> {
         match &self.0.settings.kind {
-            IdpKind::Oidc(_) => Ok(self.metadata().await.map_err(RenewalError::of)?.userinfo_endpoint.is_some()),
+            IdpKind::Oidc(oidc) => {
+                let metadata = self.metadata().await.map_err(RenewalError::of)?;
+                Ok(oidc.userinfo && metadata.userinfo_endpoint.is_some())
+            }
             IdpKind::OAuth2(_) => Ok(true),
         }
     }

@@ -171,7 +171,7 @@ pub(super) fn parameters(
     list.add("response_type", "code");
     list.add("client_id", &settings.client_id);
     list.add("redirect_uri", redirect_uri.as_str());
-    list.add_unless_empty("scope", &settings.scopes.join(" "));
+    list.add_unless_empty("scope", &settings.scopes.join(settings.scope_separator()));
     list.add("state", &attempt.state);
     list.add("code_challenge", challenge.as_str());
     list.add("code_challenge_method", challenge.method().as_str());

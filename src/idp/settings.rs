@@ -9,7 +9,8 @@ use super::client_authentication::ClientAuthentication;
 use super::discovery::MetadataSource;
 use super::dpop::DpopSettings;
 use super::http::TlsSettings;
-use super::profile::ProfileMapping;
+use super::presets::ProfileApi;
+use super::profile::{ProfileMapping, RequiredClaim};
 use super::pushed_request::PushedRequests;
 use super::request_parameters::RequestSettings;
 use super::security_event::SharedSignals;
@@ -40,6 +41,10 @@ pub struct IdpSettings {
     pub pushed_requests: PushedRequests,
     /// Signs authorization requests, if they are to be signed (RFC 9101).
     pub request_object_key: Option<SigningKey>,
+    /// What the ID token or the profile must say.
+    pub required_claims: Vec<RequiredClaim>,
+    /// Which API of the provider knows what the claims or the profile do not say.
+    pub profile_api: Option<ProfileApi>,
     /// What authorization requests say beyond the protocol's own.
     pub request: RequestSettings,
     /// How often the provider is asked whether it still stands by a person; never, unless configured.
@@ -66,18 +71,24 @@ pub enum IdpKind {
 /// What only OpenID Connect providers have.
 #[derive(Debug, Clone)]
 pub struct OidcSettings {
-    /// The issuer identifier, compared byte for byte.
+    /// The issuer identifier, compared byte for byte; with `tenants`, `{tenantid}` stands for each of them in it.
     pub issuer: String,
     /// Where the endpoints are.
     pub metadata: MetadataSource,
+    /// Whose tokens are accepted, at a provider of many tenants.
+    pub tenants: Vec<String>,
     /// The one algorithm ID tokens are signed with.
     pub algorithm: jsonwebtoken::Algorithm,
     /// The one algorithm answers to the browser are signed with, where they are signed at all.
     pub answer_algorithm: jsonwebtoken::Algorithm,
     /// How far the provider's clock may be off.
     pub clock_skew: Duration,
+    /// Whether userinfo is asked, if there is any.
+    pub userinfo: bool,
     /// Whether the ID token is handed to the browser as `id_token_hint` at logout.
     pub logout_id_token_hint: bool,
+    /// What the provider calls the address that the browser comes back to after a logout.
+    pub logout_redirect_parameter: String,
     /// Whether logout tokens have to say that they are such (`typ`).
     pub logout_token_typ_required: bool,
 }
@@ -97,6 +108,10 @@ pub struct OAuth2Settings {
     pub revocation_endpoint: Option<Url>,
     /// Where authorization requests are pushed (RFC 9126).
     pub pushed_authorization_request_endpoint: Option<Url>,
+    /// What stands between scopes: a space (RFC 6749 3.3), unless the provider wants something else.
+    pub scope_separator: String,
+    /// Whether the token request repeats `state`.
+    pub token_request_state: bool,
 }
 
 impl IdpSettings {
@@ -116,6 +131,14 @@ impl IdpSettings {
     /// Whether people of this provider can authenticate in one of these ways (`acr`); any will do if there is none.
     pub fn can_meet(&self, wanted: &[String]) -> bool {
         wanted.is_empty() || (!self.is_plain_oauth2() && self.request.accepts_any(wanted))
+    }
+
+    /// What stands between scopes.
+    pub(super) fn scope_separator(&self) -> &str {
+        match &self.kind {
+            IdpKind::Oidc(_) => " ",
+            IdpKind::OAuth2(plain) => &plain.scope_separator,
+        }
     }
 
     /// How far the provider's clock may be off; plain OAuth 2.0 providers show none.

@@ -12,6 +12,7 @@ use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use url::Url;
 
+use super::IdpKind;
 use super::authorization::{Attempt, oauth_client};
 use super::back_channel::BackChannel;
 use super::http::HttpError;
@@ -129,12 +130,14 @@ pub(super) async fn exchange(
     code: String,
     attempt: &Attempt,
 ) -> Result<ProviderTokens, TokenExchangeError> {
-    let answer = oauth_client(back_channel.settings, back_channel.metadata, redirect_uri)
+    let client = oauth_client(back_channel.settings, back_channel.metadata, redirect_uri);
+    let mut request = client
         .exchange_code(AuthorizationCode::new(code))
-        .set_pkce_verifier(PkceCodeVerifier::new(attempt.verifier.expose().clone()))
-        .request_async(&back_channel)
-        .await
-        .map_err(failure)?;
+        .set_pkce_verifier(PkceCodeVerifier::new(attempt.verifier.expose().clone()));
+    if matches!(&back_channel.settings.kind, IdpKind::OAuth2(plain) if plain.token_request_state) {
+        request = request.add_extra_param("state", attempt.state.clone());
+    }
+    let answer = request.request_async(&back_channel).await.map_err(failure)?;
     tokens(answer, back_channel)
 }
 

@@ -34,6 +34,7 @@ mod near_cache;
 mod operation;
 mod pages;
 mod policies;
+mod presets;
 mod profile;
 mod providers;
 mod proxying;

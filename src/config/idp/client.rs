@@ -31,6 +31,7 @@ struct Means {
     key: Option<SigningKey>,
     has_certificate: bool,
     audience: AssertionAudience,
+    secret_issuer: Option<String>,
 }
 
 pub(super) fn read(section: &mut Reader) -> Client {
@@ -46,6 +47,7 @@ pub(super) fn read(section: &mut Reader) -> Client {
         key: read_key(section),
         has_certificate,
         audience: read_audience(section),
+        secret_issuer: section.optional("client_secret_issuer"),
     };
     let tls = read_tls(section);
     let dpop = read_dpop(section);
@@ -77,21 +79,29 @@ fn read_authentication(section: &mut Reader, means: Means) -> ClientAuthenticati
         "client_secret_basic" | "client_secret_post" if !means.has_secret => {
             section.fault("client_secret", "is missing (for a public client: token_endpoint_auth_method = \"none\")");
         }
-        "private_key_jwt" if !means.has_key => section.fault("client_key_file", "is missing: private_key_jwt needs it"),
+        "private_key_jwt" | "signed_client_secret" if !means.has_key => {
+            section.fault("client_key_file", format!("is missing: {method} needs it"));
+        }
+        "signed_client_secret" if means.secret_issuer.is_none() => {
+            section.fault("client_secret_issuer", "is missing: whom the secret is from");
+        }
         _ if of_certificate && !means.has_certificate => {
             section.fault("tls_client_cert_file", "is missing: the provider knows us by this certificate");
         }
-        _ if of_secret || of_certificate || matches!(method, "private_key_jwt" | "none") => {}
+        _ if of_secret || of_certificate || matches!(method, "private_key_jwt" | "signed_client_secret" | "none") => {}
         _ => section.fault(
             METHOD,
             "must be client_secret_basic, client_secret_post, private_key_jwt, tls_client_auth, \
-             self_signed_tls_client_auth or none",
+             self_signed_tls_client_auth, signed_client_secret or none",
         ),
     }
     match (method, means.secret, means.key) {
         ("client_secret_basic", Some(secret), _) => ClientAuthentication::Basic(secret),
         ("client_secret_post", Some(secret), _) => ClientAuthentication::Post(secret),
         ("private_key_jwt", _, Some(key)) => ClientAuthentication::PrivateKeyJwt { key, audience: means.audience },
+        ("signed_client_secret", _, Some(key)) => {
+            ClientAuthentication::SignedSecret { key, issuer: means.secret_issuer.unwrap_or_default() }
+        }
         _ if of_certificate => ClientAuthentication::MutualTls,
         _ => ClientAuthentication::None,
     }

@@ -1,7 +1,11 @@
-//! Where in the claims or the profile a person's attributes stand.
+//! Where in the claims or the profile a person's attributes stand, and what these must say.
+
+use url::Url;
 
 use crate::config::reader::Reader;
-use crate::idp::profile::ProfileMapping;
+use crate::idp::http::is_safe_address;
+use crate::idp::presets::{ProfileApi, ProfileApiKind};
+use crate::idp::profile::{ProfileMapping, RequiredClaim};
 
 pub(super) fn read(section: &mut Reader, is_oidc: bool) -> ProfileMapping {
     let default = ProfileMapping::default();
@@ -21,4 +25,35 @@ pub(super) fn read(section: &mut Reader, is_oidc: bool) -> ProfileMapping {
         email_verified: section.or("email_verified", default.email_verified),
         groups: section.or("groups", default.groups),
     }
+}
+
+/// What the provider must say of everybody who signs in, by path.
+pub(super) fn read_required_claims(section: &mut Reader) -> Vec<RequiredClaim> {
+    let paths: Vec<_> = section.table().keys().cloned().collect();
+    let claims = paths.into_iter().filter_map(|path| {
+        let one_of = section.optional::<Vec<String>>(&path)?;
+        if one_of.is_empty() || one_of.iter().any(String::is_empty) {
+            section.fault(&path, "must name what the claim may say");
+        }
+        Some(RequiredClaim { path, one_of })
+    });
+    claims.collect()
+}
+
+/// The provider's own API that has to be asked too.
+pub(super) fn read_profile_api(section: &mut Reader) -> Option<ProfileApi> {
+    let kind = match section.optional::<String>("profile_api")?.as_str() {
+        "github" => Some(ProfileApiKind::GitHub),
+        "bitbucket" => Some(ProfileApiKind::Bitbucket),
+        "microsoft-graph" => Some(ProfileApiKind::MicrosoftGraph),
+        _ => {
+            section.fault("profile_api", "must be \"github\", \"bitbucket\" or \"microsoft-graph\"");
+            None
+        }
+    };
+    let base_url = section.checked("api_base_url", |url: &Url| {
+        let is_fit = is_safe_address(url) && url.query().is_none() && url.fragment().is_none();
+        if is_fit { Ok(url.clone()) } else { Err("must be https without query (http on loopback only)") }
+    });
+    Some(ProfileApi { kind: kind?, base_url: base_url? })
 }

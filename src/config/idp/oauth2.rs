@@ -28,6 +28,8 @@ pub(super) fn read(section: &mut Reader) -> Option<OAuth2Settings> {
         profile_endpoint: profile_endpoint?,
         revocation_endpoint,
         pushed_authorization_request_endpoint,
+        scope_separator: section.or("scope_separator", " ".to_owned()),
+        token_request_state: section.or("token_request_state", false),
     })
 }
 

@@ -11,6 +11,7 @@ use crate::idp::OidcSettings;
 use crate::idp::discovery::{GivenEndpoints, MetadataSource, check_authorization_endpoint};
 use crate::idp::http::is_safe_address;
 use crate::idp::jwks::{self, ALGORITHMS};
+use crate::idp::presets::ANY_TENANT;
 
 const AUTHORIZATION: &str = "authorization_endpoint";
 /// Without these nobody can sign in.
@@ -31,17 +32,23 @@ pub(super) fn read(section: &mut Reader) -> Option<OidcSettings> {
         section.fault("clock_skew", "must be at most 5m: put the clock right instead");
     }
     let metadata = read_metadata(section);
+    let tenants = read_tenants(section, issuer.as_deref());
+    let userinfo = section.or("userinfo", true);
+    let logout_redirect_parameter = section.or("logout_redirect_parameter", "post_logout_redirect_uri".to_owned());
     let logout_id_token_hint = section.or("logout_id_token_hint", false);
     let logout_token_typ_required = section.or("logout_token_typ_required", false);
     let clock_skew = Duration::try_from(skew).ok()?;
     Some(OidcSettings {
         issuer: issuer?,
         metadata: metadata?,
+        tenants,
         algorithm,
         answer_algorithm,
         clock_skew,
+        userinfo,
         logout_id_token_hint,
         logout_token_typ_required,
+        logout_redirect_parameter,
     })
 }
 
@@ -73,4 +80,21 @@ fn read_algorithm(section: &mut Reader, key: &str) -> Option<Algorithm> {
         section.fault(key, format!("must be one of {}", ALGORITHMS.map(jwks::name).join(", ")));
     }
     algorithm
+}
+
+/// The tenants of an application in several: their issuers differ by their IDs alone.
+fn read_tenants(section: &mut Reader, issuer: Option<&str>) -> Vec<String> {
+    let tenants = section.or("tenants", Vec::<String>::new());
+    let has_place = issuer.is_some_and(|issuer| issuer.contains(ANY_TENANT));
+    if has_place == tenants.is_empty() {
+        section.fault("tenants", format!("and `{ANY_TENANT}` in the issuer belong together"));
+    }
+    if tenants.iter().any(|tenant| tenant.is_empty() || !tenant.bytes().all(is_tenant_byte)) {
+        section.fault("tenants", "must be a list of tenant IDs");
+    }
+    tenants
+}
+
+fn is_tenant_byte(byte: u8) -> bool {
+    byte.is_ascii_hexdigit() || byte == b'-'
 }

@@ -121,7 +121,7 @@ impl ScriptedIdp {
         self.0.state.lock().unwrap()
     }
 
-    fn script(&self) -> Script {
+    pub fn script(&self) -> Script {
         self.lock().script.clone()
     }
 
@@ -357,7 +357,8 @@ async fn serve(State(idp): State<ScriptedIdp>, request: Request) -> Response {
         form.insert("DPoP".to_owned(), String::new());
     }
     match path.as_str() {
-        "/.well-known/openid-configuration" => {
+        // An issuer may have a path.
+        path if path.ends_with("/.well-known/openid-configuration") => {
             let mut metadata = idp.metadata();
             apply(script.metadata.as_ref(), &mut metadata);
             Json(metadata).into_response()

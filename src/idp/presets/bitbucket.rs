@@ -1,0 +1,67 @@
+//! Bitbucket Cloud: which address is confirmed, which workspaces somebody is a member of.
+
+use serde_json::{Map, Value};
+
+use super::{Api, MOST_GROUPS, PAGE, ProfileApiError, list, set_address, text};
+
+const ADDRESSES: &str = "Bitbucket's e-mail addresses";
+const WORKSPACES: &str = "Bitbucket's workspaces";
+
+/// Adds `email`, `email_verified`, and the workspaces' short names as `groups`.
+pub(super) async fn complete(api: Api<'_>, profile: &mut Map<String, Value>) -> Result<(), ProfileApiError> {
+    if api.was_asked_for(&["email"]) {
+        let addresses = pages(api, ADDRESSES, "user/emails").await?;
+        set_address(ADDRESSES, profile, &addresses, ["is_primary", "is_confirmed"])?;
+    }
+    if api.was_asked_for(&["account", "account:write"]) {
+        let workspaces = pages(api, WORKSPACES, "user/workspaces").await?;
+        profile.insert("groups".into(), groups(&workspaces)?);
+    }
+    Ok(())
+}
+
+async fn pages(api: Api<'_>, what: &'static str, path: &str) -> Result<Vec<Value>, ProfileApiError> {
+    let mut all = Vec::new();
+    for page in 1.. {
+        let mut answer = api.get(what, &format!("{path}?pagelen={PAGE}&page={page}")).await?;
+        all.extend(list(what, answer.get_mut("values").map(Value::take))?);
+        // That there is a next page is believed; where it is said to be is not.
+        if answer.get("next").is_none() {
+            break;
+        }
+        if page == MOST_GROUPS / PAGE {
+            return Err(ProfileApiError::TooMany(what));
+        }
+    }
+    Ok(all)
+}
+
+fn groups(workspaces: &[Value]) -> Result<Value, ProfileApiError> {
+    let slugs = workspaces.iter().map(|access| text(WORKSPACES, access, "/workspace/slug").map(Value::from));
+    slugs.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::recorded::{answer, object};
+    use super::*;
+
+    const RECORDED: &str = include_str!("../../../tests/broker/presets/bitbucket.json");
+
+    /// R-D15, R-I08
+    #[test]
+    fn the_confirmed_address_and_the_workspaces_are_taken() {
+        let values = |path: &str| answer(RECORDED, path)["values"].as_array().unwrap().clone();
+        assert_eq!(groups(&values("/user/workspaces")).unwrap(), json!(["acme", "acme-labs"]));
+        assert!(groups(&[json!({ "slug": "acme" })]).is_err());
+        let mut profile = object(RECORDED, "/user");
+        let marks = ["is_primary", "is_confirmed"];
+        set_address(ADDRESSES, &mut profile, &values("/user/emails"), marks).unwrap();
+        assert_eq!((&profile["email"], &profile["email_verified"]), (&json!("alice@example.com"), &json!(true)));
+        let unconfirmed = [json!({ "email": "a@example.com", "is_primary": true, "is_confirmed": false })];
+        set_address(ADDRESSES, &mut profile, &unconfirmed, marks).unwrap();
+        assert_eq!((profile.get("email"), &profile["email_verified"]), (None, &json!(false)));
+    }
+}

@@ -1,0 +1,145 @@
+//! Microsoft Entra ID: groups that were too many for the ID token, and which tenant a token is from.
+//!
+//! With more than two hundred groups the ID token holds a reference instead of the list (`_claim_names`, `hasgroups`).
+//! The list is then had from Microsoft Graph, at the configured address: the one in the reference is not looked at.
+//! The subject stays `sub`: it is unique for this application and cannot be had by an administrator of another tenant, and
+//! tokens of every kind carry it; `oid` is the same in all applications and has to be read together with `tid`.
+
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::{ANY_TENANT, Api, MOST_GROUPS, ProfileApiError, list, text};
+use crate::idp::jwt::{self, JwtFault};
+
+const GROUPS: &str = "Microsoft Graph's groups";
+/// The address under which that metadata is published.
+pub(in crate::idp) const ALL_TENANTS: &str = "organizations";
+/// Memberships of all kinds come in pages of 999; somebody with more than these is refused rather than cut short.
+const MOST_PAGES: usize = 5;
+
+/// The issuer that a token from one of the allowed tenants must name. Pure.
+///
+/// # Errors
+/// [`JwtFault::Claim`] if the token is from another tenant, or says of none.
+pub(in crate::idp) fn issuer_of(
+    issuer: &str,
+    tenants: &[String],
+    payload: &Map<String, Value>,
+) -> Result<String, JwtFault> {
+    if tenants.is_empty() {
+        return Ok(issuer.to_owned());
+    }
+    let tenant = jwt::text(payload, "tid")?;
+    if !tenants.iter().any(|allowed| allowed == tenant) {
+        return Err(JwtFault::Claim("tid"));
+    }
+    Ok(issuer.replace(ANY_TENANT, tenant))
+}
+
+/// Adds `groups` if the token only refers to them, and makes one truth of the ways `xms_edov` is written in.
+pub(super) async fn complete(api: Api<'_>, claims: &mut Map<String, Value>) -> Result<(), ProfileApiError> {
+    if let Some(said) = claims.get_mut("xms_edov") {
+        // A text, a number or a truth value, by the account's kind.
+        *said = Value::Bool([Value::from(true), 1.into(), "1".into(), "true".into()].contains(said));
+    }
+    if has_overage(claims) {
+        let groups = memberships(api).await?;
+        claims.insert("groups".into(), groups.into());
+    }
+    Ok(())
+}
+
+fn has_overage(claims: &Map<String, Value>) -> bool {
+    let referred_to = claims.get("_claim_names").is_some_and(|names| names.get("groups").is_some());
+    let said = claims.get("hasgroups").is_some_and(|said| *said == Value::Bool(true) || *said == "true");
+    !claims.contains_key("groups") && (referred_to || said)
+}
+
+async fn memberships(api: Api<'_>) -> Result<Vec<String>, ProfileApiError> {
+    const PATH: &str = "me/transitiveMemberOf";
+    let mut groups = Vec::new();
+    let mut query = "$select=id&$top=999".to_owned();
+    for _ in 0..MOST_PAGES {
+        let mut page = api.get(GROUPS, &format!("{PATH}?{query}")).await?;
+        let items = list(GROUPS, page.get_mut("value").map(Value::take))?;
+        groups.extend(group_ids(&items)?);
+        if groups.len() > MOST_GROUPS {
+            break;
+        }
+        match next_query(&page)? {
+            Some(next) => query = next,
+            None => return Ok(groups),
+        }
+    }
+    Err(ProfileApiError::TooMany(GROUPS))
+}
+
+/// Directory roles and administrative units are memberships too, but no groups.
+fn group_ids(items: &[Value]) -> Result<Vec<String>, ProfileApiError> {
+    let groups = items.iter().filter(|item| item.get("@odata.type") == Some(&"#microsoft.graph.group".into()));
+    groups.map(|group| text(GROUPS, group, "/id").map(str::to_owned)).collect()
+}
+
+/// The query of the next page: its address stays ours.
+fn next_query(page: &Value) -> Result<Option<String>, ProfileApiError> {
+    let malformed = ProfileApiError::Malformed(GROUPS);
+    match page.get("@odata.nextLink") {
+        None => Ok(None),
+        Some(Value::String(link)) => match Url::parse(link).ok().and_then(|url| url.query().map(str::to_owned)) {
+            Some(query) => Ok(Some(query)),
+            None => Err(malformed),
+        },
+        Some(_) => Err(malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::recorded::{answer, object};
+    use super::*;
+
+    const RECORDED: &str = include_str!("../../../tests/broker/presets/entra.json");
+
+    #[test]
+    fn only_allowed_tenants_have_an_issuer_and_each_its_own() {
+        let template = "https://login.microsoftonline.com/{tenantid}/v2.0";
+        let tenants = ["11111111-1111-1111-1111-111111111111".to_owned()];
+        let said = |value: Value| json!({ "tid": value }).as_object().unwrap().clone();
+        let ours = issuer_of(template, &tenants, &said(json!(tenants[0]))).unwrap();
+        assert_eq!(ours, "https://login.microsoftonline.com/11111111-1111-1111-1111-111111111111/v2.0");
+        for other in [json!("22222222-2222-2222-2222-222222222222"), json!(""), json!(null), json!([tenants[0]])] {
+            assert!(issuer_of(template, &tenants, &said(other.clone())).is_err(), "{other}");
+        }
+        assert!(issuer_of(template, &tenants, &Map::new()).is_err());
+        assert_eq!(issuer_of("https://idp.example.test", &[], &Map::new()).unwrap(), "https://idp.example.test");
+    }
+
+    #[test]
+    fn a_reference_to_groups_is_told_from_groups_and_from_none() {
+        for (claims, overage) in [
+            (object(RECORDED, "id_token"), false),
+            (object(RECORDED, "id_token_overage"), true),
+            (json!({ "hasgroups": true }).as_object().unwrap().clone(), true),
+            (json!({ "_claim_names": { "roles": "src1" } }).as_object().unwrap().clone(), false),
+            (Map::new(), false),
+        ] {
+            assert_eq!(has_overage(&claims), overage, "{claims:?}");
+        }
+    }
+
+    /// R-F03: the address in an answer is never asked.
+    #[test]
+    fn groups_are_told_from_roles_and_the_next_page_is_ours() {
+        let page = answer(RECORDED, "/me/transitiveMemberOf");
+        let ids = group_ids(page["value"].as_array().unwrap()).unwrap();
+        assert_eq!(ids, ["6d2a7d5e-0000-4000-8000-000000000001", "6d2a7d5e-0000-4000-8000-000000000002"]);
+        assert!(group_ids(&[json!({ "@odata.type": "#microsoft.graph.group" })]).is_err());
+        let elsewhere = json!({ "@odata.nextLink": "https://evil.example/v1.0/x?$skiptoken=s" });
+        assert_eq!(next_query(&elsewhere).unwrap().as_deref(), Some("$skiptoken=s"));
+        assert!(next_query(&json!({ "@odata.nextLink": 7 })).is_err());
+        assert!(next_query(&json!({ "@odata.nextLink": "https://graph.microsoft.com/" })).is_err());
+        assert_eq!(next_query(&json!({})).unwrap(), None);
+    }
+}

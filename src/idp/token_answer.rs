@@ -1,0 +1,75 @@
+//! Answers of token endpoints that are not as RFC 6749 5 has them, made so: the `oauth2` crate reads nothing else.
+//!
+//! Pure. What cannot be understood is left as it is, for the crate to refuse.
+
+use oauth2::http::header::{CONTENT_TYPE, HeaderValue};
+use oauth2::http::{Response, StatusCode};
+use serde_json::{Map, Value};
+use url::form_urlencoded;
+
+use super::http::{json_object, media_type};
+
+/// Turns a refusal that comes with status 200 (GitHub, NAVER, Slack) into one, and a form-encoded answer of a plain OAuth 2.0
+/// provider that does not heed `Accept` into JSON. OpenID Connect providers have to answer with JSON (Core 3.1.3.3).
+pub(super) fn as_specified(mut answer: Response<Vec<u8>>, is_plain: bool) -> Response<Vec<u8>> {
+    let is_form = media_type(&answer).as_deref() == Some("application/x-www-form-urlencoded");
+    let document = if is_form && is_plain { form(answer.body()) } else { json_object(answer.body()).ok() };
+    let Some(document) = document else { return answer };
+    let refuses = document.get("error").is_some_and(Value::is_string) && !document.contains_key("access_token");
+    if answer.status() == StatusCode::OK && refuses {
+        *answer.status_mut() = StatusCode::BAD_REQUEST;
+    }
+    if is_form {
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        *answer.body_mut() = Value::Object(document).to_string().into_bytes();
+    }
+    answer
+}
+
+/// The members of a form; none if one of them stands twice (RFC 6749 3.2).
+fn form(body: &[u8]) -> Option<Map<String, Value>> {
+    let mut members = Map::new();
+    for (name, value) in form_urlencoded::parse(body) {
+        // `expires_in` is read from digits as well.
+        if members.insert(name.into_owned(), value.into_owned().into()).is_some() {
+            return None;
+        }
+    }
+    Some(members)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R-C07, R-C12: one line a case: what comes, and what is made of it.
+    #[test]
+    fn forms_and_refusals_with_status_200_become_what_the_standard_says() {
+        let form = "application/x-www-form-urlencoded; charset=utf-8";
+        let json = "application/json";
+        for (kind, body, status, made) in [
+            (
+                form,
+                "access_token=a&token_type=bearer&scope=a%2Cb",
+                200,
+                r#"{"access_token":"a","scope":"a,b","token_type":"bearer"}"#,
+            ),
+            (form, "error=bad_verification_code", 400, r#"{"error":"bad_verification_code"}"#),
+            (form, "access_token=a&access_token=b", 200, "access_token=a&access_token=b"),
+            (json, r#"{"error":"invalid_request"}"#, 400, r#"{"error":"invalid_request"}"#),
+            (json, r#"{"ok":false,"error":"invalid_code"}"#, 400, r#"{"ok":false,"error":"invalid_code"}"#),
+            (json, r#"{"error":7}"#, 200, r#"{"error":7}"#),
+            (json, r#"{"access_token":"a","error":""}"#, 200, r#"{"access_token":"a","error":""}"#),
+            ("text/plain", "access_token=a", 200, "access_token=a"),
+            ("text/html", "<html>", 200, "<html>"),
+        ] {
+            let answer = Response::builder().header(CONTENT_TYPE, kind).body(body.as_bytes().to_vec()).unwrap();
+            let answer = as_specified(answer, true);
+            assert_eq!(
+                (answer.status().as_u16(), String::from_utf8_lossy(answer.body()).as_ref()),
+                (status, made),
+                "{body}"
+            );
+        }
+    }
+}
