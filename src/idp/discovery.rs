@@ -97,11 +97,13 @@ pub(super) enum MetadataCache {
 
 /// How a document is fetched and read.
 #[derive(Debug)]
-pub(super) struct DocumentSource {
-    issuer: String,
-    given: GivenEndpoints,
+pub struct DocumentSource {
+    /// The configured issuer.
+    pub issuer: String,
+    /// Endpoints that take the place of the document's.
+    pub given: GivenEndpoints,
     /// Whether we show a certificate, for which a provider may have other addresses (RFC 8705 5).
-    mutual_tls: bool,
+    pub mutual_tls: bool,
 }
 
 impl MetadataCache {
@@ -160,7 +162,10 @@ async fn fetch(http: ProviderHttp, source: Arc<DocumentSource>) -> Result<Metada
 }
 
 /// Checks a metadata document. Pure.
-fn read(source: &DocumentSource, document: Map<String, Value>) -> Result<Metadata, HttpError> {
+///
+/// # Errors
+/// [`HttpError::Unacceptable`], and the document is not used at all.
+pub fn read(source: &DocumentSource, document: Map<String, Value>) -> Result<Metadata, HttpError> {
     if document.get("issuer").and_then(Value::as_str) != Some(&source.issuer) {
         return Err(HttpError::Unacceptable("the metadata names another issuer than the configuration"));
     }

@@ -171,7 +171,11 @@ fn is_json(answer: &http::Response<Vec<u8>>) -> bool {
     media_type(answer).is_some_and(|kind| kind == "application/json" || kind.ends_with("+json"))
 }
 
-pub(super) fn json_object(body: &[u8]) -> Result<Map<String, Value>, HttpError> {
+/// The JSON object that a body is.
+///
+/// # Errors
+/// [`HttpError::NotAnObject`].
+pub fn json_object(body: &[u8]) -> Result<Map<String, Value>, HttpError> {
     serde_json::from_slice(body).map_err(|_| HttpError::NotAnObject)
 }
 

@@ -52,7 +52,11 @@ async fn fetch(http: ProviderHttp, jwks_uri: Url) -> Result<KeySet, HttpError> {
     read(&http.get_json(&jwks_uri).await?)
 }
 
-fn read(document: &Map<String, Value>) -> Result<KeySet, HttpError> {
+/// Reads a key set. Pure.
+///
+/// # Errors
+/// [`HttpError::Unacceptable`] if it is none; a key that cannot be used voids nothing.
+pub fn read(document: &Map<String, Value>) -> Result<KeySet, HttpError> {
     let keys = document.get("keys").and_then(Value::as_array);
     let keys = keys.ok_or(HttpError::Unacceptable("the key set has no list of keys"))?;
     Ok(KeySet { keys: keys.iter().filter_map(VerificationKey::read).collect() })

@@ -27,10 +27,13 @@ const LONGEST_NAME: usize = 255;
 
 /// What a logout token must fit.
 #[derive(Debug, Clone, Copy)]
-struct Expectation<'a> {
-    issuer: &'a str,
-    client_id: &'a str,
-    clock_skew: Duration,
+pub struct Expectation<'a> {
+    /// The configured issuer.
+    pub issuer: &'a str,
+    /// Our name at the provider.
+    pub client_id: &'a str,
+    /// How far the provider's clock may be off.
+    pub clock_skew: Duration,
 }
 
 /// A provider's word that it ended something; made by [`check`] alone.
@@ -114,7 +117,10 @@ impl Provider {
 }
 
 /// Checks every claim of a token whose signature was verified (R-J09). What is not known is ignored.
-fn check(
+///
+/// # Errors
+/// [`JwtFault::Claim`] and [`JwtFault::Clock`], naming the claim.
+pub fn check(
     payload: &Map<String, Value>,
     expected: Expectation<'_>,
     now: OffsetDateTime,

@@ -104,7 +104,10 @@ pub(super) fn identity_from_claims(
 }
 
 /// The identity of a plain OAuth 2.0 provider's profile.
-pub(super) fn identity_from_profile(
+///
+/// # Errors
+/// [`ProfileFault`].
+pub fn identity_from_profile(
     settings: &IdpSettings,
     issuer: &str,
     profile: &Map<String, Value>,

@@ -78,12 +78,15 @@ impl SecurityEvent {
 
 /// What an event must fit.
 #[derive(Debug, Clone, Copy)]
-struct Expectation<'a> {
-    issuer: &'a str,
-    audience: &'a str,
+pub struct Expectation<'a> {
+    /// The transmitter.
+    pub issuer: &'a str,
+    /// What the transmitter calls us.
+    pub audience: &'a str,
     /// The issuer of the persons that it is about.
-    of_persons: &'a str,
-    clock_skew: Duration,
+    pub of_persons: &'a str,
+    /// How far the transmitter's clock may be off.
+    pub clock_skew: Duration,
 }
 
 impl Provider {
@@ -121,7 +124,10 @@ impl Provider {
 }
 
 /// Checks every claim of a token whose signature was verified. Events of other types, and about strangers, say nothing.
-fn check(
+///
+/// # Errors
+/// [`JwtFault::Claim`] and [`JwtFault::Clock`], naming the claim.
+pub fn check(
     payload: &Map<String, Value>,
     expected: Expectation<'_>,
     now: OffsetDateTime,

@@ -32,8 +32,10 @@ pub enum UserinfoError {
 
 /// An answer, not yet verified.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub enum Answer {
+    /// `application/json`
     Plain(Map<String, Value>),
+    /// `application/jwt`: the token, its signature still to be verified.
     Signed(String),
 }
 
@@ -45,7 +47,11 @@ pub(super) async fn fetch(
     Ok(read(&back_channel.get(endpoint, "application/json, application/jwt", access_token).await?)?)
 }
 
-fn read(answer: &Response<Vec<u8>>) -> Result<Answer, HttpError> {
+/// Reads an answer. Pure.
+///
+/// # Errors
+/// [`HttpError`] if it is neither a JSON object nor a JWT, or says that it is something else.
+pub fn read(answer: &Response<Vec<u8>>) -> Result<Answer, HttpError> {
     match media_type(answer).as_deref() {
         Some("application/json") => json_object(answer.body()).map(Answer::Plain),
         Some("application/jwt") => {
@@ -57,7 +63,10 @@ fn read(answer: &Response<Vec<u8>>) -> Result<Answer, HttpError> {
 }
 
 /// Core 5.3.2: a signed answer names its maker and us.
-pub(super) fn check_signed(payload: &Map<String, Value>, issuer: &str, client_id: &str) -> Result<(), UserinfoError> {
+///
+/// # Errors
+/// [`UserinfoError::Claim`].
+pub fn check_signed(payload: &Map<String, Value>, issuer: &str, client_id: &str) -> Result<(), UserinfoError> {
     if payload.get("iss").and_then(Value::as_str) != Some(issuer) {
         return Err(UserinfoError::Claim("iss"));
     }
@@ -70,12 +79,15 @@ pub(super) fn check_signed(payload: &Map<String, Value>, issuer: &str, client_id
 }
 
 /// Core 5.3.2: the same subject, exactly.
-pub(super) fn check_subject(payload: &Map<String, Value>, subject: &str) -> Result<(), UserinfoError> {
+///
+/// # Errors
+/// [`UserinfoError::Subject`].
+pub fn check_subject(payload: &Map<String, Value>, subject: &str) -> Result<(), UserinfoError> {
     if payload.get("sub").and_then(Value::as_str) == Some(subject) { Ok(()) } else { Err(UserinfoError::Subject) }
 }
 
 /// Adds userinfo to the ID token's claims.
-pub(super) fn merge(claims: &mut Map<String, Value>, userinfo: Map<String, Value>) {
+pub fn merge(claims: &mut Map<String, Value>, userinfo: Map<String, Value>) {
     for (name, value) in userinfo {
         if !PROVEN_BY_THE_ID_TOKEN.contains(&name.as_str()) {
             claims.insert(name, value);

@@ -2,11 +2,15 @@
 //!
 //! What the scripted provider asks in detail, these ask in earnest: they refuse what they do not like.
 
+use counterfoil::idp::signing_key::SigningKey;
+use counterfoil::secret::Secret;
 use serde_json::{Value, json};
 
 use crate::support::broker::{Broker, PUBLIC, SESSION, Setup};
 use crate::support::browser::Browser;
 use crate::support::counterpart::{Counterpart, between, callback, follow, sign_in};
+use crate::support::keys::{Kind, private_key};
+use crate::support::program::Folder;
 
 /// A broker that knows the certified provider as `certified`; `more` are keys of its section.
 async fn broker_for(provider: &Counterpart, more: &str) -> Broker {
@@ -54,6 +58,112 @@ async fn confirm_logout(browser: &Browser, issuer: &str, page: &str) -> String {
     let xsrf = between(&asked.body, "name=\"xsrf\" value=\"", "\"");
     let confirm = format!("{issuer}/session/end/confirm");
     browser.submit(&confirm, &[("xsrf", xsrf), ("logout", "yes")]).send().await.location().to_owned()
+}
+
+/// R-C14, R-D02, R-Q01: one line a way, each by the book of a provider that refuses every other.
+#[tokio::test]
+async fn a_certified_provider_agrees_with_every_way_of_talking_to_it() {
+    let folder = Folder::new();
+    let file = folder.write("client.pem", &private_key(Kind::P256));
+    let key = SigningKey::from_pem(&Secret::new(std::fs::read_to_string(&file).unwrap()), None, None).unwrap();
+    let signing = json!({
+        "client_secret": null, "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": [key.registration()] },
+    });
+    let by_key = &format!("token_endpoint_auth_method = \"private_key_jwt\"\nclient_key_file = \"{file}\"\n");
+    let with = |base: &Value, more: Value| {
+        let mut all = base.as_object().unwrap().clone();
+        all.extend(more.as_object().unwrap().clone());
+        Value::Object(all)
+    };
+    let object = json!({ "request_object_signing_alg": "ES256", "require_signed_request_object": true });
+    let pushed = json!({ "par": true, "require_pushed_authorization_requests": true });
+    let always = "pushed_authorization_requests = \"always\"\n";
+    let bound = |key: &str| format!("{key}dpop = true\n");
+    let algorithm = |name: &str, key: &str| format!("{key}id_token_signed_response_alg = \"{name}\"\n");
+    let answered = |key: &str, mode: &str| format!("{key}response_mode = \"{mode}\"\n");
+    let everything = json!({
+        "jarm": true, "dpop_bound_access_tokens": true, "dpop_nonce": true,
+        "id_token_signed_response_alg": "ES256", "authorization_signed_response_alg": "ES256",
+    });
+    let cases = [
+        ("private_key_jwt", signing.clone(), by_key.clone()),
+        ("pushed where that is offered", json!({ "par": true }), SECRET.to_owned()),
+        ("pushed where that is demanded", pushed.clone(), SECRET.to_owned()),
+        ("private_key_jwt, signed request", with(&signing, object.clone()), format!("{by_key}request_object = true\n")),
+        (
+            "private_key_jwt, signed request, pushed",
+            with(&with(&signing, object.clone()), pushed.clone()),
+            format!("{by_key}{always}request_object = true\n"),
+        ),
+        ("DPoP", json!({ "dpop_bound_access_tokens": true }), bound(SECRET)),
+        ("DPoP with nonces", json!({ "dpop_bound_access_tokens": true, "dpop_nonce": true }), bound(SECRET)),
+        ("PS256", json!({ "id_token_signed_response_alg": "PS256" }), algorithm("PS256", SECRET)),
+        ("ES256", json!({ "id_token_signed_response_alg": "ES256" }), algorithm("ES256", SECRET)),
+        ("EdDSA", json!({ "id_token_signed_response_alg": "EdDSA" }), algorithm("EdDSA", SECRET)),
+        ("form_post", json!({}), answered(SECRET, "form_post")),
+        ("jwt", json!({ "jarm": true }), answered(SECRET, "jwt")),
+        ("form_post.jwt", json!({ "jarm": true }), answered(SECRET, "form_post.jwt")),
+        (
+            "private_key_jwt, signed request, pushed, bound, form_post.jwt, all of it ES256",
+            with(&with(&signing, object), with(&pushed, everything)),
+            format!(
+                "{}{always}request_object = true\n",
+                answered(&bound(&algorithm("ES256", by_key)), "form_post.jwt")
+            ),
+        ),
+        ("signed userinfo", json!({ "userinfo_signed_response_alg": "RS256" }), SECRET.to_owned()),
+    ];
+    for (way, options, more) in cases {
+        let provider = Counterpart::certified(options);
+        let broker = broker_for(&provider, &more).await;
+        let browser = broker.browser();
+        let landed = sign_in(&browser, "certified", "/orders").await;
+        assert_eq!((landed.status.as_u16(), landed.location()), (303, "/orders"), "{way}: {}", landed.body);
+        assert_eq!(session_of(&browser).await["name"], "Alice Kim", "{way}");
+        let exchange = provider.received("/token").await.pop().unwrap();
+        let scheme = if way.starts_with("private_key_jwt") { "assertion" } else { "basic" };
+        assert_eq!(exchange["auth_scheme"], scheme, "{way}");
+        for path in ["/token", "/me"] {
+            let bound = provider.received(path).await.iter().any(|asked| asked["dpop"] == true);
+            assert_eq!(bound, way.contains("DPoP") || way.contains("bound"), "{way} at {path}");
+        }
+        let asked = provider.received("/auth").await.swap_remove(0);
+        let asked: Vec<_> = asked["query"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        assert_eq!(asked.contains(&"request_uri"), way.contains("pushed"), "{way}: {asked:?}");
+        assert_eq!(
+            asked.contains(&"redirect_uri"),
+            !way.contains("pushed") && !way.contains("signed request"),
+            "{way}"
+        );
+    }
+}
+
+/// R-C11, R-C13, R-J08: a session outlives its tokens, each refresh token is used once (a second use would have ended
+/// the whole grant), and when Alice signs out at the provider, its own word ends the session here.
+#[tokio::test]
+async fn a_session_lives_through_rotations_until_the_provider_ends_it() {
+    let provider = Counterpart::certified(
+        json!({ "backchannel_logout_uri": format!("{PUBLIC}/sso/backchannel-logout/certified") }),
+    );
+    let issuer = provider.told("issuer");
+    // Without asking for consent there is no refresh token (Core 11). The provider's clock is not moved along.
+    let more = format!("{SECRET}prompt = \"consent\"\nrefresh = \"1m\"\nclock_skew = \"5m\"\n");
+    let broker = broker_for(&provider, &more).await;
+    let browser = broker.browser();
+    assert_eq!(sign_in(&browser, "certified", "/orders").await.location(), "/orders");
+    for round in 1..=3 {
+        broker.clock.advance(time::Duration::minutes(1));
+        assert_eq!(broker.status(&browser).await, 200, "round {round}");
+        assert_eq!(broker.status(&browser).await, 200, "round {round}");
+        let mut tokens = provider.received("/token").await;
+        tokens.retain(|asked| asked["grant_type"] == "refresh_token" && asked["status"] == 200);
+        assert_eq!(tokens.len(), round);
+    }
+    confirm_logout(&browser, issuer, &format!("{issuer}/session/end")).await;
+    let refused = browser.fetch(&format!("{PUBLIC}/guarded")).send().await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (401, "session_revoked"));
+    let page = browser.visit(&format!("{PUBLIC}/guarded")).send().await;
+    assert!(page.body.contains("company account") || page.status == 303, "{} {}", page.status, page.body);
 }
 
 /// A plain provider as `plain`, with these habits and these more keys of its section.

@@ -24,6 +24,7 @@ mod dpop;
 mod finality;
 mod form_post;
 mod front_channel_logout;
+mod fuzz_corpus;
 mod guarding;
 mod id_tokens;
 mod limits;

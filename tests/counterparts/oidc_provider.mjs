@@ -2,7 +2,7 @@
 //   node oidc_provider.mjs '{"port":0,"client_id":"..","client_secret":"..","redirect_uris":[..]}'
 // It lives as long as its stdin stays open, so a crashed test leaves no orphan.
 
-import { createServer } from 'node:http';
+import { createServer, request } from 'node:http';
 import { generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto';
 import { text } from 'node:stream/consumers';
 import { Provider } from 'oidc-provider';
@@ -77,12 +77,24 @@ function clientOf(options) {
 
 /** oidc-provider refuses to POST to loopback through its own dispatcher; plain fetch does not. */
 const fetchLoopback = (shared) => (url, { dispatcher, ...rest }) => {
-  const { host, origin } = new URL(url);
+  const { host, pathname, search } = new URL(url);
   if (!shared.hosts.has(host)) return fetch(url, rest);
-  const headers = new Headers(rest.headers);
-  headers.set('host', host);
-  return fetch(String(url).replace(origin, `http://${shared.hosts.get(host)}`), { ...rest, headers });
+  return askByName(host, `http://${shared.hosts.get(host)}${pathname}${search}`, rest);
 };
+
+/** What fetch does, but for the host's name, which fetch lets nobody choose. */
+async function askByName(host, address, { method, headers, body, signal }) {
+  const { headers: given, body: stream } = new Response(body, { headers });
+  const content = stream ? await text(stream) : '';
+  return new Promise((resolve, reject) => {
+    const asked = request(address, { method, headers: { ...Object.fromEntries(given), host }, signal });
+    asked.once('error', reject).once('response', async (answer) => {
+      const said = await text(answer);
+      resolve(new Response(said || null, { status: answer.statusCode }));
+    });
+    asked.end(content);
+  });
+}
 
 /** Every proof has to carry a nonce that the provider gave out (RFC 9449 8 and 9). */
 function demandNonces() {
@@ -129,7 +141,7 @@ function configuration(options, shared) {
       jwtResponseModes: { enabled: options.jarm === true },
       requestObjects: { enabled: 'request_object_signing_alg' in options },
       pushedAuthorizationRequests: {
-        enabled: true,
+        enabled: options.par === true,
         requirePushedAuthorizationRequests: options.require_pushed_authorization_requests === true,
       },
       dPoP: { enabled: true, ...(options.dpop_nonce && demandNonces()) },

@@ -1,0 +1,111 @@
+//! Every fuzz target over its corpus, and over what becomes of it by chance: the same chance each time.
+//!
+//! The fuzzer itself goes on where this ends: `fuzz/README.md`.
+
+use std::path::Path;
+
+#[path = "../../fuzz/src/targets.rs"]
+mod targets;
+
+/// Mutations of each file.
+const MUTATIONS: u64 = 300;
+/// What hostile input is often made of.
+const WORDS: [&[u8]; 20] = [
+    b"null",
+    b"-1",
+    b"1e999",
+    b"18446744073709551616",
+    b"{}",
+    b"[]",
+    b"\"\"",
+    b"true",
+    b"\\u0000",
+    b"\\ud800",
+    b"%00",
+    b"%",
+    b"&",
+    b"=",
+    b".",
+    b"\xff",
+    b"\n",
+    b"\xe2\x80\xae",
+    b"\"sub\":",
+    b"\"alg\":\"none\"",
+];
+
+/// Chance that is the same each time (`SplitMix64`).
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        let bound = u64::try_from(bound.max(1)).unwrap();
+        usize::try_from(self.next() % bound).unwrap()
+    }
+
+    /// One to four changes: a bit, a cut, a repetition, a word, or a piece of another file.
+    fn mutate(&mut self, original: &[u8], other: &[u8]) -> Vec<u8> {
+        let mut bytes = original.to_vec();
+        for _ in 0..=self.below(4) {
+            let at = self.below(bytes.len());
+            let end = at + self.below(bytes.len() - at + 1).min(64);
+            match self.below(5) {
+                0 if !bytes.is_empty() => bytes[at] ^= 1 << self.below(8),
+                1 => drop(bytes.drain(at..end)),
+                2 => {
+                    let piece = bytes[at..end].to_vec();
+                    bytes.splice(at..at, piece);
+                }
+                3 => drop(bytes.splice(at..at, WORDS[self.below(WORDS.len())].iter().copied())),
+                _ => {
+                    let from = self.below(other.len());
+                    let piece = other[from..other.len().min(from + 64)].to_vec();
+                    bytes.splice(at..at, piece);
+                }
+            }
+        }
+        bytes
+    }
+}
+
+/// R-D13, R-E03, R-F05, R-P05: no input whatever makes a reader panic or break its promise.
+#[test]
+fn every_reader_keeps_its_promise_whatever_the_corpus_becomes() {
+    let corpora = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus"));
+    for (name, target) in targets::TARGETS {
+        let mut files: Vec<_> = corpora.join(name).read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        let inputs: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+        assert!(inputs.len() >= 5, "{name} has no corpus to speak of");
+        let mut chance = Chance(2026);
+        for (file, input) in files.iter().zip(&inputs) {
+            target(input);
+            for round in 0..MUTATIONS {
+                let other = &inputs[chance.below(inputs.len())];
+                let mutation = chance.mutate(input, other);
+                let told = std::panic::catch_unwind(|| target(&mutation));
+                assert!(told.is_ok(), "{}, round {round}: {:?}", file.display(), String::from_utf8_lossy(&mutation));
+            }
+        }
+    }
+}
+
+/// Every corpus has a target, every target a program for the fuzzer.
+#[test]
+fn targets_programs_and_corpora_go_together() {
+    let fuzz = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz"));
+    let names = |folder: &str| {
+        let entries = fuzz.join(folder).read_dir().unwrap().map(|entry| entry.unwrap().path());
+        let mut names: Vec<_> = entries.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    };
+    let targets: Vec<_> = targets::TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!((names("corpus"), names("fuzz_targets")), (targets.clone(), targets));
+}
