@@ -350,14 +350,6 @@ impl Provider {
         Ok(profile::identity_from_profile(&self.0.settings, self.issuer(), &profile)?)
     }
 
-    /// Adds what only the provider's own API knows.
-    async fn ask_profile_api(&self, tokens: &ProviderTokens, profile: &mut Map<String, Value>) -> Result<(), IdpError> {
-        let Some(api) = &self.0.settings.profile_api else { return Ok(()) };
-        let (http, access_token, scopes) = (&self.0.http, &tokens.access_token, &self.0.settings.scopes[..]);
-        let person = presets::Api { http, base_url: &api.base_url, access_token, scopes };
-        Ok(presets::complete(api.kind, person, profile).await?)
-    }
-
     async fn verify_id_token(
         &self,
         oidc: &OidcSettings,

@@ -17,6 +17,8 @@ use url::Url;
 
 use super::http::{HttpError, ProviderHttp};
 use super::profile::MOST_GROUPS;
+use super::token_exchange::ProviderTokens;
+use super::{IdpError, Provider};
 use crate::secret::Secret;
 
 /// What stands for the tenant in the issuer of an application in several tenants.
@@ -84,6 +86,20 @@ pub(super) async fn complete(
         ProfileApiKind::GitHub => github::complete(api, profile).await,
         ProfileApiKind::Bitbucket => bitbucket::complete(api, profile).await,
         ProfileApiKind::MicrosoftGraph => entra::complete(api, profile).await,
+    }
+}
+
+impl Provider {
+    /// Adds what only the provider's own API knows.
+    pub(super) async fn ask_profile_api(
+        &self,
+        tokens: &ProviderTokens,
+        profile: &mut Map<String, Value>,
+    ) -> Result<(), IdpError> {
+        let Some(api) = &self.0.settings.profile_api else { return Ok(()) };
+        let (http, access_token, scopes) = (&self.0.http, &tokens.access_token, &self.0.settings.scopes[..]);
+        let person = Api { http, base_url: &api.base_url, access_token, scopes };
+        Ok(complete(api.kind, person, profile).await?)
     }
 }
 
