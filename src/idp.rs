@@ -30,6 +30,7 @@ pub mod security_event;
 pub mod settings;
 mod signature;
 pub mod signing_key;
+mod start;
 mod token_answer;
 pub mod token_exchange;
 mod token_revocation;
@@ -46,7 +47,7 @@ use url::Url;
 use crate::clock::SharedClock;
 use crate::identity::Identity;
 
-use self::authorization::{Attempt, IssuerMismatch, LoginOptions};
+use self::authorization::{Attempt, IssuerMismatch};
 use self::back_channel::BackChannel;
 use self::discovery::{Metadata, MetadataCache};
 use self::dpop::Dpop;
@@ -199,41 +200,6 @@ impl Provider {
         }
     }
 
-    /// Begins a login: where to send the browser, and what to remember until it comes back.
-    ///
-    /// # Errors
-    /// [`IdpError::Unusable`] if the provider's metadata cannot be had, [`IdpError::PushedRequest`] if it does not take
-    /// the request.
-    pub async fn start(&self, options: &LoginOptions) -> Result<(Url, Attempt), IdpError> {
-        let metadata = self.metadata().await?;
-        let (mut parameters, attempt) = authorization::request(&self.0.settings, &self.0.redirect_uri, options);
-        if let Some(thumbprint) = self.0.dpop.as_ref().and_then(Dpop::code_binding) {
-            parameters.push(("dpop_jkt".to_owned(), thumbprint));
-        }
-        let parameters = self.for_the_browser(&metadata, parameters).await?;
-        Ok((authorization::with_parameters(&metadata.authorization_endpoint, &parameters), attempt))
-    }
-
-    /// What the browser takes along of an authorization request: all of it, or an object or a reference in its place.
-    async fn for_the_browser(
-        &self,
-        metadata: &Metadata,
-        mut parameters: Vec<(String, String)>,
-    ) -> Result<Vec<(String, String)>, IdpError> {
-        let settings = &self.0.settings;
-        let push_to = pushed_request::endpoint(settings.pushed_requests, metadata)?;
-        if let Some(key) = &settings.request_object_key {
-            let beside = if push_to.is_some() { request_object::BESIDE_PUSHED } else { request_object::BESIDE };
-            let (client_id, now) = (&settings.client_id, self.0.clock.now());
-            let audience = settings.declared_issuer().unwrap_or(metadata.authorization_endpoint.as_str());
-            parameters = request_object::wrap(parameters, beside, key, client_id, audience, now)?;
-        }
-        match push_to {
-            Some(endpoint) => Ok(pushed_request::push(self.back_channel(metadata), endpoint, &parameters).await?),
-            None => Ok(parameters),
-        }
-    }
-
     /// Checks the `iss` parameter of the provider's answer to the browser (RFC 9207 2.4), good news or bad.
     ///
     /// # Errors
@@ -261,9 +227,10 @@ impl Provider {
     /// Fetches what the provider says of itself, unless it is known already.
     ///
     /// # Errors
-    /// [`IdpError::Unusable`] if it cannot be had.
+    /// [`IdpError::Unusable`] if it cannot be had, [`IdpError::PushedRequest`] if it rules out what is configured.
     pub async fn probe(&self) -> Result<(), IdpError> {
         let metadata = self.metadata().await?;
+        pushed_request::endpoint(self.0.settings.pushed_requests, &metadata)?;
         if let Some(jwks_uri) = &metadata.jwks_uri {
             self.0.keys.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(signature::keys_unusable)?;
         }

@@ -60,6 +60,7 @@ async fn provider_finding(idp: IdpSettings, public_url: &PublicUrl, clock: Share
 
 fn advice(error: &IdpError) -> &'static str {
     match error {
+        IdpError::PushedRequest(_) => "change `pushed_authorization_requests`, or the client's registration there",
         IdpError::Unusable { cause, .. } if cause.is_outage() => "is the issuer right, and reachable from here?",
         _ => "compare `issuer` with the provider's own documentation, character for character",
     }
