@@ -28,6 +28,12 @@ enum Expected {
 }
 use Expected::{SignedIn, Stopped, UserinfoRefused};
 
+/// A module's name, what it expects, and what the provider does in it.
+type Module = (&'static str, Expected, fn() -> Script);
+
+/// Makes a logout token out of claims.
+type Make<'a> = &'a dyn Fn(&Broker, Value) -> String;
+
 fn claims(members: Value) -> Script {
     Script { id_token_claims: set(members), ..Script::default() }
 }
@@ -74,27 +80,21 @@ async fn sign_in(broker: &Broker, browser: &Browser, mode: Mode) -> Answer {
         Mode::FormPost => {
             let (action, fields) = broker.reach_form(browser, "/orders").await;
             let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            post_from_elsewhere(browser, &action, &fields).await
+            browser.submit(&action, &fields).sent_by_another_site().send().await
         }
     }
 }
 
-/// What a form on the provider's page makes the browser send.
-async fn post_from_elsewhere(browser: &Browser, action: &str, fields: &[(&str, &str)]) -> Answer {
-    let form = browser.submit(action, fields).header("origin", "https://idp.example.test");
-    form.header("sec-fetch-site", "cross-site").send().await
-}
-
-async fn broker_with(more: &str, mode: Mode) -> Broker {
+async fn broker_with(keys: &str, mode: Mode) -> Broker {
     let response_mode = if mode == Mode::FormPost { "response_mode = \"form_post\"\n" } else { "" };
-    Broker::with(Setup { idp: format!("{more}\n{response_mode}"), ..Setup::default() }).await
+    Broker::with(Setup { idp: format!("{keys}\n{response_mode}"), ..Setup::default() }).await
 }
 
 /// Plans "Basic RP" and "Form Post RP" (the same modules again), and what FAPI 2.0 asks of any client.
 /// R-B04, R-C04, R-C05, R-C06, R-D01 to R-D12, R-E02
 #[tokio::test]
 async fn every_module_of_the_basic_and_the_form_post_plan_is_passed() {
-    let basic: Vec<(&str, Expected, fn() -> Script)> = vec![
+    let basic: Vec<Module> = vec![
         ("oidcc-client-test", SignedIn, Script::default),
         ("oidcc-client-test-client-secret-basic", SignedIn, Script::default),
         ("oidcc-client-test-idtoken-sig-rs256", SignedIn, Script::default),
@@ -256,7 +256,7 @@ async fn an_error_that_is_posted_is_shown_and_ends_the_login() {
     let browser = broker.browser();
     let (action, fields) = broker.reach_form(&browser, "/").await;
     let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let page = post_from_elsewhere(&browser, &action, &fields).await;
+    let page = browser.submit(&action, &fields).sent_by_another_site().send().await;
     assert_eq!(page.status, 403, "{module}: {}", page.body);
     assert!(broker.idp.received("/token").is_empty() && browser.cookies().is_empty(), "{module}");
 }
@@ -302,7 +302,6 @@ async fn every_module_of_the_back_channel_logout_plan_is_passed() {
         broker.idp.behave(Script { signing: jsonwebtoken::Algorithm::ES256, ..Script::default() });
         broker.idp.logout_token(&json!({}))
     };
-    type Make<'a> = &'a dyn Fn(&Broker, Value) -> String;
     let wrong_event = json!({ "events": { "http://schemas.openid.net/event/foobar": {} } });
     let modules: [(&str, u16, Make<'_>, Value); 9] = [
         ("oidcc-client-test-rp-backchannel-rpinitlogout", 200, &honest, json!({})),
@@ -372,11 +371,11 @@ async fn every_module_of_the_rp_initiated_and_the_front_channel_plan_is_passed()
 /// R-C13
 #[tokio::test]
 async fn every_module_of_the_refresh_plan_is_passed() {
-    let refreshed = |claims: Value| Script { refresh_claims: set(claims), ..Script::default() };
+    let with_claims = |claims: Value| Script { refresh_claims: set(claims), ..Script::default() };
     for (module, script, status, userinfo) in [
         ("oidcc-client-test-refresh-token", Script::default(), 200, 2),
-        ("oidcc-client-test-refresh-token-invalid-issuer", refreshed(json!({ "iss": "https://x.example" })), 401, 1),
-        ("oidcc-client-test-refresh-token-invalid-sub", refreshed(json!({ "sub": "somebody-else" })), 401, 1),
+        ("oidcc-client-test-refresh-token-invalid-issuer", with_claims(json!({ "iss": "https://x.example" })), 401, 1),
+        ("oidcc-client-test-refresh-token-invalid-sub", with_claims(json!({ "sub": "somebody-else" })), 401, 1),
         ("fapi2-security-profile-final-client-refresh-token-test", Script::default(), 200, 2),
     ] {
         let broker = broker_with("refresh = \"5m\"", Mode::Query).await;

@@ -9,7 +9,7 @@ async fn posting() -> Broker {
 
 async fn post(browser: &Browser, address: &str, fields: &[(String, String)]) -> Answer {
     let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    browser.submit(address, &fields).from_another_site().send().await
+    browser.submit(address, &fields).sent_by_another_site().send().await
 }
 
 /// oidcc-client-test-formpost (Form Post Basic): the cookie of the login survives the way through the provider's form.
@@ -25,7 +25,7 @@ async fn a_login_answered_by_form_lands_like_any_other() {
     let set = landed.set_cookies();
     assert!(set.iter().any(|cookie| cookie.starts_with(SESSION) && cookie.contains("SameSite=Lax")), "{set:?}");
     let cleared = |cookie: &&str| cookie.contains("login-") && cookie.ends_with("SameSite=None; Max-Age=0");
-    assert!(set.iter().any(|cookie| cleared(&cookie)), "{set:?}");
+    assert!(set.iter().any(|cookie| cleared(cookie)), "{set:?}");
     assert!(!browser.cookies().iter().any(|cookie| cookie.name.contains("login-")));
     // Once.
     assert_eq!(post(&browser, &address, &fields).await.status, 400);
@@ -74,14 +74,14 @@ async fn broken_and_foreign_forms_are_refused() {
     ] {
         let asking =
             browser.ask(http::Method::POST, &address).header("content-type", kind).header("accept", "text/html");
-        let answer = asking.header("sec-fetch-mode", "navigate").body(&body).from_another_site().send().await;
+        let answer = asking.header("sec-fetch-mode", "navigate").body(&body).sent_by_another_site().send().await;
         assert_eq!(answer.status, status, "{kind} {}", &body[..body.len().min(80)]);
     }
     assert_eq!(post(&broker.browser(), &address, &fields).await.status, 400, "not begun in this browser (R-M05)");
     assert!(broker.idp.received("/token").is_empty());
     let charset = format!("{form}; charset=UTF-8");
     let asking = browser.ask(http::Method::POST, &address).header("content-type", &charset).body(&good);
-    assert_eq!(asking.from_another_site().send().await.status, 303);
+    assert_eq!(asking.sent_by_another_site().send().await.status, 303);
 }
 
 /// R-B09: the session's cookie does not come along with the form, and it ends all the same.

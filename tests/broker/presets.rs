@@ -321,10 +321,13 @@ async fn of_several_tenants_those_on_the_list_sign_in_each_under_its_own_issuer(
     }
 }
 
+/// A path, headers and the query of a request.
+type Asked = (String, HeaderMap, HashMap<String, String>);
+
 /// A provider's API that answers what was recorded to whoever has the token.
 struct Api {
     base: String,
-    asked: Arc<Mutex<Vec<(String, HeaderMap, HashMap<String, String>)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Api {

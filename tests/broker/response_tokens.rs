@@ -23,7 +23,7 @@ async fn a_signed_answer_signs_in_however_it_is_brought() {
     let broker = signing("response_mode = \"form_post.jwt\"").await;
     let browser = broker.browser();
     let (address, fields) = broker.reach_form(&browser, "/orders").await;
-    let landed = browser.submit(&address, &[("response", &fields[0].1)]).from_another_site().send().await;
+    let landed = browser.submit(&address, &[("response", &fields[0].1)]).sent_by_another_site().send().await;
     assert_eq!((landed.status.as_u16(), landed.location()), (303, "/orders"));
 }
 

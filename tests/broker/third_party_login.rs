@@ -72,11 +72,11 @@ async fn a_login_begun_elsewhere_lands_on_the_page_that_was_named() {
     let (iss, encoded_target) = (encoded(&issuer), encoded(&target));
     let browser = broker.browser();
     let start = browser.visit(&format!("{PUBLIC}/sso/login?iss={iss}&target_link_uri={encoded_target}"));
-    finish(start.from_another_site().send().await, &browser).await;
+    finish(start.sent_by_another_site().send().await, &browser).await;
 
     let browser = broker.browser();
     let fields = [("iss", issuer.as_str()), ("target_link_uri", &target), ("login_hint", "a&b"), ("scope", "admin")];
-    let sent_on = browser.submit(&format!("{PUBLIC}/sso/login"), &fields).from_another_site().send().await;
+    let sent_on = browser.submit(&format!("{PUBLIC}/sso/login"), &fields).sent_by_another_site().send().await;
     let address = format!("/sso/login?iss={iss}&target_link_uri={encoded_target}&login_hint=a%26b");
     assert_eq!((sent_on.status.as_u16(), sent_on.location()), (303, address.as_str()));
     finish(browser.visit(&format!("{PUBLIC}{address}")).send().await, &browser).await;

@@ -67,7 +67,7 @@ pub struct Asking {
     url: Url,
     headers: HeaderMap,
     body: Option<String>,
-    from_another_site: bool,
+    sent_by_another_site: bool,
 }
 
 impl Browser {
@@ -105,7 +105,14 @@ impl Browser {
 
     pub fn ask(&self, method: Method, url: &str) -> Asking {
         let url = Url::parse(url).unwrap();
-        Asking { browser: self.clone(), method, url, headers: HeaderMap::new(), body: None, from_another_site: false }
+        Asking {
+            browser: self.clone(),
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: None,
+            sent_by_another_site: false,
+        }
     }
 
     /// The value of a cookie.
@@ -180,8 +187,8 @@ impl Asking {
     }
 
     /// The request is another site's doing: a form there, a link.
-    pub fn from_another_site(mut self) -> Self {
-        self.from_another_site = true;
+    pub fn sent_by_another_site(mut self) -> Self {
+        self.sent_by_another_site = true;
         self.header("sec-fetch-site", "cross-site").header("origin", "https://idp.example.test")
     }
 
@@ -198,7 +205,7 @@ impl Asking {
     /// Sends it; `Err` if there is no answer.
     pub async fn try_send(mut self) -> reqwest::Result<Answer> {
         let url = self.url.clone();
-        if let Some(cookies) = self.browser.cookie_header(&url, self.from_another_site && self.method != Method::GET)
+        if let Some(cookies) = self.browser.cookie_header(&url, self.sent_by_another_site && self.method != Method::GET)
             && !self.headers.contains_key(COOKIE)
         {
             self = self.header("cookie", &cookies);
