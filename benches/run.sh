@@ -2,6 +2,7 @@
 # Measures what the guard costs, against no guard and against JWTs, and prints Markdown.
 #
 #   benches/run.sh                              four rounds of five seconds for each mode
+#   benches/run.sh logins [SECONDS [AT_A_TIME]]     what a login costs, instead
 #   ROUNDS=8 SECONDS_EACH=10 MODES="bare guarded hs256" benches/run.sh
 #
 # Needs two idle cores, wrk, redis-server and curl. The servers have core 0 to themselves, load and Redis core 1.
@@ -21,6 +22,14 @@ first_port=${FIRST_PORT:-18600}
 for program in wrk redis-server redis-cli curl taskset; do
   command -v "$program" >/dev/null || { echo "benches/run.sh: please install $program" >&2; exit 1; }
 done
+if [ "${1:-}" = logins ]; then
+  # It puts the broker on the other core by itself.
+  program=$(cargo bench --no-run --bench logins --message-format=json |
+    sed -n 's|.*"executable":"\([^"]*/logins-[^"]*\)".*|\1|p')
+  taskset -c "$core_of_load" "$program" "${2:-20}" "${3:-8}" "$core_of_servers"
+  exit
+fi
+
 # Cargo names the program after its content; this is where it says how.
 servers=${SERVERS:-$(cargo bench --no-run --bench servers --message-format=json |
   sed -n 's|.*"executable":"\([^"]*/servers-[^"]*\)".*|\1|p')}
