@@ -25,7 +25,7 @@ async fn a_login_answered_by_form_lands_like_any_other() {
     let set = landed.set_cookies();
     assert!(set.iter().any(|cookie| cookie.starts_with(SESSION) && cookie.contains("SameSite=Lax")), "{set:?}");
     let cleared = |cookie: &&str| cookie.contains("login-") && cookie.ends_with("SameSite=None; Max-Age=0");
-    assert!(set.iter().any(|cookie| cleared(cookie)), "{set:?}");
+    assert!(set.iter().any(cleared), "{set:?}");
     assert!(!browser.cookies().iter().any(|cookie| cookie.name.contains("login-")));
     // Once.
     assert_eq!(post(&browser, &address, &fields).await.status, 400);
