@@ -156,7 +156,7 @@ fn provider_settings(public_url: &str, issuer: String, client_secret: String) ->
         client_secret,
         redirect_uris: ["company", "legacy"].map(|idp| format!("{public_url}/sso/callback/{idp}")).into(),
         post_logout_redirect_uris: vec![format!("{public_url}/sso/signed-out")],
-        backchannel_logout_uri: None,
+        backchannel_logout_uri: Some(format!("{public_url}/sso/backchannel-logout/company")),
     };
     identity_provider::Settings { issuer, clients: vec![client] }
 }

@@ -1,6 +1,6 @@
 //! `counterfoil demo`: the whole product from one command.
 
-use crate::support::browser::Browser;
+use crate::support::browser::{Browser, authority};
 use crate::support::program::Demo;
 use crate::support::redis::Redis;
 
@@ -37,4 +37,33 @@ async fn an_employee_signs_in_at_the_demo_and_out_again() {
         assert_eq!(demo.program.end().0, Some(0));
     }
     assert!(!redis.keys().await.is_empty(), "the second round was in Redis");
+}
+
+/// The demo's provider tells the demo's broker of logouts. R-J08
+#[tokio::test]
+async fn signing_out_in_one_browser_of_the_demo_ends_what_came_of_the_same_sign_in_elsewhere() {
+    let demo = Demo::start(&[]);
+    let (one, other) = (Browser::new([]), Browser::new([]));
+    let login = format!("{}/sso/login?idp=company", demo.public);
+    let at_provider = one.visit(&login).send().await.location().to_owned();
+    let back = one.submit(&at_provider, &[("account", "alice")]).send().await.location().to_owned();
+    one.visit(&back).send().await;
+    // The same session at the provider, another one at the broker.
+    let broker = url::Url::parse(&demo.public).unwrap();
+    for cookie in one.cookies().iter().filter(|cookie| cookie.host != authority(&broker)) {
+        other.plant(&cookie.host, &cookie.name, &cookie.value);
+    }
+    let at_provider = other.visit(&login).send().await.location().to_owned();
+    let back = other.visit(&at_provider).send().await.location().to_owned();
+    other.visit(&back).send().await;
+    let orders = format!("{}/api/orders", demo.public);
+    assert_eq!(other.fetch(&orders).send().await.status, 200);
+
+    let form = one.visit(&format!("{}/sso/logout", demo.public)).send().await.body;
+    let token = form.split_once("name=\"csrf_token\" value=\"").unwrap().1.split_once('"').unwrap().0.to_owned();
+    let out = one.submit(&format!("{}/sso/logout", demo.public), &[("csrf_token", &token)]).send().await;
+    let back = one.visit(out.location()).send().await;
+    assert!(back.location().contains("/sso/signed-out?state="), "{} {}", back.status, back.body);
+    let ended = other.fetch(&orders).send().await;
+    assert_eq!((ended.status.as_u16(), ended.code().as_str()), (401, "session_revoked"));
 }
