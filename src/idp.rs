@@ -192,11 +192,20 @@ impl Provider {
         self.0.settings.timeout
     }
 
-    /// The issuer that identities of this provider carry.
+    /// The issuer that identities of this provider carry; with several tenants, the pattern of theirs
+    /// ([`Provider::accepts_issuer`]).
     pub fn issuer(&self) -> &str {
         match &self.0.settings.kind {
             IdpKind::Oidc(oidc) => &oidc.issuer,
             IdpKind::OAuth2(plain) => plain.issuer.as_deref().unwrap_or(plain.authorization_endpoint.as_str()),
+        }
+    }
+
+    /// Whether an issuer is this provider's: byte for byte, or that of an allowed tenant.
+    pub fn accepts_issuer(&self, issuer: &str) -> bool {
+        match &self.0.settings.kind {
+            IdpKind::Oidc(oidc) => oidc.accepts_issuer(issuer),
+            IdpKind::OAuth2(_) => self.issuer() == issuer,
         }
     }
 
@@ -205,9 +214,11 @@ impl Provider {
     /// # Errors
     /// [`IdpError::Issuer`] if it is another's or is missing though promised.
     pub async fn check_response_issuer(&self, iss: Option<&str>) -> Result<(), IdpError> {
-        let expected = self.0.settings.declared_issuer();
-        let required = self.metadata().await?.response_issuer_promised;
-        Ok(authorization::check_response_issuer(iss, expected, required)?)
+        let promised = self.metadata().await?.response_issuer_promised;
+        // Plain OAuth 2.0 providers may have no name that an answer could agree with.
+        let is_nameless = matches!(&self.0.settings.kind, IdpKind::OAuth2(plain) if plain.issuer.is_none());
+        let is_ours = iss.map(|iss| is_nameless || self.accepts_issuer(iss));
+        Ok(authorization::check_response_issuer(is_ours, promised)?)
     }
 
     /// Finishes a login: exchanges the code, verifies what comes back, and says who it is.

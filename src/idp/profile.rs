@@ -30,6 +30,8 @@ pub struct ProfileMapping {
     pub email: String,
     /// Whether the address is verified: if the provider says anything at these paths, all must say yes.
     pub email_verified: Vec<String>,
+    /// Whether the provider writes that as text, `"true"`; nobody else's text is a yes.
+    pub email_verified_as_text: bool,
     /// The groups: lists of texts, or texts. What stands at several paths is put together, and lists on the way are
     /// walked.
     pub groups: Vec<String>,
@@ -44,6 +46,7 @@ impl Default for ProfileMapping {
             preferred_username: "preferred_username".into(),
             email: "email".into(),
             email_verified: vec!["email_verified".into()],
+            email_verified_as_text: false,
             groups: vec!["groups".into()],
         }
     }
@@ -134,21 +137,19 @@ fn identity(settings: &IdpSettings, issuer: String, subject: String, source: &Ma
         name: Some(names.join(" ")).filter(|name| is_attribute(name)),
         preferred_username: text_at(source, &mapping.preferred_username),
         email: text_at(source, &mapping.email).filter(|email| is_one_address(email)),
-        email_verified: is_verified(source, &mapping.email_verified, settings.trust_email),
+        email_verified: is_verified(source, mapping, settings.trust_email),
         groups: groups_at(source, &mapping.groups),
     }
 }
 
 /// Whether the address counts as verified: what the provider says goes before the operator's trust, and half a yes
 /// is a no (R-D15).
-fn is_verified(source: &Map<String, Value>, paths: &[String], trusted: bool) -> bool {
-    let said: Vec<_> = paths.iter().map(|path| at(source, path)).collect();
+fn is_verified(source: &Map<String, Value>, mapping: &ProfileMapping, trusted: bool) -> bool {
+    let said: Vec<_> = mapping.email_verified.iter().map(|path| at(source, path)).collect();
+    // A wrong JSON type is never good (R-D13), but for the providers that are known to use it.
+    let says_yes =
+        |said: &Value| *said == Value::Bool(true) || (mapping.email_verified_as_text && said.as_str() == Some("true"));
     if said.iter().all(Option::is_none) { trusted } else { said.into_iter().all(|said| said.is_some_and(says_yes)) }
-}
-
-/// `true`; Apple and Cognito also write it as text.
-fn says_yes(value: &Value) -> bool {
-    *value == Value::Bool(true) || value.as_str() == Some("true")
 }
 
 /// What stands at a dotted path; names that hold dots themselves (`https://example.com/roles`, a client's) come first.
@@ -257,13 +258,18 @@ mod tests {
         assert_eq!(groups_at(&profile, &paths(&["organizations.orgUnits.id"])), ["u-1", "u-2"]);
     }
 
-    /// R-D15: one line a case: what the provider says, whether the operator trusts it anyway, the verdict.
+    /// R-D15, R-D13: one line a case: what the provider says, whether the operator trusts it anyway, the verdict.
     #[test]
     fn an_address_is_verified_only_if_everything_that_is_said_of_it_says_so() {
-        let both = paths(&["is_valid", "is_verified"]);
+        let mut mapping =
+            ProfileMapping { email_verified: paths(&["is_valid", "is_verified"]), ..ProfileMapping::default() };
+        let as_text = source(&json!({ "is_valid": "true", "is_verified": true }));
+        assert!(!is_verified(&as_text, &mapping, true));
+        mapping.email_verified_as_text = true;
+        assert!(is_verified(&as_text, &mapping, false));
         for (said, trusted, verified) in [
             (json!({ "is_valid": true, "is_verified": true }), false, true),
-            (json!({ "is_valid": "true", "is_verified": true }), false, true),
+            (json!({ "is_valid": "TRUE", "is_verified": true }), true, false),
             (json!({ "is_valid": false, "is_verified": true }), true, false),
             (json!({ "is_valid": true }), true, false),
             (json!({ "is_valid": true, "is_verified": null }), true, false),
@@ -271,7 +277,7 @@ mod tests {
             (json!({}), true, true),
             (json!({}), false, false),
         ] {
-            assert_eq!(is_verified(&source(&said), &both, trusted), verified, "{said}");
+            assert_eq!(is_verified(&source(&said), &mapping, trusted), verified, "{said}");
         }
     }
 

@@ -11,14 +11,17 @@ use time::{Duration, OffsetDateTime};
 use super::authorization::AuthorizationAnswer;
 use super::id_token::check_audience;
 use super::jwt::{JwtFault, JwtUse, LARGEST_TOKEN, optional_moment, optional_text, text};
+use super::presets::entra::is_issuer;
 use super::request_parameters::ResponseMode;
 use super::{IdpError, IdpKind, Provider};
 
 /// What such an answer must fit.
 #[derive(Debug)]
 struct Expectation<'a> {
-    /// The configured issuer.
+    /// The configured issuer, or the pattern of the tenants'.
     issuer: &'a str,
+    /// Whose answers are accepted, at a provider of many tenants.
+    tenants: &'a [String],
     /// Our name at the provider.
     client_id: &'a str,
     /// How far the provider's clock may be off.
@@ -50,8 +53,12 @@ impl Provider {
             IdpError::IdToken(fault) => IdpError::Answer(fault),
             other => other,
         })?;
-        let expectation =
-            Expectation { issuer: &oidc.issuer, client_id: &self.0.settings.client_id, clock_skew: oidc.clock_skew };
+        let expectation = Expectation {
+            issuer: &oidc.issuer,
+            tenants: &oidc.tenants,
+            client_id: &self.0.settings.client_id,
+            clock_skew: oidc.clock_skew,
+        };
         check(&payload, &expectation, self.0.clock.now()).map_err(IdpError::Answer)
     }
 }
@@ -69,7 +76,7 @@ fn check(
     expected: &Expectation<'_>,
     now: OffsetDateTime,
 ) -> Result<AuthorizationAnswer, JwtFault> {
-    if text(payload, "iss")? != expected.issuer {
+    if !is_issuer(expected.issuer, expected.tenants, text(payload, "iss")?) {
         return Err(JwtFault::Claim("iss"));
     }
     check_audience(payload, expected.client_id)?;
@@ -108,6 +115,7 @@ mod tests {
         }
         let expected = Expectation {
             issuer: "https://idp.example.test",
+            tenants: &[],
             client_id: "backoffice",
             clock_skew: Duration::seconds(60),
         };

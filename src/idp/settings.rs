@@ -10,6 +10,7 @@ use super::discovery::MetadataSource;
 use super::dpop::DpopSettings;
 use super::http::TlsSettings;
 use super::presets::ProfileApi;
+use super::presets::entra::is_issuer;
 use super::profile::{ProfileMapping, RequiredClaim};
 use super::pushed_request::PushedRequests;
 use super::request_parameters::RequestSettings;
@@ -114,16 +115,24 @@ pub struct OAuth2Settings {
     pub token_request_state: bool,
 }
 
+impl OidcSettings {
+    /// Whether an issuer is this provider's: byte for byte, or that of an allowed tenant.
+    pub fn accepts_issuer(&self, issuer: &str) -> bool {
+        is_issuer(&self.issuer, &self.tenants, issuer)
+    }
+}
+
 impl IdpSettings {
     /// Whether the provider speaks plain OAuth 2.0, and so cannot say when somebody authenticated.
     pub fn is_plain_oauth2(&self) -> bool {
         matches!(self.kind, IdpKind::OAuth2(_))
     }
 
-    /// What the provider calls itself; plain OAuth 2.0 providers may have no name.
+    /// The one name that the provider calls itself by: with several tenants it has several, and plain OAuth 2.0 providers
+    /// may have none.
     pub fn declared_issuer(&self) -> Option<&str> {
         match &self.kind {
-            IdpKind::Oidc(oidc) => Some(&oidc.issuer),
+            IdpKind::Oidc(oidc) => Some(oidc.issuer.as_str()).filter(|_| oidc.tenants.is_empty()),
             IdpKind::OAuth2(plain) => plain.issuer.as_deref(),
         }
     }

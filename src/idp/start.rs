@@ -37,7 +37,7 @@ impl Provider {
         if let Some(key) = &settings.request_object_key {
             let beside = if push_to.is_some() { request_object::BESIDE_PUSHED } else { request_object::BESIDE };
             let (client_id, now) = (&settings.client_id, self.0.clock.now());
-            let audience = settings.declared_issuer().unwrap_or(metadata.authorization_endpoint.as_str());
+            let audience = settings.declared_issuer().unwrap_or(metadata.token_endpoint.as_str());
             parameters = request_object::wrap(parameters, beside, key, client_id, audience, now)?;
         }
         match push_to {

@@ -103,14 +103,14 @@ impl Wanted<'_> {
 
 impl Login {
     /// The route of the page that the person came for.
-    fn route_behind(&self, back: &ReturnTo) -> Option<Arc<Route>> {
+    pub(super) fn route_behind(&self, back: &ReturnTo) -> Option<Arc<Route>> {
         let target = RequestTarget::read(&back.path().parse().ok()?).ok()?;
         self.routes.find(&target).ok()?
     }
 
     /// The providers whose people may pass the route: those it names, or all; and if it demands a recent authentication
     /// or one of a certain manner, those that can say when and how it was.
-    fn providers_for(&self, route: Option<&Route>) -> Vec<&Provider> {
+    pub(super) fn providers_for(&self, route: Option<&Route>) -> Vec<&Provider> {
         let Some(route) = route else { return self.providers.iter().collect() };
         let named = &route.access.idps;
         let fits = |provider: &&Provider| {

@@ -47,13 +47,15 @@ impl Login {
         iss: &str,
         query: &Parameters,
     ) -> Result<(&Provider, ReturnTo), ThirdPartyFault> {
-        let provider = self.providers.iter().find(|provider| provider.issuer() == iss);
-        let provider = provider.ok_or(ThirdPartyFault::UnknownIssuer)?;
+        let is_meant = |provider: &&Provider| provider.accepts_issuer(iss);
+        let meant = self.providers.iter().find(is_meant).ok_or(ThirdPartyFault::UnknownIssuer)?;
         let target = match query.get("target_link_uri") {
             None => ReturnTo::home(),
             Some(address) => self.own_page(address).ok_or(ThirdPartyFault::ForeignTarget)?,
         };
-        Ok((provider, target))
+        // Several clients of one issuer: the one whose people the page admits.
+        let fitting = self.providers_for(self.route_behind(&target).as_deref()).into_iter().find(is_meant);
+        Ok((fitting.unwrap_or(meant), target))
     }
 
     /// The page of ours that an absolute address names, by our origin as browsers write it.

@@ -298,13 +298,15 @@ async fn of_several_tenants_those_on_the_list_sign_in_each_under_its_own_issuer(
         let broker = Broker::with_provider(Setup { more, clock, ..Setup::default() }, idp).await;
         let template = format!("{authority}/{{tenantid}}/v2.0");
         let iss = format!("{authority}/{issuer_tenant}/v2.0");
-        let (tid, named) = (token_tenant.clone(), iss.clone());
+        let (tid, named, answered) = (token_tenant.clone(), iss.clone(), iss.clone());
         broker.idp.behave(Script {
             metadata: change(move |said| {
                 said["issuer"] = json!(template);
-                said["authorization_response_iss_parameter_supported"] = json!(false);
             }),
-            authorization_answer: Some(Arc::new(|answer| answer.retain(|(name, _)| name != "iss"))),
+            authorization_answer: Some(Arc::new(move |answer| {
+                answer.retain(|(name, _)| name != "iss");
+                answer.push(("iss".into(), answered.clone()));
+            })),
             id_token_claims: change(move |claims| {
                 claims["iss"] = json!(named);
                 claims["tid"] = tid.clone();

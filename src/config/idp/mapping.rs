@@ -23,6 +23,7 @@ pub(super) fn read(section: &mut Reader, is_oidc: bool) -> ProfileMapping {
         preferred_username: section.or("preferred_username", default.preferred_username),
         email: section.or("email", default.email),
         email_verified: section.or("email_verified", default.email_verified),
+        email_verified_as_text: section.or("email_verified_as_text", default.email_verified_as_text),
         groups: section.or("groups", default.groups),
     }
 }

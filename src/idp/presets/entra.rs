@@ -17,6 +17,14 @@ pub(in crate::idp) const ALL_TENANTS: &str = "organizations";
 /// Memberships of all kinds come in pages of 999; somebody with more than these is refused rather than cut short.
 const MOST_PAGES: usize = 5;
 
+/// Whether an issuer is the configured one, or that of an allowed tenant. Pure.
+pub(in crate::idp) fn is_issuer(issuer: &str, tenants: &[String], said: &str) -> bool {
+    if tenants.is_empty() {
+        return issuer == said;
+    }
+    tenants.iter().any(|tenant| issuer.replace(ANY_TENANT, tenant) == said)
+}
+
 /// The issuer that a token from one of the allowed tenants must name. Pure.
 ///
 /// # Errors
@@ -113,6 +121,16 @@ mod tests {
             assert!(issuer_of(template, &tenants, &said(other.clone())).is_err(), "{other}");
         }
         assert!(issuer_of(template, &tenants, &Map::new()).is_err());
+        assert!(
+            is_issuer(template, &tenants, &ours)
+                && is_issuer("https://idp.example.test", &[], "https://idp.example.test")
+        );
+        for other in [template, &ours.replace('1', "2"), &ours.replace("https", "http"), ""] {
+            assert!(
+                !is_issuer(template, &tenants, other) && !is_issuer("https://idp.example.test", &[], other),
+                "{other}"
+            );
+        }
         assert_eq!(issuer_of("https://idp.example.test", &[], &Map::new()).unwrap(), "https://idp.example.test");
     }
 
