@@ -19,6 +19,7 @@ use time::OffsetDateTime;
 use crate::audit::{AuditEvent, NoticeWay, audit};
 use crate::idp::Provider;
 use crate::session::Sessions;
+use crate::session::notices::NoticeName;
 use crate::session::revocation::{Order, Selection};
 use crate::session::store::StoreError;
 use crate::web::branding::Branding;
@@ -56,16 +57,8 @@ struct Notice {
     selections: Vec<Selection>,
     order: Order,
     /// Its name, and until when it could be sent again; what comes through a browser has none.
-    once: Option<Once>,
+    once: Option<(NoticeName, OffsetDateTime)>,
     client: IpAddr,
-}
-
-/// What makes a notice count once.
-#[derive(Debug)]
-struct Once {
-    issuer: String,
-    id: String,
-    until: OffsetDateTime,
 }
 
 /// What came of a notice.
@@ -98,8 +91,8 @@ impl Logout {
 
 impl Notice {
     async fn carry_out(self, sessions: &Sessions) -> Result<Outcome, StoreError> {
-        if let Some(Once { issuer, id, .. }) = &self.once
-            && sessions.knows_notice(issuer, id).await?
+        if let Some((name, _)) = &self.once
+            && sessions.knows_notice(name).await?
         {
             return Ok(Outcome::Repeated);
         }
@@ -115,8 +108,8 @@ impl Notice {
             }
             revoked.complete()?;
         }
-        if let Some(Once { issuer, id, until }) = &self.once {
-            sessions.remember_notice(issuer, id, *until).await?;
+        if let Some((name, until)) = &self.once {
+            sessions.remember_notice(name, *until).await?;
         }
         Ok(Outcome::CarriedOut)
     }

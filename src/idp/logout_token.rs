@@ -101,6 +101,11 @@ impl Provider {
         matches!(self.0.settings.kind, IdpKind::Oidc(_))
     }
 
+    /// What the provider calls us.
+    pub fn client_id(&self) -> &str {
+        &self.0.settings.client_id
+    }
+
     /// Verifies a logout token.
     ///
     /// # Errors

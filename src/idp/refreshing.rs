@@ -1,8 +1,8 @@
 //! A document that is fetched when needed, kept, and fetched again in time.
 //!
-//! Four promises (R-F04, R-D05, R-P02): what is good is not waited for while it is being fetched again; the last
-//! good document is kept when fetching fails; however many ask, one fetch is under way; and attempts keep a distance,
-//! failed ones too.
+//! Five promises (R-F04, R-D05, R-P02): what is good is not waited for while it is being fetched again; the last
+//! good document is kept when fetching fails, yet not for ever; however many ask, one fetch is under way; attempts keep a
+//! distance, failed ones too; and whoever hangs up neither stops a fetch nor causes another.
 
 use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,6 +17,8 @@ use crate::clock::SharedClock;
 const FRESH_FOR: Duration = Duration::HOUR;
 /// How long a document is used while asking again goes on behind the caller's back; an older one is waited for.
 const USABLE_FOR: Duration = Duration::DAY;
+/// How long a document is used when it cannot be fetched again: keys that were withdrawn must not count for ever.
+const KEPT_FOR: Duration = Duration::days(7);
 /// The distance of two attempts at a document that is not there or not fresh.
 const RETRY_AFTER: Duration = Duration::seconds(2);
 /// The distance of two attempts that are made because a fresh document lacks something.
@@ -25,6 +27,15 @@ const REFETCH_AFTER: Duration = Duration::seconds(10);
 /// A document of a provider. Cheap to clone.
 #[derive(Debug)]
 pub(super) struct Refreshing<T>(Arc<Inner<T>>);
+
+/// What came of asking again.
+#[derive(Debug)]
+pub(super) struct Refetched<T> {
+    /// The newest document.
+    pub(super) document: Arc<T>,
+    /// Whether it was fetched for this question; if not, it was fetched a moment ago, and may be older than the question.
+    pub(super) is_new: bool,
+}
 
 #[derive(Debug)]
 struct Inner<T> {
@@ -71,12 +82,16 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
         F: Future<Output = Result<T, HttpError>> + Send + 'static,
     {
         let Some(document) = self.known().filter(|_| self.is_younger_than(USABLE_FOR, clock.now())) else {
-            let mut attempts = self.0.attempts.lock().await;
-            // Somebody else may have fetched it meanwhile, or failed to.
-            return match self.known().filter(|_| self.is_younger_than(USABLE_FOR, clock.now())) {
-                Some(document) => Ok(document),
-                None => self.attempt(&mut attempts, clock, fetch).await,
-            };
+            let (this, clock) = (self.clone(), clock.clone());
+            return to_its_end(async move {
+                let mut attempts = this.0.attempts.lock().await;
+                // Somebody else may have fetched it meanwhile, or failed to.
+                match this.known().filter(|_| this.is_younger_than(USABLE_FOR, clock.now())) {
+                    Some(document) => Ok(document),
+                    None => this.attempt(&mut attempts, &clock, fetch).await,
+                }
+            })
+            .await;
         };
         if !self.is_younger_than(FRESH_FOR, clock.now()) {
             let (this, clock) = (self.clone(), clock.clone());
@@ -93,16 +108,27 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
 
     /// The document, fetched again because it lacks something; at most one fetch per window. Counted apart from
     /// ordinary fetches: a rotation right after one is followed at once.
-    pub(super) async fn refetched<F>(&self, clock: &SharedClock, fetch: F) -> Result<Arc<T>, Arc<HttpError>>
+    ///
+    /// # Errors
+    /// The [`HttpError`] of the last fetch, if that failed.
+    pub(super) async fn refetched<F>(&self, clock: &SharedClock, fetch: F) -> Result<Refetched<T>, Arc<HttpError>>
     where
-        F: Future<Output = Result<T, HttpError>>,
+        F: Future<Output = Result<T, HttpError>> + Send + 'static,
     {
-        let mut attempts = self.0.attempts.lock().await;
-        if is_due(attempts.last_refetch, clock.now(), REFETCH_AFTER) {
-            self.fetch(&mut attempts, clock, fetch).await;
-            attempts.last_refetch = Some(clock.now());
-        }
-        self.outcome(&attempts)
+        let (this, clock) = (self.clone(), clock.clone());
+        to_its_end(async move {
+            let mut attempts = this.0.attempts.lock().await;
+            let is_new = is_due(attempts.last_refetch, clock.now(), REFETCH_AFTER);
+            if is_new {
+                this.fetch(&mut attempts, &clock, fetch).await;
+                attempts.last_refetch = Some(clock.now());
+            }
+            match &attempts.last_error {
+                Some(error) => Err(error.clone()),
+                None => Ok(Refetched { document: this.outcome(&attempts, clock.now())?, is_new }),
+            }
+        })
+        .await
     }
 
     async fn attempt<F>(&self, attempts: &mut Attempts, clock: &SharedClock, fetch: F) -> Result<Arc<T>, Arc<HttpError>>
@@ -112,7 +138,7 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
         if is_due(attempts.last, clock.now(), RETRY_AFTER) {
             self.fetch(attempts, clock, fetch).await;
         }
-        self.outcome(attempts)
+        self.outcome(attempts, clock.now())
     }
 
     async fn fetch<F>(&self, attempts: &mut Attempts, clock: &SharedClock, fetch: F)
@@ -133,9 +159,9 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
         attempts.last = Some(clock.now());
     }
 
-    fn outcome(&self, attempts: &Attempts) -> Result<Arc<T>, Arc<HttpError>> {
+    fn outcome(&self, attempts: &Attempts, now: OffsetDateTime) -> Result<Arc<T>, Arc<HttpError>> {
         let error = || attempts.last_error.clone().unwrap_or_else(|| Arc::new(HttpError::Timeout));
-        self.known().ok_or_else(error)
+        self.known().filter(|_| self.is_younger_than(KEPT_FOR, now)).ok_or_else(error)
     }
 
     fn keep(&self, document: T, fetched_at: OffsetDateTime) {
@@ -147,6 +173,14 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
         let good = self.0.good.read().unwrap_or_else(PoisonError::into_inner);
         good.as_ref().is_some_and(|good| (now - good.fetched_at).abs() < age)
     }
+}
+
+/// Whoever asked may hang up: what was begun is brought to its end all the same.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Arc<HttpError>>> + Send + 'static,
+) -> Result<T, Arc<HttpError>> {
+    // Only a panic of ours or the end of the process leaves none.
+    tokio::spawn(work).await.unwrap_or_else(|_| Err(Arc::new(HttpError::Timeout)))
 }
 
 /// Whether the last attempt was long enough ago; a clock that jumped back does not hold anybody up.
@@ -231,18 +265,51 @@ mod tests {
         assert_eq!(*document.current(&source.clock(), source.clone().answers(Ok(2))).await.unwrap(), 2);
     }
 
-    /// R-D05: also when fetching fails.
+    /// R-D05: also when fetching fails; and whoever asks is told that the document could not be had.
     #[tokio::test]
     async fn a_thousand_refetches_make_one_attempt_per_window() {
         let (document, source) = (Refreshing::default(), Source::new());
         document.keep(1, source.clock.now());
+        let refetched = async |answer| document.refetched(&source.clock(), source.clone().answers(answer)).await;
         for _ in 0..1_000 {
-            let kept = document.refetched(&source.clock(), source.clone().answers(Err(HttpError::Timeout))).await;
-            assert_eq!(*kept.unwrap(), 1);
+            assert!(refetched(Err(HttpError::Timeout)).await.is_err());
         }
-        assert_eq!(source.fetches(), 1);
+        assert_eq!((source.fetches(), document.known()), (1, Some(Arc::new(1))));
         source.clock.advance(REFETCH_AFTER);
-        assert_eq!(*document.refetched(&source.clock(), source.clone().answers(Ok(2))).await.unwrap(), 2);
+        for is_new in [true, false] {
+            let refetched = refetched(Ok(2)).await.unwrap();
+            assert_eq!((*refetched.document, refetched.is_new), (2, is_new));
+        }
+    }
+
+    /// R-D05, R-P02: hanging up is no way around the distance, and does not waste the attempt.
+    #[tokio::test]
+    async fn whoever_hangs_up_neither_stops_a_fetch_nor_causes_another() {
+        let (document, source) = (Refreshing::default(), Source::new());
+        document.keep(1, source.clock.now());
+        let clock = source.clock();
+        for _ in 0..10 {
+            let refetched = document.refetched(&clock, source.clone().answers(Ok(2)));
+            assert!(futures_util::future::poll_immediate(refetched).await.is_none());
+            settle().await;
+        }
+        assert_eq!((source.fetches(), document.known()), (1, Some(Arc::new(2))));
+    }
+
+    /// R-F04
+    #[tokio::test]
+    async fn a_document_that_cannot_be_fetched_again_counts_for_a_week_and_no_longer() {
+        let (document, source) = (Refreshing::default(), Source::new());
+        document.keep(1, source.clock.now());
+        let away = async || document.current(&source.clock(), source.clone().answers(Err(HttpError::Timeout))).await;
+        source.clock.advance(KEPT_FOR - Duration::SECOND);
+        assert_eq!(*away().await.unwrap(), 1);
+        source.clock.advance(Duration::SECOND);
+        assert!(away().await.is_err());
+        source.clock.advance(RETRY_AFTER);
+        assert!(away().await.is_err());
+        source.clock.advance(RETRY_AFTER);
+        assert!(document.current(&source.clock(), source.clone().answers(Ok(2))).await.is_ok());
     }
 
     /// R-P02: those who waited for a fetch that failed do not start another.

@@ -16,7 +16,8 @@ use super::{IdpError, OidcSettings, Provider};
 
 impl Provider {
     /// The claims of a token signed by the provider. A signature that none of the known keys made may be that of
-    /// a new key, under a new name or an old one, so the keys are fetched again, once.
+    /// a new key, under a new name or an old one, so the keys are fetched again, once. If they cannot be had, nothing is
+    /// said of the signature.
     pub(super) async fn signed_payload(
         &self,
         oidc: &OidcSettings,
@@ -42,8 +43,14 @@ impl Provider {
         match jwt::verify_signature(token, &header, &keys) {
             Err(JwtFault::UnknownKey | JwtFault::Signature) => {
                 let again = cache.after_unknown_key(&self.0.http, jwks_uri, &self.0.clock).await;
-                let keys = again.map_err(keys_unusable)?;
-                Ok(jwt::verify_signature(token, &header, &keys)?)
+                let again = again.map_err(keys_unusable)?;
+                match jwt::verify_signature(token, &header, &again.document) {
+                    // It may be that of a key newer than those: nobody sends a refused notice again.
+                    Err(JwtFault::UnknownKey | JwtFault::Signature) if !again.is_new && wanted.is_notice() => {
+                        Err(keys_unusable(Arc::new(HttpError::AskedJustNow)))
+                    }
+                    verified => Ok(verified?),
+                }
             }
             verified => Ok(verified?),
         }

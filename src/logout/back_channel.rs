@@ -13,11 +13,12 @@ use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use thiserror::Error;
 
-use super::{Logout, Notice, Once, Outcome};
+use super::{Logout, Notice, Outcome};
 use crate::audit::{AuditEvent, NoticeWay, audit};
 use crate::idp::Provider;
 use crate::idp::jwt::JwtFault;
 use crate::idp::logout_token::{LogoutNotice, Meant, NoticeError};
+use crate::session::notices::NoticeName;
 use crate::session::revocation::{Order, Selection};
 use crate::session::selection::Filter;
 use crate::web::client_address::ClientAddress;
@@ -80,12 +81,14 @@ fn notice(provider: &Provider, said: &LogoutNotice, address: ClientAddress) -> N
         Meant::Person(subject) => Selection::Matching(Filter::subject(&issuer, &subject)),
         Meant::ProviderSession { sid, subject } => Selection::ProviderSession { issuer: issuer.clone(), sid, subject },
     };
+    let name =
+        NoticeName { way: "back_channel", audience: provider.client_id().to_owned(), id: said.id().to_owned(), issuer };
     Notice {
         provider: provider.clone(),
         way: NoticeWay::BackChannel,
         selections: vec![selection],
         order: Order::of_the_provider(provider.name(), "logged out at the provider", false),
-        once: Some(Once { issuer, id: said.id().to_owned(), until: said.counts_until() }),
+        once: Some((name, said.counts_until())),
         client: address.client,
     }
 }

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 use thiserror::Error;
 
-use super::{Logout, Notice, Once};
+use super::{Logout, Notice};
 use crate::audit::{AuditEvent, NoticeWay, audit};
 use crate::idp::Provider;
 use crate::idp::jwt::JwtFault;
@@ -22,6 +22,7 @@ use crate::idp::logout_token::NoticeError;
 use crate::idp::security_event::subject::Meant;
 use crate::idp::security_event::{Occurrence, SecurityEvent, SharedSignals};
 use crate::secret::Secret;
+use crate::session::notices::NoticeName;
 use crate::session::revocation::{Order, Selection};
 use crate::session::selection::Filter;
 use crate::web::client_address::ClientAddress;
@@ -105,13 +106,14 @@ fn notice(
     let selections: Vec<_> = event.tidings().iter().map(|(_, meant)| selection(meant)).collect();
     let has_changed = event.tidings().iter().any(|(occurrence, _)| *occurrence == Occurrence::CredentialChange);
     let reason = if has_changed { "credentials were changed at the provider" } else { "revoked at the provider" };
-    let once = Once { issuer: signals.issuer.clone(), id: event.id().to_owned(), until: event.counts_until() };
+    let (issuer, audience) = (signals.issuer.clone(), signals.audience.clone());
+    let name = NoticeName { way: "security_event", issuer, audience, id: event.id().to_owned() };
     (!selections.is_empty()).then(|| Notice {
         provider: provider.clone(),
         way: NoticeWay::SecurityEvent,
         selections,
         order: Order::of_the_provider(provider.name(), reason, has_changed),
-        once: Some(once),
+        once: Some((name, event.counts_until())),
         client: address.client,
     })
 }

@@ -4,31 +4,43 @@
 //! and whatever became of a half-taken notice, repeating it must work. That two copies at the same moment are both
 //! carried out does no harm: they end the same sessions.
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::Sessions;
 use super::registry::Index;
 use super::store::StoreError;
 
+/// The clocks of two replicas may be apart: a notice is forgotten later than it could be sent again.
+const REMEMBERED_LONGER: Duration = Duration::MINUTE;
+
+/// What makes a notice count once. Names are chosen by issuers, apart for every way and every recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoticeName {
+    /// How it came.
+    pub way: &'static str,
+    /// Who tells.
+    pub issuer: String,
+    /// Who is told.
+    pub audience: String,
+    /// Its own name (`jti`).
+    pub id: String,
+}
+
 impl Sessions {
-    /// Whether a notice (`jti` of an issuer) was carried out before.
+    /// Whether a notice was carried out before.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: the provider is to try again.
-    pub async fn knows_notice(&self, issuer: &str, jti: &str) -> Result<bool, StoreError> {
-        Ok(self.0.backend.get(&name(issuer, jti)).await?.is_some())
+    pub async fn knows_notice(&self, name: &NoticeName) -> Result<bool, StoreError> {
+        Ok(self.0.backend.get(Index::notice(name).as_str()).await?.is_some())
     }
 
     /// Remembers that a notice was carried out, for as long as it could be sent again.
     ///
     /// # Errors
     /// [`StoreError`] if the store did not take it: it would have an effect if it were repeated.
-    pub async fn remember_notice(&self, issuer: &str, jti: &str, until: OffsetDateTime) -> Result<(), StoreError> {
-        self.0.backend.put(&name(issuer, jti), b"1", Some(until)).await
+    pub async fn remember_notice(&self, name: &NoticeName, until: OffsetDateTime) -> Result<(), StoreError> {
+        let until = until.saturating_add(REMEMBERED_LONGER);
+        self.0.backend.put(Index::notice(name).as_str(), b"1", Some(until)).await
     }
-}
-
-/// Hashed: issuers choose names of any length.
-fn name(issuer: &str, jti: &str) -> String {
-    Index::notice(issuer, jti).as_str().to_owned()
 }

@@ -10,6 +10,7 @@
 //! the longest timeout is pruned together with its record, so correctness never depends on the store telling
 //! about expired keys.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -18,6 +19,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use time::{Duration, OffsetDateTime};
 
 use super::key::SessionHandle;
+use super::notices::NoticeName;
 use super::record::SessionRecord;
 use super::store::{SessionBackend, StoreError};
 
@@ -50,9 +52,10 @@ impl Index {
         Self::named("provider-session-of", &whose.0, sid)
     }
 
-    /// What an issuer told under this name.
-    pub(super) fn notice(issuer: &str, jti: &str) -> Self {
-        Self::named("notice", issuer, jti)
+    /// What an issuer told an audience under this name.
+    pub(super) fn notice(NoticeName { way, issuer, audience, id }: &NoticeName) -> Self {
+        let between = Self::named(way, issuer, audience);
+        Self::named("notice", &between.0, id)
     }
 
     fn named(kind: &str, issuer: &str, name: &str) -> Self {
@@ -155,6 +158,12 @@ impl Registry {
         Ok(Vec::new())
     }
 
+    /// Every session of an index.
+    pub(super) async fn all_of(&self, index: &Index) -> Result<BTreeSet<SessionHandle>, StoreError> {
+        let entries = self.backend.list_down_from(index.as_str(), i64::MAX, usize::MAX).await?;
+        Ok(entries.iter().filter_map(|(member, _)| member.parse().ok()).collect())
+    }
+
     async fn list_behind(&self, list: &str, place: Option<Place>) -> Result<Vec<Place>, StoreError> {
         let highest = place.map_or(i64::MAX, |place| place.established);
         let mut limit = BATCH;
@@ -245,5 +254,17 @@ mod tests {
     fn issuer_and_subject_cannot_be_shifted_into_each_other() {
         assert_ne!(Index::subject("a", "bc"), Index::subject("ab", "c"));
         assert_ne!(Index::subject("a", "b"), Index::provider_session("a", "b"));
+    }
+
+    /// R-J12: a security event takes no logout token's effect by taking its name, nor does one of another client.
+    #[test]
+    fn notices_of_other_ways_and_to_others_have_names_of_their_own() {
+        let name = |way, audience: &str| {
+            let name = NoticeName { way, issuer: "i".into(), audience: audience.into(), id: "j".into() };
+            Index::notice(&name)
+        };
+        assert_ne!(name("back_channel", "a"), name("security_event", "a"));
+        assert_ne!(name("back_channel", "a"), name("back_channel", "b"));
+        assert_eq!(name("back_channel", "a"), name("back_channel", "a"));
     }
 }

@@ -137,12 +137,6 @@ impl Sessions {
             Selection::Matching(filter) => !filter.is_empty(),
             Selection::ProviderSession { .. } => false,
         };
-        let everything = match selection {
-            Selection::Handles(_) | Selection::ProviderSession { subject: None, .. } => true,
-            Selection::Matching(filter) => filter.is_empty(),
-            // Whose an unreadable one is cannot be told.
-            Selection::ProviderSession { subject: Some(_), .. } | Selection::Address { .. } => false,
-        };
         let mut place = None;
         loop {
             let Some(records) = revoked.note(self.selected(selection, place).await) else { return revoked };
@@ -164,11 +158,10 @@ impl Sessions {
                 }
             }
             revoked.matched.extend(matched);
-            if everything {
-                for handle in records.unreadable {
-                    let torn_up = self.tear_up(handle, None, now).await;
-                    revoked.note(torn_up);
-                }
+            let unreadable = self.unreadable_meant(selection, records.unreadable).await;
+            for handle in revoked.note(unreadable).unwrap_or_default() {
+                let torn_up = self.tear_up(handle, None, now).await;
+                revoked.note(torn_up);
             }
             if records.next.is_none() {
                 return revoked;
@@ -285,6 +278,25 @@ impl Sessions {
             }
         }
         Ok(records)
+    }
+
+    /// Those of the records that cannot be read which are meant all the same: what an index names belongs to whose index
+    /// it is. By anything else it cannot be told whose they are.
+    async fn unreadable_meant(
+        &self,
+        selection: &Selection,
+        unreadable: Vec<SessionHandle>,
+    ) -> Result<Vec<SessionHandle>, StoreError> {
+        let one_person = |filter: &Filter| filter.of_logins().is_some_and(|logins| logins.one_person().is_some());
+        match selection {
+            Selection::Handles(_) | Selection::ProviderSession { subject: None, .. } => Ok(unreadable),
+            Selection::Matching(filter) if filter.is_empty() || one_person(filter) => Ok(unreadable),
+            Selection::ProviderSession { issuer, subject: Some(subject), .. } if !unreadable.is_empty() => {
+                let theirs = self.0.registry.all_of(&Index::subject(issuer, subject)).await?;
+                Ok(unreadable.into_iter().filter(|handle| theirs.contains(handle)).collect())
+            }
+            Selection::Matching(_) | Selection::ProviderSession { .. } | Selection::Address { .. } => Ok(Vec::new()),
+        }
     }
 
     /// Ends a session that is known; whether there was a record until now.

@@ -113,6 +113,7 @@ async fn only_the_providers_own_signature_ends_anything() {
     for token in [&unsigned, &format!("{message}."), &format!("{message}.AAAA"), &other_algorithm, &other_key, "", "x"]
     {
         assert_eq!(tell(&broker, token).await.status, 400, "{token}");
+        broker.clock.advance(Duration::seconds(10));
     }
     assert_eq!(broker.status(&browser).await, 200);
     assert_eq!(tell(&broker, &honest).await.status, 200, "what was refused took nothing from the honest one");
@@ -186,6 +187,33 @@ async fn exactly_the_sessions_that_the_provider_means_end_on_every_replica() {
     }
 }
 
+/// R-J10, R-G11: what a replica cannot read ends all the same, or the provider would believe that it did.
+#[tokio::test]
+async fn sessions_that_a_replica_cannot_read_end_at_the_providers_word_too() {
+    const OTHER_KEY: &str = "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
+    let redis = Redis::start();
+    let setup = || Setup { store: Store::Redis(redis.port()), ..Setup::default() };
+    let one = Broker::with(setup()).await;
+    let other = one.replica(Setup { keys: vec![OTHER_KEY], ..setup() }).await;
+    for (claims, ended) in [
+        (json!({ "sid": null, "sub": "a" }), [true, true, false]),
+        (json!({ "sid": "a-1", "sub": null }), [true, false, true]),
+        (json!({ "sid": "a-1", "sub": "a" }), [true, false, false]),
+    ] {
+        let browsers = [be(&one, "a", "a-1").await, be(&one, "a", "a-2").await, be(&one, "b", "a-1").await];
+        assert_eq!(other.status(&other.takes_over(&browsers[0])).await, 401, "sealed under another key");
+        assert_eq!(tell(&other, &one.idp.logout_token(&claims)).await.status, 200);
+        for (browser, ended) in browsers.iter().zip(ended) {
+            let asked = std::time::Instant::now();
+            while one.status(browser).await != if ended { 401 } else { 200 } {
+                assert!(asked.elapsed() < std::time::Duration::from_secs(1), "{claims}");
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        }
+        one.clock.advance(Duration::seconds(3));
+    }
+}
+
 /// What the person is told, whoever looks at the tombstone is told, and that coming back needs no more than signing in.
 #[tokio::test]
 async fn the_person_is_told_who_ended_the_session() {
@@ -228,18 +256,22 @@ async fn a_logout_token_counts_once() {
     let setup = || Setup { store: Store::Redis(redis.port()), ..Setup::default() };
     let one = Broker::with(setup()).await;
     let other = one.replica(setup()).await;
-    let token = one.idp.logout_token(&json!({ "sid": null, "jti": "once" }));
-    assert_eq!(tell(&one, &token).await.status, 200);
+    let tokens = [json!({ "sid": null, "jti": "once" }), json!({ "jti": "once more" })];
+    let tokens = tokens.map(|claims| one.idp.logout_token(&claims));
+    for token in &tokens {
+        assert_eq!(tell(&one, token).await.status, 200);
+    }
     one.clock.advance(Duration::seconds(3));
+    // Begun later, from the same session at the provider.
     let browser = one.signed_in().await;
-    for broker in [&one, &other] {
-        assert_eq!(tell(broker, &token).await.status, 400);
+    for (broker, token) in [(&one, &tokens[0]), (&other, &tokens[0]), (&one, &tokens[1]), (&other, &tokens[1])] {
+        assert_eq!(tell(broker, token).await.status, 400);
         assert_eq!(one.status(&browser).await, 200);
     }
     let kept = redis.keys().await.into_iter().filter(|key| key.contains(":notice:")).collect::<Vec<_>>();
-    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(kept.len(), 2, "{kept:?}");
     let expires: i64 = redis.ask(&["PTTL", &kept[0]]).parse().unwrap();
-    assert!((100_000..=180_000).contains(&expires), "exp and a minute of skew: {expires}");
+    assert!((160_000..=240_000).contains(&expires), "exp, a minute of skew, and one more: {expires}");
     let again = one.idp.logout_token(&json!({ "sid": null, "jti": "twice" }));
     assert_eq!(tell(&other, &again).await.status, 200);
     assert_eq!(one.status(&browser).await, 401);
@@ -300,10 +332,33 @@ async fn the_providers_keys_are_fetched_when_they_are_needed() {
     assert_eq!(broker.status(&browser).await, 401);
     broker.idp.forget_requests();
     broker.clock.advance(Duration::seconds(30));
-    for _ in 0..50 {
+    for nth in 0..50 {
         let claims = Value::Object(payload_of(&broker.idp.logout_token(&json!({}))));
         let invented = broker.idp.sign(json!({ "kid": "invented" }), &claims);
-        assert_eq!(tell(&broker, &invented).await.status, 400);
+        // Whether the keys changed since cannot be told.
+        assert_eq!(tell(&broker, &invented).await.status, if nth == 0 { 400 } else { 503 });
     }
     assert!(broker.idp.received("/jwks").len() <= 1, "R-P06");
+}
+
+/// R-D05, R-P01: keys changed while they cannot be had: nothing is said of the signature, and the provider tries again.
+#[tokio::test]
+async fn a_new_key_that_cannot_be_fetched_is_an_outage_and_no_forgery() {
+    let broker = Broker::start().await;
+    let browser = broker.signed_in().await;
+    let token = broker.idp.logout_token(&json!({ "sub": "somebody else" }));
+    assert_eq!(tell(&broker, &token).await.status, 200, "the keys are known");
+    broker.idp.rotate_keys();
+    broker.idp.behave(Script { at_jwks: Misbehaviour::Answer(500, "text/plain", ""), ..Script::default() });
+    let token = broker.idp.logout_token(&json!({}));
+    for _ in 0..3 {
+        let away = tell(&broker, &token).await;
+        assert_eq!((away.status.as_u16(), away.code().as_str()), (503, "idp_unavailable"));
+        assert!(!away.header("retry-after").is_empty());
+    }
+    assert_eq!(broker.status(&browser).await, 200);
+    broker.idp.behave(Script::default());
+    broker.clock.advance(Duration::seconds(10));
+    assert_eq!(tell(&broker, &token).await.status, 200);
+    assert_eq!(broker.status(&browser).await, 401);
 }
