@@ -187,6 +187,11 @@ impl Provider {
         self.0.settings.refresh
     }
 
+    /// How far the provider's clock may be off; none if it shows none.
+    pub fn clock_skew(&self) -> Duration {
+        self.0.settings.clock_skew().unwrap_or_default()
+    }
+
     /// Longest wait for one answer.
     pub fn timeout(&self) -> StdDuration {
         self.0.settings.timeout
@@ -364,7 +369,7 @@ impl Provider {
         let payload = match answer {
             userinfo::Answer::Plain(payload) => payload,
             userinfo::Answer::Signed(token) => {
-                let payload = self.signed_payload(oidc, metadata, &token, JwtUse::Claims).await?;
+                let payload = self.signed_payload(oidc, metadata, token.expose(), JwtUse::Claims).await?;
                 userinfo::check_signed(&payload, jwt::text(claims.all(), "iss")?, &self.0.settings.client_id)?;
                 payload
             }

@@ -95,7 +95,9 @@ fn failure_kind(error: &IdpError) -> FailureKind {
         | IdpError::IdToken(_)
         | IdpError::Userinfo(_)
         | IdpError::ProfileApi(_)
-        | IdpError::Profile(ProfileFault::Subject | ProfileFault::AnotherSubject) => FailureKind::LoginFailed,
+        | IdpError::Profile(ProfileFault::Subject | ProfileFault::AnotherSubject | ProfileFault::Groups) => {
+            FailureKind::LoginFailed
+        }
     }
 }
 

@@ -194,7 +194,7 @@ pub fn userinfo(bytes: &[u8]) {
     let payload = match userinfo::read(&answer) {
         Ok(userinfo::Answer::Plain(payload)) => payload,
         Ok(userinfo::Answer::Signed(token)) => {
-            let Ok(payload) = verified(&token, JwtUse::Claims) else { return };
+            let Ok(payload) = verified(token.expose(), JwtUse::Claims) else { return };
             if userinfo::check_signed(&payload, ISSUER, CLIENT).is_ok() {
                 assert_eq!(payload["iss"], ISSUER);
             }

@@ -125,9 +125,9 @@ impl Filler<'_> {
 
 /// What is put into addresses must not change what they mean.
 fn check_values<'a>(section: &Reader, names: impl Iterator<Item = &'a String>) {
-    let plain = |text: &str| {
+    let plain = |name: &str, text: &str| {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        text == "*" || (!text.is_empty() && text.bytes().all(is_plain))
+        (name == "hosted_domain" && text == "*") || (!text.is_empty() && text.bytes().all(is_plain))
     };
     for name in names {
         let problem = match section.table().get(name) {
@@ -142,7 +142,7 @@ fn check_values<'a>(section: &Reader, names: impl Iterator<Item = &'a String>) {
             {
                 "names no tenant: give its ID, or those of several as `tenants`"
             }
-            Some(Value::String(text)) if plain(text) => continue,
+            Some(Value::String(text)) if plain(name, text) => continue,
             Some(_) => "must be a text of letters, digits, `.`, `-` and `_`",
         };
         section.fault(name, problem);

@@ -2,6 +2,8 @@
 //!
 //! RFC 6749 4.1.1, RFC 7636, RFC 9207, OpenID Connect Core 3.1.2.1, RP-Initiated Logout 2. Pure.
 
+use std::fmt;
+
 use oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse};
 use oauth2::{AuthType, AuthUrl, ClientId, EndpointNotSet, EndpointSet, RedirectUrl, StandardRevocableToken, TokenUrl};
 use serde::{Deserialize, Serialize};
@@ -30,7 +32,7 @@ pub struct LoginOptions {
 }
 
 /// What must be remembered between the authorization request and the callback.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Attempt {
     /// Ties the answer to this request: 256 random bits.
     pub state: String,
@@ -49,8 +51,14 @@ pub struct Attempt {
     pub acr_values: Vec<String>,
 }
 
+impl fmt::Debug for Attempt {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Attempt").finish_non_exhaustive()
+    }
+}
+
 /// What the provider answered the browser (RFC 6749 4.1.2), apart from the `state`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AuthorizationAnswer {
     /// To be exchanged.
     pub code: Option<String>,
@@ -58,6 +66,12 @@ pub struct AuthorizationAnswer {
     pub error: Option<String>,
     /// Who answers (RFC 9207).
     pub iss: Option<String>,
+}
+
+impl fmt::Debug for AuthorizationAnswer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("AuthorizationAnswer").finish_non_exhaustive()
+    }
 }
 
 /// The answer to the browser does not name the provider that was asked.
@@ -117,10 +131,10 @@ fn attempt(settings: &IdpSettings, options: &LoginOptions) -> Attempt {
     }
 }
 
-/// An authorization endpoint with parameters. Its own query is kept (R-A09), but for names that the configuration sets as
-/// well: no parameter stands twice (R-A08).
-pub(super) fn with_parameters(endpoint: &Url, parameters: &[(String, String)]) -> Url {
-    let is_set = |name: &str| parameters.iter().any(|(known, _)| known == name);
+/// An authorization endpoint with parameters. Its own query is kept (R-A09), but for names that we say something about,
+/// here or in what was pushed or signed: no parameter stands twice (R-A08).
+pub(super) fn with_parameters(endpoint: &Url, parameters: &[(String, String)], said: &[String]) -> Url {
+    let is_set = |name: &str| said.iter().chain(parameters.iter().map(|(name, _)| name)).any(|known| known == name);
     let own: Vec<_> = endpoint.query_pairs().filter(|(name, _)| !is_set(name)).collect();
     let mut url = endpoint.clone();
     url.query_pairs_mut().clear().extend_pairs(own).extend_pairs(parameters);
@@ -139,6 +153,15 @@ pub(super) fn check_response_issuer(is_ours: Option<bool>, promised: bool) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// R-A08, R-A09: what was pushed or signed cannot be contradicted from outside.
+    #[test]
+    fn an_endpoint_keeps_of_its_query_what_nothing_else_is_said_about() {
+        let endpoint = Url::parse("https://idp.example.test/a?tenant=1&prompt=none").unwrap();
+        let outside = [("request_uri".to_owned(), "urn:x".to_owned())];
+        let url = with_parameters(&endpoint, &outside, &["prompt".to_owned()]);
+        assert_eq!(url.query(), Some("tenant=1&request_uri=urn%3Ax"));
+    }
 
     /// R-B04
     #[test]

@@ -138,6 +138,10 @@ pub fn check(
         return Err(JwtFault::Type);
     }
     let auth_time = optional_moment(&payload, "auth_time")?;
+    // Whoever is said to sign in tomorrow would be fresh for ever.
+    if auth_time.is_some_and(|auth_time| auth_time > now + expected.clock_skew) {
+        return Err(JwtFault::Clock("auth_time"));
+    }
     check_authentication_age(auth_time, expected, now)?;
     let acr = optional_text(&payload, "acr", JwtFault::Claim("acr"))?.map(str::to_owned);
     if !expected.acr_values.is_empty() && acr.as_ref().is_none_or(|acr| !expected.acr_values.contains(acr)) {
@@ -264,6 +268,7 @@ mod tests {
             json!({ "aud": ["backoffice"] }),
             json!({ "azp": "backoffice" }),
             json!({ "nbf": now }),
+            json!({ "auth_time": now + 60 }),
             json!({ "iat": now + 59 }),
             json!({ "exp": now - 59 }),
             json!({ "exp": 1_769_850_300.5 }),
@@ -327,6 +332,7 @@ mod tests {
             ("iat", json!({ "iat": now + 61 })),
             ("iat", json!({ "iat": now - 600 })),
             ("nbf", json!({ "nbf": now + 61 })),
+            ("auth_time", json!({ "auth_time": now + 61 })),
         ] {
             assert_eq!(verdict(&changes).unwrap_err(), JwtFault::Clock(claim), "{changes}");
         }

@@ -14,7 +14,7 @@ use crate::identity::Identity;
 
 /// Longest attribute kept, in bytes: longer ones are no names.
 const LONGEST_ATTRIBUTE: usize = 512;
-/// Most groups kept.
+/// Most groups of a person: whoever has more is not signed in with some of them.
 pub(super) const MOST_GROUPS: usize = 1_000;
 
 /// Where in the claims (or the profile) each attribute stands, as dotted paths.
@@ -73,6 +73,11 @@ pub enum ProfileFault {
     /// A claim that the configuration demands says something else, or nothing.
     #[error("`{0}` does not say what required_claims demands")]
     RequiredClaim(String),
+    /// More groups than can be kept, or one that is no name: fewer than they are would be as wrong as none.
+    #[error(
+        "the groups are more than {MOST_GROUPS}, or one of them is longer than {LONGEST_ATTRIBUTE} bytes or no plain text"
+    )]
+    Groups,
 }
 
 /// Whether a document says everything that is demanded of it.
@@ -83,13 +88,13 @@ pub(super) fn check_required(required: &[RequiredClaim], source: &Map<String, Va
 
 impl RequiredClaim {
     fn is_met_by(&self, said: Option<&Value>) -> bool {
-        let said = match said {
-            Some(Value::String(text)) => text.clone(),
+        let (said, is_text) = match said {
+            Some(Value::String(text)) => (text.clone(), !text.is_empty()),
             // Tenants with numbers, and answers that say `"ok": true`.
-            Some(plain @ (Value::Number(_) | Value::Bool(_))) => plain.to_string(),
+            Some(plain @ (Value::Number(_) | Value::Bool(_))) => (plain.to_string(), false),
             _ => return false,
         };
-        self.one_of.iter().any(|allowed| *allowed == said || (allowed == "*" && !said.is_empty()))
+        self.one_of.iter().any(|allowed| *allowed == said || (allowed == "*" && is_text))
     }
 }
 
@@ -101,7 +106,7 @@ pub(super) fn identity_from_claims(
     claims: &Map<String, Value>,
 ) -> Result<Identity, ProfileFault> {
     match &settings.kind {
-        IdpKind::Oidc(_) => Ok(identity(settings, issuer.to_owned(), subject.to_owned(), claims)),
+        IdpKind::Oidc(_) => identity(settings, issuer.to_owned(), subject.to_owned(), claims),
         IdpKind::OAuth2(_) => Err(ProfileFault::Subject),
     }
 }
@@ -124,13 +129,18 @@ pub fn identity_from_profile(
     if subject.is_empty() || subject.len() > LONGEST_ATTRIBUTE {
         return Err(ProfileFault::Subject);
     }
-    Ok(identity(settings, issuer.to_owned(), subject, profile))
+    identity(settings, issuer.to_owned(), subject, profile)
 }
 
-fn identity(settings: &IdpSettings, issuer: String, subject: String, source: &Map<String, Value>) -> Identity {
+fn identity(
+    settings: &IdpSettings,
+    issuer: String,
+    subject: String,
+    source: &Map<String, Value>,
+) -> Result<Identity, ProfileFault> {
     let mapping = &settings.profile;
     let names: Vec<_> = mapping.name.iter().filter_map(|path| text_at(source, path)).collect();
-    Identity {
+    Ok(Identity {
         idp: settings.name.clone(),
         issuer,
         subject,
@@ -138,8 +148,8 @@ fn identity(settings: &IdpSettings, issuer: String, subject: String, source: &Ma
         preferred_username: text_at(source, &mapping.preferred_username),
         email: text_at(source, &mapping.email).filter(|email| is_one_address(email)),
         email_verified: is_verified(source, mapping, settings.trust_email),
-        groups: groups_at(source, &mapping.groups),
-    }
+        groups: groups_at(source, &mapping.groups)?,
+    })
 }
 
 /// Whether the address counts as verified: what the provider says goes before the operator's trust, and half a yes
@@ -184,14 +194,18 @@ fn text_at(source: &Map<String, Value>, path: &str) -> Option<String> {
     at(source, path).and_then(Value::as_str).filter(|text| is_attribute(text)).map(str::to_owned)
 }
 
-fn groups_at(source: &Map<String, Value>, paths: &[String]) -> Vec<String> {
+/// All of them, each once, or none.
+fn groups_at(source: &Map<String, Value>, paths: &[String]) -> Result<Vec<String>, ProfileFault> {
     let mut found = Vec::new();
     for path in paths {
         texts_at(source, path, &mut found);
     }
     let mut seen = HashSet::new();
-    let new = found.into_iter().filter(|text| is_attribute(text) && seen.insert(*text));
-    new.take(MOST_GROUPS).map(str::to_owned).collect()
+    let groups: Vec<_> = found.into_iter().filter(|text| !text.is_empty() && seen.insert(*text)).collect();
+    if groups.len() > MOST_GROUPS || !groups.iter().all(|group| is_attribute(group)) {
+        return Err(ProfileFault::Groups);
+    }
+    Ok(groups.into_iter().map(str::to_owned).collect())
 }
 
 fn is_attribute(text: &str) -> bool {
@@ -235,9 +249,9 @@ mod tests {
     fn groups_are_whole_texts_and_addresses_have_one_at() {
         let profile =
             source(&json!({ "many": ["staff", 7, "", "a,b"], "one": "staff finance", "bad": { "staff": true } }));
-        assert_eq!(groups_at(&profile, &paths(&["many"])), ["staff", "a,b"]);
-        assert_eq!(groups_at(&profile, &paths(&["one"])), ["staff finance"]);
-        assert!(groups_at(&profile, &paths(&["bad"])).is_empty());
+        assert_eq!(groups_at(&profile, &paths(&["many"])).unwrap(), ["staff", "a,b"]);
+        assert_eq!(groups_at(&profile, &paths(&["one"])).unwrap(), ["staff finance"]);
+        assert!(groups_at(&profile, &paths(&["bad"])).unwrap().is_empty());
         assert!(is_one_address("alice@example.com"));
         for address in ["alice", "@example.com", "a@b@example.com", "a@", "a b@example.com"] {
             assert!(!is_one_address(address), "{address}");
@@ -254,8 +268,19 @@ mod tests {
             "organizations": [{ "orgUnits": [{ "id": "u-1" }, { "id": "u-2" }] }, { "orgUnits": [{ "id": 3 }] }, 7],
         }));
         let everywhere = paths(&["groups", "realm_access.roles", "resource_access.back.office.roles", "nobody.roles"]);
-        assert_eq!(groups_at(&profile, &everywhere), ["staff", "reviewer", "approver"]);
-        assert_eq!(groups_at(&profile, &paths(&["organizations.orgUnits.id"])), ["u-1", "u-2"]);
+        assert_eq!(groups_at(&profile, &everywhere).unwrap(), ["staff", "reviewer", "approver"]);
+        assert_eq!(groups_at(&profile, &paths(&["organizations.orgUnits.id"])).unwrap(), ["u-1", "u-2"]);
+    }
+
+    /// R-I08: all groups or nobody.
+    #[test]
+    fn nobody_has_fewer_groups_than_they_have() {
+        let numbered = |count: usize| (0..count).map(|index| format!("g-{index}")).collect::<Vec<_>>();
+        let groups = |said: Vec<String>| groups_at(&source(&json!({ "groups": said })), &paths(&["groups", "groups"]));
+        assert_eq!(groups(numbered(MOST_GROUPS)).unwrap().len(), MOST_GROUPS);
+        for said in [numbered(MOST_GROUPS + 1), vec!["x".repeat(LONGEST_ATTRIBUTE + 1)], vec!["a\nb".into()]] {
+            assert_eq!(groups(said), Err(ProfileFault::Groups));
+        }
     }
 
     /// R-D15, R-D13: one line a case: what the provider says, whether the operator trusts it anyway, the verdict.
@@ -293,6 +318,8 @@ mod tests {
             (json!({ "a": { "b": "anything" } }), vec!["*"], true),
             (json!({ "a": { "b": "" } }), vec!["*"], false),
             (json!({ "a": {} }), vec!["*"], false),
+            (json!({ "a": { "b": false } }), vec!["*"], false),
+            (json!({ "a": { "b": 0 } }), vec!["*"], false),
             (json!({ "a": { "b": null } }), vec!["null"], false),
             (json!({ "a": { "b": ["example.com"] } }), vec!["example.com"], false),
             (json!({ "a": { "b": "EXAMPLE.com" } }), vec!["example.com"], false),

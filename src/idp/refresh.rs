@@ -102,7 +102,7 @@ fn is_refusal(error: &IdpError) -> bool {
         | IdpError::Userinfo(_)
         | IdpError::ProfileEndpoint(_)
         | IdpError::ProfileApi(_)
-        | IdpError::Profile(ProfileFault::Subject)
+        | IdpError::Profile(ProfileFault::Subject | ProfileFault::Groups)
         | IdpError::Unusable { .. }
         | IdpError::Answer(_)
         | IdpError::Issuer(_) => false,

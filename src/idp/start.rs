@@ -22,8 +22,9 @@ impl Provider {
         if let Some(thumbprint) = self.0.dpop.as_ref().and_then(Dpop::code_binding) {
             parameters.push(("dpop_jkt".to_owned(), thumbprint));
         }
+        let said: Vec<_> = parameters.iter().map(|(name, _)| name.clone()).collect();
         let parameters = self.for_the_browser(&metadata, parameters).await?;
-        Ok((authorization::with_parameters(&metadata.authorization_endpoint, &parameters), attempt))
+        Ok((authorization::with_parameters(&metadata.authorization_endpoint, &parameters, &said), attempt))
     }
 
     /// What the browser takes along of an authorization request: all of it, or an object or a reference in its place.

@@ -36,7 +36,7 @@ pub enum Answer {
     /// `application/json`
     Plain(Map<String, Value>),
     /// `application/jwt`: the token, its signature still to be verified.
-    Signed(String),
+    Signed(Secret<String>),
 }
 
 pub(super) async fn fetch(
@@ -56,7 +56,7 @@ pub fn read(answer: &Response<Vec<u8>>) -> Result<Answer, HttpError> {
         Some("application/json") => json_object(answer.body()).map(Answer::Plain),
         Some("application/jwt") => {
             let token = String::from_utf8(answer.body().clone()).map_err(|_| HttpError::ContentType)?;
-            Ok(Answer::Signed(token.trim().to_owned()))
+            Ok(Answer::Signed(Secret::new(token.trim().to_owned())))
         }
         _ => Err(HttpError::ContentType),
     }

@@ -1,7 +1,8 @@
 //! `/sso/callback/{idp}`: from the provider's answer to a session.
 //!
-//! In this order: the answer is matched to a login pending in this browser, which costs nothing; if it brings a
-//! code, its `state` is claimed, so that it works once (R-B03); only then is the provider asked anything.
+//! In this order: the answer is matched to a login pending in this browser, which costs nothing; it is judged by what the
+//! provider says of itself (its metadata and keys, fetched at most once for all logins together); if it brings a code, its
+//! `state` is claimed, so that it works once (R-B03); only then is the provider asked anything about this login.
 
 use std::net::IpAddr;
 
@@ -124,7 +125,10 @@ impl Login {
         let now = self.clock.now();
         let pending = self.pending.find(&self.state_of(idp, brought), &self.cookies, headers, now);
         let (cookie, pending) = pending.ok_or_else(|| refused(FailureKind::LoginExpired, CallbackFault::NotPending))?;
-        let landings = Landings::read(&self.cookies, headers, now);
+        let landings = match pending.landings() {
+            Some(text) => Landings::remembered(text, now),
+            None => Landings::read(&self.cookies, headers, now),
+        };
         let finished = match self.provider(&pending.idp) {
             Some(_) if landings.are_a_loop(&pending.return_to()) => {
                 Err(refused(FailureKind::LoginLoop, CallbackFault::Loop))
@@ -252,8 +256,8 @@ impl Login {
 fn freshness(provider: &Provider, pending: &PendingLogin, auth_time: Option<OffsetDateTime>) -> Freshness {
     match auth_time {
         _ if !provider.tells_authentication_time() => Freshness::CannotBeTold,
-        // The ID token was checked against it.
-        Some(_) if pending.attempt.fresh => Freshness::Demanded,
+        // Demanded just now, so that nothing but the provider's clock lies in between.
+        Some(at) if pending.attempt.fresh => Freshness::At(at + provider.clock_skew()),
         Some(at) => Freshness::At(at),
         None => Freshness::Unknown,
     }

@@ -3,7 +3,8 @@
 //! A page that sends everybody back to the sign-in, or a session cookie that is set and never comes back, would send a
 //! browser round and round, because the provider answers without asking. After [`MOST`] completed logins for one page
 //! within [`WINDOW`] the next one ends in a page that says so. Pages are counted apart, so that many tabs that are restored
-//! together are no loop. Kept by the browser alone: whoever changes the count harms nobody but themselves.
+//! together are no loop. Kept by the browser alone: whoever changes the count harms nobody but themselves. Nothing of what
+//! it sends is sent back but what this file could have written.
 
 use aws_lc_rs::digest;
 use base64::Engine;
@@ -18,6 +19,9 @@ use crate::web::return_to::ReturnTo;
 const WINDOW: Duration = Duration::seconds(30);
 /// Most completed logins for one page in that time.
 const MOST: u32 = 5;
+/// How much of a page's hash names it: in bytes, and as base64url.
+const NAME_BYTES: usize = 9;
+const NAME_LENGTH: usize = 12;
 /// Most pages that are remembered.
 const MOST_PAGES: usize = 12;
 
@@ -39,13 +43,28 @@ impl Landings {
     pub(super) fn read(cookies: &CookiePolicy, headers: &HeaderMap, now: OffsetDateTime) -> Self {
         let name = cookies.landings_name();
         let text = cookies.values(&name, headers).next().and_then(|value| std::str::from_utf8(value).ok());
-        let words: Vec<_> = text.unwrap_or_default().split('.').collect();
+        Self::remembered(text.unwrap_or_default(), now)
+    }
+
+    /// What was written down ([`Self::text`]) and still counts.
+    pub(super) fn remembered(text: &str, now: OffsetDateTime) -> Self {
+        let words: Vec<_> = text.split('.').collect();
+        let is_name = |word: &str| {
+            word.len() == NAME_LENGTH && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        };
         let landing = |words: &[&str]| {
-            let (page, count, since) = (words[0].to_owned(), words[1].parse().ok()?, words[2].parse().ok()?);
-            let is_current = (0..WINDOW.whole_seconds()).contains(&(now.unix_timestamp() - since));
-            is_current.then_some(Landing { page, count, since })
+            let (page, count, since): (_, u32, i64) = (words[0], words[1].parse().ok()?, words[2].parse().ok()?);
+            let age = now.unix_timestamp().checked_sub(since)?;
+            let is_current = is_name(page) && (0..WINDOW.whole_seconds()).contains(&age);
+            is_current.then(|| Landing { page: page.to_owned(), count, since })
         };
         Self(words.chunks_exact(3).take(MOST_PAGES).filter_map(landing).collect())
+    }
+
+    /// As the cookie says it.
+    pub(super) fn text(&self) -> String {
+        let words = self.0.iter().map(|landing| format!("{}.{}.{}", landing.page, landing.count, landing.since));
+        words.collect::<Vec<_>>().join(".")
     }
 
     /// Whether a login that leads to this page is one too many.
@@ -58,18 +77,17 @@ impl Landings {
     pub(super) fn one_more(mut self, page: &ReturnTo, cookies: &CookiePolicy, now: OffsetDateTime) -> HeaderValue {
         let page = name_of(page);
         match self.0.iter_mut().find(|landing| landing.page == page) {
-            Some(landing) => landing.count += 1,
+            Some(landing) => landing.count = landing.count.saturating_add(1),
             None => self.0.insert(0, Landing { page, count: 1, since: now.unix_timestamp() }),
         }
         self.0.truncate(MOST_PAGES);
-        let words = self.0.iter().map(|landing| format!("{}.{}.{}", landing.page, landing.count, landing.since));
-        cookies.set(&cookies.landings_name(), &words.collect::<Vec<_>>().join("."), Some(WINDOW))
+        cookies.set(&cookies.landings_name(), &self.text(), Some(WINDOW))
     }
 }
 
 fn name_of(page: &ReturnTo) -> String {
     let hash = digest::digest(&digest::SHA256, page.as_str().as_bytes());
-    URL_SAFE_NO_PAD.encode(&hash.as_ref()[..9])
+    URL_SAFE_NO_PAD.encode(&hash.as_ref()[..NAME_BYTES])
 }
 
 #[cfg(test)]
@@ -123,5 +141,11 @@ mod tests {
             let headers = HeaderMap::from_iter([(COOKIE, format!("__Host-landings={value}").parse().unwrap())]);
             assert!(!Landings::read(&cookies(), &headers, NOW).are_a_loop(&page), "{value}");
         }
+        let now = NOW.unix_timestamp();
+        for text in [format!("x.5.{}", i64::MIN), format!("x\u{1f}.5.{now}"), format!("{}.5.{now}", "é".repeat(6))] {
+            assert_eq!(Landings::remembered(&text, NOW).text(), "", "{text}");
+        }
+        let most = format!("{}.{}.{now}", name_of(&page), u32::MAX);
+        Landings::remembered(&most, NOW).one_more(&page, &cookies(), NOW);
     }
 }

@@ -37,10 +37,18 @@ pub struct PendingLogin {
     started_at: OffsetDateTime,
     /// The secrets of the authorization request.
     pub attempt: Attempt,
-    /// Only if the answer comes in another site's form: the sessions that the browser had when the login was begun. Their
-    /// cookies do not come along with that form, and a new login ends them all the same (R-B09).
     #[serde(default)]
-    answered_by_form: Option<Vec<String>>,
+    answered_by_form: Option<LeftBehind>,
+}
+
+/// What the browser's `Lax` cookies said when a login was begun whose answer comes in another site's form: they do not come
+/// along with that.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct LeftBehind {
+    /// The sessions that the browser had; a new login ends them all the same (R-B09).
+    sessions: Vec<String>,
+    /// On which pages it had landed lately.
+    landings: String,
 }
 
 impl PendingLogin {
@@ -49,16 +57,22 @@ impl PendingLogin {
         Self { idp: idp.to_owned(), return_to: return_to.to_string(), started_at: now, attempt, answered_by_form: None }
     }
 
-    /// The same, its answer coming in another site's form; it replaces these sessions.
+    /// The same, its answer coming in another site's form; it replaces these sessions, and these `landings` count.
     #[must_use]
-    pub fn answered_by_form(mut self, replaces: impl IntoIterator<Item = SessionHandle>) -> Self {
-        self.answered_by_form = Some(replaces.into_iter().map(|handle| handle.to_string()).collect());
+    pub fn answered_by_form(mut self, replaces: impl IntoIterator<Item = SessionHandle>, landings: String) -> Self {
+        let sessions = replaces.into_iter().map(|handle| handle.to_string()).collect();
+        self.answered_by_form = Some(LeftBehind { sessions, landings });
         self
+    }
+
+    /// On which pages the browser had landed, if its own word does not come along with the answer.
+    pub fn landings(&self) -> Option<&str> {
+        self.answered_by_form.as_ref().map(|left| left.landings.as_str())
     }
 
     /// Sessions that the login replaces, besides those whose cookies come along with the answer.
     pub fn replaces(&self) -> impl Iterator<Item = SessionHandle> {
-        self.answered_by_form.iter().flatten().filter_map(|handle| handle.parse().ok())
+        self.answered_by_form.iter().flat_map(|left| &left.sessions).filter_map(|handle| handle.parse().ok())
     }
 
     /// The cookie that it lies in. Of another site's form it has to come along; otherwise `Lax` will do.

@@ -8,6 +8,7 @@ use http::header::SET_COOKIE;
 use http::{HeaderMap, StatusCode, Uri};
 use url::form_urlencoded::byte_serialize;
 
+use super::landings::Landings;
 use super::pending::PendingLogin;
 use super::{Login, failure_kind};
 use crate::guard::presented::{Presented, candidates, presented};
@@ -136,7 +137,8 @@ impl Login {
         let mut pending = PendingLogin::new(provider.name(), wanted.back, attempt, now);
         if provider.answers_by_form() {
             let had = candidates(&self.cookies, headers);
-            pending = pending.answered_by_form(had.iter().map(SessionKey::handle));
+            let landings = Landings::read(&self.cookies, headers, now).text();
+            pending = pending.answered_by_form(had.iter().map(SessionKey::handle), landings);
         }
         let mut response = see_other(location.as_str())?;
         for cookie in self.pending.remember(&pending, &self.cookies, headers, now) {

@@ -48,8 +48,6 @@ pub enum Refusal {
 /// What a login proves about when the person showed who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// Just now: a fresh login was demanded, and the provider confirmed it.
-    Demanded,
     /// At that moment.
     At(OffsetDateTime),
     /// The provider could tell, but was not asked.
@@ -302,7 +300,7 @@ fn judge(
     now: OffsetDateTime,
 ) -> Option<Refusal> {
     let is_fresh = |since: OffsetDateTime| match attempt.freshness {
-        Freshness::Demanded | Freshness::CannotBeTold => true,
+        Freshness::CannotBeTold => true,
         // Providers tell whole seconds.
         Freshness::At(moment) => moment >= since.truncate_to_second(),
         Freshness::Unknown => false,

@@ -75,7 +75,7 @@ impl CookiePolicy {
     fn write(&self, name: &str, value: &str, same_site: &str, max_age: Option<Duration>) -> HeaderValue {
         let max_age = max_age.map_or_else(String::new, |age| format!("; Max-Age={}", age.whole_seconds()));
         HeaderValue::try_from(format!("{name}={value}{}; SameSite={same_site}{max_age}", self.attributes))
-            .unwrap_or_else(|_| unreachable!("names are checked at start, values are base64url or digits"))
+            .unwrap_or_else(|_| unreachable!("names are checked at start, values are base64url, digits and dots"))
     }
 
     /// A `Set-Cookie` value that deletes: with every attribute it was set with, or prefixed cookies would

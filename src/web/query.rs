@@ -1,6 +1,7 @@
 //! A query or form body, read strictly: a parameter that stands twice is refused, not guessed at (R-B05).
 
 use std::collections::HashMap;
+use std::fmt;
 
 use thiserror::Error;
 use url::form_urlencoded;
@@ -11,8 +12,15 @@ use url::form_urlencoded;
 pub struct Repeated;
 
 /// The parameters of a query or form, each at most once.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Parameters(HashMap<String, String>);
+
+impl fmt::Debug for Parameters {
+    /// Codes and tokens are among them.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Parameters").finish_non_exhaustive()
+    }
+}
 
 impl Parameters {
     /// Reads them.

@@ -113,3 +113,25 @@ async fn a_refusal_that_comes_by_form_is_a_page_and_ends_the_login() {
     assert_eq!(page.status, 403);
     assert!(browser.cookies().is_empty());
 }
+
+/// R-I09: the cookie that counts does not come along with the form either.
+#[tokio::test]
+async fn a_login_by_form_that_goes_round_and_round_ends_in_a_page_too() {
+    let broker = posting().await;
+    let browser = broker.browser();
+    let round = async || {
+        let (address, fields) = broker.reach_form(&browser, "/orders").await;
+        let landed = post(&browser, &address, &fields).await;
+        browser.forget(SESSION);
+        landed
+    };
+    for index in 0..5 {
+        assert_eq!(round().await.location(), "/orders", "{index}");
+    }
+    broker.idp.forget_requests();
+    let page = round().await;
+    assert_eq!(page.status, 400);
+    assert!(page.body.contains("round and round"));
+    assert!(broker.idp.received("/token").is_empty());
+    assert_eq!(round().await.location(), "/orders", "whoever has read that may try again");
+}

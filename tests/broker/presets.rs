@@ -115,6 +115,8 @@ fn mistaken_presets_are_refused_by_name() {
         ("okta", "domain = 7", "domain"),
         ("keycloak", "base_url = \"http://keycloak.example.com\"\nrealm = \"acme\"", "base_url"),
         ("slack", "team = \"\"", "team"),
+        ("slack", "team = \"*\"", "team"),
+        ("entra", "tenant = \"*\"", "tenant"),
         ("google", "hosted_domain = \"example.com\"\nrequired_claims = { hd = [] }", "required_claims.hd"),
         ("kakao", "profile.subject = 7", "profile.subject"),
     ] {
