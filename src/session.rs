@@ -5,7 +5,7 @@
 //! - [`establish`]: a login becomes a session, unless a [`cut_off`] forbids it;
 //! - [`Sessions::check`]: from the near cache, else from the store, judged by the time ([`timeout`]) and the
 //!   rules in force ([`policy`]);
-//! - [`touch`]: noting that it is in use; [`renewal`]: changing it, one at a time;
+//! - [`touch`]: noting that it is in use; [`renewal`]: changing it, one at a time ([`turn`]);
 //! - [`listing`], [`revocation`] and [`upkeep`]: what there is (by the [`registry`]), ending it ([`selection`],
 //!   [`ending`]), and keeping the books; [`notices`]: what a provider told once.
 //!
@@ -27,6 +27,7 @@ pub mod selection;
 pub mod store;
 pub mod timeout;
 pub mod touch;
+pub mod turn;
 pub mod upkeep;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -44,11 +45,11 @@ use self::key::{SessionHandle, SessionKey};
 use self::policy::{Binding, Policies, SessionRules};
 use self::record::{SessionRecord, Tokens};
 use self::registry::{Registry, milliseconds};
-use self::renewal::Queues;
 use self::store::near_cache::NearCache;
 use self::store::sealed::{Found, Opened, SealedStore};
 use self::store::{InvalidationListener, SessionBackend, StoreError};
 use self::timeout::{Moments, Verdict, judge};
+use self::turn::Queues;
 
 /// What asking for a session found.
 #[derive(Debug, Clone)]

@@ -37,6 +37,7 @@ pub(crate) fn configuration(redis: &str, key: &str, store: &str, more: &str) -> 
         keys = ["{key}"]
         [idp.company]
         kind = "oauth2"
+        issuer = "https://idp.example.com"
         authorization_endpoint = "https://idp.example.com/authorize"
         token_endpoint = "https://idp.example.com/token"
         profile_endpoint = "https://idp.example.com/me"

@@ -2,7 +2,8 @@
 //!
 //! When something is due is a pure decision ([`is_due`]); doing it is `session::renewal`'s turn and `idp::refresh`'s
 //! requests, in this order: new tokens, stored; then the person's claims, stored. A provider that says no ends the
-//! session; one that is away ends nothing (R-C12), and is left alone for a moment.
+//! session; one that is away ends nothing (R-C12), and is left alone for a moment. Whoever waited for any of this asks
+//! for the session again: it may have been ended meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -12,21 +13,21 @@ use time::{Duration, OffsetDateTime};
 
 use crate::audit::{AuditEvent, audit};
 use crate::clock::SharedClock;
+use crate::identity::Identity;
 use crate::idp::Provider;
-use crate::idp::refresh::{Held, RenewalError};
+use crate::idp::refresh::{Held, Refreshed, RenewalError};
 use crate::idp::token_exchange::ProviderTokens;
 use crate::secret::Secret;
 use crate::session::ending::EndCause;
 use crate::session::key::SessionKey;
 use crate::session::record::{ExposedSecret, SessionRecord, Tokens};
-use crate::session::renewal::{Renewing, Turn};
+use crate::session::renewal::{Kept, REST, Renewing};
 use crate::session::store::StoreError;
+use crate::session::turn::Turn;
 use crate::session::{LiveSession, Sessions};
 
 /// How long before its end an access token is replaced: it has to last until the upstream has used it.
 const MARGIN: Duration = Duration::seconds(30);
-/// How long a provider that is away is left alone.
-const REST: Duration = Duration::seconds(10);
 /// Answers of a provider that one renewal may have to wait for.
 const ANSWERS: u32 = 5;
 
@@ -42,9 +43,9 @@ pub enum Need {
 /// How a session stands with its provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// Nothing was due, or nothing could be learnt.
+    /// Nothing was due, or nobody can be asked now. Nothing was waited for.
     AsItWas,
-    /// It was renewed or ended, here or elsewhere: ask for it again.
+    /// It may have been renewed or ended, here or elsewhere: ask for it again.
     Changed,
     /// Only a login can tell whether the provider stands by the person.
     LoginNeeded,
@@ -84,11 +85,13 @@ struct Vouching {
 }
 
 /// What came of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Attempt {
-    Done,
-    Failed,
+    /// It was renewed, it ended, or nothing could be learnt.
+    Over,
     LoginNeeded,
+    /// What the provider said may not have been stored.
+    Unstored(StoreError),
 }
 
 /// Whether a session has to be renewed: at the provider's pace, or because the access token that a route needs ends soon.
@@ -112,8 +115,10 @@ impl Renewals {
 
     /// Whether a session is to be confirmed before it counts. Cheap.
     pub fn is_due(&self, session: &LiveSession) -> bool {
-        let pace = self.vouching(session).and_then(|vouching| vouching.provider.pace());
-        pace.is_some() && is_due(session.record(), pace, Need::Person, session.checked_at())
+        self.vouching(session).is_none_or(|vouching| {
+            let pace = vouching.provider.pace();
+            pace.is_some() && is_due(session.record(), pace, Need::Person, session.checked_at())
+        })
     }
 
     /// Renews a session if that is due, and waits for whoever is at it already.
@@ -122,20 +127,22 @@ impl Renewals {
     /// [`StoreError`] if the store cannot be asked.
     pub async fn see_to(&self, key: &SessionKey, session: &LiveSession, need: Need) -> Result<Standing, StoreError> {
         let now = self.0.clock.now();
-        let Some(vouching) = self.vouching(session) else { return Ok(Standing::AsItWas) };
+        // Nobody vouches for it any more: its provider is not configured, or is another one under the same name.
+        let Some(vouching) = self.vouching(session) else { return Ok(Standing::LoginNeeded) };
         let pace = vouching.provider.pace();
         if !is_due(session.record(), pace, need, now) || vouching.rests(now) {
             return Ok(Standing::AsItWas);
         }
         let patience = vouching.provider.timeout() * ANSWERS;
-        let (clock, this, idp) = (self.0.clock.clone(), self.clone(), session.record().identity.idp.clone());
+        let (clock, this) = (self.0.clock.clone(), self.clone());
         let is_due = move |record: &SessionRecord| is_due(record, pace, need, clock.now());
-        let work = async move |renewing: Renewing| this.attempt(&idp, renewing).await;
+        let work = async move |renewing: Renewing| this.attempt(renewing).await;
         match self.0.sessions.in_turn(key, patience, is_due, work).await {
-            Ok(Turn::Had(Attempt::Done) | Turn::NotNeeded) => Ok(Standing::Changed),
+            Ok(Turn::Had(Attempt::Over) | Turn::NotNeeded | Turn::Resting) | Err(StoreError::Busy) => {
+                Ok(Standing::Changed)
+            }
             Ok(Turn::Had(Attempt::LoginNeeded)) => Ok(Standing::LoginNeeded),
-            Ok(Turn::Had(Attempt::Failed) | Turn::Resting) | Err(StoreError::Busy) => Ok(Standing::AsItWas),
-            Err(error) => Err(error),
+            Ok(Turn::Had(Attempt::Unstored(error))) | Err(error) => Err(error),
         }
     }
 
@@ -153,31 +160,40 @@ impl Renewals {
     }
 
     fn vouching(&self, session: &LiveSession) -> Option<&Vouching> {
-        self.named(&session.record().identity.idp)
+        self.vouching_for(&session.record().identity)
     }
 
-    fn named(&self, idp: &str) -> Option<&Vouching> {
-        self.0.providers.iter().find(|vouching| vouching.provider.name() == idp)
+    fn vouching_for(&self, identity: &Identity) -> Option<&Vouching> {
+        let vouches = |provider: &Provider| provider.name() == identity.idp && provider.speaks_for(&identity.issuer);
+        self.0.providers.iter().find(|vouching| vouches(&vouching.provider))
     }
 
-    async fn attempt(&self, idp: &str, mut renewing: Renewing) -> Attempt {
-        let Some(vouching) = self.named(idp) else { return Attempt::Failed };
-        let now = self.0.clock.now();
-        match renew(&vouching.provider, &mut renewing, now).await {
+    async fn attempt(&self, mut renewing: Renewing) -> Attempt {
+        let Some(vouching) = self.vouching_for(&renewing.record().identity) else { return Attempt::LoginNeeded };
+        let (provider, idp) = (&vouching.provider, vouching.provider.name());
+        match renew(provider, &mut renewing, self.0.clock.now()).await {
             Ok(()) => {
                 tracing::debug!(session = %renewing.handle(), idp, "a session was renewed with its provider");
-                Attempt::Done
+                Attempt::Over
             }
             Err(Fault::LoginNeeded) => Attempt::LoginNeeded,
-            Err(Fault::Gone) => Attempt::Done,
-            Err(Fault::Provider(error @ RenewalError::Refused(_))) => refused(idp, &renewing, &error).await,
+            Err(Fault::Overtaken) => Attempt::Over,
+            Err(Fault::Ended(tokens)) => {
+                give_back(provider, &tokens);
+                Attempt::Over
+            }
+            Err(Fault::Provider(error @ RenewalError::Refused(_))) => refused(provider, &renewing, &error).await,
             Err(Fault::Provider(error)) => {
                 if error.concerns_everybody() {
                     vouching.rest(self.0.clock.now());
                 }
-                failed(idp, &renewing, &error.to_string()).await
+                failed(idp, &renewing, &error.to_string()).await;
+                Attempt::Over
             }
-            Err(Fault::Store(error)) => failed(idp, &renewing, &error.to_string()).await,
+            Err(Fault::Store(error)) => {
+                failed(idp, &renewing, &error.to_string()).await;
+                Attempt::Unstored(error)
+            }
         }
     }
 }
@@ -199,9 +215,12 @@ enum Fault {
     Provider(#[from] RenewalError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The session ended meanwhile.
+    /// The session ended meanwhile; these tokens of it are alive.
     #[error("the session ended meanwhile")]
-    Gone,
+    Ended(Tokens),
+    /// Somebody else renewed it meanwhile. What they hold is of the same grant: nothing is given back.
+    #[error("somebody else renewed the session meanwhile")]
+    Overtaken,
     /// There is nothing left to ask the provider with.
     #[error("there is nothing to ask the provider with")]
     LoginNeeded,
@@ -235,53 +254,74 @@ async fn refresh(
     refresh_token: &Secret<String>,
     now: OffsetDateTime,
 ) -> Result<(), Fault> {
-    let tokens = match provider.refresh(&held(renewing), refresh_token).await {
-        Ok(fresh) => Tokens {
-            access_token: fresh.access_token,
-            access_token_expires_at: fresh.access_token_expires_at,
-            issued_at: now,
-            refresh_token: fresh.refresh_token.map(ExposedSecret),
-            id_token: fresh.id_token.map(ExposedSecret),
-            nonce: renewing.tokens().nonce.clone(),
-        },
+    let (fresh, ends_by) = match provider.refresh(&held(renewing), refresh_token).await {
+        Ok(Refreshed { tokens, session_expiry }) => (tokens, session_expiry),
         Err(RenewalError::Failed { cause, rotated: Some(rotated) }) => {
             // The old one may be worthless by now; nothing else of this answer is believed.
             let tokens = Tokens { refresh_token: Some(ExposedSecret(rotated)), ..renewing.tokens().clone() };
-            renewing.keep_tokens(tokens).await?;
+            keep(renewing, tokens, None).await?;
             return Err(RenewalError::Failed { cause, rotated: None }.into());
         }
         Err(error) => return Err(error.into()),
     };
-    if renewing.keep_tokens(tokens).await? { Ok(()) } else { Err(Fault::Gone) }
+    let tokens = Tokens {
+        access_token: fresh.access_token,
+        access_token_expires_at: fresh.access_token_expires_at,
+        issued_at: now,
+        refresh_token: fresh.refresh_token.map(ExposedSecret),
+        id_token: fresh.id_token.map(ExposedSecret),
+        nonce: renewing.tokens().nonce.clone(),
+    };
+    keep(renewing, tokens, ends_by).await
+}
+
+async fn keep(renewing: &mut Renewing, tokens: Tokens, ends_by: Option<OffsetDateTime>) -> Result<(), Fault> {
+    match renewing.keep_tokens(tokens.clone(), ends_by).await? {
+        Kept::Stored => Ok(()),
+        Kept::Ended => Err(Fault::Ended(tokens)),
+        Kept::Overtaken => Err(Fault::Overtaken),
+    }
 }
 
 async fn confirm(provider: &Provider, renewing: &mut Renewing) -> Result<(), Fault> {
     let identity = provider.confirm(&held(renewing)).await?;
-    if renewing.keep_identity(identity).await? { Ok(()) } else { Err(Fault::Gone) }
+    match renewing.keep_identity(identity).await? {
+        Kept::Stored => Ok(()),
+        Kept::Ended => Err(Fault::Ended(renewing.tokens().clone())),
+        Kept::Overtaken => Err(Fault::Overtaken),
+    }
 }
 
 /// The provider no longer stands by the person.
-async fn refused(idp: &str, renewing: &Renewing, error: &RenewalError) -> Attempt {
-    let (session, identity) = (renewing.handle(), &renewing.record().identity);
+async fn refused(provider: &Provider, renewing: &Renewing, error: &RenewalError) -> Attempt {
+    let (session, idp, subject) = (renewing.handle(), provider.name(), &renewing.record().identity.subject);
     let reason = error.to_string();
     match renewing.end(EndCause::EndedByProvider).await {
         Ok(ended) => {
             if ended {
-                audit(&AuditEvent::RenewalRefused { session, idp, subject: &identity.subject, reason: &reason });
+                audit(&AuditEvent::RenewalRefused { session, idp, subject, reason: &reason });
             }
-            Attempt::Done
+            give_back(provider, renewing.tokens());
+            Attempt::Over
         }
-        Err(error) => failed(idp, renewing, &error.to_string()).await,
+        // No rest: whoever asks next tries again to end it.
+        Err(error) => {
+            audit(&AuditEvent::RenewalFailed { session, idp, subject, reason: &error.to_string() });
+            Attempt::Unstored(error)
+        }
     }
 }
 
-async fn failed(idp: &str, renewing: &Renewing, reason: &str) -> Attempt {
+fn give_back(provider: &Provider, tokens: &Tokens) {
+    provider.give_back(tokens.refresh_token.clone().map(|token| token.0), tokens.access_token.clone());
+}
+
+async fn failed(idp: &str, renewing: &Renewing, reason: &str) {
     let (session, subject) = (renewing.handle(), &renewing.record().identity.subject);
     audit(&AuditEvent::RenewalFailed { session, idp, subject, reason });
     if let Err(error) = renewing.rest().await {
         tracing::warn!(%session, %error, "other replicas could not be told that a renewal failed");
     }
-    Attempt::Failed
 }
 
 fn held(renewing: &Renewing) -> Held {
@@ -295,6 +335,7 @@ fn held(renewing: &Renewing) -> Held {
             id_token: tokens.id_token.as_ref().map(open),
         },
         nonce: tokens.nonce.clone(),
+        issuer: renewing.record().identity.issuer.clone(),
         subject: renewing.record().identity.subject.clone(),
     }
 }
@@ -309,7 +350,6 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::identity::Identity;
     use crate::session::record::ClientTraits;
 
     const LOGIN: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);

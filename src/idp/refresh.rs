@@ -7,10 +7,11 @@
 
 use std::pin::Pin;
 
-use oauth2::http::{Request, Response, StatusCode};
-use oauth2::{AsyncHttpClient, RefreshToken};
+use oauth2::http::{Request, Response};
+use oauth2::{AsyncHttpClient, RefreshToken, TokenResponse};
 use serde_json::Value;
 use thiserror::Error;
+use time::OffsetDateTime;
 
 use super::authorization::oauth_client;
 use super::back_channel::BackChannel;
@@ -33,8 +34,19 @@ pub struct Held {
     pub tokens: ProviderTokens,
     /// What tied the ID token to the login.
     pub nonce: Option<String>,
+    /// The issuer whose word the session stands on.
+    pub issuer: String,
     /// Who signed in.
     pub subject: String,
+}
+
+/// What a refresh brought.
+#[derive(Debug)]
+pub struct Refreshed {
+    /// New tokens, and the old ones where the answer left something out.
+    pub tokens: ProviderTokens,
+    /// When the provider wants the session to be over, if a new ID token says so.
+    pub session_expiry: Option<OffsetDateTime>,
 }
 
 /// Why a session was not renewed.
@@ -54,22 +66,20 @@ pub enum RenewalError {
 }
 
 impl RenewalError {
-    /// Whether the next attempt for anybody is bound to fail as well: the provider is away, or does not take our word.
+    /// Whether the next attempt for anybody is bound to fail as well: the provider is away, or does not know us. What was
+    /// asked with one person's access token concerns that person alone, however it failed.
     pub fn concerns_everybody(&self) -> bool {
+        // Not 500: one person's data can do that.
         let away = |error: &HttpError| {
-            matches!(error, HttpError::Unreachable(_) | HttpError::Timeout | HttpError::Status(429 | 502..=504))
+            matches!(error, HttpError::Unreachable(_) | HttpError::Timeout | HttpError::Status(502..=504))
         };
         match self {
-            Self::Refused(_) => false,
-            Self::Failed { cause, .. } => match cause {
-                IdpError::TokenExchange(TokenExchangeError::Http(error))
-                | IdpError::Userinfo(UserinfoError::Http(error))
-                | IdpError::ProfileEndpoint(error)
-                | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: error, .. }) => away(error),
-                IdpError::Unusable { cause, .. } => away(cause),
-                IdpError::TokenExchange(TokenExchangeError::Refused { code }) => is_our_fault(code),
-                _ => false,
-            },
+            Self::Failed { cause: IdpError::TokenExchange(TokenExchangeError::Http(error)), .. } => away(error),
+            Self::Failed { cause: IdpError::Unusable { cause, .. }, .. } => away(cause),
+            Self::Failed { cause: IdpError::TokenExchange(TokenExchangeError::Refused { code }), .. } => {
+                ["invalid_client", "unauthorized_client", "incorrect_client_credentials"].contains(code)
+            }
+            Self::Refused(_) | Self::Failed { .. } => false,
         }
     }
 
@@ -110,26 +120,42 @@ fn is_refusal(error: &IdpError) -> bool {
 }
 
 impl Provider {
+    /// Whether identities with this issuer are this provider's, as it is configured now.
+    pub fn speaks_for(&self, issuer: &str) -> bool {
+        match &self.0.settings.kind {
+            IdpKind::Oidc(oidc) => oidc.accepts_issuer(issuer),
+            IdpKind::OAuth2(_) => self.issuer() == issuer,
+        }
+    }
+
     /// Exchanges the refresh token for new tokens. What the answer leaves out stays as it was: the refresh token (RFC 6749
-    /// 6) and the ID token. A new ID token is checked like the first one (Core 12.2, R-C13).
+    /// 6) and the ID token. A new ID token is checked like the first one (Core 12.2, R-C13); if it is refused, what came
+    /// with it is given back.
     ///
     /// # Errors
     /// [`RenewalError`]. After `Failed` the refresh token may be used up all the same.
-    pub async fn refresh(&self, held: &Held, refresh_token: &Secret<String>) -> Result<ProviderTokens, RenewalError> {
+    pub async fn refresh(&self, held: &Held, refresh_token: &Secret<String>) -> Result<Refreshed, RenewalError> {
         let metadata = self.metadata().await.map_err(RenewalError::of)?;
-        let answered = self.refresh_grant(&metadata, refresh_token).await;
-        let mut tokens = answered.map_err(|error| RenewalError::of(error.into()))?;
-        let rotated = tokens.refresh_token.clone();
+        let mut tokens = self.refresh_grant(&metadata, refresh_token).await?;
+        let mut session_expiry = None;
         if let (IdpKind::Oidc(oidc), Some(_)) = (&self.0.settings.kind, &tokens.id_token) {
             let checked = self.check_refreshed(oidc, &metadata, held, &tokens).await;
-            checked.map_err(|cause| match RenewalError::of(cause) {
-                RenewalError::Failed { cause, .. } => RenewalError::Failed { cause, rotated },
-                refused @ RenewalError::Refused(_) => refused,
+            let claims = checked.map_err(|cause| match RenewalError::of(cause) {
+                RenewalError::Failed { cause, .. } => {
+                    RenewalError::Failed { cause, rotated: tokens.refresh_token.clone() }
+                }
+                refused @ RenewalError::Refused(_) => {
+                    self.give_back(tokens.refresh_token.clone(), tokens.access_token.clone());
+                    refused
+                }
             })?;
+            // A changed `sid` is not taken over: the session stays to be found under the one of its login, which the
+            // provider's own session keeps (Core 12.2: a refresh is no new authentication).
+            session_expiry = claims.session_expiry();
         }
         tokens.refresh_token = tokens.refresh_token.or_else(|| Some(refresh_token.clone()));
         tokens.id_token = tokens.id_token.or_else(|| held.tokens.id_token.clone());
-        Ok(tokens)
+        Ok(Refreshed { tokens, session_expiry })
     }
 
     /// Asks who the person is now, with the access token that is held.
@@ -158,14 +184,16 @@ impl Provider {
         &self,
         metadata: &Metadata,
         refresh_token: &Secret<String>,
-    ) -> Result<ProviderTokens, TokenExchangeError> {
+    ) -> Result<ProviderTokens, RenewalError> {
         let back_channel = self.back_channel(metadata);
-        let answer = oauth_client(&self.0.settings, metadata, &self.0.redirect_uri)
+        let answered = oauth_client(&self.0.settings, metadata, &self.0.redirect_uri)
             .exchange_refresh_token(&RefreshToken::new(refresh_token.expose().clone()))
             .request_async(&Telling(back_channel))
-            .await
-            .map_err(token_exchange::failure)?;
-        token_exchange::tokens(answer, back_channel)
+            .await;
+        let answer = answered.map_err(|error| RenewalError::of(token_exchange::failure(error).into()))?;
+        let rotated = answer.refresh_token().map(|token| Secret::new(token.secret().clone()));
+        let read = token_exchange::tokens(answer, back_channel);
+        read.map_err(|cause| RenewalError::Failed { cause: cause.into(), rotated })
     }
 
     /// Core 12.2: of the same provider and person, for us, and of this login if it names one at all.
@@ -175,10 +203,13 @@ impl Provider {
         metadata: &Metadata,
         held: &Held,
         tokens: &ProviderTokens,
-    ) -> Result<(), IdpError> {
+    ) -> Result<VerifiedClaims, IdpError> {
         let nonce = ExpectedNonce::IfAny(held.nonce.as_deref());
         let claims = self.verify_id_token(oidc, metadata, nonce, None, tokens).await?;
-        if claims.subject() == held.subject { Ok(()) } else { Err(JwtFault::Claim("sub").into()) }
+        if jwt::text(claims.all(), "iss")? != held.issuer {
+            return Err(JwtFault::Claim("iss").into());
+        }
+        if claims.subject() == held.subject { Ok(claims) } else { Err(JwtFault::Claim("sub").into()) }
     }
 
     async fn identity_now(&self, held: &Held) -> Result<Identity, IdpError> {
@@ -191,12 +222,13 @@ impl Provider {
             }
             IdpKind::OAuth2(plain) => self.identity_of_profile(plain, &metadata, &held.tokens).await?,
         };
-        if identity.subject == held.subject { Ok(identity) } else { Err(ProfileFault::AnotherSubject.into()) }
+        let is_same = (&identity.issuer, &identity.subject) == (&held.issuer, &held.subject);
+        if is_same { Ok(identity) } else { Err(ProfileFault::AnotherSubject.into()) }
     }
 }
 
-/// Sends the crate's requests and tells it what refusals are: some providers say no with status 200, and some with
-/// nothing that can be read, which the crate takes for garbage.
+/// Sends the crate's requests and tells it what refusals are: some providers say no with nothing that can be read, which
+/// the crate takes for garbage.
 struct Telling<'a>(BackChannel<'a>);
 
 impl<'client> AsyncHttpClient<'client> for Telling<'_> {
@@ -208,11 +240,10 @@ impl<'client> AsyncHttpClient<'client> for Telling<'_> {
     }
 }
 
-fn told(mut answer: Response<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
+fn told(answer: Response<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
     let document = json_object(answer.body()).unwrap_or_default();
     let code = document.get("error").and_then(Value::as_str);
     match (answer.status().as_u16(), code) {
-        (200, Some(_)) if !document.contains_key("access_token") => *answer.status_mut() = StatusCode::BAD_REQUEST,
         // Their words for being away, whatever the status.
         (_, Some("server_error" | "temporarily_unavailable" | "slow_down")) => return Err(HttpError::Status(503)),
         (200 | 400, _) => {}
@@ -244,7 +275,6 @@ mod tests {
     fn refusals_are_told_from_garbage_and_outages() {
         for (status, body, read) in [
             (200, r#"{"access_token":"a","token_type":"Bearer"}"#, Ok(200)),
-            (200, r#"{"error":"bad_refresh_token"}"#, Ok(400)),
             (400, r#"{"error":"invalid_grant"}"#, Ok(400)),
             (400, r#"{"error":"account_disabled"}"#, Ok(400)),
             (403, r#"{"error":"invalid_grant"}"#, Ok(403)),
@@ -299,6 +329,31 @@ mod tests {
             (IdpError::Unusable { what: "the provider's keys", cause: away() }, false),
         ] {
             assert_eq!(is_refusal(&error), is_one, "{error}");
+        }
+    }
+
+    /// R-C12: one person's trouble is not everybody's. One line a case.
+    #[test]
+    fn only_the_token_endpoints_own_trouble_concerns_everybody() {
+        let refused = |code| IdpError::TokenExchange(TokenExchangeError::Refused { code });
+        let token = |error| IdpError::TokenExchange(TokenExchangeError::Http(error));
+        let userinfo = |error| IdpError::Userinfo(UserinfoError::Http(error));
+        for (cause, everybody) in [
+            (token(HttpError::Timeout), true),
+            (token(HttpError::Status(503)), true),
+            (token(HttpError::Status(500)), false),
+            (token(HttpError::Status(429)), false),
+            (refused("invalid_client"), true),
+            (refused("unauthorized_client"), true),
+            (refused("invalid_request"), false),
+            (refused("invalid_scope"), false),
+            (userinfo(HttpError::Timeout), false),
+            (userinfo(HttpError::Status(429)), false),
+            (userinfo(HttpError::Status(503)), false),
+            (IdpError::ProfileEndpoint(HttpError::Status(503)), false),
+        ] {
+            let failed = RenewalError::Failed { cause, rotated: None };
+            assert_eq!(failed.concerns_everybody(), everybody, "{failed}");
         }
     }
 }

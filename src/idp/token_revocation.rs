@@ -3,8 +3,9 @@
 //! Best effort, and never in anybody's way: the caller lets it run behind the logout. The refresh token goes first, since
 //! it could bring new access tokens (R-J06).
 //!
-//! Why only at one's own logout: the tokens are sealed under the cookie's key, and only the browser's own request brings
-//! that. Whoever ends somebody else's session cannot read them; deleting the record makes them unreadable for ever.
+//! Why only at one's own logout, and where a renewal finds its session ended: the tokens are sealed under the cookie's
+//! key, and only the browser's own request brings that. Whoever ends somebody else's session cannot read them; deleting the
+//! record makes them unreadable for ever.
 
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ impl Provider {
             let refresh_token = refresh_token.map(|token| ("refresh_token", token));
             for (kind, token) in refresh_token.into_iter().chain([("access_token", access_token)]) {
                 if let Err(error) = provider.revoke(kind, &token).await {
-                    tracing::warn!(idp = provider.name(), kind, %error, "a token could not be given back at a logout");
+                    tracing::warn!(idp = provider.name(), kind, %error, "a token could not be given back");
                 }
             }
         });

@@ -133,7 +133,8 @@ impl Proxy {
 /// Forwards a request that the guard let pass.
 ///
 /// # Errors
-/// [`Failure`]: 404 for routes without upstream, 502 and 504 for upstreams that do not answer.
+/// [`Failure`]: 404 for routes without upstream, 502 and 504 for upstreams that do not answer, 502 for an access token
+/// that cannot be passed on.
 pub async fn forward(
     State(proxy): State<Proxy>,
     Extension(admitted): Extension<Admitted>,
@@ -146,7 +147,9 @@ pub async fn forward(
     let hop = Hop { address, public_url: &proxy.public_url, cookies: &proxy.cookies, request_id: &request_id };
     towards_upstream(request.headers_mut(), hop, admitted.user.as_ref());
     if let Some(token) = &admitted.access_token {
-        set_access_token(request.headers_mut(), token);
+        let set = set_access_token(request.headers_mut(), token);
+        // Not without it: the upstream would take the request for somebody else's.
+        set.map_err(|error| Failure::caused(FailureKind::UpstreamUnavailable, error))?;
     }
     // The browser's name for us, in its one spelling: applications build links with it.
     if let Ok(host) = HeaderValue::try_from(proxy.public_url.authority()) {

@@ -7,8 +7,8 @@
 use std::fmt::Write;
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
 use crate::guard::current_user::CurrentUser;
@@ -79,12 +79,15 @@ pub fn towards_upstream(headers: &mut HeaderMap, hop: Hop<'_>, user: Option<&Cur
 }
 
 /// Shows an upstream the provider's access token (RFC 6750 2.1), in place of what the client sent there.
-pub fn set_access_token(headers: &mut HeaderMap, token: &Secret<String>) {
+///
+/// # Errors
+/// If the token is nothing that a header can hold.
+pub fn set_access_token(headers: &mut HeaderMap, token: &Secret<String>) -> Result<(), InvalidHeaderValue> {
     headers.remove(AUTHORIZATION);
-    if let Ok(mut credentials) = HeaderValue::try_from(format!("Bearer {}", token.expose())) {
-        credentials.set_sensitive(true);
-        headers.insert(AUTHORIZATION, credentials);
-    }
+    let mut credentials = HeaderValue::try_from(format!("Bearer {}", token.expose()))?;
+    credentials.set_sensitive(true);
+    headers.insert(AUTHORIZATION, credentials);
+    Ok(())
 }
 
 /// Makes an upstream's headers fit for the client.

@@ -19,7 +19,7 @@ pub struct PersonFilter {
     pub subject: Option<String>,
     /// The configured name of the provider.
     pub idp: Option<String>,
-    /// A group they were in at the login.
+    /// A group they are in, as far as the provider last said.
     pub group: Option<String>,
     /// Their e-mail address, if the provider says that it is verified.
     #[serde(default)]

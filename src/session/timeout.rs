@@ -56,7 +56,7 @@ impl Limits {
     /// What the provider ends early is kept for a while, to be able to say so.
     pub fn backstop(&self, created_at: OffsetDateTime, ends_by: Option<OffsetDateTime>) -> OffsetDateTime {
         let absolute = created_at + self.absolute;
-        ends_by.map_or(absolute, |ends_by| absolute.min(ends_by + KEPT_AFTER_THE_PROVIDERS_END))
+        ends_by.map_or(absolute, |ends_by| absolute.min(ends_by.saturating_add(KEPT_AFTER_THE_PROVIDERS_END)))
     }
 }
 
@@ -174,6 +174,7 @@ mod tests {
         let end = LOGIN + Duration::hours(12);
         assert_eq!(judged(end, Some(end + Duration::HOUR), end), Verdict::AbsoluteExpired);
         assert_eq!(LIMITS.backstop(LOGIN, Some(end + Duration::HOUR)), end);
+        assert_eq!(LIMITS.backstop(LOGIN, Some(datetime!(9999-12-31 23:59:59 UTC))), end, "as late as can be said");
     }
 
     #[test]

@@ -104,6 +104,8 @@ async fn a_session_ends_when_the_provider_says_and_says_so() {
     for (expiry, passes) in [
         (json!(now() + 600), true),
         (json!(now() + 999_999_999), true),
+        // As late as the calendar goes.
+        (json!(253_402_300_799_i64), true),
         (json!(now()), false),
         (json!(now() - 1), false),
         (json!((now() + 600).to_string()), false),

@@ -17,7 +17,7 @@ use crate::support::browser::{Answer, Browser};
 use crate::support::child::PATIENCE;
 use crate::support::house::House;
 use crate::support::redis::Redis;
-use crate::support::scripted_idp::{ACCESS_TOKEN, Misbehaviour, REFRESH_TOKEN, Script, ScriptedIdp, set};
+use crate::support::scripted_idp::{ACCESS_TOKEN, Misbehaviour, REFRESH_TOKEN, Received, Script, ScriptedIdp, set};
 use crate::support::upstream::received;
 
 /// `/api` gets the access token, everything else does not.
@@ -129,6 +129,8 @@ async fn refusals_end_the_session_and_outages_do_not() {
         ("a refusal without a word", 401, refresh(400, "no")),
         ("oidcc-client-test-refresh-token-invalid-sub", 401, claims(json!({ "sub": "somebody-else" }))),
         ("oidcc-client-test-refresh-token-invalid-issuer", 401, claims(json!({ "iss": "https://other.example" }))),
+        ("a session that is over", 401, claims(json!({ "session_expiry": 1 }))),
+        ("an end that is no moment", 401, claims(json!({ "session_expiry": "soon" }))),
         ("another audience", 401, claims(json!({ "aud": "another" }))),
         ("another login's nonce", 401, claims(json!({ "nonce": "another" }))),
         ("an expired ID token", 503, claims(json!({ "exp": 1 }))),
@@ -172,6 +174,108 @@ async fn refusals_end_the_session_and_outages_do_not() {
         assert_eq!(handle.status, lives, "{case}");
         // Until the provider is asked again.
         broker.clock.advance(Duration::seconds(11));
+    }
+}
+
+/// R-G10: a new ID token ends the session earlier, and never later.
+#[tokio::test]
+async fn a_refresh_can_bring_the_end_nearer_and_not_push_it_away() {
+    let broker = Broker::with(paced()).await;
+    let browser = broker.signed_in().await;
+    let now = counterfoil::clock::Clock::now(&*broker.clock).unix_timestamp();
+    for (expiry, ends) in [(now + 1200, now + 1200), (now + 9999, now + 1200)] {
+        let claims = set(json!({ "session_expiry": expiry }));
+        broker.idp.behave(Script { refresh_claims: claims, ..Script::default() });
+        broker.clock.advance(Duration::minutes(5));
+        assert_eq!(get(&browser, "/x").await.status, 200);
+        let session = get(&browser, "/sso/session").await.json();
+        let told = session["session"]["absolute_expires_at"].as_str().unwrap().to_owned();
+        let format = time::format_description::well_known::Rfc3339;
+        assert_eq!(time::OffsetDateTime::parse(&told, &format).unwrap().unix_timestamp(), ends);
+    }
+    broker.clock.advance(Duration::minutes(10));
+    assert_eq!(get(&browser, "/x").await.code(), "session_expired");
+}
+
+/// R-C11: an answer that cannot be used may all the same have used the refresh token up.
+#[tokio::test]
+async fn the_refresh_token_of_an_unusable_answer_is_kept() {
+    let broker = Broker::with(paced()).await;
+    for script in [
+        Script { refresh_answer: set(json!({ "token_type": "mac" })), ..Script::default() },
+        Script { refresh_claims: set(json!({ "exp": 1 })), ..Script::default() },
+    ] {
+        broker.idp.behave(Script::default());
+        let browser = broker.signed_in().await;
+        broker.clock.advance(Duration::minutes(5));
+        broker.idp.behave(script);
+        assert_eq!(get(&browser, "/api").await.code(), "idp_unavailable");
+        broker.idp.behave(Script::default());
+        broker.clock.advance(Duration::seconds(11));
+        assert_eq!(get(&browser, "/api").await.status, 200, "each refresh token works once");
+    }
+}
+
+/// R-C12: what is asked with one person's token keeps nobody else from being confirmed.
+#[tokio::test]
+async fn one_persons_trouble_at_userinfo_is_not_everybodys() {
+    let broker = Broker::with(paced()).await;
+    let (one, other) = (broker.signed_in().await, broker.signed_in().await);
+    broker.clock.advance(Duration::minutes(5));
+    let busy = Misbehaviour::Answer(429, "text/plain", "");
+    broker.idp.behave(Script { at_userinfo: busy, ..Script::default() });
+    for browser in [&one, &other] {
+        assert_eq!(get(browser, "/x").await.status, 200);
+    }
+    assert_eq!(refreshes(&broker.idp).len(), 2);
+}
+
+/// R-I08, R-C13: nobody stands by sessions of a provider that is not configured any more, or is another one by now.
+#[tokio::test]
+async fn a_session_of_a_provider_that_is_gone_needs_a_login() {
+    let template = setup();
+    let memory: Arc<dyn SessionBackend> = Arc::new(MemoryStore::new(template.clock.clone()));
+    let shared = || Setup { store: Store::Shared(memory.clone()), clock: template.clock.clone(), ..setup() };
+    let before = Broker::with(shared()).await;
+    let browser = before.signed_in().await;
+    // Of the same name, and another issuer: every scripted provider has its own.
+    let after = Broker::with(shared()).await;
+    let browser = after.takes_over(&browser);
+    for path in ["/api", "/x"] {
+        assert_eq!(get(&browser, path).await.code(), "reauthentication_required", "{path}");
+    }
+    let public = get(&browser, "/open").await;
+    assert!(public.status == 200 && received(&public.json(), "x-auth-request-user").is_empty());
+    assert!(refreshes(&after.idp).is_empty(), "nothing is shown to a stranger");
+}
+
+/// R-J06: tokens that came for a session that is over are given back.
+#[tokio::test]
+async fn tokens_for_a_session_that_ended_meanwhile_are_given_back() {
+    let broker = Broker::with(paced()).await;
+    let endpoint = || set(json!({ "revocation_endpoint": format!("{}/revoke", broker.idp.issuer()) }));
+    broker.idp.behave(Script { metadata: endpoint(), ..Script::default() });
+    for ended_by_provider in [true, false] {
+        let browser = broker.signed_in().await;
+        let handle = broker.handle(&browser).await;
+        broker.clock.advance(Duration::minutes(5));
+        broker.idp.forget_requests();
+        if ended_by_provider {
+            let claims = set(json!({ "sub": "somebody-else" }));
+            broker.idp.behave(Script { metadata: endpoint(), refresh_claims: claims, ..Script::default() });
+            assert_eq!(get(&browser, "/x").await.code(), "session_revoked");
+        } else {
+            broker.idp.behave(Script { metadata: endpoint(), ..slow(400) });
+            let late = browser.copy();
+            let late = tokio::spawn(async move { get(&late, "/x").await });
+            until(|| !refreshes(&broker.idp).is_empty()).await;
+            assert!(broker.app.sessions().end(handle.parse().unwrap()).await.unwrap());
+            assert_eq!(late.await.unwrap().status, 401);
+        }
+        let used = refreshes(&broker.idp).pop().unwrap();
+        let fresh = |asked: &Received| asked.form["token_type_hint"] == "refresh_token" && asked.form["token"] != used;
+        until(|| broker.idp.received("/revoke").iter().any(fresh)).await;
+        broker.idp.behave(Script { metadata: endpoint(), ..Script::default() });
     }
 }
 
@@ -337,19 +441,29 @@ async fn stores(test: impl AsyncFn(&dyn Fn() -> Setup, Option<&Redis>)) {
     test(&|| Setup { store: Store::Shared(memory.clone()), clock: template.clock.clone(), ..paced() }, None).await;
 }
 
-/// R-G09, R-N04: the provider's answer comes after the end, whoever ended it, and brings nothing back.
+/// R-G09, R-N04: the provider's answer comes after the end, whoever ended it, and brings nothing back; nor does no answer.
 #[tokio::test]
 async fn a_session_that_ended_while_it_was_renewed_stays_ended() {
     stores(async |setup, redis| {
-        let broker = Broker::with(setup()).await;
-        for end in ["revocation", "logout", "DEL"] {
-            broker.idp.behave(slow(400));
+        let broker = Broker::with(Setup { idp: "refresh = \"5m\"\ntimeout = \"800ms\"".into(), ..setup() }).await;
+        for (end, answers) in [
+            ("revocation", true),
+            ("logout", true),
+            ("DEL", true),
+            ("revocation", false),
+            ("logout", false),
+            ("DEL", false),
+        ] {
+            broker.idp.behave(if answers { slow(400) } else { slow(60_000) });
             let browser = broker.signed_in().await;
             let handle = broker.handle(&browser).await;
             broker.clock.advance(Duration::minutes(5));
             broker.idp.forget_requests();
-            let late = browser.copy();
-            let late = tokio::spawn(async move { get(&late, "/api").await });
+            // Two routes, since what was found before the wait must serve on neither.
+            let late = ["/api", "/x"].map(|path| {
+                let late = browser.copy();
+                tokio::spawn(async move { get(&late, path).await })
+            });
             until(|| !refreshes(&broker.idp).is_empty()).await;
             let code = match (end, redis) {
                 ("revocation", _) => {
@@ -367,13 +481,16 @@ async fn a_session_that_ended_while_it_was_renewed_stays_ended() {
                 }
             };
             assert_eq!(get(&browser, "/api").await.status, 401, "{end}: at once");
-            let answer = late.await.unwrap();
-            assert_eq!((answer.status.as_u16(), answer.code().as_str()), (401, code), "{end}: {}", answer.body);
+            for late in late {
+                let answer = late.await.unwrap();
+                assert_eq!((answer.status.as_u16(), answer.code().as_str()), (401, code), "{end}: {}", answer.body);
+            }
             assert_eq!(get(&browser, "/x").await.status, 401, "{end}: afterwards");
             if let Some(redis) = redis {
                 assert!(!redis.keys().await.contains(&handle), "{end}");
             }
-            broker.clock.advance(Duration::seconds(3));
+            // Until the provider is asked again.
+            broker.clock.advance(Duration::seconds(11));
         }
     })
     .await;

@@ -1,0 +1,198 @@
+//! Turns: one renewal of a session at a time among all replicas (R-C11).
+//!
+//! In this process a place in a queue, among the replicas a lease in the store, prolonged while the work takes its time.
+//! Who has waited looks again first: somebody else has mostly done it by then. What is done, and kept, is
+//! [`super::renewal`]'s.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration as StdDuration, Instant};
+
+use time::{Duration, OffsetDateTime};
+
+use super::key::{SessionHandle, SessionKey};
+use super::record::SessionRecord;
+use super::renewal::{Renewing, rest};
+use super::store::{InvalidationListener, StoreError};
+use super::{KnownSession, Sessions};
+
+/// How long a process that died keeps the others from renewing a session.
+const LEASE: Duration = Duration::seconds(4);
+/// Between two prolongations of the lease: some of them may fail.
+const PROLONG_AFTER: StdDuration = StdDuration::from_secs(1);
+/// Between two looks at what another replica is doing.
+const SHORTEST_PAUSE: StdDuration = StdDuration::from_millis(20);
+const LONGEST_PAUSE: StdDuration = StdDuration::from_millis(200);
+
+/// What came of asking for a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn<T> {
+    /// It was this caller's, and this is what came of the work.
+    Had(T),
+    /// There was nothing left to do: somebody else did it, or the session is over.
+    NotNeeded,
+    /// An attempt failed a moment ago, here or on another replica.
+    Resting,
+}
+
+/// Who waits for a session's turn in this process.
+#[derive(Debug, Default)]
+pub(super) struct Queues(Mutex<HashMap<SessionHandle, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Queues {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionHandle, Arc<tokio::sync::Mutex<()>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in a queue, which goes with its last.
+struct InQueue {
+    sessions: Sessions,
+    handle: SessionHandle,
+    queue: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl InQueue {
+    fn enter(sessions: &Sessions, handle: SessionHandle) -> Self {
+        let queue = sessions.0.queues.lock().entry(handle).or_default().clone();
+        Self { sessions: sessions.clone(), handle, queue }
+    }
+}
+
+impl Drop for InQueue {
+    fn drop(&mut self) {
+        let mut queues = self.sessions.0.queues.lock();
+        // The map's own, and this one.
+        if Arc::strong_count(&self.queue) <= 2 {
+            queues.remove(&self.handle);
+        }
+    }
+}
+
+impl Sessions {
+    /// Does `work` on a session while nobody else does, here or on another replica, if it `is_due` by the time it is this
+    /// caller's turn. Waits at most `patience` for others. Work that was begun is brought to its end whoever stops waiting.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked, or if the others took longer than `patience`.
+    pub async fn in_turn<T, Done>(
+        &self,
+        key: &SessionKey,
+        patience: StdDuration,
+        is_due: impl Fn(&SessionRecord) -> bool + Send + Sync + 'static,
+        work: impl FnOnce(Renewing) -> Done + Send + 'static,
+    ) -> Result<Turn<T>, StoreError>
+    where
+        T: Send + 'static,
+        Done: Future<Output = T> + Send,
+    {
+        let queued = InQueue::enter(self, key.handle());
+        let waiting = tokio::time::timeout(patience, queued.queue.clone().lock_owned());
+        let turn = waiting.await.map_err(|_| StoreError::Busy)?;
+        let (sessions, key) = (self.clone(), key.clone());
+        let renewing = tokio::spawn(async move {
+            // In this order: the turn is given up before the place in the queue.
+            let _queued = queued;
+            let _turn = turn;
+            sessions.with_lease(&key, patience, is_due, work).await
+        });
+        renewing.await.unwrap_or(Err(StoreError::Silent))
+    }
+
+    /// Waits, at most so long, until no renewal is under way here.
+    pub async fn finish_renewals(&self, patience: StdDuration) {
+        let begun = Instant::now();
+        while begun.elapsed() < patience && !self.0.queues.lock().is_empty() {
+            tokio::time::sleep(SHORTEST_PAUSE).await;
+        }
+    }
+
+    async fn with_lease<T, Done: Future<Output = T>>(
+        &self,
+        key: &SessionKey,
+        patience: StdDuration,
+        is_due: impl Fn(&SessionRecord) -> bool,
+        work: impl FnOnce(Renewing) -> Done,
+    ) -> Result<Turn<T>, StoreError> {
+        let name = format!("renewal:{}", key.handle());
+        let (asked, mut pause) = (Instant::now(), SHORTEST_PAUSE);
+        let mut ours_until = loop {
+            match self.known(key.handle()).await? {
+                Some(known) if is_due(&known.record) => {}
+                _ => return Ok(Turn::NotNeeded),
+            }
+            let begun = Instant::now();
+            if self.claim_once(&name, LEASE).await? {
+                break begun + LEASE.unsigned_abs();
+            }
+            if asked.elapsed() > patience {
+                return Err(StoreError::Busy);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        };
+        let had = tokio::select! {
+            had = self.work_on(key, is_due, work) => had,
+            never = self.prolong(&name, &mut ours_until) => match never {},
+        };
+        // Later it may be somebody else's.
+        if Instant::now() < ours_until
+            && let Err(error) = self.0.backend.release(&name).await
+        {
+            tracing::warn!(%error, "the turn to renew a session could not be given up; it ends by itself");
+        }
+        had
+    }
+
+    /// What this process knows of a session, else what the store does.
+    async fn known(&self, handle: SessionHandle) -> Result<Option<Arc<KnownSession>>, StoreError> {
+        match self.0.near.0.as_ref().and_then(|cache| cache.get(handle, Instant::now())) {
+            Some(known) => Ok(Some(known)),
+            None => self.load(handle).await,
+        }
+    }
+
+    async fn work_on<T, Done: Future<Output = T>>(
+        &self,
+        key: &SessionKey,
+        is_due: impl Fn(&SessionRecord) -> bool,
+        work: impl FnOnce(Renewing) -> Done,
+    ) -> Result<Turn<T>, StoreError> {
+        // From the store: what was known here may be older than the turn of whoever had it last.
+        let Some((record, tokens, _)) = self.0.sealed.load_whole(key).await? else { return Ok(Turn::NotNeeded) };
+        if !is_due(&record) {
+            self.0.near.invalidate(key.handle());
+            return Ok(Turn::NotNeeded);
+        }
+        let begun_at = self.0.clock.now();
+        if self.rests_until(key.handle()).await?.is_some_and(|until| begun_at < until) {
+            return Ok(Turn::Resting);
+        }
+        let renewing = Renewing::new(self.clone(), key.clone(), record, tokens, begun_at);
+        Ok(Turn::Had(work(renewing).await))
+    }
+
+    /// Keeps the lease for as long as it is ours.
+    async fn prolong(&self, name: &str, ours_until: &mut Instant) -> Infallible {
+        loop {
+            tokio::time::sleep(PROLONG_AFTER).await;
+            let begun = Instant::now();
+            if begun >= *ours_until {
+                // Slept too long: it may be somebody else's, who must not be given our time.
+                return std::future::pending().await;
+            }
+            match self.0.backend.prolong(name, LEASE).await {
+                Ok(true) => *ours_until = begun + LEASE.unsigned_abs(),
+                Ok(false) => *ours_until = begun,
+                Err(error) => tracing::warn!(%error, "the turn to renew a session could not be prolonged yet"),
+            }
+        }
+    }
+
+    async fn rests_until(&self, handle: SessionHandle) -> Result<Option<OffsetDateTime>, StoreError> {
+        let Some(value) = self.0.backend.get(&rest(handle)).await? else { return Ok(None) };
+        let milliseconds = std::str::from_utf8(&value).ok().and_then(|text| text.parse::<i128>().ok());
+        Ok(milliseconds.and_then(|number| OffsetDateTime::from_unix_timestamp_nanos(number * 1_000_000).ok()))
+    }
+}
