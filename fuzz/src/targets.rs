@@ -150,7 +150,7 @@ pub fn id_token(bytes: &[u8]) {
 pub fn logout_token(bytes: &[u8]) {
     let wanted = JwtUse::LogoutToken { typ_required: false };
     let Some(payload) = payload(bytes, wanted, Some("logout+jwt")) else { return };
-    let expected = logout_token::Expectation { issuer: ISSUER, client_id: CLIENT, clock_skew: SKEW };
+    let expected = logout_token::Expectation { issuer: ISSUER, tenants: &[], client_id: CLIENT, clock_skew: SKEW };
     let Ok(notice) = logout_token::check(&payload, expected, NOW) else { return };
     assert!(payload["iss"] == ISSUER && payload["jti"] == notice.id() && !payload.contains_key("nonce"));
     assert!(payload["events"].is_object() && payload["iat"].is_number());
@@ -178,8 +178,13 @@ pub fn profile(bytes: &[u8]) {
 /// A security event token, in the same two ways as an ID token.
 pub fn security_event(bytes: &[u8]) {
     let Some(payload) = payload(bytes, JwtUse::SecurityEvent, Some("secevent+jwt")) else { return };
-    let expected =
-        security_event::Expectation { issuer: ISSUER, audience: CLIENT, of_persons: ISSUER, clock_skew: SKEW };
+    let expected = security_event::Expectation {
+        issuer: ISSUER,
+        audience: CLIENT,
+        of_persons: ISSUER,
+        tenants: &[],
+        clock_skew: SKEW,
+    };
     let Ok(event) = security_event::check(&payload, expected, NOW) else { return };
     assert!(payload["iss"] == ISSUER && payload["jti"] == event.id() && payload["iat"].is_number());
     let events = payload["events"].as_object().unwrap();

@@ -14,6 +14,7 @@ use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
 use super::jwt::{JwtFault, JwtUse, optional_moment, optional_text, text};
+use super::presets::entra::is_issuer;
 use super::{IdpError, IdpKind, Provider};
 
 /// The event that makes a JWT a logout token.
@@ -28,8 +29,10 @@ const LONGEST_NAME: usize = 255;
 /// What a logout token must fit.
 #[derive(Debug, Clone, Copy)]
 pub struct Expectation<'a> {
-    /// The configured issuer.
+    /// The configured issuer, or the pattern of the tenants'.
     pub issuer: &'a str,
+    /// Whose tokens are accepted, at a provider of many tenants.
+    pub tenants: &'a [String],
     /// Our name at the provider.
     pub client_id: &'a str,
     /// How far the provider's clock may be off.
@@ -39,6 +42,7 @@ pub struct Expectation<'a> {
 /// A provider's word that it ended something; made by [`check`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogoutNotice {
+    issuer: String,
     meant: Meant,
     id: String,
     counts_until: OffsetDateTime,
@@ -59,6 +63,11 @@ pub enum Meant {
 }
 
 impl LogoutNotice {
+    /// Whose word it is: at a provider of many tenants, that of one of them.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
     /// What the provider ended.
     pub fn meant(&self) -> &Meant {
         &self.meant
@@ -115,8 +124,12 @@ impl Provider {
         let wanted = JwtUse::LogoutToken { typ_required: oidc.logout_token_typ_required };
         let metadata = self.metadata().await?;
         let payload = self.signed_payload(oidc, &metadata, token, wanted).await?;
-        let expected =
-            Expectation { issuer: &oidc.issuer, client_id: &self.0.settings.client_id, clock_skew: oidc.clock_skew };
+        let expected = Expectation {
+            issuer: &oidc.issuer,
+            tenants: &oidc.tenants,
+            client_id: &self.0.settings.client_id,
+            clock_skew: oidc.clock_skew,
+        };
         Ok(check(&payload, expected, self.0.clock.now())?)
     }
 }
@@ -130,7 +143,8 @@ pub fn check(
     expected: Expectation<'_>,
     now: OffsetDateTime,
 ) -> Result<LogoutNotice, JwtFault> {
-    if text(payload, "iss")? != expected.issuer {
+    let issuer = text(payload, "iss")?.to_owned();
+    if !is_issuer(expected.issuer, expected.tenants, &issuer) {
         return Err(JwtFault::Claim("iss"));
     }
     check_audience(payload, expected.client_id)?;
@@ -149,7 +163,7 @@ pub fn check(
         (None, Some(subject)) => Meant::Person(subject),
         (None, None) => return Err(JwtFault::Claim("sub")),
     };
-    Ok(LogoutNotice { meant, id, counts_until })
+    Ok(LogoutNotice { issuer, meant, id, counts_until })
 }
 
 /// We are one of the audiences. Others may be: whoever shares our keys is told the same.
@@ -215,7 +229,7 @@ mod tests {
             };
         }
         let (issuer, clock_skew) = ("https://idp.example.test", Duration::seconds(60));
-        check(claims, Expectation { issuer, client_id: "backoffice", clock_skew }, NOW)
+        check(claims, Expectation { issuer, tenants: &[], client_id: "backoffice", clock_skew }, NOW)
     }
 
     /// R-J09, R-J10, R-J12

@@ -15,6 +15,7 @@ use url::Url;
 use self::subject::Meant;
 use super::jwt::{JwtFault, JwtUse, optional_moment, text};
 use super::logout_token::{NoticeError, check_audience, name};
+use super::presets::entra::is_issuer;
 use super::{IdpError, IdpKind, Provider};
 use crate::secret::Secret;
 
@@ -54,12 +55,18 @@ pub enum Occurrence {
 /// A security event that is to be believed; made by [`check`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecurityEvent {
+    issuer: String,
     id: String,
     counts_until: OffsetDateTime,
     tidings: Vec<(Occurrence, Meant)>,
 }
 
 impl SecurityEvent {
+    /// Whose word it is: at a provider of many tenants, that of one of them.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
     /// The event's own name (`jti`), so that it counts once.
     pub fn id(&self) -> &str {
         &self.id
@@ -83,8 +90,10 @@ pub struct Expectation<'a> {
     pub issuer: &'a str,
     /// What the transmitter calls us.
     pub audience: &'a str,
-    /// The issuer of the persons that it is about.
+    /// The issuer of the persons that it is about, or the pattern of the tenants'.
     pub of_persons: &'a str,
+    /// Whose words and persons are accepted, at a provider of many tenants.
+    pub tenants: &'a [String],
     /// How far the transmitter's clock may be off.
     pub clock_skew: Duration,
 }
@@ -106,6 +115,7 @@ impl Provider {
             issuer: &signals.issuer,
             audience: &signals.audience,
             of_persons: self.issuer(),
+            tenants: self.0.settings.tenants(),
             clock_skew: self.0.settings.clock_skew().unwrap_or(DEFAULT_SKEW),
         };
         Ok(check(&payload, expected, self.0.clock.now())?)
@@ -132,9 +142,13 @@ pub fn check(
     expected: Expectation<'_>,
     now: OffsetDateTime,
 ) -> Result<SecurityEvent, JwtFault> {
-    if text(payload, "iss")? != expected.issuer {
+    let issuer = text(payload, "iss")?;
+    if !is_issuer(expected.issuer, expected.tenants, issuer) {
         return Err(JwtFault::Claim("iss"));
     }
+    let is_of_persons = |said: &str| is_issuer(expected.of_persons, expected.tenants, said);
+    // Of several tenants, a person without an issuer is the one's who tells.
+    let unnamed = if is_of_persons(issuer) { issuer } else { expected.of_persons };
     check_audience(payload, expected.audience)?;
     let counts_until = check_times(payload, expected.clock_skew, now)?;
     let id = name(payload, "jti")?.ok_or(JwtFault::Claim("jti"))?;
@@ -150,11 +164,11 @@ pub fn check(
         };
         // Early drafts of CAEP had it inside of the event.
         let identifier = payload.get("sub_id").or_else(|| event.get("subject")).ok_or(JwtFault::Claim("sub_id"))?;
-        if let Some(meant) = subject::read(identifier, expected.of_persons, occurrence)? {
+        if let Some(meant) = subject::read(identifier, is_of_persons, unnamed, occurrence)? {
             tidings.push((occurrence, meant));
         }
     }
-    Ok(SecurityEvent { id, counts_until, tidings })
+    Ok(SecurityEvent { issuer: issuer.to_owned(), id, counts_until, tidings })
 }
 
 /// RFC 8417 2.2: `iat` is required, and an event does not expire; one that does all the same is not used after that.
@@ -194,12 +208,12 @@ mod tests {
             };
         }
         let (issuer, clock_skew) = ("https://signals.example.test", Duration::seconds(60));
-        check(claims, Expectation { issuer, audience: "backoffice", of_persons: IDP, clock_skew }, NOW)
+        check(claims, Expectation { issuer, audience: "backoffice", of_persons: IDP, tenants: &[], clock_skew }, NOW)
     }
 
     #[test]
     fn honest_events_say_what_happened_to_whom() {
-        let person = || Meant::Person("a".into());
+        let person = || Meant::Person { issuer: IDP.into(), subject: "a".into() };
         let now = NOW.unix_timestamp();
         for (changes, tidings) in [
             (json!({}), vec![(Occurrence::SessionRevoked, person())]),

@@ -128,6 +128,14 @@ impl IdpSettings {
         matches!(self.kind, IdpKind::OAuth2(_))
     }
 
+    /// Whose tokens are accepted, at a provider of many tenants.
+    pub(super) fn tenants(&self) -> &[String] {
+        match &self.kind {
+            IdpKind::Oidc(oidc) => &oidc.tenants,
+            IdpKind::OAuth2(_) => &[],
+        }
+    }
+
     /// The one name that the provider calls itself by: with several tenants it has several, and plain OAuth 2.0 providers
     /// may have none.
     pub fn declared_issuer(&self) -> Option<&str> {

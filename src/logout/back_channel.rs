@@ -76,7 +76,7 @@ pub async fn back_channel(
 }
 
 fn notice(provider: &Provider, said: &LogoutNotice, address: ClientAddress) -> Notice {
-    let issuer = provider.issuer().to_owned();
+    let issuer = said.issuer().to_owned();
     let selection = match said.meant().clone() {
         Meant::Person(subject) => Selection::Matching(Filter::subject(&issuer, &subject)),
         Meant::ProviderSession { sid, subject } => Selection::ProviderSession { issuer: issuer.clone(), sid, subject },

@@ -2,8 +2,9 @@
 //! Front-Channel Logout 1.0).
 //!
 //! Nobody is authenticated here, so little happens: only a request that brings a session's cookie *and* names that
-//! session's own `iss` and `sid` ends it, and no token is revoked (R-J14). The cookie is `SameSite=Lax`, so it comes along
-//! only if provider and back office are the same site.
+//! session's own `iss` and `sid` ends it, and no token is revoked (R-J14). The cookie is `SameSite=Lax`: in a frame it comes
+//! along only if provider and back office are the same site. It also comes along when another site sends the whole
+//! window here, but that site does not know the `sid`.
 
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
@@ -17,7 +18,7 @@ use thiserror::Error;
 use super::own::signed_out_page;
 use super::{Logout, Notice};
 use crate::audit::{AuditEvent, NoticeWay, audit};
-use crate::guard::presented::{Presented, presented};
+use crate::guard::presented::presented;
 use crate::idp::Provider;
 use crate::session::LiveSession;
 use crate::session::revocation::{Order, Selection};
@@ -61,31 +62,29 @@ pub async fn front_channel(
         audit(&AuditEvent::ProviderNoticeRefused { idp: provider.name(), way, reason, client });
         Failure::caused(FailureKind::BadRequest, refusal)
     };
-    let sid = named_session(uri.query().unwrap_or_default(), provider).map_err(refuse)?;
+    let (issuer, sid) = named_session(uri.query().unwrap_or_default(), provider).map_err(refuse)?;
     let found = presented(&logout.sessions, &logout.cookies, &headers).await?;
-    if let Some((_, session)) = found.live() {
-        if !is_meant(session, provider, &sid) {
-            return Err(refuse(Refusal::OtherSession));
-        }
-        let notice = notice(provider, session, sid, address);
-        let carried_out = logout.carry_out(notice).await;
-        carried_out.map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))?;
+    let Some((_, session)) = found.live() else {
+        // The cookie of a session that is over stays: whether it is the one that is meant cannot be told.
+        return Ok(logout.framed_page(provider, &headers).await);
+    };
+    if !is_meant(session, &issuer, &sid) {
+        return Err(refuse(Refusal::OtherSession));
     }
+    let carried_out = logout.carry_out(notice(provider, session, sid, address)).await;
+    carried_out.map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))?;
     let mut response = logout.framed_page(provider, &headers).await;
-    if !matches!(found, Presented::Nothing) {
-        // Not for a request that brought none: another site may have caused it.
-        response.headers_mut().append(SET_COOKIE, logout.clear_cookie());
-    }
+    response.headers_mut().append(SET_COOKIE, logout.clear_cookie());
     Ok(response)
 }
 
 /// `iss` and `sid` come together, and `iss` is the provider's (Front-Channel Logout 2).
-fn named_session(query: &str, provider: &Provider) -> Result<String, Refusal> {
+fn named_session(query: &str, provider: &Provider) -> Result<(String, String), Refusal> {
     let query = Parameters::read(query).map_err(|_| Refusal::Incomplete)?;
     match (query.get("iss"), query.get("sid")) {
         (Some(iss), Some(sid)) if !sid.is_empty() => {
-            if iss == provider.issuer() {
-                Ok(sid.to_owned())
+            if provider.accepts_issuer(iss) {
+                Ok((iss.to_owned(), sid.to_owned()))
             } else {
                 Err(Refusal::OtherIssuer)
             }
@@ -94,9 +93,9 @@ fn named_session(query: &str, provider: &Provider) -> Result<String, Refusal> {
     }
 }
 
-fn is_meant(session: &LiveSession, provider: &Provider, sid: &str) -> bool {
+fn is_meant(session: &LiveSession, issuer: &str, sid: &str) -> bool {
     let record = session.record();
-    record.identity.issuer == provider.issuer() && record.provider_session.as_deref() == Some(sid)
+    record.identity.issuer == issuer && record.provider_session.as_deref() == Some(sid)
 }
 
 fn notice(provider: &Provider, session: &LiveSession, sid: String, address: ClientAddress) -> Notice {

@@ -97,16 +97,15 @@ fn notice(
     event: &SecurityEvent,
     address: ClientAddress,
 ) -> Option<Notice> {
-    let issuer = provider.issuer().to_owned();
     let selection = |meant: &Meant| match meant.clone() {
-        Meant::Person(subject) => Selection::Matching(Filter::subject(&issuer, &subject)),
-        Meant::Address(email) => Selection::Address { issuer: issuer.clone(), email },
-        Meant::ProviderSession { sid, subject } => Selection::ProviderSession { issuer: issuer.clone(), sid, subject },
+        Meant::Person { issuer, subject } => Selection::Matching(Filter::subject(&issuer, &subject)),
+        Meant::Address { issuer, email } => Selection::Address { issuer, email },
+        Meant::ProviderSession { issuer, sid, subject } => Selection::ProviderSession { issuer, sid, subject },
     };
     let selections: Vec<_> = event.tidings().iter().map(|(_, meant)| selection(meant)).collect();
     let has_changed = event.tidings().iter().any(|(occurrence, _)| *occurrence == Occurrence::CredentialChange);
     let reason = if has_changed { "credentials were changed at the provider" } else { "revoked at the provider" };
-    let (issuer, audience) = (signals.issuer.clone(), signals.audience.clone());
+    let (issuer, audience) = (event.issuer().to_owned(), signals.audience.clone());
     let name = NoticeName { way: "security_event", issuer, audience, id: event.id().to_owned() };
     (!selections.is_empty()).then(|| Notice {
         provider: provider.clone(),

@@ -86,6 +86,17 @@ async fn a_frame_that_does_not_name_the_very_session_ends_nothing() {
     assert_eq!(broker.status(&browser).await, 200);
 }
 
+/// R-J14: the cookie of a session that is over is not touched: nobody can tell whether that one is meant.
+#[tokio::test]
+async fn a_frame_leaves_the_cookie_of_a_session_that_is_over() {
+    let broker = Broker::start().await;
+    let browser = broker.signed_in().await;
+    assert_eq!(broker.app.sessions().end_provider_session(&broker.idp.issuer(), "sid-1").await.unwrap(), 1);
+    let page = frame(&browser, &address(&broker.idp.issuer(), "sid-2")).await;
+    assert!(page.status == 200 && page.set_cookies().is_empty());
+    assert!(browser.cookie(SESSION).is_some());
+}
+
 /// R-J14: a session without a name at the provider cannot be named.
 #[tokio::test]
 async fn a_session_whose_provider_gave_it_no_name_is_not_ended_by_a_frame() {

@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use counterfoil::clock::{Clock, ManualClock, SystemClock};
 use counterfoil::config::{Settings, Source, presets};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -297,6 +297,7 @@ async fn of_several_tenants_those_on_the_list_sign_in_each_under_its_own_issuer(
             "[idp.preset]\nclient_id = \"backoffice\"\n{}",
             section("entra", &format!("tenants = [\"{ours}\"]\nauthority_url = \"{authority}\""))
         );
+        let more = format!("{more}\n[idp.preset.shared_signals]\n");
         let broker = Broker::with_provider(Setup { more, clock, ..Setup::default() }, idp).await;
         let template = format!("{authority}/{{tenantid}}/v2.0");
         let iss = format!("{authority}/{issuer_tenant}/v2.0");
@@ -321,7 +322,50 @@ async fn of_several_tenants_those_on_the_list_sign_in_each_under_its_own_issuer(
         if expected == 303 {
             let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json();
             assert_eq!(session["issuer"], json!(iss));
+            ends_at_the_tenants_word(&broker, &browser, &authority, ours).await;
         }
+    }
+}
+
+/// R-D06, R-J09, R-J14: each tenant speaks for its own people, by token, by frame and by event; another does not.
+async fn ends_at_the_tenants_word(broker: &Broker, browser: &Browser, authority: &str, ours: &str) {
+    const REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
+    let of = |tenant: &str| format!("{authority}/{tenant}/v2.0");
+    let told = async |way: &str, kind: &str, body: String| {
+        let asking = broker.browser().ask(Method::POST, &format!("{PUBLIC}/sso/{way}/preset"));
+        asking.header("content-type", kind).body(&body).send().await.status.as_u16()
+    };
+    let framed = async |iss: String| {
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([("iss", iss.as_str()), ("sid", "sid-1")])
+            .finish();
+        browser.fetch(&format!("{PUBLIC}/sso/frontchannel-logout/preset?{query}")).send().await.status.as_u16()
+    };
+    let logout = async |iss: String| {
+        let token = broker.idp.logout_token(&json!({ "iss": iss, "jti": iss }));
+        told("backchannel-logout", "application/x-www-form-urlencoded", format!("logout_token={token}")).await
+    };
+    let event = async |iss: String| {
+        let sub_id = json!({ "format": "opaque", "id": "sid-1" });
+        let token = broker.idp.security_event(&json!({ REVOKED: {} }), &json!({ "iss": iss, "sub_id": sub_id }));
+        told("security-events", "application/secevent+jwt", token).await
+    };
+    let (other, template) = (of("22222222-2222-2222-2222-222222222222"), of("{tenantid}"));
+    for iss in [other, template] {
+        let refused = (logout(iss.clone()).await, event(iss.clone()).await, framed(iss.clone()).await);
+        assert_eq!(refused, (400, 400, 400), "{iss}");
+    }
+    for way in ["token", "event", "frame"] {
+        broker.clock.advance(time::Duration::seconds(3));
+        assert_eq!(sign_in(broker, browser).await.status, 303, "{way}");
+        assert_eq!(broker.status(browser).await, 200, "{way}");
+        let status = match way {
+            "token" => logout(of(ours)).await,
+            "event" => event(of(ours)).await,
+            _ => framed(of(ours)).await,
+        };
+        assert_eq!(status, if way == "event" { 202 } else { 200 }, "{way}");
+        assert_eq!(broker.status(browser).await, 401, "{way}");
     }
 }
 

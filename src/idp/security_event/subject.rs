@@ -12,16 +12,38 @@ use crate::idp::jwt::{JwtFault, optional_text};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meant {
     /// Everything of one person.
-    Person(String),
+    Person {
+        /// Whose person.
+        issuer: String,
+        /// The issuer's name for them.
+        subject: String,
+    },
     /// Everything of whoever has this verified address.
-    Address(String),
+    Address {
+        /// At which issuer.
+        issuer: String,
+        /// The address.
+        email: String,
+    },
     /// One session at the provider, and whose it is, if that is said as well.
     ProviderSession {
-        /// The provider's name for it.
+        /// Whose session.
+        issuer: String,
+        /// The issuer's name for it.
         sid: String,
-        /// The provider's name for the person.
+        /// The issuer's name for the person.
         subject: Option<String>,
     },
+}
+
+/// What one identifier names.
+enum Named {
+    /// Somebody who may be ours.
+    Ours(Meant),
+    /// Somebody of another issuer.
+    Foreign,
+    /// It is of a format that says nothing to us.
+    Unknown,
 }
 
 /// What an identifier without further context names.
@@ -31,9 +53,16 @@ enum Role {
     Session,
 }
 
-/// Reads a subject identifier; `None` is nobody of ours.
-pub(super) fn read(value: &Value, issuer: &str, occurrence: Occurrence) -> Result<Option<Meant>, JwtFault> {
+/// Reads a subject identifier; `None` is nobody of ours. `is_ours` tells our persons' issuers; what names none is of the
+/// issuer `unnamed`.
+pub(super) fn read(
+    value: &Value,
+    is_ours: impl Fn(&str) -> bool,
+    unnamed: &str,
+    occurrence: Occurrence,
+) -> Result<Option<Meant>, JwtFault> {
     let identifier = object(value)?;
+    let simple = |identifier: &Map<String, Value>, role| simple(identifier, &is_ours, unnamed, role);
     let part = |name: &str| identifier.get(name).map(object).transpose();
     let (user, session) = (part("user")?, part("session")?);
     let is_complex = format(identifier)?.is_none_or(|format| format == "complex");
@@ -43,43 +72,65 @@ pub(super) fn read(value: &Value, issuer: &str, occurrence: Occurrence) -> Resul
             Occurrence::SessionRevoked => Role::Session,
             Occurrence::CredentialChange => Role::Person,
         };
-        return simple(identifier, issuer, role);
+        return Ok(match simple(identifier, role)? {
+            Named::Ours(meant) => Some(meant),
+            Named::Foreign | Named::Unknown => None,
+        });
     }
     if user.is_none() && session.is_none() && format(identifier)?.is_none() {
         return Err(FAULT);
     }
-    let session = session.map(|session| simple(session, issuer, Role::Session)).transpose()?;
-    let user = user.map(|user| simple(user, issuer, Role::Person)).transpose()?;
-    Ok(match (user, session) {
+    let session = session.map(|session| simple(session, Role::Session)).transpose()?;
+    let user = user.map(|user| simple(user, Role::Person)).transpose()?;
+    match (user, session) {
         // Somebody, but nobody of ours; or a session that is none of ours.
-        (Some(None), _) | (None, Some(None) | None) => None,
-        // A new credential concerns each of the person's sessions.
-        (Some(user), _) if occurrence == Occurrence::CredentialChange => user,
-        (Some(Some(Meant::Person(person))), Some(Some(Meant::ProviderSession { sid, .. }))) => {
-            Some(Meant::ProviderSession { sid, subject: Some(person) })
-        }
-        (Some(user), Some(None) | None) => user,
-        (_, Some(session)) => session,
-    })
+        (Some(Named::Foreign | Named::Unknown), _)
+        | (_, Some(Named::Foreign))
+        | (None, Some(Named::Unknown) | None) => Ok(None),
+        (Some(Named::Ours(user)), Some(Named::Unknown) | None) => Ok(Some(user)),
+        (None, Some(Named::Ours(session))) => Ok(Some(session)),
+        (Some(Named::Ours(user)), Some(Named::Ours(session))) => both(user, session, occurrence).map(Some),
+    }
+}
+
+/// A user and a session, which must not be two people's.
+fn both(user: Meant, session: Meant, occurrence: Occurrence) -> Result<Meant, JwtFault> {
+    match (user, session) {
+        (Meant::Person { issuer, subject }, Meant::ProviderSession { sid, .. }) => Ok(match occurrence {
+            Occurrence::SessionRevoked => Meant::ProviderSession { issuer, sid, subject: Some(subject) },
+            // A new credential concerns each of the person's sessions.
+            Occurrence::CredentialChange => Meant::Person { issuer, subject },
+        }),
+        // Whether the session is theirs cannot be asked by an address: all of theirs are.
+        (user @ Meant::Address { .. }, Meant::ProviderSession { .. }) => Ok(user),
+        (user, session) if user == session => Ok(user),
+        _ => Err(FAULT),
+    }
 }
 
 const FAULT: JwtFault = JwtFault::Claim("sub_id");
 
-fn simple(identifier: &Map<String, Value>, issuer: &str, role: Role) -> Result<Option<Meant>, JwtFault> {
+fn simple(
+    identifier: &Map<String, Value>,
+    is_ours: impl Fn(&str) -> bool,
+    unnamed: &str,
+    role: Role,
+) -> Result<Named, JwtFault> {
     let member = |name: &str| match optional_text(identifier, name, FAULT)? {
         Some(text) if !text.is_empty() => Ok(text.to_owned()),
         _ => Err(FAULT),
     };
-    match (format(identifier)?.ok_or(FAULT)?, role) {
+    let issuer = unnamed.to_owned();
+    Ok(match (format(identifier)?.ok_or(FAULT)?, role) {
         ("iss_sub", _) => {
-            let (said, subject) = (member("iss")?, member("sub")?);
-            Ok((said == issuer).then_some(Meant::Person(subject)))
+            let (issuer, subject) = (member("iss")?, member("sub")?);
+            if is_ours(&issuer) { Named::Ours(Meant::Person { issuer, subject }) } else { Named::Foreign }
         }
-        ("opaque", Role::Person) => Ok(Some(Meant::Person(member("id")?))),
-        ("opaque", Role::Session) => Ok(Some(Meant::ProviderSession { sid: member("id")?, subject: None })),
-        ("email", _) => Ok(Some(Meant::Address(member("email")?))),
-        _ => Ok(None),
-    }
+        ("opaque", Role::Person) => Named::Ours(Meant::Person { issuer, subject: member("id")? }),
+        ("opaque", Role::Session) => Named::Ours(Meant::ProviderSession { issuer, sid: member("id")?, subject: None }),
+        ("email", _) => Named::Ours(Meant::Address { issuer, email: member("email")? }),
+        _ => Named::Unknown,
+    })
 }
 
 /// Early drafts called it `subject_type`.
@@ -106,21 +157,22 @@ mod tests {
     #[test]
     fn subject_identifiers_name_persons_addresses_and_sessions() {
         use Occurrence::{CredentialChange, SessionRevoked};
-        let person = || Some(Meant::Person("a".into()));
-        let session =
-            |subject: Option<&str>| Some(Meant::ProviderSession { sid: "s".into(), subject: subject.map(Into::into) });
+        let issuer = || IDP.to_owned();
+        let person = || Some(Meant::Person { issuer: issuer(), subject: "a".into() });
+        let address = || Some(Meant::Address { issuer: issuer(), email: "a@example.com".into() });
+        let email = || json!({ "format": "email", "email": "a@example.com" });
+        let session = |subject: Option<&str>| {
+            Some(Meant::ProviderSession { issuer: issuer(), sid: "s".into(), subject: subject.map(Into::into) })
+        };
+        let foreign = || json!({ "format": "iss_sub", "iss": "https://evil.example", "sub": "a" });
         let iss_sub = || json!({ "format": "iss_sub", "iss": IDP, "sub": "a" });
         let opaque = |id: &str| json!({ "format": "opaque", "id": id });
         for (occurrence, identifier, meant) in [
             (SessionRevoked, iss_sub(), person()),
-            (SessionRevoked, json!({ "format": "iss_sub", "iss": "https://evil.example", "sub": "a" }), None),
+            (SessionRevoked, foreign(), None),
             (SessionRevoked, opaque("s"), session(None)),
             (CredentialChange, opaque("a"), person()),
-            (
-                SessionRevoked,
-                json!({ "format": "email", "email": "a@example.com" }),
-                Some(Meant::Address("a@example.com".into())),
-            ),
+            (SessionRevoked, email(), address()),
             (SessionRevoked, json!({ "format": "phone_number", "phone_number": "+1" }), None),
             (SessionRevoked, json!({ "format": "complex", "user": iss_sub() }), person()),
             (SessionRevoked, json!({ "user": iss_sub(), "session": opaque("s") }), session(Some("a"))),
@@ -128,9 +180,18 @@ mod tests {
             (SessionRevoked, json!({ "user": iss_sub(), "device": opaque("d") }), person()),
             (SessionRevoked, json!({ "user": { "format": "did", "url": "x" }, "session": opaque("s") }), None),
             (SessionRevoked, json!({ "format": "complex", "device": opaque("d") }), None),
+            (SessionRevoked, json!({ "user": iss_sub(), "session": foreign() }), None),
+            (SessionRevoked, json!({ "user": foreign(), "session": opaque("s") }), None),
+            (SessionRevoked, json!({ "user": iss_sub(), "session": iss_sub() }), person()),
+            (SessionRevoked, json!({ "user": email(), "session": opaque("s") }), address()),
             (CredentialChange, json!({ "user": iss_sub(), "session": opaque("s") }), person()),
+            (CredentialChange, json!({ "session": opaque("s") }), session(None)),
         ] {
-            assert_eq!(read(&identifier, IDP, occurrence), Ok(meant), "{occurrence:?} {identifier}");
+            assert_eq!(
+                read(&identifier, |said| said == IDP, IDP, occurrence),
+                Ok(meant),
+                "{occurrence:?} {identifier}"
+            );
         }
         for broken in [
             json!("a"),
@@ -142,8 +203,28 @@ mod tests {
             json!({ "format": "email", "email": ["a@example.com"] }),
             json!({ "user": "a" }),
             json!({ "user": {} }),
+            // Two people, or what may be two people.
+            json!({ "user": iss_sub(), "session": { "format": "iss_sub", "iss": IDP, "sub": "b" } }),
+            json!({ "user": email(), "session": iss_sub() }),
+            json!({ "user": iss_sub(), "session": email() }),
         ] {
-            assert_eq!(read(&broken, IDP, SessionRevoked), Err(FAULT), "{broken}");
+            assert_eq!(read(&broken, |said| said == IDP, IDP, SessionRevoked), Err(FAULT), "{broken}");
+        }
+    }
+
+    /// R-D06: a person of a tenant is the tenant's; who has no issuer is of the tenant that tells.
+    #[test]
+    fn persons_of_several_tenants_are_each_tenants_own() {
+        let is_ours = |said: &str| ["https://one.test", "https://other.test"].contains(&said);
+        let of = |issuer: &str| Some(Meant::Person { issuer: issuer.into(), subject: "a".into() });
+        for (identifier, meant) in [
+            (json!({ "format": "iss_sub", "iss": "https://one.test", "sub": "a" }), of("https://one.test")),
+            (json!({ "format": "iss_sub", "iss": "https://other.test", "sub": "a" }), of("https://other.test")),
+            (json!({ "format": "iss_sub", "iss": "https://third.test", "sub": "a" }), None),
+            (json!({ "format": "opaque", "id": "a" }), of("https://one.test")),
+        ] {
+            let read = read(&identifier, is_ours, "https://one.test", Occurrence::CredentialChange);
+            assert_eq!(read, Ok(meant), "{identifier}");
         }
     }
 }
