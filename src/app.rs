@@ -38,6 +38,7 @@ use crate::login::Login;
 use crate::login::limit::Tickets;
 use crate::login::pending::PendingLogins;
 use crate::logout::Logout;
+use crate::logout::refusals::Refusals;
 use crate::proxy::forward::{Proxy, forward};
 use crate::respond::{Responder, draw_failures};
 use crate::routes::{self, Rooms};
@@ -162,6 +163,7 @@ impl App {
                 csrf: csrf.clone(),
                 public_url: public_url.clone(),
                 branding: branding.clone(),
+                refusals: Arc::new(Refusals::new(clock.clone())),
             },
             account: Account { sessions: sessions.clone(), cookies: cookies.clone(), csrf: csrf.clone() },
             api: Api {

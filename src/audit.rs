@@ -165,6 +165,8 @@ pub enum AuditEvent<'a> {
         reason: &'a str,
         /// From where.
         client: IpAddr,
+        /// How many more were refused before it that have no event of their own.
+        unsaid: u64,
     },
     /// A configuration was loaded.
     ConfigurationLoaded {
@@ -260,9 +262,9 @@ pub fn audit(event: &AuditEvent<'_>) {
                 target: "audit", event = "provider_ended", %idp, %way, %selection, %reason, ended, complete, %client
             );
         }
-        AuditEvent::ProviderNoticeRefused { idp, way, reason, client } => {
+        AuditEvent::ProviderNoticeRefused { idp, way, reason, client, unsaid } => {
             let (idp, reason) = (Printable(idp), Printable(reason));
-            tracing::warn!(target: "audit", event = "provider_notice_refused", %idp, %way, %reason, %client);
+            tracing::warn!(target: "audit", event = "provider_notice_refused", %idp, %way, %reason, %client, unsaid);
         }
         AuditEvent::ConfigurationLoaded { idps, routes } => {
             tracing::info!(target: "audit", event = "configuration_loaded", idps, routes);

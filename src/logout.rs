@@ -8,6 +8,7 @@
 pub mod back_channel;
 pub mod front_channel;
 pub mod own;
+pub mod refusals;
 pub mod security_events;
 
 use std::net::IpAddr;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use time::OffsetDateTime;
 
+use self::refusals::Refusals;
 use crate::audit::{AuditEvent, NoticeWay, audit};
 use crate::idp::Provider;
 use crate::session::Sessions;
@@ -45,6 +47,8 @@ pub struct Logout {
     pub public_url: Arc<PublicUrl>,
     /// What the pages say.
     pub branding: Arc<Branding>,
+    /// Writes down what was not believed.
+    pub refusals: Arc<Refusals>,
 }
 
 /// A provider's word, believed and understood.

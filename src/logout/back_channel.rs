@@ -14,7 +14,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::{Logout, Notice, Outcome};
-use crate::audit::{AuditEvent, NoticeWay, audit};
+use crate::audit::NoticeWay;
 use crate::idp::Provider;
 use crate::idp::jwt::JwtFault;
 use crate::idp::logout_token::{LogoutNotice, Meant, NoticeError};
@@ -55,8 +55,7 @@ pub async fn back_channel(
     let provider = provider.ok_or(FailureKind::NotFound)?;
     let body = body.map_err(form::unreadable)?;
     let refuse = |refusal: &Refusal| {
-        let (way, reason, client) = (NoticeWay::BackChannel, &refusal.to_string(), address.client);
-        audit(&AuditEvent::ProviderNoticeRefused { idp: provider.name(), way, reason, client });
+        logout.refusals.note(provider.name(), NoticeWay::BackChannel, &refusal.to_string(), address.client);
         Ok(refused(refusal))
     };
     let token = match token(&headers, &body) {

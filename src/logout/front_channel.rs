@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use super::own::signed_out_page;
 use super::{Logout, Notice};
-use crate::audit::{AuditEvent, NoticeWay, audit};
+use crate::audit::NoticeWay;
 use crate::guard::presented::presented;
 use crate::idp::Provider;
 use crate::session::LiveSession;
@@ -58,8 +58,7 @@ pub async fn front_channel(
     let provider = logout.provider(&idp).filter(|provider| provider.can_tell_of_logouts());
     let provider = provider.ok_or(FailureKind::NotFound)?;
     let refuse = |refusal: Refusal| {
-        let (way, reason, client) = (NoticeWay::FrontChannel, &refusal.to_string(), address.client);
-        audit(&AuditEvent::ProviderNoticeRefused { idp: provider.name(), way, reason, client });
+        logout.refusals.note(provider.name(), NoticeWay::FrontChannel, &refusal.to_string(), address.client);
         Failure::caused(FailureKind::BadRequest, refusal)
     };
     let (issuer, sid) = named_session(uri.query().unwrap_or_default(), provider).map_err(refuse)?;

@@ -15,7 +15,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::{Logout, Notice};
-use crate::audit::{AuditEvent, NoticeWay, audit};
+use crate::audit::NoticeWay;
 use crate::idp::Provider;
 use crate::idp::jwt::JwtFault;
 use crate::idp::logout_token::NoticeError;
@@ -55,8 +55,7 @@ pub async fn security_events(
     let provider = logout.provider(&idp).ok_or(FailureKind::NotFound)?;
     let signals = provider.shared_signals().ok_or(FailureKind::NotFound)?;
     let refuse = |refusal: &Refusal| {
-        let (way, reason, client) = (NoticeWay::SecurityEvent, &refusal.to_string(), address.client);
-        audit(&AuditEvent::ProviderNoticeRefused { idp: provider.name(), way, reason, client });
+        logout.refusals.note(provider.name(), NoticeWay::SecurityEvent, &refusal.to_string(), address.client);
         Ok(refusal.response())
     };
     // Who asks comes before what they say.
