@@ -42,6 +42,7 @@ use std::time::Duration as StdDuration;
 use serde_json::{Map, Value};
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::clock::SharedClock;
@@ -138,6 +139,8 @@ struct Inner {
     keys: KeyCache,
     /// Of a transmitter of security events that is not the provider itself.
     signal_keys: KeyCache,
+    /// Bounds how many authorization requests are pushed at once.
+    pushes: Semaphore,
     clock: SharedClock,
 }
 
@@ -158,6 +161,7 @@ impl Provider {
             metadata,
             keys,
             signal_keys: KeyCache::default(),
+            pushes: Semaphore::new(pushed_request::MOST_AT_ONCE),
             clock,
         })))
     }

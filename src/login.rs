@@ -84,6 +84,7 @@ fn failure_kind(error: &IdpError) -> FailureKind {
         | IdpError::PushedRequest(PushedRequestError::Http(error))
         | IdpError::ProfileEndpoint(error)
         | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: error, .. }) => by_answer(error),
+        IdpError::PushedRequest(PushedRequestError::TooMany) => FailureKind::IdpUnavailable,
         // Somebody else's person, from our point of view: an everyday refusal.
         IdpError::Profile(ProfileFault::RequiredClaim(_)) => FailureKind::LoginRefused,
         IdpError::IdToken(JwtFault::Clock(_)) | IdpError::Answer(JwtFault::Clock(_)) => FailureKind::LoginClock,

@@ -76,6 +76,10 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
     if matches!(&kind, Some(IdpKind::OAuth2(plain)) if plain.issuer.is_none()) && client.request_object_key.is_some() {
         section.fault("issuer", "is missing: a signed request has to name whom it is for");
     }
+    let profile_api = mapping::read_profile_api(section);
+    if client.dpop.is_some() && profile_api.is_some() {
+        section.fault("dpop", "must not be set where there is a profile_api, which takes bearer tokens alone");
+    }
     let settings = IdpSettings {
         display_name: section.or("display_name", name.clone()),
         trust_email: section.or("trust_email", false),
@@ -83,7 +87,7 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
         request: request::read(section, is_oidc, is_https),
         refresh: read_pace(section, has_own_dpop_key),
         required_claims: mapping::read_required_claims(&mut section.section("required_claims")),
-        profile_api: mapping::read_profile_api(section),
+        profile_api,
         timeout: read_timeout(section),
         revoke_tokens_at_logout: section.or("revoke_tokens_at_logout", true),
         shared_signals: shared_signals::read(section, kind.as_ref(), &client.id),

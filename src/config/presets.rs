@@ -1,8 +1,8 @@
 //! Presets: what a well-known provider needs, laid under what the operator writes.
 //!
 //! A preset is a file of the very keys that `[idp.<name>]` has; whatever the operator writes goes before it. Values may name
-//! others in braces (`{tenant}`): keys that the preset needs, that have a default, or that the section has anyway. `kind`
-//! chooses one and is `oidc` or `oauth2` afterwards, so nothing else knows that there are presets.
+//! others in braces (`{tenant}`): keys that the preset needs, that have a default, or that the section has anyway. Under
+//! `together` stand keys that must not be written without another. `kind` chooses one and is `oidc` or `oauth2` afterwards, so nothing else knows that there are presets.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,8 @@ const PRESETS: [(&str, &str); 15] = [
     ("google", include_str!("presets/google.toml")),
     ("kakao", include_str!("presets/kakao.toml")),
     ("keycloak", include_str!("presets/keycloak.toml")),
-    ("line-works", include_str!("presets/line-works.toml")),
+    // The same service by its name elsewhere.
+    ("line-works", include_str!("presets/naver-works.toml")),
     ("naver", include_str!("presets/naver.toml")),
     ("naver-works", include_str!("presets/naver-works.toml")),
     ("okta", include_str!("presets/okta.toml")),
@@ -46,7 +47,13 @@ pub(super) fn lay_under(section: &mut Reader) {
         return;
     };
     let (needs, defaults) = (taken(&mut preset, "needs"), taken(&mut preset, "defaults"));
-    let settings = taken(&mut preset, "settings");
+    let (settings, together) = (taken(&mut preset, "settings"), taken(&mut preset, "together"));
+    // Another installation: its tokens must not go to the well-known one's API.
+    for (one, other) in together.iter().filter_map(|(one, other)| Some((one, other.as_str()?))) {
+        if section.has(one) && !section.has(other) {
+            section.fault(other, format!("is missing: with a {one} of its own the API has one too"));
+        }
+    }
     let mut filler =
         Filler { section, needs: &needs, defaults: &defaults, settings: &settings, missing: BTreeSet::new() };
     let mut whole = filler.fill(filler.section.table(), &settings);
@@ -104,7 +111,9 @@ impl Filler<'_> {
     }
 
     fn value_of(&mut self, name: &str) -> String {
-        let written = [self.section.table(), self.defaults, self.settings];
+        // What is needed may be a setting's own name, whose value is not to be had from itself.
+        let settings = if self.needs.contains_key(name) { self.defaults } else { self.settings };
+        let written = [self.section.table(), self.defaults, settings];
         let written = written.into_iter().find_map(|table| table.get(name)?.as_str());
         match written {
             // `api_base_url` ends as people like it.

@@ -129,15 +129,21 @@ impl BackChannel<'_> {
         access_token: &Secret<String>,
     ) -> Result<Request<Vec<u8>>, HttpError> {
         let scheme = if self.dpop.is_some() { "DPoP" } else { "Bearer" };
-        let credentials = HeaderValue::try_from(format!("{scheme} {}", access_token.expose()));
-        let mut credentials = credentials.map_err(|_| HttpError::Request)?;
-        credentials.set_sensitive(true);
+        let credentials = credentials(scheme, access_token)?;
         let mut request = Request::get(url.as_str()).header(ACCEPT, accept).header(AUTHORIZATION, credentials);
         if let Some(dpop) = self.dpop {
             request = request.header(DPOP, dpop_header(dpop, &Method::GET, url, Some(access_token), self.clock)?);
         }
         request.body(Vec::new()).map_err(|_| HttpError::Request)
     }
+}
+
+/// What an `Authorization` header says that shows an access token.
+pub(super) fn credentials(scheme: &str, access_token: &Secret<String>) -> Result<HeaderValue, HttpError> {
+    let text = Secret::new(format!("{scheme} {}", access_token.expose()));
+    let mut value = HeaderValue::try_from(text.expose()).map_err(|_| HttpError::Request)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn dpop_header(

@@ -81,7 +81,7 @@ impl MetadataSource {
     /// # Errors
     /// [`HttpError::Unacceptable`] if they are too few, or no addresses to send secrets to.
     pub fn given(endpoints: &GivenEndpoints) -> Result<Self, HttpError> {
-        let metadata = read_endpoints(&with_given(Map::new(), endpoints, false)?)?;
+        let metadata = read_endpoints(&with_given(Map::new(), endpoints, false)?, |_| true)?;
         Ok(Self::Given(Arc::new(metadata)))
     }
 }
@@ -169,7 +169,9 @@ pub fn read(source: &DocumentSource, document: Map<String, Value>) -> Result<Met
     if document.get("issuer").and_then(Value::as_str) != Some(&source.issuer) {
         return Err(HttpError::Unacceptable("the metadata names another issuer than the configuration"));
     }
-    read_endpoints(&with_given(document, &source.given, source.mutual_tls)?)
+    // A document got by https has nothing to say about what listens on this machine; the configuration has.
+    let is_local = source.issuer.starts_with("http://");
+    read_endpoints(&with_given(document, &source.given, source.mutual_tls)?, |name| is_local || source.given.has(name))
 }
 
 /// A document with the endpoints that count: given ones before all, then those for whoever shows a certificate.
@@ -194,7 +196,9 @@ fn with_given(
     Ok(document)
 }
 
-fn read_endpoints(document: &Map<String, Value>) -> Result<Metadata, HttpError> {
+/// `may_be_local`: which endpoints may be http on loopback, by name.
+fn read_endpoints(document: &Map<String, Value>, may_be_local: impl Fn(&str) -> bool) -> Result<Metadata, HttpError> {
+    let endpoint = |document, name| endpoint(document, name, may_be_local(name));
     let required = |name, complaint| endpoint(document, name)?.ok_or(HttpError::Unacceptable(complaint));
     let metadata = Metadata {
         authorization_endpoint: required("authorization_endpoint", "the metadata lacks authorization_endpoint")?,
@@ -221,11 +225,12 @@ fn promise(document: &Map<String, Value>, name: &str) -> Result<bool, HttpError>
     }
 }
 
-fn endpoint(document: &Map<String, Value>, name: &str) -> Result<Option<Url>, HttpError> {
+fn endpoint(document: &Map<String, Value>, name: &str, may_be_local: bool) -> Result<Option<Url>, HttpError> {
+    let is_fit = |url: &Url| is_safe_address(url) && (may_be_local || url.scheme() == "https");
     match document.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => match Url::parse(text) {
-            Ok(url) if is_safe_address(&url) && url.fragment().is_none() => Ok(Some(url)),
+            Ok(url) if is_fit(&url) && url.fragment().is_none() => Ok(Some(url)),
             _ => Err(HttpError::Unacceptable("the metadata names an endpoint that is not https")),
         },
         Some(_) => Err(HttpError::Unacceptable("the metadata names an endpoint that is not text")),
@@ -295,6 +300,17 @@ mod tests {
         assert!(MetadataSource::given(&own()).is_err(), "too few to do without a document");
     }
 
+    /// R-F02: what is on this machine is for the configuration to name.
+    #[test]
+    fn local_endpoints_are_for_the_configuration_or_a_local_issuer_to_name() {
+        let local = "http://127.0.0.1:8080/token";
+        let said = |issuer: &str| document(&json!({ "issuer": issuer, "token_endpoint": local }));
+        assert!(read(&source(), said(ISSUER)).is_err());
+        assert!(read(&DocumentSource { given: given("token_endpoint", local), ..source() }, said(ISSUER)).is_ok());
+        let issuer = "http://127.0.0.1:8080";
+        assert!(read(&DocumentSource { issuer: issuer.into(), ..source() }, said(issuer)).is_ok());
+    }
+
     #[test]
     fn a_minimal_document_is_enough() {
         let metadata = read(&source(), document(&json!({}))).unwrap();
@@ -320,6 +336,8 @@ mod tests {
             json!({ "jwks_uri": "ftp://idp.example.test/" }),
             json!({ "userinfo_endpoint": "https://user:pass@idp.example.test/" }),
             json!({ "end_session_endpoint": "javascript:alert(1)" }),
+            json!({ "token_endpoint": "http://127.0.0.1:8080/token" }),
+            json!({ "jwks_uri": "http://localhost/jwks" }),
             json!({ "token_endpoint": 7 }),
             json!({ "token_endpoint": null }),
             json!({ "authorization_endpoint": "https://idp.example.test/authorize?state=x" }),

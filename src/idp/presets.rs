@@ -10,11 +10,12 @@ pub(super) mod entra;
 pub(super) mod github;
 
 use oauth2::http;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION};
 use serde_json::{Map, Value};
 use thiserror::Error;
 use url::Url;
 
+use super::back_channel::credentials;
 use super::http::{HttpError, ProviderHttp};
 use super::profile::MOST_GROUPS;
 use super::token_exchange::ProviderTokens;
@@ -116,8 +117,7 @@ impl Api<'_> {
 
     async fn fetch(&self, path_and_query: &str) -> Result<Vec<u8>, HttpError> {
         let url = format!("{}/{path_and_query}", self.base_url.as_str().trim_end_matches('/'));
-        let bearer = format!("Bearer {}", self.access_token.expose());
-        let bearer = HeaderValue::try_from(bearer).map_err(|_| HttpError::Request)?;
+        let bearer = credentials("Bearer", self.access_token)?;
         let request = http::Request::get(url).header(ACCEPT, "application/json").header(AUTHORIZATION, bearer);
         let answer = self.http.execute(request.body(Vec::new()).map_err(|_| HttpError::Request)?).await?;
         match answer.status().as_u16() {

@@ -6,11 +6,16 @@
 use oauth2::http::Response;
 use serde_json::{Map, Value};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::back_channel::BackChannel;
 use super::discovery::Metadata;
 use super::http::{HttpError, json_answer, json_object};
+
+/// Most requests that are pushed to one provider at once. Whoever asks for a login address makes us ask the provider, without
+/// having shown anything: a flood of them must not become a flood there, nor take the connections of those who sign in.
+pub(super) const MOST_AT_ONCE: usize = 32;
 
 /// When requests are pushed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,6 +61,9 @@ pub enum PushedRequestError {
     /// No usable answer.
     #[error("the pushed authorization request failed: {0}")]
     Http(#[source] HttpError),
+    /// As many as may be are under way already.
+    #[error("too many authorization requests are being pushed at once")]
+    TooMany,
     /// An answer without a reference, or with one that is over already.
     #[error("the answer to the pushed authorization request is none")]
     Malformed,
@@ -78,7 +86,9 @@ pub(super) async fn push(
     back_channel: BackChannel<'_>,
     endpoint: &Url,
     parameters: &[(String, String)],
+    at_once: &Semaphore,
 ) -> Result<Vec<(String, String)>, PushedRequestError> {
+    let _place = at_once.try_acquire().map_err(|_| PushedRequestError::TooMany)?;
     let answer = back_channel.post(endpoint, parameters).await.map_err(PushedRequestError::Http)?;
     let reference = read(&answer)?;
     let client_id = back_channel.settings.client_id.clone();

@@ -42,7 +42,9 @@ impl Provider {
             parameters = request_object::wrap(parameters, beside, key, client_id, audience, now)?;
         }
         match push_to {
-            Some(endpoint) => Ok(pushed_request::push(self.back_channel(metadata), endpoint, &parameters).await?),
+            Some(endpoint) => {
+                Ok(pushed_request::push(self.back_channel(metadata), endpoint, &parameters, &self.0.pushes).await?)
+            }
             None => Ok(parameters),
         }
     }

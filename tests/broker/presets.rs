@@ -24,7 +24,7 @@ use crate::support::upstream::received;
 
 /// What each preset needs besides a client.
 const NEEDS: [(&str, &str); 15] = [
-    ("apple", "team_id = \"ABCDE12345\""),
+    ("apple", "team_id = \"ABCDE12345\"\nclient_key_id = \"ABC123DEFG\""),
     ("auth0", "domain = \"acme.eu.auth0.com\""),
     ("bitbucket", ""),
     (
@@ -66,7 +66,7 @@ fn section(kind: &str, more: &str) -> String {
     let proof = if kind == "apple" {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap().to_pkcs8v1().unwrap();
         let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----", STANDARD.encode(pair.as_ref()));
-        format!("client_key = \"\"\"\n{pem}\n\"\"\"\nclient_key_id = \"ABC123DEFG\"")
+        format!("client_key = \"\"\"\n{pem}\n\"\"\"")
     } else {
         "client_secret = \"CANARY\"".to_owned()
     };
@@ -117,6 +117,10 @@ fn mistaken_presets_are_refused_by_name() {
         ("slack", "team = \"\"", "team"),
         ("slack", "team = \"*\"", "team"),
         ("entra", "tenant = \"*\"", "tenant"),
+        ("entra", &format!("{tenant}\ndpop = true"), "dpop"),
+        ("entra", &format!("{tenant}\nauthority_url = \"https://login.example.com\""), "api_base_url"),
+        ("github", "base_url = \"https://git.example.com\"", "api_base_url"),
+        ("naver-works", "base_url = \"https://auth.example.com\"", "api_url"),
         ("google", "hosted_domain = \"example.com\"\nrequired_claims = { hd = [] }", "required_claims.hd"),
         ("kakao", "profile.subject = 7", "profile.subject"),
     ] {
@@ -145,7 +149,8 @@ fn presets_fill_in_what_is_not_written_and_nothing_else() {
     assert_eq!(of("cognito"), "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbC");
     assert_eq!(of("entra"), "https://login.microsoftonline.com/11111111-1111-1111-1111-111111111111/v2.0");
     assert_eq!(issuer("entra", "tenants = [\"11111111\"]"), "https://login.microsoftonline.com/{tenantid}/v2.0");
-    assert_eq!(issuer("github", "base_url = \"https://git.example.com/\""), "https://git.example.com/login/oauth");
+    let enterprise = "base_url = \"https://git.example.com/\"\napi_base_url = \"https://git.example.com/api/v3\"";
+    assert_eq!(issuer("github", enterprise), "https://git.example.com/login/oauth");
     assert_eq!(
         issuer("okta", "issuer = \"https://acme.okta.com/oauth2/x\"\ndomain = \"acme.okta.com\""),
         "https://acme.okta.com/oauth2/x"
@@ -295,7 +300,10 @@ async fn of_several_tenants_those_on_the_list_sign_in_each_under_its_own_issuer(
         let authority = idp.issuer();
         let more = format!(
             "[idp.preset]\nclient_id = \"backoffice\"\n{}",
-            section("entra", &format!("tenants = [\"{ours}\"]\nauthority_url = \"{authority}\""))
+            section(
+                "entra",
+                &format!("tenants = [\"{ours}\"]\nauthority_url = \"{authority}\"\napi_base_url = \"{authority}\"")
+            )
         );
         let more = format!("{more}\n[idp.preset.shared_signals]\n");
         let broker = Broker::with_provider(Setup { more, clock, ..Setup::default() }, idp).await;
@@ -560,13 +568,14 @@ async fn groups_beyond_the_id_token_come_from_the_configured_graph() {
     }
 }
 
-/// R-C14: Apple's client secret is a JWT of the team, made for this one request. (How answers are posted is shown where logins
-/// are.) The name that Apple's first answer holds is signed by nobody, and `email_verified` is a text.
+/// R-C14: Apple's client secret is a JWT of the team, made for this one request. The answer comes by form; the name in the
+/// first one is signed by nobody, and `email_verified` is a text.
 #[tokio::test]
 async fn apple_gets_a_signed_secret_and_signs_the_address_alone() {
     let answers = recorded("apple");
     let userinfo = json!({ "sub": answers["id_token"]["sub"] });
-    let broker = oidc_broker("apple", "response_mode = \"query\"", answers["id_token"].clone(), userinfo).await;
+    let only = "[login]\ndefault_idp = \"preset\"";
+    let broker = oidc_broker("apple", only, answers["id_token"].clone(), userinfo).await;
     broker.idp.behave(Script {
         authorization_answer: Some(Arc::new(|answer| {
             answer.push(("user".to_owned(), recorded("apple")["user"].to_string()));
@@ -574,7 +583,11 @@ async fn apple_gets_a_signed_secret_and_signs_the_address_alone() {
         ..broker.idp.script()
     });
     let browser = broker.browser();
-    let landed = sign_in(&broker, &browser).await;
+    let (address, fields) = broker.reach_form(&browser, "/").await;
+    // The browser's page would escape the quotes of `user`.
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert!(fields.iter().any(|(name, _)| *name == "user"));
+    let landed = browser.submit(&address, &fields).sent_by_another_site().send().await;
     assert_eq!(landed.status, 303, "{}", landed.body);
     let (subject, name, email, _) = person(&browser).await;
     assert_eq!((json!(subject), name.as_str()), (answers["id_token"]["sub"].clone(), ""));

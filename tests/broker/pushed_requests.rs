@@ -1,6 +1,7 @@
 //! Authorization requests that do not travel as parameters: pushed (RFC 9126), signed (RFC 9101), both.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use url::Url;
@@ -69,6 +70,21 @@ async fn a_pushed_request_leaves_the_browser_nothing_but_a_reference() {
     }
     assert!(pushed[0].headers["authorization"].to_str().unwrap().starts_with("Basic "));
     assert_ne!(form["state"], pushed[1].form["state"]);
+}
+
+/// R-A14: a flood of beginnings is none at the provider.
+#[tokio::test]
+async fn so_many_requests_are_pushed_at_once_and_no_more() {
+    let broker = broker("", None, &[OFFERED]).await;
+    let slow = Misbehaviour::Slow(Duration::from_secs(4));
+    broker.idp.behave(Script { at_pushed: slow, ..broker.idp.script() });
+    let start = async || broker.browser().visit(&format!("{PUBLIC}/sso/login")).send().await.status.as_u16();
+    let statuses = futures_util::future::join_all((0..40).map(|_| start())).await;
+    let with = |status: u16| statuses.iter().filter(|found| **found == status).count();
+    assert_eq!((with(303), with(503)), (32, 8), "{statuses:?}");
+    assert_eq!(broker.idp.received("/par").len(), 32);
+    broker.idp.behave(Script { at_pushed: Misbehaviour::None, ..broker.idp.script() });
+    assert_eq!(start().await, 303, "places are given back");
 }
 
 /// R-A14: one line a case.

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use url::Url;
 use url::form_urlencoded::byte_serialize;
 
-use crate::support::broker::{Broker, HOST, PUBLIC, SESSION};
+use crate::support::broker::{Broker, HOST, PUBLIC, SESSION, Setup};
 use crate::support::browser::Answer;
+use crate::support::scripted_idp::ScriptedIdp;
 
 fn encoded(text: &str) -> String {
     byte_serialize(text.as_bytes()).collect()
@@ -54,6 +55,27 @@ async fn another_site_may_name_the_provider_the_page_and_the_person_and_nothing_
     assert_eq!(asked["redirect_uri"], format!("{PUBLIC}/sso/callback/company"));
     for name in ["prompt", "max_age", "acr_values", "request_uri"] {
         assert!(!asked.contains_key(name), "{name}");
+    }
+}
+
+/// R-M06: several clients of one issuer: the one whose people the page admits.
+#[tokio::test]
+async fn of_several_clients_of_one_issuer_the_one_that_the_page_admits_is_meant() {
+    let setup = Setup::default();
+    let idp = ScriptedIdp::start(setup.clock.clone()).await;
+    let issuer = idp.issuer();
+    let more = format!(
+        "[idp.office]\nkind = \"oidc\"\nissuer = \"{issuer}\"\nclient_id = \"office\"\nclient_secret = \"y\"\n"
+    );
+    let routes = "[[route]]\npath = \"/office\"\nupstream = \"UPSTREAM\"\nidps = [\"office\"]\n\
+        [[route]]\npath = \"/\"\nupstream = \"UPSTREAM\"\n";
+    let broker = Broker::with_provider(Setup { more, routes, ..setup }, idp).await;
+    for (page, client) in [("/", "backoffice"), ("/office/x", "office")] {
+        let target = encoded(&format!("{PUBLIC}{page}"));
+        let start = begun(&broker, &issuer, &format!("&target_link_uri={target}")).await;
+        let url: Url = start.location().parse().unwrap();
+        let asked: HashMap<_, _> = url.query_pairs().into_owned().collect();
+        assert_eq!(asked["client_id"], client, "{page}");
     }
 }
 
