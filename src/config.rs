@@ -214,7 +214,7 @@ fn settings(reader: &mut Reader) -> Option<Settings> {
     let idp_names = reader.names_in("idp");
     let default_idp = idp::read_default(&mut reader.section("login"), &idp_names);
     let is_https = public_url.as_ref().is_none_or(PublicUrl::is_https);
-    let idps = idp::read(reader, is_https);
+    let idps = idp::read(reader, is_https, &mut warnings);
     let routes = route::read(reader, &idp_names, &idps, &mut warnings);
     let branding = server::read_branding(&mut reader.section("branding"));
     let log = server::read_log(&mut reader.section("log"));

@@ -26,12 +26,26 @@ const SHORTEST_PACE: StdDuration = StdDuration::from_secs(30);
 const TIMEOUTS: RangeInclusive<StdDuration> = StdDuration::from_millis(100)..=StdDuration::from_mins(1);
 
 /// Reads every provider. `is_https`: whether browsers reach us by HTTPS.
-pub(super) fn read(reader: &mut Reader, is_https: bool) -> Vec<IdpSettings> {
+pub(super) fn read(reader: &mut Reader, is_https: bool, warnings: &mut Vec<String>) -> Vec<IdpSettings> {
     let sections = reader.named_sections("idp");
     if sections.is_empty() {
         reader.fault("idp", "is missing: nobody could sign in without an [idp.<name>] section");
     }
-    sections.into_iter().filter_map(|(name, mut section)| read_one(name, &mut section, is_https)).collect()
+    let read = |(name, mut section)| read_one(name, &mut section, is_https);
+    let idps: Vec<_> = sections.into_iter().filter_map(read).collect();
+    for idp in idps.iter().filter(|idp| idp.refresh.is_some() && has_little_to_confirm_with(idp)) {
+        warnings.push(format!(
+            "idp.{}.refresh: with userinfo = false and without the scope \"offline_access\" most providers leave \
+             nothing to ask with: people would have to sign in at that pace",
+            idp.name
+        ));
+    }
+    idps
+}
+
+fn has_little_to_confirm_with(idp: &IdpSettings) -> bool {
+    let asks_nobody = matches!(&idp.kind, IdpKind::Oidc(oidc) if !oidc.userinfo);
+    asks_nobody && !idp.scopes.iter().any(|scope| scope == "offline_access")
 }
 
 pub(super) fn read_default(section: &mut Reader, names: &[String]) -> Option<String> {

@@ -356,6 +356,21 @@ fn secrets_can_come_from_files_but_not_from_two_places() {
     assert_eq!(faulty_keys(&twice, &[]), ["idp.company.client_secret"]);
 }
 
+/// R-I08: one line a case.
+#[test]
+fn whoever_can_be_confirmed_by_nothing_is_warned_of() {
+    for (keys, warned) in [
+        ("refresh = \"5m\"", false),
+        ("userinfo = false", false),
+        ("refresh = \"5m\"\nuserinfo = false", true),
+        ("refresh = \"5m\"\nuserinfo = false\nscopes = [\"openid\", \"offline_access\"]", false),
+    ] {
+        let settings = read(&GOOD.replace("[idp.company]", &format!("[idp.company]\n{keys}")), &[]).unwrap();
+        let warnings = settings.warnings.join("\n");
+        assert_eq!(warnings.contains("idp.company.refresh"), warned, "{keys}: {warnings}");
+    }
+}
+
 /// R-A13: a plain OAuth 2.0 provider cannot be asked for a recent authentication.
 #[test]
 fn a_recent_authentication_is_demanded_only_where_it_can_be_had() {

@@ -19,7 +19,7 @@ use url::Url;
 
 use crate::support::broker::{Broker, HOST, KEY, PUBLIC, SESSION, Setup, listen};
 use crate::support::browser::{Answer, Browser};
-use crate::support::scripted_idp::{Script, ScriptedIdp, change, payload_of};
+use crate::support::scripted_idp::{Script, ScriptedIdp, change, payload_of, set};
 use crate::support::upstream::received;
 
 /// What each preset needs besides a client.
@@ -288,7 +288,7 @@ async fn an_address_that_a_foreign_administrator_may_have_written_is_not_believe
 /// R-D06: an application in several tenants; each is an issuer of its own, and the others are nobody's.
 #[tokio::test]
 async fn of_several_tenants_those_on_the_list_sign_in_each_under_its_own_issuer() {
-    let ours = "11111111-1111-1111-1111-111111111111";
+    let (ours, theirs) = ("11111111-1111-1111-1111-111111111111", "33333333-3333-3333-3333-333333333333");
     for (token_tenant, issuer_tenant, expected) in [
         (json!(ours), ours, 303),
         (json!("22222222-2222-2222-2222-222222222222"), "22222222-2222-2222-2222-222222222222", 502),
@@ -302,7 +302,10 @@ async fn of_several_tenants_those_on_the_list_sign_in_each_under_its_own_issuer(
             "[idp.preset]\nclient_id = \"backoffice\"\n{}",
             section(
                 "entra",
-                &format!("tenants = [\"{ours}\"]\nauthority_url = \"{authority}\"\napi_base_url = \"{authority}\"")
+                &format!(
+                    "refresh = \"5m\"\ntenants = [\"{ours}\", \"{theirs}\"]\nauthority_url = \"{authority}\"\n\
+                     api_base_url = \"{authority}\""
+                )
             )
         );
         let more = format!("{more}\n[idp.preset.shared_signals]\n");
@@ -330,6 +333,11 @@ async fn of_several_tenants_those_on_the_list_sign_in_each_under_its_own_issuer(
         if expected == 303 {
             let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json();
             assert_eq!(session["issuer"], json!(iss));
+            // R-C13: nor does a renewal make the session another tenant's.
+            let other = json!({ "iss": format!("{authority}/{theirs}/v2.0"), "tid": theirs });
+            broker.idp.behave(Script { refresh_claims: set(other), ..broker.idp.script() });
+            broker.clock.advance(time::Duration::minutes(5));
+            assert_eq!(browser.fetch(PUBLIC).send().await.code(), "session_revoked");
             ends_at_the_tenants_word(&broker, &browser, &authority, ours).await;
         }
     }

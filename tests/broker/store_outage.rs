@@ -9,6 +9,7 @@ use crate::support::browser::Browser;
 use crate::support::child::{PATIENCE, free_port};
 use crate::support::cut_proxy::CutProxy;
 use crate::support::redis::Redis;
+use crate::support::scripted_idp::{Misbehaviour, Script};
 use crate::support::upstream;
 
 async fn unavailable(broker: &Broker, browser: &Browser) {
@@ -64,6 +65,30 @@ async fn a_connection_that_is_cut_is_an_outage_and_not_a_logout() {
     unavailable(&broker, &browser).await;
     network.restore();
     recovered(&broker, &browser).await;
+}
+
+/// R-P01: the provider has said something by then, and nobody knows what.
+#[tokio::test]
+async fn a_renewal_that_cannot_be_stored_lets_nobody_pass() {
+    let redis = Redis::start();
+    let network = CutProxy::in_front_of(([127, 0, 0, 1], redis.port()).into()).await;
+    let store = Store::Redis(network.address().port());
+    let broker = Broker::with(Setup { store, idp: "refresh = \"5m\"".into(), ..Setup::default() }).await;
+    let browser = broker.signed_in().await;
+    broker.clock.advance(time::Duration::minutes(5));
+    let slow = Misbehaviour::Slow(Duration::from_millis(300));
+    broker.idp.behave(Script { at_refresh: slow, ..Script::default() });
+    broker.idp.forget_requests();
+    let waiting = browser.copy();
+    let waiting = tokio::spawn(async move { waiting.fetch(&format!("{PUBLIC}/guarded")).send().await });
+    let started = Instant::now();
+    while broker.idp.received("/token").is_empty() {
+        assert!(started.elapsed() < PATIENCE, "it is never renewed");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    network.cut();
+    let answer = waiting.await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "store_unavailable"), "{}", answer.body);
 }
 
 /// R-P01, R-P02: a hung server; each request waits for a bounded time, and many do not wait for each other.
