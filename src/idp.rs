@@ -2,8 +2,8 @@
 //!
 //! [`Provider`] is the one door: `login` starts and finishes attempts with it, `logout` asks it where the
 //! provider's own session ends. Behind it, one file a step of the protocol: [`discovery`] and [`jwks`] (what
-//! the provider says of itself), [`request_parameters`] and [`authorization`], [`pushed_request`], [`token_exchange`], [`jwt`] and
-//! [`id_token`], [`userinfo`], [`profile`], and later [`refresh`], all over [`http`]. Whatever carries credentials goes
+//! the provider says of itself), `start` ([`request_parameters`], [`authorization`], [`pushed_request`]), `finish`
+//! ([`token_exchange`], [`jwt`], [`id_token`], [`userinfo`], [`profile`]), and later [`refresh`], all over [`http`]. Whatever carries credentials goes
 //! through `back_channel`, which proves who we are ([`client_authentication`], [`dpop`], both with a [`signing_key`]).
 //! Knows nothing of browsers, cookies or sessions.
 
@@ -13,6 +13,7 @@ pub mod client_authentication;
 pub mod discovery;
 pub mod dpop;
 mod end_session;
+mod finish;
 pub mod http;
 pub mod id_token;
 pub mod jwks;
@@ -39,48 +40,29 @@ pub mod userinfo;
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
-use serde_json::{Map, Value};
 use thiserror::Error;
-use time::{Duration, OffsetDateTime};
+use time::Duration;
 use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::clock::SharedClock;
-use crate::identity::Identity;
 
-use self::authorization::{Attempt, IssuerMismatch};
+use self::authorization::IssuerMismatch;
 use self::back_channel::BackChannel;
 use self::discovery::{Metadata, MetadataCache};
 use self::dpop::Dpop;
 use self::http::{HttpError, ProviderHttp};
-use self::id_token::{Expectation, ExpectedNonce, VerifiedClaims};
 use self::jwks::KeyCache;
-use self::jwt::{JwtFault, JwtUse};
+use self::jwt::JwtFault;
 use self::presets::ProfileApiError;
 use self::profile::ProfileFault;
 use self::pushed_request::PushedRequestError;
 use self::signing_key::SigningKeyError;
-use self::token_exchange::{ProviderTokens, TokenExchangeError};
+use self::token_exchange::TokenExchangeError;
 use self::userinfo::UserinfoError;
 
+pub use self::finish::SignedIn;
 pub use self::settings::{IdpKind, IdpSettings, OAuth2Settings, OidcSettings};
-
-/// What a finished login brought.
-#[derive(Debug, Clone)]
-pub struct SignedIn {
-    /// Who it is.
-    pub identity: Identity,
-    /// When they last proved it to the provider, if it says so.
-    pub auth_time: Option<OffsetDateTime>,
-    /// In what manner they did (`acr`), if it says so.
-    pub acr: Option<String>,
-    /// When the provider wants the session to be over, if it says so.
-    pub session_expiry: Option<OffsetDateTime>,
-    /// The provider's name for its session (`sid`).
-    pub provider_session: Option<String>,
-    /// The provider's tokens.
-    pub tokens: ProviderTokens,
-}
 
 /// Why a login with a provider cannot go on.
 #[derive(Debug, Error)]
@@ -230,20 +212,6 @@ impl Provider {
         Ok(authorization::check_response_issuer(is_ours, promised)?)
     }
 
-    /// Finishes a login: exchanges the code, verifies what comes back, and says who it is.
-    ///
-    /// # Errors
-    /// [`IdpError`]; the code is used up in any case.
-    pub async fn finish(&self, code: String, attempt: &Attempt) -> Result<SignedIn, IdpError> {
-        let metadata = self.metadata().await?;
-        let back_channel = self.back_channel(&metadata);
-        let tokens = token_exchange::exchange(back_channel, &self.0.redirect_uri, code, attempt).await?;
-        match &self.0.settings.kind {
-            IdpKind::Oidc(oidc) => self.finish_oidc(oidc, &metadata, attempt, tokens).await,
-            IdpKind::OAuth2(plain) => self.finish_oauth2(plain, &metadata, tokens).await,
-        }
-    }
-
     /// Fetches what the provider says of itself, unless it is known already.
     ///
     /// # Errors
@@ -271,114 +239,5 @@ impl Provider {
     fn back_channel<'a>(&'a self, metadata: &'a Metadata) -> BackChannel<'a> {
         let Inner { http, settings, dpop, clock, .. } = &*self.0;
         BackChannel { http, settings, metadata, dpop: dpop.as_ref(), clock }
-    }
-
-    async fn finish_oidc(
-        &self,
-        oidc: &OidcSettings,
-        metadata: &Metadata,
-        attempt: &Attempt,
-        tokens: ProviderTokens,
-    ) -> Result<SignedIn, IdpError> {
-        let nonce = ExpectedNonce::Exactly(&attempt.nonce);
-        let claims = self.verify_id_token(oidc, metadata, nonce, Some(attempt), &tokens).await?;
-        let identity = self.identity_of_claims(oidc, metadata, &claims, &tokens).await?;
-        Ok(SignedIn {
-            identity,
-            auth_time: claims.auth_time(),
-            acr: claims.acr().map(str::to_owned),
-            session_expiry: claims.session_expiry(),
-            provider_session: claims.provider_session().map(str::to_owned),
-            tokens,
-        })
-    }
-
-    async fn finish_oauth2(
-        &self,
-        plain: &OAuth2Settings,
-        metadata: &Metadata,
-        tokens: ProviderTokens,
-    ) -> Result<SignedIn, IdpError> {
-        let identity = self.identity_of_profile(plain, metadata, &tokens).await?;
-        Ok(SignedIn { identity, auth_time: None, acr: None, session_expiry: None, provider_session: None, tokens })
-    }
-
-    /// Who the ID token and userinfo say it is.
-    async fn identity_of_claims(
-        &self,
-        oidc: &OidcSettings,
-        metadata: &Metadata,
-        claims: &VerifiedClaims,
-        tokens: &ProviderTokens,
-    ) -> Result<Identity, IdpError> {
-        // Of the ID token alone: userinfo is not signed.
-        profile::check_required(&self.0.settings.required_claims, claims.all())?;
-        let mut attributes = claims.all().clone();
-        if let Some(endpoint) = metadata.userinfo_endpoint.as_ref().filter(|_| oidc.userinfo) {
-            let more = self.userinfo(oidc, metadata, endpoint, claims, tokens).await?;
-            userinfo::merge(&mut attributes, more);
-        }
-        self.ask_profile_api(tokens, &mut attributes).await?;
-        let issuer = jwt::text(claims.all(), "iss")?;
-        Ok(profile::identity_from_claims(&self.0.settings, issuer, claims.subject(), &attributes)?)
-    }
-
-    /// Who the profile endpoint says it is.
-    async fn identity_of_profile(
-        &self,
-        plain: &OAuth2Settings,
-        metadata: &Metadata,
-        tokens: &ProviderTokens,
-    ) -> Result<Identity, IdpError> {
-        let profile = self.back_channel(metadata).get_json(&plain.profile_endpoint, &tokens.access_token).await;
-        let mut profile = profile.map_err(IdpError::ProfileEndpoint)?;
-        profile::check_required(&self.0.settings.required_claims, &profile)?;
-        self.ask_profile_api(tokens, &mut profile).await?;
-        Ok(profile::identity_from_profile(&self.0.settings, self.issuer(), &profile)?)
-    }
-
-    async fn verify_id_token(
-        &self,
-        oidc: &OidcSettings,
-        metadata: &Metadata,
-        nonce: ExpectedNonce<'_>,
-        attempt: Option<&Attempt>,
-        tokens: &ProviderTokens,
-    ) -> Result<VerifiedClaims, IdpError> {
-        let id_token = tokens.id_token.as_ref().ok_or(JwtFault::Absent)?;
-        let payload = self.signed_payload(oidc, metadata, id_token.expose(), JwtUse::Claims).await?;
-        let issuer = presets::entra::issuer_of(&oidc.issuer, &oidc.tenants, &payload)?;
-        let expectation = Expectation {
-            issuer: &issuer,
-            client_id: &self.0.settings.client_id,
-            nonce,
-            access_token: tokens.access_token.expose(),
-            max_age: attempt.and_then(|attempt| attempt.max_age),
-            acr_values: attempt.map_or(&[], |attempt| &attempt.acr_values),
-            clock_skew: oidc.clock_skew,
-            algorithm: oidc.algorithm,
-        };
-        Ok(id_token::check(payload, &expectation, self.0.clock.now())?)
-    }
-
-    async fn userinfo(
-        &self,
-        oidc: &OidcSettings,
-        metadata: &Metadata,
-        endpoint: &Url,
-        claims: &VerifiedClaims,
-        tokens: &ProviderTokens,
-    ) -> Result<Map<String, Value>, IdpError> {
-        let answer = userinfo::fetch(self.back_channel(metadata), endpoint, &tokens.access_token).await?;
-        let payload = match answer {
-            userinfo::Answer::Plain(payload) => payload,
-            userinfo::Answer::Signed(token) => {
-                let payload = self.signed_payload(oidc, metadata, token.expose(), JwtUse::Claims).await?;
-                userinfo::check_signed(&payload, jwt::text(claims.all(), "iss")?, &self.0.settings.client_id)?;
-                payload
-            }
-        };
-        userinfo::check_subject(&payload, claims.subject())?;
-        Ok(payload)
     }
 }

@@ -10,8 +10,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::http::{HttpError, ProviderHttp, is_safe_address};
-use super::presets::ANY_TENANT;
-use super::presets::entra::ALL_TENANTS;
+use super::presets::entra::published_under;
 use super::refreshing::Refreshing;
 use super::request_parameters::is_reserved;
 use super::{IdpKind, IdpSettings};
@@ -155,8 +154,7 @@ impl MetadataCache {
 
 async fn fetch(http: ProviderHttp, source: Arc<DocumentSource>) -> Result<Metadata, HttpError> {
     // Discovery 4: the path is appended to the issuer, whose own path is kept.
-    let published_at = source.issuer.replace(ANY_TENANT, ALL_TENANTS);
-    let address = format!("{}/.well-known/openid-configuration", published_at.trim_end_matches('/'));
+    let address = format!("{}/.well-known/openid-configuration", published_under(&source.issuer).trim_end_matches('/'));
     let address = Url::parse(&address).map_err(|_| HttpError::Unacceptable("the issuer is not a URL"))?;
     read(&source, http.get_json(&address).await?)
 }

@@ -12,10 +12,15 @@ use super::{ANY_TENANT, Api, MOST_GROUPS, ProfileApiError, list, text};
 use crate::idp::jwt::{self, JwtFault};
 
 const GROUPS: &str = "Microsoft Graph's groups";
-/// The address under which that metadata is published.
-pub(in crate::idp) const ALL_TENANTS: &str = "organizations";
+/// What stands for all tenants in addresses.
+const ALL_TENANTS: &str = "organizations";
 /// Memberships of all kinds come in pages of 999; somebody with more than these is refused rather than cut short.
 const MOST_PAGES: usize = 5;
+
+/// The address under which an issuer's metadata is published: of several tenants, under the name of all.
+pub(in crate::idp) fn published_under(issuer: &str) -> String {
+    issuer.replace(ANY_TENANT, ALL_TENANTS)
+}
 
 /// Whether an issuer is the configured one, or that of an allowed tenant. Pure.
 pub(in crate::idp) fn is_issuer(issuer: &str, tenants: &[String], said: &str) -> bool {
