@@ -5,26 +5,27 @@
 //! session; one that is away ends nothing (R-C12), and is left alone for a moment. Whoever waited for any of this asks
 //! for the session again: it may have been ended meanwhile.
 
+mod attempt;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
-use crate::audit::{AuditEvent, audit};
 use crate::clock::SharedClock;
 use crate::identity::Identity;
 use crate::idp::Provider;
-use crate::idp::refresh::{Held, Refreshed, RenewalError};
-use crate::idp::token_exchange::ProviderTokens;
+use crate::idp::refresh::RenewalError;
 use crate::secret::Secret;
-use crate::session::ending::EndCause;
 use crate::session::key::SessionKey;
-use crate::session::record::{ExposedSecret, SessionRecord, Tokens};
-use crate::session::renewal::{Kept, REST, Renewing};
+use crate::session::record::SessionRecord;
+use crate::session::renewal::{REST, Renewing};
 use crate::session::store::StoreError;
 use crate::session::turn::Turn;
 use crate::session::{LiveSession, Sessions};
+
+use self::attempt::{Fault, failed, give_back, has_expired, refused, renew};
 
 /// How long before its end an access token is replaced: it has to last until the upstream has used it.
 const MARGIN: Duration = Duration::seconds(30);
@@ -206,143 +207,6 @@ impl Vouching {
     fn rest(&self, now: OffsetDateTime) {
         self.rests_until.store((now + REST).unix_timestamp(), Ordering::Relaxed);
     }
-}
-
-/// What ends an attempt early.
-#[derive(Debug, Error)]
-enum Fault {
-    #[error(transparent)]
-    Provider(#[from] RenewalError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The session ended meanwhile; these tokens of it are alive.
-    #[error("the session ended meanwhile")]
-    Ended(Tokens),
-    /// Somebody else renewed it meanwhile. What they hold is of the same grant: nothing is given back.
-    #[error("somebody else renewed the session meanwhile")]
-    Overtaken,
-    /// There is nothing left to ask the provider with.
-    #[error("there is nothing to ask the provider with")]
-    LoginNeeded,
-}
-
-async fn renew(provider: &Provider, renewing: &mut Renewing, now: OffsetDateTime) -> Result<(), Fault> {
-    let refresh_token = renewing.tokens().refresh_token.clone();
-    // Tokens that are younger than the last word about the person come from a renewal that got only so far: asking on
-    // with them costs no refresh token (R-E05).
-    let is_fresh = renewing.tokens().issued_at > renewing.record().renewed_at && !has_expired(renewing.tokens(), now);
-    let Some(refresh_token) = refresh_token else {
-        if has_expired(renewing.tokens(), now) || !provider.can_confirm().await? {
-            return Err(Fault::LoginNeeded);
-        }
-        return confirm(provider, renewing).await;
-    };
-    if is_fresh {
-        match confirm(provider, renewing).await {
-            // Once: the token may have been taken back (R-E05).
-            Err(Fault::Provider(RenewalError::Refused(_))) => {}
-            confirmed => return confirmed,
-        }
-    }
-    refresh(provider, renewing, &refresh_token.0, now).await?;
-    confirm(provider, renewing).await
-}
-
-async fn refresh(
-    provider: &Provider,
-    renewing: &mut Renewing,
-    refresh_token: &Secret<String>,
-    now: OffsetDateTime,
-) -> Result<(), Fault> {
-    let (fresh, ends_by) = match provider.refresh(&held(renewing), refresh_token).await {
-        Ok(Refreshed { tokens, session_expiry }) => (tokens, session_expiry),
-        Err(RenewalError::Failed { cause, rotated: Some(rotated) }) => {
-            // The old one may be worthless by now; nothing else of this answer is believed.
-            let tokens = Tokens { refresh_token: Some(ExposedSecret(rotated)), ..renewing.tokens().clone() };
-            keep(renewing, tokens, None).await?;
-            return Err(RenewalError::Failed { cause, rotated: None }.into());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let tokens = Tokens {
-        access_token: fresh.access_token,
-        access_token_expires_at: fresh.access_token_expires_at,
-        issued_at: now,
-        refresh_token: fresh.refresh_token.map(ExposedSecret),
-        id_token: fresh.id_token.map(ExposedSecret),
-        nonce: renewing.tokens().nonce.clone(),
-    };
-    keep(renewing, tokens, ends_by).await
-}
-
-async fn keep(renewing: &mut Renewing, tokens: Tokens, ends_by: Option<OffsetDateTime>) -> Result<(), Fault> {
-    match renewing.keep_tokens(tokens.clone(), ends_by).await? {
-        Kept::Stored => Ok(()),
-        Kept::Ended => Err(Fault::Ended(tokens)),
-        Kept::Overtaken => Err(Fault::Overtaken),
-    }
-}
-
-async fn confirm(provider: &Provider, renewing: &mut Renewing) -> Result<(), Fault> {
-    let identity = provider.confirm(&held(renewing)).await?;
-    match renewing.keep_identity(identity).await? {
-        Kept::Stored => Ok(()),
-        Kept::Ended => Err(Fault::Ended(renewing.tokens().clone())),
-        Kept::Overtaken => Err(Fault::Overtaken),
-    }
-}
-
-/// The provider no longer stands by the person.
-async fn refused(provider: &Provider, renewing: &Renewing, error: &RenewalError) -> Attempt {
-    let (session, idp, subject) = (renewing.handle(), provider.name(), &renewing.record().identity.subject);
-    let reason = error.to_string();
-    match renewing.end(EndCause::EndedByProvider).await {
-        Ok(ended) => {
-            if ended {
-                audit(&AuditEvent::RenewalRefused { session, idp, subject, reason: &reason });
-            }
-            give_back(provider, renewing.tokens());
-            Attempt::Over
-        }
-        // No rest: whoever asks next tries again to end it.
-        Err(error) => {
-            audit(&AuditEvent::RenewalFailed { session, idp, subject, reason: &error.to_string() });
-            Attempt::Unstored(error)
-        }
-    }
-}
-
-fn give_back(provider: &Provider, tokens: &Tokens) {
-    provider.give_back(tokens.refresh_token.clone().map(|token| token.0), tokens.access_token.clone());
-}
-
-async fn failed(idp: &str, renewing: &Renewing, reason: &str) {
-    let (session, subject) = (renewing.handle(), &renewing.record().identity.subject);
-    audit(&AuditEvent::RenewalFailed { session, idp, subject, reason });
-    if let Err(error) = renewing.rest().await {
-        tracing::warn!(%session, %error, "other replicas could not be told that a renewal failed");
-    }
-}
-
-fn held(renewing: &Renewing) -> Held {
-    let tokens = renewing.tokens();
-    let open = |secret: &ExposedSecret| secret.0.clone();
-    Held {
-        tokens: ProviderTokens {
-            access_token: tokens.access_token.clone(),
-            access_token_expires_at: tokens.access_token_expires_at,
-            refresh_token: tokens.refresh_token.as_ref().map(open),
-            id_token: tokens.id_token.as_ref().map(open),
-        },
-        nonce: tokens.nonce.clone(),
-        issuer: renewing.record().identity.issuer.clone(),
-        subject: renewing.record().identity.subject.clone(),
-    }
-}
-
-/// A token whose end is not known is tried.
-fn has_expired(tokens: &Tokens, now: OffsetDateTime) -> bool {
-    tokens.access_token_expires_at.is_some_and(|ends| ends <= now)
 }
 
 #[cfg(test)]
