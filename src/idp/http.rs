@@ -33,9 +33,6 @@ pub enum HttpError {
     /// No complete answer in time.
     #[error("it did not answer in time")]
     Timeout,
-    /// It was asked a moment ago, and is not asked so soon again.
-    #[error("it was asked a moment ago")]
-    AskedJustNow,
     /// Another status than 200.
     #[error("it answered with status {0}")]
     Status(u16),
@@ -60,7 +57,7 @@ impl HttpError {
     /// Whether the provider may well be fine in a moment: unreachable, too slow, or failing itself.
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Timeout | Self::AskedJustNow => true,
+            Self::Unreachable(_) | Self::Timeout => true,
             Self::Status(status) => *status >= 500 || *status == 429,
             Self::Client(_)
             | Self::TooLarge

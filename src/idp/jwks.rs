@@ -15,7 +15,7 @@ use url::Url;
 
 use super::http::{HttpError, ProviderHttp};
 use super::jwt::SignedHeader;
-use super::refreshing::{Refetched, Refreshing};
+use super::refreshing::Refreshing;
 use crate::clock::SharedClock;
 
 /// Shortest RSA modulus that is trusted (RFC 8725 3.5), in bytes.
@@ -43,7 +43,7 @@ impl KeyCache {
         http: &ProviderHttp,
         jwks_uri: &Url,
         clock: &SharedClock,
-    ) -> Result<Refetched<KeySet>, Arc<HttpError>> {
+    ) -> Result<Arc<KeySet>, Arc<HttpError>> {
         self.0.refetched(clock, fetch(http.clone(), jwks_uri.clone())).await
     }
 }

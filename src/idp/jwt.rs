@@ -33,14 +33,6 @@ pub enum JwtUse {
 }
 
 impl JwtUse {
-    /// Whether it is a provider's word of its own accord, which no browser can be sent back for.
-    pub(super) fn is_notice(self) -> bool {
-        match self {
-            Self::LogoutToken { .. } | Self::SecurityEvent => true,
-            Self::Claims | Self::AuthorizationAnswer => false,
-        }
-    }
-
     fn accepts(self, declared: Option<&str>) -> bool {
         // RFC 7515 4.1.9: without a slash it is short for a media type.
         let short = |declared: &str| match declared.split_at_checked("application/".len()) {

@@ -28,15 +28,6 @@ const REFETCH_AFTER: Duration = Duration::seconds(10);
 #[derive(Debug)]
 pub(super) struct Refreshing<T>(Arc<Inner<T>>);
 
-/// What came of asking again.
-#[derive(Debug)]
-pub(super) struct Refetched<T> {
-    /// The newest document.
-    pub(super) document: Arc<T>,
-    /// Whether it was fetched for this question; if not, it was fetched a moment ago, and may be older than the question.
-    pub(super) is_new: bool,
-}
-
 #[derive(Debug)]
 struct Inner<T> {
     good: RwLock<Option<Good<T>>>,
@@ -111,21 +102,20 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
     ///
     /// # Errors
     /// The [`HttpError`] of the last fetch, if that failed.
-    pub(super) async fn refetched<F>(&self, clock: &SharedClock, fetch: F) -> Result<Refetched<T>, Arc<HttpError>>
+    pub(super) async fn refetched<F>(&self, clock: &SharedClock, fetch: F) -> Result<Arc<T>, Arc<HttpError>>
     where
         F: Future<Output = Result<T, HttpError>> + Send + 'static,
     {
         let (this, clock) = (self.clone(), clock.clone());
         to_its_end(async move {
             let mut attempts = this.0.attempts.lock().await;
-            let is_new = is_due(attempts.last_refetch, clock.now(), REFETCH_AFTER);
-            if is_new {
+            if is_due(attempts.last_refetch, clock.now(), REFETCH_AFTER) {
                 this.fetch(&mut attempts, &clock, fetch).await;
                 attempts.last_refetch = Some(clock.now());
             }
             match &attempts.last_error {
                 Some(error) => Err(error.clone()),
-                None => Ok(Refetched { document: this.outcome(&attempts, clock.now())?, is_new }),
+                None => this.outcome(&attempts, clock.now()),
             }
         })
         .await
@@ -276,9 +266,8 @@ mod tests {
         }
         assert_eq!((source.fetches(), document.known()), (1, Some(Arc::new(1))));
         source.clock.advance(REFETCH_AFTER);
-        for is_new in [true, false] {
-            let refetched = refetched(Ok(2)).await.unwrap();
-            assert_eq!((*refetched.document, refetched.is_new), (2, is_new));
+        for _ in 0..2 {
+            assert_eq!(*refetched(Ok(2)).await.unwrap(), 2);
         }
     }
 
