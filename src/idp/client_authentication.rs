@@ -1,7 +1,7 @@
 //! How we prove to a provider's own endpoints who we are (RFC 6749 2.3, RFC 7523, RFC 8705, OpenID Connect Core 9).
 //!
 //! One proof for every request that is posted there, made anew each time it is sent. Sends nothing itself:
-//! [`super::back_channel`] does.
+//! `back_channel` does.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,6 +1,6 @@
 //! The one HTTP client towards providers: no redirects, bounded waiting, bounded answers.
 //!
-//! Used by every file of `idp` that asks the provider something (R-C07, R-F03, R-P02); through [`super::back_channel`]
+//! Used by every file of `idp` that asks the provider something (R-C07, R-F03, R-P02); through `back_channel`
 //! where credentials go with it. The one place that knows of certificates.
 
 use std::error::Error;

@@ -60,7 +60,7 @@ impl ExpectedNonce<'_> {
     }
 }
 
-/// The claims of an ID token that passed every check, now ([`check`]) or when it came ([`VerifiedClaims::remembered`]).
+/// The claims of an ID token that passed every check, now ([`check`]) or when it came (`remembered`).
 #[derive(Debug, Clone)]
 pub struct VerifiedClaims {
     subject: String,

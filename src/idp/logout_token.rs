@@ -5,8 +5,8 @@
 //! sessions end, and that a notice counts once, is the caller's.
 //!
 //! Why `exp` may be missing: early drafts of the specification did not demand it, and providers exist that send none. Such
-//! a token lives for [`OLDEST_WITHOUT_EXPIRY`] after `iat`. One with `exp` lives until then, yet no longer than
-//! [`OLDEST`], which bounds how long its `jti` has to be remembered. Why `typ` may be missing: the certification suite
+//! a token lives for `OLDEST_WITHOUT_EXPIRY` after `iat`. One with `exp` lives until then, yet no longer than
+//! `OLDEST`, which bounds how long its `jti` has to be remembered. Why `typ` may be missing: the certification suite
 //! sends none. `logout_token_typ_required` demands it.
 
 use serde_json::{Map, Value};

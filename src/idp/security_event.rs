@@ -5,7 +5,7 @@
 //! counts once, is the caller's.
 //!
 //! Why an event may be days old: transmitters repeat what was not taken (RFC 8935 2.4), through outages and weekends, and
-//! the session it is about may still live. [`OLDEST`] bounds how long its `jti` has to be remembered.
+//! the session it is about may still live. `OLDEST` bounds how long its `jti` has to be remembered.
 
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
