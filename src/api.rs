@@ -1,8 +1,9 @@
 //! The administration API: the security reviewer's and the operator's work as JSON, for their browsers and for
 //! machines.
 //!
-//! [`caller`] says who asks and what they may; [`sessions`] lists and ends; [`timeouts`] changes how long sessions live.
-//! [`openapi`] describes it all. Handlers are mounted by `routes`. What changes anything or shows sessions is audited (R-N05).
+//! [`caller`] says who asks and what they may; [`sessions`] lists and ends; [`timeouts`] changes how long sessions
+//! live. [`openapi`] describes it all. Handlers are mounted by `routes`. What changes anything or shows sessions is
+//! audited (R-N05).
 
 pub mod caller;
 pub(crate) mod durations;

@@ -1,8 +1,8 @@
 //! The guard: which requests may pass to the back office, and as whom.
 //!
-//! A request's path is read once, strictly ([`request_target`]); the first route that matches says who may
-//! pass ([`route`], [`access`]); the session behind its cookie is asked for ([`presented`]) and, when
-//! that is due, renewed with its provider ([`renewal`]); and [`require_session`] puts it all together as a middleware. What passes carries
+//! A request's path is read once, strictly ([`request_target`]); the first route that matches says who may pass
+//! ([`route`], [`access`]); the session behind its cookie is asked for ([`presented`]) and, when that is due, renewed
+//! with its provider ([`renewal`]); and [`require_session`] puts it all together as a middleware. What passes carries
 //! [`Admitted`](require_session::Admitted) in its extensions; handlers take a
 //! [`CurrentUser`](current_user::CurrentUser).
 

@@ -1,11 +1,11 @@
 //! The identity provider's side: the relying party of OpenID Connect, and the client of plain OAuth 2.0.
 //!
-//! [`Provider`] is the one door: `login` starts and finishes attempts with it, `logout` asks it where the
-//! provider's own session ends. Behind it, one file a step of the protocol: [`discovery`] and [`jwks`] (what
-//! the provider says of itself), `start` ([`request_parameters`], [`authorization`], [`pushed_request`]), `finish`
-//! ([`token_exchange`], [`jwt`], [`id_token`], [`userinfo`], [`profile`]), and later [`refresh`], all over [`http`]. Whatever carries credentials goes
-//! through `back_channel`, which proves who we are ([`client_authentication`], [`dpop`], both with a [`signing_key`]).
-//! Knows nothing of browsers, cookies or sessions.
+//! [`Provider`] is the one door: `login` starts and finishes attempts with it, `logout` asks it where the provider's
+//! own session ends. Behind it, one file a step of the protocol: [`discovery`] and [`jwks`] (what the provider says of
+//! itself), `start` ([`request_parameters`], [`authorization`], [`pushed_request`]), `finish` ([`token_exchange`],
+//! [`jwt`], [`id_token`], [`userinfo`], [`profile`]), and later [`refresh`], all over [`http`]. Whatever carries
+//! credentials goes through `back_channel`, which proves who we are ([`client_authentication`], [`dpop`], both with a
+//! [`signing_key`]). Knows nothing of browsers, cookies or sessions.
 
 pub mod authorization;
 mod back_channel;

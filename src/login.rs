@@ -1,8 +1,9 @@
 //! Signing in: from the login address to the provider, and from the callback to a session.
 //!
-//! [`start`] sends the browser to the provider and leaves a pending login in it ([`pending`]); [`callback`]
-//! takes the provider's answer, matches it to the pending login before anything else, and establishes the
-//! session; [`limit`] helps those who have too many, `landings` those who come back too often. [`third_party`]: logins that begin elsewhere. All are handlers that `routes` mounts.
+//! [`start`] sends the browser to the provider and leaves a pending login in it ([`pending`]); [`callback`] takes the
+//! provider's answer, matches it to the pending login before anything else, and establishes the session; [`limit`]
+//! helps those who have too many, `landings` those who come back too often. [`third_party`]: logins that begin
+//! elsewhere. All are handlers that `routes` mounts.
 
 mod answer;
 pub mod callback;

@@ -1,9 +1,9 @@
 //! Signing out, from every side.
 //!
-//! [`own`]: by the person, here first and then at the provider. The provider's word that a session is over comes by three
-//! ways: [`back_channel`] (OpenID Connect Back-Channel Logout 1.0), [`front_channel`] (Front-Channel Logout 1.0, through
-//! the browser) and [`security_events`] (Shared Signals: CAEP by push). Each of them decides what is meant, and leaves
-//! the ending to `session::revocation`. All are handlers that `routes` mounts.
+//! [`own`]: by the person, here first and then at the provider. The provider's word that a session is over comes by
+//! three ways: [`back_channel`] (OpenID Connect Back-Channel Logout 1.0), [`front_channel`] (Front-Channel Logout 1.0,
+//! through the browser) and [`security_events`] (Shared Signals: CAEP by push). Each of them decides what is meant, and
+//! leaves the ending to `session::revocation`. All are handlers that `routes` mounts.
 
 pub mod back_channel;
 pub mod front_channel;

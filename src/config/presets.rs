@@ -1,8 +1,9 @@
 //! Presets: what a well-known provider needs, laid under what the operator writes.
 //!
-//! A preset is a file of the very keys that `[idp.<name>]` has; whatever the operator writes goes before it. Values may name
-//! others in braces (`{tenant}`): keys that the preset needs, that have a default, or that the section has anyway. Under
-//! `together` stand keys that must not be written without another. `kind` chooses one and is `oidc` or `oauth2` afterwards, so nothing else knows that there are presets.
+//! A preset is a file of the very keys that `[idp.<name>]` has; whatever the operator writes goes before it. Values may
+//! name others in braces (`{tenant}`): keys that the preset needs, that have a default, or that the section has anyway.
+//! Under `together` stand keys that must not be written without another. `kind` chooses one and is `oidc` or `oauth2`
+//! afterwards, so nothing else knows that there are presets.
 
 use std::collections::BTreeSet;
 

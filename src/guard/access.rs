@@ -52,8 +52,8 @@ pub struct Authentication<'a> {
     pub acr: Option<&'a str>,
 }
 
-/// Decides for a person with a session and how they authenticated, or for a stranger. Who demands a recent authentication,
-/// or one of a certain manner, and does not know when or how it was has to ask for another.
+/// Decides for a person with a session and how they authenticated, or for a stranger. Who demands a recent
+/// authentication, or one of a certain manner, and does not know when or how it was has to ask for another.
 pub fn decide(
     rule: &AccessRule,
     demanded: AuthenticationRule<'_>,

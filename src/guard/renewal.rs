@@ -1,4 +1,5 @@
-//! Renewals: whether a session is still what its provider says, and the access token for upstreams that are promised it.
+//! Renewals: whether a session is still what its provider says, and the access token for upstreams that are promised
+//! it.
 //!
 //! When something is due is a pure decision ([`is_due`]); doing it is `session::renewal`'s turn and `idp::refresh`'s
 //! requests, in this order: new tokens, stored; then the person's claims, stored. A provider that says no ends the
@@ -95,7 +96,8 @@ enum Attempt {
     Unstored(StoreError),
 }
 
-/// Whether a session has to be renewed: at the provider's pace, or because the access token that a route needs ends soon.
+/// Whether a session has to be renewed: at the provider's pace, or because the access token that a route needs ends
+/// soon.
 pub fn is_due(record: &SessionRecord, pace: Option<Duration>, need: Need, now: OffsetDateTime) -> bool {
     let unconfirmed = pace.is_some_and(|pace| now - record.renewed_at >= pace);
     let ends_soon = || record.access_token_expires_at.is_some_and(|ends| ends - margin(record, ends) <= now);

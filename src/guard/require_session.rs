@@ -70,8 +70,8 @@ pub struct Admitted {
     pub access_token: Option<Secret<String>>,
 }
 
-/// Puts a guard in front of a service. What passes carries [`Admitted`]; the rest is answered with a [`Failure`] (400 for
-/// targets of two readings, 401, 403, 503 if the store cannot be asked) or sent to the login.
+/// Puts a guard in front of a service. What passes carries [`Admitted`]; the rest is answered with a [`Failure`] (400
+/// for targets of two readings, 401, 403, 503 if the store cannot be asked) or sent to the login.
 #[derive(Debug, Clone)]
 pub struct RequireSession(pub Arc<Guard>);
 
@@ -198,8 +198,8 @@ impl Guard {
         }
     }
 
-    /// The session behind the request as its provider sees it now, and whether the provider has had its say. On a public
-    /// route whoever cannot be vouched for is a stranger.
+    /// The session behind the request as its provider sees it now, and whether the provider has had its say. On a
+    /// public route whoever cannot be vouched for is a stranger.
     async fn renew(
         &self,
         route: Option<&Route>,

@@ -1,8 +1,8 @@
 //! Requests that carry our credentials or a person's access token: never through the browser, always proven.
 //!
-//! The one way to post to a provider's endpoints (token, refresh, pushed request, revocation) and to fetch what an access
-//! token opens (userinfo, profile). Proofs are made anew for each try. The `oauth2` crate writes its token requests
-//! through it too; it knows nothing of how we authenticate.
+//! The one way to post to a provider's endpoints (token, refresh, pushed request, revocation) and to fetch what an
+//! access token opens (userinfo, profile). Proofs are made anew for each try. The `oauth2` crate writes its token
+//! requests through it too; it knows nothing of how we authenticate.
 
 use std::pin::Pin;
 

@@ -1,7 +1,7 @@
 //! What a provider says of itself: OpenID Connect Discovery 1.0 (RFC 8414 in shape).
 //!
-//! The issuer comes from the configuration; a document that names another issuer, or any address that is not
-//! safe to send secrets to, is refused as a whole (R-F01, R-F02). The configuration may put endpoints in the place of the
+//! The issuer comes from the configuration; a document that names another issuer, or any address that is not safe to
+//! send secrets to, is refused as a whole (R-F01, R-F02). The configuration may put endpoints in the place of the
 //! document's; for plain OAuth 2.0 it is itself the metadata.
 
 use std::sync::Arc;

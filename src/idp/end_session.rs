@@ -1,5 +1,5 @@
-//! The provider's own logout: where the browser ends its session there (OpenID Connect RP-Initiated Logout 1.0), and which
-//! pages of the provider may frame ours while it does (Front-Channel Logout 1.0).
+//! The provider's own logout: where the browser ends its session there (OpenID Connect RP-Initiated Logout 1.0), and
+//! which pages of the provider may frame ours while it does (Front-Channel Logout 1.0).
 
 use url::Url;
 
@@ -29,8 +29,8 @@ impl Provider {
     }
 }
 
-/// The request's parameters (R-J03). The `state` is only there because some providers want one: the landing page does not
-/// act on it.
+/// The request's parameters (R-J03). The `state` is only there because some providers want one: the landing page does
+/// not act on it.
 fn add_query(url: &mut Url, client_id: &str, (parameter, back_to): (&str, &Url), hint: Option<&Secret<String>>) {
     let mut query = url.query_pairs_mut();
     query.append_pair("client_id", client_id);

@@ -1,7 +1,7 @@
 //! Finishes a login: from the code to who it is.
 //!
-//! Order matters: the code is exchanged, the ID token is judged, and only then is anything more asked. Renewals judge what
-//! they get by the same parts.
+//! Order matters: the code is exchanged, the ID token is judged, and only then is anything more asked. Renewals judge
+//! what they get by the same parts.
 
 use serde_json::{Map, Value};
 use time::OffsetDateTime;

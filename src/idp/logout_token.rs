@@ -1,11 +1,11 @@
 //! Logout tokens: what a provider says when it ends a session by itself (OpenID Connect Back-Channel Logout 1.0 2.4
 //! and 2.6).
 //!
-//! [`Provider::logout_notice`] verifies the signature as for an ID token; [`check`] is pure and judges the claims. Whose
-//! sessions end, and that a notice counts once, is the caller's.
+//! [`Provider::logout_notice`] verifies the signature as for an ID token; [`check`] is pure and judges the claims.
+//! Whose sessions end, and that a notice counts once, is the caller's.
 //!
-//! Why `exp` may be missing: early drafts of the specification did not demand it, and providers exist that send none. Such
-//! a token lives for `OLDEST_WITHOUT_EXPIRY` after `iat`. One with `exp` lives until then, yet no longer than
+//! Why `exp` may be missing: early drafts of the specification did not demand it, and providers exist that send none.
+//! Such a token lives for `OLDEST_WITHOUT_EXPIRY` after `iat`. One with `exp` lives until then, yet no longer than
 //! `OLDEST`, which bounds how long its `jti` has to be remembered. Why `typ` may be missing: the certification suite
 //! sends none. `logout_token_typ_required` demands it.
 

@@ -2,8 +2,8 @@
 //!
 //! A preset is data (`config/presets/*.toml`) in the keys that everybody may write. What data cannot say is one small
 //! function each, here: it asks the provider's own API, at an address from the configuration and never one from an
-//! answer, and adds what it learns to the claims or the profile under plain names. A part that cannot be had is a failed
-//! login, never a login with less.
+//! answer, and adds what it learns to the claims or the profile under plain names. A part that cannot be had is a
+//! failed login, never a login with less.
 
 pub(super) mod bitbucket;
 pub(super) mod entra;

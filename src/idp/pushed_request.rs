@@ -1,4 +1,5 @@
-//! Pushed authorization requests (RFC 9126): what we ask goes to the provider itself; the browser carries a reference to it.
+//! Pushed authorization requests (RFC 9126): what we ask goes to the provider itself; the browser carries a reference
+//! to it.
 //!
 //! Owns whether to push, and the one request that does. A provider that fails to take a pushed request fails the login:
 //! sending the same through the browser instead would undo what pushing is for.
@@ -13,8 +14,9 @@ use super::back_channel::BackChannel;
 use super::discovery::Metadata;
 use super::http::{HttpError, json_answer, json_object};
 
-/// Most requests that are pushed to one provider at once. Whoever asks for a login address makes us ask the provider, without
-/// having shown anything: a flood of them must not become a flood there, nor take the connections of those who sign in.
+/// Most requests that are pushed to one provider at once. Whoever asks for a login address makes us ask the provider,
+/// without having shown anything: a flood of them must not become a flood there, nor take the connections of those who
+/// sign in.
 pub(super) const MOST_AT_ONCE: usize = 32;
 
 /// When requests are pushed.
@@ -80,8 +82,8 @@ pub(super) fn endpoint(wanted: PushedRequests, metadata: &Metadata) -> Result<Op
     }
 }
 
-/// Pushes a request; what goes through the browser in its place (RFC 9126 4). Each reference is used once: it is made for
-/// one login and kept nowhere.
+/// Pushes a request; what goes through the browser in its place (RFC 9126 4). Each reference is used once: it is made
+/// for one login and kept nowhere.
 pub(super) async fn push(
     back_channel: BackChannel<'_>,
     endpoint: &Url,

@@ -1,9 +1,9 @@
 //! Later in a session: new tokens for old ones, and who the person is now (RFC 6749 6, OpenID Connect Core 12).
 //!
 //! Two requests that the caller makes in this order, and stores the first's answer in between: a provider may accept a
-//! refresh token once. [`Provider::refresh`] is the grant; [`Provider::confirm`] asks for the person's claims again. Both
-//! tell apart who said no ([`RenewalError::Refused`]) from what says nothing about the person (R-C12). Nothing is tried
-//! twice here.
+//! refresh token once. [`Provider::refresh`] is the grant; [`Provider::confirm`] asks for the person's claims again.
+//! Both tell apart who said no ([`RenewalError::Refused`]) from what says nothing about the person (R-C12). Nothing is
+//! tried twice here.
 
 use std::pin::Pin;
 
@@ -66,8 +66,8 @@ pub enum RenewalError {
 }
 
 impl RenewalError {
-    /// Whether the next attempt for anybody is bound to fail as well: the provider is away, or does not know us. What was
-    /// asked with one person's access token concerns that person alone, however it failed.
+    /// Whether the next attempt for anybody is bound to fail as well: the provider is away, or does not know us. What
+    /// was asked with one person's access token concerns that person alone, however it failed.
     pub fn concerns_everybody(&self) -> bool {
         // Not 500: one person's data can do that.
         let away = |error: &HttpError| {
@@ -128,9 +128,9 @@ impl Provider {
         }
     }
 
-    /// Exchanges the refresh token for new tokens. What the answer leaves out stays as it was: the refresh token (RFC 6749
-    /// 6) and the ID token. A new ID token is checked like the first one (Core 12.2, R-C13); if it is refused, what came
-    /// with it is given back.
+    /// Exchanges the refresh token for new tokens. What the answer leaves out stays as it was: the refresh token (RFC
+    /// 6749 6) and the ID token. A new ID token is checked like the first one (Core 12.2, R-C13); if it is refused,
+    /// what came with it is given back.
     ///
     /// # Errors
     /// [`RenewalError`]. After `Failed` the refresh token may be used up all the same.
@@ -227,8 +227,8 @@ impl Provider {
     }
 }
 
-/// Sends the crate's requests and tells it what refusals are: some providers say no with nothing that can be read, which
-/// the crate takes for garbage.
+/// Sends the crate's requests and tells it what refusals are: some providers say no with nothing that can be read,
+/// which the crate takes for garbage.
 struct Telling<'a>(BackChannel<'a>);
 
 impl<'client> AsyncHttpClient<'client> for Telling<'_> {

@@ -1,7 +1,7 @@
 //! A document that is fetched when needed, kept, and fetched again in time.
 //!
-//! Five promises (R-F04, R-D05, R-P02): what is good is not waited for while it is being fetched again; the last
-//! good document is kept when fetching fails, yet not for ever; however many ask, one fetch is under way; attempts keep a
+//! Five promises (R-F04, R-D05, R-P02): what is good is not waited for while it is being fetched again; the last good
+//! document is kept when fetching fails, yet not for ever; however many ask, one fetch is under way; attempts keep a
 //! distance, failed ones too; and whoever hangs up neither stops a fetch nor causes another.
 
 use std::future::Future;

@@ -1,4 +1,5 @@
-//! Signed request objects (RFC 9101, OpenID Connect Core 6.1): what we ask, in a form that nobody on the way can change.
+//! Signed request objects (RFC 9101, OpenID Connect Core 6.1): what we ask, in a form that nobody on the way can
+//! change.
 //!
 //! Pure. How the object then travels, through the browser or pushed, is not its business.
 
@@ -11,8 +12,8 @@ use crate::secret::random_token;
 /// How long an object may be used, in seconds: the browser takes it along at once.
 const LIFETIME: i64 = 300;
 
-/// What stands beside an object that goes through the browser: OpenID Connect wants the last two, with the same values as
-/// inside (Core 6.1).
+/// What stands beside an object that goes through the browser: OpenID Connect wants the last two, with the same values
+/// as inside (Core 6.1).
 pub(super) const BESIDE: &[&str] = &["client_id", "response_type", "scope"];
 /// What stands beside an object that is pushed (RFC 9126 3).
 pub(super) const BESIDE_PUSHED: &[&str] = &["client_id"];

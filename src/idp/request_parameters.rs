@@ -1,8 +1,8 @@
 //! What an authorization request says: one list of parameters, however it travels.
 //!
-//! Owns which parameters there are, what the configuration may add, and how it goes together with what one login asks for.
-//! Does not own how they reach the provider (in the address, pushed, in a request object): that is [`super::authorization`].
-//! RFC 6749 4.1.1, RFC 7636, OpenID Connect Core 3.1.2.1. Pure.
+//! Owns which parameters there are, what the configuration may add, and how it goes together with what one login asks
+//! for. Does not own how they reach the provider (in the address, pushed, in a request object): that is
+//! [`super::authorization`]. RFC 6749 4.1.1, RFC 7636, OpenID Connect Core 3.1.2.1. Pure.
 
 use oauth2::{PkceCodeChallenge, PkceCodeVerifier};
 use url::Url;
@@ -157,8 +157,8 @@ impl RequestSettings {
     }
 }
 
-/// Everything an authorization request says. It comes from the configuration, the random generator and what this login is
-/// for; of the browser's words only the language and a hint (R-A02, R-A03, R-A08). No name stands twice.
+/// Everything an authorization request says. It comes from the configuration, the random generator and what this login
+/// is for; of the browser's words only the language and a hint (R-A02, R-A03, R-A08). No name stands twice.
 pub(super) fn parameters(
     settings: &IdpSettings,
     redirect_uri: &Url,

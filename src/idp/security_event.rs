@@ -1,11 +1,11 @@
 //! Security event tokens (RFC 8417): what a transmitter of Shared Signals tells of a person or a session (CAEP 1.0).
 //!
 //! [`Provider::security_event`] verifies the signature with the transmitter's keys, which may be the provider's own;
-//! [`check`] is pure, judges the claims, and says who is meant ([`subject`], RFC 9493). Whose sessions end, and that an event
-//! counts once, is the caller's.
+//! [`check`] is pure, judges the claims, and says who is meant ([`subject`], RFC 9493). Whose sessions end, and that an
+//! event counts once, is the caller's.
 //!
-//! Why an event may be days old: transmitters repeat what was not taken (RFC 8935 2.4), through outages and weekends, and
-//! the session it is about may still live. `OLDEST` bounds how long its `jti` has to be remembered.
+//! Why an event may be days old: transmitters repeat what was not taken (RFC 8935 2.4), through outages and weekends,
+//! and the session it is about may still live. `OLDEST` bounds how long its `jti` has to be remembered.
 
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};

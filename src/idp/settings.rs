@@ -136,8 +136,8 @@ impl IdpSettings {
         }
     }
 
-    /// The one name that the provider calls itself by: with several tenants it has several, and plain OAuth 2.0 providers
-    /// may have none.
+    /// The one name that the provider calls itself by: with several tenants it has several, and plain OAuth 2.0
+    /// providers may have none.
     pub fn declared_issuer(&self) -> Option<&str> {
         match &self.kind {
             IdpKind::Oidc(oidc) => Some(oidc.issuer.as_str()).filter(|_| oidc.tenants.is_empty()),

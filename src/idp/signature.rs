@@ -15,9 +15,9 @@ use super::jwt::{self, JwtFault, JwtUse};
 use super::{IdpError, OidcSettings, Provider};
 
 impl Provider {
-    /// The claims of a token signed by the provider. A signature that none of the known keys made may be that of
-    /// a new key, under a new name or an old one, so the keys are fetched again, once. If they cannot be had, nothing is
-    /// said of the signature.
+    /// The claims of a token signed by the provider. A signature that none of the known keys made may be that of a new
+    /// key, under a new name or an old one, so the keys are fetched again, once. If they cannot be had, nothing is said
+    /// of the signature.
     pub(super) async fn signed_payload(
         &self,
         oidc: &OidcSettings,

@@ -9,8 +9,9 @@ use url::form_urlencoded;
 
 use super::http::{json_object, media_type};
 
-/// Turns a refusal that comes with status 200 (GitHub, NAVER, Slack) into one, and a form-encoded answer of a plain OAuth 2.0
-/// provider that does not heed `Accept` into JSON. OpenID Connect providers have to answer with JSON (Core 3.1.3.3).
+/// Turns a refusal that comes with status 200 (GitHub, NAVER, Slack) into one, and a form-encoded answer of a plain
+/// OAuth 2.0 provider that does not heed `Accept` into JSON. OpenID Connect providers have to answer with JSON (Core
+/// 3.1.3.3).
 pub(super) fn as_specified(mut answer: Response<Vec<u8>>, is_plain: bool) -> Response<Vec<u8>> {
     let is_form = media_type(&answer).as_deref() == Some("application/x-www-form-urlencoded");
     let document = if is_form && is_plain { form(answer.body()) } else { json_object(answer.body()).ok() };

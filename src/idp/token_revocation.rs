@@ -1,11 +1,11 @@
 //! Giving tokens back when their session is over (RFC 7009).
 //!
-//! Best effort, and never in anybody's way: the caller lets it run behind the logout. The refresh token goes first, since
-//! it could bring new access tokens (R-J06).
+//! Best effort, and never in anybody's way: the caller lets it run behind the logout. The refresh token goes first,
+//! since it could bring new access tokens (R-J06).
 //!
 //! Why only at one's own logout, and where a renewal finds its session ended: the tokens are sealed under the cookie's
-//! key, and only the browser's own request brings that. Whoever ends somebody else's session cannot read them; deleting the
-//! record makes them unreadable for ever.
+//! key, and only the browser's own request brings that. Whoever ends somebody else's session cannot read them; deleting
+//! the record makes them unreadable for ever.
 
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
 //! `/sso/callback/{idp}`: from the provider's answer to a session.
 //!
-//! In this order: the answer is matched to a login pending in this browser, which costs nothing; it is judged by what the
-//! provider says of itself (its metadata and keys, fetched at most once for all logins together); if it brings a code, its
-//! `state` is claimed, so that it works once (R-B03); only then is the provider asked anything about this login.
+//! In this order: the answer is matched to a login pending in this browser, which costs nothing; it is judged by what
+//! the provider says of itself (its metadata and keys, fetched at most once for all logins together); if it brings a
+//! code, its `state` is claimed, so that it works once (R-B03); only then is the provider asked anything about this
+//! login.
 
 use std::net::IpAddr;
 
@@ -85,8 +86,8 @@ pub async fn by_address(
     login.take(&idp, &brought, &headers, address.client).await
 }
 
-/// `POST /sso/callback/{idp}`: finishes a login whose answer came in a form (Form Post Response Mode). It is another site
-/// that makes the browser send it, so nothing but the pending login's cookie proves anything.
+/// `POST /sso/callback/{idp}`: finishes a login whose answer came in a form (Form Post Response Mode). It is another
+/// site that makes the browser send it, so nothing but the pending login's cookie proves anything.
 ///
 /// # Errors
 /// [`Failure`], as [`by_address`]; 4xx for what is no form.

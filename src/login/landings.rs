@@ -2,9 +2,9 @@
 //!
 //! A page that sends everybody back to the sign-in, or a session cookie that is set and never comes back, would send a
 //! browser round and round, because the provider answers without asking. After [`MOST`] completed logins for one page
-//! within [`WINDOW`] the next one ends in a page that says so. Pages are counted apart, so that many tabs that are restored
-//! together are no loop. Kept by the browser alone: whoever changes the count harms nobody but themselves. Nothing of what
-//! it sends is sent back but what this file could have written.
+//! within [`WINDOW`] the next one ends in a page that says so. Pages are counted apart, so that many tabs that are
+//! restored together are no loop. Kept by the browser alone: whoever changes the count harms nobody but themselves.
+//! Nothing of what it sends is sent back but what this file could have written.
 
 use aws_lc_rs::digest;
 use base64::Engine;

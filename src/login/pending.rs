@@ -41,8 +41,8 @@ pub struct PendingLogin {
     answered_by_form: Option<LeftBehind>,
 }
 
-/// What the browser's `Lax` cookies said when a login was begun whose answer comes in another site's form: they do not come
-/// along with that.
+/// What the browser's `Lax` cookies said when a login was begun whose answer comes in another site's form: they do not
+/// come along with that.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct LeftBehind {
     /// The sessions that the browser had; a new login ends them all the same (R-B09).

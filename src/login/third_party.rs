@@ -1,8 +1,8 @@
 //! Logins that somebody else's page starts: the provider's portal, a link in a mail (OpenID Connect Core 4, R-M06).
 //!
-//! `GET /sso/login?iss=…&target_link_uri=…&login_hint=…`, or the same by POST. Whoever sent the browser here may say which
-//! of our providers is meant, which page of ours, and who is probably signing in: nothing else is taken from them. What
-//! follows is a login like any other, begun by this broker in this browser.
+//! `GET /sso/login?iss=…&target_link_uri=…&login_hint=…`, or the same by POST. Whoever sent the browser here may say
+//! which of our providers is meant, which page of ours, and who is probably signing in: nothing else is taken from
+//! them. What follows is a login like any other, begun by this broker in this browser.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -67,8 +67,8 @@ impl Login {
     }
 }
 
-/// `POST /sso/login`: the same as GET (Core 4). The browser sends no `Lax` cookies along with another site's form, so it
-/// is sent on to the address, where it does.
+/// `POST /sso/login`: the same as GET (Core 4). The browser sends no `Lax` cookies along with another site's form, so
+/// it is sent on to the address, where it does.
 ///
 /// # Errors
 /// [`Failure`]: 4xx for a body that is no form, or without `iss`.

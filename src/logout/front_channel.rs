@@ -2,9 +2,9 @@
 //! Front-Channel Logout 1.0).
 //!
 //! Nobody is authenticated here, so little happens: only a request that brings a session's cookie *and* names that
-//! session's own `iss` and `sid` ends it, and no token is revoked (R-J14). The cookie is `SameSite=Lax`: in a frame it comes
-//! along only if provider and back office are the same site. It also comes along when another site sends the whole
-//! window here, but that site does not know the `sid`.
+//! session's own `iss` and `sid` ends it, and no token is revoked (R-J14). The cookie is `SameSite=Lax`: in a frame it
+//! comes along only if provider and back office are the same site. It also comes along when another site sends the
+//! whole window here, but that site does not know the `sid`.
 
 use axum::Extension;
 use axum::extract::rejection::PathRejection;

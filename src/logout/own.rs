@@ -63,8 +63,8 @@ pub async fn logout(
     let found = presented(&logout.sessions, &logout.cookies, &headers).await;
     let (key, session) = match found.map_err(|failure| logout.incomplete(failure))? {
         Presented::Live(key, session) => (key, session),
-        // Nothing that lives here and now. What the cookie names goes all the same: it may be bound to another browser, or
-        // sealed under a key that this replica does not know.
+        // Nothing that lives here and now. What the cookie names goes all the same: it may be bound to another browser,
+        // or sealed under a key that this replica does not know.
         Presented::Nothing | Presented::Ended(_) => {
             for key in &keys {
                 let ended = logout.sessions.end(key.handle()).await;

@@ -1,7 +1,7 @@
 //! Notices that were not believed, in the audit trail: anybody can send any number of them, so their lines are limited.
 //!
-//! For each provider the first few of a second have a line of their own; how many more there were is said with the first
-//! one of a later second.
+//! For each provider the first few of a second have a line of their own; how many more there were is said with the
+//! first one of a later second.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -1,5 +1,5 @@
-//! `POST /sso/security-events/{idp}`: a transmitter of Shared Signals tells what happened to a person or a session (push
-//! delivery, RFC 8935).
+//! `POST /sso/security-events/{idp}`: a transmitter of Shared Signals tells what happened to a person or a session
+//! (push delivery, RFC 8935).
 //!
 //! No cookie counts here; the transmitter shows its bearer token, if one is agreed on, and the event is signed. Revoked
 //! sessions end; after a change of credentials the person's sessions end too, and the next login has to be a fresh one.

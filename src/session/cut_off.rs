@@ -21,7 +21,8 @@ use crate::secret::keyring::{Keyring, Sealer};
 
 /// How long a login may be under way: the pending login's lifetime, and some.
 const LONGEST_LOGIN: Duration = Duration::minutes(15);
-/// How far the clocks of two replicas may be apart: what was begun so shortly after a cut-off may have been begun before.
+/// How far the clocks of two replicas may be apart: what was begun so shortly after a cut-off may have been begun
+/// before.
 const CLOCKS_APART: Duration = Duration::seconds(2);
 /// The list of those that concern many.
 const OF_MANY: &str = "cut-offs";
@@ -225,8 +226,8 @@ impl CutOffs {
         Ok(judge(attempt, blocked, cut_off, fresh, now))
     }
 
-    /// Whether a revocation of many means a person as they are now and did not mean them as they were: one that came after
-    /// `begun_at`, or one that blocks.
+    /// Whether a revocation of many means a person as they are now and did not mean them as they were: one that came
+    /// after `begun_at`, or one that blocks.
     pub(super) async fn concerns_the_change(
         &self,
         before: &SessionRecord,

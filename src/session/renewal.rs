@@ -1,8 +1,8 @@
 //! Renewing a session with whoever vouches for it: what is kept of it, by whoever has the session's turn.
 //!
-//! A refresh token that is used twice is taken for stolen, so everything new is stored before the turn ([`super::turn`])
-//! is given up, and only where the record still exists: no renewal brings an ended session back (R-G09, R-N04). What is
-//! asked of the provider, and when, is not decided here: the caller's `work` does that.
+//! A refresh token that is used twice is taken for stolen, so everything new is stored before the turn
+//! ([`super::turn`]) is given up, and only where the record still exists: no renewal brings an ended session back
+//! (R-G09, R-N04). What is asked of the provider, and when, is not decided here: the caller's `work` does that.
 
 use std::sync::atomic::AtomicI64;
 use std::time::{Duration as StdDuration, Instant};
@@ -89,8 +89,8 @@ impl Renewing {
         self.store(record, tokens).await
     }
 
-    /// Stores what the provider says of the person now. A session that a revocation meant which came while this was under
-    /// way is ended.
+    /// Stores what the provider says of the person now. A session that a revocation meant which came while this was
+    /// under way is ended.
     ///
     /// # Errors
     /// [`StoreError`] if the store did not take it.

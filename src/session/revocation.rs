@@ -104,9 +104,9 @@ impl Revoked {
 }
 
 impl Sessions {
-    /// Ends the selected sessions. When it returns without a failure, none of their records is in the store, none is served
-    /// by this process, and nothing in flight brings one back; other replicas hear of it as fast as the network carries
-    /// it. With a failure the rest has been done all the same, and repeating it is safe.
+    /// Ends the selected sessions. When it returns without a failure, none of their records is in the store, none is
+    /// served by this process, and nothing in flight brings one back; other replicas hear of it as fast as the network
+    /// carries it. With a failure the rest has been done all the same, and repeating it is safe.
     pub async fn revoke(&self, selection: &Selection, order: &Order) -> Revoked {
         let mut revoked = Revoked::default();
         let tombstone = Tombstone {
@@ -280,8 +280,8 @@ impl Sessions {
         Ok(records)
     }
 
-    /// Those of the records that cannot be read which are meant all the same: what an index names belongs to whose index
-    /// it is. By anything else it cannot be told whose they are.
+    /// Those of the records that cannot be read which are meant all the same: what an index names belongs to whose
+    /// index it is. By anything else it cannot be told whose they are.
     async fn unreadable_meant(
         &self,
         selection: &Selection,

@@ -103,8 +103,8 @@ pub trait SessionBackend: SessionStore {
     /// Takes a name for `lifetime`; `true` for exactly one of any number of simultaneous callers.
     async fn claim_once(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError>;
 
-    /// Keeps a name that [`Self::claim_once`] took for `lifetime` from now; `false` if nobody has it any more, which this
-    /// does not change.
+    /// Keeps a name that [`Self::claim_once`] took for `lifetime` from now; `false` if nobody has it any more, which
+    /// this does not change.
     async fn prolong(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError>;
 
     /// Gives a name back that [`Self::claim_once`] took.

@@ -1,7 +1,7 @@
 //! Turns: one renewal of a session at a time among all replicas (R-C11).
 //!
-//! In this process a place in a queue, among the replicas a lease in the store, prolonged while the work takes its time.
-//! Who has waited looks again first: somebody else has mostly done it by then. What is done, and kept, is
+//! In this process a place in a queue, among the replicas a lease in the store, prolonged while the work takes its
+//! time. Who has waited looks again first: somebody else has mostly done it by then. What is done, and kept, is
 //! [`super::renewal`]'s.
 
 use std::collections::HashMap;
@@ -71,8 +71,9 @@ impl Drop for InQueue {
 }
 
 impl Sessions {
-    /// Does `work` on a session while nobody else does, here or on another replica, if it `is_due` by the time it is this
-    /// caller's turn. Waits at most `patience` for others. Work that was begun is brought to its end whoever stops waiting.
+    /// Does `work` on a session while nobody else does, here or on another replica, if it `is_due` by the time it is
+    /// this caller's turn. Waits at most `patience` for others. Work that was begun is brought to its end whoever stops
+    /// waiting.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked, or if the others took longer than `patience`.

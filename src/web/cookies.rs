@@ -67,7 +67,8 @@ impl CookiePolicy {
         self.write(name, value, "Lax", max_age)
     }
 
-    /// A `Set-Cookie` value for what another site's form must bring back. Only over HTTPS: browsers refuse it otherwise.
+    /// A `Set-Cookie` value for what another site's form must bring back. Only over HTTPS: browsers refuse it
+    /// otherwise.
     pub fn set_cross_site(&self, name: &str, value: &str, max_age: Option<Duration>) -> HeaderValue {
         self.write(name, value, "None", max_age)
     }

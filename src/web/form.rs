@@ -1,8 +1,8 @@
 //! Forms that browsers send.
 //!
-//! Every state-changing form of our own pages comes through [`read_own`], so that where it comes from is asked before what
-//! it says. [`read_foreign`] is for the few that another site is meant to send, and that change nothing by themselves.
-//! [`media_type`] and [`unreadable`] serve other bodies as well.
+//! Every state-changing form of our own pages comes through [`read_own`], so that where it comes from is asked before
+//! what it says. [`read_foreign`] is for the few that another site is meant to send, and that change nothing by
+//! themselves. [`media_type`] and [`unreadable`] serve other bodies as well.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;

@@ -229,8 +229,9 @@ async fn a_refusal_that_is_answered_with_200_signs_nobody_in() {
 }
 
 /// Another implementation of OpenID Connect. It reads the secret of `client_secret_basic` as it stands, so this one
-/// needs no escapes, and it signs nobody out without `id_token_hint`; everything else is as it comes: audiences in a list, `scope` among the claims, no `typ`, no
-/// `at_hash`, two keys, `client_id` and `scope` in its answer to the browser.
+/// needs no escapes, and it signs nobody out without `id_token_hint`; everything else is as it comes: audiences in a
+/// list, `scope` among the claims, no `typ`, no `at_hash`, two keys, `client_id` and `scope` in its answer to the
+/// browser.
 #[tokio::test]
 async fn a_provider_by_other_authors_signs_people_in() {
     let (secret, signed_out) = ("a-secret-of-plain-letters-0123456789", format!("{PUBLIC}/sso/signed-out"));

@@ -87,7 +87,8 @@ async fn nobody_else_can_sign_somebody_out() {
     assert_eq!(sign_out(&browser).await.status, 303);
 }
 
-/// R-J04, R-J05, oidcc-client-test-rp-init-logout-no-state, oidcc-client-test-rp-init-logout-other-state: the landing page needs nothing, and a provider without logout leaves a complete local one.
+/// R-J04, R-J05, oidcc-client-test-rp-init-logout-no-state, oidcc-client-test-rp-init-logout-other-state: the landing
+/// page needs nothing, and a provider without logout leaves a complete local one.
 #[tokio::test]
 async fn a_provider_without_logout_leaves_a_complete_local_one() {
     let broker = Broker::start().await;

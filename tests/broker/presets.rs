@@ -576,8 +576,8 @@ async fn groups_beyond_the_id_token_come_from_the_configured_graph() {
     }
 }
 
-/// R-C14: Apple's client secret is a JWT of the team, made for this one request. The answer comes by form; the name in the
-/// first one is signed by nobody, and `email_verified` is a text.
+/// R-C14: Apple's client secret is a JWT of the team, made for this one request. The answer comes by form; the name in
+/// the first one is signed by nobody, and `email_verified` is a text.
 #[tokio::test]
 async fn apple_gets_a_signed_secret_and_signs_the_address_alone() {
     let answers = recorded("apple");

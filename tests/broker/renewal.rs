@@ -441,7 +441,8 @@ async fn stores(test: impl AsyncFn(&dyn Fn() -> Setup, Option<&Redis>)) {
     test(&|| Setup { store: Store::Shared(memory.clone()), clock: template.clock.clone(), ..paced() }, None).await;
 }
 
-/// R-G09, R-N04: the provider's answer comes after the end, whoever ended it, and brings nothing back; nor does no answer.
+/// R-G09, R-N04: the provider's answer comes after the end, whoever ended it, and brings nothing back; nor does no
+/// answer.
 #[tokio::test]
 async fn a_session_that_ended_while_it_was_renewed_stays_ended() {
     stores(async |setup, redis| {

@@ -191,8 +191,8 @@ impl Office {
         (browser, handle)
     }
 
-    /// Everybody asks at once; how many were served and how many were told to wait. Nobody is signed out, nobody is taken
-    /// for somebody else, nobody waits for long.
+    /// Everybody asks at once; how many were served and how many were told to wait. Nobody is signed out, nobody is
+    /// taken for somebody else, nobody waits for long.
     async fn everybody_asks(&self) -> (usize, usize) {
         let asking: Vec<_> = self
             .people

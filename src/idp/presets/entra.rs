@@ -1,8 +1,8 @@
 //! Microsoft Entra ID: groups that were too many for the ID token, and which tenant a token is from.
 //!
 //! With more than two hundred groups the ID token holds a reference instead of the list (`_claim_names`, `hasgroups`).
-//! The list is then had from Microsoft Graph, at the configured address: the one in the reference is not looked at.
-//! The subject stays `sub`: it is unique for this application and cannot be had by an administrator of another tenant, and
+//! The list is then had from Microsoft Graph, at the configured address: the one in the reference is not looked at. The
+//! subject stays `sub`: it is unique for this application and cannot be had by an administrator of another tenant, and
 //! tokens of every kind carry it; `oid` is the same in all applications and has to be read together with `tid`.
 
 use serde_json::{Map, Value};

@@ -1,7 +1,8 @@
 //! Who a security event is about (RFC 9493, and the complex subjects of the Shared Signals Framework).
 //!
-//! Pure. What is meant may be more than what is said: a device or a tenant cannot be told apart here, so an event about a
-//! person's device is one about the person. A format that is not known, or another issuer's person, is nobody of ours.
+//! Pure. What is meant may be more than what is said: a device or a tenant cannot be told apart here, so an event about
+//! a person's device is one about the person. A format that is not known, or another issuer's person, is nobody of
+//! ours.
 
 use serde_json::{Map, Value};
 
@@ -53,8 +54,8 @@ enum Role {
     Session,
 }
 
-/// Reads a subject identifier; `None` is nobody of ours. `is_ours` tells our persons' issuers; what names none is of the
-/// issuer `unnamed`.
+/// Reads a subject identifier; `None` is nobody of ours. `is_ours` tells our persons' issuers; what names none is of
+/// the issuer `unnamed`.
 pub(super) fn read(
     value: &Value,
     is_ours: impl Fn(&str) -> bool,

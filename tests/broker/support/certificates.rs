@@ -14,7 +14,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::program::Folder;
 
-/// An authority (`ca.crt`), and certificates of it for 127.0.0.1 (`server.crt`) and for a client (`client.crt`), with keys.
+/// An authority (`ca.crt`), and certificates of it for 127.0.0.1 (`server.crt`) and for a client (`client.crt`), with
+/// keys.
 pub fn make_certificates(folder: &Folder) {
     let openssl = |arguments: &str| {
         let made = Command::new("openssl").args(arguments.split(' ')).current_dir(folder.path()).output();

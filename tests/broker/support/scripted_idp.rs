@@ -282,7 +282,8 @@ impl ScriptedIdp {
         self.signed(set(header).as_ref(), claims)
     }
 
-    /// A logout token as honest providers send it (no `typ`, one unknown claim), with claims set, or removed where null.
+    /// A logout token as honest providers send it (no `typ`, one unknown claim), with claims set, or removed where
+    /// null.
     pub fn logout_token(&self, claims: &Value) -> String {
         let now = self.0.clock.now().unix_timestamp();
         let mut honest = json!({
