@@ -111,10 +111,11 @@ fn is_refusal(error: &IdpError) -> bool {
         IdpError::TokenExchange(TokenExchangeError::Http(HttpError::Status(400)))
         | IdpError::Userinfo(UserinfoError::Http(HttpError::Status(401)) | UserinfoError::Subject)
         | IdpError::ProfileEndpoint(HttpError::Status(401))
-        | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: HttpError::Status(401), .. })
-        // With too many groups nobody could sign in, and whoever stayed would keep the groups they had, for good.
-        | IdpError::Profile(ProfileFault::AnotherSubject | ProfileFault::RequiredClaim(_) | ProfileFault::Groups)
-        | IdpError::ProfileApi(ProfileApiError::TooMany(_)) => true,
+        | IdpError::ProfileApi(
+            ProfileApiError::Unanswered { cause: HttpError::Status(401), .. } | ProfileApiError::TooMany(_),
+        )
+        // With too many groups nobody could sign in, and whoever stayed would keep those they had, for good.
+        | IdpError::Profile(ProfileFault::AnotherSubject | ProfileFault::RequiredClaim(_) | ProfileFault::Groups) => true,
         IdpError::IdToken(fault) => !matches!(fault, JwtFault::Clock(_) | JwtFault::NoKeys | JwtFault::UnknownKey),
         IdpError::TokenExchange(_)
         | IdpError::PushedRequest(_)
