@@ -72,7 +72,7 @@ async fn a_public_client_names_itself_in_the_form_and_proves_nothing() {
     assert!(!request.form.contains_key("client_secret") && !request.form.contains_key("client_assertion"));
 }
 
-/// R-C14: RFC 8705 2 and 5; one line a case.
+/// R-C14, R-Q02; oidcc-client-test-mtls-endpoint-aliases: RFC 8705 2 and 5; one line a case.
 #[tokio::test]
 async fn mutual_tls_shows_the_certificate_at_the_addresses_that_are_for_it() {
     let folder = Folder::new();
