@@ -10,6 +10,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::guard::presented::presented;
+use crate::guard::renewal::Renewals;
 use crate::session::{LiveSession, Sessions};
 use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::{self, CsrfTokens};
@@ -20,6 +21,8 @@ use crate::web::failure::{Failure, FailureKind};
 pub struct Account {
     /// Whose sessions are asked for.
     pub sessions: Sessions,
+    /// Whether a provider still answers for them.
+    pub renewals: Renewals,
     /// The cookies read.
     pub cookies: Arc<CookiePolicy>,
     /// What pages of ours show to prove themselves.
@@ -59,13 +62,14 @@ struct SessionTimes {
 /// `GET /sso/session`: for front ends. Asking does not count as use of the session.
 ///
 /// # Errors
-/// [`Failure`]: 401 without a session, 403 to other sites, 503 if the store cannot be asked.
+/// [`Failure`]: 401 without a session or with one of a provider that is gone, 403 to other sites, 503 if the store cannot be asked.
 pub async fn session(State(account): State<Account>, headers: HeaderMap) -> Result<Response, Failure> {
     if !csrf::may_read(&headers) {
         return Err(FailureKind::CrossSite.into());
     }
     let found = presented(&account.sessions, &account.cookies, &headers).await?;
     match found.live() {
+        Some((_, session)) if !account.renewals.has_provider_of(session) => Err(FailureKind::LoginTooOld.into()),
         Some((_, session)) => {
             let mut response = Json(body(session)).into_response();
             // For pages of this origin that call the administration API; no other site can read it.

@@ -165,7 +165,12 @@ impl App {
                 branding: branding.clone(),
                 refusals: Arc::new(Refusals::new(clock.clone())),
             },
-            account: Account { sessions: sessions.clone(), cookies: cookies.clone(), csrf: csrf.clone() },
+            account: Account {
+                sessions: sessions.clone(),
+                renewals: renewals.clone(),
+                cookies: cookies.clone(),
+                csrf: csrf.clone(),
+            },
             api: Api {
                 sessions: sessions.clone(),
                 renewals: renewals.clone(),

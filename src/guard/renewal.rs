@@ -162,6 +162,11 @@ impl Renewals {
         }
     }
 
+    /// Whether a provider that is configured now answers for a session at all. Asks nobody.
+    pub fn has_provider_of(&self, session: &LiveSession) -> bool {
+        self.vouching(session).is_some()
+    }
+
     fn vouching(&self, session: &LiveSession) -> Option<&Vouching> {
         self.vouching_for(&session.record().identity)
     }

@@ -241,7 +241,7 @@ async fn a_session_of_a_provider_that_is_gone_needs_a_login() {
     // Of the same name, and another issuer: every scripted provider has its own.
     let after = Broker::with(shared()).await;
     let browser = after.takes_over(&browser);
-    for path in ["/api", "/x"] {
+    for path in ["/api", "/x", "/sso/session"] {
         assert_eq!(get(&browser, path).await.code(), "reauthentication_required", "{path}");
     }
     let public = get(&browser, "/open").await;
