@@ -39,7 +39,7 @@ state-nothing-lost = Unchanged
 
 ## Too many sessions
 
-too-many-sessions-title = You are signed in in too many places
+too-many-sessions-title = You are signed in at too many places
 too-many-sessions-text = You have as many sessions as you may have. Choose one to end, then you can sign in here.
 too-many-sessions-heading = Why this is asked
 too-many-sessions-note = Sessions that nobody uses are a risk. Ending one here signs that browser out at once.

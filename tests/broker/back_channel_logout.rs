@@ -226,6 +226,7 @@ async fn the_person_is_told_who_ended_the_session() {
     let page =
         if page.status == 303 { browser.visit(&format!("{PUBLIC}{}", page.location())).send().await } else { page };
     assert!(page.body.contains("company account"), "{} {}", page.status, page.body);
+    assert!(!page.body.contains("Unchanged"), "the company account is what has changed: {}", page.body);
     assert!(browser.cookie(SESSION).is_some(), "no cookie is touched");
     broker.clock.advance(Duration::seconds(3));
     assert_eq!(broker.status(&broker.signed_in().await).await, 200);

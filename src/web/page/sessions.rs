@@ -31,6 +31,11 @@ impl SessionEnded<'_> {
         self.text("session-ended-text", "advice")
     }
 
+    /// Whether the company account is as it was, for all that is known: not if the session ended from there.
+    fn leaves_account(&self) -> bool {
+        self.kind != Some("session-ended-by-provider")
+    }
+
     fn text(&self, unknown: &str, part: &str) -> String {
         let id = self.kind.map(|kind| format!("error-{kind}-{part}"));
         self.frame.language.text(id.as_deref().unwrap_or(unknown))
