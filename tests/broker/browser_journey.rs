@@ -9,9 +9,11 @@ use crate::support::program::Demo;
 #[tokio::test]
 async fn a_person_with_a_browser_signs_in_works_signs_out_and_leaves_nothing_behind() {
     let demo = Demo::start(&[]);
+    let limited = Demo::start_with(&[], &[("SESSION__MAX_PER_USER", "1"), ("SESSION__ON_LIMIT", "refuse")]);
     let public = &demo.public;
     let options = json!({
         "base": public,
+        "limited": limited.public,
         "provider": "demo",
         "screenshots": std::env::var_os("COUNTERFOIL_SCREENSHOTS").map(|folder| folder.to_string_lossy().into_owned()),
         "pages": [

@@ -1,16 +1,20 @@
 // One person's way through the broker in a real browser: deep link, login,
 // logout, Back, and the look of the broker's own pages.
-//   node journey.mjs '{"base":"http://127.0.0.1:8080","provider":"demo","screenshots":null,"pages":[]}'
+//   node journey.mjs '{"base":"http://127.0.0.1:8080","limited":"http://127.0.0.1:8090","provider":"demo",
+//     "screenshots":null,"pages":[]}'
 // One JSON line per check; exit code 1 if any failed.
 
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
-  LOGOUT_BUTTON, axeViolations, keyboardFaults, launch, newContext, pressBack, signIn,
+  LOGOUT_BUTTON, axeViolations, keyboardFaults, launch, newContext, passProvider, pressBack,
+  signIn,
   watchConsole, watchCookies, watchShown,
 } from './browser.mjs';
+import { STATES } from './states.mjs';
 
-const { base, screenshots = null, provider = 'demo', pages = [] } = JSON.parse(process.argv[2]);
+const options = JSON.parse(process.argv[2]);
+const { base, screenshots = null, provider = 'demo', pages = [] } = options;
 const origin = new URL(base).origin;
 const host = new URL(base).hostname;
 const ORDERS = `${base}/orders?status=open`;
@@ -218,25 +222,59 @@ async function accessibility(browser) {
   await context.close();
 }
 
+/** Runs `act` on each of the pages that no address leads to, every time in a browser that nobody used before. */
+async function inEachState(browser, contextOptions, act) {
+  for (const [name, heading, reach] of STATES) {
+    const context = await newContext(browser, contextOptions);
+    const page = await context.newPage();
+    await reach(page, options);
+    await act(name, page, heading);
+    await context.close();
+  }
+}
+
+async function checkStates(browser) {
+  await inEachState(browser, { bypassCSP: true }, async (name, page, heading) => {
+    await check(`${name} page: the right one, by keyboard, for everybody`, async () => {
+      const shown = await page.innerText('h1');
+      expect(shown === heading, `${shown} instead of ${heading}`);
+      expectNone((await keyboardFaults(page)).faults);
+      expectNone(await axeViolations(page));
+    });
+    await check(`${name} page: its first button leads back to work`, async () => {
+      const { origin: broker } = new URL(page.url());
+      await page.locator('main button, main a.button').first().click();
+      await page.waitForLoadState();
+      await passProvider(page, provider, broker);
+      expectAt(page, ORDERS.replace(origin, broker));
+    });
+  });
+}
+
 async function takeScreenshots(browser, locale, colorScheme) {
-  const context = await newContext(browser, { locale, colorScheme });
-  const page = await context.newPage();
-  await signIn(page, provider, ORDERS);
-  for (const width of [360, 1280]) {
-    await page.setViewportSize({ width, height: 800 });
-    for (const [name, url] of BROKER_PAGES) {
-      await openPage(context, page, url);
+  const take = async (name, page) => {
+    for (const width of [360, 1280]) {
+      await page.setViewportSize({ width, height: 800 });
       const file = `${name}-${colorScheme}-${locale}-${width}.png`;
       await page.screenshot({ path: join(screenshots, file), fullPage: true });
     }
+  };
+  const context = await newContext(browser, { locale, colorScheme });
+  const page = await context.newPage();
+  await signIn(page, provider, ORDERS);
+  for (const [name, url] of BROKER_PAGES) {
+    await openPage(context, page, url);
+    await take(name, page);
   }
   await context.close();
+  await inEachState(browser, { locale, colorScheme }, take);
 }
 
 const browser = await launch();
 try {
   await journey(browser);
   await accessibility(browser);
+  await checkStates(browser);
   if (screenshots) {
     await mkdir(screenshots, { recursive: true });
     for (const locale of ['en', 'ko']) {

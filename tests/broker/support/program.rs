@@ -62,11 +62,18 @@ pub struct Demo {
 impl Demo {
     /// Starts it on free ports and waits until it is ready.
     pub fn start(more: &[&str]) -> Self {
+        Self::start_with(more, &[])
+    }
+
+    /// The same with settings from the environment, named without the `COUNTERFOIL_` that each begins with.
+    pub fn start_with(more: &[&str], settings: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
         let mut arguments =
             vec!["demo", "--listen", "127.0.0.1:0", "--idp-listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"];
         arguments.extend(more);
-        let program = Program::start(&mut counterfoil(folder.path(), &arguments));
+        let mut command = counterfoil(folder.path(), &arguments);
+        command.envs(settings.iter().map(|(name, value)| (format!("COUNTERFOIL_{name}"), value)));
+        let program = Program::start(&mut command);
         let said = program.wait_for("idp=\"company\"");
         let address = |label: &str| {
             let line = said.lines().find(|line| line.trim_start().starts_with(label)).unwrap();
