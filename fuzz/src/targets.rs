@@ -16,7 +16,7 @@ use counterfoil::idp::id_token::{self, ExpectedNonce};
 use counterfoil::idp::jwks::{self, ALGORITHMS, KeySet};
 use counterfoil::idp::jwt::{self, JwtFault, JwtUse};
 use counterfoil::idp::logout_token::{self, Meant};
-use counterfoil::idp::response_token::peek_state;
+use counterfoil::idp::response_token::{self, peek_state};
 use counterfoil::idp::{IdpSettings, discovery, http, profile, security_event, userinfo};
 use counterfoil::web::query::Parameters;
 use jsonwebtoken::Algorithm;
@@ -28,13 +28,14 @@ use time::{Duration, OffsetDateTime};
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("callback_query", callback_query),
     ("discovery", discovery),
     ("id_token", id_token),
     ("jwks", jwks),
     ("logout_token", logout_token),
     ("profile", profile),
+    ("response_token", response_token),
     ("security_event", security_event),
     ("userinfo", userinfo),
 ];
@@ -172,6 +173,20 @@ pub fn profile(bytes: &[u8]) {
     assert!(person.groups.len() <= 1_000);
     for text in person.groups.iter().chain(&person.name).chain(&person.preferred_username) {
         assert!(!text.is_empty() && text.len() <= LONGEST_ATTRIBUTE && !text.chars().any(char::is_control));
+    }
+}
+
+/// A signed answer to the browser, in the same two ways as an ID token.
+pub fn response_token(bytes: &[u8]) {
+    let Some(payload) = payload(bytes, JwtUse::AuthorizationAnswer, None) else { return };
+    let expected = response_token::Expectation { issuer: ISSUER, tenants: &[], client_id: CLIENT, clock_skew: SKEW };
+    let Ok(answer) = response_token::check(&payload, &expected, NOW) else { return };
+    assert!(payload["iss"] == ISSUER && payload["exp"].is_number());
+    assert!(
+        payload["aud"] == CLIENT || payload["aud"].as_array().is_some_and(|all| all.iter().all(|one| one == CLIENT))
+    );
+    for (name, value) in [("code", &answer.code), ("error", &answer.error), ("iss", &answer.iss)] {
+        assert_eq!(payload.get(name).and_then(Value::as_str), value.as_deref(), "nothing is made up");
     }
 }
 

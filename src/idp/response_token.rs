@@ -17,15 +17,15 @@ use super::{IdpError, IdpKind, Provider};
 
 /// What such an answer must fit.
 #[derive(Debug)]
-struct Expectation<'a> {
+pub struct Expectation<'a> {
     /// The configured issuer, or the pattern of the tenants'.
-    issuer: &'a str,
+    pub issuer: &'a str,
     /// Whose answers are accepted, at a provider of many tenants.
-    tenants: &'a [String],
+    pub tenants: &'a [String],
     /// Our name at the provider.
-    client_id: &'a str,
+    pub client_id: &'a str,
     /// How far the provider's clock may be off.
-    clock_skew: Duration,
+    pub clock_skew: Duration,
 }
 
 impl Provider {
@@ -71,7 +71,10 @@ pub fn peek_state(token: &str) -> Option<String> {
 }
 
 /// Checks the claims of an answer whose signature was verified (JARM 2.1, 2.4).
-fn check(
+///
+/// # Errors
+/// [`JwtFault`], by the claim that is missing, malformed or not what is expected.
+pub fn check(
     payload: &Map<String, Value>,
     expected: &Expectation<'_>,
     now: OffsetDateTime,
