@@ -3,6 +3,8 @@
 //! The fuzzer itself goes on where this ends: `fuzz/README.md`.
 
 use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 #[path = "../../fuzz/src/targets.rs"]
 mod targets;
@@ -74,26 +76,46 @@ impl Chance {
     }
 }
 
-/// R-D13, R-E03, R-F05, R-P05: no input whatever makes a reader panic or break its promise.
+/// Every file of a target's corpus, then its mutations: as many as there have to be, and on until the time is over.
+///
+/// # Panics
+/// At the first input that breaks the target's promise.
+fn fuzz(name: &str, target: targets::Target, at_least: Duration) {
+    let corpus = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus")).join(name);
+    let mut files: Vec<_> = corpus.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let inputs: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+    assert!(inputs.len() >= 5, "{name} has no corpus to speak of");
+    inputs.iter().for_each(|input| target(input));
+    let (mut chance, started, mut round) = (Chance(2026), Instant::now(), 0);
+    while round < MUTATIONS || started.elapsed() < at_least {
+        for (file, input) in files.iter().zip(&inputs) {
+            let other = &inputs[chance.below(inputs.len())];
+            let mutation = chance.mutate(input, other);
+            let told = std::panic::catch_unwind(|| target(&mutation));
+            assert!(told.is_ok(), "{}, round {round}: {:?}", file.display(), String::from_utf8_lossy(&mutation));
+        }
+        round += 1;
+    }
+    println!("{name}: {} inputs in {:?}", round * files.len() as u64, started.elapsed());
+}
+
+/// R-D13, R-E03, R-F05, R-P05: no input whatever makes a reader panic or break its promise. `COUNTERFOIL_FUZZ_SECONDS`
+/// is how long each goes on, on a core of its own; the gate gives each a minute.
 #[test]
 fn every_reader_keeps_its_promise_whatever_the_corpus_becomes() {
-    let corpora = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus"));
-    for (name, target) in targets::TARGETS {
-        let mut files: Vec<_> = corpora.join(name).read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
-        files.sort();
-        let inputs: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
-        assert!(inputs.len() >= 5, "{name} has no corpus to speak of");
-        let mut chance = Chance(2026);
-        for (file, input) in files.iter().zip(&inputs) {
-            target(input);
-            for round in 0..MUTATIONS {
-                let other = &inputs[chance.below(inputs.len())];
-                let mutation = chance.mutate(input, other);
-                let told = std::panic::catch_unwind(|| target(&mutation));
-                assert!(told.is_ok(), "{}, round {round}: {:?}", file.display(), String::from_utf8_lossy(&mutation));
-            }
+    let seconds = std::env::var("COUNTERFOIL_FUZZ_SECONDS").map_or(0, |text| text.parse().unwrap());
+    let waiting = Mutex::new(targets::TARGETS.iter());
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                let next = || waiting.lock().unwrap().next();
+                while let Some((name, target)) = next() {
+                    fuzz(name, *target, Duration::from_secs(seconds));
+                }
+            });
         }
-    }
+    });
 }
 
 /// Every corpus has a target, every target a program for the fuzzer.
