@@ -86,7 +86,9 @@ fn fuzz(name: &str, target: targets::Target, at_least: Duration) {
     files.sort();
     let inputs: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
     assert!(inputs.len() >= 5, "{name} has no corpus to speak of");
-    inputs.iter().for_each(|input| target(input));
+    for input in &inputs {
+        target(input);
+    }
     let (mut chance, started, mut round) = (Chance(2026), Instant::now(), 0);
     while round < MUTATIONS || started.elapsed() < at_least {
         for (file, input) in files.iter().zip(&inputs) {
@@ -104,7 +106,8 @@ fn fuzz(name: &str, target: targets::Target, at_least: Duration) {
 /// is how long each goes on, on a core of its own; the gate gives each a minute.
 #[test]
 fn every_reader_keeps_its_promise_whatever_the_corpus_becomes() {
-    let seconds = std::env::var("COUNTERFOIL_FUZZ_SECONDS").map_or(0, |text| text.parse().unwrap());
+    let seconds = std::env::var_os("COUNTERFOIL_FUZZ_SECONDS");
+    let seconds = seconds.map_or(0, |text| text.to_str().unwrap().parse().unwrap());
     let waiting = Mutex::new(targets::TARGETS.iter());
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
