@@ -7,7 +7,7 @@ use time::Duration;
 use crate::support::administration::{SECTION, TOKEN, call, call_from};
 use crate::support::broker::{Broker, KEY, PUBLIC, Setup, Store};
 use crate::support::browser::{Answer, Browser};
-use crate::support::child::{PATIENCE, free_port};
+use crate::support::child::free_port;
 use crate::support::house::House;
 use crate::support::program::{counterfoil, run};
 use crate::support::redis::Redis;
@@ -212,7 +212,7 @@ async fn the_api_describes_itself() {
 #[tokio::test]
 async fn a_store_that_cannot_be_asked_is_said_so() {
     let broker =
-        Broker::with(Setup { store: Store::Redis(free_port()), more: SECTION.into(), ..Setup::default() }).await;
+        Broker::with(Setup { store: Store::Unreliable(free_port()), more: SECTION.into(), ..Setup::default() }).await;
     let revocation = json!({ "filter": { "all": true }, "reason": "test" });
     for (method, path, body) in [(Method::GET, "sessions", None), (Method::POST, "revocations", Some(revocation))] {
         let answer = call(&broker, method, path, body).await;
@@ -323,11 +323,9 @@ async fn a_reload_rotates_keys_and_changes_rules_without_signing_anybody_out() {
     assert_eq!(call(&TOKEN.replace("test", "next")).await.json()["idle_timeout"], "7m");
     assert_eq!(guarded(&browser).await.status, 200);
     assert!(house.idp.received("/token").len() == 2, "nobody had to sign in again");
-    let started = std::time::Instant::now();
     house.programs[0].signal("TERM");
     let (code, _) = house.programs.remove(0).end();
     assert_eq!(code, Some(0));
-    assert!(started.elapsed() < PATIENCE);
 }
 
 /// R-N05, R-O01: who, whom, when, from where and what came of it; refused attempts as well, and never a token.

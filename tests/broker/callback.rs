@@ -255,7 +255,10 @@ async fn refused_answers_leave_nothing_in_redis() {
         let answer = browser.visit(&format!("{PUBLIC}/sso/callback/company?state={state}&{change}{iss}")).send().await;
         assert!(!answer.status.is_success() && answer.status != 303, "{change}");
     }
-    assert_eq!(redis.keys().await, [""; 0]);
+    let mut left = redis.keys().await;
+    // What the broker writes by itself, from time to time.
+    left.retain(|key| !key.ends_with("kept-for") && !key.ends_with("pruning"));
+    assert_eq!(left, [""; 0]);
 }
 
 /// Whose fault a refusal is: the person's own no, or our registration at the provider.

@@ -1,8 +1,9 @@
 //! What ends stays ended: everything that can be in flight, against everything that ends sessions, in loops of
-//! thousands, on two broker processes.
+//! thousands, on two replicas.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration as StdDuration, Instant};
 
 use counterfoil::session::key::SessionKey;
 use counterfoil::session::store::SessionBackend;
@@ -12,12 +13,13 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 use tower_sessions::session::Record;
 
-use crate::support::administration::{SECTION, call_from};
-use crate::support::broker::{PUBLIC, SESSION};
+use crate::support::administration::{SECTION, call, call_from};
+use crate::support::broker::{Broker, PUBLIC, SESSION, Setup, Store};
 use crate::support::browser::Browser;
+use crate::support::child::until;
 use crate::support::house::House;
 use crate::support::redis::{Redis, settings};
-use crate::support::scripted_idp::{Script, set};
+use crate::support::scripted_idp::{Script, ScriptedIdp, set};
 
 /// R-G09: late saves, late notes and prolongations of one replica against the end by another.
 #[tokio::test(flavor = "multi_thread")]
@@ -51,14 +53,14 @@ async fn no_late_write_brings_a_record_back() {
 }
 
 /// From now on the provider speaks of somebody else; their name.
-fn somebody_new(house: &House, round: usize) -> String {
+fn somebody_new(idp: &ScriptedIdp, round: impl std::fmt::Display) -> String {
     let subject = format!("person-{round}");
     let claims = set(json!({ "sub": subject, "sid": subject }));
-    house.idp.behave(Script { id_token_claims: claims, userinfo: set(json!({ "sub": subject })), ..Script::default() });
+    idp.behave(Script { id_token_claims: claims, userinfo: set(json!({ "sub": subject })), ..Script::default() });
     subject
 }
 
-async fn status(browser: &Browser) -> u16 {
+async fn guarded(browser: &Browser) -> u16 {
     browser.fetch(&format!("{PUBLIC}/guarded")).send().await.status.as_u16()
 }
 
@@ -69,58 +71,80 @@ async fn callbacks_and_revocations_race_and_the_revocation_wins() {
     let house = House::start(SECTION, 2).await;
     let (mut overtaken, mut ended) = (0, 0);
     let reviewer = house.browser(1);
-    for round in 0..1_000_usize {
-        let subject = somebody_new(&house, round);
+    // What a callback takes here.
+    let mut takes = StdDuration::ZERO;
+    for round in 0..1_000_u32 {
+        let subject = somebody_new(&house.idp, round);
         let browser = house.browser(0);
         let callback = house.reach_callback(&browser).await;
-        let finishing = {
-            let browser = browser.clone();
-            tokio::spawn(async move { browser.visit(&callback).send().await.status.as_u16() })
+        let finish = async {
+            let begun = Instant::now();
+            (browser.visit(&callback).send().await.status.as_u16(), begun.elapsed())
         };
-        // Earlier and later in the callback, round by round.
-        tokio::time::sleep(std::time::Duration::from_micros(200) * u32::try_from(round % 50).unwrap()).await;
         let filter = match round % 3 {
             0 => json!({ "issuer": house.idp.issuer(), "subject": subject }),
             1 => json!({ "issuer": house.idp.issuer(), "subject": subject, "idp": "company" }),
             _ => json!({ "subject": subject }),
         };
         let body = json!({ "filter": filter, "reason": "race", "fresh_login": false });
-        let revoked = call_from(&reviewer, Method::POST, "revocations", Some(body)).await;
+        let revoke = call_from(&reviewer, Method::POST, "revocations", Some(body));
+        // Before the callback, earlier and later in it, and after it, round by round.
+        let (revoked, (status, took)) = match round % 50 {
+            0 => (revoke.await, finish.await),
+            49 => {
+                let finished = finish.await;
+                (revoke.await, finished)
+            }
+            later => {
+                let revoke = async {
+                    tokio::time::sleep(takes * later / 49).await;
+                    revoke.await
+                };
+                tokio::join!(revoke, finish)
+            }
+        };
+        takes = took;
         assert_eq!(revoked.status, 200, "{}", revoked.body);
         ended += u32::from(revoked.json()["ended"] == 1);
-        match finishing.await.unwrap() {
+        match status {
             303 => {}
             403 => overtaken += 1,
             other => panic!("{other}"),
         }
-        assert_eq!(status(&browser).await, 401, "round {round}: let in after the revocation");
-        assert_eq!(status(&house.takes_over(1, &browser)).await, 401, "round {round}: let in by the other process");
+        assert_eq!(guarded(&browser).await, 401, "round {round}: let in after the revocation");
+        assert_eq!(guarded(&house.takes_over(1, &browser)).await, 401, "round {round}: let in by the other process");
     }
     assert!(overtaken > 0 && ended > 0, "both orders were tried: {overtaken} refused, {ended} ended");
     let left = house.redis.keys().await.into_iter().filter(|key| key.starts_with("cf-")).count();
     assert_eq!(left, 0);
 }
 
-/// R-G09, R-N04: requests that note their use on both processes, while the session is revoked by either.
+/// R-G09, R-N04: requests that note their use on both replicas, while the session is revoked by either.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_and_revocations_race_and_the_revocation_wins() {
-    // A use is noted each half a second.
-    let house = House::start(&format!("{SECTION}[session]\nidle_timeout = \"5s\"\n"), 2).await;
+    let redis = Redis::start();
+    let setup = || Setup { store: Store::Redis(redis.port()), more: SECTION.into(), ..Setup::default() };
+    let one = Broker::with(setup()).await;
+    let other = one.replica(setup()).await;
+    let replicas = [one, other];
     for round in 0..20 {
         let mut sessions = Vec::new();
         for _ in 0..25 {
-            let browser = house.signed_in(round % 2).await;
-            let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json();
-            sessions.push((browser, session["session"]["handle"].as_str().unwrap().to_owned()));
+            let replica = &replicas[round % 2];
+            let browser = replica.signed_in().await;
+            let handle = replica.handle(&browser).await;
+            sessions.push((browser, handle));
         }
+        // A use is noted once a minute.
+        replicas[0].clock.advance(Duration::minutes(2));
         let busy: Vec<_> = sessions
             .iter()
-            .flat_map(|(browser, _)| [house.takes_over(0, browser), house.takes_over(1, browser)])
+            .flat_map(|(browser, _)| replicas.each_ref().map(|replica| replica.takes_over(browser)))
             .map(|browser| {
                 tokio::spawn(async move {
                     let mut statuses = Vec::new();
                     for _ in 0..4 {
-                        statuses.push(status(&browser).await);
+                        statuses.push(guarded(&browser).await);
                     }
                     statuses
                 })
@@ -128,7 +152,7 @@ async fn requests_and_revocations_race_and_the_revocation_wins() {
             .collect();
         let handles: Vec<_> = sessions.iter().map(|(_, handle)| handle).collect();
         let body = json!({ "handles": handles, "reason": "race", "fresh_login": false });
-        let revoked = call_from(&house.browser((round + 1) % 2), Method::POST, "revocations", Some(body)).await;
+        let revoked = call(&replicas[(round + 1) % 2], Method::POST, "revocations", Some(body)).await;
         assert_eq!(revoked.json()["ended"], 25, "{}", revoked.body);
         for requests in busy {
             let statuses = requests.await.unwrap();
@@ -136,13 +160,15 @@ async fn requests_and_revocations_race_and_the_revocation_wins() {
         }
         for (browser, _) in &sessions {
             assert!(browser.cookie(SESSION).is_some());
-            for replica in [0, 1] {
-                assert_eq!(status(&house.takes_over(replica, browser)).await, 401, "round {round}");
+            for replica in &replicas {
+                let browser = replica.takes_over(browser);
+                until("the other replica has heard of it", async || guarded(&browser).await == 401).await;
+                assert_eq!(guarded(&browser).await, 401, "round {round}");
             }
         }
         // The next round's people begin their logins after the cut-off, whatever the clocks say.
-        somebody_new(&house, round);
+        somebody_new(&replicas[0].idp, round);
     }
-    let left = house.redis.keys().await.into_iter().filter(|key| key.starts_with("cf-")).count();
+    let left = redis.keys().await.into_iter().filter(|key| key.starts_with("cf-")).count();
     assert_eq!(left, 0);
 }

@@ -114,9 +114,9 @@ async fn a_session_whose_provider_gave_it_no_name_is_not_ended_by_a_frame() {
 async fn a_frame_during_an_outage_is_told_so_and_no_cookie_is_touched() {
     let redis = Redis::start();
     let network = CutProxy::in_front_of(([127, 0, 0, 1], redis.port()).into()).await;
-    let store = Store::Redis(network.address().port());
+    let store = Store::Unreliable(network.address().port());
     let broker = Broker::with(Setup { store, ..Setup::default() }).await;
-    let browser = broker.signed_in().await;
+    let browser = broker.signed_in_after_an_outage().await;
     network.cut();
     let page = frame(&browser, &address(&broker.idp.issuer(), "sid-1")).await;
     assert!(page.status == 503 && page.set_cookies().is_empty(), "{}", page.status);

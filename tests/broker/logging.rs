@@ -1,7 +1,5 @@
 //! What the program writes down, and what it never does.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use crate::support::broker::{KEY, SESSION, listen};
@@ -9,7 +7,7 @@ use crate::support::browser::Browser;
 use crate::support::child::{Program, free_port};
 use crate::support::program::{Folder, counterfoil};
 use crate::support::redis::Redis;
-use crate::support::scripted_idp::{ACCESS_TOKEN, Misbehaviour, REFRESH_TOKEN, Script, ScriptedIdp, set};
+use crate::support::scripted_idp::{ACCESS_TOKEN, Gate, Misbehaviour, REFRESH_TOKEN, Script, ScriptedIdp, set};
 
 /// The real program at the finest log level, in front of a scripted provider and a real Redis.
 struct Serving {
@@ -40,12 +38,13 @@ async fn serving(format: &str) -> Serving {
         keys = ["{KEY}"]
         [store]
         url = "redis://:CANARY-redis-password@127.0.0.1:{}/0"
+        timeout = "5s"
         [idp.company]
         kind = "oidc"
         issuer = "{}"
         client_id = "backoffice"
         client_secret = "CANARY-client-secret"
-        timeout = "1s"
+        timeout = "5s"
         [[route]]
         path = "/secure"
         groups = ["staff"]
@@ -90,7 +89,7 @@ async fn no_secret_is_written_at_any_level_on_any_path() {
             ..Script::default()
         },
         Script { at_token: Misbehaviour::Answer(200, "text/html", "CANARY"), ..Script::default() },
-        Script { at_token: Misbehaviour::Slow(Duration::from_secs(3)), ..Script::default() },
+        Script { at_token: Misbehaviour::Held(Gate::default()), ..Script::default() },
         Script { at_userinfo: Misbehaviour::Answer(500, "text/plain", "CANARY"), ..Script::default() },
         Script {
             authorization_answer: Some(std::sync::Arc::new(|answer| answer.push(("error".into(), "CANARY".into())))),

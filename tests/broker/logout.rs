@@ -128,9 +128,9 @@ async fn signing_out_twice_is_no_error() {
 async fn signing_out_while_the_store_is_away_tells_the_truth() {
     let redis = Redis::start();
     let network = CutProxy::in_front_of(([127, 0, 0, 1], redis.port()).into()).await;
-    let store = Store::Redis(network.address().port());
+    let store = Store::Unreliable(network.address().port());
     let broker = Broker::with(Setup { store, ..Setup::default() }).await;
-    let browser = broker.signed_in().await;
+    let browser = broker.signed_in_after_an_outage().await;
     let token = csrf_token(&browser).await;
     network.cut();
     let forged = browser.submit(LOGOUT, &[("csrf_token", "x")]).send().await;

@@ -67,7 +67,7 @@ async fn sigterm_drains_and_a_restart_loses_no_session() {
     let public = format!("http://127.0.0.1:{port}");
     let config = format!(
         "public_url = \"{public}\"\n[server]\nlisten = \"127.0.0.1:{port}\"\nops_listen = \"127.0.0.1:0\"\n\
-         [secrets]\nkeys = [\"{KEY}\"]\n[store]\nurl = \"{}\"\n\
+         [secrets]\nkeys = [\"{KEY}\"]\n[store]\nurl = \"{}\"\ntimeout = \"30s\"\n\
          [idp.company]\nkind = \"oidc\"\nissuer = \"{}\"\nclient_id = \"backoffice\"\nclient_secret = \"x\"\n\
          [[route]]\npath = \"/\"\nupstream = \"http://{office}\"\n",
         redis.url(),

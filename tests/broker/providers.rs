@@ -1,12 +1,10 @@
 //! Providers that are away, slow, wrong or several.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::support::broker::{Broker, PUBLIC, Setup};
 use crate::support::browser::Browser;
-use crate::support::scripted_idp::{Misbehaviour, Script, ScriptedIdp, set};
+use crate::support::scripted_idp::{Gate, Misbehaviour, Script, ScriptedIdp, set};
 
 /// R-F01, R-F02: one line a case; no authorization request ever leaves.
 #[tokio::test]
@@ -37,10 +35,13 @@ async fn a_provider_that_cannot_be_used_is_said_to_be_and_nothing_is_lost() {
         (503, Misbehaviour::Answer(500, "application/json", "{}")),
         (502, Misbehaviour::Redirect("http://127.0.0.1:1/".into())),
         (502, Misbehaviour::Endless),
-        (503, Misbehaviour::Slow(Duration::from_secs(20))),
+        (503, Misbehaviour::Held(Gate::default())),
         (503, Misbehaviour::Drop),
     ] {
-        let broker = Broker::with(Setup { idp: "timeout = \"1s\"".into(), ..Setup::default() }).await;
+        // Whoever hangs is given up; everybody else has time enough.
+        let hangs = matches!(misbehaviour, Misbehaviour::Held(_));
+        let idp = format!("timeout = \"{}\"", if hangs { "5s" } else { "1m" });
+        let broker = Broker::with(Setup { idp, ..Setup::default() }).await;
         broker.idp.behave(Script { at_metadata: misbehaviour, ..Script::default() });
         let browser = broker.browser();
         let answer = browser.visit(&format!("{PUBLIC}/sso/login?return_to=/x")).send().await;

@@ -160,7 +160,7 @@ async fn an_upstream_that_stalls_is_not_waited_for() {
         "[[route]]\npath = \"/tls\"\nupstream = \"https://{address}\"\n\
          [[route]]\npath = \"/\"\nupstream = \"http://{address}\"\n"
     );
-    let more = "[server]\nupstream_timeout = \"300ms\"\n".to_owned();
+    let more = "[server]\nupstream_timeout = \"2s\"\n".to_owned();
     let broker = Broker::with(Setup { routes: Box::leak(routes.into_boxed_str()), more, ..Setup::default() }).await;
     let browser = broker.signed_in().await;
     let large = "x".repeat(20_000_000);
@@ -177,7 +177,7 @@ async fn an_upstream_that_stalls_is_not_waited_for() {
 #[tokio::test]
 async fn a_slow_upload_is_not_cut_while_it_moves() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let more = "[server]\nupstream_timeout = \"1s\"\n".to_owned();
+    let more = "[server]\nupstream_timeout = \"5s\"\n".to_owned();
     let broker = Broker::with(Setup { more, ..Setup::default() }).await;
     let cookie = broker.signed_in().await.cookie("__Host-session").unwrap();
     let mut stream = tokio::net::TcpStream::connect(broker.address).await.unwrap();
@@ -188,7 +188,7 @@ async fn a_slow_upload_is_not_cut_while_it_moves() {
     stream.write_all(head.as_bytes()).await.unwrap();
     for _ in 0..10 {
         // The upload's own pace: in all it takes longer than an answer may.
-        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(600)).await;
         stream.write_all(b"x").await.unwrap();
     }
     let mut answer = String::new();

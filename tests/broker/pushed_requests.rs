@@ -1,15 +1,15 @@
 //! Authorization requests that do not travel as parameters: pushed (RFC 9126), signed (RFC 9101), both.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::support::broker::{Broker, PUBLIC, Setup};
+use crate::support::child::until;
 use crate::support::keys::{Kind, private_key, verified};
 use crate::support::program::{Folder, counterfoil, run};
-use crate::support::scripted_idp::{Change, Misbehaviour, Script, ScriptedIdp, set};
+use crate::support::scripted_idp::{Change, Gate, Misbehaviour, Script, ScriptedIdp, set};
 
 const OFFERED: &str = "pushed_authorization_request_endpoint";
 const DEMANDED: &str = "require_pushed_authorization_requests";
@@ -75,11 +75,18 @@ async fn a_pushed_request_leaves_the_browser_nothing_but_a_reference() {
 /// R-A14: a flood of beginnings is none at the provider.
 #[tokio::test]
 async fn a_crowd_of_logins_is_pushed_in_turn() {
-    let broker = broker("", None, &[OFFERED]).await;
-    let slow = Misbehaviour::Slow(Duration::from_secs(1));
-    broker.idp.behave(Script { at_pushed: slow, ..broker.idp.script() });
+    let broker = broker("timeout = \"1m\"", None, &[OFFERED]).await;
+    let gate = Gate::default();
+    broker.idp.behave(Script { at_pushed: Misbehaviour::Held(gate.clone()), ..broker.idp.script() });
     let start = async || broker.browser().visit(&format!("{PUBLIC}/sso/login")).send().await.status.as_u16();
-    let statuses = futures_util::future::join_all((0..40).map(|_| start())).await;
+    let crowd = futures_util::future::join_all((0..40).map(|_| start()));
+    let provider = async {
+        until("as many as may be are there", async || broker.idp.received("/par").len() >= 32).await;
+        assert_eq!(broker.status(&broker.browser()).await, 401, "nobody else waits for that");
+        assert_eq!(broker.idp.received("/par").len(), 32, "the others wait for them");
+        gate.open();
+    };
+    let (statuses, ()) = tokio::join!(crowd, provider);
     assert!(statuses.iter().all(|status| *status == 303), "{statuses:?}");
     broker.idp.behave(Script { at_pushed: Misbehaviour::None, ..broker.idp.script() });
     assert_eq!(start().await, 303, "places are given back");

@@ -174,7 +174,7 @@ async fn an_event_that_is_repeated_is_acknowledged_and_has_no_effect() {
 /// R-P01: what cannot be decided now is to be sent again.
 #[tokio::test]
 async fn an_event_that_met_an_outage_is_asked_for_again() {
-    let broker = Broker::with(Setup { store: Store::Redis(free_port()), ..setup() }).await;
+    let broker = Broker::with(Setup { store: Store::Unreliable(free_port()), ..setup() }).await;
     let event = || broker.idp.security_event(&json!({ REVOKED: {} }), &json!({}));
     assert_eq!(tell(&broker, &event()).await.status, 503);
     let broker = Broker::with(setup()).await;

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use time::Duration;
 
 use crate::support::broker::{Broker, HOST, KEY, PUBLIC, SESSION, Setup, Store};
-use crate::support::redis::{Redis, settings};
+use crate::support::child::until;
+use crate::support::redis::{Redis, settings, unreliable};
 use crate::support::scripted_idp::{ACCESS_TOKEN, REFRESH_TOKEN};
 
 async fn broker_on(redis: &Redis) -> Broker {
@@ -135,16 +136,13 @@ async fn an_idle_session_ends_and_a_used_one_does_not() {
 async fn noted(broker: &Broker, browser: &crate::support::browser::Browser) {
     use counterfoil::clock::Clock;
     let now = broker.clock.now().unix_timestamp().to_string();
-    for _ in 0..1_000 {
+    until("the use of the session is noted", async || {
         let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json();
         let seen = session["session"]["last_seen_at"].as_str().unwrap().to_owned();
         let seen = time::OffsetDateTime::parse(&seen, &time::format_description::well_known::Rfc3339).unwrap();
-        if seen.unix_timestamp().to_string() == now {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-    panic!("the use of the session was never noted");
+        seen.unix_timestamp().to_string() == now
+    })
+    .await;
 }
 
 /// R-G08: an absolute end, whatever Redis thinks.
@@ -183,7 +181,7 @@ async fn noting_use_never_revives_a_deleted_session() {
     let redis = Redis::start();
     let broker = broker_on(&redis).await;
     let mut served = 0;
-    for _ in 0..20 {
+    for round in 0..20 {
         let browser = broker.signed_in().await;
         let handle = broker.handle(&browser).await;
         broker.clock.advance(Duration::minutes(2));
@@ -193,6 +191,9 @@ async fn noting_use_never_revives_a_deleted_session() {
                 tokio::spawn(async move { browser.fetch(&format!("{PUBLIC}/guarded")).send().await.status })
             })
             .collect();
+        if round % 2 == 0 {
+            until("somebody is served", async || requests.iter().any(tokio::task::JoinHandle::is_finished)).await;
+        }
         redis.command(&["DEL", &handle]).await;
         for request in requests {
             served += usize::from(request.await.unwrap() == 200);
@@ -360,7 +361,7 @@ async fn the_servers_keys_can_be_rotated() {
 
 #[tokio::test]
 async fn an_unreachable_store_url_is_refused_or_reported_but_never_shown() {
-    let mut bad = settings(1);
+    let mut bad = unreliable(1);
     bad.url = Secret::new("redis://user:CANARY@127.0.0.1:1/0".into());
     let store = RedisBackend::connect(&bad).unwrap();
     let error = store.ping().await.unwrap_err();

@@ -1,13 +1,11 @@
 //! The code exchange: what the provider's token endpoint is told, and what it may answer.
 
-use std::time::Duration;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::support::broker::{Broker, SESSION, Setup};
-use crate::support::scripted_idp::{Misbehaviour, Script, change, set};
+use crate::support::scripted_idp::{Gate, Misbehaviour, Script, change, set};
 
 const SECRET: &str = "CANARY-client-secret p@ss:w%rd+/=é";
 
@@ -83,9 +81,11 @@ async fn a_token_endpoint_that_misbehaves_fails_the_login_and_is_not_asked_again
         (502, Misbehaviour::Redirect("http://127.0.0.1:1/token".into())),
         (502, Misbehaviour::Endless),
         (503, Misbehaviour::Drop),
-        (503, Misbehaviour::Slow(Duration::from_secs(20))),
+        (503, Misbehaviour::Held(Gate::default())),
     ] {
-        let idp = "timeout = \"1s\"".to_owned();
+        // Whoever hangs is given up; everybody else has time enough.
+        let hangs = matches!(misbehaviour, Misbehaviour::Held(_));
+        let idp = format!("timeout = \"{}\"", if hangs { "5s" } else { "1m" });
         let broker = Broker::with(Setup { idp, ..Setup::default() }).await;
         broker.idp.behave(Script { at_token: misbehaviour, ..Script::default() });
         let browser = broker.browser();

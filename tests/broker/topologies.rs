@@ -1,22 +1,22 @@
 //! Sentinel, Cluster and TLS: the broker follows Redis wherever it goes, and the near cache is right there, too.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use counterfoil::session::store::redis::{RedisBackend, RedisSettings};
 
 use crate::support::broker::{Broker, SESSION, Setup, Store};
 use crate::support::browser::Browser;
-use crate::support::child::PATIENCE;
+use crate::support::child::until;
 use crate::support::redis::Redis;
-use crate::support::redis_cluster::Cluster;
-use crate::support::redis_sentinel::Sentinels;
+use crate::support::redis_cluster::{Cluster, WHOLE};
+use crate::support::redis_sentinel::{NEVER, Sentinels};
 use crate::support::redis_tls::RedisTls;
 
-/// How long a session may still be believed after it was deleted, on a machine that is busy.
-const AT_ONCE: Duration = Duration::from_secs(2);
-/// A silent node of a cluster is given up after this.
-const NODE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A dead primary is given up after this; a living one that only has to wait for the processor should not be.
+const SILENCE: Duration = Duration::from_secs(8);
+/// A server that has gone is waited for no longer.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Somebody who is signed in.
 struct Person {
@@ -26,8 +26,7 @@ struct Person {
 }
 
 async fn broker_on(settings: &RedisSettings) -> Broker {
-    // Debug builds on a busy machine: the outages here are those of Redis.
-    let settings = RedisSettings { timeout: Duration::from_secs(2), ..settings.clone() };
+    let settings = RedisSettings { timeout: TIMEOUT, ..settings.clone() };
     let store = Arc::new(RedisBackend::connect(&settings).unwrap());
     Broker::with(Setup { store: Store::Shared(store), ..Setup::default() }).await
 }
@@ -56,33 +55,28 @@ async fn sign_in_everywhere(broker: &Broker, cluster: &Cluster) -> Vec<Person> {
 
 /// Waits until a session is served without Redis being asked.
 async fn cached(broker: &Broker, person: &Person, gets: impl Fn() -> u64) {
-    let started = Instant::now();
-    loop {
+    until("it is served from the near cache", async || {
         let before = gets();
         for _ in 0..3 {
-            assert_eq!(broker.status(&person.browser).await, 200);
+            assert_eq!(broker.status_after_an_outage(&person.browser).await, 200);
         }
-        if gets() == before {
-            return;
-        }
-        assert!(started.elapsed() < PATIENCE, "it is never served from the near cache");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        gets() == before
+    })
+    .await;
 }
 
-/// A session that was deleted is refused, very soon and from then on.
+/// A session that was deleted is refused, as soon as that is heard and from then on. Near caches would keep it for an
+/// hour if it were not.
 async fn refused(broker: &Broker, person: &Person) {
-    let started = Instant::now();
-    while broker.status(&person.browser).await == 200 {
-        assert!(started.elapsed() < AT_ONCE, "a deleted session is still served");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let ends = Instant::now() + AT_ONCE;
-    while broker.status(&person.browser).await == 503 {
-        assert!(Instant::now() < ends, "the store is away");
-    }
+    until("a deleted session is not served", async || broker.status(&person.browser).await != 200).await;
+    until("the store is there", async || {
+        let status = broker.status(&person.browser).await;
+        assert_ne!(status, 200, "a deleted session is served again");
+        status != 503
+    })
+    .await;
     for _ in 0..5 {
-        assert_eq!(broker.status(&person.browser).await, 401);
+        assert_eq!(broker.status_after_an_outage(&person.browser).await, 401);
     }
 }
 
@@ -94,45 +88,26 @@ async fn live_or_unavailable(broker: &Broker, person: &Person) -> u16 {
     status
 }
 
-/// Asks for everybody's pages all the while something happens; the longest time that anybody was refused.
-async fn while_asked<T>(broker: &Broker, people: &[Person], event: impl Future<Output = T>) -> (T, Duration) {
-    let mut longest = Duration::ZERO;
+/// Asks for everybody's pages all the while something happens.
+async fn while_asked<T>(broker: &Broker, people: &[Person], event: impl Future<Output = T>) -> T {
     let asking = async {
-        let mut served: Vec<_> = people.iter().map(|_| Instant::now()).collect();
         loop {
-            for (person, served) in people.iter().zip(&mut served) {
-                if live_or_unavailable(broker, person).await == 200 {
-                    *served = Instant::now();
-                }
-                longest = longest.max(served.elapsed());
+            for person in people {
+                live_or_unavailable(broker, person).await;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    let happened = tokio::select! {
+    tokio::select! {
         happened = event => happened,
         () = asking => unreachable!("it asks for ever"),
-    };
-    (happened, longest)
+    }
 }
 
 /// Asks until everybody is served again; never a wrong answer meanwhile.
 async fn served_again(broker: &Broker, people: &[Person]) {
-    let started = Instant::now();
     for person in people {
-        while live_or_unavailable(broker, person).await != 200 {
-            assert!(started.elapsed() < PATIENCE, "the broker never found the new primary");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-}
-
-/// Waits for what servers do by themselves, and lets the broker work.
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < PATIENCE, "it never came about: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        until("the broker finds the new primary", async || live_or_unavailable(broker, person).await == 200).await;
     }
 }
 
@@ -174,7 +149,7 @@ async fn a_deleted_record_is_refused_on_the_next_request_in_a_cluster() {
 
 #[tokio::test]
 async fn sessions_move_with_their_slots() {
-    let cluster = Cluster::start(Duration::from_secs(15));
+    let cluster = Cluster::start(WHOLE);
     let broker = broker_on(&cluster.settings()).await;
     let people = sign_in_everywhere(&broker, &cluster).await;
     for person in &people {
@@ -184,8 +159,7 @@ async fn sessions_move_with_their_slots() {
         let from = cluster.owner(&person.handle);
         let to = cluster.primaries().into_iter().find(|primary| primary.port() != from.port()).unwrap();
         let slot = cluster.slot(&person.handle);
-        let ((), refused_for) = while_asked(&broker, &people, cluster.move_slot(slot, from, to)).await;
-        assert!(refused_for < AT_ONCE * 2, "{refused_for:?}");
+        while_asked(&broker, &people, cluster.move_slot(slot, from, to)).await;
         served_again(&broker, &people).await;
         assert_eq!(cluster.owner(&person.handle).port(), to.port());
         cached(&broker, person, || gets(&cluster)).await;
@@ -198,7 +172,7 @@ async fn sessions_move_with_their_slots() {
 
 #[tokio::test]
 async fn sessions_outlive_the_primaries_of_a_cluster() {
-    let cluster = Cluster::start(NODE_TIMEOUT);
+    let cluster = Cluster::start(SILENCE);
     let broker = broker_on(&cluster.settings()).await;
     let people = sign_in_everywhere(&broker, &cluster).await;
     for person in &people {
@@ -215,9 +189,9 @@ async fn sessions_outlive_the_primaries_of_a_cluster() {
         } else {
             assert_eq!(new.ask(&["CLUSTER", "FAILOVER"]), "OK");
         }
-        let is_primary = || new.ask(&["ROLE"]).starts_with("master");
+        let is_primary = async || new.ask(&["ROLE"]).starts_with("master");
         while_asked(&broker, people, until("the replica takes over", is_primary)).await;
-        until("the others know", || cluster.owner(&person.handle).port() == new.port()).await;
+        until("the others know", async || cluster.owner(&person.handle).port() == new.port()).await;
         served_again(&broker, people).await;
         cached(&broker, person, || gets(&cluster)).await;
         delete(new, person);
@@ -228,16 +202,16 @@ async fn sessions_outlive_the_primaries_of_a_cluster() {
 
 #[tokio::test]
 async fn sessions_outlive_a_primary_that_sentinel_replaces() {
-    sentinel_replaces(Sentinels::fail_over).await;
+    sentinel_replaces(NEVER, Sentinels::fail_over).await;
 }
 
 #[tokio::test]
 async fn sessions_outlive_a_primary_that_dies_under_sentinel() {
-    sentinel_replaces(|fleet| fleet.primary().kill()).await;
+    sentinel_replaces(SILENCE, |fleet| fleet.primary().kill()).await;
 }
 
-async fn sentinel_replaces(fail: impl FnOnce(&Sentinels)) {
-    let fleet = Sentinels::start();
+async fn sentinel_replaces(silence: Duration, fail: impl FnOnce(&Sentinels)) {
+    let fleet = Sentinels::start(silence);
     let broker = broker_on(&fleet.settings()).await;
     let people = [sign_in(&broker).await, sign_in(&broker).await];
     let old = fleet.primary();
@@ -245,24 +219,28 @@ async fn sentinel_replaces(fail: impl FnOnce(&Sentinels)) {
         cached(&broker, person, || old.gets()).await;
     }
     old.wait_for_replicas(2);
+    // Sentinel tells the old primary only seconds later that it is none any more, and what it takes until then is lost:
+    // the broker does not wait for that. Here it takes until this test lets it know.
+    old.ask(&["ACL", "SETUSER", "default", "-replicaof", "-slaveof"]);
     fail(&fleet);
-    let replaced = || fleet.named().is_some_and(|port| port != old.port());
+    let replaced = async || fleet.named().is_some_and(|port| port != old.port());
     while_asked(&broker, &people, until("another is the primary", replaced)).await;
     let new = fleet.primary();
-    // Sentinel tells the old primary only seconds later that it is none any more, and what it takes until then is lost:
-    // the broker does not wait for that.
+    let is_left = async || old.try_ask(&["ROLE"]).is_none_or(|role| role.starts_with("slave"));
     let sessions = || new.ask(&["KEYS", "cf-*"]).lines().count();
-    let (known, started) = (sessions(), Instant::now());
-    while sessions() == known {
-        assert!(started.elapsed() < Duration::from_secs(5), "logins are kept on the old primary");
+    let known = sessions();
+    until("logins are kept on the new primary", async || {
         broker.sign_in(&broker.browser(), "/").await;
-    }
-    let is_left = || old.try_ask(&["ROLE"]).is_none_or(|role| role.starts_with("slave"));
+        sessions() > known
+    })
+    .await;
+    old.try_ask(&["ACL", "SETUSER", "default", "+replicaof", "+slaveof"]);
     while_asked(&broker, &people, until("the old primary is none any more", is_left)).await;
     served_again(&broker, &people).await;
     cached(&broker, &people[0], || new.gets()).await;
     delete(new, &people[0]);
     refused(&broker, &people[0]).await;
     served_again(&broker, &people[1..]).await;
-    assert_eq!(broker.status(&sign_in(&broker).await.browser).await, 200, "and new ones are kept there");
+    let newcomer = broker.signed_in_after_an_outage().await;
+    assert_eq!(broker.status_after_an_outage(&newcomer).await, 200, "and new ones are kept there");
 }

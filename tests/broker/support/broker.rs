@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration as StdDuration;
+use std::time::{Duration as StdDuration, Instant};
 
 use counterfoil::app::server::serve;
 use counterfoil::app::{App, Ports};
@@ -14,6 +14,7 @@ use counterfoil::session::store::redis::RedisBackend;
 use tokio::net::TcpListener;
 
 use super::browser::{Answer, Browser};
+use super::child::eventually;
 use super::redis;
 use super::scripted_idp::ScriptedIdp;
 use super::upstream;
@@ -24,6 +25,9 @@ pub const HOST: &str = "app.example.test";
 pub const SESSION: &str = "__Host-session";
 /// A server key: base64 of 32 bytes.
 pub const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+/// How long a broker may believe what it knows of a session after the last word from Redis.
+pub const LEASE: StdDuration = StdDuration::from_millis(500);
 
 /// A broker with a scripted provider named `company` and an echo behind it.
 pub struct Broker {
@@ -38,6 +42,8 @@ pub struct Broker {
 pub enum Store {
     Memory,
     Redis(u16),
+    /// A Redis that is away at times, for which nobody waits for long.
+    Unreliable(u16),
     Shared(Arc<dyn SessionBackend>),
 }
 
@@ -88,6 +94,7 @@ impl Broker {
         let store: Arc<dyn SessionBackend> = match setup.store {
             Store::Memory => Arc::new(MemoryStore::new(setup.clock.clone())),
             Store::Redis(port) => Arc::new(RedisBackend::connect(&redis::settings(port)).unwrap()),
+            Store::Unreliable(port) => Arc::new(RedisBackend::connect(&redis::unreliable(port)).unwrap()),
             Store::Shared(store) => store,
         };
         let ports = Ports { clock: setup.clock.clone(), store };
@@ -130,6 +137,17 @@ impl Broker {
         browser
     }
 
+    /// The same, as soon as the store is back.
+    pub async fn signed_in_after_an_outage(&self) -> Browser {
+        eventually("the store takes a login", async || {
+            let browser = self.browser();
+            let status = self.sign_in(&browser, "/").await.status;
+            assert!(status == 303 || status == 503, "{status}");
+            (status == 303).then_some(browser)
+        })
+        .await
+    }
+
     /// Starts a login and lets the provider answer; the address it sends the browser to.
     pub async fn reach_callback(&self, browser: &Browser, path: &str) -> String {
         let path: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
@@ -156,15 +174,36 @@ impl Broker {
         (attributes("action").remove(0), fields)
     }
 
-    /// The handle of a browser's session, as lists show it.
+    /// The handle of a browser's session, as lists show it and as soon as the store says it.
     pub async fn handle(&self, browser: &Browser) -> String {
-        let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await;
-        session.json()["session"]["handle"].as_str().unwrap().to_owned()
+        let session = eventually("the store is back", async || {
+            let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await;
+            (session.status != 503).then_some(session)
+        });
+        session.await.json()["session"]["handle"].as_str().unwrap().to_owned()
     }
 
     /// The status that a browser gets for a guarded page, asked by a script.
     pub async fn status(&self, browser: &Browser) -> u16 {
         browser.fetch(&format!("{PUBLIC}/guarded")).send().await.status.as_u16()
+    }
+
+    /// Asks for a guarded page until it is not served any more; the status then. Since Redis was last heard of nobody
+    /// is served who asks after the lease: the time before asking counts, not what the machine takes to answer.
+    pub async fn refused_after_the_lease(&self, browser: &Browser, last_heard: Instant) -> u16 {
+        loop {
+            let asked = last_heard.elapsed();
+            let status = self.status(browser).await;
+            if status != 200 {
+                return status;
+            }
+            assert!(asked <= LEASE, "believed {asked:?} after the last word from Redis");
+        }
+    }
+
+    /// Waits until a guarded page is answered otherwise than "not now"; the status then.
+    pub async fn status_after_an_outage(&self, browser: &Browser) -> u16 {
+        eventually("the store is back", async || Some(self.status(browser).await).filter(|&status| status != 503)).await
     }
 }
 
@@ -188,6 +227,7 @@ fn settings(setup: &Setup, issuer: &str, office: SocketAddr) -> Settings {
         [store]
         url = "memory:"
         near_cache_entries = {near_cache_entries}
+        near_cache_max_age = "1h"
         [idp.company]
         kind = "oidc"
         issuer = "{issuer}"

@@ -8,8 +8,8 @@ use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-/// Longest wait for a program to say or do something.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for something that is to happen, on the slowest machine: it decides nothing but when a test gives up.
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A running program whose output is collected line by line.
 pub struct Program {
@@ -103,6 +103,23 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(started.elapsed() < PATIENCE, "it never came about: {what}");
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits for something that has to be asked for, or that is done in this process.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    eventually(what, async || holds().await.then_some(())).await;
+}
+
+/// The same; what came of it in the end.
+pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(came) = attempt().await {
+            return came;
+        }
+        assert!(started.elapsed() < PATIENCE, "it never came about: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -30,8 +30,8 @@ impl House {
         let idp = ScriptedIdp::start(Arc::new(SystemClock)).await;
         let office = upstream::start().await;
         let text = format!(
-            "public_url = \"{PUBLIC}\"\n[secrets]\nkeys = [\"{KEY}\"]\n[store]\nurl = \"{}\"\n[idp.company]\n\
-             kind = \"oidc\"\nissuer = \"{}\"\nclient_id = \"backoffice\"\nclient_secret = \"x\"\n[[route]]\n\
+            "public_url = \"{PUBLIC}\"\n[secrets]\nkeys = [\"{KEY}\"]\n[store]\nurl = \"{}\"\ntimeout = \"30s\"\n[idp.company]\n\
+             kind = \"oidc\"\nissuer = \"{}\"\nclient_id = \"backoffice\"\nclient_secret = \"x\"\ntimeout = \"30s\"\n[[route]]\n\
              path = \"/\"\nupstream = \"http://{office}\"\n{more}",
             redis.url(),
             idp.issuer(),

@@ -1,6 +1,7 @@
 //! A real Redis for one test.
 
 use std::process::Command;
+use std::time::Duration;
 
 use counterfoil::secret::Secret;
 use counterfoil::session::store::redis::RedisSettings;
@@ -10,6 +11,11 @@ use fred::types::{Builder, ClusterHash, CustomCommand, Value};
 
 use super::child::{PATIENCE, Program, free_port};
 use super::program::Folder;
+
+/// How long a server is waited for that is there, on a machine that has much else to do.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+/// How long one is waited for that may be away.
+pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(2);
 
 /// A running `redis-server`.
 pub struct Redis {
@@ -137,12 +143,17 @@ pub fn settings(port: u16) -> RedisSettings {
     settings_of(format!("redis://127.0.0.1:{port}/0"))
 }
 
+/// The same for a server that is away at times: nobody waits for it for long.
+pub fn unreliable(port: u16) -> RedisSettings {
+    RedisSettings { timeout: GIVEN_UP_AFTER, ..settings(port) }
+}
+
 /// The broker's settings for a store at this URL.
 pub fn settings_of(url: String) -> RedisSettings {
     RedisSettings {
         url: Secret::new(url),
         certificate_authorities: None,
         prefix: "counterfoil:".into(),
-        timeout: std::time::Duration::from_millis(500),
+        timeout: ANSWERS_WITHIN,
     }
 }

@@ -2,12 +2,16 @@
 
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use counterfoil::session::store::redis::RedisSettings;
 
 use super::child::{Program, end_with_this_process, free_ports, wait_until};
 use super::program::Folder;
 use super::redis::{Redis, settings_of};
+
+/// Longer than any test: what only looks silent, since the machine is busy, is not replaced.
+pub const NEVER: Duration = Duration::from_hours(1);
 
 /// Six running programs.
 pub struct Sentinels {
@@ -22,8 +26,8 @@ struct Sentinel {
 }
 
 impl Sentinels {
-    /// Starts them; a primary that is silent for a second is replaced.
-    pub fn start() -> Self {
+    /// Starts them; a primary that is silent for so long is replaced.
+    pub fn start(silence: Duration) -> Self {
         let folder = Folder::new();
         let ports = free_ports::<6>();
         let server = |&port: &u16| {
@@ -39,7 +43,7 @@ impl Sentinels {
         let servers: Vec<_> = ports[..3].iter().map(server).collect();
         // A sentinel looks for replicas when it starts, and then for a while no more.
         servers[0].wait_for_replicas(2);
-        let watchers = ports[3..].iter().map(|&port| Sentinel::start(port, ports[0], &folder)).collect();
+        let watchers = ports[3..].iter().map(|&port| Sentinel::start(port, ports[0], silence, &folder)).collect();
         let fleet = Self { servers, watchers, folder };
         wait_until("every sentinel knows every program", || fleet.watchers.iter().all(Sentinel::is_settled));
         fleet
@@ -49,7 +53,7 @@ impl Sentinels {
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Sentinels> = OnceLock::new();
         SHARED.get_or_init(|| {
-            let fleet = Self::start();
+            let fleet = Self::start(NEVER);
             let programs = fleet.servers.iter().map(Redis::id);
             let programs = programs.chain(fleet.watchers.iter().map(|sentinel| sentinel.program.id()));
             end_with_this_process(programs, fleet.folder.path());
@@ -87,13 +91,14 @@ impl Sentinels {
 }
 
 impl Sentinel {
-    fn start(port: u16, primary: u16, folder: &Folder) -> Self {
+    fn start(port: u16, primary: u16, silence: Duration, folder: &Folder) -> Self {
         let file = folder.write(
             &format!("sentinel-{port}.conf"),
             &format!(
                 "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor mymaster 127.0.0.1 {primary} 2\n\
-                 sentinel down-after-milliseconds mymaster 1000\nsentinel failover-timeout mymaster 5000\n",
-                folder.path().display()
+                 sentinel down-after-milliseconds mymaster {}\nsentinel failover-timeout mymaster 5000\n",
+                folder.path().display(),
+                silence.as_millis()
             ),
         );
         let program = Program::start(Command::new("redis-server").args([&file, "--sentinel"]));

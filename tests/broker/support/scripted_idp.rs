@@ -26,7 +26,7 @@ use url::Url;
 use self::keys::{Key, Which};
 use self::script::{apply, misbehave, set_members};
 
-pub use self::script::{Change, Misbehaviour, Script, change, set};
+pub use self::script::{Change, Gate, Misbehaviour, Script, change, set};
 
 /// Begins the access token of every login; the first one's is just this.
 pub const ACCESS_TOKEN: &str = "CANARY-access-token";

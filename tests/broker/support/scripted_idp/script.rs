@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
+use tokio::sync::watch;
 
 /// What one endpoint does instead of answering honestly.
 #[derive(Clone, Default)]
@@ -25,8 +26,38 @@ pub enum Misbehaviour {
     Endless,
     /// No answer for this long, then an honest one.
     Slow(Duration),
+    /// No answer until the test opens the gate, then an honest one.
+    Held(Gate),
     /// The connection is dropped after the request was read.
     Drop,
+}
+
+/// What holds answers back: closed until it is opened, for whoever waits and whoever comes later.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<watch::Sender<Opened>>);
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Opened {
+    #[default]
+    No,
+    ToAnswer,
+    ToHangUp,
+}
+
+impl Gate {
+    /// Honest answers from now on.
+    pub fn open(&self) {
+        self.0.send_replace(Opened::ToAnswer);
+    }
+
+    /// No answer, ever: connections are dropped from now on.
+    pub fn hang_up(&self) {
+        self.0.send_replace(Opened::ToHangUp);
+    }
+
+    async fn pass(&self) -> Opened {
+        *self.0.subscribe().wait_for(|opened| *opened != Opened::No).await.unwrap()
+    }
 }
 
 pub type Change = Arc<dyn Fn(&mut Value) + Send + Sync>;
@@ -146,6 +177,14 @@ pub async fn misbehave(misbehaviour: Misbehaviour) -> Option<Response> {
             tokio::time::sleep(delay).await;
             None
         }
-        Misbehaviour::Drop => panic!("the scripted provider drops this connection"),
+        Misbehaviour::Held(gate) => match gate.pass().await {
+            Opened::ToHangUp => drop_connection(),
+            _ => None,
+        },
+        Misbehaviour::Drop => drop_connection(),
     }
+}
+
+fn drop_connection() -> ! {
+    panic!("the scripted provider drops this connection")
 }
