@@ -8,6 +8,7 @@
 pub(super) mod bitbucket;
 pub(super) mod entra;
 pub(super) mod github;
+mod list;
 
 use oauth2::http;
 use reqwest::header::{ACCEPT, AUTHORIZATION};
@@ -24,8 +25,6 @@ use crate::secret::Secret;
 
 /// What stands for the tenant in the issuer of an application in several tenants.
 pub const ANY_TENANT: &str = "{tenantid}";
-/// Items asked for at once; what all of these providers allow.
-const PAGE: usize = 100;
 
 /// A provider's own API that knows more than its profile says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,29 +108,22 @@ impl Api<'_> {
         self.scopes.iter().any(|scope| scopes.contains(&scope.as_str()))
     }
 
-    async fn get(&self, what: &'static str, path_and_query: &str) -> Result<Value, ProfileApiError> {
+    async fn get(&self, what: &'static str, path_and_query: &str) -> Result<http::Response<Value>, ProfileApiError> {
         let answer = self.fetch(path_and_query).await;
-        let body = answer.map_err(|cause| ProfileApiError::Unanswered { what, cause })?;
-        serde_json::from_slice(&body).map_err(|_| ProfileApiError::Malformed(what))
+        let (head, body) = answer.map_err(|cause| ProfileApiError::Unanswered { what, cause })?.into_parts();
+        let document = serde_json::from_slice(&body).map_err(|_| ProfileApiError::Malformed(what))?;
+        Ok(http::Response::from_parts(head, document))
     }
 
-    async fn fetch(&self, path_and_query: &str) -> Result<Vec<u8>, HttpError> {
+    async fn fetch(&self, path_and_query: &str) -> Result<http::Response<Vec<u8>>, HttpError> {
         let url = format!("{}/{path_and_query}", self.base_url.as_str().trim_end_matches('/'));
         let bearer = credentials("Bearer", self.access_token)?;
         let request = http::Request::get(url).header(ACCEPT, "application/json").header(AUTHORIZATION, bearer);
         let answer = self.http.execute(request.body(Vec::new()).map_err(|_| HttpError::Request)?).await?;
         match answer.status().as_u16() {
-            200 => Ok(answer.into_body()),
+            200 => Ok(answer),
             other => Err(HttpError::Status(other)),
         }
-    }
-}
-
-/// The one list of an answer, or of its member.
-fn list(what: &'static str, value: Option<Value>) -> Result<Vec<Value>, ProfileApiError> {
-    match value {
-        Some(Value::Array(items)) => Ok(items),
-        _ => Err(ProfileApiError::Malformed(what)),
     }
 }
 

@@ -21,6 +21,7 @@ use super::id_token::{ExpectedNonce, VerifiedClaims};
 use super::jwt::{self, JwtFault};
 use super::presets::ProfileApiError;
 use super::profile::ProfileFault;
+use super::token_answer::says_away;
 use super::token_exchange::{self, ProviderTokens, TokenExchangeError};
 use super::userinfo::UserinfoError;
 use super::{IdpError, IdpKind, OidcSettings, Provider};
@@ -255,8 +256,7 @@ fn told(answer: Response<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
     let document = json_object(answer.body()).unwrap_or_default();
     let code = document.get("error").and_then(Value::as_str);
     match (answer.status().as_u16(), code) {
-        // Their words for being away, whatever the status.
-        (_, Some("server_error" | "temporarily_unavailable" | "slow_down")) => return Err(HttpError::Status(503)),
+        _ if says_away(&document) => return Err(HttpError::Status(503)),
         (200 | 400, _) => {}
         // Other statuses say no only in words that are known.
         (_, Some(code)) if token_exchange::KNOWN_REFUSALS.contains(&code) => {}
@@ -293,6 +293,7 @@ mod tests {
             (400, "<html>", Err(400)),
             (400, r#"{"error":7}"#, Err(400)),
             (400, r#"{"error":"temporarily_unavailable"}"#, Err(503)),
+            (400, r#"{"ok":false,"error":"internal_error"}"#, Err(503)),
             (401, "", Err(401)),
             (403, r#"{"error":"blocked by the firewall"}"#, Err(403)),
             (302, "", Err(302)),

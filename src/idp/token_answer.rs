@@ -27,6 +27,25 @@ pub(super) fn as_specified(mut answer: Response<Vec<u8>>, is_plain: bool) -> Res
     answer
 }
 
+/// Words for being away, whatever the status they come with: the standard's, and Slack's.
+const AWAY: [&str; 10] = [
+    "server_error",
+    "temporarily_unavailable",
+    "slow_down",
+    "internal_error",
+    "fatal_error",
+    "service_unavailable",
+    "request_timeout",
+    "ratelimited",
+    "team_added_to_org",
+    "org_login_required",
+];
+
+/// Whether a refusal is no word about anybody (R-C12).
+pub(super) fn says_away(document: &Map<String, Value>) -> bool {
+    document.get("error").and_then(Value::as_str).is_some_and(|said| AWAY.contains(&said))
+}
+
 /// The members of a form; none if one of them stands twice (RFC 6749 3.2).
 fn form(body: &[u8]) -> Option<Map<String, Value>> {
     let mut members = Map::new();

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::back_channel::BackChannel;
 use super::http::{HttpError, json_object, media_type};
+use super::token_answer::says_away;
 use crate::secret::Secret;
 
 /// Claims that only the ID token can make.
@@ -50,10 +51,15 @@ pub(super) async fn fetch(
 /// Reads an answer. Pure.
 ///
 /// # Errors
-/// [`HttpError`] if it is neither a JSON object nor a JWT, or says that it is something else.
+/// [`HttpError`] if it is neither a JSON object nor a JWT, says that it is something else, or is a provider's word for
+/// being away.
 pub fn read(answer: &Response<Vec<u8>>) -> Result<Answer, HttpError> {
     match media_type(answer).as_deref() {
-        Some("application/json") => json_object(answer.body()).map(Answer::Plain),
+        Some("application/json") => match json_object(answer.body())? {
+            // Slack says even this with status 200. Other refusals name nobody, and so not the person.
+            refusal if !refusal.contains_key("sub") && says_away(&refusal) => Err(HttpError::Status(503)),
+            document => Ok(Answer::Plain(document)),
+        },
         Some("application/jwt") => {
             let token = String::from_utf8(answer.body().clone()).map_err(|_| HttpError::ContentType)?;
             Ok(Answer::Signed(Secret::new(token.trim().to_owned())))
@@ -125,6 +131,11 @@ mod tests {
         };
         assert!(matches!(answer("application/json; charset=utf-8", "{}"), Ok(Answer::Plain(_))));
         assert!(matches!(answer("application/jwt", "a.b.c"), Ok(Answer::Signed(_))));
+        let away = answer("application/json", r#"{"ok":false,"error":"internal_error"}"#);
+        assert!(matches!(away, Err(HttpError::Status(503))), "no word about the person (R-C12)");
+        for document in [r#"{"ok":false,"error":"account_inactive"}"#, r#"{"sub":"1","error":"internal_error"}"#] {
+            assert!(matches!(answer("application/json", document), Ok(Answer::Plain(_))), "{document}");
+        }
         for (kind, body) in [
             ("application/json", "[]"),
             ("application/json", "\"text\""),

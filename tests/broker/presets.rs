@@ -271,6 +271,41 @@ async fn people_of_another_domain_or_workspace_are_refused() {
     }
 }
 
+/// R-C07, R-E02, R-C12: Slack refuses with status 200, whatever is asked; that it is away it says so too, which is no
+/// word about the person.
+#[tokio::test]
+async fn a_refusal_that_comes_as_success_is_a_refusal_and_an_outage_none() {
+    let answers = recorded("slack");
+    let says = |answer: &str| {
+        let answer = answers[answer].clone();
+        change(move |said| *said = answer.clone())
+    };
+    let (id_token, userinfo) = (answers["id_token"].clone(), answers["userinfo"].clone());
+    let broker = oidc_broker("slack", "refresh = \"5m\"", id_token, userinfo).await;
+    // Its access tokens last, and there is nothing to renew them with.
+    let lasting = set(json!({ "refresh_token": null, "expires_in": null }));
+    let whole = Script { token_answer: lasting, ..broker.idp.script() };
+    for (broken, status) in [
+        (Script { token_answer: says("/token (refused)"), ..whole.clone() }, 502),
+        (Script { userinfo: says("userinfo (refused)"), ..whole.clone() }, 502),
+        (Script { userinfo: says("userinfo (away)"), ..whole.clone() }, 503),
+    ] {
+        broker.idp.behave(broken);
+        let browser = broker.browser();
+        assert_eq!(sign_in(&broker, &browser).await.status, status);
+        assert!(browser.cookie(SESSION).is_none());
+    }
+    broker.idp.behave(whole.clone());
+    let browser = broker.browser();
+    assert_eq!(sign_in(&broker, &browser).await.status, 303);
+    broker.idp.behave(Script { userinfo: says("userinfo (away)"), ..whole.clone() });
+    broker.clock.advance(time::Duration::minutes(5));
+    assert_eq!(browser.fetch(PUBLIC).send().await.status, 200);
+    broker.idp.behave(Script { userinfo: says("userinfo (refused)"), ..whole });
+    broker.clock.advance(time::Duration::minutes(5));
+    assert_eq!(browser.fetch(PUBLIC).send().await.code(), "session_revoked");
+}
+
 /// R-D15: an address that Entra does not vouch for is no address.
 #[tokio::test]
 async fn an_address_that_a_foreign_administrator_may_have_written_is_not_believed() {
@@ -410,7 +445,8 @@ impl Api {
 
 type Log = Mutex<Vec<(String, HeaderMap, HashMap<String, String>)>>;
 
-/// Answers with the recorded document; a number is a status, a text is a body that is form-encoded.
+/// Answers with the document recorded for the query, else for the path; a number is a status, a text is a body that is
+/// form-encoded. What is recorded under `link` is the header.
 async fn answer(answers: &Value, log: &Log, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
@@ -419,6 +455,9 @@ async fn answer(answers: &Value, log: &Log, request: Request) -> Response {
     if path == "/authorize" {
         let mut back = Url::parse(&query["redirect_uri"]).unwrap();
         back.query_pairs_mut().append_pair("code", "recorded").append_pair("state", &query["state"]);
+        if let Some(issuer) = answers["/authorize (iss)"].as_str() {
+            back.query_pairs_mut().append_pair("iss", issuer);
+        }
         log.lock().unwrap().push((path, parts.headers, query));
         return Redirect::to(back.as_str()).into_response();
     }
@@ -426,7 +465,17 @@ async fn answer(answers: &Value, log: &Log, request: Request) -> Response {
     let may = path == "/token" || parts.headers["authorization"].to_str().unwrap().starts_with("Bearer ");
     assert!(may, "{path} without an access token");
     log.lock().unwrap().push((path.clone(), parts.headers, if form.is_empty() { query } else { form }));
-    match &answers[&path] {
+    let whole = parts.uri.path_and_query().unwrap().to_string();
+    let recorded = if answers.get(&whole).is_some() { whole } else { path };
+    let mut answer = said(&answers[&recorded]);
+    if let Some(link) = answers[format!("{recorded} (link)")].as_str() {
+        answer.headers_mut().insert("link", link.parse().unwrap());
+    }
+    answer
+}
+
+fn said(answer: &Value) -> Response {
+    match answer {
         Value::Null => StatusCode::NOT_FOUND.into_response(),
         Value::Number(status) => {
             StatusCode::from_u16(u16::try_from(status.as_u64().unwrap()).unwrap()).unwrap().into_response()
@@ -493,6 +542,7 @@ async fn plain_providers_make_the_person_that_their_documented_answers_describe(
 #[tokio::test]
 async fn a_part_that_cannot_be_had_is_a_failed_login_and_not_one_with_less() {
     for (kind, path, answer, expected) in [
+        ("github", "/authorize (iss)", json!("https://github.com"), 502),
         ("github", "/user/emails", json!(403), 502),
         ("github", "/user/orgs", json!(403), 502),
         ("github", "/user/teams", json!(404), 502),
@@ -504,7 +554,8 @@ async fn a_part_that_cannot_be_had_is_a_failed_login_and_not_one_with_less() {
         ("bitbucket", "/user/emails", json!(401), 502),
         ("bitbucket", "/user/workspaces", json!(410), 502),
         ("bitbucket", "/user/workspaces", json!({ "values": [{}] }), 502),
-        ("naver", "/v1/nid/me", recorded("naver")["/v1/nid/me (refused)"].clone(), 403),
+        ("naver", "/v1/nid/me", recorded("naver")["/v1/nid/me (refused)"].clone(), 502),
+        ("naver", "/v1/nid/me", json!({ "resultcode": "024", "message": "Authentication failed" }), 403),
         ("naver", "/v1/nid/me", json!({ "resultcode": "00", "response": null }), 502),
         ("naver", "/token", recorded("naver")["/token (refused)"].clone(), 502),
         ("kakao", "/v2/user/me", json!({ "id": null }), 502),
@@ -517,6 +568,56 @@ async fn a_part_that_cannot_be_had_is_a_failed_login_and_not_one_with_less() {
         let landed = sign_in(&broker, &browser).await;
         assert_eq!(landed.status.as_u16(), expected, "{kind} {path} {answer}: {}", landed.body);
         assert!(browser.cookie(SESSION).is_none());
+    }
+}
+
+/// R-M05: what the profile has to say may be a number.
+#[tokio::test]
+async fn of_a_companys_domains_one_can_be_let_in_alone() {
+    for (domain, status) in [("10000001", 303), ("10000002", 403)] {
+        let more = format!("required_claims = {{ domainId = \"{domain}\" }}");
+        let (broker, _) = plain_broker("naver-works", &more, recorded("naver-works")).await;
+        assert_eq!(sign_in(&broker, &broker.browser()).await.status, status, "{domain}");
+    }
+}
+
+/// R-F03, R-I08: a page may be short, its name no number, and its address anybody's; nobody loses a group by it.
+#[tokio::test]
+async fn lists_go_on_where_their_answers_say_so_at_our_own_address() {
+    let link = |page: usize| format!("<https://evil.example/user/orgs?per_page=100&page={page}>; rel=\"next\"");
+    let next = |page: &str| format!("https://evil.example/2.0/user/workspaces?pagelen=100&page={page}");
+    let access = json!({ "type": "workspace_access", "workspace": { "slug": "acme-more" } });
+    let (orgs, workspaces) = (&recorded("github")["/user/orgs"], &recorded("bitbucket")["/user/workspaces"]["values"]);
+    for (kind, more, groups) in [
+        (
+            "github",
+            json!({
+                "/user/orgs (link)": link(2),
+                "/user/orgs?per_page=100&page=2": [{ "login": "acme-more" }],
+            }),
+            &["acme", "acme-more", "acme/platform"][..],
+        ),
+        ("github", json!({ "/user/orgs": orgs, "/user/orgs (link)": link(1) }), &[]),
+        (
+            "bitbucket",
+            json!({
+                "/user/workspaces": { "values": workspaces, "next": next("67sER") },
+                "/user/workspaces?pagelen=100&page=67sER": { "values": [access] },
+            }),
+            &["acme", "acme-labs", "acme-more"],
+        ),
+        ("bitbucket", json!({ "/user/workspaces": { "values": workspaces, "next": next("same") } }), &[]),
+    ] {
+        let mut answers = recorded(kind);
+        answers.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let (broker, _) = plain_broker(kind, "", answers).await;
+        let browser = broker.browser();
+        let landed = sign_in(&broker, &browser).await;
+        // A list without an end is no list.
+        assert_eq!(landed.status, if groups.is_empty() { 502 } else { 303 }, "{kind}: {}", landed.body);
+        if !groups.is_empty() {
+            assert_eq!(person(&browser).await.3, groups, "{kind}");
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{Api, MOST_GROUPS, PAGE, ProfileApiError, list, set_address, text};
+use super::list::{List, MOST_PAGES, Next};
+use super::{Api, ProfileApiError, set_address, text};
 
 const ADDRESSES: &str = "Bitbucket's e-mail addresses";
 const WORKSPACES: &str = "Bitbucket's workspaces";
@@ -10,30 +11,19 @@ const WORKSPACES: &str = "Bitbucket's workspaces";
 /// Adds `email`, `email_verified`, and the workspaces' short names as `groups`.
 pub(super) async fn complete(api: Api<'_>, profile: &mut Map<String, Value>) -> Result<(), ProfileApiError> {
     if api.was_asked_for(&["email"]) {
-        let addresses = pages(api, ADDRESSES, "user/emails").await?;
+        let addresses = api.all(list(ADDRESSES, "user/emails")).await?;
         set_address(ADDRESSES, profile, &addresses, ["is_primary", "is_confirmed"])?;
     }
     if api.was_asked_for(&["account", "account:write"]) {
-        let workspaces = pages(api, WORKSPACES, "user/workspaces").await?;
+        let workspaces = api.all(list(WORKSPACES, "user/workspaces")).await?;
         profile.insert("groups".into(), groups(&workspaces)?);
     }
     Ok(())
 }
 
-async fn pages(api: Api<'_>, what: &'static str, path: &str) -> Result<Vec<Value>, ProfileApiError> {
-    let mut all = Vec::new();
-    for page in 1.. {
-        let mut answer = api.get(what, &format!("{path}?pagelen={PAGE}&page={page}")).await?;
-        all.extend(list(what, answer.get_mut("values").map(Value::take))?);
-        // That there is a next page is believed; where it is said to be is not.
-        if answer.get("next").is_none() {
-            break;
-        }
-        if page == MOST_GROUPS / PAGE {
-            return Err(ProfileApiError::TooMany(what));
-        }
-    }
-    Ok(all)
+/// Bitbucket's links are not to be made up, and what they call a page may be anything.
+const fn list(what: &'static str, path: &'static str) -> List {
+    List { what, path, first: "pagelen=100", items: "/values", next: Next::Member("next"), most_pages: MOST_PAGES }
 }
 
 fn groups(workspaces: &[Value]) -> Result<Value, ProfileApiError> {

@@ -1,11 +1,11 @@
 //! GitHub: which addresses are verified, which organisations and teams somebody is a member of.
 //!
-//! The profile's own `email` is what its owner chose to publish, and counts for nothing. Pages are asked for by number,
-//! never by the addresses in the answers.
+//! The profile's own `email` is what its owner chose to publish, and counts for nothing.
 
 use serde_json::{Map, Value};
 
-use super::{Api, MOST_GROUPS, PAGE, ProfileApiError, list, set_address, text};
+use super::list::{List, MOST_PAGES, Next};
+use super::{Api, ProfileApiError, set_address, text};
 
 const ADDRESSES: &str = "GitHub's e-mail addresses";
 const ORGANISATIONS: &str = "GitHub's organisations";
@@ -14,33 +14,22 @@ const TEAMS: &str = "GitHub's teams";
 /// Adds `email`, `email_verified` and `groups`: `acme` for an organisation, `acme/platform` for a team in it.
 pub(super) async fn complete(api: Api<'_>, profile: &mut Map<String, Value>) -> Result<(), ProfileApiError> {
     if api.was_asked_for(&["user:email", "user"]) {
-        let addresses = pages(api, ADDRESSES, "user/emails").await?;
+        let addresses = api.all(list(ADDRESSES, "user/emails")).await?;
         set_address(ADDRESSES, profile, &addresses, ["primary", "verified"])?;
     } else {
         profile.remove("email");
     }
     if api.was_asked_for(&["read:org", "write:org", "admin:org"]) {
-        let organisations = pages(api, ORGANISATIONS, "user/orgs").await?;
-        let teams = pages(api, TEAMS, "user/teams").await?;
+        let organisations = api.all(list(ORGANISATIONS, "user/orgs")).await?;
+        let teams = api.all(list(TEAMS, "user/teams")).await?;
         profile.insert("groups".into(), groups(&organisations, &teams)?);
     }
     Ok(())
 }
 
-async fn pages(api: Api<'_>, what: &'static str, path: &str) -> Result<Vec<Value>, ProfileApiError> {
-    let mut all = Vec::new();
-    for page in 1.. {
-        let items = list(what, Some(api.get(what, &format!("{path}?per_page={PAGE}&page={page}")).await?))?;
-        let was_last = items.len() < PAGE;
-        all.extend(items);
-        if all.len() > MOST_GROUPS {
-            return Err(ProfileApiError::TooMany(what));
-        }
-        if was_last {
-            break;
-        }
-    }
-    Ok(all)
+/// A page may be short although another one follows: the header says which is the last.
+const fn list(what: &'static str, path: &'static str) -> List {
+    List { what, path, first: "per_page=100", items: "", next: Next::LinkHeader, most_pages: MOST_PAGES }
 }
 
 fn groups(organisations: &[Value], teams: &[Value]) -> Result<Value, ProfileApiError> {
