@@ -119,7 +119,7 @@ pub fn jwks(bytes: &[u8]) {
         let header = json!({ "alg": jwks::name(algorithm) }).to_string();
         let token = format!("{}.e30.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode([1; 64]));
         let header = jwt::read_header(&token, algorithm, JwtUse::Claims).unwrap();
-        assert!(jwt::verify_signature(&token, &header, &keys).is_err());
+        assert!(jwt::verify_signature(&token, &header, &keys, &[]).is_err());
     }
 }
 
@@ -248,7 +248,7 @@ fn payload(bytes: &[u8], wanted: JwtUse, kind: Option<&str>) -> Option<Map<Strin
 
 fn verified(token: &str, wanted: JwtUse) -> Result<Map<String, Value>, JwtFault> {
     let header = jwt::read_header(token, Algorithm::EdDSA, wanted)?;
-    jwt::verify_signature(token, &header, &KEYS)
+    jwt::verify_signature(token, &header, &KEYS, &[])
 }
 
 fn signed(header: &str, payload: &[u8]) -> String {

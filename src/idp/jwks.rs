@@ -9,12 +9,13 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::http::{HttpError, ProviderHttp};
-use super::jwt::SignedHeader;
+use super::jwt::{SignedHeader, optional_text};
+use super::presets::entra::is_issuer;
 use super::refreshing::Refreshing;
 use crate::clock::SharedClock;
 
@@ -68,10 +69,13 @@ pub struct KeySet {
     keys: Vec<VerificationKey>,
 }
 
+/// A key that signatures can be checked with.
 #[derive(Debug)]
-struct VerificationKey {
+pub(super) struct VerificationKey {
     kid: Option<String>,
     declared_algorithm: Option<String>,
+    /// For whose tokens alone it is, where one set serves many tenants.
+    issuer: Option<String>,
     jwk: Jwk,
     key: DecodingKey,
 }
@@ -79,9 +83,9 @@ struct VerificationKey {
 impl KeySet {
     /// The keys that may have signed a token with this header: those it names, or all of the right kind if
     /// it names none (R-D03).
-    pub(super) fn candidates<'a>(&'a self, header: &'a SignedHeader) -> impl Iterator<Item = &'a DecodingKey> {
+    pub(super) fn candidates<'a>(&'a self, header: &'a SignedHeader) -> impl Iterator<Item = &'a VerificationKey> {
         let named = move |key: &&VerificationKey| header.kid.is_none() || key.kid == header.kid;
-        self.keys.iter().filter(named).filter(move |key| key.fits(header.algorithm)).map(|key| &key.key)
+        self.keys.iter().filter(named).filter(move |key| key.fits(header.algorithm))
     }
 
     /// Whether any key may have signed a token with this header.
@@ -106,9 +110,24 @@ impl VerificationKey {
         Some(Self {
             kid: jwk.common.key_id.clone(),
             declared_algorithm: value.get("alg").and_then(Value::as_str).map(str::to_owned),
+            issuer: optional_text(value.as_object()?, "issuer", ()).ok()?.map(str::to_owned),
             key: DecodingKey::from_jwk(&jwk).ok()?,
             jwk,
         })
+    }
+
+    /// The claims of a token that this key signed, if it did and may: a key of several tenants' set can be for the tokens
+    /// of one issuer alone (Microsoft's `issuer` beside the key).
+    pub(super) fn opened(
+        &self,
+        token: &str,
+        validation: &Validation,
+        tenants: &[String],
+    ) -> Option<Map<String, Value>> {
+        let payload: Map<String, Value> = jsonwebtoken::decode(token, &self.key, validation).ok()?.claims;
+        let said = payload.get("iss").and_then(Value::as_str);
+        let may = |own: &String| tenants.is_empty() || said.is_some_and(|said| is_issuer(own, tenants, said));
+        self.issuer.as_ref().is_none_or(may).then_some(payload)
     }
 
     /// Whether a signature of this algorithm can be this key's: by type, curve and its own `alg`.

@@ -119,11 +119,17 @@ pub fn read_header(token: &str, algorithm: Algorithm, wanted: JwtUse) -> Result<
     Ok(SignedHeader { kid, algorithm })
 }
 
-/// Checks the signature against the keys that may have made it, and returns the payload (R-D01).
+/// Checks the signature against the keys that may have made it, and returns the payload (R-D01). Of several `tenants`
+/// each may have keys of its own (R-D06).
 ///
 /// # Errors
 /// [`JwtFault::UnknownKey`] if no key may have made it, [`JwtFault::Signature`] if none did.
-pub fn verify_signature(token: &str, header: &SignedHeader, keys: &KeySet) -> Result<Map<String, Value>, JwtFault> {
+pub fn verify_signature(
+    token: &str,
+    header: &SignedHeader,
+    keys: &KeySet,
+    tenants: &[String],
+) -> Result<Map<String, Value>, JwtFault> {
     if !keys.has(header) {
         return Err(JwtFault::UnknownKey);
     }
@@ -131,10 +137,7 @@ pub fn verify_signature(token: &str, header: &SignedHeader, keys: &KeySet) -> Re
     let mut validation = Validation::new(header.algorithm);
     validation.required_spec_claims.clear();
     (validation.validate_exp, validation.validate_aud) = (false, false);
-    keys.candidates(header)
-        .find_map(|key| jsonwebtoken::decode(token, key, &validation).ok())
-        .map(|decoded| decoded.claims)
-        .ok_or(JwtFault::Signature)
+    keys.candidates(header).find_map(|key| key.opened(token, &validation, tenants)).ok_or(JwtFault::Signature)
 }
 
 /// The payload of a token that was verified when it came and was sealed from then on.
@@ -148,11 +151,7 @@ pub(super) fn text<'a>(payload: &'a Map<String, Value>, name: &'static str) -> R
     payload.get(name).and_then(Value::as_str).ok_or(JwtFault::Claim(name))
 }
 
-pub(super) fn optional_text<'a>(
-    object: &'a Map<String, Value>,
-    name: &str,
-    fault: JwtFault,
-) -> Result<Option<&'a str>, JwtFault> {
+pub(super) fn optional_text<'a, F>(object: &'a Map<String, Value>, name: &str, fault: F) -> Result<Option<&'a str>, F> {
     match object.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),

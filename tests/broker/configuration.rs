@@ -97,6 +97,33 @@ fn the_example_files_are_valid() {
     assert!(said.contains("ok    configuration"), "{said}{errors}");
 }
 
+/// What the example shows of plain providers and of presets can be used as it stands, but for the files it names.
+#[test]
+fn every_provider_of_the_example_is_accepted() {
+    let example = include_str!("../../counterfoil.example.toml");
+    let commented: String =
+        example.lines().map(|line| line.strip_prefix("# ").unwrap_or(line).to_owned() + "\n").collect();
+    let sections =
+        commented.split("\n[").filter(|section| section.starts_with("idp.") && !section.contains("kind = \"oidc\""));
+    let mut seen = 0;
+    for section in sections.filter(|section| section.contains("kind = ")) {
+        let section = section.split("\n\n").next().unwrap();
+        let mut provider = format!("[{section}\n");
+        for key in ["client_id", "client_secret"] {
+            let has_key_instead = key == "client_secret" && section.contains("kind = \"apple\"");
+            let is_there = section.contains(&format!("\n{key} = "));
+            if !is_there && !has_key_instead {
+                provider.extend([key, " = \"x\"\n"]);
+            }
+        }
+        let mut faults = read(&format!("{GOOD}{provider}"), &[]).err().unwrap_or_default();
+        faults.retain(|key, _| !key.ends_with("_file"));
+        assert!(faults.is_empty(), "{provider}: {faults:#?}");
+        seen += 1;
+    }
+    assert!(seen > 14, "{seen}");
+}
+
 /// Every key that can be set is named in the commented example, and in the environment's.
 #[test]
 fn every_key_is_named_in_the_examples() {

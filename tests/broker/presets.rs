@@ -324,11 +324,15 @@ async fn an_address_that_a_foreign_administrator_may_have_written_is_not_believe
 #[tokio::test]
 async fn of_several_tenants_those_on_the_list_sign_in_each_under_its_own_issuer() {
     let (ours, theirs) = ("11111111-1111-1111-1111-111111111111", "33333333-3333-3333-3333-333333333333");
-    for (token_tenant, issuer_tenant, expected) in [
-        (json!(ours), ours, 303),
-        (json!("22222222-2222-2222-2222-222222222222"), "22222222-2222-2222-2222-222222222222", 502),
-        (json!(ours), "22222222-2222-2222-2222-222222222222", 502),
-        (Value::Null, ours, 502),
+    for (token_tenant, issuer_tenant, key_tenant, expected) in [
+        (json!(ours), ours, None, 303),
+        (json!(ours), ours, Some("{tenantid}"), 303),
+        (json!(ours), ours, Some(ours), 303),
+        (json!(ours), ours, Some(theirs), 502),
+        (json!(ours), ours, Some("9188040d-6c67-4c5b-b112-36a304b66dad"), 502),
+        (json!("22222222-2222-2222-2222-222222222222"), "22222222-2222-2222-2222-222222222222", None, 502),
+        (json!(ours), "22222222-2222-2222-2222-222222222222", None, 502),
+        (Value::Null, ours, None, 502),
     ] {
         let clock = ManualClock::at(SystemClock.now());
         let idp = ScriptedIdp::start(clock.clone()).await;
@@ -347,10 +351,16 @@ async fn of_several_tenants_those_on_the_list_sign_in_each_under_its_own_issuer(
         let broker = Broker::with_provider(Setup { more, clock, ..Setup::default() }, idp).await;
         let template = format!("{authority}/{{tenantid}}/v2.0");
         let iss = format!("{authority}/{issuer_tenant}/v2.0");
+        let key_issuer = key_tenant.map(|tenant| format!("{authority}/{tenant}/v2.0"));
         let (tid, named, answered) = (token_tenant.clone(), iss.clone(), iss.clone());
         broker.idp.behave(Script {
             metadata: change(move |said| {
                 said["issuer"] = json!(template);
+            }),
+            jwks: change(move |said| {
+                if let Some(issuer) = &key_issuer {
+                    said["keys"][0]["issuer"] = json!(issuer);
+                }
             }),
             authorization_answer: Some(Arc::new(move |answer| {
                 answer.retain(|(name, _)| name != "iss");

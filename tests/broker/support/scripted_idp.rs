@@ -351,7 +351,8 @@ async fn serve(State(idp): State<ScriptedIdp>, request: Request) -> Response {
     if let Some(response) = misbehave(misbehaviour).await {
         return response;
     }
-    if let Some(nonce) = script.dpop_nonce.filter(|nonce| lacks_nonce(&headers, nonce)) {
+    let is_asked_here = script.dpop_nonce_at.is_none_or(|asked| asked == path);
+    if let Some(nonce) = script.dpop_nonce.filter(|nonce| is_asked_here && lacks_nonce(&headers, nonce)) {
         return wants_nonce(&path, nonce);
     }
     if headers.contains_key("dpop") {

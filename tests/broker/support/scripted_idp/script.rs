@@ -89,6 +89,8 @@ pub struct Script {
     pub pushed_answer: Option<Change>,
     /// DPoP proofs have to carry this nonce.
     pub dpop_nonce: Option<&'static str>,
+    /// Where alone they have to; everywhere if none is named.
+    pub dpop_nonce_at: Option<&'static str>,
     /// Signs with a key that was never published.
     pub foreign_key: bool,
     pub at_metadata: Misbehaviour,
@@ -118,6 +120,7 @@ impl Default for Script {
             response_header: None,
             pushed_answer: None,
             dpop_nonce: None,
+            dpop_nonce_at: None,
             foreign_key: false,
             at_metadata: Misbehaviour::None,
             at_jwks: Misbehaviour::None,
