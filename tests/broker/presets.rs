@@ -581,7 +581,7 @@ async fn a_part_that_cannot_be_had_is_a_failed_login_and_not_one_with_less() {
     }
 }
 
-/// R-M05: what the profile has to say may be a number.
+/// R-I08: what the profile has to say may be a number.
 #[tokio::test]
 async fn of_a_companys_domains_one_can_be_let_in_alone() {
     for (domain, status) in [("10000001", 303), ("10000002", 403)] {
