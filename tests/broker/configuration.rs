@@ -444,6 +444,16 @@ fn the_brokers_own_parameters_cannot_be_configured() {
     }
 }
 
+/// Whoever puts one there that has a key is told the key.
+#[test]
+fn a_parameter_that_has_a_key_of_its_own_is_named_by_it() {
+    for (name, key) in [("prompt", "prompt"), ("scope", "scopes"), ("max_age", "max_age")] {
+        let faults = faults_of_provider(&format!("client_secret = \"x\"\nauthorization_parameters.{name} = \"x\""));
+        let problem = &faults[&format!("idp.company.authorization_parameters.{name}")];
+        assert!(problem.ends_with(&format!(": {key}")), "{problem}");
+    }
+}
+
 /// Browsers send cookies along with another site's form only over HTTPS; plain OAuth 2.0 providers publish no keys.
 #[test]
 fn answers_come_by_form_over_https_alone_and_signed_by_those_who_can_sign() {

@@ -5,6 +5,16 @@ use std::time::Duration as StdDuration;
 use crate::config::reader::Reader;
 use crate::idp::request_parameters::{Prompt, RequestSettings, ResponseMode, is_reserved};
 
+/// Parameters of authorization requests that are set by a key beside `authorization_parameters`.
+const OWN_KEYS: [(&str, &str); 6] = [
+    ("acr_values", "acr_values"),
+    ("max_age", "max_age"),
+    ("prompt", "prompt"),
+    ("response_mode", "response_mode"),
+    ("scope", "scopes"),
+    ("ui_locales", "ui_locales"),
+];
+
 /// Reads it. `is_oidc`: whether the provider speaks OpenID Connect; `is_https`: whether browsers reach us by HTTPS.
 pub(super) fn read(section: &mut Reader, is_oidc: bool, is_https: bool) -> RequestSettings {
     let max_age = section.optional::<StdDuration>("max_age").map(|age| age.as_secs());
@@ -42,7 +52,9 @@ fn read_extra(section: &mut Reader) -> Vec<(String, String)> {
     let mut extra = Vec::new();
     for name in names {
         let Some(value) = table.optional::<String>(&name) else { continue };
-        if is_reserved(&name) {
+        if let Some((_, key)) = OWN_KEYS.iter().find(|(own, _)| *own == name) {
+            table.fault(&name, format!("is set by a key of its own beside this table: {key}"));
+        } else if is_reserved(&name) {
             table.fault(&name, "is the broker's own to set");
         } else if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
             table.fault(&name, "is no name of a parameter");
