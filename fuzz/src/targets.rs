@@ -227,7 +227,7 @@ pub fn userinfo(bytes: &[u8]) {
     }
     let proven = json!({ "iss": ISSUER, "sub": "1", "acr": "2", "sid": "s" });
     let mut claims = proven.as_object().unwrap().clone();
-    userinfo::merge(&mut claims, payload);
+    userinfo::merge(&mut claims, payload, &profile::ProfileMapping::default());
     for (name, value) in proven.as_object().unwrap() {
         assert_eq!(&claims[name], value, "what the ID token proved stays");
     }

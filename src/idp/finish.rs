@@ -93,7 +93,7 @@ impl Provider {
         let mut attributes = claims.all().clone();
         if let Some(endpoint) = metadata.userinfo_endpoint.as_ref().filter(|_| oidc.userinfo) {
             let more = self.userinfo(oidc, metadata, endpoint, claims, tokens).await?;
-            userinfo::merge(&mut attributes, more);
+            userinfo::merge(&mut attributes, more, &self.0.settings.profile);
         }
         self.ask_profile_api(tokens, &mut attributes).await?;
         let issuer = jwt::text(claims.all(), "iss")?;

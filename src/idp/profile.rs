@@ -163,11 +163,26 @@ fn is_verified(source: &Map<String, Value>, mapping: &ProfileMapping, trusted: b
 }
 
 /// What stands at a dotted path; names that hold dots themselves (`https://example.com/roles`, a client's) come first.
-fn at<'a>(source: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+pub(super) fn at<'a>(source: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     if let Some(value) = source.get(path) {
         return Some(value);
     }
     path.rmatch_indices('.').find_map(|(dot, _)| at(source.get(&path[..dot])?.as_object()?, &path[dot + 1..]))
+}
+
+/// Removes what [`at`] finds.
+pub(super) fn remove_at(source: &mut Map<String, Value>, path: &str) {
+    if source.remove(path).is_some() {
+        return;
+    }
+    let mut steps = path.rmatch_indices('.').map(|(dot, _)| (&path[..dot], &path[dot + 1..]));
+    let step = steps
+        .find(|(member, rest)| source.get(*member).and_then(Value::as_object).is_some_and(|it| at(it, rest).is_some()));
+    if let Some((member, rest)) = step
+        && let Some(members) = source.get_mut(member).and_then(Value::as_object_mut)
+    {
+        remove_at(members, rest);
+    }
 }
 
 /// As [`at`], through lists as well: every text that stands there.
@@ -190,7 +205,7 @@ fn texts_of<'a>(value: &'a Value, path: &str, found: &mut Vec<&'a str>) {
     }
 }
 
-fn text_at(source: &Map<String, Value>, path: &str) -> Option<String> {
+pub(super) fn text_at(source: &Map<String, Value>, path: &str) -> Option<String> {
     at(source, path).and_then(Value::as_str).filter(|text| is_attribute(text)).map(str::to_owned)
 }
 

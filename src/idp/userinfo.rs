@@ -11,6 +11,7 @@ use url::Url;
 use super::back_channel::BackChannel;
 use super::http::{HttpError, json_object, media_type};
 use super::token_answer::says_away;
+use super::profile::{self, ProfileMapping};
 use crate::secret::Secret;
 
 /// Claims that only the ID token can make.
@@ -92,15 +93,26 @@ pub fn check_subject(payload: &Map<String, Value>, subject: &str) -> Result<(), 
     if payload.get("sub").and_then(Value::as_str) == Some(subject) { Ok(()) } else { Err(UserinfoError::Subject) }
 }
 
-/// Adds userinfo to the ID token's claims. What the ID token says of its own address is no word about another (R-D15).
-pub fn merge(claims: &mut Map<String, Value>, userinfo: Map<String, Value>) {
-    if userinfo.contains_key("email") {
-        claims.remove("email_verified");
-    }
+/// Adds userinfo to the ID token's claims. That the ID token vouches for its own address is no word about another one
+/// (R-D15); what it does not vouch for stays so until userinfo says otherwise.
+pub fn merge(claims: &mut Map<String, Value>, userinfo: Map<String, Value>, mapping: &ProfileMapping) {
+    let address = |claims: &Map<String, Value>| profile::text_at(claims, &mapping.email);
+    let vouched_for = address(claims);
+    let is_yes = |said: &Value| [true.into(), 1.into(), "true".into(), "1".into()].contains(said);
+    let vouches =
+        |path: &&String| profile::at(&userinfo, path).is_none() && profile::at(claims, path).is_some_and(is_yes);
+    let vouching: Vec<_> = mapping.email_verified.iter().filter(vouches).collect();
     for (name, value) in userinfo {
         if !PROVEN_BY_THE_ID_TOKEN.contains(&name.as_str()) {
             claims.insert(name, value);
         }
+    }
+    let is_the_same = match (vouched_for, address(claims)) {
+        (Some(vouched_for), Some(address)) => vouched_for.eq_ignore_ascii_case(&address),
+        _ => false,
+    };
+    for path in vouching.into_iter().filter(|_| !is_the_same) {
+        profile::remove_at(claims, path);
     }
 }
 
@@ -154,10 +166,41 @@ mod tests {
         let forged = PROVEN_BY_THE_ID_TOKEN.map(|name| (name.to_owned(), json!("forged")));
         let mut userinfo: Map<_, _> = forged.into_iter().collect();
         userinfo.insert("name".into(), json!("New"));
-        merge(&mut claims, userinfo);
+        merge(&mut claims, userinfo, &ProfileMapping::default());
         assert_eq!(claims, object(&json!({ "sub": "1", "iss": "i", "name": "New" })));
-        let mut claims = object(&json!({ "email": "alice@example.com", "email_verified": true }));
-        merge(&mut claims, object(&json!({ "email": "ceo@example.com" })));
-        assert_eq!(claims, object(&json!({ "email": "ceo@example.com" })));
+    }
+
+    /// R-D15: one line a case: what the ID token says, what userinfo says, what is left of the word on the address.
+    #[test]
+    fn what_the_id_token_says_of_its_address_holds_for_that_one_alone() {
+        let (alice, ceo) = ("alice@example.com", "ceo@example.com");
+        for (id_token, userinfo, left) in [
+            (json!({ "email": alice, "email_verified": true }), json!({}), json!(true)),
+            (json!({ "email": alice, "email_verified": true }), json!({ "email": alice }), json!(true)),
+            (json!({ "email": alice, "email_verified": true }), json!({ "email": "Alice@example.com" }), json!(true)),
+            (json!({ "email": alice, "email_verified": true }), json!({ "email": ceo }), json!(null)),
+            (json!({ "email": alice, "email_verified": "true" }), json!({ "email": ceo }), json!(null)),
+            (json!({ "email_verified": true }), json!({ "email": ceo }), json!(null)),
+            (json!({ "email": alice, "email_verified": true }), json!({ "email": [ceo] }), json!(null)),
+            (json!({ "email": alice, "email_verified": false }), json!({ "email": alice }), json!(false)),
+            (json!({ "email": alice, "email_verified": false }), json!({ "email": ceo }), json!(false)),
+            (json!({ "email": alice, "email_verified": true }), json!({ "email_verified": false }), json!(false)),
+            (json!({ "email": alice }), json!({ "email": ceo, "email_verified": true }), json!(true)),
+        ] {
+            let mut claims = object(&id_token);
+            merge(&mut claims, object(&userinfo), &ProfileMapping::default());
+            assert_eq!(claims.get("email_verified").unwrap_or(&Value::Null), &left, "{id_token} {userinfo}");
+        }
+        let mapping = ProfileMapping {
+            email: "mail.address".into(),
+            email_verified: vec!["xms_edov".into(), "mail.checked".into()],
+            ..ProfileMapping::default()
+        };
+        let mut claims = object(&json!({ "xms_edov": 1, "mail": { "address": alice, "checked": true }, "groups": [] }));
+        let before = claims.clone();
+        merge(&mut claims, object(&json!({ "email": ceo })), &mapping);
+        assert_eq!(claims, [before, object(&json!({ "email": ceo }))].into_iter().flatten().collect());
+        merge(&mut claims, object(&json!({ "mail": { "address": ceo } })), &mapping);
+        assert_eq!(claims, object(&json!({ "mail": { "address": ceo }, "groups": [], "email": ceo })));
     }
 }

@@ -49,6 +49,25 @@ async fn a_public_page_gets_no_identity_and_no_forged_one() {
     assert_eq!(received(&known, "x-auth-request-user"), ["248289761001"], "who is signed in is told there, too");
 }
 
+/// R-D15: userinfo that names an address says nothing of who vouches for it; one line a case.
+#[tokio::test]
+async fn the_id_tokens_word_on_an_address_holds_for_the_same_one_in_userinfo() {
+    for (trust_email, is_verified, in_userinfo, passed_on) in [
+        (false, true, "alice@example.com", "alice@example.com"),
+        (false, true, "ceo@example.com", ""),
+        (true, false, "alice@example.com", ""),
+    ] {
+        let broker = Broker::with(Setup { idp: format!("trust_email = {trust_email}"), ..Setup::default() }).await;
+        broker.idp.behave(Script {
+            id_token_claims: set(json!({ "email_verified": is_verified })),
+            userinfo: set(json!({ "email": in_userinfo })),
+            ..Script::default()
+        });
+        let echo = broker.signed_in().await.fetch(PUBLIC).send().await.json();
+        assert_eq!(received(&echo, "x-auth-request-email"), [passed_on], "{trust_email} {is_verified} {in_userinfo}");
+    }
+}
+
 /// R-D15: an address that nobody vouches for is not passed on.
 #[tokio::test]
 async fn an_unverified_address_is_not_passed_on() {
