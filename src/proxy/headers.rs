@@ -18,7 +18,8 @@ use crate::web::cookies::CookiePolicy;
 use crate::web::public_url::PublicUrl;
 use crate::web::request_id::{self, RequestId};
 
-/// Longest identity header, in bytes; a longer list of groups is cut at a whole group.
+/// Longest list of groups, in bytes: servers take 8 KiB of headers, some of them all together. A longer one is cut at a
+/// whole group, and how many are missing is said beside it.
 const LONGEST_VALUE: usize = 4096;
 
 /// Fields of one hop (RFC 9110 7.6.1), beside whatever `Connection` names.
@@ -141,24 +142,28 @@ fn set_identity(headers: &mut HeaderMap, user: &CurrentUser) {
     set(headers, "x-auth-request-email", &text(identity.verified_email()));
     set(headers, "x-auth-request-preferred-username", &text(identity.preferred_username.as_deref()));
     set(headers, "x-auth-request-name", &text(identity.name.as_deref()));
-    set(headers, "x-auth-request-groups", &encode_list(&identity.groups));
+    let (groups, left_out) = encode_list(&identity.groups);
+    set(headers, "x-auth-request-groups", &groups);
+    set(headers, "x-auth-request-groups-left-out", &left_out.to_string());
     set(headers, "x-auth-request-session", &user.session().to_string());
 }
 
-/// Groups separated by commas; a comma inside a group is escaped (R-K05).
-fn encode_list(groups: &[String]) -> String {
+/// Groups separated by commas, and how many at the end did not fit; a comma inside a group is escaped (R-K05).
+fn encode_list(groups: &[String]) -> (String, usize) {
     let mut list = String::new();
-    for group in groups.iter().map(|group| encode(group, b",")) {
+    for (place, group) in groups.iter().enumerate() {
+        let group = encode(group, b",");
         if list.len() + 1 + group.len() > LONGEST_VALUE {
-            tracing::warn!("a person's groups do not fit into one header; the rest is left out");
-            break;
+            let left_out = groups.len() - place;
+            tracing::warn!(left_out, "a person's groups do not fit into one header");
+            return (list, left_out);
         }
         if !list.is_empty() {
             list.push(',');
         }
         list.push_str(&group);
     }
-    list
+    (list, 0)
 }
 
 /// Makes a text safe for a header: everything but printable ASCII, and `%` itself, becomes its UTF-8 bytes as
@@ -259,7 +264,18 @@ mod tests {
     fn values_are_made_safe_for_a_header() {
         assert_eq!(encode("a\r\nX-Admin: 1", &[]), "a%0D%0AX-Admin: 1");
         assert_eq!(encode("김 100%", &[]), "%EA%B9%80 100%25");
-        assert_eq!(encode_list(&["x,admins".into(), "staff".into()]), "x%2Cadmins,staff");
+        assert_eq!(encode_list(&["x,admins".into(), "staff".into()]), ("x%2Cadmins,staff".to_owned(), 0));
+    }
+
+    /// R-K05: no group is cut in two, and none is missing without a word.
+    #[test]
+    fn groups_that_do_not_fit_are_counted() {
+        let groups: Vec<_> = (0..150).map(|number| format!("00000000-0000-0000-0000-{number:012}")).collect();
+        let (list, left_out) = encode_list(&groups);
+        let sent: Vec<_> = list.split(',').collect();
+        assert!(list.len() <= LONGEST_VALUE && sent == groups[..150 - left_out]);
+        assert_eq!(left_out, 40);
+        assert_eq!(encode_list(&groups[..110]).1, 0);
     }
 
     /// R-H09, R-K11

@@ -27,6 +27,7 @@ async fn identity_headers_are_set_once_and_every_forged_twin_is_gone() {
         ("x-auth-request-name", "Alice Kim"),
         ("x-auth-request-preferred-username", "alice"),
         ("x-auth-request-groups", "staff,x%2Cadmins,%ED%9A%8C%EA%B3%84"),
+        ("x-auth-request-groups-left-out", "0"),
         ("x-auth-request-session", handle.as_str()),
         ("x-forwarded-for", "127.0.0.1"),
         ("x-forwarded-host", HOST),
