@@ -65,6 +65,29 @@ struct Ledger {
     pushed: HashMap<String, HashMap<String, String>>,
     which: Which,
     tokens_made: usize,
+    /// For each path, how many requests are under way, and how many there were at most.
+    under_way: HashMap<String, (usize, usize)>,
+}
+
+/// A request that is under way.
+struct UnderWay(ScriptedIdp, String);
+
+impl UnderWay {
+    fn begin(idp: &ScriptedIdp, path: &str) -> Self {
+        let mut ledger = idp.lock();
+        let (now, most) = ledger.under_way.entry(path.to_owned()).or_default();
+        *now += 1;
+        *most = (*most).max(*now);
+        Self(idp.clone(), path.to_owned())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some((now, _)) = self.0.lock().under_way.get_mut(&self.1) {
+            *now -= 1;
+        }
+    }
 }
 
 impl ScriptedIdp {
@@ -82,6 +105,7 @@ impl ScriptedIdp {
             pushed: HashMap::new(),
             which: Which::First,
             tokens_made: 0,
+            under_way: HashMap::new(),
         };
         let address = listener.local_addr().unwrap();
         let idp = Self(Arc::new(Inner { address, clock, state: Mutex::new(state) }));
@@ -111,6 +135,11 @@ impl ScriptedIdp {
     /// Every request to a path so far.
     pub fn received(&self, path: &str) -> Vec<Received> {
         self.lock().received.iter().filter(|received| received.path == path).cloned().collect()
+    }
+
+    /// Most requests to a path that were under way at once.
+    pub fn most_at_once(&self, path: &str) -> usize {
+        self.lock().under_way.get(path).map_or(0, |(_, most)| *most)
     }
 
     pub fn forget_requests(&self) {
@@ -336,6 +365,7 @@ async fn serve(State(idp): State<ScriptedIdp>, request: Request) -> Response {
     let received =
         Received { method, path: path.clone(), query: query.clone(), headers: headers.clone(), form: form.clone() };
     idp.lock().received.push(received);
+    let _under_way = UnderWay::begin(&idp, &path);
     let script = idp.script();
     let refreshing = form.get("grant_type").is_some_and(|grant| grant == "refresh_token");
     let misbehaviour = match path.as_str() {
