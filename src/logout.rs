@@ -100,13 +100,12 @@ impl Notice {
         {
             return Ok(Outcome::Repeated);
         }
+        if self.selections.is_empty() {
+            self.write_down("nobody", 0, true);
+        }
         for selection in &self.selections {
             let revoked = sessions.revoke(selection, &self.order).await;
-            let (idp, way, reason) = (self.provider.name(), self.way, self.order.reason.as_str());
-            let (selection, ended, complete) =
-                (&format!("{selection:?}"), revoked.ended.len(), revoked.failure.is_none());
-            let client = self.client;
-            audit(&AuditEvent::ProviderEnded { idp, way, selection, reason, ended, complete, client });
+            self.write_down(&format!("{selection:?}"), revoked.ended.len(), revoked.failure.is_none());
             for session in revoked.ended.iter().copied() {
                 audit(&AuditEvent::SessionRevoked { session, by: &self.order.by });
             }
@@ -116,5 +115,11 @@ impl Notice {
             sessions.remember_notice(name, *until).await?;
         }
         Ok(Outcome::CarriedOut)
+    }
+
+    fn write_down(&self, selection: &str, ended: usize, complete: bool) {
+        let Self { way, client, .. } = *self;
+        let (idp, reason) = (self.provider.name(), self.order.reason.as_str());
+        audit(&AuditEvent::ProviderEnded { idp, way, selection, reason, ended, complete, client });
     }
 }

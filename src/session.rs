@@ -35,6 +35,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration as StdDuration, Instant};
 
 use time::OffsetDateTime;
+use tokio::sync::Semaphore;
 
 use crate::clock::SharedClock;
 use crate::secret::keyring::{Keyring, Sealer};
@@ -153,6 +154,8 @@ struct Inner {
     backend: Arc<dyn SessionBackend>,
     policies: Policies,
     queues: Queues,
+    /// Who may look at every session.
+    searches: Semaphore,
     clock: SharedClock,
 }
 
@@ -197,6 +200,7 @@ impl Sessions {
             tombstones: keyring.sealer("counterfoil tombstone v1", &[]),
             policies: Policies::new(backend.clone(), keyring, rules),
             queues: Queues::default(),
+            searches: Semaphore::new(1),
             backend,
             clock,
         }))

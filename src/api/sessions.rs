@@ -126,7 +126,7 @@ impl From<FilterBody> for Filter {
     fn from(body: FilterBody) -> Self {
         let FilterBody { all: _, user, issuer, subject, idp, group, ip, older_than, idle_longer_than } = body;
         let person = PersonFilter { user, issuer, subject, idp, group, verified_email: None };
-        Self { person, ip, older_than, idle_longer_than }
+        Self { person, ip, older_than, idle_longer_than, happened: None }
     }
 }
 

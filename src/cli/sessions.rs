@@ -111,6 +111,7 @@ impl From<FilterArguments> for Filter {
             ip,
             older_than,
             idle_longer_than,
+            happened: None,
         }
     }
 }

@@ -15,7 +15,7 @@ use url::Url;
 use self::subject::Meant;
 use super::jwt::{JwtFault, JwtUse, optional_moment, text};
 use super::logout_token::{NoticeError, check_audience, name};
-use super::presets::entra::is_issuer;
+use super::presets::entra::{is_issuer, issuers};
 use super::{IdpError, IdpKind, Provider};
 use crate::secret::Secret;
 
@@ -58,7 +58,18 @@ pub struct SecurityEvent {
     issuer: String,
     id: String,
     counts_until: OffsetDateTime,
-    tidings: Vec<(Occurrence, Meant)>,
+    tidings: Vec<Tiding>,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tiding {
+    /// What.
+    pub occurrence: Occurrence,
+    /// When: an event that comes late is no word about what the person did since.
+    pub happened_at: OffsetDateTime,
+    /// To whom; nobody of ours, perhaps.
+    pub meant: Vec<Meant>,
 }
 
 impl SecurityEvent {
@@ -78,7 +89,7 @@ impl SecurityEvent {
     }
 
     /// What happened to whom, as far as it concerns us.
-    pub fn tidings(&self) -> &[(Occurrence, Meant)] {
+    pub fn tidings(&self) -> &[Tiding] {
         &self.tidings
     }
 }
@@ -147,10 +158,11 @@ pub fn check(
         return Err(JwtFault::Claim("iss"));
     }
     let is_of_persons = |said: &str| is_issuer(expected.of_persons, expected.tenants, said);
-    // Of several tenants, a person without an issuer is the one's who tells.
-    let unnamed = if is_of_persons(issuer) { issuer } else { expected.of_persons };
+    // Of several tenants, a person without an issuer is the one's who tells, or any of them's if it is none of them.
+    let unnamed =
+        if is_of_persons(issuer) { vec![issuer.to_owned()] } else { issuers(expected.of_persons, expected.tenants) };
     check_audience(payload, expected.audience)?;
-    let counts_until = check_times(payload, expected.clock_skew, now)?;
+    let (issued_at, counts_until) = check_times(payload, expected.clock_skew, now)?;
     let id = name(payload, "jti")?.ok_or(JwtFault::Claim("jti"))?;
     let events = payload.get("events").and_then(Value::as_object).filter(|events| !events.is_empty());
     let events = events.ok_or(JwtFault::Claim("events"))?;
@@ -164,15 +176,25 @@ pub fn check(
         };
         // Early drafts of CAEP had it inside of the event.
         let identifier = payload.get("sub_id").or_else(|| event.get("subject")).ok_or(JwtFault::Claim("sub_id"))?;
-        if let Some(meant) = subject::read(identifier, is_of_persons, unnamed, occurrence)? {
-            tidings.push((occurrence, meant));
-        }
+        let meant = subject::read(identifier, is_of_persons, &unnamed, occurrence)?;
+        tidings.push(Tiding { occurrence, happened_at: happened_at(event, issued_at, expected.clock_skew), meant });
     }
     Ok(SecurityEvent { issuer: issuer.to_owned(), id, counts_until, tidings })
 }
 
+/// When an event happened (CAEP 1.0 2). A moment that cannot be, as early drafts' milliseconds, is that of the token.
+fn happened_at(event: &Map<String, Value>, issued_at: OffsetDateTime, skew: Duration) -> OffsetDateTime {
+    let said = optional_moment(event, "event_timestamp").ok().flatten();
+    said.filter(|at| *at <= issued_at + skew && *at > issued_at - OLDEST).unwrap_or(issued_at)
+}
+
 /// RFC 8417 2.2: `iat` is required, and an event does not expire; one that does all the same is not used after that.
-fn check_times(payload: &Map<String, Value>, skew: Duration, now: OffsetDateTime) -> Result<OffsetDateTime, JwtFault> {
+/// When it was issued, and until when it counts.
+fn check_times(
+    payload: &Map<String, Value>,
+    skew: Duration,
+    now: OffsetDateTime,
+) -> Result<(OffsetDateTime, OffsetDateTime), JwtFault> {
     let issued_at = optional_moment(payload, "iat")?.ok_or(JwtFault::Claim("iat"))?;
     let counts_until = issued_at.saturating_add(OLDEST + skew);
     if issued_at > now + skew || now >= counts_until {
@@ -181,7 +203,7 @@ fn check_times(payload: &Map<String, Value>, skew: Duration, now: OffsetDateTime
     if optional_moment(payload, "exp")?.is_some_and(|at| now >= at.saturating_add(skew)) {
         return Err(JwtFault::Clock("exp"));
     }
-    Ok(counts_until)
+    Ok((issued_at, counts_until))
 }
 
 #[cfg(test)]
@@ -228,7 +250,28 @@ mod tests {
             ),
         ] {
             let event = verdict(&changes).unwrap_or_else(|fault| panic!("{fault}: {changes}"));
-            assert_eq!((event.tidings(), event.id()), (&tidings[..], "j-1"), "{changes}");
+            let said = event.tidings().iter();
+            let said: Vec<_> = said.map(|tiding| (tiding.occurrence, tiding.meant[0].clone())).collect();
+            assert_eq!((&said, event.id()), (&tidings, "j-1"), "{changes}");
+        }
+        let foreign = json!({ "sub_id": { "format": "iss_sub", "iss": "https://evil.example", "sub": "a" } });
+        assert_eq!(verdict(&foreign).unwrap().tidings()[0].meant, []);
+    }
+
+    /// One line a case.
+    #[test]
+    fn an_event_happened_when_it_says_or_else_when_it_was_issued() {
+        let now = NOW.unix_timestamp();
+        for (said, at) in [
+            (json!(now - 3_600), now - 3_600),
+            (json!(null), now),
+            (json!(now + 3_600), now),
+            (json!(now * 1_000), now),
+            (json!(1), now),
+            (json!("yesterday"), now),
+        ] {
+            let event = verdict(&json!({ "events": { SESSION_REVOKED: { "event_timestamp": said } } })).unwrap();
+            assert_eq!(event.tidings()[0].happened_at.unix_timestamp(), at, "{said}");
         }
     }
 

@@ -10,8 +10,8 @@ use url::Url;
 
 use super::back_channel::BackChannel;
 use super::http::{HttpError, json_object, media_type};
-use super::token_answer::says_away;
 use super::profile::{self, ProfileMapping};
+use super::token_answer::says_away;
 use crate::secret::Secret;
 
 /// Claims that only the ID token can make.

@@ -20,11 +20,11 @@ use crate::idp::Provider;
 use crate::idp::jwt::JwtFault;
 use crate::idp::logout_token::NoticeError;
 use crate::idp::security_event::subject::Meant;
-use crate::idp::security_event::{Occurrence, SecurityEvent, SharedSignals};
+use crate::idp::security_event::{Occurrence, SecurityEvent, SharedSignals, Tiding};
 use crate::secret::Secret;
 use crate::session::notices::NoticeName;
 use crate::session::revocation::{Order, Selection};
-use crate::session::selection::Filter;
+use crate::session::selection::{Filter, Happened};
 use crate::web::client_address::ClientAddress;
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::form;
@@ -96,17 +96,18 @@ fn notice(
     event: &SecurityEvent,
     address: ClientAddress,
 ) -> Option<Notice> {
-    let selection = |meant: &Meant| match meant.clone() {
-        Meant::Person { issuer, subject } => Selection::Matching(Filter::subject(&issuer, &subject)),
-        Meant::Address { issuer, email } => Selection::Address { issuer, email },
-        Meant::ProviderSession { issuer, sid, subject } => Selection::ProviderSession { issuer, sid, subject },
+    let selections = |tiding: &Tiding| {
+        let proof_needed = tiding.occurrence == Occurrence::CredentialChange;
+        let happened = Happened { at: tiding.happened_at, proof_needed };
+        tiding.meant.iter().map(|meant| selection(meant, happened)).collect::<Vec<_>>()
     };
-    let selections: Vec<_> = event.tidings().iter().map(|(_, meant)| selection(meant)).collect();
-    let has_changed = event.tidings().iter().any(|(occurrence, _)| *occurrence == Occurrence::CredentialChange);
+    let selections = event.tidings().iter().flat_map(selections).collect();
+    let has_changed = event.tidings().iter().any(|tiding| tiding.occurrence == Occurrence::CredentialChange);
     let reason = if has_changed { "credentials were changed at the provider" } else { "revoked at the provider" };
     let (issuer, audience) = (event.issuer().to_owned(), signals.audience.clone());
     let name = NoticeName { way: "security_event", issuer, audience, id: event.id().to_owned() };
-    (!selections.is_empty()).then(|| Notice {
+    // Also if nobody of ours is meant: that is written down.
+    (!event.tidings().is_empty()).then(|| Notice {
         provider: provider.clone(),
         way: NoticeWay::SecurityEvent,
         selections,
@@ -114,6 +115,17 @@ fn notice(
         once: Some((name, event.counts_until())),
         client: address.client,
     })
+}
+
+/// Whose sessions end. The provider's session that is over is so for good, whenever we hear of it; a person may have
+/// come back since.
+fn selection(meant: &Meant, happened: Happened) -> Selection {
+    let since = |filter| Filter { happened: Some(happened), ..filter };
+    match meant.clone() {
+        Meant::Person { issuer, subject } => Selection::Matching(since(Filter::subject(&issuer, &subject))),
+        Meant::Address { issuer, email } => Selection::Searched(since(Filter::address(&issuer, &email))),
+        Meant::ProviderSession { issuer, sid, subject } => Selection::ProviderSession { issuer, sid, subject },
+    }
 }
 
 impl Refusal {

@@ -20,7 +20,7 @@ use super::store::{SessionBackend, StoreError};
 use crate::secret::keyring::{Keyring, Sealer};
 
 /// How long a login may be under way: the pending login's lifetime, and some.
-const LONGEST_LOGIN: Duration = Duration::minutes(15);
+pub(super) const LONGEST_LOGIN: Duration = Duration::minutes(15);
 /// How far the clocks of two replicas may be apart: what was begun so shortly after a cut-off may have been begun
 /// before.
 const CLOCKS_APART: Duration = Duration::seconds(2);

@@ -6,9 +6,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration as StdDuration;
 
 use futures_util::{StreamExt, stream};
 use time::{Duration, OffsetDateTime};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::cut_off::Terms;
 use super::ending::{EndCause, Tombstone};
@@ -22,6 +24,8 @@ use super::{KnownSession, LiveSession, Sessions};
 
 /// Records looked at together.
 const BATCH: usize = 1_000;
+/// How long a search waits for others.
+const SEARCHES_WAIT: StdDuration = StdDuration::from_secs(5);
 
 /// Whose sessions end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,13 +43,9 @@ pub enum Selection {
         /// Whose it has to be, if that was said as well: somebody else's does not end.
         subject: Option<String>,
     },
-    /// Those of whoever has this verified e-mail address at a provider. Who has no session cannot be known by it.
-    Address {
-        /// The provider's issuer identifier.
-        issuer: String,
-        /// The address.
-        email: String,
-    },
+    /// Those that fit, of persons who are known by something else than their name: whoever has this verified e-mail
+    /// address, say. Who has no session cannot be known by it, and each session there is has to be looked at.
+    Searched(Filter),
 }
 
 /// What a reviewer, or the provider, orders.
@@ -103,12 +103,26 @@ impl Revoked {
     }
 }
 
+/// The right to look at every session, if that is needed: providers order it as often as they like, so one is under way
+/// at a time.
+async fn turn_to_search<'a>(
+    searches: &'a Semaphore,
+    selection: &Selection,
+    patience: StdDuration,
+) -> Result<Option<SemaphorePermit<'a>>, StoreError> {
+    let Selection::Searched(_) = selection else { return Ok(None) };
+    let turn = tokio::time::timeout(patience, searches.acquire()).await;
+    turn.ok().and_then(Result::ok).map(Some).ok_or(StoreError::TooManySearches)
+}
+
 impl Sessions {
     /// Ends the selected sessions. When it returns without a failure, none of their records is in the store, none is
     /// served by this process, and nothing in flight brings one back; other replicas hear of it as fast as the network
     /// carries it. With a failure the rest has been done all the same, and repeating it is safe.
     pub async fn revoke(&self, selection: &Selection, order: &Order) -> Revoked {
         let mut revoked = Revoked::default();
+        let turn = turn_to_search(&self.0.searches, selection, SEARCHES_WAIT).await;
+        let Some(_turn) = revoked.note(turn) else { return revoked };
         let tombstone = Tombstone {
             ended_at: self.0.clock.now(),
             cause: order.cause,
@@ -118,7 +132,7 @@ impl Sessions {
         };
         let filter = match selection {
             Selection::Matching(filter) => Some(filter),
-            Selection::Handles(_) | Selection::ProviderSession { .. } | Selection::Address { .. } => None,
+            Selection::Handles(_) | Selection::ProviderSession { .. } | Selection::Searched(_) => None,
         };
         // Logins under way: by what is said of them, if anything that can be said of a login.
         if let Some(logins) = filter.and_then(Filter::of_logins) {
@@ -133,7 +147,7 @@ impl Sessions {
         // And whoever is found: at their next login they may be of another group, or have another address. Sessions of
         // theirs from elsewhere at the provider are not meant.
         let each_person = match selection {
-            Selection::Handles(_) | Selection::Address { .. } => true,
+            Selection::Handles(_) | Selection::Searched(_) => true,
             Selection::Matching(filter) => !filter.is_empty(),
             Selection::ProviderSession { .. } => false,
         };
@@ -252,14 +266,13 @@ impl Sessions {
     async fn selected(&self, selection: &Selection, behind: Option<Place>) -> Result<Records, StoreError> {
         let handles = match selection {
             Selection::Handles(handles) => handles.iter().copied().collect::<BTreeSet<_>>(),
-            Selection::Matching(filter) => return self.records(filter, behind, BATCH).await,
+            Selection::Matching(filter) | Selection::Searched(filter) => {
+                return self.records(filter, behind, BATCH).await;
+            }
             Selection::ProviderSession { issuer, sid, subject } => {
                 let index = Index::provider_session(issuer, sid);
                 let filter = subject.as_ref().map(|subject| Filter::subject(issuer, subject)).unwrap_or_default();
                 return self.records_of(Some(&index), &filter, behind, BATCH).await;
-            }
-            Selection::Address { issuer, email } => {
-                return self.records(&Filter::address(issuer, email), behind, BATCH).await;
             }
         };
         let mut records = Records::default();
@@ -295,7 +308,7 @@ impl Sessions {
                 let theirs = self.0.registry.all_of(&Index::subject(issuer, subject)).await?;
                 Ok(unreadable.into_iter().filter(|handle| theirs.contains(handle)).collect())
             }
-            Selection::Matching(_) | Selection::ProviderSession { .. } | Selection::Address { .. } => Ok(Vec::new()),
+            Selection::Matching(_) | Selection::ProviderSession { .. } | Selection::Searched(_) => Ok(Vec::new()),
         }
     }
 
@@ -324,5 +337,24 @@ impl Sessions {
         // Also if the store did not answer: it may have done it.
         self.0.near.invalidate(handle);
         ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R-P06: one search at a time; the next one waits, and not for ever.
+    #[tokio::test]
+    async fn every_session_is_looked_at_by_one_search_at_a_time() {
+        let (searches, patience) = (Semaphore::new(1), StdDuration::from_millis(10));
+        let by_address = Selection::Searched(Filter::address("i", "a@example.com"));
+        let held = turn_to_search(&searches, &by_address, patience).await.unwrap();
+        let refused = turn_to_search(&searches, &by_address, patience).await;
+        assert!(matches!(refused, Err(StoreError::TooManySearches)));
+        let by_name = Selection::Matching(Filter::subject("i", "a"));
+        assert!(turn_to_search(&searches, &by_name, patience).await.is_ok_and(|turn| turn.is_none()));
+        drop(held);
+        assert!(turn_to_search(&searches, &by_address, patience).await.is_ok());
     }
 }

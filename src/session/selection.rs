@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
+use super::cut_off::LONGEST_LOGIN;
 use super::record::SessionRecord;
 use crate::identity::Identity;
 
@@ -26,6 +27,26 @@ pub struct PersonFilter {
     pub verified_email: Option<String>,
 }
 
+/// A provider's word on something that happened, which may come days later: sessions that began when it had long
+/// happened are not meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Happened {
+    /// When.
+    pub at: OffsetDateTime,
+    /// Whether only a person who showed who they are since then is beyond doubt.
+    pub proof_needed: bool,
+}
+
+impl Happened {
+    /// Whether a session may be meant. Only what is known speaks for one: a login that was under way then became a
+    /// session later, and one by an older authentication is an old one.
+    fn concerns(&self, record: &SessionRecord) -> bool {
+        let began_later = record.created_at > self.at + LONGEST_LOGIN;
+        let was_proven = record.auth_time.map_or(!self.proof_needed, |proven_at| proven_at >= self.at);
+        !(began_later && was_proven)
+    }
+}
+
 /// Some of the sessions; everything that is given must fit, nothing given means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -37,6 +58,8 @@ pub struct Filter {
     pub older_than: Option<Duration>,
     /// Last used longer ago than this.
     pub idle_longer_than: Option<Duration>,
+    /// What they ended by.
+    pub happened: Option<Happened>,
 }
 
 impl PersonFilter {
@@ -84,6 +107,7 @@ impl Filter {
             && self.ip.is_none_or(|ip| record.came_from() == Some(ip))
             && self.older_than.is_none_or(|age| now - record.created_at > age)
             && self.idle_longer_than.is_none_or(|age| now - last_seen_at > age)
+            && self.happened.is_none_or(|happened| happened.concerns(record))
     }
 
     /// Everything of one person.
@@ -210,6 +234,28 @@ mod tests {
         }
     }
 
+    /// One line a case: when it happened, when the session's person proved who they are, whether a change of credentials
+    /// and whether an end of sessions concerns it.
+    #[test]
+    fn late_tidings_concern_what_may_have_been_before_and_nothing_else() {
+        let established = record().created_at;
+        let ago = |minutes| established - Duration::minutes(minutes);
+        for (at, auth_time, changed, revoked) in [
+            (established + Duration::HOUR, None, true, true),
+            (established, Some(established), true, true),
+            // The login may have been under way.
+            (ago(15), Some(established), true, true),
+            (ago(16), Some(established), false, false),
+            (ago(16), Some(ago(16)), false, false),
+            (ago(16), Some(ago(17)), true, true),
+            (ago(16), None, true, false),
+        ] {
+            let record = SessionRecord { auth_time, ..record() };
+            let concerns = |proof_needed| Happened { at, proof_needed }.concerns(&record);
+            assert_eq!([concerns(true), concerns(false)], [changed, revoked], "{at} {auth_time:?}");
+        }
+    }
+
     #[test]
     fn a_login_under_way_can_be_meant_by_anything_but_its_age() {
         let mut filter = Filter::subject("https://idp.example.test", "248289761001");
@@ -219,6 +265,9 @@ mod tests {
         assert!(logins.fits(&record()) && !logins.says_who() && logins.one_person().is_none());
         filter.ip = Some([192, 0, 2, 8].into());
         assert!(!filter.of_logins().unwrap().fits(&record()));
+        // Whoever is just signing in is refused once, and told.
+        filter.happened = Some(Happened { at: NOW - Duration::DAY, proof_needed: false });
+        assert!(filter.of_logins().is_some());
         filter.older_than = Some(Duration::HOUR);
         assert!(filter.of_logins().is_none());
         assert!(Filter::default().of_logins().unwrap().fits(&record()));

@@ -40,6 +40,9 @@ pub enum StoreError {
     /// Other logins of the same person take too long.
     #[error("other logins of the same person take too long")]
     Busy,
+    /// Others look through all sessions, and take too long.
+    #[error("too many searches of all sessions at once")]
+    TooManySearches,
     /// The store's certificate authorities cannot be used.
     #[error("no TLS to the session store: {0}")]
     Tls(String),

@@ -1,5 +1,6 @@
 //! What the program writes down, and what it never does.
 
+use http::Method;
 use serde_json::Value;
 
 use crate::support::broker::{KEY, SESSION, listen};
@@ -45,6 +46,7 @@ async fn serving(format: &str) -> Serving {
         client_id = "backoffice"
         client_secret = "CANARY-client-secret"
         timeout = "5s"
+        [idp.company.shared_signals]
         [[route]]
         path = "/secure"
         groups = ["staff"]
@@ -187,6 +189,12 @@ async fn what_providers_say_of_sessions_is_in_the_audit_trail() {
     for (token, status) in [(&refused, 400), (&honest, 200)] {
         assert_eq!(serving.browser.submit(&address, &[("logout_token", token)]).send().await.status, status);
     }
+    let foreign = serde_json::json!({ "format": "iss_sub", "iss": "https://evil.example", "sub": "a" });
+    let revoked = serde_json::json!({ "https://schemas.openid.net/secevent/caep/event-type/session-revoked": {} });
+    let of_nobody = serving.idp.security_event(&revoked, &serde_json::json!({ "sub_id": foreign }));
+    let address = format!("{}/sso/security-events/company", serving.public);
+    let telling = serving.browser.ask(Method::POST, &address).header("content-type", "application/secevent+jwt");
+    assert_eq!(telling.body(&of_nobody).send().await.status, 202);
     serving.program.signal("TERM");
     let (_, said) = serving.program.end();
     assert!(![&refused, &honest].iter().any(|token| said.contains(token.rsplit_once('.').unwrap().1)));
@@ -196,4 +204,7 @@ async fn what_providers_say_of_sessions_is_in_the_audit_trail() {
     assert!(refusal["way"] == "back_channel" && refusal["reason"].as_str().unwrap().contains("`aud`"), "{refusal}");
     assert!(end["way"] == "back_channel" && end["ended"] == 1 && end["complete"] == true, "{end}");
     assert_eq!(event("session_revoked")["by"], "provider:company");
+    let of_nobody = lines.iter().find(|line| line["way"] == "security_event").unwrap();
+    assert!(of_nobody["event"] == "provider_ended" && of_nobody["selection"] == "nobody", "{of_nobody}");
+    assert!(of_nobody["ended"] == 0 && of_nobody["complete"] == true, "{of_nobody}");
 }

@@ -54,6 +54,7 @@ async fn events_end_exactly_the_sessions_they_are_about() {
     let opaque = |id: &str| json!({ "format": "opaque", "id": id });
     let email = |address: &str| json!({ "format": "email", "email": address });
     let foreign = json!({ "format": "iss_sub", "iss": "https://evil.example", "sub": "a" });
+    let aliases = |names: &[Value]| json!({ "format": "aliases", "identifiers": names });
     for (what, event, sub_id, ended) in [
         ("revoked, by subject", REVOKED, subject("a"), [true, false]),
         ("revoked, by session", REVOKED, opaque("sid-a"), [true, false]),
@@ -61,8 +62,9 @@ async fn events_end_exactly_the_sessions_they_are_about() {
         ("revoked, by address that is not verified", REVOKED, email("b@example.com"), [false, false]),
         ("revoked, by both", REVOKED, json!({ "user": subject("a"), "session": opaque("sid-a") }), [true, false]),
         ("not the same one's", REVOKED, json!({ "user": subject("b"), "session": opaque("sid-a") }), [false, false]),
-        ("somebody else's issuer", REVOKED, foreign, [false, false]),
+        ("somebody else's issuer", REVOKED, foreign.clone(), [false, false]),
         ("unknown", REVOKED, subject("unknown"), [false, false]),
+        ("revoked, by several names", REVOKED, aliases(&[foreign.clone(), subject("a")]), [true, false]),
         ("another kind of name", REVOKED, json!({ "format": "phone_number", "phone_number": "+1" }), [false, false]),
         ("changed, by subject", CHANGED, subject("b"), [false, true]),
         ("changed, by opaque subject", CHANGED, opaque("b"), [false, true]),
@@ -85,6 +87,34 @@ async fn events_end_exactly_the_sessions_they_are_about() {
     assert_eq!(tell(&broker, &broker.idp.security_event(&older_draft, &json!({ "sub_id": null }))).await.status, 202);
     let refused = browser.fetch(&format!("{PUBLIC}/guarded")).send().await;
     assert_eq!((refused.status.as_u16(), refused.code().as_str()), (401, "session_revoked"));
+}
+
+/// A transmitter that was away for an hour: whoever came back since stays; who did not is out.
+#[tokio::test]
+async fn an_event_that_comes_late_ends_no_session_that_began_after_it() {
+    for sub_id in [json!({ "format": "opaque", "id": "a" }), json!({ "format": "email", "email": "a@example.com" })] {
+        let broker = Broker::with(setup()).await;
+        let user = json!({ "format": "complex", "user": sub_id });
+        let old = be(&broker, "a", true, broker.clock.now().unix_timestamp()).await;
+        broker.clock.advance(Duration::minutes(1));
+        let happened_at = broker.clock.now().unix_timestamp();
+        for event in [json!({ CHANGED: {} }), json!({ REVOKED: {} })] {
+            let told_then = broker.idp.security_event(&event, &json!({ "sub_id": user, "iat": happened_at }));
+            broker.clock.advance(Duration::minutes(20));
+            let new = be(&broker, "a", true, broker.clock.now().unix_timestamp()).await;
+            assert_eq!(tell(&broker, &told_then).await.status, 202);
+            assert_eq!([broker.status(&old).await, broker.status(&new).await], [401, 200], "{user} {event}");
+            broker.clock.advance(Duration::seconds(3));
+        }
+        // It was signed just now, and says when it happened.
+        let dated = json!({ REVOKED: { "event_timestamp": happened_at } });
+        let new = be(&broker, "a", true, broker.clock.now().unix_timestamp()).await;
+        assert_eq!(tell(&broker, &broker.idp.security_event(&dated, &json!({ "sub_id": user }))).await.status, 202);
+        assert_eq!(broker.status(&new).await, 200);
+        let tomorrow = json!({ REVOKED: { "event_timestamp": happened_at + 86_400 } });
+        assert_eq!(tell(&broker, &broker.idp.security_event(&tomorrow, &json!({ "sub_id": user }))).await.status, 202);
+        assert_eq!(broker.status(&new).await, 401, "no moment to come keeps a session");
+    }
 }
 
 /// After a change of credentials the provider's own session is not enough.

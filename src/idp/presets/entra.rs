@@ -34,7 +34,15 @@ pub(in crate::idp) fn is_issuer(issuer: &str, tenants: &[String], said: &str) ->
     if tenants.is_empty() {
         return issuer == said;
     }
-    tenants.iter().any(|tenant| issuer.replace(ANY_TENANT, tenant) == said)
+    issuers(issuer, tenants).iter().any(|issuer| issuer == said)
+}
+
+/// The issuers there are: the configured one, or one for each allowed tenant. Pure.
+pub(in crate::idp) fn issuers(issuer: &str, tenants: &[String]) -> Vec<String> {
+    if tenants.is_empty() {
+        return vec![issuer.to_owned()];
+    }
+    tenants.iter().map(|tenant| issuer.replace(ANY_TENANT, tenant)).collect()
 }
 
 /// The issuer that a token from one of the allowed tenants must name. Pure.

@@ -54,15 +54,55 @@ enum Role {
     Session,
 }
 
-/// Reads a subject identifier; `None` is nobody of ours. `is_ours` tells our persons' issuers; what names none is of
-/// the issuer `unnamed`.
+/// Most names that one subject may have; each of them may be looked for.
+const MOST_ALIASES: usize = 16;
+
+/// Reads a subject identifier: everybody of ours that it may mean. `is_ours` tells our persons' issuers; what names
+/// none is of any of the issuers `unnamed`.
 pub(super) fn read(
     value: &Value,
+    is_ours: impl Fn(&str) -> bool,
+    unnamed: &[String],
+    occurrence: Occurrence,
+) -> Result<Vec<Meant>, JwtFault> {
+    let mut everybody = Vec::new();
+    for identifier in aliases(object(value)?)? {
+        let read = unnamed.iter().map(|unnamed| read_one(identifier, &is_ours, unnamed, occurrence));
+        let (fitting, faults): (Vec<_>, Vec<_>) = read.partition(Result::is_ok);
+        // A user and a session may be two people's under one issuer, and one's under another.
+        if let (Some(Err(fault)), true) = (faults.into_iter().next(), fitting.is_empty()) {
+            return Err(fault);
+        }
+        for meant in fitting.into_iter().flatten().flatten() {
+            if !everybody.contains(&meant) {
+                everybody.push(meant);
+            }
+        }
+    }
+    Ok(everybody)
+}
+
+/// The names of one subject (RFC 9493 3.2.8), which have none themselves.
+fn aliases(identifier: &Map<String, Value>) -> Result<Vec<&Map<String, Value>>, JwtFault> {
+    const ALIASES: Option<&str> = Some("aliases");
+    if format(identifier)? != ALIASES {
+        return Ok(vec![identifier]);
+    }
+    let names = identifier.get("identifiers").and_then(Value::as_array).ok_or(FAULT)?;
+    if names.is_empty() || names.len() > MOST_ALIASES {
+        return Err(FAULT);
+    }
+    let name = |name| object(name).and_then(|name| if format(name)? == ALIASES { Err(FAULT) } else { Ok(name) });
+    names.iter().map(name).collect()
+}
+
+/// Reads one name of a subject; `None` is nobody of ours.
+fn read_one(
+    identifier: &Map<String, Value>,
     is_ours: impl Fn(&str) -> bool,
     unnamed: &str,
     occurrence: Occurrence,
 ) -> Result<Option<Meant>, JwtFault> {
-    let identifier = object(value)?;
     let simple = |identifier: &Map<String, Value>, role| simple(identifier, &is_ours, unnamed, role);
     let part = |name: &str| identifier.get(name).map(object).transpose();
     let (user, session) = (part("user")?, part("session")?);
@@ -168,6 +208,7 @@ mod tests {
         let foreign = || json!({ "format": "iss_sub", "iss": "https://evil.example", "sub": "a" });
         let iss_sub = || json!({ "format": "iss_sub", "iss": IDP, "sub": "a" });
         let opaque = |id: &str| json!({ "format": "opaque", "id": id });
+        let aliases = |identifiers: Value| json!({ "format": "aliases", "identifiers": identifiers });
         for (occurrence, identifier, meant) in [
             (SessionRevoked, iss_sub(), person()),
             (SessionRevoked, foreign(), None),
@@ -187,12 +228,12 @@ mod tests {
             (SessionRevoked, json!({ "user": email(), "session": opaque("s") }), address()),
             (CredentialChange, json!({ "user": iss_sub(), "session": opaque("s") }), person()),
             (CredentialChange, json!({ "session": opaque("s") }), session(None)),
+            (SessionRevoked, aliases(json!([foreign(), { "format": "account", "uri": "acct:a@x" }])), None),
+            (SessionRevoked, aliases(json!([foreign(), iss_sub(), iss_sub()])), person()),
+            (SessionRevoked, json!({ "user": aliases(json!([iss_sub()])) }), None),
         ] {
-            assert_eq!(
-                read(&identifier, |said| said == IDP, IDP, occurrence),
-                Ok(meant),
-                "{occurrence:?} {identifier}"
-            );
+            let read = read(&identifier, |said| said == IDP, &[issuer()], occurrence);
+            assert_eq!(read, Ok(meant.into_iter().collect()), "{occurrence:?} {identifier}");
         }
         for broken in [
             json!("a"),
@@ -204,27 +245,47 @@ mod tests {
             json!({ "format": "email", "email": ["a@example.com"] }),
             json!({ "user": "a" }),
             json!({ "user": {} }),
+            aliases(json!([])),
+            aliases(json!(["a"])),
+            aliases(json!([iss_sub(), aliases(json!([iss_sub()]))])),
+            aliases(vec![iss_sub(); MOST_ALIASES + 1].into()),
+            json!({ "format": "aliases" }),
             // Two people, or what may be two people.
             json!({ "user": iss_sub(), "session": { "format": "iss_sub", "iss": IDP, "sub": "b" } }),
             json!({ "user": email(), "session": iss_sub() }),
             json!({ "user": iss_sub(), "session": email() }),
         ] {
-            assert_eq!(read(&broken, |said| said == IDP, IDP, SessionRevoked), Err(FAULT), "{broken}");
+            assert_eq!(read(&broken, |said| said == IDP, &[issuer()], SessionRevoked), Err(FAULT), "{broken}");
         }
+        let both = read(&aliases(json!([iss_sub(), email()])), |said| said == IDP, &[issuer()], SessionRevoked);
+        assert_eq!(both.unwrap(), [person(), address()].into_iter().flatten().collect::<Vec<_>>());
     }
 
     /// R-D06: a person of a tenant is the tenant's; who has no issuer is of the tenant that tells.
     #[test]
     fn persons_of_several_tenants_are_each_tenants_own() {
         let is_ours = |said: &str| ["https://one.test", "https://other.test"].contains(&said);
-        let of = |issuer: &str| Some(Meant::Person { issuer: issuer.into(), subject: "a".into() });
+        let person = |issuer: &str| Meant::Person { issuer: issuer.into(), subject: "a".into() };
+        let of = |issuer: &str| vec![person(issuer)];
+        let iss_sub = |issuer: &str| json!({ "format": "iss_sub", "iss": issuer, "sub": "a" });
+        let opaque = json!({ "format": "opaque", "id": "a" });
         for (identifier, meant) in [
-            (json!({ "format": "iss_sub", "iss": "https://one.test", "sub": "a" }), of("https://one.test")),
-            (json!({ "format": "iss_sub", "iss": "https://other.test", "sub": "a" }), of("https://other.test")),
-            (json!({ "format": "iss_sub", "iss": "https://third.test", "sub": "a" }), None),
-            (json!({ "format": "opaque", "id": "a" }), of("https://one.test")),
+            (iss_sub("https://one.test"), of("https://one.test")),
+            (iss_sub("https://other.test"), of("https://other.test")),
+            (iss_sub("https://third.test"), vec![]),
+            (opaque.clone(), of("https://one.test")),
         ] {
-            let read = read(&identifier, is_ours, "https://one.test", Occurrence::CredentialChange);
+            let read = read(&identifier, is_ours, &["https://one.test".into()], Occurrence::CredentialChange);
+            assert_eq!(read, Ok(meant), "{identifier}");
+        }
+        // Somebody else tells of all tenants.
+        let both = ["https://one.test".to_owned(), "https://other.test".to_owned()];
+        for (identifier, meant) in [
+            (opaque.clone(), vec![person(&both[0]), person(&both[1])]),
+            (iss_sub("https://other.test"), of("https://other.test")),
+            (json!({ "user": opaque, "session": iss_sub("https://other.test") }), of("https://other.test")),
+        ] {
+            let read = read(&identifier, is_ours, &both, Occurrence::CredentialChange);
             assert_eq!(read, Ok(meant), "{identifier}");
         }
     }
