@@ -275,6 +275,28 @@ mod tests {
         }
     }
 
+    /// R-D06: no session has the pattern of the tenants' issuers as its own.
+    #[test]
+    fn a_transmitter_beside_several_tenants_tells_of_the_people_of_each() {
+        let tenants = ["one".to_owned(), "two".to_owned()];
+        let (of_persons, clock_skew) = ("https://idp.test/{tenantid}/v2.0", Duration::seconds(60));
+        for (issuer, meant) in [
+            ("https://signals.example.test", &["https://idp.test/one/v2.0", "https://idp.test/two/v2.0"][..]),
+            ("https://idp.test/two/v2.0", &["https://idp.test/two/v2.0"]),
+        ] {
+            let payload = json!({
+                "iss": issuer, "aud": "backoffice", "iat": NOW.unix_timestamp(), "jti": "j-1",
+                "sub_id": { "format": "email", "email": "a@example.com" }, "events": { SESSION_REVOKED: {} },
+            });
+            let transmitter = if issuer.contains("signals") { issuer } else { of_persons };
+            let expected =
+                Expectation { issuer: transmitter, audience: "backoffice", of_persons, tenants: &tenants, clock_skew };
+            let event = check(payload.as_object().unwrap(), expected, NOW).unwrap();
+            let address = |issuer: &&str| Meant::Address { issuer: (*issuer).into(), email: "a@example.com".into() };
+            assert_eq!(event.tidings()[0].meant, meant.iter().map(address).collect::<Vec<_>>());
+        }
+    }
+
     /// R-D13: one line a case.
     #[test]
     fn wrong_claims_refuse_a_security_event_and_are_named() {
