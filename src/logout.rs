@@ -19,6 +19,7 @@ use time::OffsetDateTime;
 
 use self::refusals::Refusals;
 use crate::audit::{AuditEvent, NoticeWay, audit};
+use crate::identity::Identity;
 use crate::idp::Provider;
 use crate::session::Sessions;
 use crate::session::notices::NoticeName;
@@ -77,6 +78,12 @@ enum Outcome {
 impl Logout {
     fn provider(&self, name: &str) -> Option<&Provider> {
         self.providers.iter().find(|provider| provider.name() == name)
+    }
+
+    /// Whoever vouches for a person, if that is still configured: what another provider of the same name issued is not
+    /// its business.
+    fn provider_of(&self, identity: &Identity) -> Option<&Provider> {
+        self.provider(&identity.idp).filter(|provider| provider.speaks_for(&identity.issuer))
     }
 
     fn clear_cookie(&self) -> HeaderValue {

@@ -13,7 +13,10 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use super::{Logout, SIGNED_OUT};
 use crate::audit::{AuditEvent, audit};
 use crate::guard::presented::{Presented, candidates, presented};
+use crate::secret::Secret;
+use crate::session::LiveSession;
 use crate::session::key::SessionKey;
+use crate::session::store::StoreError;
 use crate::web::branding::Frame;
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::page::{self, ConfirmLogout, SignedOut, SignedOutReason};
@@ -73,20 +76,15 @@ pub async fn logout(
             return logout.send_to(SIGNED_OUT_ALREADY);
         }
     };
-    // The tokens are read before the record goes, the record goes before anything else happens.
-    let tokens = logout.sessions.tokens(&key).await.unwrap_or_default();
-    let ended = logout.sessions.end(session.handle()).await;
-    ended.map_err(|error| logout.incomplete(Failure::caused(FailureKind::LogoutIncomplete, error)))?;
-    let subject = &session.record().identity.subject;
-    audit(&AuditEvent::LoggedOut { session: session.handle(), subject });
-    let provider = logout.provider(&session.record().identity.idp);
+    let provider = logout.provider_of(&session.record().identity).cloned();
+    // Whoever asked may hang up: what was begun is brought to its end all the same.
+    let ending = tokio::spawn(logout.clone().end_and_give_back(key, session));
+    // Only a panic of ours or the end of the process leaves none.
+    let ended = ending.await.unwrap_or(Err(StoreError::Silent));
+    let id_token = ended.map_err(|error| logout.incomplete(Failure::caused(FailureKind::LogoutIncomplete, error)))?;
     let back = logout.public_url.with_path(SIGNED_OUT);
-    let id_token = tokens.as_ref().and_then(|tokens| tokens.id_token.clone());
-    if let (Some(provider), Some(tokens)) = (provider, tokens) {
-        provider.give_back(tokens.refresh_token.map(|token| token.0), tokens.access_token);
-    }
     let at_provider = match provider {
-        Some(provider) => provider.end_session_url(&back, id_token.as_ref().map(|token| &token.0)).await,
+        Some(provider) => provider.end_session_url(&back, id_token.as_ref()).await,
         None => None,
     };
     match at_provider {
@@ -119,6 +117,24 @@ pub async fn signed_out(State(logout): State<Logout>, uri: Uri, headers: HeaderM
 }
 
 impl Logout {
+    /// Ends a session and gives its tokens back to their provider; its ID token.
+    async fn end_and_give_back(
+        self,
+        key: SessionKey,
+        session: LiveSession,
+    ) -> Result<Option<Secret<String>>, StoreError> {
+        // The tokens are read before the record goes, the record goes before anything else happens.
+        let tokens = self.sessions.tokens(&key).await.unwrap_or_default();
+        self.sessions.end(session.handle()).await?;
+        let identity = &session.record().identity;
+        audit(&AuditEvent::LoggedOut { session: session.handle(), subject: &identity.subject });
+        let Some(tokens) = tokens else { return Ok(None) };
+        if let Some(provider) = self.provider_of(identity) {
+            provider.give_back(tokens.refresh_token.map(|token| token.0), tokens.access_token);
+        }
+        Ok(tokens.id_token.map(|token| token.0))
+    }
+
     /// The form must carry the token of a session whose cookie came with it.
     fn check_token(&self, keys: &[SessionKey], form: &Parameters) -> Result<(), Failure> {
         let token = form.get("csrf_token").unwrap_or_default();

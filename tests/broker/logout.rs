@@ -4,6 +4,7 @@ use url::Url;
 
 use crate::support::broker::{Broker, PUBLIC, SESSION, Setup, Store};
 use crate::support::browser::{Answer, Browser};
+use crate::support::child::until;
 use crate::support::cut_proxy::CutProxy;
 use crate::support::redis::Redis;
 use crate::support::scripted_idp::{Script, set};
@@ -121,6 +122,26 @@ async fn signing_out_twice_is_no_error() {
     assert_eq!((again.status.as_u16(), again.location()), (303, "/sso/signed-out?only=nothing"));
     assert!(second_tab.cookies().is_empty());
     assert_eq!(broker.browser().visit(LOGOUT).send().await.status, 200);
+}
+
+/// R-J06, R-O02: whoever hangs up in the middle has signed out all the same, and their tokens are given back.
+#[tokio::test]
+async fn a_browser_that_hangs_up_in_the_middle_leaves_a_complete_logout() {
+    let redis = Redis::start();
+    let broker = Broker::with(Setup { store: Store::Redis(redis.port()), ..Setup::default() }).await;
+    let endpoint = serde_json::json!({ "revocation_endpoint": format!("{}/revoke", broker.idp.issuer()) });
+    broker.idp.behave(Script { metadata: set(endpoint), ..Script::default() });
+    let browser = broker.signed_in().await;
+    let token = csrf_token(&browser).await;
+    redis.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]);
+    let hung_up = browser.copy();
+    let hung_up = tokio::spawn(async move { hung_up.submit(LOGOUT, &[("csrf_token", &token)]).send().await });
+    until("the record is being deleted", async || redis.ask(&["CLIENT", "LIST"]).contains(" cmd=del ")).await;
+    hung_up.abort();
+    assert!(hung_up.await.unwrap_err().is_cancelled());
+    redis.ask(&["CLIENT", "UNPAUSE"]);
+    until("the tokens are given back", async || broker.idp.received("/revoke").len() == 2).await;
+    assert_eq!(broker.status(&browser).await, 401);
 }
 
 /// R-J07: the browser forgets, and nobody claims that the record is gone.
