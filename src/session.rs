@@ -288,7 +288,7 @@ impl Sessions {
         match self.0.sealed.load(handle).await? {
             Found::Session(opened) => {
                 let ended = self.tear_up(handle, None, self.0.clock.now()).await?;
-                self.0.registry.remove(&opened.record, handle).await?;
+                self.forget(&opened.record, handle).await;
                 Ok(ended)
             }
             // Unreadable records are deleted as well.

@@ -16,6 +16,7 @@ use super::cut_off::Terms;
 use super::ending::{EndCause, Tombstone};
 use super::key::SessionHandle;
 use super::listing::{AT_A_TIME, Records};
+use super::record::SessionRecord;
 use super::registry::{Index, Place};
 use super::selection::Filter;
 use super::store::sealed::Found;
@@ -320,8 +321,16 @@ impl Sessions {
     ) -> Result<bool, StoreError> {
         let until = self.cookie_dies_at(known.record.created_at);
         let ended = self.tear_up(known.handle, tombstone, until).await?;
-        self.0.registry.remove(&known.record, known.handle).await?;
+        self.forget(&known.record, known.handle).await;
         Ok(ended)
+    }
+
+    /// Takes a session whose record is gone out of the lists. What stays there is harmless, and pruned in time; that
+    /// the session has ended is to be heard all the same.
+    pub(super) async fn forget(&self, record: &SessionRecord, handle: SessionHandle) {
+        if let Err(error) = self.0.registry.remove(record, handle).await {
+            tracing::warn!(session = %handle, %error, "an ended session is still in a list; it goes with that");
+        }
     }
 
     /// Deletes a record for good, whatever is in it, and leaves the tombstone.
