@@ -62,14 +62,14 @@ struct SessionTimes {
 /// `GET /sso/session`: for front ends. Asking does not count as use of the session.
 ///
 /// # Errors
-/// [`Failure`]: 401 without a session or with one of a provider that is gone, 403 to other sites, 503 if the store cannot be asked.
+/// [`Failure`]: 401 without a session or with one that needs a login, 403 to other sites, 503 if the store cannot be asked.
 pub async fn session(State(account): State<Account>, headers: HeaderMap) -> Result<Response, Failure> {
     if !csrf::may_read(&headers) {
         return Err(FailureKind::CrossSite.into());
     }
     let found = presented(&account.sessions, &account.cookies, &headers).await?;
     match found.live() {
-        Some((_, session)) if !account.renewals.has_provider_of(session) => Err(FailureKind::LoginTooOld.into()),
+        Some((_, session)) if account.renewals.needs_login(session) => Err(FailureKind::LoginTooOld.into()),
         Some((_, session)) => {
             let mut response = Json(body(session)).into_response();
             // For pages of this origin that call the administration API; no other site can read it.

@@ -3,8 +3,9 @@
 //!
 //! When something is due is a pure decision ([`is_due`]); doing it is `session::renewal`'s turn and `idp::refresh`'s
 //! requests, in this order: new tokens, stored; then the person's claims, stored. A provider that says no ends the
-//! session; one that is away ends nothing (R-C12), and is left alone for a moment. Whoever waited for any of this asks
-//! for the session again: it may have been ended meanwhile.
+//! session; one that is away ends nothing (R-C12), and is left alone for a moment; with one that answers and stands by
+//! nobody the session does not count until it does again, or until a login. Whoever waited for any of this asks for the
+//! session again: it may have been ended meanwhile.
 
 mod attempt;
 
@@ -17,7 +18,7 @@ use time::{Duration, OffsetDateTime};
 use crate::clock::SharedClock;
 use crate::identity::Identity;
 use crate::idp::Provider;
-use crate::idp::refresh::RenewalError;
+use crate::idp::refresh::verdict::Word;
 use crate::secret::Secret;
 use crate::session::key::SessionKey;
 use crate::session::record::SessionRecord;
@@ -26,7 +27,7 @@ use crate::session::store::StoreError;
 use crate::session::turn::Turn;
 use crate::session::{LiveSession, Sessions};
 
-use self::attempt::{Fault, failed, give_back, has_expired, refused, renew};
+use self::attempt::{Fault, doubt, failed, give_back, has_expired, refused, renew};
 
 /// How long before its end an access token is replaced: it has to last until the upstream has used it.
 const MARGIN: Duration = Duration::seconds(30);
@@ -133,18 +134,23 @@ impl Renewals {
         // Nobody vouches for it any more: its provider is not configured, or is another one under the same name.
         let Some(vouching) = self.vouching(session) else { return Ok(Standing::LoginNeeded) };
         let pace = vouching.provider.pace();
-        if !is_due(session.record(), pace, need, now) || vouching.rests(now) {
+        if !is_due(session.record(), pace, need, now) {
             return Ok(Standing::AsItWas);
+        }
+        let unconfirmed = session.record().unconfirmed;
+        if vouching.rests(now) {
+            return Ok(if unconfirmed { Standing::LoginNeeded } else { Standing::AsItWas });
         }
         let patience = vouching.provider.timeout() * ANSWERS;
         let (clock, this) = (self.0.clock.clone(), self.clone());
         let is_due = move |record: &SessionRecord| is_due(record, pace, need, clock.now());
         let work = async move |renewing: Renewing| this.attempt(renewing).await;
         match self.0.sessions.in_turn(key, patience, is_due, work).await {
-            Ok(Turn::Had(Attempt::Over) | Turn::NotNeeded | Turn::Resting) | Err(StoreError::Busy) => {
+            Ok(Turn::Had(Attempt::LoginNeeded) | Turn::Resting { unconfirmed: true }) => Ok(Standing::LoginNeeded),
+            Err(StoreError::Busy) if unconfirmed => Ok(Standing::LoginNeeded),
+            Ok(Turn::Had(Attempt::Over) | Turn::NotNeeded | Turn::Resting { .. }) | Err(StoreError::Busy) => {
                 Ok(Standing::Changed)
             }
-            Ok(Turn::Had(Attempt::LoginNeeded)) => Ok(Standing::LoginNeeded),
             Ok(Turn::Had(Attempt::Unstored(error))) | Err(error) => Err(error),
         }
     }
@@ -162,9 +168,10 @@ impl Renewals {
         }
     }
 
-    /// Whether a provider that is configured now answers for a session at all. Asks nobody.
-    pub fn has_provider_of(&self, session: &LiveSession) -> bool {
-        self.vouching(session).is_some()
+    /// Whether it is known that only a login helps: no provider that is configured now answers for the session, or
+    /// the one that has to stand by it did not. Asks nobody.
+    pub fn needs_login(&self, session: &LiveSession) -> bool {
+        self.vouching(session).is_none() || (session.record().unconfirmed && self.is_due(session))
     }
 
     fn vouching(&self, session: &LiveSession) -> Option<&Vouching> {
@@ -184,20 +191,23 @@ impl Renewals {
                 tracing::debug!(session = %renewing.handle(), idp, "a session was renewed with its provider");
                 Attempt::Over
             }
-            Err(Fault::LoginNeeded) => Attempt::LoginNeeded,
+            Err(Fault::LoginNeeded) => doubt(idp, &mut renewing, None).await,
             Err(Fault::Overtaken) => Attempt::Over,
             Err(Fault::Ended(tokens)) => {
                 give_back(provider, &tokens);
                 Attempt::Over
             }
-            Err(Fault::Provider(error @ RenewalError::Refused(_))) => refused(provider, &renewing, &error).await,
-            Err(Fault::Provider(error)) => {
-                if error.concerns_everybody() {
-                    vouching.rest(self.0.clock.now());
+            Err(Fault::Provider(error)) => match error.word {
+                Word::Refused => refused(provider, &renewing, &error).await,
+                Word::Unconfirmed => doubt(idp, &mut renewing, Some(&error.to_string())).await,
+                Word::Unheard => {
+                    if error.concerns_everybody() {
+                        vouching.rest(self.0.clock.now());
+                    }
+                    failed(idp, &renewing, &error.to_string()).await;
+                    if renewing.record().unconfirmed { Attempt::LoginNeeded } else { Attempt::Over }
                 }
-                failed(idp, &renewing, &error.to_string()).await;
-                Attempt::Over
-            }
+            },
             Err(Fault::Store(error)) => {
                 failed(idp, &renewing, &error.to_string()).await;
                 Attempt::Unstored(error)
@@ -245,6 +255,7 @@ mod tests {
             renewed_at: LOGIN,
             access_token_expires_at: lifetime.map(|lifetime| LOGIN + lifetime),
             client: ClientTraits::default(),
+            unconfirmed: false,
         }
     }
 

@@ -58,7 +58,8 @@ impl BackChannel<'_> {
         let answer = self.with_nonce(self.dpop, url, || self.token_request(url, accept, access_token)).await?;
         match answer.status().as_u16() {
             200 => Ok(answer),
-            other => Err(HttpError::Status(other)),
+            401 if self.dpop.is_some() && dpop::is_unproven(&answer) => Err(HttpError::Proof),
+            _ => Err(HttpError::of(&answer)),
         }
     }
 

@@ -19,6 +19,7 @@ use crate::secret::{Secret, random_token};
 
 /// Longest nonce that is sent back; longer ones would only make requests fail.
 const LONGEST_NONCE: usize = 1024;
+const NONCE_WANTED: &str = "use_dpop_nonce";
 
 /// How `dpop = true` is done.
 #[derive(Debug, Clone)]
@@ -85,15 +86,25 @@ impl Dpop {
 /// Whether an answer refuses a request only for want of a nonce, and brings one: nothing was used up, so the request
 /// may be sent again (RFC 9449 8, 9).
 pub(super) fn wants_nonce(answer: &Response<Vec<u8>>) -> bool {
-    const ERROR: &str = "use_dpop_nonce";
     let complained = match answer.status().as_u16() {
-        400 => json_object(answer.body()).is_ok_and(|body| body.get("error").and_then(Value::as_str) == Some(ERROR)),
-        401 => answer.headers().get_all("www-authenticate").iter().any(|challenge| {
-            challenge.to_str().is_ok_and(|challenge| challenge.contains(&format!("error=\"{ERROR}\"")))
-        }),
+        400 => {
+            json_object(answer.body()).is_ok_and(|body| body.get("error").and_then(Value::as_str) == Some(NONCE_WANTED))
+        }
+        401 => challenges_with(answer, NONCE_WANTED),
         _ => false,
     };
     complained && answer.headers().contains_key("dpop-nonce")
+}
+
+/// Whether an answer refuses our proof, and says nothing of the token that it came with (RFC 9449 7.1).
+pub(super) fn is_unproven(answer: &Response<Vec<u8>>) -> bool {
+    [NONCE_WANTED, "invalid_dpop_proof"].iter().any(|error| challenges_with(answer, error))
+}
+
+fn challenges_with(answer: &Response<Vec<u8>>, error: &str) -> bool {
+    let says = format!("error=\"{error}\"");
+    let mut challenges = answer.headers().get_all("www-authenticate").iter();
+    challenges.any(|challenge| challenge.to_str().is_ok_and(|challenge| challenge.contains(&says)))
 }
 
 fn origin(address: &Url) -> String {

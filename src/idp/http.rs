@@ -7,7 +7,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use oauth2::http;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Identity};
 use serde_json::{Map, Value};
@@ -48,6 +48,9 @@ pub enum HttpError {
     /// A JSON object that does not fit.
     #[error("its answer is not acceptable: {0}")]
     Unacceptable(&'static str),
+    /// It did not take our proof that a token is ours.
+    #[error("it did not take the proof of possession")]
+    Proof,
     /// Our own request could not be written down.
     #[error("the request could not be built")]
     Request,
@@ -58,13 +61,25 @@ impl HttpError {
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Timeout => true,
-            Self::Status(status) => *status >= 500 || *status == 429,
+            Self::Status(status) => *status >= 500 || [408, 429].contains(status),
             Self::Client(_)
             | Self::TooLarge
             | Self::ContentType
             | Self::NotAnObject
             | Self::Unacceptable(_)
+            | Self::Proof
             | Self::Request => false,
+        }
+    }
+
+    /// What an answer with another status than 200 is. A 403 that says when to come back, or that no request is left
+    /// (as GitHub does), is about how much is asked, as a 429 is.
+    pub(super) fn of(answer: &http::Response<Vec<u8>>) -> Self {
+        let headers = answer.headers();
+        let none_left = || headers.get("x-ratelimit-remaining").is_some_and(|left| left.as_bytes() == b"0");
+        match answer.status().as_u16() {
+            403 if headers.contains_key(RETRY_AFTER) || none_left() => Self::Status(429),
+            status => Self::Status(status),
         }
     }
 }

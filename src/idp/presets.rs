@@ -122,7 +122,7 @@ impl Api<'_> {
         let answer = self.http.execute(request.body(Vec::new()).map_err(|_| HttpError::Request)?).await?;
         match answer.status().as_u16() {
             200 => Ok(answer),
-            other => Err(HttpError::Status(other)),
+            _ => Err(HttpError::of(&answer)),
         }
     }
 }

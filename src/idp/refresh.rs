@@ -2,28 +2,27 @@
 //!
 //! Two requests that the caller makes in this order, and stores the first's answer in between: a provider may accept a
 //! refresh token once. [`Provider::refresh`] is the grant; [`Provider::confirm`] asks for the person's claims again.
-//! Both tell apart who said no ([`RenewalError::Refused`]) from what says nothing about the person (R-C12). Nothing is
-//! tried twice here.
+//! Both tell apart what an answer says of the person ([`verdict`]). Nothing is tried twice here.
+
+pub mod verdict;
 
 use std::pin::Pin;
 
 use oauth2::http::{Request, Response};
 use oauth2::{AsyncHttpClient, RefreshToken, TokenResponse};
 use serde_json::Value;
-use thiserror::Error;
 use time::OffsetDateTime;
 
+use self::verdict::{RenewalError, Word};
 use super::authorization::oauth_client;
 use super::back_channel::BackChannel;
 use super::discovery::Metadata;
 use super::http::{HttpError, json_object};
 use super::id_token::{ExpectedNonce, VerifiedClaims};
 use super::jwt::{self, JwtFault};
-use super::presets::ProfileApiError;
 use super::profile::ProfileFault;
 use super::token_answer::says_away;
-use super::token_exchange::{self, ProviderTokens, TokenExchangeError};
-use super::userinfo::UserinfoError;
+use super::token_exchange::{self, ProviderTokens};
 use super::{IdpError, IdpKind, OidcSettings, Provider};
 use crate::identity::Identity;
 use crate::secret::Secret;
@@ -50,87 +49,6 @@ pub struct Refreshed {
     pub session_expiry: Option<OffsetDateTime>,
 }
 
-/// Why a session was not renewed.
-#[derive(Debug, Error)]
-pub enum RenewalError {
-    /// The provider no longer stands by the person, or speaks of somebody else.
-    #[error("the provider refused: {0}")]
-    Refused(#[source] IdpError),
-    /// No word about the person: the provider is away, or does not take our requests.
-    #[error("{cause}")]
-    Failed {
-        /// What happened.
-        cause: IdpError,
-        /// The refresh token that takes the place of the one just used, if the answer got that far.
-        rotated: Option<Secret<String>>,
-    },
-}
-
-impl RenewalError {
-    /// Whether the next attempt for anybody is bound to fail as well: the provider is away, or does not know us. What
-    /// it answers to one person's access token concerns that person alone; that it does not answer at all does not.
-    pub fn concerns_everybody(&self) -> bool {
-        // Not 500: one person's data can do that.
-        let away = |error: &HttpError| {
-            matches!(error, HttpError::Unreachable(_) | HttpError::Timeout | HttpError::Status(429 | 502..=504))
-        };
-        let is_silent = |error: &HttpError| matches!(error, HttpError::Unreachable(_) | HttpError::Timeout);
-        match self {
-            Self::Failed {
-                cause:
-                    IdpError::Userinfo(UserinfoError::Http(error))
-                    | IdpError::ProfileEndpoint(error)
-                    | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: error, .. }),
-                ..
-            } => is_silent(error),
-            Self::Failed { cause: IdpError::TokenExchange(TokenExchangeError::Http(error)), .. } => away(error),
-            Self::Failed { cause: IdpError::Unusable { cause, .. }, .. } => away(cause),
-            Self::Failed { cause: IdpError::TokenExchange(TokenExchangeError::Refused { code }), .. } => {
-                ["invalid_client", "unauthorized_client", "incorrect_client_credentials"].contains(code)
-            }
-            Self::Refused(_) | Self::Failed { .. } => false,
-        }
-    }
-
-    fn of(cause: IdpError) -> Self {
-        if is_refusal(&cause) { Self::Refused(cause) } else { Self::Failed { cause, rotated: None } }
-    }
-}
-
-/// Whether a refusal speaks of the client or its request, and not of the person.
-fn is_our_fault(code: &str) -> bool {
-    let ours = ["invalid_client", "unauthorized_client", "invalid_request", "invalid_scope", "unsupported_grant_type"];
-    let ours_elsewhere = ["incorrect_client_credentials", "use_dpop_nonce", "invalid_dpop_proof"];
-    ours.contains(&code) || ours_elsewhere.contains(&code)
-}
-
-/// Whether an error is a word about the person. What an outage, our own credentials or a clock may cause is none.
-fn is_refusal(error: &IdpError) -> bool {
-    match error {
-        IdpError::TokenExchange(TokenExchangeError::Refused { code }) => !is_our_fault(code),
-        // An answer that says no without a word why.
-        IdpError::TokenExchange(TokenExchangeError::Http(HttpError::Status(400)))
-        | IdpError::Userinfo(UserinfoError::Http(HttpError::Status(401)) | UserinfoError::Subject)
-        | IdpError::ProfileEndpoint(HttpError::Status(401))
-        | IdpError::ProfileApi(
-            ProfileApiError::Unanswered { cause: HttpError::Status(401), .. } | ProfileApiError::TooMany(_),
-        )
-        // With too many groups nobody could sign in, and whoever stayed would keep those they had, for good.
-        | IdpError::Profile(ProfileFault::AnotherSubject | ProfileFault::RequiredClaim(_) | ProfileFault::Groups) => true,
-        IdpError::IdToken(fault) => !matches!(fault, JwtFault::Clock(_) | JwtFault::NoKeys | JwtFault::UnknownKey),
-        IdpError::TokenExchange(_)
-        | IdpError::PushedRequest(_)
-        | IdpError::RequestObject(_)
-        | IdpError::Userinfo(_)
-        | IdpError::ProfileEndpoint(_)
-        | IdpError::ProfileApi(_)
-        | IdpError::Profile(ProfileFault::Subject)
-        | IdpError::Unusable { .. }
-        | IdpError::Answer(_)
-        | IdpError::Issuer(_) => false,
-    }
-}
-
 impl Provider {
     /// Whether identities with this issuer are this provider's, as it is configured now.
     pub fn speaks_for(&self, issuer: &str) -> bool {
@@ -145,21 +63,20 @@ impl Provider {
     /// what came with it is given back.
     ///
     /// # Errors
-    /// [`RenewalError`]. After `Failed` the refresh token may be used up all the same.
+    /// [`RenewalError`]. The refresh token may be used up all the same.
     pub async fn refresh(&self, held: &Held, refresh_token: &Secret<String>) -> Result<Refreshed, RenewalError> {
         let metadata = self.metadata().await.map_err(RenewalError::of)?;
         let mut tokens = self.refresh_grant(&metadata, refresh_token).await?;
         let mut session_expiry = None;
         if let (IdpKind::Oidc(oidc), Some(_)) = (&self.0.settings.kind, &tokens.id_token) {
             let checked = self.check_refreshed(oidc, &metadata, held, &tokens).await;
-            let claims = checked.map_err(|cause| match RenewalError::of(cause) {
-                RenewalError::Failed { cause, .. } => {
-                    RenewalError::Failed { cause, rotated: tokens.refresh_token.clone() }
-                }
-                refused @ RenewalError::Refused(_) => {
+            let claims = checked.map_err(|cause| {
+                let error = RenewalError::of(cause);
+                if error.word == Word::Refused {
                     self.give_back(tokens.refresh_token.clone(), tokens.access_token.clone());
-                    refused
+                    return error;
                 }
+                RenewalError { rotated: tokens.refresh_token.clone(), ..error }
             })?;
             // A changed `sid` is not taken over: the session stays to be found under the one of its login, which the
             // provider's own session keeps (Core 12.2: a refresh is no new authentication).
@@ -181,7 +98,7 @@ impl Provider {
     /// Whether the provider says who somebody is to whoever shows an access token.
     ///
     /// # Errors
-    /// [`RenewalError::Failed`] if its metadata cannot be had.
+    /// [`RenewalError`] if its metadata cannot be had.
     pub async fn can_confirm(&self) -> Result<bool, RenewalError> {
         match &self.0.settings.kind {
             IdpKind::Oidc(oidc) => {
@@ -205,7 +122,7 @@ impl Provider {
         let answer = answered.map_err(|error| RenewalError::of(token_exchange::failure(error).into()))?;
         let rotated = answer.refresh_token().map(|token| Secret::new(token.secret().clone()));
         let read = token_exchange::tokens(answer, back_channel);
-        read.map_err(|cause| RenewalError::Failed { cause: cause.into(), rotated })
+        read.map_err(|cause| RenewalError { rotated, ..RenewalError::of(cause.into()) })
     }
 
     /// Core 12.2: of the same provider and person, for us, and of this login if it names one at all.
@@ -260,7 +177,7 @@ fn told(answer: Response<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
         (200 | 400, _) => {}
         // Other statuses say no only in words that are known.
         (_, Some(code)) if token_exchange::KNOWN_REFUSALS.contains(&code) => {}
-        (other, _) => return Err(HttpError::Status(other)),
+        _ => return Err(HttpError::of(&answer)),
     }
     match (answer.status().as_u16(), code) {
         (400, None) => Err(HttpError::Status(400)),
@@ -270,8 +187,6 @@ fn told(answer: Response<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use oauth2::http;
 
     use super::*;
@@ -297,78 +212,13 @@ mod tests {
             (401, "", Err(401)),
             (403, r#"{"error":"blocked by the firewall"}"#, Err(403)),
             (302, "", Err(302)),
+            (429, "", Err(429)),
         ] {
             let said = answer(status, body).map_err(|error| match error {
                 HttpError::Status(status) => status,
                 other => panic!("{other}"),
             });
             assert_eq!(said, read, "{status} {body}");
-        }
-    }
-
-    /// R-C12, R-E05
-    #[test]
-    fn only_a_word_about_the_person_is_a_refusal() {
-        let refused = |code| IdpError::TokenExchange(TokenExchangeError::Refused { code });
-        let token = |error| IdpError::TokenExchange(TokenExchangeError::Http(error));
-        let userinfo = |error| IdpError::Userinfo(UserinfoError::Http(error));
-        let away = || Arc::new(HttpError::Timeout);
-        for (error, is_one) in [
-            (refused("invalid_grant"), true),
-            (refused("another error"), true),
-            (refused("invalid_client"), false),
-            (refused("unauthorized_client"), false),
-            (refused("invalid_scope"), false),
-            (token(HttpError::Status(400)), true),
-            (token(HttpError::Status(401)), false),
-            (token(HttpError::Status(429)), false),
-            (token(HttpError::Status(503)), false),
-            (token(HttpError::Timeout), false),
-            (IdpError::TokenExchange(TokenExchangeError::Malformed), false),
-            (userinfo(HttpError::Status(401)), true),
-            (userinfo(HttpError::Status(403)), false),
-            (userinfo(HttpError::Status(500)), false),
-            (userinfo(HttpError::NotAnObject), false),
-            (IdpError::Userinfo(UserinfoError::Subject), true),
-            (IdpError::ProfileEndpoint(HttpError::Status(401)), true),
-            (IdpError::ProfileEndpoint(HttpError::Status(403)), false),
-            (IdpError::Profile(ProfileFault::AnotherSubject), true),
-            (IdpError::Profile(ProfileFault::Groups), true),
-            (IdpError::ProfileApi(ProfileApiError::TooMany("teams")), true),
-            (IdpError::Profile(ProfileFault::Subject), false),
-            (IdpError::IdToken(JwtFault::Claim("sub")), true),
-            (IdpError::IdToken(JwtFault::Signature), true),
-            (IdpError::IdToken(JwtFault::Clock("iat")), false),
-            (IdpError::IdToken(JwtFault::UnknownKey), false),
-            (IdpError::Unusable { what: "the provider's keys", cause: away() }, false),
-        ] {
-            assert_eq!(is_refusal(&error), is_one, "{error}");
-        }
-    }
-
-    /// R-C12: one person's trouble is not everybody's. One line a case.
-    #[test]
-    fn what_a_provider_answers_to_one_person_concerns_nobody_else() {
-        let refused = |code| IdpError::TokenExchange(TokenExchangeError::Refused { code });
-        let token = |error| IdpError::TokenExchange(TokenExchangeError::Http(error));
-        let userinfo = |error| IdpError::Userinfo(UserinfoError::Http(error));
-        for (cause, everybody) in [
-            (token(HttpError::Timeout), true),
-            (token(HttpError::Status(503)), true),
-            (token(HttpError::Status(500)), false),
-            (token(HttpError::Status(429)), true),
-            (refused("invalid_client"), true),
-            (refused("unauthorized_client"), true),
-            (refused("invalid_request"), false),
-            (refused("invalid_scope"), false),
-            (userinfo(HttpError::Timeout), true),
-            (IdpError::ProfileEndpoint(HttpError::Timeout), true),
-            (userinfo(HttpError::Status(429)), false),
-            (userinfo(HttpError::Status(503)), false),
-            (IdpError::ProfileEndpoint(HttpError::Status(503)), false),
-        ] {
-            let failed = RenewalError::Failed { cause, rotated: None };
-            assert_eq!(failed.concerns_everybody(), everybody, "{failed}");
         }
     }
 }

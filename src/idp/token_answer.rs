@@ -28,7 +28,7 @@ pub(super) fn as_specified(mut answer: Response<Vec<u8>>, is_plain: bool) -> Res
 }
 
 /// Words for being away, whatever the status they come with: the standard's, and Slack's.
-const AWAY: [&str; 10] = [
+const AWAY: [&str; 11] = [
     "server_error",
     "temporarily_unavailable",
     "slow_down",
@@ -37,6 +37,7 @@ const AWAY: [&str; 10] = [
     "service_unavailable",
     "request_timeout",
     "ratelimited",
+    "rate_limited",
     "team_added_to_org",
     "org_login_required",
 ];

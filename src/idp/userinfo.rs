@@ -24,9 +24,12 @@ pub enum UserinfoError {
     /// No usable answer.
     #[error("the userinfo endpoint failed: {0}")]
     Http(#[from] HttpError),
-    /// It speaks of somebody else, or of nobody.
+    /// It speaks of somebody else, or refuses in an error's words.
     #[error("userinfo is about another subject than the ID token")]
     Subject,
+    /// It speaks of nobody.
+    #[error("userinfo names no subject")]
+    Nobody,
     /// A signed answer that was made by or for somebody else.
     #[error("signed userinfo has a wrong claim `{0}`")]
     Claim(&'static str),
@@ -88,9 +91,14 @@ pub fn check_signed(payload: &Map<String, Value>, issuer: &str, client_id: &str)
 /// Core 5.3.2: the same subject, exactly.
 ///
 /// # Errors
-/// [`UserinfoError::Subject`].
+/// [`UserinfoError::Subject`], [`UserinfoError::Nobody`].
 pub fn check_subject(payload: &Map<String, Value>, subject: &str) -> Result<(), UserinfoError> {
-    if payload.get("sub").and_then(Value::as_str) == Some(subject) { Ok(()) } else { Err(UserinfoError::Subject) }
+    let text = |name| payload.get(name).and_then(Value::as_str);
+    match (text("sub"), text("error")) {
+        (Some(named), _) if named == subject => Ok(()),
+        (None, None) => Err(UserinfoError::Nobody),
+        _ => Err(UserinfoError::Subject),
+    }
 }
 
 /// Adds userinfo to the ID token's claims. That the ID token vouches for its own address is no word about another one
@@ -130,8 +138,13 @@ mod tests {
     #[test]
     fn the_subject_must_be_the_same_text() {
         assert!(check_subject(&object(&json!({ "sub": "1" })), "1").is_ok());
-        for other in [json!({}), json!({ "sub": "2" }), json!({ "sub": 1 }), json!({ "sub": ["1"] })] {
-            assert!(check_subject(&object(&other), "1").is_err(), "{other}");
+        for other in
+            [json!({ "sub": "2" }), json!({ "sub": "2", "error": "x" }), json!({ "error": "account_inactive" })]
+        {
+            assert!(matches!(check_subject(&object(&other), "1"), Err(UserinfoError::Subject)), "{other}");
+        }
+        for nobody in [json!({}), json!({ "sub": 1 }), json!({ "sub": ["1"] }), json!({ "error": 7 })] {
+            assert!(matches!(check_subject(&object(&nobody), "1"), Err(UserinfoError::Nobody)), "{nobody}");
         }
     }
 

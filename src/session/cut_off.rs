@@ -226,20 +226,20 @@ impl CutOffs {
         Ok(judge(attempt, blocked, cut_off, fresh, now))
     }
 
-    /// Whether a revocation of many means a person as they are now and did not mean them as they were: one that came
-    /// after `begun_at`, or one that blocks.
-    pub(super) async fn concerns_the_change(
+    /// Whether a revocation of many means a person as they are now: one that came since the provider last said who they
+    /// are, or one that blocks and did not mean them as they were.
+    pub(super) async fn concerns_the_renewed(
         &self,
         before: &SessionRecord,
         after: &SessionRecord,
-        begun_at: OffsetDateTime,
         now: OffsetDateTime,
     ) -> Result<bool, StoreError> {
-        let in_force = |cut_off: &OfMany| {
-            begun_at <= cut_off.at + CLOCKS_APART || cut_off.blocked_until.is_some_and(|until| now < until)
+        let came_since = |cut_off: &OfMany| before.renewed_at <= cut_off.at + CLOCKS_APART;
+        let blocks = |cut_off: &OfMany| cut_off.blocked_until.is_some_and(|until| now < until);
+        let concerned = |cut_off: &OfMany| {
+            cut_off.logins.fits(after) && (came_since(cut_off) || (blocks(cut_off) && !cut_off.logins.fits(before)))
         };
-        let concerned = |cut_off: &OfMany| cut_off.logins.fits(after) && !cut_off.logins.fits(before);
-        Ok(self.of_many(now).await?.iter().any(|(_, cut_off)| in_force(cut_off) && concerned(cut_off)))
+        Ok(self.of_many(now).await?.iter().any(|(_, cut_off)| concerned(cut_off)))
     }
 
     async fn put(&self, name: &str, moment: OffsetDateTime, until: OffsetDateTime) -> Result<(), StoreError> {

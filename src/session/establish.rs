@@ -125,6 +125,7 @@ impl Sessions {
             renewed_at: now,
             access_token_expires_at: new.tokens.access_token_expires_at,
             client: new.client,
+            unconfirmed: false,
         };
         let attempt = Attempt { record: &record, begun_at: new.begun_at, freshness: new.freshness };
         self.refuse_if_cut_off(attempt).await?;

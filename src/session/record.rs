@@ -42,6 +42,10 @@ pub struct SessionRecord {
     pub access_token_expires_at: Option<OffsetDateTime>,
     /// Where the login came from.
     pub client: ClientTraits,
+    /// Whether the provider was asked since and did not stand by the person, without refusing them either: where it
+    /// has to, nothing but its word or a login helps.
+    #[serde(default)]
+    pub unconfirmed: bool,
 }
 
 impl SessionRecord {

@@ -45,18 +45,11 @@ pub struct Renewing {
     key: SessionKey,
     record: SessionRecord,
     tokens: Tokens,
-    begun_at: OffsetDateTime,
 }
 
 impl Renewing {
-    pub(super) fn new(
-        sessions: Sessions,
-        key: SessionKey,
-        record: SessionRecord,
-        tokens: Tokens,
-        begun_at: OffsetDateTime,
-    ) -> Self {
-        Self { sessions, key, record, tokens, begun_at }
+    pub(super) fn new(sessions: Sessions, key: SessionKey, record: SessionRecord, tokens: Tokens) -> Self {
+        Self { sessions, key, record, tokens }
     }
 
     /// The session's public name.
@@ -89,48 +82,69 @@ impl Renewing {
         self.store(record, tokens).await
     }
 
-    /// Stores what the provider says of the person now. A session that a revocation meant which came while this was
-    /// under way is ended.
+    /// Remembers that the provider answered and did not stand by the person: while it is away, they do not pass again.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store did not take it.
+    pub async fn keep_doubt(&mut self) -> Result<Kept, StoreError> {
+        if self.record.unconfirmed {
+            return Ok(Kept::Stored);
+        }
+        let record = SessionRecord { unconfirmed: true, ..self.record.clone() };
+        self.store(record, self.tokens.clone()).await
+    }
+
+    /// Stores what the provider says of the person now. A session that a revocation meant which came since it last did
+    /// is ended.
     ///
     /// # Errors
     /// [`StoreError`] if the store did not take it.
     pub async fn keep_identity(&mut self, identity: Identity) -> Result<Kept, StoreError> {
         let (before, now) = (self.record.clone(), self.sessions.0.clock.now());
-        // As it is stored: what was stored is compared with it.
-        let record = SessionRecord { identity, renewed_at: now.truncate_to_millisecond(), ..before.clone() };
-        let changes = before.identity != record.identity;
-        if changes && self.is_meant(&before, &record, now).await? {
+        let after = SessionRecord { identity, ..before.clone() };
+        let changes = before.identity != after.identity;
+        if self.is_meant(&before, &after, now).await? {
             return self.end(EndCause::Revoked).await.map(|_| Kept::Ended);
         }
-        let kept = self.store(record, self.tokens.clone()).await?;
-        if kept != Kept::Stored || !changes {
-            return Ok(kept);
+        if changes {
+            // Not as confirmed yet: if what follows comes to nothing, it is asked again.
+            let kept = self.store(after, self.tokens.clone()).await?;
+            if kept != Kept::Stored {
+                return Ok(kept);
+            }
+            if self.was_meant_meanwhile(&before, now).await {
+                return self.end(EndCause::Revoked).await.map(|_| Kept::Ended);
+            }
         }
-        // "Everybody of the group finance": the revocation did not find whom this has just made one of them.
+        // As it is stored: what was stored is compared with it.
+        let renewed_at = now.truncate_to_millisecond();
+        let record = SessionRecord { renewed_at, unconfirmed: false, ..self.record.clone() };
+        self.store(record, self.tokens.clone()).await
+    }
+
+    /// "Everybody of the group finance": the revocation did not find whom this has just made one of them.
+    async fn was_meant_meanwhile(&self, before: &SessionRecord, now: OffsetDateTime) -> bool {
         let trying = Trying::begin();
         loop {
-            match self.is_meant(&before, &self.record, now).await {
-                Ok(false) => return Ok(Kept::Stored),
-                Ok(true) => break,
+            match self.is_meant(before, &self.record, now).await {
+                Ok(is_meant) => return is_meant,
                 Err(error) => {
                     let Err(error) = trying.pause(error).await else { continue };
                     tracing::warn!(session = %self.handle(), %error, "whether a session was revoked cannot be found out");
-                    // Nobody would ask again.
-                    break;
+                    return true;
                 }
             }
         }
-        self.end(EndCause::Revoked).await.map(|_| Kept::Ended)
     }
 
-    /// Whether a revocation that did not mean the person as they were means them as they are.
+    /// Whether a revocation means the person as they are now and has not ended their session as they were.
     async fn is_meant(
         &self,
         before: &SessionRecord,
         after: &SessionRecord,
         now: OffsetDateTime,
     ) -> Result<bool, StoreError> {
-        self.sessions.0.cut_offs.concerns_the_change(before, after, self.begun_at, now).await
+        self.sessions.0.cut_offs.concerns_the_renewed(before, after, now).await
     }
 
     /// Ends the session, tried again and again; whether there was one until now, as this renewal knows it.

@@ -195,6 +195,7 @@ mod tests {
             renewed_at: NOW - Duration::HOUR,
             access_token_expires_at: None,
             client: ClientTraits::new([192, 0, 2, 7].into(), None),
+            unconfirmed: false,
         }
     }
 

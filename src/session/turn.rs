@@ -33,38 +33,45 @@ pub enum Turn<T> {
     /// There was nothing left to do: somebody else did it, or the session is over.
     NotNeeded,
     /// An attempt failed a moment ago, here or on another replica.
-    Resting,
+    Resting {
+        /// Whether the provider answered and did not stand by the person.
+        unconfirmed: bool,
+    },
 }
 
-/// Who waits for a session's turn in this process.
-#[derive(Debug, Default)]
-pub(super) struct Queues(Mutex<HashMap<SessionHandle, Arc<tokio::sync::Mutex<()>>>>);
+type Queue = Arc<tokio::sync::Mutex<()>>;
+
+/// Who waits for a session's turn in this process. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Queues(Arc<Mutex<HashMap<SessionHandle, Queue>>>);
 
 impl Queues {
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionHandle, Arc<tokio::sync::Mutex<()>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionHandle, Queue>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A place in a queue, which goes with its last.
 struct InQueue {
-    sessions: Sessions,
+    queues: Queues,
     handle: SessionHandle,
-    queue: Arc<tokio::sync::Mutex<()>>,
+    /// There until it is left.
+    queue: Option<Queue>,
 }
 
 impl InQueue {
-    fn enter(sessions: &Sessions, handle: SessionHandle) -> Self {
-        let queue = sessions.0.queues.lock().entry(handle).or_default().clone();
-        Self { sessions: sessions.clone(), handle, queue }
+    fn enter(queues: &Queues, handle: SessionHandle) -> (Self, Queue) {
+        let queue = queues.lock().entry(handle).or_default().clone();
+        (Self { queues: queues.clone(), handle, queue: Some(queue.clone()) }, queue)
     }
 }
 
 impl Drop for InQueue {
     fn drop(&mut self) {
-        let mut queues = self.sessions.0.queues.lock();
-        // The map's own, and this one.
-        if Arc::strong_count(&self.queue) <= 2 {
+        let mut queues = self.queues.lock();
+        // Given up before the others are counted, or two who leave at once would each take the other for one who stays.
+        drop(self.queue.take());
+        if queues.get(&self.handle).is_some_and(|queue| Arc::strong_count(queue) == 1) {
             queues.remove(&self.handle);
         }
     }
@@ -88,8 +95,8 @@ impl Sessions {
         T: Send + 'static,
         Done: Future<Output = T> + Send,
     {
-        let queued = InQueue::enter(self, key.handle());
-        let waiting = tokio::time::timeout(patience, queued.queue.clone().lock_owned());
+        let (queued, queue) = InQueue::enter(&self.0.queues, key.handle());
+        let waiting = tokio::time::timeout(patience, queue.lock_owned());
         let turn = waiting.await.map_err(|_| StoreError::Busy)?;
         let (sessions, key) = (self.clone(), key.clone());
         let renewing = tokio::spawn(async move {
@@ -166,11 +173,11 @@ impl Sessions {
             self.0.near.invalidate(key.handle());
             return Ok(Turn::NotNeeded);
         }
-        let begun_at = self.0.clock.now();
-        if self.rests_until(key.handle()).await?.is_some_and(|until| begun_at < until) {
-            return Ok(Turn::Resting);
+        let now = self.0.clock.now();
+        if self.rests_until(key.handle()).await?.is_some_and(|until| now < until) {
+            return Ok(Turn::Resting { unconfirmed: record.unconfirmed });
         }
-        let renewing = Renewing::new(self.clone(), key.clone(), record, tokens, begun_at);
+        let renewing = Renewing::new(self.clone(), key.clone(), record, tokens);
         Ok(Turn::Had(work(renewing).await))
     }
 
@@ -195,5 +202,33 @@ impl Sessions {
         let Some(value) = self.0.backend.get(&rest(handle)).await? else { return Ok(None) };
         let milliseconds = std::str::from_utf8(&value).ok().and_then(|text| text.parse::<i128>().ok());
         Ok(milliseconds.and_then(|number| OffsetDateTime::from_unix_timestamp_nanos(number * 1_000_000).ok()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    /// R-P09: a queue without anybody in it would be waited for at the end of the process.
+    #[test]
+    fn a_queue_goes_with_its_last_also_if_two_leave_at_once() {
+        let (queues, handle) = (Queues::default(), SessionKey::generate().handle());
+        for _ in 0..2_000 {
+            let leaving = Barrier::new(2);
+            thread::scope(|scope| {
+                for _ in 0..2 {
+                    let (place, _) = InQueue::enter(&queues, handle);
+                    let leaving = &leaving;
+                    scope.spawn(move || {
+                        leaving.wait();
+                        drop(place);
+                    });
+                }
+            });
+            assert!(queues.lock().is_empty());
+        }
     }
 }

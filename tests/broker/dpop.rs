@@ -151,3 +151,25 @@ async fn a_shared_key_binds_the_code_as_well() {
     let start = broker.browser().visit(&format!("{PUBLIC}/sso/login")).send().await;
     assert!(!start.location().contains("dpop_jkt"));
 }
+
+/// R-C12: a proof that userinfo does not take says nothing of the person, and that their token is not good does.
+#[tokio::test]
+async fn a_proof_that_userinfo_refuses_ends_no_session() {
+    let folder = Folder::new();
+    let file = folder.write("dpop.pem", &private_key(Kind::P256));
+    let broker = broker(&format!("dpop_key_file = \"{file}\"\nrefresh = \"5m\"")).await;
+    let refuses = |headers| Script { at_userinfo: Misbehaviour::Refuse(401, headers), ..Script::default() };
+    for (status, headers) in [
+        (200, [("www-authenticate", "DPoP error=\"invalid_dpop_proof\""), ("dpop-nonce", "n")].as_slice()),
+        (200, [("www-authenticate", "DPoP error=\"use_dpop_nonce\""), ("dpop-nonce", "n")].as_slice()),
+        (401, [("www-authenticate", "DPoP error=\"invalid_token\"")].as_slice()),
+    ] {
+        broker.idp.behave(Script::default());
+        let browser = broker.signed_in().await;
+        broker.clock.advance(time::Duration::minutes(5));
+        broker.idp.behave(refuses(headers));
+        let answer = browser.fetch(&format!("{PUBLIC}/x")).send().await;
+        assert_eq!(answer.status, status, "{headers:?}");
+        broker.clock.advance(time::Duration::seconds(11));
+    }
+}

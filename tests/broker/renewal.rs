@@ -11,6 +11,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use time::Duration;
 
+use crate::logout::sign_out;
 use crate::support::administration::{SECTION, revoke};
 use crate::support::broker::{Broker, PUBLIC, Setup, Store, listen};
 use crate::support::browser::{Answer, Browser};
@@ -114,9 +115,14 @@ async fn an_answer_with_nothing_but_an_access_token_is_enough() {
     assert_eq!(token_at(&browser, "/api").await, format!("{ACCESS_TOKEN}-2"), "nothing says that it ends");
 }
 
-/// R-C12, R-C13, R-E05: one line a case. 200: renewed; 503: not renewed, and the session lives; 401: it has ended.
+/// R-C12, R-C13, R-E05: one line a case. `RENEWED`; `AWAY`: not renewed, and the session lives; `LOGIN`: nobody stands by
+/// the person, and the session lives; `ENDED`.
 #[tokio::test]
 async fn refusals_end_the_session_and_outages_do_not() {
+    const RENEWED: (u16, &str) = (200, "");
+    const AWAY: (u16, &str) = (503, "idp_unavailable");
+    const LOGIN: (u16, &str) = (401, "reauthentication_required");
+    const ENDED: (u16, &str) = (401, "session_revoked");
     let broker = Broker::with(setup()).await;
     let refresh = |status, body| Script {
         at_refresh: Misbehaviour::Answer(status, "application/json", body),
@@ -125,36 +131,50 @@ async fn refusals_end_the_session_and_outages_do_not() {
     let claims = |members| Script { refresh_claims: set(members), ..Script::default() };
     let userinfo =
         |status| Script { at_userinfo: Misbehaviour::Answer(status, "application/json", "{}"), ..Script::default() };
+    let says = |members| Script { userinfo: set(members), ..Script::default() };
+    let refuses = |headers| Script { at_userinfo: Misbehaviour::Refuse(403, headers), ..Script::default() };
+    let many: Vec<_> = (0..1_001).map(|group| format!("g-{group}")).collect();
     let cases = [
-        ("invalid_grant", 401, refresh(400, r#"{"error":"invalid_grant"}"#)),
-        ("invalid_grant, as Auth0 says it", 401, refresh(403, r#"{"error":"invalid_grant"}"#)),
-        ("a refusal with status 200, as GitHub says it", 401, refresh(200, r#"{"error":"bad_refresh_token"}"#)),
-        ("a refusal without a word", 401, refresh(400, "no")),
-        ("oidcc-client-test-refresh-token-invalid-sub", 401, claims(json!({ "sub": "somebody-else" }))),
-        ("oidcc-client-test-refresh-token-invalid-issuer", 401, claims(json!({ "iss": "https://other.example" }))),
-        ("a session that is over", 401, claims(json!({ "session_expiry": 1 }))),
-        ("an end that is no moment", 401, claims(json!({ "session_expiry": "soon" }))),
-        ("another audience", 401, claims(json!({ "aud": "another" }))),
-        ("another login's nonce", 401, claims(json!({ "nonce": "another" }))),
-        ("an expired ID token", 503, claims(json!({ "exp": 1 }))),
-        ("an ID token of the distant past", 503, claims(json!({ "iat": 1 }))),
-        ("a key that nobody published", 503, Script { foreign_key: true, ..Script::default() }),
-        ("userinfo of somebody else", 401, Script { userinfo: set(json!({ "sub": "other" })), ..Script::default() }),
-        ("userinfo that takes no new token", 401, userinfo(401)),
-        ("userinfo that may not be asked", 200, userinfo(403)),
-        ("userinfo that fails", 200, userinfo(500)),
-        ("userinfo that is garbage", 200, userinfo(204)),
-        ("our credentials", 503, refresh(401, r#"{"error":"invalid_client"}"#)),
-        ("our registration", 503, refresh(400, r#"{"error":"unauthorized_client"}"#)),
-        ("busy, by its own words", 503, refresh(400, r#"{"error":"temporarily_unavailable"}"#)),
-        ("busy", 503, refresh(429, "{}")),
-        ("broken", 503, refresh(500, r#"{"error":"invalid_grant"}"#)),
-        ("away", 503, refresh(503, "")),
-        ("gone", 503, Script { at_refresh: Misbehaviour::Drop, ..Script::default() }),
-        ("garbage", 503, refresh(200, "{}")),
-        ("a redirect", 503, Script { at_refresh: Misbehaviour::Redirect("/token2".into()), ..Script::default() }),
+        ("invalid_grant", ENDED, refresh(400, r#"{"error":"invalid_grant"}"#)),
+        ("invalid_grant, as Auth0 says it", ENDED, refresh(403, r#"{"error":"invalid_grant"}"#)),
+        ("a refusal with status 200, as GitHub says it", ENDED, refresh(200, r#"{"error":"bad_refresh_token"}"#)),
+        ("oidcc-client-test-refresh-token-invalid-sub", ENDED, claims(json!({ "sub": "somebody-else" }))),
+        ("oidcc-client-test-refresh-token-invalid-issuer", ENDED, claims(json!({ "iss": "https://other.example" }))),
+        ("a session that is over", ENDED, claims(json!({ "session_expiry": 1 }))),
+        ("an end that is no moment", ENDED, claims(json!({ "session_expiry": "soon" }))),
+        ("another audience", ENDED, claims(json!({ "aud": "another" }))),
+        ("another login's nonce", ENDED, claims(json!({ "nonce": "another" }))),
+        ("an expired ID token", AWAY, claims(json!({ "exp": 1 }))),
+        ("an ID token of the distant past", AWAY, claims(json!({ "iat": 1 }))),
+        ("a key that nobody published", AWAY, Script { foreign_key: true, ..Script::default() }),
+        ("userinfo of somebody else", ENDED, says(json!({ "sub": "other" }))),
+        ("userinfo that refuses, as Slack does", ENDED, says(json!({ "sub": null, "error": "account_inactive" }))),
+        ("userinfo of nobody", LOGIN, says(json!({ "sub": null }))),
+        ("more groups than can be taken", LOGIN, says(json!({ "groups": many }))),
+        ("userinfo that takes no new token", ENDED, userinfo(401)),
+        ("userinfo that may not be asked", LOGIN, userinfo(403)),
+        ("userinfo that was asked too often", RENEWED, refuses(&[("retry-after", "60")])),
+        ("userinfo that was asked too often, as GitHub says it", RENEWED, refuses(&[("x-ratelimit-remaining", "0")])),
+        ("userinfo that has requests left", LOGIN, refuses(&[("x-ratelimit-remaining", "59")])),
+        ("userinfo that is gone", LOGIN, userinfo(404)),
+        ("userinfo that fails", RENEWED, userinfo(500)),
+        ("userinfo that took too long", RENEWED, userinfo(408)),
+        ("userinfo that is garbage", LOGIN, userinfo(204)),
+        ("our credentials", AWAY, refresh(401, r#"{"error":"invalid_client"}"#)),
+        ("our credentials, without a word", AWAY, refresh(401, "no")),
+        ("our registration", AWAY, refresh(400, r#"{"error":"unauthorized_client"}"#)),
+        ("busy, by its own words", AWAY, refresh(400, r#"{"error":"temporarily_unavailable"}"#)),
+        ("busy, by its own words, as others say it", AWAY, refresh(200, r#"{"ok":false,"error":"rate_limited"}"#)),
+        ("busy", AWAY, refresh(429, "{}")),
+        ("broken", AWAY, refresh(500, r#"{"error":"invalid_grant"}"#)),
+        ("away", AWAY, refresh(503, "")),
+        ("cut off", AWAY, Script { at_refresh: Misbehaviour::Drop, ..Script::default() }),
+        ("a refusal without a word", LOGIN, refresh(400, "no")),
+        ("gone", LOGIN, refresh(404, "no")),
+        ("garbage", LOGIN, refresh(200, "{}")),
+        ("a redirect", LOGIN, Script { at_refresh: Misbehaviour::Redirect("/token2".into()), ..Script::default() }),
     ];
-    for (case, status, script) in cases {
+    for (case, (status, code), script) in cases {
         broker.idp.behave(Script::default());
         let browser = broker.signed_in().await;
         broker.clock.advance(Duration::minutes(5));
@@ -166,18 +186,71 @@ async fn refusals_end_the_session_and_outages_do_not() {
         if case.starts_with("oidcc") {
             assert!(broker.idp.received("/userinfo").is_empty(), "{case}: nothing more is asked");
         }
-        let code = match status {
-            401 => "session_revoked",
-            503 => "idp_unavailable",
-            _ => "",
-        };
         assert!(code.is_empty() || answer.code() == code, "{case}: {}", answer.body);
         let (lives, handle) = (get(&browser, "/elsewhere").await.status, get(&browser, "/sso/session").await);
-        assert_eq!(lives, if status == 401 { 401 } else { 200 }, "{case}");
+        assert_eq!(lives, if (status, code) == ENDED { 401 } else { 200 }, "{case}");
         assert_eq!(handle.status, lives, "{case}");
         // Until the provider is asked again.
         broker.clock.advance(Duration::seconds(11));
     }
+}
+
+/// R-I08, R-C12, R-E05: an answer that stands by nobody ends nothing; until the provider stands by the person again, or
+/// they have signed in, the session counts for nothing, whatever else happens to the provider, and costs it one question
+/// in ten seconds.
+#[tokio::test]
+async fn a_session_that_nobody_stands_by_counts_for_nothing_until_somebody_does() {
+    let broker = Broker::with(paced()).await;
+    let (browser, other) = (broker.signed_in().await, broker.signed_in().await);
+    broker.clock.advance(Duration::minutes(5));
+    broker.idp.forget_requests();
+    let suspended = || Misbehaviour::Answer(403, "application/json", r#"{"message":"Your account was suspended"}"#);
+    broker.idp.behave(Script { at_userinfo: suspended(), ..Script::default() });
+    let is_turned_away = async |path: &str| {
+        let answer = get(&browser, path).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (401, "reauthentication_required"), "{path}");
+    };
+    for path in ["/x", "/api", "/x", "/sso/session"] {
+        is_turned_away(path).await;
+    }
+    assert!(received(&get(&browser, "/open").await.json(), "x-auth-request-user").is_empty());
+    let page = browser.visit(&format!("{PUBLIC}/x")).send().await;
+    assert_eq!((page.status.as_u16(), page.location()), (303, "/sso/login?return_to=%2Fx"));
+    assert_eq!((refreshes(&broker.idp).len(), broker.idp.received("/userinfo").len()), (1, 1), "and is left alone");
+    broker.clock.advance(Duration::seconds(11));
+    is_turned_away("/x").await;
+    assert_eq!((refreshes(&broker.idp).len(), broker.idp.received("/userinfo").len()), (1, 2), "no token is used up");
+
+    let away = || Misbehaviour::Answer(503, "text/plain", "");
+    broker.idp.behave(Script { at_userinfo: away(), at_refresh: away(), ..Script::default() });
+    broker.clock.advance(Duration::seconds(11));
+    is_turned_away("/x").await;
+    assert_eq!(get(&other, "/x").await.status, 200, "an outage ends nothing");
+    broker.clock.advance(Duration::seconds(5));
+    is_turned_away("/x").await;
+
+    broker.idp.behave(Script::default());
+    broker.clock.advance(Duration::seconds(11));
+    assert_eq!(get(&browser, "/x").await.status, 200, "it had not ended");
+    assert_eq!(get(&browser, "/sso/session").await.status, 200);
+}
+
+/// R-I08, R-E05: tokens that nobody could be confirmed with are asked on with for as long as the pace, and no longer:
+/// that the grant is gone is to be heard.
+#[tokio::test]
+async fn a_grant_that_is_gone_is_noticed_within_the_pace_though_userinfo_fails() {
+    let broker = Broker::with(Setup { idp: "refresh = \"2m\"\ntimeout = \"1m\"".into(), ..setup() }).await;
+    let browser = broker.signed_in().await;
+    let fails = Misbehaviour::Answer(500, "text/plain", "");
+    broker.idp.behave(Script { at_userinfo: fails, ..Script::default() });
+    broker.clock.advance(Duration::minutes(2));
+    assert_eq!(get(&browser, "/x").await.status, 200);
+    broker.idp.disable_everybody();
+    broker.clock.advance(Duration::minutes(1));
+    assert_eq!(get(&browser, "/x").await.status, 200);
+    assert_eq!(refreshes(&broker.idp).len(), 1);
+    broker.clock.advance(Duration::minutes(1));
+    assert_eq!(get(&browser, "/x").await.code(), "session_revoked");
 }
 
 /// R-G10: a new ID token ends the session earlier, and never later.
@@ -204,15 +277,18 @@ async fn a_refresh_can_bring_the_end_nearer_and_not_push_it_away() {
 #[tokio::test]
 async fn the_refresh_token_of_an_unusable_answer_is_kept() {
     let broker = Broker::with(paced()).await;
-    for script in [
-        Script { refresh_answer: set(json!({ "token_type": "mac" })), ..Script::default() },
-        Script { refresh_claims: set(json!({ "exp": 1 })), ..Script::default() },
+    for (code, script) in [
+        (
+            "reauthentication_required",
+            Script { refresh_answer: set(json!({ "token_type": "mac" })), ..Script::default() },
+        ),
+        ("idp_unavailable", Script { refresh_claims: set(json!({ "exp": 1 })), ..Script::default() }),
     ] {
         broker.idp.behave(Script::default());
         let browser = broker.signed_in().await;
         broker.clock.advance(Duration::minutes(5));
         broker.idp.behave(script);
-        assert_eq!(get(&browser, "/api").await.code(), "idp_unavailable");
+        assert_eq!(get(&browser, "/api").await.code(), code);
         broker.idp.behave(Script::default());
         broker.clock.advance(Duration::seconds(11));
         assert_eq!(get(&browser, "/api").await.status, 200, "each refresh token works once");
@@ -233,16 +309,21 @@ async fn one_persons_trouble_at_userinfo_is_not_everybodys() {
     assert_eq!(refreshes(&broker.idp).len(), 2);
 }
 
-/// R-I08, R-C13: nobody stands by sessions of a provider that is not configured any more, or is another one by now.
+/// R-I08, R-C09, R-C13: nobody stands by sessions of a provider that is not configured any more, or is another one by
+/// now, and what was issued in them is not shown to it.
 #[tokio::test]
 async fn a_session_of_a_provider_that_is_gone_needs_a_login() {
     let template = setup();
     let memory: Arc<dyn SessionBackend> = Arc::new(MemoryStore::new(template.clock.clone()));
-    let shared = || Setup { store: Store::Shared(memory.clone()), clock: template.clock.clone(), ..setup() };
+    let idp = || "logout_id_token_hint = true".to_owned();
+    let shared =
+        || Setup { store: Store::Shared(memory.clone()), clock: template.clock.clone(), idp: idp(), ..setup() };
     let before = Broker::with(shared()).await;
     let browser = before.signed_in().await;
     // Of the same name, and another issuer: every scripted provider has its own.
     let after = Broker::with(shared()).await;
+    let endpoint = set(json!({ "revocation_endpoint": format!("{}/revoke", after.idp.issuer()) }));
+    after.idp.behave(Script { metadata: endpoint, ..Script::default() });
     let browser = after.takes_over(&browser);
     for path in ["/api", "/x", "/sso/session"] {
         assert_eq!(get(&browser, path).await.code(), "reauthentication_required", "{path}");
@@ -250,6 +331,8 @@ async fn a_session_of_a_provider_that_is_gone_needs_a_login() {
     let public = get(&browser, "/open").await;
     assert!(public.status == 200 && received(&public.json(), "x-auth-request-user").is_empty());
     assert!(refreshes(&after.idp).is_empty(), "nothing is shown to a stranger");
+    assert_eq!(sign_out(&browser).await.location(), "/sso/signed-out?only=here");
+    assert!(after.idp.received("/revoke").is_empty());
 }
 
 /// R-J06: tokens that came for a session that is over are given back.
@@ -282,6 +365,23 @@ async fn tokens_for_a_session_that_ended_meanwhile_are_given_back() {
         until("it is given back", async || broker.idp.received("/revoke").iter().any(fresh)).await;
         broker.idp.behave(Script { metadata: endpoint(), ..Script::default() });
     }
+}
+
+/// R-J06, R-O02: that an entry of a list cannot be taken out keeps nobody from hearing that the session is over.
+#[tokio::test]
+async fn an_end_is_an_end_though_the_lists_cannot_be_kept() {
+    let redis = Redis::start();
+    let broker = Broker::with(Setup { store: Store::Redis(redis.port()), ..paced() }).await;
+    let endpoint = set(json!({ "revocation_endpoint": format!("{}/revoke", broker.idp.issuer()) }));
+    broker.idp.behave(Script { metadata: endpoint, ..Script::default() });
+    let (disabled, leaving) = (broker.signed_in().await, broker.signed_in().await);
+    redis.ask(&["ACL", "SETUSER", "default", "-zrem"]);
+    assert_eq!(sign_out(&leaving).await.status, 303);
+    until("tokens are given back", async || broker.idp.received("/revoke").len() == 2).await;
+    broker.idp.disable_everybody();
+    broker.clock.advance(Duration::minutes(5));
+    assert_eq!(get(&disabled, "/x").await.code(), "session_revoked");
+    until("tokens are given back", async || broker.idp.received("/revoke").len() == 4).await;
 }
 
 /// R-I08: at the provider's pace, on every route; a person who was disabled is out, and is told so.
@@ -379,10 +479,10 @@ async fn userinfo_that_fails_is_asked_again_with_the_same_token() {
     let browser = broker.signed_in().await;
     let fails = |status| Misbehaviour::Answer(status, "text/plain", "");
     broker.clock.advance(Duration::minutes(5));
-    for status in [503, 403, 500] {
+    for (status, answer) in [(503, 200), (500, 200), (403, 401)] {
         broker.idp.behave(Script { at_userinfo: fails(status), ..Script::default() });
         broker.clock.advance(Duration::seconds(11));
-        assert_eq!(get(&browser, "/x").await.status, 200);
+        assert_eq!(get(&browser, "/x").await.status, answer);
     }
     assert_eq!(refreshes(&broker.idp), [REFRESH_TOKEN]);
     assert_eq!(broker.idp.received("/userinfo").len(), 4, "at the login, and three times since");
@@ -529,6 +629,33 @@ async fn who_joins_a_group_while_it_is_revoked_is_ended_too() {
         broker.clock.advance(Duration::minutes(1));
     })
     .await;
+}
+
+/// R-N04: a revocation that did not find a session, for want of an entry, say, or of a provider's word about the group,
+/// reaches it when it is renewed next.
+#[tokio::test]
+async fn a_session_that_a_revocation_did_not_find_ends_when_it_is_renewed() {
+    let order = || json!({ "filter": { "group": "finance" }, "reason": "incident" });
+    let finance = || Script { userinfo: set(json!({ "groups": ["finance"] })), ..Script::default() };
+    let redis = Redis::start();
+    let broker = Broker::with(Setup { store: Store::Redis(redis.port()), ..paced() }).await;
+    broker.idp.behave(finance());
+    let lost = broker.signed_in().await;
+    for list in redis.keys().await.into_iter().filter(|key| key.contains("index:")) {
+        redis.command(&["DEL", &list]).await;
+    }
+    broker.idp.behave(Script::default());
+    let joins = broker.signed_in().await;
+    broker.idp.behave(finance());
+    broker.clock.advance(Duration::minutes(2));
+    assert_eq!(revoke(&broker, order()).await["ended"], 0, "neither is known to be one of them");
+    broker.clock.advance(Duration::minutes(1));
+    let after = broker.signed_in().await;
+    broker.clock.advance(Duration::minutes(5));
+    for browser in [&lost, &joins] {
+        assert_eq!(get(browser, "/x").await.code(), "session_revoked");
+    }
+    assert_eq!(get(&after, "/x").await.status, 200, "a login that was begun later");
 }
 
 /// R-C11: whoever stops waiting does not stop the renewal; the rotated token is stored.
@@ -701,7 +828,8 @@ async fn a_plain_provider_is_asked_for_the_profile_again() {
     let me = async move |headers: HeaderMap| {
         assert_eq!(headers["authorization"], "Bearer plain-token");
         let (status, profile) = said.lock().unwrap().clone();
-        (StatusCode::from_u16(status).unwrap(), Json(profile))
+        let left = if profile["limited"] == true { "0" } else { "59" };
+        (StatusCode::from_u16(status).unwrap(), [("x-ratelimit-remaining", left)], Json(profile))
     };
     let token = async || Json(json!({ "access_token": "plain-token", "token_type": "bearer" }));
     let provider =
@@ -714,9 +842,11 @@ async fn a_plain_provider_is_asked_for_the_profile_again() {
     let broker = Broker::with(Setup { more, ..setup() }).await;
     for (status, profile, after, code) in [
         (200, json!({ "id": 7, "units": ["finance"] }), 200, ""),
-        (403, json!({}), 403, "forbidden"),
+        (403, json!({ "limited": true }), 403, "forbidden"),
         (500, json!({}), 403, "forbidden"),
-        (200, json!({ "units": ["finance"] }), 403, "forbidden"),
+        (403, json!({ "message": "Your account was suspended" }), 401, "reauthentication_required"),
+        (404, json!({}), 401, "reauthentication_required"),
+        (200, json!({ "units": ["finance"] }), 401, "reauthentication_required"),
         (200, json!({ "id": 8, "units": ["finance"] }), 401, "session_revoked"),
         (401, json!({}), 401, "session_revoked"),
     ] {
@@ -729,7 +859,8 @@ async fn a_plain_provider_is_asked_for_the_profile_again() {
         assert_eq!(token_at(&browser, "/api").await, "plain-token", "nothing says that it ends");
         *answer.lock().unwrap() = (status, profile.clone());
         broker.clock.advance(Duration::minutes(5));
-        let asked = get(&browser, "/finance").await;
+        let path = if code == "reauthentication_required" { "/x" } else { "/finance" };
+        let asked = get(&browser, path).await;
         assert_eq!(asked.status, after, "{status} {profile}: {}", asked.body);
         assert!(code.is_empty() || asked.code() == code, "{status} {profile}: {}", asked.body);
     }

@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 use super::{Attempt, MARGIN};
 use crate::audit::{AuditEvent, audit};
 use crate::idp::Provider;
-use crate::idp::refresh::{Held, Refreshed, RenewalError};
+use crate::idp::refresh::verdict::{RenewalError, Word};
+use crate::idp::refresh::{Held, Refreshed};
 use crate::idp::token_exchange::ProviderTokens;
 use crate::secret::Secret;
 use crate::session::ending::EndCause;
@@ -37,9 +38,11 @@ pub(super) enum Fault {
 pub(super) async fn renew(provider: &Provider, renewing: &mut Renewing, now: OffsetDateTime) -> Result<(), Fault> {
     let refresh_token = renewing.tokens().refresh_token.clone();
     // Tokens that are younger than the last word about the person come from a renewal that got only so far: asking on
-    // with them costs no refresh token (R-E05).
-    let is_fresh =
-        renewing.tokens().issued_at > renewing.record().renewed_at && !has_expired(renewing.tokens(), now + MARGIN);
+    // with them costs no refresh token (R-E05). Within the pace: a grant that is gone shows at the token endpoint alone.
+    let issued_at = renewing.tokens().issued_at;
+    let is_fresh = issued_at > renewing.record().renewed_at
+        && !has_expired(renewing.tokens(), now + MARGIN)
+        && provider.pace().is_none_or(|pace| now - issued_at < pace);
     let Some(refresh_token) = refresh_token else {
         if has_expired(renewing.tokens(), now) || !provider.can_confirm().await? {
             return Err(Fault::LoginNeeded);
@@ -49,7 +52,7 @@ pub(super) async fn renew(provider: &Provider, renewing: &mut Renewing, now: Off
     if is_fresh {
         match confirm(provider, renewing).await {
             // Once: the token may have been taken back (R-E05).
-            Err(Fault::Provider(RenewalError::Refused(_))) => {}
+            Err(Fault::Provider(RenewalError { word: Word::Refused, .. })) => {}
             confirmed => return confirmed,
         }
     }
@@ -65,11 +68,11 @@ async fn refresh(
 ) -> Result<(), Fault> {
     let (fresh, ends_by) = match provider.refresh(&held(renewing), refresh_token).await {
         Ok(Refreshed { tokens, session_expiry }) => (tokens, session_expiry),
-        Err(RenewalError::Failed { cause, rotated: Some(rotated) }) => {
+        Err(RenewalError { word, cause, rotated: Some(rotated) }) => {
             // The old one may be worthless by now; nothing else of this answer is believed.
             let tokens = Tokens { refresh_token: Some(ExposedSecret(rotated)), ..renewing.tokens().clone() };
             keep(renewing, tokens, None).await?;
-            return Err(RenewalError::Failed { cause, rotated: None }.into());
+            return Err(RenewalError { word, cause, rotated: None }.into());
         }
         Err(error) => return Err(error.into()),
     };
@@ -118,6 +121,21 @@ pub(super) async fn refused(provider: &Provider, renewing: &Renewing, error: &Re
             audit(&AuditEvent::RenewalFailed { session, idp, subject, reason: &error.to_string() });
             Attempt::Unstored(error)
         }
+    }
+}
+
+/// The provider answered and does not stand by the person, or cannot be asked whether it does. With a reason it was
+/// asked, and is left alone for a moment.
+pub(super) async fn doubt(idp: &str, renewing: &mut Renewing, reason: Option<&str>) -> Attempt {
+    // First of all: whoever comes while it is left alone must not pass as before.
+    let kept = renewing.keep_doubt().await;
+    if let Some(reason) = reason {
+        failed(idp, renewing, reason).await;
+    }
+    match kept {
+        Ok(Kept::Stored) => Attempt::LoginNeeded,
+        Ok(Kept::Ended | Kept::Overtaken) => Attempt::Over,
+        Err(error) => Attempt::Unstored(error),
     }
 }
 

@@ -18,6 +18,8 @@ pub enum Misbehaviour {
     None,
     /// Status and body of this content type.
     Answer(u16, &'static str, &'static str),
+    /// Status and headers.
+    Refuse(u16, &'static [(&'static str, &'static str)]),
     /// 503, and when to ask again.
     Busy(&'static str),
     /// A redirect elsewhere.
@@ -167,6 +169,12 @@ pub async fn misbehave(misbehaviour: Misbehaviour) -> Option<Response> {
         Misbehaviour::Answer(status, kind, body) => {
             let status = StatusCode::from_u16(status).unwrap();
             Some((status, [("content-type", kind)], body).into_response())
+        }
+        Misbehaviour::Refuse(status, headers) => {
+            let mut response = StatusCode::from_u16(status).unwrap().into_response();
+            let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            response.headers_mut().extend(headers.collect::<http::HeaderMap>());
+            Some(response)
         }
         Misbehaviour::Busy(pause) => Some((StatusCode::SERVICE_UNAVAILABLE, [("retry-after", pause)]).into_response()),
         Misbehaviour::Redirect(location) => Some(Redirect::temporary(&location).into_response()),
