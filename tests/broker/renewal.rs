@@ -124,15 +124,13 @@ async fn refusals_end_the_session_and_outages_do_not() {
     const LOGIN: (u16, &str) = (401, "reauthentication_required");
     const ENDED: (u16, &str) = (401, "session_revoked");
     let broker = Broker::with(setup()).await;
-    let refresh = |status, body| Script {
-        at_refresh: Misbehaviour::Answer(status, "application/json", body),
-        ..Script::default()
-    };
-    let claims = |members| Script { refresh_claims: set(members), ..Script::default() };
-    let userinfo =
-        |status| Script { at_userinfo: Misbehaviour::Answer(status, "application/json", "{}"), ..Script::default() };
-    let says = |members| Script { userinfo: set(members), ..Script::default() };
-    let refuses = |headers| Script { at_userinfo: Misbehaviour::Refuse(403, headers), ..Script::default() };
+    let at_refresh = |at_refresh| Box::new(Script { at_refresh, ..Script::default() });
+    let refresh = |status, body| at_refresh(Misbehaviour::Answer(status, "application/json", body));
+    let claims = |members| Box::new(Script { refresh_claims: set(members), ..Script::default() });
+    let at_userinfo = |at_userinfo| Box::new(Script { at_userinfo, ..Script::default() });
+    let userinfo = |status| at_userinfo(Misbehaviour::Answer(status, "application/json", "{}"));
+    let refuses = |headers| at_userinfo(Misbehaviour::Refuse(403, headers));
+    let says = |members| Box::new(Script { userinfo: set(members), ..Script::default() });
     let many: Vec<_> = (0..1_001).map(|group| format!("g-{group}")).collect();
     let cases = [
         ("invalid_grant", ENDED, refresh(400, r#"{"error":"invalid_grant"}"#)),
@@ -146,7 +144,7 @@ async fn refusals_end_the_session_and_outages_do_not() {
         ("another login's nonce", ENDED, claims(json!({ "nonce": "another" }))),
         ("an expired ID token", AWAY, claims(json!({ "exp": 1 }))),
         ("an ID token of the distant past", AWAY, claims(json!({ "iat": 1 }))),
-        ("a key that nobody published", AWAY, Script { foreign_key: true, ..Script::default() }),
+        ("a key that nobody published", AWAY, Box::new(Script { foreign_key: true, ..Script::default() })),
         ("userinfo of somebody else", ENDED, says(json!({ "sub": "other" }))),
         ("userinfo that refuses, as Slack does", ENDED, says(json!({ "sub": null, "error": "account_inactive" }))),
         ("userinfo of nobody", LOGIN, says(json!({ "sub": null }))),
@@ -168,17 +166,17 @@ async fn refusals_end_the_session_and_outages_do_not() {
         ("busy", AWAY, refresh(429, "{}")),
         ("broken", AWAY, refresh(500, r#"{"error":"invalid_grant"}"#)),
         ("away", AWAY, refresh(503, "")),
-        ("cut off", AWAY, Script { at_refresh: Misbehaviour::Drop, ..Script::default() }),
+        ("cut off", AWAY, at_refresh(Misbehaviour::Drop)),
         ("a refusal without a word", LOGIN, refresh(400, "no")),
         ("gone", LOGIN, refresh(404, "no")),
         ("garbage", LOGIN, refresh(200, "{}")),
-        ("a redirect", LOGIN, Script { at_refresh: Misbehaviour::Redirect("/token2".into()), ..Script::default() }),
+        ("a redirect", LOGIN, at_refresh(Misbehaviour::Redirect("/token2".into()))),
     ];
     for (case, (status, code), script) in cases {
         broker.idp.behave(Script::default());
         let browser = broker.signed_in().await;
         broker.clock.advance(Duration::minutes(5));
-        broker.idp.behave(script);
+        broker.idp.behave(*script);
         broker.idp.forget_requests();
         let answer = get(&browser, "/api").await;
         assert_eq!(answer.status, status, "{case}: {}", answer.body);

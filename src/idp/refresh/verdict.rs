@@ -86,13 +86,20 @@ fn is_our_fault(code: &str) -> bool {
 fn word(error: &IdpError) -> Word {
     match error {
         IdpError::TokenExchange(TokenExchangeError::Refused { code }) if is_our_fault(code) => Word::Unheard,
-        // There it is the client that is not known (RFC 6749 5.2).
-        IdpError::TokenExchange(TokenExchangeError::Http(HttpError::Status(401))) => Word::Unheard,
+        // At the token endpoint a 401 is about the client (RFC 6749 5.2).
+        IdpError::TokenExchange(TokenExchangeError::Http(HttpError::Status(401)))
+        | IdpError::IdToken(JwtFault::Clock(_) | JwtFault::NoKeys | JwtFault::UnknownKey)
+        | IdpError::PushedRequest(_)
+        | IdpError::RequestObject(_)
+        | IdpError::Unusable { .. }
+        | IdpError::Answer(_)
+        | IdpError::Issuer(_) => Word::Unheard,
         IdpError::TokenExchange(TokenExchangeError::Refused { .. })
         | IdpError::Userinfo(UserinfoError::Http(HttpError::Status(401)) | UserinfoError::Subject)
         | IdpError::ProfileEndpoint(HttpError::Status(401))
         | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: HttpError::Status(401), .. })
-        | IdpError::Profile(ProfileFault::AnotherSubject) => Word::Refused,
+        | IdpError::Profile(ProfileFault::AnotherSubject)
+        | IdpError::IdToken(_) => Word::Refused,
         IdpError::TokenExchange(TokenExchangeError::Http(error))
         | IdpError::Userinfo(UserinfoError::Http(error))
         | IdpError::ProfileEndpoint(error)
@@ -104,13 +111,6 @@ fn word(error: &IdpError) -> Word {
         | IdpError::Profile(ProfileFault::Subject | ProfileFault::RequiredClaim(_) | ProfileFault::Groups) => {
             Word::Unconfirmed
         }
-        IdpError::IdToken(JwtFault::Clock(_) | JwtFault::NoKeys | JwtFault::UnknownKey) => Word::Unheard,
-        IdpError::IdToken(_) => Word::Refused,
-        IdpError::PushedRequest(_)
-        | IdpError::RequestObject(_)
-        | IdpError::Unusable { .. }
-        | IdpError::Answer(_)
-        | IdpError::Issuer(_) => Word::Unheard,
     }
 }
 
