@@ -18,6 +18,8 @@ use http::HeaderValue;
 use time::OffsetDateTime;
 
 use self::refusals::Refusals;
+use tracing::Instrument;
+
 use crate::audit::{AuditEvent, NoticeWay, audit};
 use crate::identity::Identity;
 use crate::idp::Provider;
@@ -94,7 +96,7 @@ impl Logout {
     async fn carry_out(&self, notice: Notice) -> Result<Outcome, StoreError> {
         let sessions = self.sessions.clone();
         // Whoever asked may hang up: what was begun is brought to its end all the same.
-        let task = tokio::spawn(async move { notice.carry_out(&sessions).await });
+        let task = tokio::spawn(async move { notice.carry_out(&sessions).await }.in_current_span());
         // Only a panic of ours or the end of the process leaves none.
         task.await.unwrap_or(Err(StoreError::Silent))
     }
@@ -102,13 +104,15 @@ impl Logout {
 
 impl Notice {
     async fn carry_out(self, sessions: &Sessions) -> Result<Outcome, StoreError> {
+        if self.selections.is_empty() {
+            // Nothing to do, so nothing to do once.
+            self.write_down("nobody", 0, true);
+            return Ok(Outcome::CarriedOut);
+        }
         if let Some((name, _)) = &self.once
             && sessions.knows_notice(name).await?
         {
             return Ok(Outcome::Repeated);
-        }
-        if self.selections.is_empty() {
-            self.write_down("nobody", 0, true);
         }
         for selection in &self.selections {
             let revoked = sessions.revoke(selection, &self.order).await;

@@ -98,7 +98,11 @@ impl Api {
         let Some((key, session)) = found.live() else { return Ok(found) };
         match self.renewals.see_to(key, session, Need::Person).await {
             Ok(Standing::AsItWas) => Ok(found),
-            Ok(Standing::Changed) => presented(&self.sessions, &self.cookies, headers).await,
+            Ok(Standing::Changed) => {
+                let found = presented(&self.sessions, &self.cookies, headers).await?;
+                let needs_login = found.live().is_some_and(|(_, session)| self.renewals.needs_login(session));
+                if needs_login { Err(FailureKind::LoginTooOld.into()) } else { Ok(found) }
+            }
             Ok(Standing::LoginNeeded) => Err(FailureKind::LoginTooOld.into()),
             Err(error) => Err(Failure::caused(FailureKind::StoreUnavailable, error)),
         }

@@ -98,11 +98,11 @@ enum Attempt {
 }
 
 /// Whether a session has to be renewed: at the provider's pace, or because the access token that a route needs ends
-/// soon.
+/// soon; and at once if the provider did not stand by the person when it was asked.
 pub fn is_due(record: &SessionRecord, pace: Option<Duration>, need: Need, now: OffsetDateTime) -> bool {
-    let unconfirmed = pace.is_some_and(|pace| now - record.renewed_at >= pace);
+    let by_the_pace = pace.is_some_and(|pace| record.unconfirmed || now - record.renewed_at >= pace);
     let ends_soon = || record.access_token_expires_at.is_some_and(|ends| ends - margin(record, ends) <= now);
-    unconfirmed || (need == Need::AccessToken && ends_soon())
+    by_the_pace || (need == Need::AccessToken && (record.unconfirmed || ends_soon()))
 }
 
 /// Tokens that live for a minute are not replaced at each request.
@@ -168,8 +168,8 @@ impl Renewals {
         }
     }
 
-    /// Whether it is known that only a login helps: no provider that is configured now answers for the session, or
-    /// the one that has to stand by it did not. Asks nobody.
+    /// Whether the session counts for nothing as it is: no provider that is configured now answers for it, or the one
+    /// that has to stand by the person did not. Asks nobody.
     pub fn needs_login(&self, session: &LiveSession) -> bool {
         self.vouching(session).is_none() || (session.record().unconfirmed && self.is_due(session))
     }
@@ -191,7 +191,11 @@ impl Renewals {
                 tracing::debug!(session = %renewing.handle(), idp, "a session was renewed with its provider");
                 Attempt::Over
             }
-            Err(Fault::LoginNeeded) => doubt(idp, &mut renewing, None).await,
+            // Without an access token that lasts, the session goes on elsewhere until it is to be confirmed.
+            Err(Fault::LoginNeeded) => {
+                let is_due = is_due(renewing.record(), provider.pace(), Need::Person, self.0.clock.now());
+                if is_due { doubt(idp, &mut renewing, None).await } else { Attempt::LoginNeeded }
+            }
             Err(Fault::Overtaken) => Attempt::Over,
             Err(Fault::Ended(tokens)) => {
                 give_back(provider, &tokens);
@@ -276,6 +280,16 @@ mod tests {
         ] {
             let record = record(lifetime);
             assert_eq!(is_due(&record, pace, need, LOGIN + after), due, "{pace:?} {lifetime:?} {need:?} {after}");
+        }
+        // The provider answered a moment ago and did not stand by the person.
+        let record = SessionRecord { unconfirmed: true, ..record(hour) };
+        for (pace, need, due) in [
+            (pace, Need::Person, true),
+            (pace, Need::AccessToken, true),
+            (None, Need::Person, false),
+            (None, Need::AccessToken, true),
+        ] {
+            assert_eq!(is_due(&record, pace, need, LOGIN), due, "{pace:?} {need:?}");
         }
     }
 }

@@ -212,7 +212,11 @@ impl Guard {
         let is_public = route.is_some_and(|route| route.access.public);
         match self.renewals.see_to(key, session, need).await {
             Ok(Standing::AsItWas) => Ok((found, true)),
-            Ok(Standing::Changed) => Ok((self.ask(route, headers).await?, true)),
+            Ok(Standing::Changed) => {
+                let found = self.ask(route, headers).await?;
+                let counts = !found.live().is_some_and(|(_, session)| self.renewals.needs_login(session));
+                Ok(if is_public && !counts { (Presented::Nothing, true) } else { (found, counts) })
+            }
             Ok(Standing::LoginNeeded) | Err(_) if is_public => Ok((Presented::Nothing, true)),
             Ok(Standing::LoginNeeded) => Ok((found, false)),
             Err(error) => Err(Failure::caused(FailureKind::StoreUnavailable, error)),

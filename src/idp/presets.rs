@@ -62,7 +62,7 @@ pub enum ProfileApiError {
     #[error("{0} are not of the documented form")]
     Malformed(&'static str),
     /// A part of the list would be an answer as wrong as none.
-    #[error("{0} are more than {MOST_GROUPS}")]
+    #[error("{0} are more than {MOST_GROUPS}, or stand on too many pages")]
     TooMany(&'static str),
 }
 

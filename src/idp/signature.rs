@@ -12,7 +12,7 @@ use super::discovery::Metadata;
 use super::http::HttpError;
 use super::jwks::KeyCache;
 use super::jwt::{self, JwtFault, JwtUse};
-use super::{IdpError, IdpKind, OidcSettings, Provider};
+use super::{IdpError, OidcSettings, Provider};
 
 impl Provider {
     /// The claims of a token signed by the provider. A signature that none of the known keys made may be that of a new
@@ -38,10 +38,7 @@ impl Provider {
         algorithm: Algorithm,
         wanted: JwtUse,
     ) -> Result<Map<String, Value>, IdpError> {
-        let tenants: &[String] = match &self.0.settings.kind {
-            IdpKind::Oidc(oidc) => &oidc.tenants,
-            IdpKind::OAuth2(_) => &[],
-        };
+        let tenants = self.0.settings.tenants();
         let header = jwt::read_header(token, algorithm, wanted)?;
         let keys = cache.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(keys_unusable)?;
         match jwt::verify_signature(token, &header, &keys, tenants) {

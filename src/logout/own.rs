@@ -9,6 +9,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::response::Response;
 use http::header::{HeaderName, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use tracing::Instrument;
 
 use super::{Logout, SIGNED_OUT};
 use crate::audit::{AuditEvent, audit};
@@ -78,7 +79,7 @@ pub async fn logout(
     };
     let provider = logout.provider_of(&session.record().identity).cloned();
     // Whoever asked may hang up: what was begun is brought to its end all the same.
-    let ending = tokio::spawn(logout.clone().end_and_give_back(key, session));
+    let ending = tokio::spawn(logout.clone().end_and_give_back(key, session).in_current_span());
     // Only a panic of ours or the end of the process leaves none.
     let ended = ending.await.unwrap_or(Err(StoreError::Silent));
     let id_token = ended.map_err(|error| logout.incomplete(Failure::caused(FailureKind::LogoutIncomplete, error)))?;

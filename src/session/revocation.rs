@@ -119,7 +119,7 @@ async fn turn_to_search<'a>(
 impl Sessions {
     /// Ends the selected sessions. When it returns without a failure, none of their records is in the store, none is
     /// served by this process, and nothing in flight brings one back; other replicas hear of it as fast as the network
-    /// carries it. With a failure the rest has been done all the same, and repeating it is safe.
+    /// carries it. With a failure as much of it has been done as could be, and repeating it is safe.
     pub async fn revoke(&self, selection: &Selection, order: &Order) -> Revoked {
         let mut revoked = Revoked::default();
         let turn = turn_to_search(&self.0.searches, selection, SEARCHES_WAIT).await;

@@ -58,7 +58,7 @@ pub struct Filter {
     pub older_than: Option<Duration>,
     /// Last used longer ago than this.
     pub idle_longer_than: Option<Duration>,
-    /// What they ended by.
+    /// What happened, if sessions that began long after it are not meant.
     pub happened: Option<Happened>,
 }
 

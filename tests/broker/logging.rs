@@ -173,6 +173,7 @@ async fn a_scenario_leaves_its_events_in_structured_lines() {
     assert!(event("login_failed")["reason"].as_str().unwrap().contains("aud"));
     assert_eq!(event("access_denied")["path"], "/other");
     assert!(event("logged_out")["session"].as_str().unwrap().starts_with("cf-"));
+    assert!(event("logged_out")["span"]["id"].is_string(), "by whose request");
     let answered = lines.iter().find(|line| line["message"] == "answered").unwrap();
     assert!(answered["peer"] == "127.0.0.1" && answered["client"] == "127.0.0.1" && answered["span"]["id"].is_string());
 }

@@ -233,6 +233,30 @@ async fn a_session_that_nobody_stands_by_counts_for_nothing_until_somebody_does(
     assert_eq!(get(&browser, "/sso/session").await.status, 200);
 }
 
+/// R-I08: also if that comes out before the pace, when a route's access token is renewed; and as soon as the provider
+/// stands by the person again, they pass. Without a pace the routes that need no token ask nothing.
+#[tokio::test]
+async fn doubt_that_comes_before_the_pace_counts_at_once() {
+    for (idp, elsewhere) in [("refresh = \"2h\"\ntimeout = \"1m\"", 401), ("timeout = \"1m\"", 200)] {
+        let broker = Broker::with(Setup { idp: idp.into(), ..setup() }).await;
+        let short = || Script { token_answer: set(json!({ "expires_in": 300 })), ..Script::default() };
+        broker.idp.behave(short());
+        let browser = broker.signed_in().await;
+        let suspended = Misbehaviour::Answer(403, "application/json", "{}");
+        broker.idp.behave(Script { at_userinfo: suspended, ..short() });
+        broker.clock.advance(Duration::seconds(275));
+        for path in ["/api", "/api"] {
+            let answer = get(&browser, path).await;
+            assert_eq!((answer.status.as_u16(), answer.code().as_str()), (401, "reauthentication_required"), "{idp}");
+        }
+        assert_eq!(get(&browser, "/x").await.status.as_u16(), elsewhere, "{idp}");
+        broker.idp.behave(short());
+        broker.clock.advance(Duration::seconds(11));
+        assert_eq!(get(&browser, "/api").await.status, 200, "{idp}");
+        assert_eq!((get(&browser, "/x").await.status.as_u16(), refreshes(&broker.idp).len()), (200, 1), "{idp}");
+    }
+}
+
 /// R-I08, R-E05: tokens that nobody could be confirmed with are asked on with for as long as the pace, and no longer:
 /// that the grant is gone is to be heard.
 #[tokio::test]

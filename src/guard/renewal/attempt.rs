@@ -118,7 +118,7 @@ pub(super) async fn refused(provider: &Provider, renewing: &Renewing, error: &Re
         }
         // No rest: whoever asks next tries again to end it.
         Err(error) => {
-            audit(&AuditEvent::RenewalFailed { session, idp, subject, reason: &error.to_string() });
+            renewal_failed(idp, renewing, &error.to_string());
             Attempt::Unstored(error)
         }
     }
@@ -128,14 +128,20 @@ pub(super) async fn refused(provider: &Provider, renewing: &Renewing, error: &Re
 /// asked, and is left alone for a moment.
 pub(super) async fn doubt(idp: &str, renewing: &mut Renewing, reason: Option<&str>) -> Attempt {
     // First of all: whoever comes while it is left alone must not pass as before.
-    let kept = renewing.keep_doubt().await;
-    if let Some(reason) = reason {
-        failed(idp, renewing, reason).await;
-    }
-    match kept {
-        Ok(Kept::Stored) => Attempt::LoginNeeded,
-        Ok(Kept::Ended | Kept::Overtaken) => Attempt::Over,
-        Err(error) => Attempt::Unstored(error),
+    match (renewing.keep_doubt().await, reason) {
+        (Ok(kept), reason) => {
+            if let Some(reason) = reason {
+                failed(idp, renewing, reason).await;
+            }
+            if kept == Kept::Stored { Attempt::LoginNeeded } else { Attempt::Over }
+        }
+        // No rest: in it nobody would know of the doubt.
+        (Err(error), reason) => {
+            if let Some(reason) = reason {
+                renewal_failed(idp, renewing, reason);
+            }
+            Attempt::Unstored(error)
+        }
     }
 }
 
@@ -143,10 +149,15 @@ pub(super) fn give_back(provider: &Provider, tokens: &Tokens) {
     provider.give_back(tokens.refresh_token.clone().map(|token| token.0), tokens.access_token.clone());
 }
 
-pub(super) async fn failed(idp: &str, renewing: &Renewing, reason: &str) {
+fn renewal_failed(idp: &str, renewing: &Renewing, reason: &str) {
     let (session, subject) = (renewing.handle(), &renewing.record().identity.subject);
     audit(&AuditEvent::RenewalFailed { session, idp, subject, reason });
+}
+
+pub(super) async fn failed(idp: &str, renewing: &Renewing, reason: &str) {
+    renewal_failed(idp, renewing, reason);
     if let Err(error) = renewing.rest().await {
+        let session = renewing.handle();
         tracing::warn!(%session, %error, "other replicas could not be told that a renewal failed");
     }
 }

@@ -20,7 +20,7 @@ use crate::secret::Secret;
 pub enum Word {
     /// It no longer stands by them, or speaks of somebody else.
     Refused,
-    /// It answered, and stands by nobody: only a login can tell.
+    /// It answered, and stands by nobody. That may pass; until then only a login can tell.
     Unconfirmed,
     /// Nothing: it is away, or does not take our requests.
     Unheard,

@@ -220,8 +220,8 @@ fn text<'a>(stored: &'a Record, name: &str) -> Result<&'a str, Unreadable> {
     stored.data.get(name).and_then(Value::as_str).ok_or(Unreadable::Format)
 }
 
-/// In `MessagePack` without names, so that little lies in Redis: whoever changes the order or the number of a struct's
-/// fields changes [`FORMAT`]. Wiped after sealing.
+/// In `MessagePack` without names, so that little lies in Redis: whoever changes the order of a struct's fields, or
+/// takes one away, changes [`FORMAT`]. A new one stands last and has a default; before this version nobody reads it. Wiped after sealing.
 fn packed<T: serde::Serialize>(value: &T) -> zeroize::Zeroizing<Vec<u8>> {
     rmp_serde::to_vec(value).unwrap_or_else(|_| unreachable!("structs of strings and numbers can be packed")).into()
 }
