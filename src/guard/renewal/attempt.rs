@@ -128,15 +128,15 @@ pub(super) async fn refused(provider: &Provider, renewing: &Renewing, error: &Re
 /// asked, and is left alone for a moment.
 pub(super) async fn doubt(idp: &str, renewing: &mut Renewing, reason: Option<&str>) -> Attempt {
     // First of all: whoever comes while it is left alone must not pass as before.
-    match (renewing.keep_doubt().await, reason) {
-        (Ok(kept), reason) => {
+    match renewing.keep_doubt().await {
+        Ok(kept) => {
             if let Some(reason) = reason {
                 failed(idp, renewing, reason).await;
             }
             if kept == Kept::Stored { Attempt::LoginNeeded } else { Attempt::Over }
         }
         // No rest: in it nobody would know of the doubt.
-        (Err(error), reason) => {
+        Err(error) => {
             if let Some(reason) = reason {
                 renewal_failed(idp, renewing, reason);
             }
