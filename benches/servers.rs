@@ -35,6 +35,7 @@ use counterfoil::guard::renewal::Renewals;
 use counterfoil::guard::require_session::{Admitted, Guard, RequireSession};
 use counterfoil::guard::route::RouteTable;
 use counterfoil::identity::Identity;
+use counterfoil::idp::Provider;
 use counterfoil::secret::{random_bytes, random_token};
 use counterfoil::session::key::SessionKey;
 use counterfoil::session::record::ClientTraits;
@@ -99,7 +100,11 @@ async fn site(mode: &str, redis: &str, people: usize) -> Result<(Router, Vec<Str
             let keys = establish(&sessions, 0..people, GROUPS).await;
             let routes = Arc::new(RouteTable::new(settings.routes));
             let (clock, clock_skew) = (Arc::new(SystemClock), time::Duration::ZERO);
-            let renewals = Renewals::new(sessions.clone(), &[], clock.clone());
+            // A session whose provider is not configured needs a login. Nothing is asked of this one.
+            let callback = settings.public_url.with_path("/sso/callback/company");
+            let providers = settings.idps.into_iter().map(|idp| Provider::new(idp, callback.clone(), clock.clone()));
+            let providers = providers.collect::<Result<Vec<_>, _>>()?;
+            let renewals = Renewals::new(sessions.clone(), &providers, clock.clone());
             let guard = Guard { routes, sessions, renewals, cookies, clock, clock_skew, https: false };
             (handler.layer(RequireSession(Arc::new(guard))), values(keys))
         }
@@ -161,7 +166,7 @@ struct Verifier {
 impl Signer {
     fn new(algorithm: Algorithm) -> Result<Self, Failed> {
         let private = match algorithm {
-            Algorithm::HS256 => EncodingKey::from_secret(&random_bytes::<32>()),
+            Algorithm::HS256 => EncodingKey::from_secret(&random_bytes::<32>())?,
             Algorithm::ES256 => {
                 let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?;
                 EncodingKey::from_ec_der(pair.to_pkcs8v1()?.as_ref())
