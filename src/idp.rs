@@ -57,6 +57,7 @@ use self::jwt::JwtFault;
 use self::presets::ProfileApiError;
 use self::profile::ProfileFault;
 use self::pushed_request::PushedRequestError;
+use self::refresh::track_record::TrackRecord;
 use self::signing_key::SigningKeyError;
 use self::token_exchange::TokenExchangeError;
 use self::userinfo::UserinfoError;
@@ -123,6 +124,7 @@ struct Inner {
     signal_keys: KeyCache,
     /// Bounds how many authorization requests are pushed at once.
     pushes: Semaphore,
+    track_record: TrackRecord,
     clock: SharedClock,
 }
 
@@ -144,6 +146,7 @@ impl Provider {
             keys,
             signal_keys: KeyCache::default(),
             pushes: Semaphore::new(pushed_request::MOST_AT_ONCE),
+            track_record: TrackRecord::default(),
             clock,
         })))
     }
@@ -171,6 +174,16 @@ impl Provider {
     /// How often the provider is asked whether it still stands by a person.
     pub fn pace(&self) -> Option<Duration> {
         self.0.settings.refresh
+    }
+
+    /// How long a session goes on that the provider does not confirm while it serves others.
+    pub fn refresh_grace(&self) -> Duration {
+        self.0.settings.refresh_grace
+    }
+
+    /// How long a request waits for the provider to confirm a session that stands.
+    pub fn refresh_wait(&self) -> StdDuration {
+        self.0.settings.refresh_wait
     }
 
     /// How far the provider's clock may be off; none if it shows none.

@@ -63,6 +63,10 @@ pub struct SessionView {
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     absolute_expires_at: OffsetDateTime,
+    /// Since when the provider has been asked whether it still stands by the person, without confirming it.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    indeterminate_since: Option<OffsetDateTime>,
 }
 
 impl SessionView {
@@ -85,6 +89,7 @@ impl SessionView {
             last_seen_at: session.last_seen_at(),
             idle_expires_at: session.idle_expires_at(),
             absolute_expires_at: session.absolute_expires_at(),
+            indeterminate_since: record.indeterminate_since,
         }
     }
 }

@@ -23,6 +23,11 @@ pub(super) use self::request::read_acr;
 const DEFAULT_TIMEOUT: StdDuration = StdDuration::from_secs(8);
 /// Shortest `refresh`: each renewal asks the provider twice.
 const SHORTEST_PACE: StdDuration = StdDuration::from_secs(30);
+/// How long a session goes on that the provider does not confirm while it serves others.
+const DEFAULT_GRACE: StdDuration = StdDuration::from_hours(1);
+/// How long a request waits for the provider to confirm a session that stands.
+const DEFAULT_WAIT: StdDuration = StdDuration::from_millis(500);
+const LONGEST_WAIT: StdDuration = StdDuration::from_mins(1);
 const TIMEOUTS: RangeInclusive<StdDuration> = StdDuration::from_millis(100)..=StdDuration::from_mins(1);
 
 /// Reads every provider. `is_https`: whether browsers reach us by HTTPS.
@@ -100,6 +105,8 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
         profile: mapping::read(&mut section.section("profile"), is_oidc),
         request: request::read(section, is_oidc, is_https),
         refresh: read_pace(section, has_own_dpop_key),
+        refresh_grace: Duration::try_from(section.or("refresh_grace", DEFAULT_GRACE)).unwrap_or(Duration::MAX),
+        refresh_wait: read_wait(section),
         required_claims: mapping::read_required_claims(&mut section.section("required_claims")),
         profile_api,
         timeout: read_timeout(section),
@@ -129,6 +136,14 @@ fn read_pace(section: &mut Reader, has_own_dpop_key: bool) -> Option<Duration> {
         section.fault("refresh", "must be at least 30s");
     }
     Duration::try_from(pace).ok()
+}
+
+fn read_wait(section: &mut Reader) -> StdDuration {
+    let wait = section.or("refresh_wait", DEFAULT_WAIT);
+    if wait > LONGEST_WAIT {
+        section.fault("refresh_wait", "must be at most 1m");
+    }
+    wait
 }
 
 fn read_timeout(section: &mut Reader) -> StdDuration {

@@ -10,7 +10,7 @@
 mod attempt;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
@@ -18,7 +18,7 @@ use time::{Duration, OffsetDateTime};
 use crate::clock::SharedClock;
 use crate::identity::Identity;
 use crate::idp::Provider;
-use crate::idp::refresh::verdict::Word;
+use crate::idp::refresh::verdict::{RenewalError, Verdict};
 use crate::secret::Secret;
 use crate::session::key::SessionKey;
 use crate::session::record::SessionRecord;
@@ -27,7 +27,7 @@ use crate::session::store::StoreError;
 use crate::session::turn::Turn;
 use crate::session::{LiveSession, Sessions};
 
-use self::attempt::{Fault, doubt, failed, give_back, has_expired, refused, renew};
+use self::attempt::{Fault, failed, give_back, has_expired, not_confirmed, refused, renew};
 
 /// How long before its end an access token is replaced: it has to last until the upstream has used it.
 const MARGIN: Duration = Duration::seconds(30);
@@ -83,8 +83,10 @@ struct Inner {
 #[derive(Debug)]
 struct Vouching {
     provider: Provider,
-    /// Seconds since 1970.
+    /// Seconds since 1970; 0 while nothing is amiss.
     rests_until: AtomicI64,
+    /// Whether it last said that it does not know us.
+    is_misconfigured: AtomicBool,
 }
 
 /// What came of an attempt.
@@ -105,6 +107,19 @@ pub fn is_due(record: &SessionRecord, pace: Option<Duration>, need: Need, now: O
     by_the_pace || (need == Need::AccessToken && (record.unconfirmed || ends_soon()))
 }
 
+/// Whether a session that the provider has failed to confirm for the grace needs a login now: not while nobody is served,
+/// since then a login would be no way out.
+fn is_grace_over(record: &SessionRecord, provider: &Provider, error: &RenewalError, now: OffsetDateTime) -> bool {
+    let is_over = |since: OffsetDateTime| {
+        now - since >= provider.refresh_grace() && provider.has_served_another(&record.identity, since)
+    };
+    !error.concerns_everybody() && record.indeterminate_since.is_some_and(is_over)
+}
+
+fn token_has_expired(record: &SessionRecord, now: OffsetDateTime) -> bool {
+    record.access_token_expires_at.is_some_and(|ends| ends <= now)
+}
+
 /// Tokens that live for a minute are not replaced at each request.
 fn margin(record: &SessionRecord, ends: OffsetDateTime) -> Duration {
     MARGIN.min((ends - record.renewed_at) / 3).max(Duration::ZERO)
@@ -113,7 +128,11 @@ fn margin(record: &SessionRecord, ends: OffsetDateTime) -> Duration {
 impl Renewals {
     /// Renewals of these sessions with these providers.
     pub fn new(sessions: Sessions, providers: &[Provider], clock: SharedClock) -> Self {
-        let vouching = |provider: &Provider| Vouching { provider: provider.clone(), rests_until: AtomicI64::new(0) };
+        let vouching = |provider: &Provider| Vouching {
+            provider: provider.clone(),
+            rests_until: AtomicI64::new(0),
+            is_misconfigured: AtomicBool::new(false),
+        };
         Self(Arc::new(Inner { sessions, providers: providers.iter().map(vouching).collect(), clock }))
     }
 
@@ -138,14 +157,23 @@ impl Renewals {
             return Ok(Standing::AsItWas);
         }
         let unconfirmed = session.record().unconfirmed;
-        if vouching.rests(now) {
+        let Some(rested_until) = vouching.may_ask(now) else {
             return Ok(if unconfirmed { Standing::LoginNeeded } else { Standing::AsItWas });
-        }
+        };
         let patience = vouching.provider.timeout() * ANSWERS;
         let (clock, this) = (self.0.clock.clone(), self.clone());
         let is_due = move |record: &SessionRecord| is_due(record, pace, need, clock.now());
         let work = async move |renewing: Renewing| this.attempt(renewing).await;
-        match self.0.sessions.in_turn(key, patience, is_due, work).await {
+        let turn = self.0.sessions.in_turn(key, patience, is_due, work);
+        // A session that stands is not kept waiting by a provider that is slow; the renewal goes on behind it.
+        let stands = !unconfirmed && !(need == Need::AccessToken && token_has_expired(session.record(), now));
+        let came =
+            if stands { tokio::time::timeout(vouching.provider.refresh_wait(), turn).await } else { Ok(turn.await) };
+        let Ok(came) = came else { return Ok(Standing::Changed) };
+        if !matches!(came, Ok(Turn::Had(_))) {
+            vouching.was_not_asked(rested_until, now);
+        }
+        match came {
             Ok(Turn::Had(Attempt::LoginNeeded) | Turn::Resting { unconfirmed: true }) => Ok(Standing::LoginNeeded),
             Err(StoreError::Busy) if unconfirmed => Ok(Standing::LoginNeeded),
             Ok(Turn::Had(Attempt::Over) | Turn::NotNeeded | Turn::Resting { .. }) | Err(StoreError::Busy) => {
@@ -188,30 +216,42 @@ impl Renewals {
         let (provider, idp) = (&vouching.provider, vouching.provider.name());
         match renew(provider, &mut renewing, self.0.clock.now()).await {
             Ok(()) => {
+                vouching.is_misconfigured.store(false, Ordering::Relaxed);
+                vouching.is_heard();
                 tracing::debug!(session = %renewing.handle(), idp, "a session was renewed with its provider");
                 Attempt::Over
             }
             // Without an access token that lasts, the session goes on elsewhere until it is to be confirmed.
             Err(Fault::LoginNeeded) => {
                 let is_due = is_due(renewing.record(), provider.pace(), Need::Person, self.0.clock.now());
-                if is_due { doubt(idp, &mut renewing, None).await } else { Attempt::LoginNeeded }
+                if is_due { not_confirmed(idp, &mut renewing, true, None).await } else { Attempt::LoginNeeded }
             }
             Err(Fault::Overtaken) => Attempt::Over,
             Err(Fault::Ended(tokens)) => {
                 give_back(provider, &tokens);
                 Attempt::Over
             }
-            Err(Fault::Provider(error)) => match error.word {
-                Word::Refused => refused(provider, &renewing, &error).await,
-                Word::Unconfirmed => doubt(idp, &mut renewing, Some(&error.to_string())).await,
-                Word::Unheard => {
-                    if error.concerns_everybody() {
-                        vouching.rest(self.0.clock.now());
-                    }
-                    failed(idp, &renewing, &error.to_string()).await;
-                    if renewing.record().unconfirmed { Attempt::LoginNeeded } else { Attempt::Over }
+            Err(Fault::Provider(error)) if error.verdict == Verdict::Denied => {
+                vouching.is_heard();
+                refused(provider, &renewing, &error).await
+            }
+            Err(Fault::Provider(error)) => {
+                let now = self.0.clock.now();
+                if error.concerns_everybody() {
+                    vouching.rest(now);
+                } else {
+                    vouching.is_heard();
                 }
-            },
+                if error.is_about_the_client() && !vouching.is_misconfigured.swap(true, Ordering::Relaxed) {
+                    tracing::error!(
+                        idp, %error, "the configuration is at fault: the provider does not know this client, or not by \
+                        these credentials; no session can be renewed and nobody can sign in"
+                    );
+                }
+                let is_rejected =
+                    error.verdict == Verdict::Indeterminate || is_grace_over(renewing.record(), provider, &error, now);
+                not_confirmed(idp, &mut renewing, is_rejected, Some(&error.to_string())).await
+            }
             Err(Fault::Store(error)) => {
                 failed(idp, &renewing, &error.to_string()).await;
                 Attempt::Unstored(error)
@@ -221,8 +261,27 @@ impl Renewals {
 }
 
 impl Vouching {
-    fn rests(&self, now: OffsetDateTime) -> bool {
-        now.unix_timestamp() < self.rests_until.load(Ordering::Relaxed)
+    /// Whether the provider may be asked now, and until when it was left alone last. After an outage one attempt goes
+    /// first; the others go on when that has succeeded.
+    fn may_ask(&self, now: OffsetDateTime) -> Option<i64> {
+        let until = self.rests_until.load(Ordering::Relaxed);
+        if until == 0 {
+            return Some(until);
+        }
+        let ends = (now + REST).unix_timestamp();
+        let is_first = || self.rests_until.compare_exchange(until, ends, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        (now.unix_timestamp() >= until && is_first()).then_some(until)
+    }
+
+    /// Lets somebody else go first after an outage: whoever was to, since `now`, did not ask.
+    fn was_not_asked(&self, rested_until: i64, now: OffsetDateTime) {
+        let ours = (now + REST).unix_timestamp();
+        // Somebody else may have heard from the provider since.
+        let _ = self.rests_until.compare_exchange(ours, rested_until, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn is_heard(&self) {
+        self.rests_until.store(0, Ordering::Relaxed);
     }
 
     fn rest(&self, now: OffsetDateTime) {
@@ -260,6 +319,7 @@ mod tests {
             access_token_expires_at: lifetime.map(|lifetime| LOGIN + lifetime),
             client: ClientTraits::default(),
             unconfirmed: false,
+            indeterminate_since: None,
         }
     }
 

@@ -44,10 +44,12 @@ impl Provider {
         let metadata = self.metadata().await?;
         let back_channel = self.back_channel(&metadata);
         let tokens = token_exchange::exchange(back_channel, &self.0.redirect_uri, code, attempt).await?;
-        match &self.0.settings.kind {
+        let signed_in = match &self.0.settings.kind {
             IdpKind::Oidc(oidc) => self.finish_oidc(oidc, &metadata, attempt, tokens).await,
             IdpKind::OAuth2(plain) => self.finish_oauth2(plain, &metadata, tokens).await,
-        }
+        }?;
+        self.0.track_record.note(&signed_in.identity, self.0.clock.now());
+        Ok(signed_in)
     }
 
     async fn finish_oidc(

@@ -4,6 +4,7 @@
 //! refresh token once. [`Provider::refresh`] is the grant; [`Provider::confirm`] asks for the person's claims again.
 //! Both tell apart what an answer says of the person ([`verdict`]). Nothing is tried twice here.
 
+pub mod track_record;
 pub mod verdict;
 
 use std::pin::Pin;
@@ -13,7 +14,7 @@ use oauth2::{AsyncHttpClient, RefreshToken, TokenResponse};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use self::verdict::{RenewalError, Word};
+use self::verdict::{RenewalError, Verdict};
 use super::authorization::oauth_client;
 use super::back_channel::BackChannel;
 use super::discovery::Metadata;
@@ -65,14 +66,14 @@ impl Provider {
     /// # Errors
     /// [`RenewalError`]. The refresh token may be used up all the same.
     pub async fn refresh(&self, held: &Held, refresh_token: &Secret<String>) -> Result<Refreshed, RenewalError> {
-        let metadata = self.metadata().await.map_err(RenewalError::of)?;
+        let metadata = self.metadata().await.map_err(|cause| self.renewal_error(cause))?;
         let mut tokens = self.refresh_grant(&metadata, refresh_token).await?;
         let mut session_expiry = None;
         if let (IdpKind::Oidc(oidc), Some(_)) = (&self.0.settings.kind, &tokens.id_token) {
             let checked = self.check_refreshed(oidc, &metadata, held, &tokens).await;
             let claims = checked.map_err(|cause| {
-                let error = RenewalError::of(cause);
-                if error.word == Word::Refused {
+                let error = self.renewal_error(cause);
+                if error.verdict == Verdict::Denied {
                     self.give_back(tokens.refresh_token.clone(), tokens.access_token.clone());
                     return error;
                 }
@@ -92,7 +93,15 @@ impl Provider {
     /// # Errors
     /// [`RenewalError`].
     pub async fn confirm(&self, held: &Held) -> Result<Identity, RenewalError> {
-        self.identity_now(held).await.map_err(RenewalError::of)
+        let identity = self.identity_now(held).await.map_err(|cause| self.renewal_error(cause))?;
+        self.0.track_record.note(&identity, self.0.clock.now());
+        Ok(identity)
+    }
+
+    /// Whether the provider has completed an exchange or a renewal with this process for anybody but this person since
+    /// a moment: what it fails at is not failing for everybody then.
+    pub fn has_served_another(&self, identity: &Identity, since: OffsetDateTime) -> bool {
+        self.0.track_record.has_served_another(identity, since)
     }
 
     /// Whether the provider says who somebody is to whoever shows an access token.
@@ -102,11 +111,15 @@ impl Provider {
     pub async fn can_confirm(&self) -> Result<bool, RenewalError> {
         match &self.0.settings.kind {
             IdpKind::Oidc(oidc) => {
-                let metadata = self.metadata().await.map_err(RenewalError::of)?;
+                let metadata = self.metadata().await.map_err(|cause| self.renewal_error(cause))?;
                 Ok(oidc.userinfo && metadata.userinfo_endpoint.is_some())
             }
             IdpKind::OAuth2(_) => Ok(true),
         }
+    }
+
+    fn renewal_error(&self, cause: IdpError) -> RenewalError {
+        RenewalError::of(cause, self.0.track_record.is_proven())
     }
 
     async fn refresh_grant(
@@ -119,10 +132,10 @@ impl Provider {
             .exchange_refresh_token(&RefreshToken::new(refresh_token.expose().clone()))
             .request_async(&Telling(back_channel))
             .await;
-        let answer = answered.map_err(|error| RenewalError::of(token_exchange::failure(error).into()))?;
+        let answer = answered.map_err(|error| self.renewal_error(token_exchange::failure(error).into()))?;
         let rotated = answer.refresh_token().map(|token| Secret::new(token.secret().clone()));
         let read = token_exchange::tokens(answer, back_channel);
-        read.map_err(|cause| RenewalError { rotated, ..RenewalError::of(cause.into()) })
+        read.map_err(|cause| RenewalError { rotated, ..self.renewal_error(cause.into()) })
     }
 
     /// Core 12.2: of the same provider and person, for us, and of this login if it names one at all.

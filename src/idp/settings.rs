@@ -50,6 +50,10 @@ pub struct IdpSettings {
     pub request: RequestSettings,
     /// How often the provider is asked whether it still stands by a person; never, unless configured.
     pub refresh: Option<Duration>,
+    /// How long a session goes on that the provider does not confirm while it serves others.
+    pub refresh_grace: Duration,
+    /// How long a request waits for the provider to confirm a session that stands.
+    pub refresh_wait: StdDuration,
     /// Longest wait for one answer of the provider.
     pub timeout: StdDuration,
     /// Whether the provider is told at logout that the session's tokens are no longer needed.

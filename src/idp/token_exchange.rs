@@ -22,7 +22,7 @@ use crate::secret::Secret;
 const LONGEST_LIFETIME: u64 = 366 * 24 * 60 * 60;
 
 /// Words for a refusal that may be repeated in logs.
-pub(super) const KNOWN_REFUSALS: [&str; 13] = [
+pub(super) const KNOWN_REFUSALS: [&str; 17] = [
     "invalid_request",
     "invalid_client",
     "invalid_grant",
@@ -36,6 +36,10 @@ pub(super) const KNOWN_REFUSALS: [&str; 13] = [
     "incorrect_client_credentials",
     "use_dpop_nonce",
     "invalid_dpop_proof",
+    "access_denied",
+    "token_inactive",
+    "token_expired",
+    "request_unauthorized",
 ];
 
 /// The tokens of one login.

@@ -126,6 +126,7 @@ impl Sessions {
             access_token_expires_at: new.tokens.access_token_expires_at,
             client: new.client,
             unconfirmed: false,
+            indeterminate_since: None,
         };
         let attempt = Attempt { record: &record, begun_at: new.begun_at, freshness: new.freshness };
         self.refuse_if_cut_off(attempt).await?;

@@ -46,6 +46,10 @@ pub struct SessionRecord {
     /// has to, nothing but its word or a login helps.
     #[serde(default)]
     pub unconfirmed: bool,
+    /// Since when the provider has been asked about the person without confirming them: it fails, answers nothing that
+    /// says anything of them, or cannot be asked. `None` since it last did.
+    #[serde(default, with = "time::serde::timestamp::milliseconds::option")]
+    pub indeterminate_since: Option<OffsetDateTime>,
 }
 
 impl SessionRecord {

@@ -82,15 +82,21 @@ impl Renewing {
         self.store(record, tokens).await
     }
 
-    /// Remembers that the provider answered and did not stand by the person: while it is away, they do not pass again.
+    /// Remembers that the provider did not confirm the person, and since when. `is_rejected`: whether the session counts
+    /// for nothing from here on, on every replica, until the provider confirms them again.
     ///
     /// # Errors
     /// [`StoreError`] if the store did not take it.
-    pub async fn keep_doubt(&mut self) -> Result<Kept, StoreError> {
-        if self.record.unconfirmed {
+    pub async fn mark_indeterminate(&mut self, is_rejected: bool) -> Result<Kept, StoreError> {
+        let now = self.sessions.0.clock.now().truncate_to_millisecond();
+        let record = SessionRecord {
+            unconfirmed: self.record.unconfirmed || is_rejected,
+            indeterminate_since: self.record.indeterminate_since.or(Some(now)),
+            ..self.record.clone()
+        };
+        if record == self.record {
             return Ok(Kept::Stored);
         }
-        let record = SessionRecord { unconfirmed: true, ..self.record.clone() };
         self.store(record, self.tokens.clone()).await
     }
 
@@ -118,7 +124,7 @@ impl Renewing {
         }
         // As it is stored: what was stored is compared with it.
         let renewed_at = now.truncate_to_millisecond();
-        let record = SessionRecord { renewed_at, unconfirmed: false, ..self.record.clone() };
+        let record = SessionRecord { renewed_at, unconfirmed: false, indeterminate_since: None, ..self.record.clone() };
         self.store(record, self.tokens.clone()).await
     }
 

@@ -196,6 +196,7 @@ mod tests {
             access_token_expires_at: None,
             client: ClientTraits::new([192, 0, 2, 7].into(), None),
             unconfirmed: false,
+            indeterminate_since: None,
         }
     }
 

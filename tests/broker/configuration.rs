@@ -280,6 +280,8 @@ fn unsafe_and_mistaken_settings_are_refused_by_name() {
         ),
         (replaced("client_secret", "dpop = true\nrefresh = \"5m\"\nclient_secret"), "idp.company.refresh"),
         (replaced("client_secret", "refresh = \"29s\"\nclient_secret"), "idp.company.refresh"),
+        (replaced("client_secret", "refresh_wait = \"61s\"\nclient_secret"), "idp.company.refresh_wait"),
+        (replaced("client_secret", "refresh_grace = \"soon\"\nclient_secret"), "idp.company.refresh_grace"),
         (replaced("[[route]]", "[[route]]\nmax_auth_age = \"1s\""), "route[0].max_auth_age"),
         (replaced("redis://127.0.0.1:6379/0", "redis-sentinel://127.0.0.1:26379/0"), "store.url"),
         (replaced("redis://127.0.0.1:6379/0", "http://127.0.0.1:6379/0"), "store.url"),

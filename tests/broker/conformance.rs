@@ -378,7 +378,7 @@ async fn every_module_of_the_refresh_plan_is_passed() {
         ("oidcc-client-test-refresh-token-invalid-sub", with_claims(json!({ "sub": "somebody-else" })), 401, 1),
         ("fapi2-security-profile-final-client-refresh-token-test", Script::default(), 200, 2),
     ] {
-        let broker = broker_with("refresh = \"5m\"", Mode::Query).await;
+        let broker = broker_with("refresh = \"5m\"\nrefresh_wait = \"1m\"", Mode::Query).await;
         let browser = broker.signed_in().await;
         broker.idp.behave(script);
         broker.clock.advance(time::Duration::minutes(6));

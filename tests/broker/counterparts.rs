@@ -147,7 +147,7 @@ async fn a_session_lives_through_rotations_until_the_provider_ends_it() {
     );
     let issuer = provider.told("issuer");
     // Without asking for consent there is no refresh token (Core 11). The provider's clock is not moved along.
-    let more = format!("{SECRET}prompt = \"consent\"\nrefresh = \"1m\"\nclock_skew = \"5m\"\n");
+    let more = format!("{SECRET}prompt = \"consent\"\nrefresh = \"1m\"\nrefresh_wait = \"1m\"\nclock_skew = \"5m\"\n");
     let broker = broker_for(&provider, &more).await;
     let browser = broker.browser();
     assert_eq!(sign_in(&browser, "certified", "/orders").await.location(), "/orders");

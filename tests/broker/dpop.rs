@@ -157,7 +157,7 @@ async fn a_shared_key_binds_the_code_as_well() {
 async fn a_proof_that_userinfo_refuses_ends_no_session() {
     let folder = Folder::new();
     let file = folder.write("dpop.pem", &private_key(Kind::P256));
-    let broker = broker(&format!("dpop_key_file = \"{file}\"\nrefresh = \"5m\"")).await;
+    let broker = broker(&format!("dpop_key_file = \"{file}\"\nrefresh = \"5m\"\nrefresh_wait = \"1m\"")).await;
     let refuses = |headers| Script { at_userinfo: Misbehaviour::Refuse(401, headers), ..Script::default() };
     for (status, headers) in [
         (200, [("www-authenticate", "DPoP error=\"invalid_dpop_proof\""), ("dpop-nonce", "n")].as_slice()),

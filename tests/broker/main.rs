@@ -42,6 +42,7 @@ mod proxying;
 mod pushed_requests;
 mod renewal;
 mod response_tokens;
+mod revalidation;
 mod revocation;
 mod security_events;
 mod session;

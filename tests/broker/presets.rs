@@ -281,7 +281,7 @@ async fn a_refusal_that_comes_as_success_is_a_refusal_and_an_outage_none() {
         change(move |said| *said = answer.clone())
     };
     let (id_token, userinfo) = (answers["id_token"].clone(), answers["userinfo"].clone());
-    let broker = oidc_broker("slack", "refresh = \"5m\"", id_token, userinfo).await;
+    let broker = oidc_broker("slack", "refresh = \"5m\"\nrefresh_wait = \"1m\"", id_token, userinfo).await;
     // Its access tokens last, and there is nothing to renew them with.
     let lasting = set(json!({ "refresh_token": null, "expires_in": null }));
     let whole = Script { token_answer: lasting, ..broker.idp.script() };
@@ -342,7 +342,7 @@ async fn of_several_tenants_those_on_the_list_sign_in_each_under_its_own_issuer(
             section(
                 "entra",
                 &format!(
-                    "refresh = \"5m\"\ntenants = [\"{ours}\", \"{theirs}\"]\nauthority_url = \"{authority}\"\n\
+                    "refresh = \"5m\"\nrefresh_wait = \"1m\"\ntenants = [\"{ours}\", \"{theirs}\"]\nauthority_url = \"{authority}\"\n\
                      api_base_url = \"{authority}\""
                 )
             )

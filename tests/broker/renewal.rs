@@ -33,9 +33,13 @@ fn setup() -> Setup {
     Setup { routes: ROUTES, more: SECTION.into(), ..Setup::default() }
 }
 
-/// The provider is asked every five minutes.
+/// The provider is asked every five minutes, and whoever asks waits for it, however slow the machine is.
 fn paced() -> Setup {
-    Setup { idp: "refresh = \"5m\"\ntimeout = \"1m\"".into(), ..setup() }
+    every("5m")
+}
+
+fn every(pace: &str) -> Setup {
+    Setup { idp: format!("refresh = \"{pace}\"\nrefresh_wait = \"1m\"\ntimeout = \"1m\""), ..setup() }
 }
 
 async fn get(browser: &Browser, path: &str) -> Answer {
@@ -144,7 +148,7 @@ async fn refusals_end_the_session_and_outages_do_not() {
         ("another login's nonce", ENDED, claims(json!({ "nonce": "another" }))),
         ("an expired ID token", AWAY, claims(json!({ "exp": 1 }))),
         ("an ID token of the distant past", AWAY, claims(json!({ "iat": 1 }))),
-        ("a key that nobody published", AWAY, Box::new(Script { foreign_key: true, ..Script::default() })),
+        ("a key that nobody published", ENDED, Box::new(Script { foreign_key: true, ..Script::default() })),
         ("userinfo of somebody else", ENDED, says(json!({ "sub": "other" }))),
         ("userinfo that refuses, as Slack does", ENDED, says(json!({ "sub": null, "error": "account_inactive" }))),
         ("userinfo of nobody", LOGIN, says(json!({ "sub": null }))),
@@ -160,7 +164,8 @@ async fn refusals_end_the_session_and_outages_do_not() {
         ("userinfo that is garbage", LOGIN, userinfo(204)),
         ("our credentials", AWAY, refresh(401, r#"{"error":"invalid_client"}"#)),
         ("our credentials, without a word", AWAY, refresh(401, "no")),
-        ("our registration", AWAY, refresh(400, r#"{"error":"unauthorized_client"}"#)),
+        ("our registration, which it has served before", ENDED, refresh(400, r#"{"error":"unauthorized_client"}"#)),
+        ("a grant that is not offered", AWAY, refresh(400, r#"{"error":"unsupported_grant_type"}"#)),
         ("busy, by its own words", AWAY, refresh(400, r#"{"error":"temporarily_unavailable"}"#)),
         ("busy, by its own words, as others say it", AWAY, refresh(200, r#"{"ok":false,"error":"rate_limited"}"#)),
         ("busy", AWAY, refresh(429, "{}")),
@@ -237,7 +242,9 @@ async fn a_session_that_nobody_stands_by_counts_for_nothing_until_somebody_does(
 /// stands by the person again, they pass. Without a pace the routes that need no token ask nothing.
 #[tokio::test]
 async fn doubt_that_comes_before_the_pace_counts_at_once() {
-    for (idp, elsewhere) in [("refresh = \"2h\"\ntimeout = \"1m\"", 401), ("timeout = \"1m\"", 200)] {
+    for (idp, elsewhere) in
+        [("refresh = \"2h\"\nrefresh_wait = \"1m\"\ntimeout = \"1m\"", 401), ("timeout = \"1m\"", 200)]
+    {
         let broker = Broker::with(Setup { idp: idp.into(), ..setup() }).await;
         let short = || Script { token_answer: set(json!({ "expires_in": 300 })), ..Script::default() };
         broker.idp.behave(short());
@@ -261,7 +268,7 @@ async fn doubt_that_comes_before_the_pace_counts_at_once() {
 /// that the grant is gone is to be heard.
 #[tokio::test]
 async fn a_grant_that_is_gone_is_noticed_within_the_pace_though_userinfo_fails() {
-    let broker = Broker::with(Setup { idp: "refresh = \"2m\"\ntimeout = \"1m\"".into(), ..setup() }).await;
+    let broker = Broker::with(every("2m")).await;
     let browser = broker.signed_in().await;
     let fails = Misbehaviour::Answer(500, "text/plain", "");
     broker.idp.behave(Script { at_userinfo: fails, ..Script::default() });
@@ -517,7 +524,7 @@ async fn userinfo_that_fails_is_asked_again_with_the_same_token() {
 /// Without a refresh token userinfo is asked for as long as the access token lasts; after that only a login helps.
 #[tokio::test]
 async fn without_a_refresh_token_the_access_token_serves_until_its_end() {
-    let broker = Broker::with(Setup { idp: "refresh = \"2m\"".into(), ..setup() }).await;
+    let broker = Broker::with(every("2m")).await;
     broker.idp.behave(Script { token_answer: set(json!({ "refresh_token": null })), ..Script::default() });
     let browser = broker.signed_in().await;
     broker.clock.advance(Duration::minutes(2));
@@ -857,7 +864,7 @@ async fn a_plain_provider_is_asked_for_the_profile_again() {
     let provider =
         format!("http://{}", listen(Router::new().route("/token", post(token)).route("/me", get_route(me))).await);
     let more = format!(
-        "[idp.plain]\nkind = \"oauth2\"\nclient_id = \"x\"\nclient_secret = \"y\"\nrefresh = \"5m\"\n\
+        "[idp.plain]\nkind = \"oauth2\"\nclient_id = \"x\"\nclient_secret = \"y\"\nrefresh = \"5m\"\nrefresh_wait = \"1m\"\n\
          profile = {{ subject = \"id\", groups = \"units\" }}\nauthorization_endpoint = \"{provider}/authorize\"\n\
          token_endpoint = \"{provider}/token\"\nprofile_endpoint = \"{provider}/me\"\n"
     );

@@ -69,7 +69,7 @@ async fn a_renewal_that_cannot_be_stored_lets_nobody_pass() {
     let redis = Redis::start();
     let network = CutProxy::in_front_of(([127, 0, 0, 1], redis.port()).into()).await;
     let store = Store::Unreliable(network.address().port());
-    let idp = "refresh = \"5m\"\ntimeout = \"1m\"".into();
+    let idp = "refresh = \"5m\"\nrefresh_wait = \"1m\"\ntimeout = \"1m\"".into();
     let broker = Broker::with(Setup { store, idp, ..Setup::default() }).await;
     let browser = broker.signed_in_after_an_outage().await;
     broker.clock.advance(time::Duration::minutes(5));

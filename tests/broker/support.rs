@@ -3,6 +3,7 @@
 pub mod administration;
 pub mod broker;
 pub mod browser;
+pub mod captured_log;
 pub mod certificates;
 pub mod child;
 pub mod counterpart;

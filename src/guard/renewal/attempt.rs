@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::{Attempt, MARGIN};
 use crate::audit::{AuditEvent, audit};
 use crate::idp::Provider;
-use crate::idp::refresh::verdict::{RenewalError, Word};
+use crate::idp::refresh::verdict::{RenewalError, Verdict};
 use crate::idp::refresh::{Held, Refreshed};
 use crate::idp::token_exchange::ProviderTokens;
 use crate::secret::Secret;
@@ -52,7 +52,7 @@ pub(super) async fn renew(provider: &Provider, renewing: &mut Renewing, now: Off
     if is_fresh {
         match confirm(provider, renewing).await {
             // Once: the token may have been taken back (R-E05).
-            Err(Fault::Provider(RenewalError { word: Word::Refused, .. })) => {}
+            Err(Fault::Provider(RenewalError { verdict: Verdict::Denied, .. })) => {}
             confirmed => return confirmed,
         }
     }
@@ -68,11 +68,11 @@ async fn refresh(
 ) -> Result<(), Fault> {
     let (fresh, ends_by) = match provider.refresh(&held(renewing), refresh_token).await {
         Ok(Refreshed { tokens, session_expiry }) => (tokens, session_expiry),
-        Err(RenewalError { word, cause, rotated: Some(rotated) }) => {
+        Err(RenewalError { verdict, cause, rotated: Some(rotated) }) => {
             // The old one may be worthless by now; nothing else of this answer is believed.
             let tokens = Tokens { refresh_token: Some(ExposedSecret(rotated)), ..renewing.tokens().clone() };
             keep(renewing, tokens, None).await?;
-            return Err(RenewalError { word, cause, rotated: None }.into());
+            return Err(RenewalError { verdict, cause, rotated: None }.into());
         }
         Err(error) => return Err(error.into()),
     };
@@ -124,23 +124,38 @@ pub(super) async fn refused(provider: &Provider, renewing: &Renewing, error: &Re
     }
 }
 
-/// The provider answered and does not stand by the person, or cannot be asked whether it does. With a reason it was
-/// asked, and is left alone for a moment.
-pub(super) async fn doubt(idp: &str, renewing: &mut Renewing, reason: Option<&str>) -> Attempt {
+/// The provider did not confirm the person, or cannot be asked whether it does. `is_rejected`: whether the session counts
+/// for nothing until it does. With a reason it was asked, and is left alone for a moment.
+pub(super) async fn not_confirmed(
+    idp: &str,
+    renewing: &mut Renewing,
+    is_rejected: bool,
+    reason: Option<&str>,
+) -> Attempt {
+    let (is_news, was_rejected) = (renewing.record().indeterminate_since.is_none(), renewing.record().unconfirmed);
     // First of all: whoever comes while it is left alone must not pass as before.
-    match renewing.keep_doubt().await {
-        Ok(kept) => {
-            if let Some(reason) = reason {
-                failed(idp, renewing, reason).await;
-            }
-            if kept == Kept::Stored { Attempt::LoginNeeded } else { Attempt::Over }
+    let marked = renewing.mark_indeterminate(is_rejected).await;
+    if let Some(reason) = reason {
+        let session = renewing.handle();
+        if is_news {
+            renewal_failed(idp, renewing, reason);
+        } else if is_rejected && !was_rejected {
+            tracing::info!(%session, idp, reason, "a session that its provider does not confirm needs a login now");
+        } else {
+            tracing::debug!(%session, idp, reason, "a session is not confirmed by its provider yet");
         }
-        // No rest: in it nobody would know of the doubt.
+        // Otherwise no rest: in it nobody would know that the session is rejected.
+        if marked.is_ok() || !is_rejected {
+            rest(renewing).await;
+        }
+    }
+    match marked {
+        Ok(Kept::Stored) if renewing.record().unconfirmed => Attempt::LoginNeeded,
+        Ok(_) => Attempt::Over,
+        Err(error) if is_rejected => Attempt::Unstored(error),
         Err(error) => {
-            if let Some(reason) = reason {
-                renewal_failed(idp, renewing, reason);
-            }
-            Attempt::Unstored(error)
+            tracing::warn!(session = %renewing.handle(), %error, "that a session is not confirmed could not be stored");
+            Attempt::Over
         }
     }
 }
@@ -156,6 +171,10 @@ fn renewal_failed(idp: &str, renewing: &Renewing, reason: &str) {
 
 pub(super) async fn failed(idp: &str, renewing: &Renewing, reason: &str) {
     renewal_failed(idp, renewing, reason);
+    rest(renewing).await;
+}
+
+async fn rest(renewing: &Renewing) {
     if let Err(error) = renewing.rest().await {
         let session = renewing.handle();
         tracing::warn!(%session, %error, "other replicas could not be told that a renewal failed");

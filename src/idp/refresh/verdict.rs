@@ -15,23 +15,23 @@ use crate::idp::token_exchange::TokenExchangeError;
 use crate::idp::userinfo::UserinfoError;
 use crate::secret::Secret;
 
-/// What the provider says of the person.
+/// The provider's verdict on the person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
-    /// It no longer stands by them, or speaks of somebody else.
-    Refused,
-    /// It answered, and stands by nobody. That may pass; until then only a login can tell.
-    Unconfirmed,
-    /// Nothing: it is away, or does not take our requests.
-    Unheard,
+pub enum Verdict {
+    /// The provider no longer stands by them, or speaks of somebody else.
+    Denied,
+    /// The provider answered without standing by anybody. That may pass; until then only a login can tell.
+    Indeterminate,
+    /// The provider said nothing of them: it is away, fails, or does not take our requests.
+    Unavailable,
 }
 
 /// Why a session was not renewed.
 #[derive(Debug, Error)]
-#[error("{}{cause}", .word.preamble())]
+#[error("{}{cause}", .verdict.preamble())]
 pub struct RenewalError {
     /// What follows from it.
-    pub word: Word,
+    pub verdict: Verdict,
     /// What happened.
     #[source]
     pub cause: IdpError,
@@ -39,19 +39,31 @@ pub struct RenewalError {
     pub rotated: Option<Secret<String>>,
 }
 
-impl Word {
+impl Verdict {
     fn preamble(self) -> &'static str {
         match self {
-            Self::Refused => "the provider refused: ",
-            Self::Unconfirmed => "the provider answered and stands by nobody: ",
-            Self::Unheard => "",
+            Self::Denied => "the provider refused: ",
+            Self::Indeterminate => "the provider answered and stands by nobody: ",
+            Self::Unavailable => "",
         }
     }
 }
 
 impl RenewalError {
-    pub(super) fn of(cause: IdpError) -> Self {
-        Self { word: word(&cause), cause, rotated: None }
+    /// The error that a cause comes to. `is_proven`: whether this process has completed an exchange or a renewal with
+    /// the provider, so that what it refuses now is not for our configuration.
+    pub(super) fn of(cause: IdpError, is_proven: bool) -> Self {
+        Self { verdict: verdict(&cause, is_proven), cause, rotated: None }
+    }
+
+    /// Whether the provider does not know us, or not by these credentials: a fault of the configuration.
+    pub fn is_about_the_client(&self) -> bool {
+        match &self.cause {
+            IdpError::TokenExchange(TokenExchangeError::Refused { code }) => ABOUT_THE_CLIENT.contains(code),
+            // At the token endpoint a 401 is about the client (RFC 6749 5.2).
+            IdpError::TokenExchange(TokenExchangeError::Http(HttpError::Status(401))) => true,
+            _ => false,
+        }
     }
 
     /// Whether the next attempt for anybody is bound to fail as well: the provider is away, or does not know us. What
@@ -66,69 +78,93 @@ impl RenewalError {
             IdpError::Userinfo(UserinfoError::Http(error))
             | IdpError::ProfileEndpoint(error)
             | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: error, .. }) => is_silent(error),
-            IdpError::TokenExchange(TokenExchangeError::Http(error)) => away(error),
+            IdpError::TokenExchange(TokenExchangeError::Http(error)) => away(error) || self.is_about_the_client(),
             IdpError::Unusable { cause, .. } => away(cause),
-            IdpError::TokenExchange(TokenExchangeError::Refused { code }) => {
-                ["invalid_client", "unauthorized_client", "incorrect_client_credentials"].contains(code)
-            }
-            _ => false,
+            // Until the provider has taken anything from us, what it refuses it may refuse to everybody.
+            IdpError::TokenExchange(TokenExchangeError::Refused { code: "unauthorized_client" }) => true,
+            _ => self.is_about_the_client(),
         }
     }
 }
 
-/// Whether a refusal speaks of the client or its request, and not of the person.
-fn is_our_fault(code: &str) -> bool {
-    let ours = ["invalid_client", "unauthorized_client", "invalid_request", "invalid_scope", "unsupported_grant_type"];
-    let ours_elsewhere = ["incorrect_client_credentials", "use_dpop_nonce", "invalid_dpop_proof"];
-    ours.contains(&code) || ours_elsewhere.contains(&code)
-}
+/// Refusals that speak of the client's name and credentials, whoever the session belongs to.
+const ABOUT_THE_CLIENT: [&str; 2] = ["invalid_client", "incorrect_client_credentials"];
 
-fn word(error: &IdpError) -> Word {
+/// Refusals that are for our side to mend and say nothing of the person.
+const FOR_US_TO_MEND: [&str; 3] = ["unsupported_grant_type", "use_dpop_nonce", "invalid_dpop_proof"];
+
+/// Refusals that the standard has for faults of the request or the client's registration (RFC 6749 5.2), and that
+/// products answer when a refresh token or its person is gone: Dex, Gitea, Ory's older versions. From a provider that
+/// has taken the very same request before, they are about the person.
+const ABOUT_THE_REQUEST_OR_THE_PERSON: [&str; 7] = [
+    "invalid_request",
+    "unauthorized_client",
+    "invalid_scope",
+    "access_denied",
+    "token_inactive",
+    "token_expired",
+    "request_unauthorized",
+];
+
+fn verdict(error: &IdpError, is_proven: bool) -> Verdict {
+    let if_proven = if is_proven { Verdict::Denied } else { Verdict::Unavailable };
     match error {
-        IdpError::TokenExchange(TokenExchangeError::Refused { code }) if is_our_fault(code) => Word::Unheard,
+        IdpError::TokenExchange(TokenExchangeError::Refused { code }) if ABOUT_THE_CLIENT.contains(code) => {
+            Verdict::Unavailable
+        }
+        IdpError::TokenExchange(TokenExchangeError::Refused { code }) if FOR_US_TO_MEND.contains(code) => {
+            Verdict::Unavailable
+        }
+        IdpError::TokenExchange(TokenExchangeError::Refused { code })
+            if ABOUT_THE_REQUEST_OR_THE_PERSON.contains(code) =>
+        {
+            if_proven
+        }
+        // The keys were fetched for this token, and none of them signed it.
+        IdpError::IdToken(JwtFault::UnknownKey | JwtFault::Signature) => if_proven,
         // At the token endpoint a 401 is about the client (RFC 6749 5.2).
         IdpError::TokenExchange(TokenExchangeError::Http(HttpError::Status(401)))
-        | IdpError::IdToken(JwtFault::Clock(_) | JwtFault::NoKeys | JwtFault::UnknownKey)
+        | IdpError::IdToken(JwtFault::Clock(_) | JwtFault::NoKeys)
         | IdpError::PushedRequest(_)
         | IdpError::RequestObject(_)
         | IdpError::Unusable { .. }
         | IdpError::Answer(_)
-        | IdpError::Issuer(_) => Word::Unheard,
+        | IdpError::Issuer(_) => Verdict::Unavailable,
         IdpError::TokenExchange(TokenExchangeError::Refused { .. })
         | IdpError::Userinfo(UserinfoError::Http(HttpError::Status(401)) | UserinfoError::Subject)
         | IdpError::ProfileEndpoint(HttpError::Status(401))
         | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: HttpError::Status(401), .. })
         | IdpError::Profile(ProfileFault::AnotherSubject)
-        | IdpError::IdToken(_) => Word::Refused,
+        | IdpError::IdToken(_) => Verdict::Denied,
         IdpError::TokenExchange(TokenExchangeError::Http(error))
         | IdpError::Userinfo(UserinfoError::Http(error))
         | IdpError::ProfileEndpoint(error)
-        | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: error, .. }) => word_of(error),
+        | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: error, .. }) => verdict_of(error),
         IdpError::TokenExchange(TokenExchangeError::Malformed | TokenExchangeError::TokenType)
         | IdpError::Userinfo(UserinfoError::Nobody | UserinfoError::Claim(_))
         | IdpError::ProfileApi(ProfileApiError::Malformed(_) | ProfileApiError::TooMany(_))
         // With too many groups nobody could sign in, and whoever stayed would keep those they had, for good.
         | IdpError::Profile(ProfileFault::Subject | ProfileFault::RequiredClaim(_) | ProfileFault::Groups) => {
-            Word::Unconfirmed
+            Verdict::Indeterminate
         }
     }
 }
 
 /// Of an answer that is no clear word, or no answer.
-fn word_of(error: &HttpError) -> Word {
+fn verdict_of(error: &HttpError) -> Verdict {
     match error {
-        outage if outage.is_outage() => Word::Unheard,
+        outage if outage.is_outage() => Verdict::Unavailable,
         // The last three are ours.
         HttpError::Unreachable(_)
         | HttpError::Timeout
         | HttpError::Client(_)
         | HttpError::Request
-        | HttpError::Proof => Word::Unheard,
+        | HttpError::Proof => Verdict::Unavailable,
         HttpError::Status(_)
         | HttpError::TooLarge
         | HttpError::ContentType
         | HttpError::NotAnObject
-        | HttpError::Unacceptable(_) => Word::Unconfirmed,
+        | HttpError::Unacceptable(_) => Verdict::Indeterminate,
     }
 }
 
@@ -158,8 +194,7 @@ mod tests {
             (refused("invalid_grant"), true),
             (refused("another error"), true),
             (refused("invalid_client"), false),
-            (refused("unauthorized_client"), false),
-            (refused("invalid_scope"), false),
+            (refused("unsupported_grant_type"), false),
             (refused("use_dpop_nonce"), false),
             (token(HttpError::Status(401)), false),
             (userinfo(HttpError::Status(401)), true),
@@ -168,12 +203,34 @@ mod tests {
             (IdpError::ProfileEndpoint(HttpError::Status(401)), true),
             (IdpError::Profile(ProfileFault::AnotherSubject), true),
             (IdpError::IdToken(JwtFault::Claim("sub")), true),
-            (IdpError::IdToken(JwtFault::Signature), true),
             (IdpError::IdToken(JwtFault::Clock("iat")), false),
-            (IdpError::IdToken(JwtFault::UnknownKey), false),
             (IdpError::Unusable { what: "the provider's keys", cause: away() }, false),
         ] {
-            assert_eq!(word(&error), if is_one { Word::Refused } else { Word::Unheard }, "{error}");
+            for is_proven in [false, true] {
+                let expected = if is_one { Verdict::Denied } else { Verdict::Unavailable };
+                assert_eq!(verdict(&error, is_proven), expected, "{error}, {is_proven}");
+            }
+        }
+    }
+
+    /// R-C12: one line a case. What the standard has for faults of ours is about the person only if the provider has
+    /// taken what is ours before. The first four are the standard's (Dex, Gitea, league/oauth2-server, Authlib and
+    /// better-auth answered so when a refresh token was gone), the next three older versions of Ory Hydra.
+    #[test]
+    fn a_fault_of_the_request_is_about_the_person_once_the_provider_has_taken_such_a_request() {
+        for error in [
+            refused("invalid_request"),
+            refused("unauthorized_client"),
+            refused("invalid_scope"),
+            refused("access_denied"),
+            refused("token_inactive"),
+            refused("token_expired"),
+            refused("request_unauthorized"),
+            IdpError::IdToken(JwtFault::UnknownKey),
+            IdpError::IdToken(JwtFault::Signature),
+        ] {
+            assert_eq!(verdict(&error, false), Verdict::Unavailable, "{error}");
+            assert_eq!(verdict(&error, true), Verdict::Denied, "{error}");
         }
     }
 
@@ -208,7 +265,11 @@ mod tests {
             (IdpError::ProfileApi(ProfileApiError::TooMany("teams")), true),
             (IdpError::ProfileApi(ProfileApiError::Malformed("teams")), true),
         ] {
-            assert_eq!(word(&error), if answered { Word::Unconfirmed } else { Word::Unheard }, "{error}");
+            assert_eq!(
+                verdict(&error, true),
+                if answered { Verdict::Indeterminate } else { Verdict::Unavailable },
+                "{error}"
+            );
         }
     }
 
@@ -221,6 +282,8 @@ mod tests {
             (token(HttpError::Status(500)), false),
             (token(HttpError::Status(429)), true),
             (token(HttpError::Status(403)), false),
+            (token(HttpError::Status(401)), true),
+            (refused("incorrect_client_credentials"), true),
             (refused("invalid_client"), true),
             (refused("unauthorized_client"), true),
             (refused("invalid_request"), false),
@@ -231,7 +294,7 @@ mod tests {
             (userinfo(HttpError::Status(503)), false),
             (IdpError::ProfileEndpoint(HttpError::Status(503)), false),
         ] {
-            let failed = RenewalError::of(cause);
+            let failed = RenewalError::of(cause, true);
             assert_eq!(failed.concerns_everybody(), everybody, "{failed}");
         }
     }

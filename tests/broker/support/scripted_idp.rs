@@ -4,6 +4,7 @@
 //! or to answer something else entirely. It has no login page: whoever comes is whom the script says.
 
 mod keys;
+pub mod manners;
 mod script;
 
 use std::collections::HashMap;
@@ -125,6 +126,11 @@ impl ScriptedIdp {
     /// From now on.
     pub fn behave(&self, script: Script) {
         self.lock().script = script;
+    }
+
+    /// The name of the key that it signs with.
+    pub fn kid(&self) -> String {
+        self.key().kid().to_owned()
     }
 
     /// Signs with another key from now on, which is published.
