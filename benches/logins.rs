@@ -42,9 +42,8 @@ use crate::sessions::{establish, open, random_key, settings};
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 const SECRET: &str = "of this measurement alone";
-/// Long enough for ticks of a hundredth of a second to be small.
-const CPU_OF_A_PART: Duration = Duration::from_secs(2);
-const WARM_UP: Duration = Duration::from_secs(2);
+/// Longest CPU time of a part, and longest warm-up: long enough for ticks of a hundredth of a second to be small.
+const LONGEST_OF_A_PART: Duration = Duration::from_secs(2);
 const SIGNED_IN: u16 = 303;
 
 fn main() -> Result<(), Failed> {
@@ -63,7 +62,8 @@ fn main() -> Result<(), Failed> {
     let broker = Program::start(&mut command, port);
 
     let stat = format!("/proc/{}/stat", broker.0.id());
-    runtime.block_on(log_in_for(WARM_UP, at_a_time, port))?;
+    let short = Duration::from_secs(seconds).min(LONGEST_OF_A_PART);
+    runtime.block_on(log_in_for(short, at_a_time, port))?;
     let (begun, before) = (Instant::now(), cpu(&stat)?);
     let logins = runtime.block_on(log_in_for(Duration::from_secs(seconds), at_a_time, port))?;
     let (elapsed, spent) = (begun.elapsed(), cpu(&stat)?.saturating_sub(before));
@@ -72,7 +72,7 @@ fn main() -> Result<(), Failed> {
     let (rate, used) = (f64::from(logins) / elapsed.as_secs_f64(), 100.0 * spent.as_secs_f64() / elapsed.as_secs_f64());
     println!("| {logins} | {rate:.0} | {used:.0} % | {:.2} ms | <= 3 ms |\n", milliseconds(each));
     drop(broker);
-    parts(&settings(text), &issuer, &runtime)
+    parts(short, &settings(text), &issuer, &runtime)
 }
 
 fn configuration(port: u16, issuer: &str, redis: &str, key: &str) -> String {
@@ -149,17 +149,18 @@ fn header(answer: &Response, name: &http::HeaderName) -> Result<String, Failed> 
 }
 
 /// What the parts of a login cost by themselves.
-fn parts(settings: &Settings, issuer: &str, provider: &Runtime) -> Result<(), Failed> {
+fn parts(each: Duration, settings: &Settings, issuer: &str, provider: &Runtime) -> Result<(), Failed> {
+    let row = |name, in_a_login, part: &mut dyn FnMut() -> Result<(), Failed>| row(each, name, in_a_login, part);
     println!("| part | CPU each | in a login | together |\n| --- | ---: | ---: | ---: |");
     // What a browser carries of a login in progress, and the record and its tokens: sealed once, opened once.
     let sealer = settings.keyring.sealer("measurement", b"");
-    row("sealing and opening 700 bytes (pending login, record, tokens)", 3, || {
+    row("sealing and opening 700 bytes (pending login, record, tokens)", 3, &mut || {
         let closed = sealer.seal(b"subject", &[7; 700]);
         sealer.open(b"subject", &closed).map(drop).map_err(|_| "not opened".into())
     })?;
-    row("verifying an RS256 signature and reading the claims", 1, rs256()?)?;
+    row("verifying an RS256 signature and reading the claims", 1, &mut rs256()?)?;
     let key = SessionKey::generate();
-    row("deriving a session's handle", 2, || {
+    row("deriving a session's handle", 2, &mut || {
         std::hint::black_box(key.handle());
         Ok(())
     })?;
@@ -167,12 +168,12 @@ fn parts(settings: &Settings, issuer: &str, provider: &Runtime) -> Result<(), Fa
     let client = Client::builder().no_proxy().build()?;
     let (_provider, document) = (provider.enter(), format!("{issuer}/.well-known/openid-configuration"));
     // The provider answers on other threads.
-    row("asking the provider something (token, userinfo)", 2, || {
+    row("asking the provider something (token, userinfo)", 2, &mut || {
         one.block_on(async { Ok(client.get(&document).send().await?.bytes().await.map(drop)?) })
     })?;
     let sessions = one.block_on(async { open(settings) });
     let mut person = 0;
-    row("establishing a session in Redis", 1, || {
+    row("establishing a session in Redis", 1, &mut || {
         person += 1;
         one.block_on(establish(&sessions, person..person + 1, 5));
         Ok(())
@@ -200,7 +201,12 @@ fn rs256() -> Result<impl FnMut() -> Result<(), Failed>, Failed> {
 }
 
 /// Does it again and again until enough CPU time was used, and says what each cost.
-fn row(name: &str, in_a_login: u32, mut part: impl FnMut() -> Result<(), Failed>) -> Result<(), Failed> {
+fn row(
+    enough: Duration,
+    name: &str,
+    in_a_login: u32,
+    part: &mut dyn FnMut() -> Result<(), Failed>,
+) -> Result<(), Failed> {
     const THREAD: &str = "/proc/thread-self/stat";
     let (mut times, before) = (0, cpu(THREAD)?);
     let spent = loop {
@@ -209,7 +215,7 @@ fn row(name: &str, in_a_login: u32, mut part: impl FnMut() -> Result<(), Failed>
         }
         times += 100;
         let spent = cpu(THREAD)?.saturating_sub(before);
-        if spent >= CPU_OF_A_PART {
+        if spent >= enough {
             break spent;
         }
     };

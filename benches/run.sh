@@ -4,6 +4,7 @@
 #   benches/run.sh                              four rounds of five seconds for each mode
 #   benches/run.sh logins [SECONDS [AT_A_TIME]]     what a login costs, instead
 #   ROUNDS=8 SECONDS_EACH=10 MODES="bare guarded hs256" benches/run.sh
+#   PROFILE=dev benches/run.sh                  an unoptimized build: shows that it runs, not how fast
 #
 # Needs two idle cores, wrk, redis-server and curl. The servers have core 0 to themselves, load and Redis core 1.
 # What sessions occupy and how long they outlive their end: cargo bench --bench memory, cargo bench --bench revocation.
@@ -18,20 +19,21 @@ read -ra modes <<<"${MODES:-bare layered guarded guarded-uncached hs256 rs256 es
 core_of_servers=${CORE_OF_SERVERS:-0}
 core_of_load=${CORE_OF_LOAD:-1}
 first_port=${FIRST_PORT:-18600}
+profile=${PROFILE:-bench}
 
 for program in wrk redis-server redis-cli curl taskset; do
   command -v "$program" >/dev/null || { echo "benches/run.sh: please install $program" >&2; exit 1; }
 done
 if [ "${1:-}" = logins ]; then
   # It puts the broker on the other core by itself.
-  program=$(cargo bench --no-run --bench logins --message-format=json |
+  program=$(cargo bench --locked --profile "$profile" --no-run --bench logins --message-format=json |
     sed -n 's|.*"executable":"\([^"]*/logins-[^"]*\)".*|\1|p')
   taskset -c "$core_of_load" "$program" "${2:-20}" "${3:-8}" "$core_of_servers"
   exit
 fi
 
 # Cargo names the program after its content; this is where it says how.
-servers=${SERVERS:-$(cargo bench --no-run --bench servers --message-format=json |
+servers=${SERVERS:-$(cargo bench --locked --profile "$profile" --no-run --bench servers --message-format=json |
   sed -n 's|.*"executable":"\([^"]*/servers-[^"]*\)".*|\1|p')}
 
 folder=$(mktemp -d)
