@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs on Debian or Ubuntu with Rust what the tests need and is missing: Redis, OpenSSL, Chromium, Node, Python, and
+# Installs on Debian or Ubuntu with Rust what the tests need and is missing: Redis, OpenSSL, Chromium, Node, Python, wrk, and
 # the packages that tests/counterparts/package.json and requirements.txt pin. Without the right to install it says what
 # to install.
 set -euo pipefail
@@ -17,6 +17,7 @@ needs python3 python3 python3-venv
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 needs cc build-essential
 needs curl curl
+needs wrk wrk
 
 if ((${#missing[@]})); then
   as_root=()

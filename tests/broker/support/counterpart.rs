@@ -83,6 +83,11 @@ pub async fn sign_in(browser: &Browser, idp: &str, return_to: &str) -> Answer {
 
 /// Follows a provider's redirects and fills in its forms (first who, then the consent) until the broker answers.
 pub async fn follow(browser: &Browser, start: &str) -> Answer {
+    follow_as(browser, start, "alice", "x").await
+}
+
+/// The same as somebody else.
+pub async fn follow_as(browser: &Browser, start: &str, name: &str, password: &str) -> Answer {
     let mut location = start.to_owned();
     for _ in 0..LONGEST_WALK {
         let page = browser.visit(&location).send().await;
@@ -91,7 +96,7 @@ pub async fn follow(browser: &Browser, start: &str) -> Answer {
         }
         let mut next = page.location().to_owned();
         if page.status == 200 {
-            let (target, fields) = form(&page.body);
+            let (target, fields) = form(&page.body, name, password);
             let target = if target.is_empty() { location.clone() } else { absolute(&location, &target) };
             let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let sent = browser.submit(&target, &fields).header("sec-fetch-site", "cross-site").send().await;
@@ -110,8 +115,8 @@ fn absolute(base: &str, target: &str) -> String {
     url::Url::parse(base).unwrap().join(target).unwrap().into()
 }
 
-/// The first form of a page, as Alice fills it in: its target, empty if it is the page itself, and its fields.
-fn form(page: &str) -> (String, Vec<(String, String)>) {
+/// The first form of a page, as somebody fills it in: its target, empty if it is the page itself, and its fields.
+fn form(page: &str, person: &str, password: &str) -> (String, Vec<(String, String)>) {
     let form = between(page, "<form", "</form>");
     let target = attribute(form.split_once('>').unwrap().0, "action").unwrap_or_default();
     let inputs = form.split("<input").skip(1);
@@ -119,8 +124,8 @@ fn form(page: &str) -> (String, Vec<(String, String)>) {
         let input = input.split_once('>').unwrap().0;
         let name = attribute(input, "name")?;
         let value = match name.as_str() {
-            "login" | "account" => "alice".to_owned(),
-            "password" => "x".to_owned(),
+            "login" | "account" | "username" => person.to_owned(),
+            "password" => password.to_owned(),
             _ => attribute(input, "value").unwrap_or_default(),
         };
         Some((name, value))
