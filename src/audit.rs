@@ -28,7 +28,7 @@ pub enum AuditEvent<'a> {
     LoginFailed {
         /// The provider's configured name.
         idp: &'a str,
-        /// Why, without anything the provider or the browser wrote.
+        /// Why; with the reason that was given, marked with whose word it is.
         reason: &'a str,
         /// Where the login came from.
         client: IpAddr,
@@ -124,7 +124,7 @@ pub enum AuditEvent<'a> {
         idp: &'a str,
         /// The provider's name for the person.
         subject: &'a str,
-        /// Why, without anything the provider wrote.
+        /// Why; with the reason that the provider gave.
         reason: &'a str,
     },
     /// A session could not be renewed with its provider, and lives on.
@@ -135,7 +135,7 @@ pub enum AuditEvent<'a> {
         idp: &'a str,
         /// The provider's name for the person.
         subject: &'a str,
-        /// Why, without anything the provider wrote.
+        /// Why; with the reason that the provider gave.
         reason: &'a str,
     },
     /// A provider said that sessions are over.

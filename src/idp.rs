@@ -21,6 +21,7 @@ pub mod jwt;
 pub mod logout_token;
 pub mod presets;
 pub mod profile;
+pub mod provider_words;
 pub mod pushed_request;
 pub mod refresh;
 mod refreshing;

@@ -61,9 +61,9 @@ pub struct Printable<'a>(pub &'a str);
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// Longest text of a field; what is longer is cut.
-        const LONGEST: usize = 512;
+        const LONGEST: usize = 1024;
         for character in self.0.chars().take(LONGEST) {
-            if character.is_control() || is_invisible(character) || matches!(character, '"' | '\\') {
+            if is_unprintable(character) || matches!(character, '"' | '\\') {
                 write!(formatter, "{}", character.escape_unicode())?;
             } else {
                 formatter.write_char(character)?;
@@ -71,6 +71,11 @@ impl fmt::Display for Printable<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a character may break a line, colour a terminal or turn around what is written after it.
+pub fn is_unprintable(character: char) -> bool {
+    character.is_control() || is_invisible(character)
 }
 
 /// Direction marks and other characters without a glyph of their own.

@@ -12,6 +12,7 @@ use url::Url;
 
 use super::IdpSettings;
 use super::discovery::Metadata;
+use super::provider_words::ProviderWords;
 use super::request_parameters::parameters;
 use super::token_exchange::TokenAnswer;
 use crate::secret::{Secret, random_token, serialize_exposed};
@@ -64,6 +65,8 @@ pub struct AuthorizationAnswer {
     pub code: Option<String>,
     /// Why there is no code.
     pub error: Option<String>,
+    /// What else is said about it: for whoever looks after the broker.
+    pub said: ProviderWords,
     /// Who answers (RFC 9207).
     pub iss: Option<String>,
 }

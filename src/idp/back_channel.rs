@@ -16,6 +16,7 @@ use super::client_authentication::Parties;
 use super::discovery::Metadata;
 use super::dpop::{self, Dpop};
 use super::http::{HttpError, ProviderHttp, json_answer};
+use super::provider_words::Sent;
 use super::settings::IdpSettings;
 use super::token_answer;
 use crate::clock::SharedClock;
@@ -82,14 +83,22 @@ impl BackChannel<'_> {
         url: &Url,
         request: impl Fn() -> Result<Request<Vec<u8>>, HttpError>,
     ) -> Result<Response<Vec<u8>>, HttpError> {
-        let answer = self.http.execute(request()?).await?;
+        let answer = self.send(request()?).await?;
         let Some(dpop) = dpop else { return Ok(answer) };
         dpop.remember_nonce(url, answer.headers());
         if !dpop::wants_nonce(&answer) {
             return Ok(answer);
         }
-        let answer = self.http.execute(request()?).await?;
+        let answer = self.send(request()?).await?;
         dpop.remember_nonce(url, answer.headers());
+        Ok(answer)
+    }
+
+    /// The answer keeps what must not be read out of it.
+    async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
+        let sent = Sent::with(&request);
+        let mut answer = self.http.execute(request).await?;
+        answer.extensions_mut().insert(sent);
         Ok(answer)
     }
 
@@ -171,11 +180,13 @@ impl<'client> oauth2::AsyncHttpClient<'client> for BackChannel<'_> {
             let form: Vec<_> = form.filter(|(name, _)| name != "client_id").collect();
             let answer =
                 token_answer::as_specified(self.post(&endpoint, &form).await?, self.settings.is_plain_oauth2());
-            // The crate reads every other status as an error document, which an outage does not send.
-            match HttpError::Status(answer.status().as_u16()) {
-                outage if outage.is_outage() => Err(outage),
-                _ => Ok(answer),
+            // The crate reads every other status as an error document, which neither an outage sends nor a page that is
+            // no token endpoint.
+            let is_outage = HttpError::status(answer.status().as_u16()).is_outage();
+            if is_outage || token_answer::refuses_in_other_words(&answer) {
+                return Err(HttpError::of(&answer));
             }
+            Ok(token_answer::with_harmless_words(answer))
         })
     }
 }

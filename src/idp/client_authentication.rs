@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use oauth2::http::HeaderValue;
 use serde_json::json;
 use time::OffsetDateTime;
-use url::form_urlencoded::byte_serialize;
+use url::form_urlencoded::{byte_serialize, parse};
 
 use super::signing_key::{SigningKey, SigningKeyError};
 use crate::secret::{Secret, random_token};
@@ -73,6 +73,25 @@ pub(super) struct Proof {
 }
 
 impl ClientAuthentication {
+    /// The configuration's keys that a refusal with this code may be about.
+    pub(super) fn key_behind(&self, code: &str) -> Option<&'static str> {
+        match (code, self) {
+            ("invalid_scope", _) => Some("scopes"),
+            ("invalid_client" | "incorrect_client_credentials", Self::Basic(_) | Self::Post(_)) => {
+                Some("client_id, client_secret, token_endpoint_auth_method")
+            }
+            ("invalid_client", Self::PrivateKeyJwt { .. }) => {
+                Some("client_assertion_audience, client_id, client_key_file, client_key_id, client_key_alg")
+            }
+            ("invalid_client", Self::SignedSecret { .. }) => {
+                Some("client_id, client_secret_issuer, client_key_file, client_key_id")
+            }
+            ("invalid_client", Self::MutualTls) => Some("client_id, tls_client_cert_file, token_endpoint_auth_method"),
+            ("invalid_client", Self::None) => Some("client_id, token_endpoint_auth_method"),
+            _ => None,
+        }
+    }
+
     /// A proof for one request, never to be sent again (R-C14).
     pub(super) fn prove(&self, parties: Parties<'_>, now: OffsetDateTime) -> Result<Proof, SigningKeyError> {
         let by_form = |more: Vec<(&str, String)>| {
@@ -93,6 +112,19 @@ impl ClientAuthentication {
             ]),
         })
     }
+}
+
+/// What a refusal adds for whoever looks after the configuration.
+pub(super) fn advice(key: Option<&'static str>) -> String {
+    key.map_or_else(String::new, |key| format!(" (it may be about {key})"))
+}
+
+/// The secret in the credentials of a `Basic` header of ours.
+pub(super) fn secret_of_basic(credentials: &str) -> Option<Secret<String>> {
+    let pair = Secret::new(String::from_utf8(STANDARD.decode(credentials).ok()?).ok()?);
+    let (_, secret) = pair.expose().split_once(':')?;
+    let (decoded, _) = parse(secret.as_bytes()).next()?;
+    Some(Secret::new(decoded.into_owned()))
 }
 
 /// RFC 6749 2.3.1: both are form-encoded before they are joined (R-C01).

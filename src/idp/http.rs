@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 use url::{Host, Url};
 
+use super::provider_words::ProviderWords;
 use crate::secret::Secret;
 
 /// Longest wait for a connection.
@@ -21,7 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Largest answer read. Metadata, keys and profiles are a few kilobytes.
 const LARGEST_ANSWER: usize = 1024 * 1024;
 
-/// Why a provider's answer could not be had or used. Names no address, token or body.
+/// Why a provider's answer could not be had or used. Names no address or token, and of a body the reason alone.
 #[derive(Debug, Error)]
 pub enum HttpError {
     /// No HTTPS client can be built, for want of root certificates, say.
@@ -33,9 +34,9 @@ pub enum HttpError {
     /// No complete answer in time.
     #[error("it did not answer in time")]
     Timeout,
-    /// Another status than 200.
-    #[error("it answered with status {0}")]
-    Status(u16),
+    /// Another status than 200, and what the provider gave as its reason.
+    #[error("it answered with status {0}{1}")]
+    Status(u16, ProviderWords),
     /// More than is read.
     #[error("its answer is larger than {LARGEST_ANSWER} bytes")]
     TooLarge,
@@ -57,11 +58,16 @@ pub enum HttpError {
 }
 
 impl HttpError {
+    /// Another status than 200, without a reason.
+    pub(super) fn status(status: u16) -> Self {
+        Self::Status(status, ProviderWords::default())
+    }
+
     /// Whether the provider may well be fine in a moment: unreachable, too slow, or failing itself.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Timeout => true,
-            Self::Status(status) => *status >= 500 || [408, 429].contains(status),
+            Self::Status(status, _) => *status >= 500 || [408, 429].contains(status),
             Self::Client(_)
             | Self::TooLarge
             | Self::ContentType
@@ -76,10 +82,11 @@ impl HttpError {
     /// (as GitHub does), is about how much is asked, as a 429 is.
     pub(super) fn of(answer: &http::Response<Vec<u8>>) -> Self {
         let headers = answer.headers();
+        let said = ProviderWords::of_answer(answer);
         let none_left = || headers.get("x-ratelimit-remaining").is_some_and(|left| left.as_bytes() == b"0");
         match answer.status().as_u16() {
-            403 if headers.contains_key(RETRY_AFTER) || none_left() => Self::Status(429),
-            status => Self::Status(status),
+            403 if headers.contains_key(RETRY_AFTER) || none_left() => Self::Status(429, said),
+            status => Self::Status(status, said),
         }
     }
 }
@@ -166,7 +173,7 @@ impl ProviderHttp {
         let answer = self.execute(request.map_err(|_| HttpError::Request)?).await?;
         match answer.status().as_u16() {
             200 => json_answer(&answer),
-            other => Err(HttpError::Status(other)),
+            _ => Err(HttpError::of(&answer)),
         }
     }
 }

@@ -13,8 +13,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
 use super::back_channel::BackChannel;
+use super::client_authentication::{ClientAuthentication, advice};
 use super::discovery::Metadata;
 use super::http::{HttpError, json_answer, json_object};
+use super::provider_words::ProviderWords;
 
 /// Most requests that are pushed to one provider at once. Whoever asks for a login address makes us ask the provider,
 /// without having shown anything: a flood of them must not become a flood there, nor take the connections of those who
@@ -47,7 +49,7 @@ impl PushedRequests {
     }
 }
 
-/// Why a request could not be pushed. Repeats nothing that the provider wrote but registered words.
+/// Why a request could not be pushed.
 #[derive(Debug, Error)]
 pub enum PushedRequestError {
     /// `never` meets a provider that takes nothing else.
@@ -57,10 +59,14 @@ pub enum PushedRequestError {
     #[error("the provider offers no pushed authorization requests")]
     NotOffered,
     /// The provider does not take this one.
-    #[error("the pushed authorization request was refused: {code}")]
+    #[error("the pushed authorization request was refused: {code}{}{said}", advice(*.key))]
     Refused {
         /// One of the registered error codes, or `another error`.
         code: &'static str,
+        /// What it gave as its reason.
+        said: ProviderWords,
+        /// The configuration's keys that it may be about.
+        key: Option<&'static str>,
     },
     /// No usable answer.
     #[error("the pushed authorization request failed: {0}")]
@@ -94,7 +100,7 @@ pub(super) async fn push(
 ) -> Result<Vec<(String, String)>, PushedRequestError> {
     let _place = place(at_once, back_channel.settings.timeout).await?;
     let answer = back_channel.post(endpoint, parameters).await.map_err(PushedRequestError::Http)?;
-    let reference = read(&answer)?;
+    let reference = read(&answer, &back_channel.settings.client_authentication)?;
     let client_id = back_channel.settings.client_id.clone();
     Ok(vec![("client_id".to_owned(), client_id), ("request_uri".to_owned(), reference)])
 }
@@ -106,12 +112,13 @@ async fn place(at_once: &Semaphore, patience: Duration) -> Result<SemaphorePermi
 }
 
 /// RFC 9126 2.2, 2.3.
-fn read(answer: &Response<Vec<u8>>) -> Result<String, PushedRequestError> {
+fn read(answer: &Response<Vec<u8>>, client: &ClientAuthentication) -> Result<String, PushedRequestError> {
     match answer.status().as_u16() {
         201 => reference(&json_answer(answer).map_err(PushedRequestError::Http)?).ok_or(PushedRequestError::Malformed),
-        status if HttpError::Status(status).is_outage() => Err(PushedRequestError::Http(HttpError::Status(status))),
-        400 | 401 | 403 => Err(refusal(&json_object(answer.body()).unwrap_or_default())),
-        other => Err(PushedRequestError::Http(HttpError::Status(other))),
+        status if HttpError::status(status).is_outage() => Err(PushedRequestError::Http(HttpError::of(answer))),
+        // A page that is no such endpoint refuses too; its status says more.
+        400 | 401 | 403 if json_object(answer.body()).is_ok() => Err(refusal(answer, client)),
+        _ => Err(PushedRequestError::Http(HttpError::of(answer))),
     }
 }
 
@@ -121,7 +128,7 @@ fn reference(answer: &Map<String, Value>) -> Option<String> {
     lives.then(|| reference.to_owned())
 }
 
-fn refusal(answer: &Map<String, Value>) -> PushedRequestError {
+fn refusal(answer: &Response<Vec<u8>>, client: &ClientAuthentication) -> PushedRequestError {
     let known = [
         "invalid_request",
         "invalid_client",
@@ -131,9 +138,9 @@ fn refusal(answer: &Map<String, Value>) -> PushedRequestError {
         "unsupported_response_type",
         "access_denied",
     ];
-    let said = answer.get("error").and_then(Value::as_str);
-    let code = known.into_iter().find(|code| said == Some(code)).unwrap_or("another error");
-    PushedRequestError::Refused { code }
+    let said = ProviderWords::of_answer(answer);
+    let code = known.into_iter().find(|code| said.code() == Some(code)).unwrap_or("another error");
+    PushedRequestError::Refused { code, key: client.key_behind(code), said: said.without_code(code) }
 }
 
 #[cfg(test)]
@@ -141,6 +148,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    const CLIENT: &ClientAuthentication = &ClientAuthentication::None;
 
     fn answer(status: u16, body: &Value) -> Response<Vec<u8>> {
         let answer = Response::builder().status(status).header("content-type", "application/json");
@@ -162,7 +171,7 @@ mod tests {
     #[test]
     fn only_a_living_reference_is_an_answer() {
         let good = json!({ "request_uri": "urn:x", "expires_in": 60 });
-        assert_eq!(read(&answer(201, &good)).unwrap(), "urn:x");
+        assert_eq!(read(&answer(201, &good), CLIENT).unwrap(), "urn:x");
         for body in [
             json!({ "expires_in": 60 }),
             json!({ "request_uri": "", "expires_in": 60 }),
@@ -172,13 +181,15 @@ mod tests {
             json!({ "request_uri": "urn:x", "expires_in": "60" }),
             json!({ "request_uri": "urn:x", "expires_in": -1 }),
         ] {
-            assert!(matches!(read(&answer(201, &body)), Err(PushedRequestError::Malformed)), "{body}");
+            assert!(matches!(read(&answer(201, &body), CLIENT), Err(PushedRequestError::Malformed)), "{body}");
         }
-        assert!(matches!(read(&answer(200, &good)), Err(PushedRequestError::Http(HttpError::Status(200)))));
-        let refused = read(&answer(400, &json!({ "error": "invalid_request" })));
-        assert!(matches!(refused, Err(PushedRequestError::Refused { code: "invalid_request" })));
-        let refused = read(&answer(401, &json!({ "error": "<script>" })));
-        assert!(matches!(refused, Err(PushedRequestError::Refused { code: "another error" })));
-        assert!(matches!(read(&answer(503, &json!({}))), Err(PushedRequestError::Http(error)) if error.is_outage()));
+        assert!(matches!(read(&answer(200, &good), CLIENT), Err(PushedRequestError::Http(HttpError::Status(200, _)))));
+        let refused = read(&answer(400, &json!({ "error": "invalid_request" })), CLIENT);
+        assert!(matches!(refused, Err(PushedRequestError::Refused { code: "invalid_request", .. })));
+        let refused = read(&answer(401, &json!({ "error": "<script>" })), CLIENT);
+        assert!(matches!(refused, Err(PushedRequestError::Refused { code: "another error", .. })));
+        assert!(
+            matches!(read(&answer(503, &json!({})), CLIENT), Err(PushedRequestError::Http(error)) if error.is_outage())
+        );
     }
 }

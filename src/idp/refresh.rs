@@ -22,6 +22,7 @@ use super::http::{HttpError, json_object};
 use super::id_token::{ExpectedNonce, VerifiedClaims};
 use super::jwt::{self, JwtFault};
 use super::profile::ProfileFault;
+use super::provider_words::ProviderWords;
 use super::token_answer::says_away;
 use super::token_exchange::{self, ProviderTokens};
 use super::{IdpError, IdpKind, OidcSettings, Provider};
@@ -132,7 +133,8 @@ impl Provider {
             .exchange_refresh_token(&RefreshToken::new(refresh_token.expose().clone()))
             .request_async(&Telling(back_channel))
             .await;
-        let answer = answered.map_err(|error| self.renewal_error(token_exchange::failure(error).into()))?;
+        let answer =
+            answered.map_err(|error| self.renewal_error(token_exchange::failure(error, back_channel).into()))?;
         let rotated = answer.refresh_token().map(|token| Secret::new(token.secret().clone()));
         let read = token_exchange::tokens(answer, back_channel);
         read.map_err(|cause| RenewalError { rotated, ..self.renewal_error(cause.into()) })
@@ -186,14 +188,16 @@ fn told(answer: Response<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
     let document = json_object(answer.body()).unwrap_or_default();
     let code = document.get("error").and_then(Value::as_str);
     match (answer.status().as_u16(), code) {
-        _ if says_away(&document) => return Err(HttpError::Status(503)),
+        _ if says_away(&document) => {
+            return Err(HttpError::Status(503, ProviderWords::of_answer(&answer)));
+        }
         (200 | 400, _) => {}
         // Other statuses say no only in words that are known.
         (_, Some(code)) if token_exchange::KNOWN_REFUSALS.contains(&code) => {}
         _ => return Err(HttpError::of(&answer)),
     }
     match (answer.status().as_u16(), code) {
-        (400, None) => Err(HttpError::Status(400)),
+        (400, None) => Err(HttpError::of(&answer)),
         _ => Ok(answer),
     }
 }
@@ -228,7 +232,7 @@ mod tests {
             (429, "", Err(429)),
         ] {
             let said = answer(status, body).map_err(|error| match error {
-                HttpError::Status(status) => status,
+                HttpError::Status(status, _) => status,
                 other => panic!("{other}"),
             });
             assert_eq!(said, read, "{status} {body}");

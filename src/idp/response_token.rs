@@ -12,6 +12,7 @@ use super::authorization::AuthorizationAnswer;
 use super::id_token::check_audience;
 use super::jwt::{JwtFault, JwtUse, LARGEST_TOKEN, optional_moment, optional_text, text};
 use super::presets::entra::is_issuer;
+use super::provider_words::{ProviderWords, Spoken};
 use super::request_parameters::ResponseMode;
 use super::{IdpError, IdpKind, Provider};
 
@@ -93,7 +94,14 @@ pub fn check(
         }
     }
     let optional = |name: &'static str| Ok(optional_text(payload, name, JwtFault::Claim(name))?.map(str::to_owned));
-    Ok(AuthorizationAnswer { code: optional("code")?, error: optional("error")?, iss: optional("iss")? })
+    let (code, error) = (optional("code")?, optional("error")?);
+    // A reason that is no text decides nothing.
+    let lenient = |name: &str| payload.get(name).and_then(Value::as_str);
+    let spoken =
+        Spoken { code: error.as_deref(), description: lenient("error_description"), address: lenient("error_uri") };
+    let secrets: Vec<_> = [lenient("code"), lenient("state")].into_iter().flatten().collect();
+    let said = ProviderWords::of_provider(spoken, &secrets);
+    Ok(AuthorizationAnswer { code, error, said, iss: optional("iss")? })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::http::{json_object, media_type};
+use super::provider_words::ProviderWords;
 
 /// Turns a refusal that comes with status 200 (GitHub, NAVER, Slack) into one, and a form-encoded answer of a plain
 /// OAuth 2.0 provider that does not heed `Accept` into JSON. OpenID Connect providers have to answer with JSON (Core
@@ -24,6 +25,30 @@ pub(super) fn as_specified(mut answer: Response<Vec<u8>>, is_plain: bool) -> Res
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         *answer.body_mut() = Value::Object(document).to_string().into_bytes();
     }
+    answer
+}
+
+/// Whether an answer says no and is no error document (RFC 6749 5.2): a page, an empty body, or a code that is no text.
+pub(super) fn refuses_in_other_words(answer: &Response<Vec<u8>>) -> bool {
+    let document = json_object(answer.body()).unwrap_or_default();
+    match answer.status() {
+        StatusCode::OK => document.get("error").is_some_and(Value::is_object) && !document.contains_key("access_token"),
+        _ => !document.get("error").is_some_and(Value::is_string),
+    }
+}
+
+/// An error document as the standard has it, whose words can be shown.
+pub(super) fn with_harmless_words(mut answer: Response<Vec<u8>>) -> Response<Vec<u8>> {
+    if answer.status() == StatusCode::OK {
+        return answer;
+    }
+    let said = ProviderWords::of_answer(&answer);
+    let mut plain = Map::new();
+    let mut tell = |name: &str, text: Option<&str>| plain.extend(text.map(|text| (name.to_owned(), text.into())));
+    tell("error", said.code());
+    tell("error_description", said.description());
+    tell("error_uri", said.address());
+    *answer.body_mut() = Value::Object(plain).to_string().into_bytes();
     answer
 }
 

@@ -15,7 +15,9 @@ use url::Url;
 use super::IdpKind;
 use super::authorization::{Attempt, oauth_client};
 use super::back_channel::BackChannel;
+use super::client_authentication::advice;
 use super::http::HttpError;
+use super::provider_words::{ProviderWords, Spoken};
 use crate::secret::Secret;
 
 /// Longest access token lifetime that is believed.
@@ -55,14 +57,18 @@ pub struct ProviderTokens {
     pub id_token: Option<Secret<String>>,
 }
 
-/// Why the code was not exchanged. Names no token, code or secret.
+/// Why the code was not exchanged, or no new tokens came. Names no token, code or secret.
 #[derive(Debug, Error)]
 pub enum TokenExchangeError {
     /// The token endpoint refused: `invalid_client` means our credentials, `invalid_grant` the code.
-    #[error("the token endpoint refused the exchange: {code}")]
+    #[error("the token endpoint refused the exchange: {code}{}{said}", advice(*.key))]
     Refused {
         /// One of the registered error codes, or `another error`.
         code: &'static str,
+        /// What it gave as its reason.
+        said: ProviderWords,
+        /// The configuration's keys that it may be about.
+        key: Option<&'static str>,
     },
     /// No usable answer; the code may be used up, so it is not sent again (R-C08).
     #[error("the token endpoint failed: {0}")]
@@ -141,7 +147,7 @@ pub(super) async fn exchange(
     if matches!(&back_channel.settings.kind, IdpKind::OAuth2(plain) if plain.token_request_state) {
         request = request.add_extra_param("state", attempt.state.clone());
     }
-    let answer = request.request_async(&back_channel).await.map_err(failure)?;
+    let answer = request.request_async(&back_channel).await.map_err(|error| failure(error, back_channel))?;
     tokens(answer, back_channel)
 }
 
@@ -161,12 +167,23 @@ pub(super) fn tokens(answer: TokenAnswer, back_channel: BackChannel<'_>) -> Resu
     })
 }
 
-pub(super) fn failure(error: RequestTokenError<HttpError, BasicErrorResponse>) -> TokenExchangeError {
+pub(super) fn failure(
+    error: RequestTokenError<HttpError, BasicErrorResponse>,
+    back_channel: BackChannel<'_>,
+) -> TokenExchangeError {
     match error {
         RequestTokenError::ServerResponse(response) => {
-            let code =
-                KNOWN_REFUSALS.into_iter().find(|code| *code == response.error().as_ref()).unwrap_or("another error");
-            TokenExchangeError::Refused { code }
+            let said = response.error().as_ref();
+            let code = KNOWN_REFUSALS.into_iter().find(|code| *code == said).unwrap_or("another error");
+            let spoken = Spoken {
+                // A code that is known stands there already.
+                code: (code != said).then_some(said),
+                description: response.error_description().map(String::as_str),
+                address: response.error_uri().map(String::as_str),
+            };
+            let key = back_channel.settings.client_authentication.key_behind(code);
+            // What was sent was taken out of the rest before.
+            TokenExchangeError::Refused { code, said: ProviderWords::of_provider(spoken, &[]), key }
         }
         RequestTokenError::Request(error) => TokenExchangeError::Http(error),
         RequestTokenError::Parse(..) | RequestTokenError::Other(_) => TokenExchangeError::Malformed,

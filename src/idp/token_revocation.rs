@@ -55,7 +55,7 @@ impl Provider {
         tokio::time::sleep(pause).await;
         match send(&channel, endpoint, kind, token).await? {
             None => Ok(()),
-            Some(_) => Err(HttpError::Status(503).into()),
+            Some(_) => Err(HttpError::status(503).into()),
         }
     }
 }
@@ -75,7 +75,7 @@ async fn send(
     match (answer.status().as_u16(), pause.and_then(pause_of)) {
         (200..=299, _) => Ok(None),
         (503, Some(pause)) => Ok(Some(pause)),
-        (status, _) => Err(HttpError::Status(status)),
+        _ => Err(HttpError::of(&answer)),
     }
 }
 

@@ -11,6 +11,7 @@ use url::Url;
 use super::back_channel::BackChannel;
 use super::http::{HttpError, json_object, media_type};
 use super::profile::{self, ProfileMapping};
+use super::provider_words::ProviderWords;
 use super::token_answer::says_away;
 use crate::secret::Secret;
 
@@ -24,9 +25,12 @@ pub enum UserinfoError {
     /// No usable answer.
     #[error("the userinfo endpoint failed: {0}")]
     Http(#[from] HttpError),
-    /// It speaks of somebody else, or refuses in an error's words.
+    /// It speaks of somebody else.
     #[error("userinfo is about another subject than the ID token")]
     Subject,
+    /// It names nobody and refuses in an error's words, with status 200.
+    #[error("the userinfo endpoint refused{0}")]
+    Refused(ProviderWords),
     /// It speaks of nobody.
     #[error("userinfo names no subject")]
     Nobody,
@@ -61,7 +65,9 @@ pub fn read(answer: &Response<Vec<u8>>) -> Result<Answer, HttpError> {
     match media_type(answer).as_deref() {
         Some("application/json") => match json_object(answer.body())? {
             // Slack says even this with status 200. Other refusals name nobody, and so not the person.
-            refusal if !refusal.contains_key("sub") && says_away(&refusal) => Err(HttpError::Status(503)),
+            refusal if !refusal.contains_key("sub") && says_away(&refusal) => {
+                Err(HttpError::Status(503, ProviderWords::of_answer(answer)))
+            }
             document => Ok(Answer::Plain(document)),
         },
         Some("application/jwt") => {
@@ -91,12 +97,13 @@ pub fn check_signed(payload: &Map<String, Value>, issuer: &str, client_id: &str)
 /// Core 5.3.2: the same subject, exactly.
 ///
 /// # Errors
-/// [`UserinfoError::Subject`], [`UserinfoError::Nobody`].
+/// [`UserinfoError::Subject`], [`UserinfoError::Refused`], [`UserinfoError::Nobody`].
 pub fn check_subject(payload: &Map<String, Value>, subject: &str) -> Result<(), UserinfoError> {
     let text = |name| payload.get(name).and_then(Value::as_str);
     match (text("sub"), text("error")) {
         (Some(named), _) if named == subject => Ok(()),
         (None, None) => Err(UserinfoError::Nobody),
+        (None, Some(_)) => Err(UserinfoError::Refused(ProviderWords::of_document(payload))),
         _ => Err(UserinfoError::Subject),
     }
 }
@@ -138,9 +145,9 @@ mod tests {
     #[test]
     fn the_subject_must_be_the_same_text() {
         assert!(check_subject(&object(&json!({ "sub": "1" })), "1").is_ok());
-        for other in
-            [json!({ "sub": "2" }), json!({ "sub": "2", "error": "x" }), json!({ "error": "account_inactive" })]
-        {
+        let refused = check_subject(&object(&json!({ "error": "account_inactive" })), "1").unwrap_err();
+        assert_eq!(refused.to_string(), "the userinfo endpoint refused; the provider says: account_inactive");
+        for other in [json!({ "sub": "2" }), json!({ "sub": "2", "error": "x" })] {
             assert!(matches!(check_subject(&object(&other), "1"), Err(UserinfoError::Subject)), "{other}");
         }
         for nobody in [json!({}), json!({ "sub": 1 }), json!({ "sub": ["1"] }), json!({ "error": 7 })] {
@@ -157,7 +164,7 @@ mod tests {
         assert!(matches!(answer("application/json; charset=utf-8", "{}"), Ok(Answer::Plain(_))));
         assert!(matches!(answer("application/jwt", "a.b.c"), Ok(Answer::Signed(_))));
         let away = answer("application/json", r#"{"ok":false,"error":"internal_error"}"#);
-        assert!(matches!(away, Err(HttpError::Status(503))), "no word about the person (R-C12)");
+        assert!(matches!(away, Err(HttpError::Status(503, _))), "no word about the person (R-C12)");
         for document in [r#"{"ok":false,"error":"account_inactive"}"#, r#"{"sub":"1","error":"internal_error"}"#] {
             assert!(matches!(answer("application/json", document), Ok(Answer::Plain(_))), "{document}");
         }

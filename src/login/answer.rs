@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::{Login, failure_kind};
 use crate::idp::Provider;
 use crate::idp::authorization::AuthorizationAnswer;
+use crate::idp::provider_words::{ProviderWords, Spoken};
 use crate::idp::response_token::peek_state;
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::query::Parameters;
@@ -53,7 +54,14 @@ impl Login {
             provider.open_answer(token).await.map_err(rejected)?
         } else {
             let text = |name| brought.get(name).map(str::to_owned);
-            AuthorizationAnswer { code: text("code"), error: text("error"), iss: text("iss") }
+            let (code, error) = (text("code"), text("error"));
+            let spoken = Spoken {
+                code: brought.get("error"),
+                description: brought.get("error_description"),
+                address: brought.get("error_uri"),
+            };
+            let secrets: Vec<_> = [brought.get("code"), brought.get("state")].into_iter().flatten().collect();
+            AuthorizationAnswer { code, error, said: ProviderWords::of_browser(spoken, &secrets), iss: text("iss") }
         };
         provider.check_response_issuer(answer.iss.as_deref()).await.map_err(rejected)?;
         Ok(answer)

@@ -27,6 +27,7 @@ use super::{Login, client_traits, failure_kind};
 use crate::audit::{AuditEvent, audit};
 use crate::guard::presented::candidates;
 use crate::idp::authorization::AuthorizationAnswer;
+use crate::idp::provider_words::ProviderWords;
 use crate::idp::token_exchange::ProviderTokens;
 use crate::idp::{Provider, SignedIn};
 use crate::session::cut_off::{Freshness, Refusal};
@@ -39,7 +40,7 @@ use crate::web::form;
 use crate::web::query::Parameters;
 use crate::web::redirect::see_other;
 
-/// Why an answer that belongs to a pending login brings no session. Holds nothing the query said.
+/// Why an answer that belongs to a pending login brings no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 enum CallbackFault {
     #[error("no login with this state is pending in this browser")]
@@ -178,7 +179,9 @@ impl Login {
         client: IpAddr,
     ) -> Result<Finished, Failure> {
         let rejected = |error| Failure::caused(failure_kind(&error), error);
-        let code = code_of(self.answer_of(provider, brought).await?)?;
+        let answer = self.answer_of(provider, brought).await?;
+        let said = answer.said.clone().without(&[&pending.attempt.nonce, pending.attempt.verifier.expose()]);
+        let code = code_of(answer).map_err(|refusal| refusal.told(said))?;
         // Only now: answers that would not be exchanged anyway leave nothing in the store.
         self.claim(pending).await?;
         let signed_in = provider.finish(code, &pending.attempt).await.map_err(rejected)?;
@@ -264,8 +267,9 @@ fn freshness(provider: &Provider, pending: &PendingLogin, auth_time: Option<Offs
     }
 }
 
-/// The code of a good answer, or why there is none (RFC 6749 4.1.2). Nothing of the query is repeated.
-fn code_of(answer: AuthorizationAnswer) -> Result<String, Failure> {
+/// The code of a good answer, or why there is none (RFC 6749 4.1.2).
+fn code_of(answer: AuthorizationAnswer) -> Result<String, NoCode> {
+    let refused = |kind, fault| NoCode { kind, fault };
     match (answer.error.as_deref(), answer.code) {
         (Some("access_denied"), _) => Err(refused(FailureKind::LoginRefused, CallbackFault::Denied)),
         (Some("temporarily_unavailable" | "server_error"), _) => {
@@ -281,6 +285,28 @@ fn code_of(answer: AuthorizationAnswer) -> Result<String, Failure> {
         (None, Some(code)) if !code.is_empty() => Ok(code),
         (None, _) => Err(refused(FailureKind::LoginFailed, CallbackFault::NoCode)),
     }
+}
+
+/// An answer that brings no code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct NoCode {
+    kind: FailureKind,
+    fault: CallbackFault,
+}
+
+impl NoCode {
+    /// With the reason, for the log and the audit trail; never for the page (RFC 6749 4.1.2.1).
+    fn told(self, said: ProviderWords) -> Failure {
+        Failure::caused(self.kind, Told { fault: self.fault, said })
+    }
+}
+
+/// Why there is no code, and what is said about it.
+#[derive(Debug, Error)]
+#[error("{fault}{said}")]
+struct Told {
+    fault: CallbackFault,
+    said: ProviderWords,
 }
 
 fn refused(kind: FailureKind, fault: CallbackFault) -> Failure {

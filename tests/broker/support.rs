@@ -17,3 +17,4 @@ pub mod redis_sentinel;
 pub mod redis_tls;
 pub mod scripted_idp;
 pub mod upstream;
+pub mod witness;

@@ -59,9 +59,9 @@ impl RenewalError {
     /// Whether the provider does not know us, or not by these credentials: a fault of the configuration.
     pub fn is_about_the_client(&self) -> bool {
         match &self.cause {
-            IdpError::TokenExchange(TokenExchangeError::Refused { code }) => ABOUT_THE_CLIENT.contains(code),
+            IdpError::TokenExchange(TokenExchangeError::Refused { code, .. }) => ABOUT_THE_CLIENT.contains(code),
             // At the token endpoint a 401 is about the client (RFC 6749 5.2).
-            IdpError::TokenExchange(TokenExchangeError::Http(HttpError::Status(401))) => true,
+            IdpError::TokenExchange(TokenExchangeError::Http(HttpError::Status(401, _))) => true,
             _ => false,
         }
     }
@@ -71,7 +71,7 @@ impl RenewalError {
     pub fn concerns_everybody(&self) -> bool {
         // Not 500: one person's data can do that.
         let away = |error: &HttpError| {
-            matches!(error, HttpError::Unreachable(_) | HttpError::Timeout | HttpError::Status(429 | 502..=504))
+            matches!(error, HttpError::Unreachable(_) | HttpError::Timeout | HttpError::Status(429 | 502..=504, _))
         };
         let is_silent = |error: &HttpError| matches!(error, HttpError::Unreachable(_) | HttpError::Timeout);
         match &self.cause {
@@ -81,7 +81,7 @@ impl RenewalError {
             IdpError::TokenExchange(TokenExchangeError::Http(error)) => away(error) || self.is_about_the_client(),
             IdpError::Unusable { cause, .. } => away(cause),
             // Until the provider has taken anything from us, what it refuses it may refuse to everybody.
-            IdpError::TokenExchange(TokenExchangeError::Refused { code: "unauthorized_client" }) => true,
+            IdpError::TokenExchange(TokenExchangeError::Refused { code: "unauthorized_client", .. }) => true,
             _ => self.is_about_the_client(),
         }
     }
@@ -109,13 +109,13 @@ const ABOUT_THE_REQUEST_OR_THE_PERSON: [&str; 7] = [
 fn verdict(error: &IdpError, is_proven: bool) -> Verdict {
     let if_proven = if is_proven { Verdict::Denied } else { Verdict::Unavailable };
     match error {
-        IdpError::TokenExchange(TokenExchangeError::Refused { code }) if ABOUT_THE_CLIENT.contains(code) => {
+        IdpError::TokenExchange(TokenExchangeError::Refused { code, .. }) if ABOUT_THE_CLIENT.contains(code) => {
             Verdict::Unavailable
         }
-        IdpError::TokenExchange(TokenExchangeError::Refused { code }) if FOR_US_TO_MEND.contains(code) => {
+        IdpError::TokenExchange(TokenExchangeError::Refused { code, .. }) if FOR_US_TO_MEND.contains(code) => {
             Verdict::Unavailable
         }
-        IdpError::TokenExchange(TokenExchangeError::Refused { code })
+        IdpError::TokenExchange(TokenExchangeError::Refused { code, .. })
             if ABOUT_THE_REQUEST_OR_THE_PERSON.contains(code) =>
         {
             if_proven
@@ -123,7 +123,7 @@ fn verdict(error: &IdpError, is_proven: bool) -> Verdict {
         // The keys were fetched for this token, and none of them signed it.
         IdpError::IdToken(JwtFault::UnknownKey | JwtFault::Signature) => if_proven,
         // At the token endpoint a 401 is about the client (RFC 6749 5.2).
-        IdpError::TokenExchange(TokenExchangeError::Http(HttpError::Status(401)))
+        IdpError::TokenExchange(TokenExchangeError::Http(HttpError::Status(401, _)))
         | IdpError::IdToken(JwtFault::Clock(_) | JwtFault::NoKeys)
         | IdpError::PushedRequest(_)
         | IdpError::RequestObject(_)
@@ -131,9 +131,9 @@ fn verdict(error: &IdpError, is_proven: bool) -> Verdict {
         | IdpError::Answer(_)
         | IdpError::Issuer(_) => Verdict::Unavailable,
         IdpError::TokenExchange(TokenExchangeError::Refused { .. })
-        | IdpError::Userinfo(UserinfoError::Http(HttpError::Status(401)) | UserinfoError::Subject)
-        | IdpError::ProfileEndpoint(HttpError::Status(401))
-        | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: HttpError::Status(401), .. })
+        | IdpError::Userinfo(UserinfoError::Http(HttpError::Status(401, _)) | UserinfoError::Subject | UserinfoError::Refused(_))
+        | IdpError::ProfileEndpoint(HttpError::Status(401, _))
+        | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: HttpError::Status(401, _), .. })
         | IdpError::Profile(ProfileFault::AnotherSubject)
         | IdpError::IdToken(_) => Verdict::Denied,
         IdpError::TokenExchange(TokenExchangeError::Http(error))
@@ -160,7 +160,7 @@ fn verdict_of(error: &HttpError) -> Verdict {
         | HttpError::Client(_)
         | HttpError::Request
         | HttpError::Proof => Verdict::Unavailable,
-        HttpError::Status(_)
+        HttpError::Status(..)
         | HttpError::TooLarge
         | HttpError::ContentType
         | HttpError::NotAnObject
@@ -173,9 +173,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::idp::provider_words::ProviderWords;
 
     fn refused(code: &'static str) -> IdpError {
-        IdpError::TokenExchange(TokenExchangeError::Refused { code })
+        IdpError::TokenExchange(TokenExchangeError::Refused { code, said: ProviderWords::default(), key: None })
     }
 
     fn token(error: HttpError) -> IdpError {
@@ -196,11 +197,11 @@ mod tests {
             (refused("invalid_client"), false),
             (refused("unsupported_grant_type"), false),
             (refused("use_dpop_nonce"), false),
-            (token(HttpError::Status(401)), false),
-            (userinfo(HttpError::Status(401)), true),
+            (token(HttpError::status(401)), false),
+            (userinfo(HttpError::status(401)), true),
             (userinfo(HttpError::Proof), false),
             (IdpError::Userinfo(UserinfoError::Subject), true),
-            (IdpError::ProfileEndpoint(HttpError::Status(401)), true),
+            (IdpError::ProfileEndpoint(HttpError::status(401)), true),
             (IdpError::Profile(ProfileFault::AnotherSubject), true),
             (IdpError::IdToken(JwtFault::Claim("sub")), true),
             (IdpError::IdToken(JwtFault::Clock("iat")), false),
@@ -238,27 +239,27 @@ mod tests {
     #[test]
     fn an_answer_that_stands_by_nobody_is_no_outage() {
         for (error, answered) in [
-            (token(HttpError::Status(400)), true),
-            (token(HttpError::Status(404)), true),
-            (token(HttpError::Status(408)), false),
-            (token(HttpError::Status(429)), false),
-            (token(HttpError::Status(503)), false),
+            (token(HttpError::status(400)), true),
+            (token(HttpError::status(404)), true),
+            (token(HttpError::status(408)), false),
+            (token(HttpError::status(429)), false),
+            (token(HttpError::status(503)), false),
             (token(HttpError::Timeout), false),
             (IdpError::TokenExchange(TokenExchangeError::Malformed), true),
-            (userinfo(HttpError::Status(403)), true),
-            (userinfo(HttpError::Status(404)), true),
-            (userinfo(HttpError::Status(302)), true),
-            (userinfo(HttpError::Status(408)), false),
-            (userinfo(HttpError::Status(429)), false),
-            (userinfo(HttpError::Status(500)), false),
+            (userinfo(HttpError::status(403)), true),
+            (userinfo(HttpError::status(404)), true),
+            (userinfo(HttpError::status(302)), true),
+            (userinfo(HttpError::status(408)), false),
+            (userinfo(HttpError::status(429)), false),
+            (userinfo(HttpError::status(500)), false),
             (userinfo(HttpError::Request), false),
             (userinfo(HttpError::NotAnObject), true),
             (userinfo(HttpError::ContentType), true),
             (userinfo(HttpError::TooLarge), true),
             (IdpError::Userinfo(UserinfoError::Nobody), true),
             (IdpError::Userinfo(UserinfoError::Claim("aud")), true),
-            (IdpError::ProfileEndpoint(HttpError::Status(403)), true),
-            (IdpError::ProfileEndpoint(HttpError::Status(502)), false),
+            (IdpError::ProfileEndpoint(HttpError::status(403)), true),
+            (IdpError::ProfileEndpoint(HttpError::status(502)), false),
             (IdpError::Profile(ProfileFault::Subject), true),
             (IdpError::Profile(ProfileFault::Groups), true),
             (IdpError::Profile(ProfileFault::RequiredClaim("ok".into())), true),
@@ -278,11 +279,11 @@ mod tests {
     fn what_a_provider_answers_to_one_person_concerns_nobody_else() {
         for (cause, everybody) in [
             (token(HttpError::Timeout), true),
-            (token(HttpError::Status(503)), true),
-            (token(HttpError::Status(500)), false),
-            (token(HttpError::Status(429)), true),
-            (token(HttpError::Status(403)), false),
-            (token(HttpError::Status(401)), true),
+            (token(HttpError::status(503)), true),
+            (token(HttpError::status(500)), false),
+            (token(HttpError::status(429)), true),
+            (token(HttpError::status(403)), false),
+            (token(HttpError::status(401)), true),
             (refused("incorrect_client_credentials"), true),
             (refused("invalid_client"), true),
             (refused("unauthorized_client"), true),
@@ -290,9 +291,9 @@ mod tests {
             (refused("invalid_scope"), false),
             (userinfo(HttpError::Timeout), true),
             (IdpError::ProfileEndpoint(HttpError::Timeout), true),
-            (userinfo(HttpError::Status(429)), false),
-            (userinfo(HttpError::Status(503)), false),
-            (IdpError::ProfileEndpoint(HttpError::Status(503)), false),
+            (userinfo(HttpError::status(429)), false),
+            (userinfo(HttpError::status(503)), false),
+            (IdpError::ProfileEndpoint(HttpError::status(503)), false),
         ] {
             let failed = RenewalError::of(cause, true);
             assert_eq!(failed.concerns_everybody(), everybody, "{failed}");

@@ -46,6 +46,15 @@ pub struct Received {
     pub form: HashMap<String, String>,
 }
 
+impl Received {
+    /// A text with what this request said in the place of each `{name}`: of its form, or of its header.
+    fn repeated_in(&self, text: &str) -> String {
+        let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
+        let form = self.form.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        form.chain(headers).fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
+    }
+}
+
 /// A running provider. Cheap to clone.
 #[derive(Clone)]
 pub struct ScriptedIdp(Arc<Inner>);
@@ -370,7 +379,7 @@ async fn serve(State(idp): State<ScriptedIdp>, request: Request) -> Response {
     let (method, headers) = (parts.method.to_string(), parts.headers);
     let received =
         Received { method, path: path.clone(), query: query.clone(), headers: headers.clone(), form: form.clone() };
-    idp.lock().received.push(received);
+    idp.lock().received.push(received.clone());
     let _under_way = UnderWay::begin(&idp, &path);
     let script = idp.script();
     let refreshing = form.get("grant_type").is_some_and(|grant| grant == "refresh_token");
@@ -384,7 +393,7 @@ async fn serve(State(idp): State<ScriptedIdp>, request: Request) -> Response {
         "/revoke" => script.at_revoke.clone(),
         _ => Misbehaviour::None,
     };
-    if let Some(response) = misbehave(misbehaviour).await {
+    if let Some(response) = misbehave(misbehaviour, &received).await {
         return response;
     }
     let is_asked_here = script.dpop_nonce_at.is_none_or(|asked| asked == path);

@@ -11,6 +11,8 @@ use jsonwebtoken::Algorithm;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::Received;
+
 /// What one endpoint does instead of answering honestly.
 #[derive(Clone, Default)]
 pub enum Misbehaviour {
@@ -20,6 +22,8 @@ pub enum Misbehaviour {
     Answer(u16, &'static str, &'static str),
     /// Status and headers.
     Refuse(u16, &'static [(&'static str, &'static str)]),
+    /// The same with one header, where `{name}` in its value or in the body is what the request said under that name.
+    Repeat(u16, (&'static str, &'static str), &'static str),
     /// 503, and when to ask again.
     Busy(&'static str),
     /// A redirect elsewhere.
@@ -163,7 +167,7 @@ pub fn apply(change: Option<&Change>, document: &mut Value) {
 }
 
 /// The answer that is no honest one, if there is to be one.
-pub async fn misbehave(misbehaviour: Misbehaviour) -> Option<Response> {
+pub async fn misbehave(misbehaviour: Misbehaviour, asked: &Received) -> Option<Response> {
     match misbehaviour {
         Misbehaviour::None => None,
         Misbehaviour::Answer(status, kind, body) => {
@@ -175,6 +179,11 @@ pub async fn misbehave(misbehaviour: Misbehaviour) -> Option<Response> {
             let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
             response.headers_mut().extend(headers.collect::<http::HeaderMap>());
             Some(response)
+        }
+        Misbehaviour::Repeat(status, (name, value), body) => {
+            let (value, body) = (asked.repeated_in(value), asked.repeated_in(body));
+            let headers = [(name, value), ("cache-control", "no-store".to_owned())];
+            Some((StatusCode::from_u16(status).unwrap(), headers, body).into_response())
         }
         Misbehaviour::Busy(pause) => Some((StatusCode::SERVICE_UNAVAILABLE, [("retry-after", pause)]).into_response()),
         Misbehaviour::Redirect(location) => Some(Redirect::temporary(&location).into_response()),
