@@ -15,7 +15,7 @@ use counterfoil::idp::signing_key::SigningKey;
 use counterfoil::secret::{Secret, random_token};
 
 use crate::support::broker::{Broker, HOST, PUBLIC, Setup};
-use crate::support::child::{Program, end_with_this_process, eventually, free_ports};
+use crate::support::child::{Program, end_with_this_process, free_ports};
 use crate::support::counterpart::callback;
 use crate::support::program::Folder;
 
@@ -23,7 +23,7 @@ use crate::support::program::Folder;
 pub const NAME: &str = "keycloak";
 const SECRET: &str = "a-secret-of-the-test-alone";
 /// Where `tests/providers.sh` puts it.
-const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/providers/keycloak/bin/kc.sh");
+const HOME: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/providers/keycloak");
 
 /// The one Keycloak of this process.
 struct Keycloak {
@@ -48,23 +48,19 @@ impl Keycloak {
 
     async fn start() -> Self {
         let ([http, management], data) = (free_ports(), Folder::new());
-        let mut command = Command::new(PROGRAM);
+        // What its script `kc.sh` starts and stays the parent of, which would be left over.
+        let mut command = Command::new("java");
+        command.args(["-Xmx512m", &format!("-Dkc.home.dir={HOME}"), "-Djava.util.concurrent.ForkJoinPool.common.threadFactory=io.quarkus.bootstrap.forkjoin.QuarkusForkJoinWorkerThreadFactory"]);
+        command.args(["-cp", &format!("{HOME}/lib/quarkus-run.jar"), "io.quarkus.bootstrap.runner.QuarkusEntryPoint"]);
         command.args(["start", "--optimized", "--http-enabled=true", "--hostname-strict=false"]);
         command.args(["--http-host=127.0.0.1", "--http-management-host=127.0.0.1"]);
         command.args([format!("--http-port={http}"), format!("--http-management-port={management}")]);
         command.envs([("KC_BOOTSTRAP_ADMIN_USERNAME", "admin"), ("KC_BOOTSTRAP_ADMIN_PASSWORD", "admin")]);
-        // Then the script becomes the server, instead of its parent.
-        command.envs([("KC_RUN_IN_CONTAINER", "true"), ("JAVA_OPTS_KC_HEAP", "-Xms64m -Xmx512m")]);
         let program = Program::start(&mut command);
         end_with_this_process([program.id()], data.path());
+        program.wait_for("Listening on:");
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let keycloak = Self { base: format!("http://127.0.0.1:{http}"), client, _program: program, _data: data };
-        let master = format!("{}/realms/master", keycloak.base);
-        eventually("Keycloak answers", async || {
-            let answer = keycloak.client.get(&master).send().await.ok()?;
-            answer.status().is_success().then_some(())
-        })
-        .await;
         keycloak
     }
 
