@@ -133,6 +133,12 @@ error-ambiguous-path-advice = It holds characters that different systems underst
 error-not-found-title = There is no such page here
 error-not-found-advice = The address may be incomplete, or the page may have moved.
 
+error-target-too-long-title = That address is too long
+error-target-too-long-advice = It can’t be opened as it is. If it holds a search or a filter, please choose less at a time.
+
+error-headers-too-large-title = Your browser keeps too many cookies for this site
+error-headers-too-large-advice = Please delete the cookies of { $site } in your browser’s settings, also those of the address that it belongs to, and open the page again. Trying once more without that won’t help.
+
 error-wrong-host-title = This service has another address
 error-wrong-host-advice = It can’t be used at the address you opened. Please use the link you were given at work, or ask support for the right address.
 

@@ -133,6 +133,12 @@ error-ambiguous-path-advice = 시스템마다 다르게 받아들이는 문자�
 error-not-found-title = 찾으시는 페이지가 없습니다
 error-not-found-advice = 주소의 일부가 빠졌거나 페이지가 옮겨졌을 수 있습니다.
 
+error-target-too-long-title = 주소가 너무 깁니다
+error-target-too-long-advice = 이 주소는 그대로 열 수 없습니다. 검색어나 필터가 들어 있다면 한 번에 더 적게 선택해 주십시오.
+
+error-headers-too-large-title = 이 사이트의 쿠키가 너무 많습니다
+error-headers-too-large-advice = 브라우저 설정에서 { $site }의 쿠키를 상위 도메인의 쿠키까지 삭제한 뒤 페이지를 다시 열어 주십시오. 삭제하지 않고 다시 시도하면 같은 오류가 나타납니다.
+
 error-wrong-host-title = 이 서비스의 주소가 아닙니다
 error-wrong-host-advice = 지금 접속하신 주소로는 이 서비스를 이용할 수 없습니다. 회사에서 안내받은 링크를 사용하거나 담당자에게 올바른 주소를 문의해 주십시오.
 

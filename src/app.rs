@@ -17,10 +17,11 @@ use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use http::uri::Scheme;
 use http::{HeaderName, HeaderValue, Method};
 use thiserror::Error;
+use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::RequestBodyTimeoutLayer;
 use tracing::Instrument;
 
 use crate::account::Account;
@@ -51,6 +52,7 @@ use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::CsrfTokens;
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::public_url::PublicUrl;
+use crate::web::request_body::BodyLimits;
 use crate::web::request_id::{self, RequestId};
 
 use self::operations::Operations;
@@ -95,7 +97,7 @@ pub struct App {
     admission: Admission,
     operations: Operations,
     providers: Arc<[Provider]>,
-    client_timeout: Duration,
+    body_limits: BodyLimits,
     reloadable: Reloadable,
 }
 
@@ -121,11 +123,13 @@ impl App {
     /// [`BuildError`] if this machine lacks what HTTPS needs.
     pub fn build(settings: Settings, ports: Ports) -> Result<Self, BuildError> {
         let Ports { clock, store } = ports;
-        let ServerSettings { client_timeout, upstream_timeout, .. } = settings.server;
+        let ServerSettings { body_limits, upstream_timeout, .. } = settings.server;
         audit(&AuditEvent::ConfigurationLoaded { idps: settings.idps.len(), routes: settings.routes.len() });
         let public_url = Arc::new(settings.public_url);
         let branding = Arc::new(settings.branding);
         let cookies = Arc::new(CookiePolicy::new(&public_url, settings.cookie_name));
+        let mut upstreams = settings.routes.iter().filter_map(|route| route.upstream.as_ref());
+        let https_upstreams = upstreams.any(|upstream| upstream.scheme() == Some(&Scheme::HTTPS));
         let routes = Arc::new(RouteTable::new(settings.routes));
         let keyring = settings.keyring;
         let clock_skew = settings.idps.iter().filter_map(IdpSettings::clock_skew).max().unwrap_or_default();
@@ -192,12 +196,12 @@ impl App {
         let reloadable_sessions = sessions.clone();
         Ok(Self {
             rooms,
-            proxy: Proxy::new(cookies, public_url.clone(), upstream_timeout)?,
+            proxy: Proxy::new(cookies, public_url.clone(), upstream_timeout, https_upstreams)?,
             responder: Responder { branding, public_url: public_url.clone() },
             admission: Admission { public_url, trusted_proxies: Arc::new(settings.trusted_proxies) },
             operations: Operations::new(sessions, providers.clone()),
             providers,
-            client_timeout,
+            body_limits,
             reloadable: Reloadable { keyring, sessions: reloadable_sessions, rights },
         })
     }
@@ -225,9 +229,10 @@ impl App {
     /// The public site with an application of yours behind the guard, in this process. The routes of the
     /// configuration decide who may pass; handlers take a `CurrentUser`.
     pub fn router_in_front_of(&self, back_office: Router) -> Router {
+        let body_limits = self.body_limits;
         // Read from the bottom: the last layer is the outermost.
         routes::public(self.rooms.clone(), back_office)
-            .layer(RequestBodyTimeoutLayer::new(self.client_timeout))
+            .layer(MapRequestLayer::new(move |request| body_limits.apply(request)))
             .layer(from_fn_with_state(self.admission.clone(), admit))
             .layer(CatchPanicLayer::custom(panicked))
             .layer(from_fn_with_state(self.responder.clone(), draw_failures))

@@ -83,8 +83,8 @@ fn appearance(kind: FailureKind) -> Appearance {
         Kind::CrossSite => (403, "forbidden", "cross-site", Sender),
         Kind::PayloadTooLarge => (413, "bad_request", "payload-too-large", Sender),
         Kind::RequestTimeout => (408, "bad_request", "request-timeout", Sender),
-        Kind::TargetTooLong => (414, "bad_request", "bad-request", Sender),
-        Kind::HeadersTooLarge => (431, "bad_request", "bad-request", Sender),
+        Kind::TargetTooLong => (414, "bad_request", "target-too-long", Sender),
+        Kind::HeadersTooLarge => (431, "bad_request", "headers-too-large", Sender),
         Kind::UpstreamUnavailable => (502, "upstream_unavailable", "upstream-unavailable", Upstream),
         Kind::UpstreamTimeout => (504, "upstream_unavailable", "upstream-timeout", Upstream),
         Kind::Internal => (500, "internal", "internal", Broker),
@@ -121,7 +121,7 @@ impl Responder {
         let mut response = if navigation::is_navigation(asked) {
             page::response(appearance.status, frame.language, self.page(failure, appearance, frame, id))
         } else {
-            problem(failure, appearance, frame, id)
+            problem(failure, appearance, frame, self.public_url.authority(), id)
         };
         let headers = response.headers_mut();
         headers.extend(failure.cookies.iter().cloned().map(|cookie| (SET_COOKIE, cookie)));
@@ -161,7 +161,8 @@ impl Responder {
             _ => Some(Action::Home(home.as_str())),
         };
         let (status, kind, code) = (appearance.status.as_u16(), appearance.words, appearance.code);
-        ErrorPage { frame, status, kind, code, request_id: id, action }.html()
+        let site = self.public_url.authority();
+        ErrorPage { frame, status, kind, code, request_id: id, site, action }.html()
     }
 }
 
@@ -179,8 +180,8 @@ struct Problem<'a> {
     login: Option<&'a str>,
 }
 
-fn problem(failure: &Failure, appearance: &Appearance, frame: Frame<'_>, id: &str) -> Response {
-    let text = |what: &str| frame.language.text(&format!("error-{}-{what}", appearance.words));
+fn problem(failure: &Failure, appearance: &Appearance, frame: Frame<'_>, site: &str, id: &str) -> Response {
+    let text = |what: &str| frame.language.text_with(&format!("error-{}-{what}", appearance.words), "site", site);
     let unauthorized = appearance.status == StatusCode::UNAUTHORIZED;
     let problem = Problem {
         kind: "about:blank",
@@ -273,7 +274,7 @@ mod tests {
             for language in [Language::English, Language::Korean] {
                 for part in ["title", "advice"] {
                     let id = format!("error-{}-{part}", appearance.words);
-                    assert_ne!(language.text(&id), id, "{kind:?}");
+                    assert_ne!(language.text_with(&id, "site", "app.example.test"), id, "{kind:?}");
                 }
             }
         }

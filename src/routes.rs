@@ -28,6 +28,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use http::{HeaderValue, StatusCode};
+use tower::util::MapRequestLayer;
 
 use crate::account::{self, Account};
 use crate::api::{self, Api};
@@ -39,6 +40,7 @@ use crate::logout::front_channel::front_channel;
 use crate::logout::security_events::security_events;
 use crate::logout::{Logout, SIGNED_OUT, own};
 use crate::web::failure::{Failure, FailureKind};
+use crate::web::request_body::pass_on;
 use crate::web::{assets, security_headers};
 
 /// Largest form the broker reads, in bytes.
@@ -66,7 +68,7 @@ pub fn public(rooms: Rooms, back_office: Router) -> Router {
     let https = rooms.guard.https;
     let start = get(login::start::start).post(login::third_party::start_by_form);
     let callback = get(login::callback::by_address).post(login::callback::by_form);
-    let guarded = back_office.layer(RequireSession(rooms.guard));
+    let guarded = back_office.layer(MapRequestLayer::new(pass_on)).layer(RequireSession(rooms.guard));
     Router::new()
         .route("/sso/login", start.with_state(rooms.login.clone()))
         .route("/sso/callback/{idp}", callback.with_state(rooms.login.clone()))

@@ -15,6 +15,7 @@ pub mod page;
 pub mod public_url;
 pub mod query;
 pub mod redirect;
+pub mod request_body;
 pub mod request_id;
 pub mod return_to;
 pub mod security_headers;

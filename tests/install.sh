@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs on Debian or Ubuntu with Rust what the tests need and is missing: Redis, OpenSSL, Chromium, Node, Python, wrk, and
+# Installs on Debian or Ubuntu with Rust what the tests need and is missing: Redis, OpenSSL, nginx, Caddy, Chromium, Node, Python, wrk, and
 # the packages that tests/counterparts/package.json and requirements.txt pin. Without the right to install it says what
 # to install.
 set -euo pipefail
@@ -10,6 +10,8 @@ needs() { command -v "$1" >/dev/null || missing+=("${@:2}"); }
 needs redis-server redis-server
 needs redis-cli redis-tools
 needs openssl openssl
+needs nginx nginx
+needs caddy caddy
 needs chromium chromium chromium-driver
 needs node nodejs npm
 needs python3 python3 python3-venv

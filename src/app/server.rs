@@ -1,108 +1,236 @@
-//! The server loop: HTTP/1.1 with bounds on everything a client can make large or slow (R-K09), and an end
+//! The server loop: HTTP/1.1 with bounds on everything a client can make large, slow or many (R-K09), and an end
 //! that lets requests under way finish (R-P09).
 //!
-//! Why not `axum::serve`: it sets no time limit on headers and no bound on connections.
+//! What a client is waited for is decided below HTTP, on the stream ([`stream`]), but for requests' bodies, which have
+//! [limits of their own](crate::web::request_body). How many connections there may be, and whose, is in [`peers`].
+//!
+//! Why not `axum::serve`: it sets no time limits and no bound on connections. Why not hyper's own timer for heads: it
+//! runs while a connection is idle, so that it would have to be as long as a load balancer keeps connections.
 
-use std::convert::Infallible;
-use std::future::Future;
+pub mod descriptors;
+mod peers;
+mod progress;
+mod request;
+mod stream;
+
+use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::ConnectInfo;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use rustix::process::{Resource, getrlimit};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tower::ServiceExt;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
-/// Longest wait for a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+use self::peers::{Peers, Place};
+use self::progress::Progress;
+use self::stream::{ClientStream, TooSlow};
+use crate::web::client_address::TrustedProxies;
+use crate::web::failure::causes;
+
 /// Largest head of a request, in bytes.
 const LARGEST_HEAD: usize = 64 * 1024;
 /// Most header lines.
 const MOST_HEADERS: usize = 100;
-/// Most connections at a time; more wait to be accepted.
-const MOST_CONNECTIONS: usize = 8_192;
-/// File descriptors that are left for everything else: the store, providers, logs.
-const RESERVED_DESCRIPTORS: usize = 64;
-/// Pause after the system refused to accept a connection (too many open files, say).
+/// File descriptors that are left for everything else: the store, providers, logs, the operators' port.
+const RESERVED_DESCRIPTORS: usize = 256;
+/// Pause after the system refused to accept a connection (too many open files, say), and between two looks for
+/// somebody who could make room.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Shortest time between two lines in the log about connections that had no place.
+const REFUSAL_PAUSE: Duration = Duration::from_secs(10);
+
+/// The bounds of a listener.
+#[derive(Debug, Clone)]
+pub struct ConnectionLimits {
+    /// Most connections at a time; more wait to be accepted.
+    pub most: usize,
+    /// Most connections of one peer; 0: a quarter of all.
+    pub per_peer: usize,
+    /// How long an idle connection is kept for its next request.
+    pub keep_alive: Duration,
+    /// Least bytes a second at which a client has to read, after 30 seconds of grace.
+    pub least_rate: u64,
+    /// Who has no share, since they speak for many.
+    pub proxies: Arc<TrustedProxies>,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        let (most, keep_alive) = (10_000, Duration::from_secs(75));
+        Self { most, per_peer: 0, keep_alive, least_rate: 1024, proxies: Arc::default() }
+    }
+}
+
+impl ConnectionLimits {
+    /// The same, as far as so many descriptors go: a connection may need a second one, towards its upstream. Running
+    /// out of them would make the process deaf on every port.
+    #[must_use]
+    pub fn within(self, descriptors: usize) -> Self {
+        let most = self.most.min(descriptors.saturating_sub(RESERVED_DESCRIPTORS) / 2).max(1);
+        let share = if self.per_peer == 0 { most / 4 } else { self.per_peer };
+        Self { most, per_peer: share.clamp(1, most), ..self }
+    }
+}
 
 /// Serves a site on a listener until `shutdown`; then stops accepting, and waits for requests under way for at
-/// most `grace`.
+/// most `grace`. Nobody has a share: for a site of one's own on loopback, say.
 pub async fn serve(listener: TcpListener, site: Router, shutdown: impl Future<Output = ()>, grace: Duration) {
-    let connections = Arc::new(Semaphore::new(most_connections()));
-    let graceful = GracefulShutdown::new();
-    tokio::pin!(shutdown);
-    loop {
-        let permit = tokio::select! {
-            permit = connections.clone().acquire_owned() => permit,
-            () = &mut shutdown => break,
-        };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = &mut shutdown => break,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        // Without it small answers wait for acknowledgements; a socket that refuses is about to fail anyway.
-        let _ = stream.set_nodelay(true);
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(LARGEST_HEAD)
-            .max_headers(MOST_HEADERS)
-            .serve_connection(TokioIo::new(stream), service(&site, peer));
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, %peer, "a connection ended early");
-            }
-            drop(permit);
-        });
+    let limits = ConnectionLimits { per_peer: usize::MAX, ..ConnectionLimits::default() };
+    serve_within(&limits, listener, site, shutdown, grace).await;
+}
+
+/// The same with bounds, as far as this process's descriptors go.
+pub async fn serve_within(
+    limits: &ConnectionLimits,
+    listener: TcpListener,
+    site: Router,
+    shutdown: impl Future<Output = ()>,
+    grace: Duration,
+) {
+    let house = House::new(limits.clone().within(descriptors::allowed()), site);
+    tokio::select! {
+        () = house.accept_from(&listener) => {}
+        () = shutdown => {}
     }
     drop(listener);
-    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+    house.peers.dismiss_all();
+    if tokio::time::timeout(grace, house.is_empty()).await.is_err() {
         tracing::warn!(seconds = grace.as_secs(), "requests were still under way at the end of the grace period");
     }
 }
 
-/// A connection may need a second descriptor, towards its upstream, and the operators' port has as many; running
-/// out of them would make the process deaf on every port.
-fn most_connections() -> usize {
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let descriptors = usize::try_from(limit).unwrap_or(usize::MAX);
-    (descriptors.saturating_sub(RESERVED_DESCRIPTORS) / 3).clamp(1, MOST_CONNECTIONS)
+/// A listener's connections.
+struct House {
+    limits: ConnectionLimits,
+    site: Router,
+    places: Arc<Semaphore>,
+    peers: Arc<Peers>,
 }
 
-/// The site as one connection sees it.
-fn service(
-    site: &Router,
-    peer: SocketAddr,
-) -> impl hyper::service::Service<
-    http::Request<Incoming>,
-    Response = http::Response<Body>,
-    Error = Infallible,
-    Future: Send + 'static,
-> + Send
-+ 'static {
-    let site = site.clone();
-    service_fn(move |request: http::Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        site.clone().oneshot(request)
-    })
+impl House {
+    fn new(limits: ConnectionLimits, site: Router) -> Self {
+        let (places, peers) = (Arc::new(Semaphore::new(limits.most)), Arc::new(Peers::new(limits.per_peer)));
+        Self { limits, site, places, peers }
+    }
+
+    async fn accept_from(&self, listener: &TcpListener) {
+        let mut refused = Refused::default();
+        loop {
+            let permit = self.place().await;
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let progress = Arc::new(Progress::new(self.limits.keep_alive, Instant::now()));
+            let share_of = Some(peer.ip()).filter(|address| !self.limits.proxies.contains(*address));
+            match self.peers.admit(share_of, progress.clone()) {
+                Some(place) => self.welcome(stream, peer, progress, (permit, place)),
+                None => refused.count(peer, self.limits.per_peer),
+            }
+        }
+    }
+
+    /// A place for the next connection. While all are taken, those that do nothing are asked to go.
+    async fn place(&self) -> OwnedSemaphorePermit {
+        loop {
+            if let Ok(permit) = self.places.clone().try_acquire_owned() {
+                return permit;
+            }
+            self.peers.make_room();
+            tokio::select! {
+                Ok(permit) = self.places.clone().acquire_owned() => return permit,
+                () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+            }
+        }
+    }
+
+    fn welcome(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        progress: Arc<Progress>,
+        held: (OwnedSemaphorePermit, Place),
+    ) {
+        // Without it small answers wait for acknowledgements; a socket that refuses is about to fail anyway.
+        let _ = stream.set_nodelay(true);
+        let service = request::service(self.site.clone(), peer, progress.clone());
+        let stream = ClientStream::new(stream, progress.clone(), self.limits.least_rate);
+        let connection = http1::Builder::new()
+            .max_buf_size(LARGEST_HEAD)
+            .max_headers(MOST_HEADERS)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::spawn(async move {
+            let mut connection = pin!(connection);
+            let outcome = tokio::select! {
+                outcome = connection.as_mut() => outcome,
+                () = held.1.leave.notified() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = outcome {
+                log_end(&error, peer, &progress);
+            }
+            drop(held);
+        });
+    }
+
+    /// Ends when the last connection has.
+    async fn is_empty(&self) {
+        let all = u32::try_from(self.limits.most).unwrap_or(u32::MAX);
+        // It is never closed.
+        let _ = self.places.acquire_many(all).await;
+    }
+}
+
+/// Connections that had no place, for the log: one line for many.
+#[derive(Debug, Default)]
+struct Refused {
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Refused {
+    fn count(&mut self, peer: SocketAddr, share: usize) {
+        let now = Instant::now();
+        self.unsaid += 1;
+        if self.said.is_some_and(|said| now < said + REFUSAL_PAUSE) {
+            return;
+        }
+        self.said = Some(now);
+        let refused = std::mem::take(&mut self.unsaid);
+        tracing::warn!(peer = %peer.ip(), share, refused, "a peer has its share of the connections in use, so new ones were \
+            closed; if it is a proxy of yours, name it in server.trusted_proxies");
+    }
+}
+
+/// Says why a connection ended early, as loudly as it may matter to somebody.
+fn log_end(error: &hyper::Error, peer: SocketAddr, progress: &Progress) {
+    if error.is_parse() {
+        // What HTTP cannot read is answered below the site, so that this is its only line.
+        let status = if error.is_parse_too_large() { 431 } else { 400 };
+        tracing::info!(%peer, status, cause = %error, "a request that cannot be read was refused");
+    } else if progress.is_in_a_head() && too_slow(error) == Some(TooSlow::Request) {
+        tracing::info!(%peer, "a request's head did not come in time");
+    } else if too_slow(error) == Some(TooSlow::Answer) {
+        tracing::info!(%peer, "an answer was not read in time");
+    } else {
+        tracing::debug!(%error, %peer, "a connection ended early");
+    }
+}
+
+/// What a client took too long for, if that is why a connection ended.
+fn too_slow(error: &(dyn Error + 'static)) -> Option<TooSlow> {
+    let within = |error: &io::Error| error.get_ref().and_then(|inner| inner.downcast_ref::<TooSlow>()).copied();
+    causes(error).find_map(|cause| cause.downcast_ref::<io::Error>().and_then(within))
 }

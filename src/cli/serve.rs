@@ -9,12 +9,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{CommandError, ConfigFile, asked_to_end, failed};
-use crate::app::server::serve;
+use crate::app::operations::Operations;
+use crate::app::server::{ConnectionLimits, descriptors, serve_within};
 use crate::app::{App, Ports};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{ServerSettings, Settings};
 use crate::telemetry;
 
+/// Most connections on the operators' port: whoever watches has few.
+const MOST_WATCHING: usize = 64;
 /// How long renewals whose browsers hung up may take: the provider may have made their old tokens worthless.
 const LAST_RENEWALS: Duration = Duration::from_secs(10);
 
@@ -42,7 +45,9 @@ pub(super) async fn run_broker(
     operations: TcpListener,
     reloads: Option<Reloads>,
 ) -> Result<(), CommandError> {
-    let ServerSettings { shutdown_timeout, .. } = settings.server;
+    let ServerSettings { shutdown_timeout, drain_delay, .. } = settings.server;
+    let limits = connection_limits(&settings);
+    let watching = ConnectionLimits { most: MOST_WATCHING, per_peer: MOST_WATCHING, ..limits.clone() };
     let clock: SharedClock = Arc::new(SystemClock);
     let store = settings.store.open(clock.clone()).map_err(failed)?;
     let app = App::build(settings, Ports { clock, store }).map_err(failed)?;
@@ -56,25 +61,56 @@ pub(super) async fn run_broker(
         "serving"
     );
     let (drained, mut is_drained) = watch::channel(false);
-    let operators_site = tokio::spawn(serve(
-        operations,
-        app.operations_router(),
+    let operators_site = app.operations_router();
+    let operators_site = tokio::spawn(async move {
         // The last to go: whoever watches sees the draining.
-        async move { _ = is_drained.changed().await },
-        Duration::from_secs(1),
-    ));
-    let draining = app.operations().clone();
-    let shutdown = async move {
-        asked_to_end().await;
-        tracing::info!("asked to end: requests under way are finished, no new ones are accepted");
-        draining.drain();
-    };
-    serve(public, app.router(), shutdown, shutdown_timeout).await;
+        let drained = async move { _ = is_drained.changed().await };
+        serve_within(&watching, operations, operators_site, drained, Duration::from_secs(1)).await;
+    });
+    let shutdown = drain(app.operations().clone(), drain_delay);
+    serve_within(&limits, public, app.router(), shutdown, shutdown_timeout).await;
     app.sessions().finish_renewals(LAST_RENEWALS).await;
     drained.send_replace(true);
     operators_site.await.map_err(failed)?;
     tracing::info!("ended");
     Ok(())
+}
+
+/// The bounds of the public port, as far as the system lets this process have connections.
+fn connection_limits(settings: &Settings) -> ConnectionLimits {
+    let ServerSettings { max_connections, per_peer_connections, keep_alive_timeout, body_limits, .. } = settings.server;
+    let limits = ConnectionLimits {
+        most: max_connections,
+        per_peer: per_peer_connections,
+        keep_alive: keep_alive_timeout,
+        least_rate: body_limits.least_rate,
+        proxies: Arc::new(settings.trusted_proxies.clone()),
+    };
+    let descriptors = descriptors::raise();
+    let limits = limits.within(descriptors);
+    if limits.most < max_connections {
+        tracing::warn!(
+            descriptors,
+            connections = limits.most,
+            "the hard limit of open files (ulimit -Hn, LimitNOFILE) leaves room for fewer than server.max_connections"
+        );
+    }
+    limits
+}
+
+/// Ends when no more connections are to be accepted: `delay` after the process is asked to end, so that a load
+/// balancer sees `/readyz` fail first; or when it is asked again.
+async fn drain(operations: Operations, delay: Duration) {
+    asked_to_end().await;
+    operations.drain();
+    if !delay.is_zero() {
+        tracing::info!(seconds = delay.as_secs(), "asked to end: not ready any more, still serving for a while");
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = asked_to_end() => {}
+        }
+    }
+    tracing::info!("asked to end: requests under way are finished, no new ones are accepted");
 }
 
 /// Reads the configuration again at each SIGHUP. One with faults changes nothing.

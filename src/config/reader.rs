@@ -257,6 +257,35 @@ impl Setting for u64 {
     }
 }
 
+impl Setting for usize {
+    const WHAT: &'static str = u64::WHAT;
+
+    fn read(value: &Value) -> Option<Self> {
+        u64::read(value)?.try_into().ok()
+    }
+}
+
+/// A number of bytes, written with a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ByteSize(pub(super) u64);
+
+impl Setting for ByteSize {
+    const WHAT: &'static str = "a size such as 512B, 1KiB, 10MiB or 1GiB";
+
+    fn read(value: &Value) -> Option<Self> {
+        let text = value.as_str()?;
+        let (number, unit) = text.split_at(text.find(|character: char| !character.is_ascii_digit())?);
+        let unit = match unit.trim_start() {
+            "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return None,
+        };
+        number.parse::<u64>().ok()?.checked_mul(unit).map(Self)
+    }
+}
+
 impl Setting for Duration {
     const WHAT: &'static str = "a duration such as 90s, 15m, 12h or 7d";
 

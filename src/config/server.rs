@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::reader::Reader;
+use super::reader::{ByteSize, Reader};
 use crate::telemetry::{LogFormat, LogSettings};
 use crate::web::branding::Branding;
 use crate::web::client_address::TrustedProxies;
 use crate::web::public_url::PublicUrl;
+use crate::web::request_body::BodyLimits;
+
+/// Longest of all the times that can be configured here.
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// The `[server]` section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,10 +22,18 @@ pub struct ServerSettings {
     pub listen: SocketAddr,
     /// The operators' port.
     pub ops_listen: SocketAddr,
+    /// From when the process is asked to end to when it accepts no more connections.
+    pub drain_delay: Duration,
     /// Longest wait for requests under way at shutdown.
     pub shutdown_timeout: Duration,
-    /// Longest silence in the middle of a request's body.
-    pub client_timeout: Duration,
+    /// How long requests' bodies are waited for.
+    pub body_limits: BodyLimits,
+    /// How long an idle connection is kept.
+    pub keep_alive_timeout: Duration,
+    /// Most connections on the public port.
+    pub max_connections: usize,
+    /// Most of them of one peer; 0: a quarter.
+    pub per_peer_connections: usize,
     /// Longest wait for an upstream to read more of a request, and to begin its answer.
     pub upstream_timeout: Duration,
 }
@@ -31,8 +43,16 @@ impl Default for ServerSettings {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
             ops_listen: (Ipv4Addr::LOCALHOST, 9090).into(),
+            drain_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(30),
-            client_timeout: Duration::from_secs(15),
+            body_limits: BodyLimits {
+                silence: Duration::from_secs(15),
+                whole: Duration::from_secs(30),
+                least_rate: 1024,
+            },
+            keep_alive_timeout: Duration::from_secs(75),
+            max_connections: 10_000,
+            per_peer_connections: 0,
             upstream_timeout: Duration::from_mins(1),
         }
     }
@@ -47,28 +67,61 @@ pub(super) fn read(section: &mut Reader) -> (ServerSettings, TrustedProxies) {
     let server = ServerSettings {
         listen: section.or("listen", default.listen),
         ops_listen: section.or("ops_listen", default.ops_listen),
+        drain_delay: section.or("drain_delay", default.drain_delay),
         shutdown_timeout: section.or("shutdown_timeout", default.shutdown_timeout),
-        client_timeout: section.or("client_timeout", default.client_timeout),
+        body_limits: read_body_limits(section, default.body_limits),
+        keep_alive_timeout: section.or("keep_alive_timeout", default.keep_alive_timeout),
+        max_connections: section.or("max_connections", default.max_connections),
+        per_peer_connections: section.or("per_peer_connections", default.per_peer_connections),
         upstream_timeout: section.or("upstream_timeout", default.upstream_timeout),
     };
-    for (key, timeout) in [("client_timeout", server.client_timeout), ("upstream_timeout", server.upstream_timeout)] {
-        if timeout < Duration::from_millis(100) || timeout > Duration::from_hours(1) {
-            section.fault(key, "must be between 100ms and 1h");
-        }
+    check_times(section, &server);
+    if server.max_connections == 0 {
+        section.fault("max_connections", "must be at least 1");
+    }
+    if server.per_peer_connections > server.max_connections {
+        section.fault("per_peer_connections", "must be at most `server.max_connections`");
     }
     let (public, operations) = (server.listen, server.ops_listen);
     let overlap = public.ip() == operations.ip() || public.ip().is_unspecified() || operations.ip().is_unspecified();
     if public.port() == operations.port() && public.port() != 0 && overlap {
         section.fault("ops_listen", "must differ from `server.listen`: health is never on the public port");
     }
-    if server.shutdown_timeout > Duration::from_hours(1) {
-        section.fault("shutdown_timeout", "must be at most 1h");
-    }
     let trusted = section.or::<Vec<IpNet>>("trusted_proxies", Vec::new());
     if trusted.iter().any(|network| network.prefix_len() == 0) {
         section.fault("trusted_proxies", "must not be everybody: then anybody could claim any address");
     }
     (server, TrustedProxies::new(trusted))
+}
+
+fn read_body_limits(section: &mut Reader, default: BodyLimits) -> BodyLimits {
+    let least_rate = section.or("least_rate", ByteSize(default.least_rate)).0;
+    if least_rate == 0 {
+        section.fault("least_rate", "must be at least 1B: without one, a body may take for ever");
+    }
+    BodyLimits {
+        silence: section.or("client_timeout", default.silence),
+        whole: section.or("body_deadline", default.whole),
+        least_rate,
+    }
+}
+
+fn check_times(section: &Reader, server: &ServerSettings) {
+    for (key, timeout) in [
+        ("client_timeout", server.body_limits.silence),
+        ("body_deadline", server.body_limits.whole),
+        ("keep_alive_timeout", server.keep_alive_timeout),
+        ("upstream_timeout", server.upstream_timeout),
+    ] {
+        if timeout < Duration::from_millis(100) || timeout > LONGEST {
+            section.fault(key, "must be between 100ms and 1h");
+        }
+    }
+    for (key, timeout) in [("shutdown_timeout", server.shutdown_timeout), ("drain_delay", server.drain_delay)] {
+        if timeout > LONGEST {
+            section.fault(key, "must be at most 1h");
+        }
+    }
 }
 
 pub(super) fn read_branding(section: &mut Reader) -> Branding {

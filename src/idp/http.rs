@@ -10,6 +10,7 @@ use oauth2::http;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Identity};
+use rustls_native_certs::load_native_certs;
 use serde_json::{Map, Value};
 use thiserror::Error;
 use url::{Host, Url};
@@ -25,9 +26,14 @@ const LARGEST_ANSWER: usize = 1024 * 1024;
 /// Why a provider's answer could not be had or used. Names no address or token, and of a body the reason alone.
 #[derive(Debug, Error)]
 pub enum HttpError {
-    /// No HTTPS client can be built, for want of root certificates, say.
+    /// No client can be built.
     #[error("no HTTPS client can be built on this machine: {0}")]
     Client(#[source] reqwest::Error),
+    /// HTTPS is asked for, and there is nobody to believe.
+    #[error(
+        "this machine has no certificate authorities to verify it with: install them (ca-certificates), or name `ca_file`"
+    )]
+    NoAuthorities,
     /// The connection failed or broke.
     #[error("it cannot be reached: {}", root_cause(.0))]
     Unreachable(#[source] reqwest::Error),
@@ -69,6 +75,7 @@ impl HttpError {
             Self::Unreachable(_) | Self::Timeout => true,
             Self::Status(status, _) => *status >= 500 || [408, 429].contains(status),
             Self::Client(_)
+            | Self::NoAuthorities
             | Self::TooLarge
             | Self::ContentType
             | Self::NotAnObject
@@ -115,32 +122,23 @@ pub struct TlsSettings {
 #[derive(Debug, Clone)]
 pub struct ProviderHttp {
     client: reqwest::Client,
+    believes_somebody: bool,
 }
 
 impl ProviderHttp {
-    /// A client that waits at most `timeout` for each whole answer.
+    /// A client that waits at most `timeout` for each whole answer. Without authorities of its own or of the system's it
+    /// refuses HTTPS, and needs none for plain HTTP on this machine.
     ///
     /// # Errors
-    /// [`HttpError::Client`] if this machine lacks what HTTPS needs, or the certificates are none.
+    /// [`HttpError::Client`] if the certificates are none.
     pub fn new(timeout: Duration, tls: &TlsSettings) -> Result<Self, HttpError> {
-        let mut client = reqwest::Client::builder();
-        if let Some(pem) = &tls.authorities {
-            client = client.tls_certs_only(Certificate::from_pem_bundle(pem.as_bytes()).map_err(HttpError::Client)?);
+        let client = client_builder(timeout, tls)?.build();
+        if client.is_err() && tls.authorities.is_none() && load_native_certs().certs.is_empty() {
+            let bare = TlsSettings { authorities: Some(String::new()), identity: tls.identity.clone() };
+            let client = client_builder(timeout, &bare)?.build().map_err(HttpError::Client)?;
+            return Ok(Self { client, believes_somebody: false });
         }
-        if let Some(pem) = &tls.identity {
-            client = client.identity(Identity::from_pem(pem.expose().as_bytes()).map_err(HttpError::Client)?);
-        }
-        let client = client
-            .redirect(Policy::none())
-            // A code or a refresh token must never be sent twice (R-C08).
-            .retry(reqwest::retry::never())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(timeout)
-            .no_proxy()
-            .user_agent(concat!("counterfoil/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(HttpError::Client)?;
-        Ok(Self { client })
+        Ok(Self { client: client.map_err(HttpError::Client)?, believes_somebody: true })
     }
 
     /// Sends a request and reads a bounded answer.
@@ -149,6 +147,9 @@ impl ProviderHttp {
     /// [`HttpError`] if there is no complete answer; any status is an answer.
     pub async fn execute(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
         let request = reqwest::Request::try_from(request).map_err(|_| HttpError::Request)?;
+        if !self.believes_somebody && request.url().scheme() == "https" {
+            return Err(HttpError::NoAuthorities);
+        }
         let mut answer = self.client.execute(request).await?;
         let mut response = http::Response::builder().status(answer.status());
         for (name, value) in answer.headers() {
@@ -176,6 +177,24 @@ impl ProviderHttp {
             _ => Err(HttpError::of(&answer)),
         }
     }
+}
+
+fn client_builder(timeout: Duration, tls: &TlsSettings) -> Result<reqwest::ClientBuilder, HttpError> {
+    let mut client = reqwest::Client::builder();
+    if let Some(pem) = &tls.authorities {
+        client = client.tls_certs_only(Certificate::from_pem_bundle(pem.as_bytes()).map_err(HttpError::Client)?);
+    }
+    if let Some(pem) = &tls.identity {
+        client = client.identity(Identity::from_pem(pem.expose().as_bytes()).map_err(HttpError::Client)?);
+    }
+    Ok(client
+        .redirect(Policy::none())
+        // A code or a refresh token must never be sent twice (R-C08).
+        .retry(reqwest::retry::never())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(timeout)
+        .no_proxy()
+        .user_agent(concat!("counterfoil/", env!("CARGO_PKG_VERSION"))))
 }
 
 /// The media type of an answer, without parameters, in lower case.

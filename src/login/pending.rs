@@ -88,6 +88,13 @@ impl PendingLogin {
         if self.answered_by_form.is_some() { cookies.clear_cross_site(name) } else { cookies.clear(name) }
     }
 
+    /// The same login, leading somewhere else.
+    #[must_use]
+    pub fn leading_to(mut self, return_to: &ReturnTo) -> Self {
+        self.return_to = return_to.to_string();
+        self
+    }
+
     /// Where the person lands.
     pub fn return_to(&self) -> ReturnTo {
         ReturnTo::parse(&self.return_to).unwrap_or_else(ReturnTo::home)

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::header::SET_COOKIE;
 use http::{HeaderMap, StatusCode, Uri};
+use time::OffsetDateTime;
 use url::form_urlencoded::byte_serialize;
 
 use super::landings::Landings;
@@ -25,7 +26,7 @@ use crate::web::language::Language;
 use crate::web::navigation;
 use crate::web::page::{self, ProviderChoice, SessionEnded, SignInChooser};
 use crate::web::query::Parameters;
-use crate::web::redirect::see_other;
+use crate::web::redirect::{fits_every_proxy, see_other};
 use crate::web::return_to::ReturnTo;
 
 /// Starts a login, or lets the person choose with whom. Of the query, only `return_to`, `idp`, `choose`, `fresh`,
@@ -140,8 +141,26 @@ impl Login {
             let landings = Landings::read(&self.cookies, headers, now).text();
             pending = pending.answered_by_form(had.iter().map(SessionKey::handle), landings);
         }
-        let mut response = see_other(location.as_str())?;
-        for cookie in self.pending.remember(&pending, &self.cookies, headers, now) {
+        let mut response = self.leave_for(location.as_str(), &pending, headers, now)?;
+        // Rather the page without its query, or the start page, than an answer that a proxy in front cannot take.
+        for shorter in [wanted.back.without_query(), ReturnTo::home()] {
+            if !fits_every_proxy(response.headers()) {
+                response = self.leave_for(location.as_str(), &pending.clone().leading_to(&shorter), headers, now)?;
+            }
+        }
+        Ok(response)
+    }
+
+    /// Sends the browser to the provider, with what it has to bring back.
+    fn leave_for(
+        &self,
+        location: &str,
+        pending: &PendingLogin,
+        headers: &HeaderMap,
+        now: OffsetDateTime,
+    ) -> Result<Response, Failure> {
+        let mut response = see_other(location)?;
+        for cookie in self.pending.remember(pending, &self.cookies, headers, now) {
             response.headers_mut().append(SET_COOKIE, cookie);
         }
         Ok(response)

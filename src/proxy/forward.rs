@@ -21,6 +21,7 @@ use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -72,17 +73,23 @@ pub enum ForwardError {
 
 impl Proxy {
     /// A proxy with a connection pool of its own. An upstream may take `timeout` to begin its answer once it has
-    /// the request, and as long between two pieces of a request that it reads.
+    /// the request, and as long between two pieces of a request that it reads. `https`: whether any is reached by TLS.
     ///
     /// # Errors
-    /// If this machine has no root certificates to verify upstreams with.
-    pub fn new(cookies: Arc<CookiePolicy>, public_url: Arc<PublicUrl>, timeout: Duration) -> std::io::Result<Self> {
+    /// If one is, and this machine has no root certificates to verify it with.
+    pub fn new(
+        cookies: Arc<CookiePolicy>,
+        public_url: Arc<PublicUrl>,
+        timeout: Duration,
+        https: bool,
+    ) -> std::io::Result<Self> {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(TCP_TIMEOUT));
         connector.set_nodelay(true);
         connector.enforce_http(false);
-        let connector =
-            HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().wrap_connector(connector);
+        let builder = HttpsConnectorBuilder::new();
+        let builder = if https { builder.with_native_roots()? } else { builder.with_tls_config(believing_nobody()?) };
+        let connector = builder.https_or_http().enable_http1().wrap_connector(connector);
         let mut connector = TimeoutConnector::new(connector);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_write_timeout(Some(timeout));
@@ -172,6 +179,13 @@ pub async fn forward(
     *answer.version_mut() = Version::HTTP_11;
     towards_client(answer.headers_mut(), &proxy.cookies, !admitted.route.access.public);
     Ok(answer)
+}
+
+/// TLS for nobody: where every upstream is plain HTTP, the system's authorities are not needed.
+fn believing_nobody() -> io::Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(config.map_err(io::Error::other)?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
 /// Whether an upstream's connection ended before an answer began, or was never used.

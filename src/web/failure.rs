@@ -11,7 +11,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode};
-use tower_http::timeout::TimeoutError;
+
+use super::request_body::TooSlow;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,7 +153,7 @@ pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a 
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (**error).source())
 }
 
-/// Whether an error comes from a request's body that stopped coming: nobody's fault but the sender's.
+/// Whether an error comes from a request's body that did not come in time: nobody's fault but the sender's.
 pub fn is_silence(error: &(dyn Error + 'static)) -> bool {
-    causes(error).any(<dyn Error>::is::<TimeoutError>)
+    causes(error).any(<dyn Error>::is::<TooSlow>)
 }

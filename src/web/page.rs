@@ -182,13 +182,15 @@ pub struct ErrorPage<'a> {
     pub code: &'static str,
     /// The request's id, to quote to support.
     pub request_id: &'a str,
+    /// What the person's browser calls this site.
+    pub site: &'a str,
     /// What the person can do about it, if anything.
     pub action: Option<Action<'a>>,
 }
 
 /// Every [`ErrorPage::kind`] there are texts for.
 #[cfg(test)]
-pub(crate) const ERROR_KINDS: [&str; 30] = [
+pub(crate) const ERROR_KINDS: [&str; 32] = [
     "session-missing",
     "session-idle",
     "session-expired",
@@ -216,6 +218,8 @@ pub(crate) const ERROR_KINDS: [&str; 30] = [
     "cross-site",
     "payload-too-large",
     "request-timeout",
+    "target-too-long",
+    "headers-too-large",
     "upstream-unavailable",
     "upstream-timeout",
     "internal",
@@ -241,7 +245,7 @@ impl ErrorPage<'_> {
     }
 
     fn advice(&self) -> String {
-        self.frame.language.text(&format!("error-{}-advice", self.kind))
+        self.frame.language.text_with(&format!("error-{}-advice", self.kind), "site", self.site)
     }
 
     fn label(&self, action: &Action<'_>) -> String {
@@ -288,7 +292,7 @@ mod tests {
 
     fn error<'a>(frame: Frame<'a>, kind: &'static str, value: &'a str) -> ErrorPage<'a> {
         let action = Some(Action::TryAgain(value));
-        ErrorPage { frame, status: 503, kind, code: "some_code", request_id: value, action }
+        ErrorPage { frame, status: 503, kind, code: "some_code", request_id: value, site: value, action }
     }
 
     /// One of each page, every field set to `value`.

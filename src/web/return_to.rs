@@ -11,6 +11,8 @@ use url::form_urlencoded::byte_serialize;
 
 /// Longest return path: it travels in a cookie.
 const LONGEST: usize = 2048;
+/// Longest return path as part of an address, in bytes.
+const LONGEST_ENCODED: usize = 2800;
 
 /// A path, query and fragment on the public origin; made by [`ReturnTo::parse`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +46,19 @@ impl ReturnTo {
         self.0.split(['?', '#']).next().unwrap_or_default()
     }
 
-    /// The address that starts a login which comes back here.
+    /// The same page without its query and fragment.
+    #[must_use]
+    pub fn without_query(&self) -> Self {
+        Self(self.path().to_owned())
+    }
+
+    /// The address that starts a login which comes back here: to the page alone if the whole, whose escapes make it up
+    /// to three times as long, would not fit into the head of an answer.
     pub fn login_href(&self) -> String {
-        format!("/sso/login?return_to={}", byte_serialize(self.0.as_bytes()).collect::<String>())
+        let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+        let ways = [self.as_str(), self.path(), "/"];
+        let fitting = ways.map(encoded).into_iter().find(|encoded| encoded.len() <= LONGEST_ENCODED);
+        format!("/sso/login?return_to={}", fitting.unwrap_or_default())
     }
 
     /// The address of the page that says that a session has ended, and leads back in.

@@ -9,7 +9,9 @@
 mod support;
 
 mod administration;
+mod answer_heads;
 mod architecture;
+mod authorities;
 mod authorization_parameters;
 mod back_channel_logout;
 mod browser_journey;
@@ -17,6 +19,7 @@ mod callback;
 mod client_authentication;
 mod configuration;
 mod conformance;
+mod connections;
 mod cookies;
 mod counterparts;
 mod demo;
@@ -44,6 +47,7 @@ mod pushed_requests;
 mod renewal;
 mod response_tokens;
 mod revalidation;
+mod reverse_proxies;
 mod revocation;
 mod security_events;
 mod session;

@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod child;
 pub mod counterpart;
 pub mod cut_proxy;
+pub mod front;
 pub mod house;
 pub mod keys;
 pub mod program;

@@ -154,10 +154,11 @@ fn verdict(error: &IdpError, is_proven: bool) -> Verdict {
 fn verdict_of(error: &HttpError) -> Verdict {
     match error {
         outage if outage.is_outage() => Verdict::Unavailable,
-        // The last three are ours.
+        // The last four are ours.
         HttpError::Unreachable(_)
         | HttpError::Timeout
         | HttpError::Client(_)
+        | HttpError::NoAuthorities
         | HttpError::Request
         | HttpError::Proof => Verdict::Unavailable,
         HttpError::Status(..)

@@ -71,13 +71,13 @@ impl RedisBackend {
     /// # Errors
     /// [`StoreError`] if the URL or its TLS set-up cannot be used.
     pub fn connect(settings: &RedisSettings) -> Result<Self, StoreError> {
-        let mut config = Config::from_url(settings.url.expose())?;
+        let url = settings.url.expose();
+        // Without its `s`: fred would want the system's authorities for it, also where others are named.
+        let plain = url.strip_prefix("rediss").map(|rest| Secret::new(format!("redis{rest}")));
+        let mut config = Config::from_url(plain.as_ref().map_or(url, |plain| plain.expose()))?;
         config.fail_fast = false;
-        let tls = config.tls.is_some().then(|| tls::connector(settings.certificate_authorities.as_deref()));
-        let tls = tls.transpose()?;
-        if let (Some(connector), Some(tls)) = (&tls, &mut config.tls) {
-            tls.connector = FredTls::Rustls(connector.clone());
-        }
+        let tls = plain.is_some().then(|| tls::connector(settings.certificate_authorities.as_deref())).transpose()?;
+        config.tls = tls.clone().map(|connector| FredTls::Rustls(connector).into());
         let access = Access {
             username: config.username.clone(),
             password: config.password.clone().map(Secret::new),

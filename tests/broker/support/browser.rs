@@ -83,6 +83,20 @@ impl Browser {
         Self { client, hosts: Arc::new(hosts.into_iter().collect()), jar: Arc::default() }
     }
 
+    /// A fresh profile that reaches one host by TLS, believes one authority (PEM), and all others as they are named.
+    pub fn by_tls(host: &str, address: SocketAddr, authority: &[u8]) -> Self {
+        let client = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .no_proxy()
+            .retry(reqwest::retry::never())
+            .timeout(super::child::PATIENCE)
+            .resolve(host, address)
+            .tls_certs_only([reqwest::Certificate::from_pem(authority).unwrap()])
+            .build()
+            .unwrap();
+        Self { client, hosts: Arc::default(), jar: Arc::default() }
+    }
+
     /// A person going to a page.
     pub fn visit(&self, url: &str) -> Asking {
         let asking = self.ask(Method::GET, url);

@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::program::Folder;
 
-/// An authority (`ca.crt`), and certificates of it for 127.0.0.1 (`server.crt`) and for a client (`client.crt`), with
+/// An authority (`ca.crt`), and certificates of it for 127.0.0.1 and backoffice.example.com (`server.crt`) and for a client (`client.crt`), with
 /// keys.
 pub fn make_certificates(folder: &Folder) {
     let openssl = |arguments: &str| {
@@ -24,9 +24,10 @@ pub fn make_certificates(folder: &Folder) {
     };
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     openssl(&format!("req -x509 {key} -keyout ca.key -out ca.crt -days 2 -subj /CN=authority"));
-    for (name, extension) in
-        [("server", "subjectAltName=IP:127.0.0.1\n"), ("client", "subjectAltName=DNS:backoffice\n")]
-    {
+    for (name, extension) in [
+        ("server", "subjectAltName=IP:127.0.0.1,DNS:backoffice.example.com\n"),
+        ("client", "subjectAltName=DNS:backoffice\n"),
+    ] {
         folder.write(&format!("{name}.ext"), extension);
         openssl(&format!("req {key} -keyout {name}.key -out {name}.csr -subj /CN={name}"));
         openssl(&format!(

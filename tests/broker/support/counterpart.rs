@@ -88,10 +88,15 @@ pub async fn follow(browser: &Browser, start: &str) -> Answer {
 
 /// The same as somebody else.
 pub async fn follow_as(browser: &Browser, start: &str, name: &str, password: &str) -> Answer {
+    follow_back_to(PUBLIC, browser, start, name, password).await
+}
+
+/// The same for a broker that browsers know under another address.
+pub async fn follow_back_to(public: &str, browser: &Browser, start: &str, name: &str, password: &str) -> Answer {
     let mut location = start.to_owned();
     for _ in 0..LONGEST_WALK {
         let page = browser.visit(&location).send().await;
-        if location.starts_with(PUBLIC) {
+        if location.starts_with(public) {
             return page;
         }
         let mut next = page.location().to_owned();
@@ -100,7 +105,7 @@ pub async fn follow_as(browser: &Browser, start: &str, name: &str, password: &st
             let target = if target.is_empty() { location.clone() } else { absolute(&location, &target) };
             let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let sent = browser.submit(&target, &fields).header("sec-fetch-site", "cross-site").send().await;
-            if target.starts_with(PUBLIC) {
+            if target.starts_with(public) {
                 return sent;
             }
             sent.location().clone_into(&mut next);

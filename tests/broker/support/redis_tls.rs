@@ -59,6 +59,11 @@ impl RedisTls {
         RedisSettings { certificate_authorities: Some(authority), ..settings_of(url) }
     }
 
+    /// The authority's certificate, as a file.
+    pub fn authority(&self) -> String {
+        self.folder.path().join("ca.crt").display().to_string()
+    }
+
     /// How often it was asked for a value.
     pub fn gets(&self) -> u64 {
         gets(&self.ask(&["INFO", "commandstats"]))

@@ -1,0 +1,105 @@
+//! Requests and answers of a connection, which tell it when they are done.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::ConnectInfo;
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use tokio::time::Instant;
+use tower::ServiceExt;
+
+use super::progress::Progress;
+
+/// The site as one connection sees it.
+pub(super) fn service(
+    site: Router,
+    peer: SocketAddr,
+    progress: Arc<Progress>,
+) -> impl Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future: Send + 'static> + Send + 'static
+{
+    service_fn(move |request: Request<Incoming>| {
+        progress.request_began();
+        let under_way = UnderWay(progress.clone());
+        let mut request = request.map(|body| Body::new(Asked { body, progress: progress.clone(), over: false }));
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let answer = site.clone().oneshot(request);
+        async move { Ok(answer.await?.map(|body| Answer { body, _under_way: under_way })) }
+    })
+}
+
+/// A request that is under way for as long as this lives.
+struct UnderWay(Arc<Progress>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.answered(Instant::now());
+    }
+}
+
+/// A request's body, which says so if it is dropped before its end.
+struct Asked {
+    body: Incoming,
+    progress: Arc<Progress>,
+    over: bool,
+}
+
+impl http_body::Body for Asked {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        self.over |= matches!(frame, Poll::Ready(None | Some(Err(_))));
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        http_body::Body::size_hint(&self.body)
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if !self.over && !http_body::Body::is_end_stream(&self.body) {
+            self.progress.body_cut_short();
+        }
+    }
+}
+
+/// An answer's body. The request is under way until it is dropped.
+pub(super) struct Answer {
+    body: Body,
+    _under_way: UnderWay,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        http_body::Body::size_hint(&self.body)
+    }
+}
