@@ -152,26 +152,26 @@ mod tests {
         place.leave.notified().now_or_never().is_some()
     }
 
-    fn address(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
     }
 
     #[test]
     fn a_peer_has_its_share_and_others_have_theirs() {
         let peers = Arc::new(Peers::new(2));
-        let admit = |peer| peers.admit(peer, busy());
-        let mut held = vec![admit(address("192.0.2.1")).unwrap(), admit(address("192.0.2.1")).unwrap()];
+        let admit = |peer: &str| peers.admit(Some(address(peer)), busy());
+        let mut held = vec![admit("192.0.2.1").unwrap(), admit("192.0.2.1").unwrap()];
         for refused in ["192.0.2.1", "::ffff:192.0.2.1"] {
-            assert!(admit(address(refused)).is_none(), "{refused}");
+            assert!(admit(refused).is_none(), "{refused}");
         }
         for other in ["192.0.2.2", "2001:db8::1", "2001:db8::ffff:1"] {
-            held.push(admit(address(other)).unwrap());
+            held.push(admit(other).unwrap());
         }
-        assert!(admit(address("2001:db8:0:0:8000::2")).is_none(), "the same /64");
-        held.push(admit(address("2001:db8:0:1::1")).unwrap());
-        held.extend((0..10).map(|_| admit(None).unwrap()));
+        assert!(admit("2001:db8:0:0:8000::2").is_none(), "the same /64");
+        held.push(admit("2001:db8:0:1::1").unwrap());
+        held.extend((0..10).map(|_| peers.admit(None, busy()).unwrap()));
         held.remove(0);
-        held.push(admit(address("192.0.2.1")).unwrap());
+        held.push(admit("192.0.2.1").unwrap());
         held.clear();
         let state = peers.state();
         assert!(state.connections.is_empty() && state.counts.is_empty(), "nothing is left of those who went");
@@ -180,14 +180,14 @@ mod tests {
     #[test]
     fn the_longest_idle_makes_room_and_whoever_works_is_left_alone() {
         let peers = Arc::new(Peers::new(3));
-        let admit = |peer, progress| peers.admit(address(peer), progress).unwrap();
+        let admit = |peer, progress| peers.admit(Some(address(peer)), progress).unwrap();
         let (working, oldest, newer) =
             (admit("192.0.2.1", busy()), admit("192.0.2.1", progress()), admit("192.0.2.1", progress()));
         let elsewhere = admit("192.0.2.2", progress());
         let newcomer = admit("192.0.2.1", busy());
         assert!(was_asked_to_go(&oldest) && !was_asked_to_go(&newer));
         drop(oldest);
-        assert!(peers.admit(address("192.0.2.1"), busy()).is_some(), "the next one makes room as well");
+        assert!(peers.admit(Some(address("192.0.2.1")), busy()).is_some(), "the next one makes room as well");
         assert!(was_asked_to_go(&newer));
         peers.make_room();
         assert!(was_asked_to_go(&elsewhere));
