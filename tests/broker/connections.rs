@@ -9,6 +9,7 @@ use axum::Router;
 use axum::routing::get;
 use counterfoil::app::server::{ConnectionLimits, serve_within};
 use counterfoil::clock::SystemClock;
+use counterfoil::config::Source;
 use counterfoil::web::client_address::TrustedProxies;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -308,7 +309,7 @@ async fn an_early_answer_reaches_a_client_that_is_still_sending() {
         ("POST /here HTTP/1.1", host.clone(), 404),
         ("POST /sso/nothing HTTP/1.1", host.clone(), 405),
         ("POST /sso/logout HTTP/1.1", format!("{host}{cookie}"), 413),
-        ("POST /sso/backchannel-logout/company HTTP/1.1", host.clone(), 400),
+        ("POST /sso/backchannel-logout/company HTTP/1.1", host.clone(), 413),
         ("POST /sso/api/v1/revocations HTTP/1.1", host.clone(), 401),
         ("POST /orders HTTP/1.1", "Host: elsewhere.example.test\r\n".into(), 421),
         ("POST //orders HTTP/1.1", host.clone(), 400),
@@ -363,7 +364,7 @@ async fn what_cannot_be_read_leaves_a_line_in_the_log() {
         ("a header without a name", format!("GET / HTTP/1.1\r\n{host}: x\r\n\r\n"), 400),
         ("two lengths", format!("POST / HTTP/1.1\r\n{host}{two_lengths}"), 400),
         ("too many headers", format!("GET / HTTP/1.1\r\n{host}{many}\r\n"), 431),
-        ("too large a head", format!("GET / HTTP/1.1\r\n{host}X: {}\r\n\r\n", "x".repeat(70_000)), 431),
+        ("too large a head", format!("GET / HTTP/1.1\r\n{host}X: {}\r\n\r\n", "x".repeat(200_000)), 431),
     ] {
         let mut connection = TcpStream::connect(serving.address).await.unwrap();
         let _ = connection.write_all(request.as_bytes()).await;
@@ -374,6 +375,39 @@ async fn what_cannot_be_read_leaves_a_line_in_the_log() {
         let cause = line.split_once("cause=").map_or("", |(_, cause)| cause);
         assert!(line.contains(&format!("status={status}")) && !cause.is_empty(), "{what}: {line}");
         assert!(line.contains("peer=127.0.0.1:"), "{what}: {line}");
+    }
+}
+
+/// One line a setting. Found by giving every key its smallest and largest value, and one that is none.
+#[test]
+fn bounds_that_bound_nothing_are_refused() {
+    let faults_of = |line: &str| {
+        let file = format!(
+            "public_url = \"{PUBLIC}\"\n[server]\n{line}\n[secrets]\nkeys = [\"{KEY}\"]\n[store]\nurl = \"memory:\"\n\
+             [idp.company]\nkind = \"oidc\"\nissuer = \"https://idp.example.com\"\nclient_id = \"x\"\nclient_secret = \"x\"\n\
+             [[route]]\npath = \"/\"\n"
+        );
+        let settings = Source { file: Some(file), ..Source::default() }.settings();
+        settings.err().map_or(String::new(), |faults| faults.to_string())
+    };
+    for (line, named) in [
+        ("least_rate = \"0B\"", "server.least_rate"),
+        ("least_rate = \"fast\"", "server.least_rate: must be a size such as"),
+        ("least_rate = 1024", "server.least_rate: must be a size such as"),
+        ("least_rate = \"99999999999GiB\"", "server.least_rate"),
+        ("body_deadline = \"0s\"", "server.body_deadline"),
+        ("keep_alive_timeout = \"2h\"", "server.keep_alive_timeout"),
+        ("drain_delay = \"2h\"", "server.drain_delay"),
+        ("max_connections = 0", "server.max_connections"),
+        ("max_connections = -1", "server.max_connections: must be a whole number"),
+        ("max_connections = 10\nper_peer_connections = 11", "server.per_peer_connections"),
+    ] {
+        assert!(faults_of(line).contains(named), "{line}: {}", faults_of(line));
+    }
+    for line in
+        ["least_rate = \"1B\"", "least_rate = \"2 MiB\"", "per_peer_connections = 0", "keep_alive_timeout = \"1h\""]
+    {
+        assert_eq!(faults_of(line), "", "{line}");
     }
 }
 

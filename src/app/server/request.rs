@@ -27,15 +27,16 @@ pub(super) fn service(
 {
     service_fn(move |request: Request<Incoming>| {
         progress.request_began();
-        let under_way = UnderWay(progress.clone());
-        let mut request = request.map(|body| Body::new(Asked { body, progress: progress.clone(), over: false }));
+        let under_way = Arc::new(UnderWay(progress.clone()));
+        let mut request = request.map(|body| Body::new(Asked { body, under_way: under_way.clone(), over: false }));
         request.extensions_mut().insert(ConnectInfo(peer));
         let answer = site.clone().oneshot(request);
         async move { Ok(answer.await?.map(|body| Answer { body, _under_way: under_way })) }
     })
 }
 
-/// A request that is under way for as long as this lives.
+/// A request that is under way for as long as anybody holds this: its answer, and its own body, of which an upstream may
+/// want the rest after it has answered.
 struct UnderWay(Arc<Progress>);
 
 impl Drop for UnderWay {
@@ -47,7 +48,7 @@ impl Drop for UnderWay {
 /// A request's body, which says so if it is dropped before its end.
 struct Asked {
     body: Incoming,
-    progress: Arc<Progress>,
+    under_way: Arc<UnderWay>,
     over: bool,
 }
 
@@ -73,15 +74,15 @@ impl http_body::Body for Asked {
 impl Drop for Asked {
     fn drop(&mut self) {
         if !self.over && !http_body::Body::is_end_stream(&self.body) {
-            self.progress.body_cut_short();
+            self.under_way.0.body_cut_short();
         }
     }
 }
 
-/// An answer's body. The request is under way until it is dropped.
+/// An answer's body.
 pub(super) struct Answer {
     body: Body,
-    _under_way: UnderWay,
+    _under_way: Arc<UnderWay>,
 }
 
 impl http_body::Body for Answer {

@@ -185,3 +185,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    /// A large answer to somebody who is still sending what nobody wants, and reads nothing before that has gone.
+    #[tokio::test]
+    async fn a_client_that_sends_before_it_reads_gets_its_answer() {
+        let (ours, mut theirs) = duplex(64);
+        let progress = Arc::new(Progress::new(Duration::from_secs(75), Instant::now()));
+        progress.request_began();
+        progress.body_cut_short();
+        let mut stream = ClientStream::new(ours, progress, 1024);
+        let answers = async {
+            stream.write_all(&[b'a'; 10_000]).await.unwrap();
+            stream.shutdown().await.unwrap();
+        };
+        let asks = async {
+            theirs.write_all(&[b'q'; 100_000]).await.unwrap();
+            theirs.shutdown().await.unwrap();
+            let mut heard = Vec::new();
+            theirs.read_to_end(&mut heard).await.unwrap();
+            assert_eq!(heard.len(), 10_000);
+        };
+        tokio::join!(answers, asks);
+    }
+}
