@@ -205,7 +205,7 @@ mod tests {
             stream.shutdown().await.unwrap();
         };
         let asks = async {
-            theirs.write_all(&[b'q'; 100_000]).await.unwrap();
+            theirs.write_all(&vec![b'q'; 100_000]).await.unwrap();
             theirs.shutdown().await.unwrap();
             let mut heard = Vec::new();
             theirs.read_to_end(&mut heard).await.unwrap();
