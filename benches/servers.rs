@@ -105,7 +105,8 @@ async fn site(mode: &str, redis: &str, people: usize) -> Result<(Router, Vec<Str
             let providers = settings.idps.into_iter().map(|idp| Provider::new(idp, callback.clone(), clock.clone()));
             let providers = providers.collect::<Result<Vec<_>, _>>()?;
             let renewals = Renewals::new(sessions.clone(), &providers, clock.clone());
-            let guard = Guard { routes, sessions, renewals, cookies, clock, clock_skew, https: false };
+            let public_url = Arc::new(settings.public_url);
+            let guard = Guard { routes, sessions, renewals, cookies, clock, clock_skew, public_url };
             (handler.layer(RequireSession(Arc::new(guard))), values(keys))
         }
         "broker" | "broker-public" => {

@@ -39,11 +39,33 @@ state-nothing-lost = Unchanged
 
 ## Too many sessions
 
-too-many-sessions-title = You are signed in at too many places
-too-many-sessions-text = You have as many sessions as you may have. Choose one to end, then you can sign in here.
+too-many-sessions-title = You have reached your session limit
+too-many-sessions-text = You are signed in at as many places as is allowed at the same time. End one of these sessions to sign in here.
 too-many-sessions-heading = Why this is asked
 too-many-sessions-note = Sessions that nobody uses are a risk. Ending one here signs that browser out at once.
-end-session-last-used = End the session last used { $time }
+end-session-last-used = End the session that was last used { $time }
+
+## Moments
+
+moment-just-now = just now
+moment-minutes-ago = { $count ->
+    [one] 1 minute ago
+   *[other] { $count } minutes ago
+}
+moment-hours-ago = { $count ->
+    [one] 1 hour ago
+   *[other] { $count } hours ago
+}
+moment-days-ago = { $count ->
+    [one] 1 day ago
+   *[other] { $count } days ago
+}
+
+## After signing in for another tab
+
+signed-in-title = You are signed in
+signed-in-text = You can close this tab.
+signed-in-close = If you were about to send a form, go back to its tab and reload the page there. What you entered is sent again.
 
 ## Before signing out
 
@@ -60,20 +82,32 @@ error-support = Help
 error-code = Code
 try-again = Try again
 go-home = Go to the start page
+go-on = Go on with this account
+sign-in-other = Sign in with another account
+
+## A form that was sent too late
+
+late-form-title = What you entered is not lost yet
+late-form-text = It has not been processed, but this browser tab still holds it.
+late-form-sign-in = Sign in (opens a new tab)
+late-form-reload = Then come back to this tab and reload it. If your browser asks whether to send the form again, say yes.
+late-form-instead = If you no longer need what you entered:
 
 ## Errors: sessions
+
+error-unsaved-note = Anything that was not saved may have to be entered again.
 
 error-session-missing-title = Please sign in
 error-session-missing-advice = This page is for people who are signed in. Use your company account to continue.
 
 error-session-idle-title = Your session has timed out
-error-session-idle-advice = Nothing happened for a while, so we ended the session to protect your work. Sign in again to carry on. Anything that was not saved may have to be entered again.
+error-session-idle-advice = Nothing happened for a while, so we ended the session to protect your work. Sign in again to carry on.
 
 error-session-expired-title = Your session has reached its time limit
-error-session-expired-advice = For safety every session ends after a fixed time, even while you are working. Sign in again to carry on. Anything that was not saved may have to be entered again.
+error-session-expired-advice = For safety every session ends after a fixed time, even while you are working. Sign in again to carry on.
 
 error-session-revoked-title = Your session was ended
-error-session-revoked-advice = Somebody who looks after the security of this service ended it. You can sign in again, with your password if you are asked for it. Anything that was not saved may have to be entered again. If you did not expect this, please ask them.
+error-session-revoked-advice = Somebody who looks after the security of this service ended it. You can sign in again, with your password if you are asked for it. If you did not expect this, please ask them.
 
 error-session-displaced-title = You signed in somewhere else
 error-session-displaced-advice = You may be signed in only a limited number of times at once, so your newer sign-in ended this session. If that was not you, please tell the people who look after the security of this service.
@@ -85,7 +119,7 @@ error-session-ended-by-provider-title = Your company account signed you out
 error-session-ended-by-provider-advice = You were signed out there, or your account was changed or locked, so this session ended as well. Sign in again to carry on. If you did not expect this, please tell the people who look after the security of this service.
 
 error-login-overtaken-title = Please start signing in again
-error-login-overtaken-advice = While you were signing in, your sessions were ended for security, so this sign-in counts no longer. You can start again at once.
+error-login-overtaken-advice = While you were signing in, your sessions were ended for security, so this sign-in is no longer valid. You can start again right away.
 
 error-login-blocked-title = You can’t sign in just now
 error-login-blocked-advice = The people who look after the security of this service have paused sign-ins for your account. Please ask them.
@@ -94,7 +128,7 @@ error-login-too-old-title = Please sign in once more
 error-login-too-old-advice = This page is for people who have just proved who they are. Your session goes on; please sign in once more, then open the page or send the form again.
 
 error-forbidden-title = You don’t have access to this page
-error-forbidden-advice = You are signed in, but your account has not been given access here. If you need it for your work, please ask the owner of the application.
+error-forbidden-advice = You are signed in, but this account has not been given access here. If you have another account for it, sign in with that one. Otherwise please ask the owner of the application.
 
 error-store-unavailable-title = We can’t check sessions just now
 error-store-unavailable-advice = This is a fault on our side. You have not been signed out. Please try again in a moment.
@@ -108,10 +142,13 @@ error-idp-unavailable-title = The sign-in service isn’t answering
 error-idp-unavailable-advice = We can’t reach the service that looks after company accounts. It is nothing you did. Please try again in a few minutes.
 
 error-login-failed-title = We couldn’t complete your sign-in
-error-login-failed-advice = We could not accept the answer from your company’s sign-in service, so you are not signed in. Please start again. If it keeps happening, give support the reference on this page.
+error-login-failed-advice = We could not accept the answer from your company’s sign-in service. Please start again. If it keeps happening, give support the reference on this page.
 
-error-login-refused-title = You are not signed in
-error-login-refused-advice = The sign-in was cancelled, or your company’s sign-in service did not allow it. You can start again. If you are turned away once more, please ask the people who look after company accounts.
+error-login-put-off-title = The sign-in service has a problem
+error-login-put-off-advice = Your company’s sign-in service says that it can’t sign anybody in just now. It is nothing you did. Please try again in a few minutes.
+
+error-login-refused-title = The sign-in was not completed
+error-login-refused-advice = It was cancelled, or your company’s sign-in service did not allow it. You can start again. If you are turned away once more, please ask the people who look after company accounts.
 
 error-login-expired-title = Please start signing in again
 error-login-expired-advice = This sign-in took too long, was already used, or began in another browser. Start again in this browser. Cookies must be allowed for this site.

@@ -14,7 +14,7 @@ sign-out = 로그아웃
 chooser-title = 로그인
 chooser-intro = 업무에 사용하는 계정을 선택해 주십시오.
 chooser-empty = 아직 사용할 수 있는 로그인 방법이 없습니다. 서비스 담당자에게 알려 주십시오.
-sign-in-with = { $provider } 계정으로 로그인
+sign-in-with = { $provider } 로그인
 password-heading = 비밀번호 안내
 password-note = 비밀번호는 회사 계정의 로그인 화면에서만 입력합니다. { $product }에는 전달되지 않습니다.
 
@@ -43,7 +43,20 @@ too-many-sessions-title = 로그인된 곳이 너무 많습니다
 too-many-sessions-text = 동시에 사용할 수 있는 세션 수에 도달했습니다. 종료할 세션을 하나 선택하면 여기에서 로그인할 수 있습니다.
 too-many-sessions-heading = 세션을 종료해야 하는 이유
 too-many-sessions-note = 사용하지 않는 세션을 남겨 두면 보안에 위험할 수 있습니다. 여기에서 세션을 종료하면 해당 브라우저는 즉시 로그아웃됩니다.
-end-session-last-used = { $time }에 마지막으로 사용한 세션 종료
+end-session-last-used = 마지막 사용: { $time } — 이 세션 종료
+
+## 시각
+
+moment-just-now = 방금
+moment-minutes-ago = { $count }분 전
+moment-hours-ago = { $count }시간 전
+moment-days-ago = { $count }일 전
+
+## 다른 탭을 위해 로그인한 뒤
+
+signed-in-title = 로그인되었습니다
+signed-in-text = 이 탭은 닫으셔도 됩니다.
+signed-in-close = 양식을 보내던 중이었다면 원래 탭으로 돌아가 새로 고침해 주십시오. 입력하신 내용이 다시 전송됩니다.
 
 ## 로그아웃하기 전
 
@@ -60,20 +73,32 @@ error-support = 문의처
 error-code = 코드
 try-again = 다시 시도
 go-home = 첫 화면으로 이동
+go-on = 이 계정으로 계속
+sign-in-other = 다른 계정으로 로그인
+
+## 늦게 보낸 양식
+
+late-form-title = 입력하신 내용은 아직 남아 있습니다
+late-form-text = 아직 처리되지 않았으며, 이 브라우저 탭에 그대로 보관되어 있습니다.
+late-form-sign-in = 새 탭에서 로그인
+late-form-reload = 로그인한 뒤 이 탭으로 돌아와 새로 고침해 주십시오. 양식을 다시 보낼지 묻는 창이 나타나면 다시 보내기를 선택해 주십시오.
+late-form-instead = 입력한 내용이 더 이상 필요하지 않다면:
 
 ## 오류: 세션
+
+error-unsaved-note = 저장하지 않은 내용은 다시 입력해야 할 수 있습니다.
 
 error-session-missing-title = 로그인이 필요합니다
 error-session-missing-advice = 로그인한 사용자만 볼 수 있는 페이지입니다. 계속하려면 회사 계정으로 로그인해 주십시오.
 
 error-session-idle-title = 오랫동안 사용하지 않아 로그아웃되었습니다
-error-session-idle-advice = 오랫동안 사용하지 않아 보안을 위해 세션을 종료했습니다. 이어서 사용하려면 다시 로그인해 주십시오. 저장하지 않은 내용은 다시 입력해야 할 수 있습니다.
+error-session-idle-advice = 오랫동안 사용하지 않아 보안을 위해 세션을 종료했습니다. 이어서 사용하려면 다시 로그인해 주십시오.
 
 error-session-expired-title = 세션 사용 시간이 만료되었습니다
-error-session-expired-advice = 보안을 위해 모든 세션은 사용 중이라도 정해진 시간이 지나면 종료됩니다. 이어서 사용하려면 다시 로그인해 주십시오. 저장하지 않은 내용은 다시 입력해야 할 수 있습니다.
+error-session-expired-advice = 보안을 위해 모든 세션은 사용 중이라도 정해진 시간이 지나면 종료됩니다. 이어서 사용하려면 다시 로그인해 주십시오.
 
 error-session-revoked-title = 세션이 종료되었습니다
-error-session-revoked-advice = 이 서비스의 보안 담당자가 세션을 종료했습니다. 다시 로그인할 수 있으며, 이때 비밀번호를 입력해야 할 수 있습니다. 저장하지 않은 내용은 다시 입력해야 할 수 있습니다. 예상하지 못한 일이라면 보안 담당자에게 문의해 주십시오.
+error-session-revoked-advice = 이 서비스의 보안 담당자가 세션을 종료했습니다. 다시 로그인할 수 있으며, 이때 비밀번호를 입력해야 할 수 있습니다. 예상하지 못한 일이라면 보안 담당자에게 문의해 주십시오.
 
 error-session-displaced-title = 다른 곳에서 로그인했습니다
 error-session-displaced-advice = 동시에 사용할 수 있는 세션 수가 정해져 있어, 새로 로그인하면서 이 세션이 종료되었습니다. 직접 로그인하지 않았다면 이 서비스의 보안 담당자에게 알려 주십시오.
@@ -82,7 +107,7 @@ error-session-ended-elsewhere-title = 다른 브라우저에서 이 세션이 �
 error-session-ended-elsewhere-advice = 여기에서 계속하려면 다시 로그인해 주십시오. 직접 종료하지 않았다면 이 서비스의 보안 담당자에게 알려 주십시오.
 
 error-session-ended-by-provider-title = 회사 계정에서 로그아웃되었습니다
-error-session-ended-by-provider-advice = 회사 계정에서 로그아웃했거나 계정이 변경 또는 잠겨 이 세션도 종료되었습니다. 계속하려면 다시 로그인해 주십시오. 예상하지 못한 일이라면 이 서비스의 보안 담당자에게 알려 주십시오.
+error-session-ended-by-provider-advice = 회사 계정에서 로그아웃했거나 계정이 변경되었거나 잠겨 이 세션도 종료되었습니다. 계속하려면 다시 로그인해 주십시오. 예상하지 못한 일이라면 이 서비스의 보안 담당자에게 알려 주십시오.
 
 error-login-overtaken-title = 로그인을 다시 시작해 주십시오
 error-login-overtaken-advice = 로그인하는 동안 보안을 위해 기존 세션이 종료되어, 진행 중이던 로그인도 더 이상 유효하지 않습니다. 바로 다시 시작할 수 있습니다.
@@ -94,7 +119,7 @@ error-login-too-old-title = 한 번 더 로그인해 주십시오
 error-login-too-old-advice = 이 페이지는 방금 본인 확인을 마친 사용자만 볼 수 있습니다. 세션은 그대로 유지됩니다. 다시 로그인한 뒤 페이지를 열거나 양식을 다시 보내 주십시오.
 
 error-forbidden-title = 이 페이지를 볼 권한이 없습니다
-error-forbidden-advice = 로그인은 되어 있지만, 이 계정에는 아직 접근 권한이 없습니다. 업무에 필요하다면 애플리케이션 담당자에게 권한을 요청해 주십시오.
+error-forbidden-advice = 로그인은 되어 있지만 이 계정에는 접근 권한이 없습니다. 권한이 있는 다른 계정이 있다면 그 계정으로 로그인해 주십시오. 없다면 애플리케이션 담당자에게 권한을 요청해 주십시오.
 
 error-store-unavailable-title = 지금은 세션을 확인할 수 없습니다
 error-store-unavailable-advice = 저희 쪽 문제입니다. 로그아웃된 것은 아니니 잠시 후 다시 시도해 주십시오.
@@ -108,9 +133,12 @@ error-idp-unavailable-title = 로그인 서비스가 응답하지 않습니다
 error-idp-unavailable-advice = 회사 계정을 관리하는 서비스에 연결할 수 없습니다. 사용자의 잘못이 아니니 몇 분 뒤 다시 시도해 주십시오.
 
 error-login-failed-title = 로그인을 마치지 못했습니다
-error-login-failed-advice = 회사 로그인 서비스에서 받은 응답을 신뢰할 수 없어 로그인을 완료하지 않았습니다. 처음부터 다시 시도해 주십시오. 같은 문제가 계속되면 이 화면의 문의 번호를 담당자에게 알려 주십시오.
+error-login-failed-advice = 회사 로그인 서비스에서 받은 응답을 신뢰할 수 없어 로그인을 마치지 않았습니다. 처음부터 다시 시도해 주십시오. 같은 문제가 계속되면 이 화면의 문의 번호를 담당자에게 알려 주십시오.
 
-error-login-refused-title = 로그인되지 않았습니다
+error-login-put-off-title = 로그인 서비스에 문제가 있습니다
+error-login-put-off-advice = 회사 로그인 서비스에서 지금은 로그인할 수 없다고 응답했습니다. 사용자의 잘못이 아니니 몇 분 뒤 다시 시도해 주십시오.
+
+error-login-refused-title = 로그인이 완료되지 않았습니다
 error-login-refused-advice = 로그인이 취소되었거나 회사 로그인 서비스에서 허용하지 않았습니다. 다시 시도할 수 있습니다. 그래도 로그인되지 않으면 회사 계정 담당자에게 문의해 주십시오.
 
 error-login-expired-title = 로그인을 다시 시작해 주십시오

@@ -38,6 +38,7 @@ use crate::idp::{IdpSettings, Provider};
 use crate::login::Login;
 use crate::login::limit::Tickets;
 use crate::login::pending::PendingLogins;
+use crate::login::way_back::WaysBack;
 use crate::logout::Logout;
 use crate::logout::refusals::Refusals;
 use crate::proxy::forward::{Proxy, forward};
@@ -151,6 +152,7 @@ impl App {
                 providers: providers.clone(),
                 default_provider: settings.default_idp.map(Into::into),
                 pending: Arc::new(PendingLogins::new(&keyring)),
+                ways_back: Arc::new(WaysBack::new(&keyring)),
                 tickets: Arc::new(Tickets::new(&keyring)),
                 csrf: csrf.clone(),
                 public_url: public_url.clone(),
@@ -190,7 +192,7 @@ impl App {
                 cookies: cookies.clone(),
                 clock,
                 clock_skew,
-                https: public_url.is_https(),
+                public_url: public_url.clone(),
             }),
         };
         let reloadable_sessions = sessions.clone();
@@ -304,6 +306,7 @@ async fn identify(State(admission): State<Admission>, mut request: Request, next
 
 /// The innermost layer before the routes: requests that are not for us, or not of this world.
 async fn admit(State(admission): State<Admission>, request: Request, next: Next) -> Result<Response, Failure> {
+    const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
     const METHODS: [Method; 7] =
         [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
     if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > LONGEST_TARGET) {
@@ -314,7 +317,7 @@ async fn admit(State(admission): State<Admission>, request: Request, next: Next)
         return Err(FailureKind::HeadersTooLarge.into());
     }
     if !METHODS.contains(request.method()) {
-        return Err(FailureKind::MethodNotAllowed.into());
+        return Err(Failure::from(FailureKind::MethodNotAllowed).with_allow(ALLOW));
     }
     if request.uri().authority().is_some() {
         // Absolute form is for proxies of clients, which this is not (R-K07).

@@ -21,6 +21,10 @@ pub enum AuditEvent<'a> {
         idp: &'a str,
         /// The provider's name for the person.
         subject: &'a str,
+        /// How many groups the provider named.
+        groups: usize,
+        /// Whether the provider named an e-mail address that counts for nothing, because it does not vouch for it.
+        address_dropped: bool,
         /// Where the login came from.
         client: IpAddr,
     },
@@ -30,6 +34,8 @@ pub enum AuditEvent<'a> {
         idp: &'a str,
         /// Why; with the reason that was given, marked with whose word it is.
         reason: &'a str,
+        /// Whether nothing but the browser's word stands behind it.
+        by_browser: bool,
         /// Where the login came from.
         client: IpAddr,
     },
@@ -46,6 +52,12 @@ pub enum AuditEvent<'a> {
         session: Option<&'a LiveSession>,
         /// What they asked for.
         path: &'a str,
+        /// The route that covers it, as the configuration writes it.
+        route: &'a str,
+        /// What the route demands.
+        rule: &'a str,
+        /// What the person has of it.
+        has: &'a str,
     },
     /// A session that is bound to its browser was presented by another one.
     BindingMismatch {
@@ -201,22 +213,30 @@ impl fmt::Display for NoticeWay {
 /// Writes an event.
 pub fn audit(event: &AuditEvent<'_>) {
     match event {
-        AuditEvent::LoginCompleted { session, idp, subject, client } => {
+        AuditEvent::LoginCompleted { session, idp, subject, groups, address_dropped, client } => {
             let subject = Printable(subject);
-            tracing::info!(target: "audit", event = "login_completed", %session, idp, %subject, %client);
+            tracing::info!(
+                target: "audit", event = "login_completed", %session, idp, %subject, groups, address_dropped, %client
+            );
         }
-        AuditEvent::LoginFailed { idp, reason, client } => {
+        AuditEvent::LoginFailed { idp, reason, by_browser, client } => {
             let (idp, reason) = (Printable(idp), Printable(reason));
-            tracing::warn!(target: "audit", event = "login_failed", %idp, %reason, %client);
+            // What anybody can make up rouses nobody.
+            if *by_browser {
+                tracing::info!(target: "audit", event = "login_failed", %idp, %reason, by_browser, %client);
+            } else {
+                tracing::warn!(target: "audit", event = "login_failed", %idp, %reason, by_browser, %client);
+            }
         }
         AuditEvent::LoggedOut { session, subject } => {
             tracing::info!(target: "audit", event = "logged_out", %session, subject = %Printable(subject));
         }
-        AuditEvent::AccessDenied { session: caller, path } => {
+        AuditEvent::AccessDenied { session: caller, path, route, rule, has } => {
             let session = caller.map(|session| session.handle().to_string());
             let subject = caller.map(|session| session.record().identity.subject.as_str()).unwrap_or_default();
-            let (subject, path) = (Printable(subject), Printable(path));
-            tracing::warn!(target: "audit", event = "access_denied", session, %subject, %path);
+            let (subject, path, route) = (Printable(subject), Printable(path), Printable(route));
+            let (rule, has) = (Printable(rule), Printable(has));
+            tracing::warn!(target: "audit", event = "access_denied", session, %subject, %path, %route, %rule, %has);
         }
         AuditEvent::SessionRefused { idp, subject, reason, client } => {
             let (idp, subject, reason) = (Printable(idp), Printable(subject), Printable(reason));

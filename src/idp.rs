@@ -109,6 +109,13 @@ pub enum IdpError {
     Profile(#[from] ProfileFault),
 }
 
+impl IdpError {
+    /// Whether the provider was not sent the code, since it could not be reached: the code is as good as before.
+    pub fn was_not_sent(&self) -> bool {
+        matches!(self, Self::TokenExchange(TokenExchangeError::Http(error)) if error.was_not_sent())
+    }
+}
+
 /// One configured identity provider. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Provider(Arc<Inner>);
@@ -233,6 +240,20 @@ impl Provider {
     pub async fn probe(&self) -> Result<(), IdpError> {
         let metadata = self.metadata().await?;
         pushed_request::endpoint(self.0.settings.pushed_requests, &metadata)?;
+        self.verification_keys(&metadata).await
+    }
+
+    /// Fetches whatever a login will need besides its code, unless it is known already: a code is sent once, so what
+    /// is missing had better be missed before.
+    ///
+    /// # Errors
+    /// [`IdpError::Unusable`] if it cannot be had.
+    pub async fn prepare_to_finish(&self) -> Result<(), IdpError> {
+        let metadata = self.metadata().await?;
+        self.verification_keys(&metadata).await
+    }
+
+    async fn verification_keys(&self, metadata: &Metadata) -> Result<(), IdpError> {
         if let Some(jwks_uri) = &metadata.jwks_uri {
             self.0.keys.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(signature::keys_unusable)?;
         }

@@ -2,16 +2,20 @@
 //!
 //! [`start`] sends the browser to the provider and leaves a pending login in it ([`pending`]); [`callback`] takes the
 //! provider's answer, matches it to the pending login before anything else, and establishes the session; [`limit`]
-//! helps those who have too many, `landings` those who come back too often. [`third_party`]: logins that begin
-//! elsewhere. All are handlers that `routes` mounts.
+//! helps those who have too many, `landings` those who come back too often, `lost` those whose answer nothing waits for,
+//! by the [`way_back`] that each login carries. [`third_party`]: logins that begin
+//! elsewhere; [`signed_in`]: logins for the sake of another tab. All are handlers that `routes` mounts.
 
 mod answer;
 pub mod callback;
 mod landings;
 pub mod limit;
+mod lost;
 pub mod pending;
+pub mod signed_in;
 pub mod start;
 pub mod third_party;
+pub mod way_back;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,16 +33,18 @@ use crate::idp::pushed_request::PushedRequestError;
 use crate::idp::token_exchange::TokenExchangeError;
 use crate::idp::userinfo::UserinfoError;
 use crate::idp::{IdpError, Provider};
-use crate::session::Sessions;
 use crate::session::record::ClientTraits;
+use crate::session::{LiveSession, Sessions};
 use crate::web::branding::Branding;
 use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::CsrfTokens;
-use crate::web::failure::FailureKind;
+use crate::web::failure::{FailureKind, SignedInAs};
 use crate::web::public_url::PublicUrl;
+use crate::web::return_to::ReturnTo;
 
 use self::limit::Tickets;
 use self::pending::PendingLogins;
+use self::way_back::WaysBack;
 
 /// What signing in works with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -49,6 +55,8 @@ pub struct Login {
     pub default_provider: Option<Arc<str>>,
     /// What is remembered between start and callback.
     pub pending: Arc<PendingLogins>,
+    /// What the provider carries back and forth.
+    pub ways_back: Arc<WaysBack>,
     /// Who may end a session of theirs without having one.
     pub tickets: Arc<Tickets>,
     /// Proves that a form is our own.
@@ -71,6 +79,14 @@ impl Login {
     fn provider(&self, name: &str) -> Option<&Provider> {
         self.providers.iter().find(|provider| provider.name() == name)
     }
+
+    /// Who is signed in, for a page about a login that failed. They go on to the page that the login was for, unless
+    /// that would only begin it again.
+    fn account_of(&self, session: &LiveSession, page: &ReturnTo) -> SignedInAs {
+        let demanding = self.route_behind(page).is_some_and(|route| route.demands_of_login());
+        let go_on = if demanding { ReturnTo::home() } else { page.clone() };
+        SignedInAs::new(&session.record().identity, &go_on, page)
+    }
 }
 
 /// Whose fault a provider's error is: the provider's being away, the clocks', or the answer's.
@@ -89,11 +105,11 @@ fn failure_kind(error: &IdpError) -> FailureKind {
         // Somebody else's person, from our point of view: an everyday refusal.
         IdpError::Profile(ProfileFault::RequiredClaim(_)) => FailureKind::LoginRefused,
         IdpError::IdToken(JwtFault::Clock(_)) | IdpError::Answer(JwtFault::Clock(_)) => FailureKind::LoginClock,
-        IdpError::Issuer(_)
-        | IdpError::PushedRequest(_)
+        // The browser brought it, and nothing proves that it is the provider's.
+        IdpError::Issuer(_) | IdpError::Answer(_) => FailureKind::AnswerRefused,
+        IdpError::PushedRequest(_)
         | IdpError::RequestObject(_)
         | IdpError::TokenExchange(_)
-        | IdpError::Answer(_)
         | IdpError::IdToken(_)
         | IdpError::Userinfo(_)
         | IdpError::ProfileApi(_)

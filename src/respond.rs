@@ -9,7 +9,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -69,6 +69,8 @@ fn appearance(kind: FailureKind) -> Appearance {
         Kind::LogoutIncomplete => (503, "store_unavailable", "logout-incomplete", Store),
         Kind::IdpUnavailable => (503, "idp_unavailable", "idp-unavailable", Provider),
         Kind::LoginFailed => (502, "login_failed", "login-failed", Provider),
+        Kind::AnswerRefused => (400, "login_failed", "login-failed", Browser),
+        Kind::LoginPutOff => (400, "login_failed", "login-put-off", Browser),
         Kind::LoginRefused => (403, "login_failed", "login-refused", Browser),
         Kind::LoginExpired => (400, "login_failed", "login-expired", Browser),
         Kind::LoginOvertaken => (403, "login_failed", "login-overtaken", Browser),
@@ -112,7 +114,13 @@ pub async fn draw_failures(State(responder): State<Responder>, request: Request,
     let Some(failure) = response.extensions_mut().remove::<Failure>() else { return response };
     let appearance = appearance(failure.kind);
     log(&failure, &appearance);
-    responder.draw(&failure, &appearance, &headers, id.as_ref().map_or("", RequestId::as_str))
+    let mut drawn = responder.draw(&failure, &appearance, &headers, id.as_ref().map_or("", RequestId::as_str));
+    if appearance.status == StatusCode::METHOD_NOT_ALLOWED {
+        // RFC 9110 15.5.6: whoever refuses a method says which ones it serves; the router knows for what it refuses.
+        let allow = failure.allow().map(HeaderValue::from_static).or_else(|| response.headers_mut().remove(ALLOW));
+        drawn.headers_mut().extend(allow.map(|allow| (ALLOW, allow)));
+    }
+    drawn
 }
 
 impl Responder {
@@ -140,7 +148,8 @@ impl Responder {
         let home = ReturnTo::home();
         let public = self.public_url.origin();
         let sign_in = failure.sign_in.as_deref();
-        let action = match failure.kind {
+        let account = failure.account();
+        let actions = match failure.kind {
             FailureKind::SessionMissing
             | FailureKind::SessionIdle
             | FailureKind::SessionExpired
@@ -148,21 +157,30 @@ impl Responder {
             | FailureKind::SessionDisplaced
             | FailureKind::SessionEndedElsewhere
             | FailureKind::SessionEndedByProvider
-            | FailureKind::LoginTooOld => sign_in.map(Action::SignIn),
+            | FailureKind::LoginTooOld => sign_in.map(Action::SignIn).into_iter().collect(),
             FailureKind::IdpUnavailable
             | FailureKind::LoginFailed
+            | FailureKind::AnswerRefused
+            | FailureKind::LoginPutOff
             | FailureKind::LoginRefused
             | FailureKind::LoginExpired
             | FailureKind::LoginOvertaken
             | FailureKind::LoginLoop
-            | FailureKind::LoginClock => Some(Action::TryAgain(sign_in.unwrap_or(home.as_str()))),
-            FailureKind::LogoutIncomplete => None,
-            FailureKind::WrongHost => Some(Action::Home(public)),
-            _ => Some(Action::Home(home.as_str())),
+            | FailureKind::LoginClock => {
+                let go_on = account.map(|account| Action::GoOn(&account.go_on));
+                go_on.into_iter().chain([Action::TryAgain(sign_in.unwrap_or(home.as_str()))]).collect()
+            }
+            FailureKind::LogoutIncomplete => vec![],
+            FailureKind::WrongHost => vec![Action::Home(public)],
+            _ => {
+                let switch = account.map(|account| Action::OtherAccount(&account.switch));
+                [Action::Home(home.as_str())].into_iter().chain(switch).collect()
+            }
         };
         let (status, kind, code) = (appearance.status.as_u16(), appearance.words, appearance.code);
         let site = self.public_url.authority();
-        ErrorPage { frame, status, kind, code, request_id: id, site, action }.html()
+        let (account, new_tab_sign_in) = (account.map(|account| &*account.name), failure.new_tab_sign_in());
+        ErrorPage { frame, status, kind, code, request_id: id, site, actions, account, new_tab_sign_in }.html()
     }
 }
 
@@ -231,7 +249,7 @@ mod tests {
     use super::*;
     use crate::web::language::Language;
 
-    const KINDS: [FailureKind; 32] = [
+    const KINDS: [FailureKind; 34] = [
         FailureKind::SessionMissing,
         FailureKind::SessionIdle,
         FailureKind::SessionExpired,
@@ -247,6 +265,8 @@ mod tests {
         FailureKind::LogoutIncomplete,
         FailureKind::IdpUnavailable,
         FailureKind::LoginFailed,
+        FailureKind::AnswerRefused,
+        FailureKind::LoginPutOff,
         FailureKind::LoginRefused,
         FailureKind::LoginExpired,
         FailureKind::LoginLoop,

@@ -5,6 +5,7 @@
 //! | `GET /sso/login` | people only, no session needed |
 //! | `POST /sso/login` | nothing: it leads to the GET |
 //! | `GET /sso/callback/{idp}` | a login pending in this browser; or `POST`, if the provider answers by form |
+//! | `GET /sso/signed-in` | the session itself |
 //! | `GET /sso/logout` | nothing: it asks |
 //! | `POST /sso/logout` | same origin, and the CSRF token of the session it ends |
 //! | `GET /sso/signed-out` | nothing |
@@ -25,7 +26,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use http::{HeaderValue, StatusCode};
 use tower::util::MapRequestLayer;
@@ -41,6 +42,7 @@ use crate::logout::security_events::security_events;
 use crate::logout::{Logout, SIGNED_OUT, own};
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::request_body::pass_on;
+use crate::web::return_to::SIGNED_IN;
 use crate::web::{assets, security_headers};
 
 /// Largest form the broker reads, in bytes.
@@ -65,20 +67,22 @@ pub struct Rooms {
 
 /// The whole public site: the broker's addresses, and `back_office` behind the guard.
 pub fn public(rooms: Rooms, back_office: Router) -> Router {
-    let https = rooms.guard.https;
+    let https = rooms.guard.public_url.is_https();
     let start = get(login::start::start).post(login::third_party::start_by_form);
     let callback = get(login::callback::by_address).post(login::callback::by_form);
+    let callback = callback.fallback(login::callback::refuse_method);
     let guarded = back_office.layer(MapRequestLayer::new(pass_on)).layer(RequireSession(rooms.guard));
     Router::new()
         .route("/sso/login", start.with_state(rooms.login.clone()))
         .route("/sso/callback/{idp}", callback.with_state(rooms.login.clone()))
+        .route(SIGNED_IN, get(login::signed_in::signed_in).with_state(rooms.login.clone()))
         .route(LIMIT, get(login::limit::choose).post(login::limit::end_one).with_state(rooms.login))
         .merge(signing_out(rooms.logout))
         .route("/sso/session", get(account::session).with_state(rooms.account))
         .nest("/sso/api/v1", administration(rooms.api))
         .route("/sso/assets/{name}", get(asset))
-        .route("/sso", get(not_found))
-        .route("/sso/{*rest}", get(not_found))
+        .route("/sso", any(not_found))
+        .route("/sso/{*rest}", any(not_found))
         .method_not_allowed_fallback(async || Failure::from(FailureKind::MethodNotAllowed))
         .layer(DefaultBodyLimit::max(LARGEST_FORM))
         .layer(map_response(move |mut response: Response| {
@@ -93,7 +97,7 @@ fn signing_out(logout: Logout) -> Router {
         .route("/sso/logout", get(own::confirm).post(own::logout))
         .route(SIGNED_OUT, get(own::signed_out))
         .route("/sso/backchannel-logout/{idp}", post(back_channel))
-        .route("/sso/frontchannel-logout/{idp}", get(front_channel))
+        .route("/sso/frontchannel-logout/{idp}", get(front_channel).fallback(only_get))
         .route("/sso/security-events/{idp}", post(security_events))
         .with_state(logout)
 }
@@ -109,6 +113,10 @@ fn administration(api: Api) -> Router {
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(LARGEST_JSON))
         .with_state(api)
+}
+
+async fn only_get() -> Failure {
+    Failure::from(FailureKind::MethodNotAllowed).with_allow("GET")
 }
 
 async fn not_found() -> Failure {

@@ -336,6 +336,14 @@ impl Sessions {
         self.0.backend.claim_once(name, lifetime).await
     }
 
+    /// Gives a name back that [`Self::claim_once`] took.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked: the name may stay taken.
+    pub async fn release_claim(&self, name: &str) -> Result<(), StoreError> {
+        self.0.backend.release(name).await
+    }
+
     /// Asks the store whether it is there.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! Who may pass a route: a pure decision.
 
+use std::fmt::{self, Write};
+
 use time::{Duration, OffsetDateTime};
 
 use crate::identity::Identity;
@@ -19,6 +21,54 @@ pub struct AccessRule {
     pub idps: Vec<String>,
     /// Any of these subjects.
     pub subjects: Vec<String>,
+}
+
+/// Most items of a list that the log repeats.
+const MOST_ITEMS: usize = 50;
+
+/// The rule as the configuration words it, for the log.
+impl fmt::Display for AccessRule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lists = [
+            ("groups", &self.groups),
+            ("emails", &self.emails),
+            ("email_domains", &self.email_domains),
+            ("idps", &self.idps),
+            ("subjects", &self.subjects),
+        ];
+        let demanded = lists.into_iter().filter(|(_, items)| !items.is_empty());
+        let demanded = demanded.map(|(name, items)| format!("{name}: {}", listed(items)));
+        formatter.write_str(&demanded.collect::<Vec<_>>().join("; "))
+    }
+}
+
+/// Everything about a person that an [`AccessRule`] looks at, in the same words, for the log.
+#[derive(Debug, Clone, Copy)]
+pub struct Holdings<'a>(pub &'a Identity);
+
+impl fmt::Display for Holdings<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Identity { idp, groups, email, .. } = self.0;
+        write!(formatter, "groups: {}; email: ", listed(groups))?;
+        match (email, self.0.verified_email()) {
+            (_, Some(verified)) => formatter.write_str(verified)?,
+            (Some(unverified), None) => write!(formatter, "{unverified} (not verified, so it meets no rule)")?,
+            (None, None) => formatter.write_str("none")?,
+        }
+        write!(formatter, "; idp: {idp}")
+    }
+}
+
+fn listed(items: &[String]) -> String {
+    if items.is_empty() {
+        return "none".to_owned();
+    }
+    let mut text = items.iter().take(MOST_ITEMS).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if let Some(more) = items.len().checked_sub(MOST_ITEMS).filter(|more| *more > 0) {
+        // Writing to a String cannot fail.
+        let _ = write!(text, " and {more} more");
+    }
+    text
 }
 
 /// What the rule says of a request.
@@ -150,6 +200,22 @@ mod tests {
         }
         let public = AccessRule { public: true, ..rule() };
         assert_eq!(decide(&public, ANY, None, || NOW), Decision::Pass);
+    }
+
+    #[test]
+    fn rules_and_people_are_written_in_the_same_words() {
+        let rule = AccessRule { groups: list(&["finance", "ops"]), idps: list(&["company"]), ..AccessRule::default() };
+        assert_eq!(rule.to_string(), "groups: finance, ops; idps: company");
+        assert_eq!(Holdings(&alice()).to_string(), "groups: staff; email: alice@example.com; idp: company");
+        let groups: Vec<_> = (0..52).map(|group| group.to_string()).collect();
+        let nobody = Identity { groups, email_verified: false, ..alice() };
+        let has = Holdings(&nobody).to_string();
+        assert!(
+            has.contains("48, 49 and 2 more; email: alice@example.com (not verified, so it meets no rule)"),
+            "{has}"
+        );
+        let nameless = Identity { groups: vec![], email: None, ..alice() };
+        assert_eq!(Holdings(&nameless).to_string(), "groups: none; email: none; idp: company");
     }
 
     /// R-D15

@@ -16,7 +16,7 @@ use http::{HeaderMap, Method, Uri};
 use time::Duration;
 use tower::{Layer, Service};
 
-use super::access::{Authentication, AuthenticationRule, Decision, decide};
+use super::access::{Authentication, AuthenticationRule, Decision, Holdings, decide};
 use super::current_user::CurrentUser;
 use super::presented::{Presented, presented, presented_nearby};
 use super::renewal::{Need, NoAccessToken, Renewals, Standing};
@@ -29,7 +29,8 @@ use crate::session::key::SessionKey;
 use crate::session::record::SessionRecord;
 use crate::session::{LiveSession, Sessions};
 use crate::web::cookies::CookiePolicy;
-use crate::web::failure::{Failure, FailureKind};
+use crate::web::failure::{Failure, FailureKind, SignedInAs};
+use crate::web::public_url::PublicUrl;
 use crate::web::redirect::see_other;
 use crate::web::return_to::ReturnTo;
 use crate::web::{navigation, security_headers};
@@ -53,8 +54,8 @@ pub struct Guard {
     /// How far a provider's clock may be off: what a login accepts as recent, the guard must accept as well,
     /// or the two would send a browser back and forth.
     pub clock_skew: Duration,
-    /// Whether browsers reach us by HTTPS.
-    pub https: bool,
+    /// Where our own pages are.
+    pub public_url: Arc<PublicUrl>,
 }
 
 /// What the guard found out about a request that it let pass; in the request's extensions.
@@ -165,12 +166,10 @@ impl Guard {
                 Ok(None)
             }
             (Decision::NeedsSession | Decision::NeedsFreshLogin, route) => {
-                let manner = route.map_or(OnAnonymous::Auto, |route| route.on_anonymous);
-                self.turn_away(request, manner, decision, &found).map(Some)
+                self.turn_away(request, route.as_deref(), decision, &found).map(Some)
             }
-            (Decision::Forbidden | Decision::Pass, _) => {
-                audit(&AuditEvent::AccessDenied { session, path: target.path() });
-                Err(FailureKind::Forbidden.into())
+            (Decision::Forbidden | Decision::Pass, route) => {
+                Err(self.forbidden(request, target.path(), route.as_deref(), session))
             }
         }
     }
@@ -260,21 +259,51 @@ impl Guard {
     fn turn_away(
         &self,
         request: &Request,
-        manner: OnAnonymous,
+        route: Option<&Route>,
         decision: Decision,
         found: &Presented,
     ) -> Result<Response, Failure> {
-        let back = ReturnTo::of_request(request.uri());
+        let manner = route.map_or(OnAnonymous::Auto, |route| route.on_anonymous);
         if may_redirect(manner, request.method(), request.headers()) {
+            let back = ReturnTo::of_request(request.uri());
             let ended = matches!(found, Presented::Ended(_)) && decision == Decision::NeedsSession;
             let mut response = see_other(&if ended { back.ended_href() } else { back.login_href() })?;
-            security_headers::apply(response.headers_mut(), self.https);
+            security_headers::apply(response.headers_mut(), self.public_url.is_https());
             return Ok(response);
         }
         let kind = if decision == Decision::NeedsFreshLogin { FailureKind::LoginTooOld } else { found.why_not() };
-        // A form that was sent cannot be sent again by coming back to its address.
-        let back = if request.method() == Method::GET { back } else { ReturnTo::home() };
-        Err(Failure::from(kind).with_sign_in(back.login_href()))
+        let failure = Failure::from(kind).with_sign_in(self.page_of(request).login_href());
+        if is_safe(request.method()) || !navigation::is_navigation(request.headers()) {
+            return Err(failure);
+        }
+        // A form that was sent cannot be sent again by coming back to its address, but by reloading the page that says
+        // so: browsers keep what was sent for that.
+        let demanding = route.is_some_and(Route::demands_of_login).then(|| ReturnTo::of_request(request.uri()));
+        Err(failure.with_new_tab_sign_in(ReturnTo::signed_in_for(demanding.as_ref()).login_href()))
+    }
+
+    /// The page that a person comes back to: the one they asked for, or the one that asked on their behalf.
+    fn page_of(&self, request: &Request) -> ReturnTo {
+        let own = ReturnTo::of_request(request.uri());
+        if is_safe(request.method()) && navigation::is_navigation(request.headers()) {
+            return own;
+        }
+        let asking = ReturnTo::of_referer(request.headers(), &self.public_url);
+        asking.unwrap_or_else(|| if is_safe(request.method()) { own } else { ReturnTo::home() })
+    }
+
+    /// Writes down who may not pass and why, and tells them who they are.
+    fn forbidden(&self, request: &Request, path: &str, route: Option<&Route>, who: Option<&LiveSession>) -> Failure {
+        let identity = who.map(|session| &session.record().identity);
+        let has = identity.map_or_else(String::new, |identity| Holdings(identity).to_string());
+        let (route, rule) = match route {
+            Some(route) => (route.path.to_string(), route.access.to_string()),
+            None => ("none".to_owned(), "no route covers this path".to_owned()),
+        };
+        audit(&AuditEvent::AccessDenied { session: who, path, route: &route, rule: &rule, has: &has });
+        let page = self.page_of(request);
+        let account = identity.map(|identity| SignedInAs::new(identity, &ReturnTo::home(), &page));
+        Failure::from(FailureKind::Forbidden).with_account(account)
     }
 }
 
@@ -282,16 +311,20 @@ fn ambiguous(fault: InvalidTarget) -> Failure {
     Failure::caused(FailureKind::AmbiguousPath, fault)
 }
 
-/// Whether a page says of a request of its own that nobody asked for it: a poll, a refresh. It does not keep the
-/// session alive; whoever lies about it shortens no session but their own.
+/// Whether nobody asked for it: a page says so of its polls and refreshes, a browser of what it fetches ahead. It does
+/// not keep the session alive; whoever lies about it shortens no session but their own.
 fn is_background(headers: &HeaderMap) -> bool {
-    headers.get(BACKGROUND).is_some_and(|value| value == "1")
+    headers.get(BACKGROUND).is_some_and(|value| value == "1") || navigation::is_speculative(headers)
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
 fn may_redirect(manner: OnAnonymous, method: &Method, headers: &HeaderMap) -> bool {
     match manner {
         OnAnonymous::Auto => navigation::can_be_sent_to_login(method, headers),
-        OnAnonymous::Login => matches!(*method, Method::GET | Method::HEAD),
+        OnAnonymous::Login => is_safe(method) && !navigation::is_speculative(headers),
         OnAnonymous::Unauthorized => false,
     }
 }

@@ -1,5 +1,6 @@
 //! The routes of the configuration: first match by path, nothing else of a request counts (R-I05).
 
+use std::fmt;
 use std::sync::Arc;
 
 use http::Uri;
@@ -46,6 +47,23 @@ pub enum PathRule {
     Exact(String),
     /// This path and everything below it, by whole segments (`/x`).
     Prefix(String),
+}
+
+impl fmt::Display for PathRule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(path) => write!(formatter, "= {path}"),
+            Self::Prefix(path) if path.is_empty() => formatter.write_str("/"),
+            Self::Prefix(path) => formatter.write_str(path),
+        }
+    }
+}
+
+impl Route {
+    /// Whether a login for this route is another than for any other page: with a certain provider, or proving more.
+    pub fn demands_of_login(&self) -> bool {
+        self.max_auth_age.is_some() || !self.acr.is_empty() || !self.access.idps.is_empty()
+    }
 }
 
 /// Why a text is no path rule.

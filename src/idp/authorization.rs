@@ -30,12 +30,14 @@ pub struct LoginOptions {
     pub login_hint: Option<String>,
     /// The language our pages have for this browser.
     pub language: Option<&'static str>,
+    /// What the `state` carries behind its random part: opaque to everybody else, of the characters of RFC 6749 A.5.
+    pub state_carries: Option<String>,
 }
 
 /// What must be remembered between the authorization request and the callback.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Attempt {
-    /// Ties the answer to this request: 256 random bits.
+    /// Ties the answer to this request: 256 random bits, and what the login wants it to carry besides.
     pub state: String,
     /// Ties the ID token to this request: 256 random bits.
     pub nonce: String,
@@ -67,6 +69,8 @@ pub struct AuthorizationAnswer {
     pub error: Option<String>,
     /// What else is said about it: for whoever looks after the broker.
     pub said: ProviderWords,
+    /// What the provider says of that, for developers.
+    pub error_description: Option<String>,
     /// Who answers (RFC 9207).
     pub iss: Option<String>,
 }
@@ -124,8 +128,9 @@ pub(super) fn request(
 /// The secrets of a new login, and what it demands.
 fn attempt(settings: &IdpSettings, options: &LoginOptions) -> Attempt {
     let (max_age, acr_values) = settings.request.demands(options);
+    let carried = options.state_carries.as_ref().map_or_else(String::new, |carried| format!(".{carried}"));
     Attempt {
-        state: random_token::<32>(),
+        state: random_token::<32>() + &carried,
         nonce: random_token::<32>(),
         verifier: Secret::new(random_token::<32>()),
         max_age,

@@ -89,9 +89,15 @@ impl BackChannel<'_> {
         if !dpop::wants_nonce(&answer) {
             return Ok(answer);
         }
-        let answer = self.send(request()?).await?;
-        dpop.remember_nonce(url, answer.headers());
-        Ok(answer)
+        match self.send(request()?).await {
+            // What the request carries was sent the first time: its answer stands.
+            Err(error) if error.was_not_sent() => Ok(answer),
+            Err(error) => Err(error),
+            Ok(answer) => {
+                dpop.remember_nonce(url, answer.headers());
+                Ok(answer)
+            }
+        }
     }
 
     /// The answer keeps what must not be read out of it.

@@ -85,6 +85,11 @@ impl HttpError {
         }
     }
 
+    /// Whether nothing was sent, because no connection could be opened: what the request carried is as good as before.
+    pub fn was_not_sent(&self) -> bool {
+        matches!(self, Self::Unreachable(error) if error.is_connect())
+    }
+
     /// What an answer with another status than 200 is. A 403 that says when to come back, or that no request is left
     /// (as GitHub does), is about how much is asked, as a 429 is.
     pub(super) fn of(answer: &http::Response<Vec<u8>>) -> Self {
@@ -100,7 +105,8 @@ impl HttpError {
 
 impl From<reqwest::Error> for HttpError {
     fn from(error: reqwest::Error) -> Self {
-        if error.is_timeout() { Self::Timeout } else { Self::Unreachable(error.without_url()) }
+        // A connection that is not opened in time is one that could not be opened.
+        if error.is_timeout() && !error.is_connect() { Self::Timeout } else { Self::Unreachable(error.without_url()) }
     }
 }
 

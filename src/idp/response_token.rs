@@ -101,7 +101,8 @@ pub fn check(
         Spoken { code: error.as_deref(), description: lenient("error_description"), address: lenient("error_uri") };
     let secrets: Vec<_> = [lenient("code"), lenient("state")].into_iter().flatten().collect();
     let said = ProviderWords::of_provider(spoken, &secrets);
-    Ok(AuthorizationAnswer { code, error, said, iss: optional("iss")? })
+    let error_description = lenient("error_description").map(str::to_owned);
+    Ok(AuthorizationAnswer { code, error, error_description, said, iss: optional("iss")? })
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@
 use thiserror::Error;
 
 use super::{Login, failure_kind};
-use crate::idp::Provider;
 use crate::idp::authorization::AuthorizationAnswer;
 use crate::idp::provider_words::{ProviderWords, Spoken};
 use crate::idp::response_token::peek_state;
+use crate::idp::{IdpError, Provider};
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::query::Parameters;
 
@@ -21,6 +21,34 @@ pub(super) enum Carrier {
     Form,
 }
 
+/// Why a login was not finished, and whether it can still be.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    pub(super) failure: Failure,
+    /// Whether the same answer may be brought again: nothing of it was used up.
+    pub(super) may_be_repeated: bool,
+}
+
+impl Unfinished {
+    /// The provider's fault before it was sent the code: what cannot be had now may be there in a moment.
+    pub(super) fn before_the_exchange(error: IdpError) -> Self {
+        let may_be_repeated = matches!(error, IdpError::Unusable { .. });
+        Self { failure: Failure::caused(failure_kind(&error), error), may_be_repeated }
+    }
+
+    /// A fault after the provider may have been sent the code, which is used up (R-C08).
+    pub(super) fn after_the_exchange(failure: Failure) -> Self {
+        Self { failure, may_be_repeated: false }
+    }
+}
+
+impl From<Failure> for Unfinished {
+    /// A store that cannot be asked has used nothing up.
+    fn from(failure: Failure) -> Self {
+        Self { may_be_repeated: failure.kind == FailureKind::StoreUnavailable, failure }
+    }
+}
+
 /// The provider's answers are signed, and this one is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the answer is not signed although the provider's answers are")]
@@ -30,7 +58,13 @@ impl Login {
     /// Serves the method that is configured for the provider, and no other (R-B01).
     pub(super) fn refuse_unless_served(&self, idp: &str, carrier: Carrier) -> Result<(), Failure> {
         let by_form = self.provider(idp).is_some_and(Provider::answers_by_form);
-        if by_form == (carrier == Carrier::Form) { Ok(()) } else { Err(FailureKind::MethodNotAllowed.into()) }
+        if by_form == (carrier == Carrier::Form) { Ok(()) } else { Err(self.refuse_method(idp)) }
+    }
+
+    /// Says which method the callback address of a provider serves.
+    pub(super) fn refuse_method(&self, idp: &str) -> Failure {
+        let by_form = self.provider(idp).is_some_and(Provider::answers_by_form);
+        Failure::from(FailureKind::MethodNotAllowed).with_allow(if by_form { "POST" } else { "GET" })
     }
 
     /// The `state` of an answer; of a signed one, what it claims to be. Empty if there is none.
@@ -47,11 +81,10 @@ impl Login {
         &self,
         provider: &Provider,
         brought: &Parameters,
-    ) -> Result<AuthorizationAnswer, Failure> {
-        let rejected = |error| Failure::caused(failure_kind(&error), error);
+    ) -> Result<AuthorizationAnswer, Unfinished> {
         let answer = if provider.answers_signed() {
-            let token = brought.get("response").ok_or_else(|| Failure::caused(FailureKind::LoginFailed, Unsigned))?;
-            provider.open_answer(token).await.map_err(rejected)?
+            let token = brought.get("response").ok_or_else(|| Failure::caused(FailureKind::AnswerRefused, Unsigned))?;
+            provider.open_answer(token).await.map_err(Unfinished::before_the_exchange)?
         } else {
             let text = |name| brought.get(name).map(str::to_owned);
             let (code, error) = (text("code"), text("error"));
@@ -61,9 +94,11 @@ impl Login {
                 address: brought.get("error_uri"),
             };
             let secrets: Vec<_> = [brought.get("code"), brought.get("state")].into_iter().flatten().collect();
-            AuthorizationAnswer { code, error, said: ProviderWords::of_browser(spoken, &secrets), iss: text("iss") }
+            let said = ProviderWords::of_browser(spoken, &secrets);
+            let error_description = text("error_description");
+            AuthorizationAnswer { code, error, error_description, said, iss: text("iss") }
         };
-        provider.check_response_issuer(answer.iss.as_deref()).await.map_err(rejected)?;
+        provider.check_response_issuer(answer.iss.as_deref()).await.map_err(Unfinished::before_the_exchange)?;
         Ok(answer)
     }
 }

@@ -19,9 +19,10 @@ use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use url::form_urlencoded::byte_serialize;
 
-use super::answer::Carrier;
+use super::answer::{Carrier, Unfinished};
 use super::landings::Landings;
 use super::limit::Ticket;
+use super::lost::{Lost, again_href};
 use super::pending::{LIFETIME, PendingLogin};
 use super::{Login, client_traits, failure_kind};
 use crate::audit::{AuditEvent, audit};
@@ -36,13 +37,13 @@ use crate::session::key::SessionKey;
 use crate::session::record::{ExposedSecret, Tokens};
 use crate::web::client_address::ClientAddress;
 use crate::web::failure::{Failure, FailureKind};
-use crate::web::form;
 use crate::web::query::Parameters;
 use crate::web::redirect::see_other;
+use crate::web::{form, navigation};
 
 /// Why an answer that belongs to a pending login brings no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-enum CallbackFault {
+pub(super) enum CallbackFault {
     #[error("no login with this state is pending in this browser")]
     NotPending,
     #[error("the login was finished or refused before")]
@@ -76,15 +77,24 @@ pub async fn by_address(
     Extension(address): Extension<ClientAddress>,
     Parts { method, uri, headers, .. }: Parts,
 ) -> Result<Response, Failure> {
+    let Path(idp) = idp.map_err(|error| Failure::caused(FailureKind::BadRequest, error))?;
     // The router serves HEAD where it serves GET; an answer is taken by GET alone (R-B01).
     if method != Method::GET {
-        return Err(FailureKind::MethodNotAllowed.into());
+        return Err(login.refuse_method(&idp));
     }
-    let Path(idp) = idp.map_err(|error| Failure::caused(FailureKind::BadRequest, error))?;
     login.refuse_unless_served(&idp, Carrier::Address)?;
+    if navigation::is_speculative(&headers) {
+        // Asked ahead of a click: the answer is for when the person comes.
+        return Err(FailureKind::SessionMissing.into());
+    }
     let brought = Parameters::read(uri.query().unwrap_or_default());
     let brought = brought.map_err(|error| Failure::caused(FailureKind::BadRequest, error))?;
-    login.take(&idp, &brought, &headers, address.client).await
+    login.take(&idp, &brought, Carrier::Address, &headers, address.client).await
+}
+
+/// Every other method on a callback address: says which one is served.
+pub async fn refuse_method(State(login): State<Login>, idp: Result<Path<String>, PathRejection>) -> Failure {
+    login.refuse_method(idp.as_ref().map_or("", |idp| &idp.0))
 }
 
 /// `POST /sso/callback/{idp}`: finishes a login whose answer came in a form (Form Post Response Mode). It is another
@@ -102,7 +112,7 @@ pub async fn by_form(
     let Path(idp) = idp.map_err(|error| Failure::caused(FailureKind::BadRequest, error))?;
     login.refuse_unless_served(&idp, Carrier::Form)?;
     let brought = form::read_foreign(&headers, body)?;
-    login.take(&idp, &brought, &headers, address.client).await
+    login.take(&idp, &brought, Carrier::Form, &headers, address.client).await
 }
 
 /// What a good answer of the provider came to.
@@ -113,6 +123,8 @@ enum Finished {
     FreshLoginNeeded,
     /// The person has to end another session first.
     TooManySessions(Ticket),
+    /// The person took too long at the provider, which says so.
+    FormExpired,
 }
 
 impl Login {
@@ -121,55 +133,83 @@ impl Login {
         &self,
         idp: &str,
         brought: &Parameters,
+        carrier: Carrier,
         headers: &HeaderMap,
         client: IpAddr,
     ) -> Result<Response, Failure> {
         let now = self.clock.now();
-        let pending = self.pending.find(&self.state_of(idp, brought), &self.cookies, headers, now);
-        let (cookie, pending) = pending.ok_or_else(|| refused(FailureKind::LoginExpired, CallbackFault::NotPending))?;
+        let state = self.state_of(idp, brought);
+        let Some((cookie, pending)) = self.pending.find(&state, &self.cookies, headers, now) else {
+            return self.lead_on(idp, &state, (Lost::Gone, carrier), headers).await;
+        };
         let landings = match pending.landings() {
             Some(text) => Landings::remembered(text, now),
             None => Landings::read(&self.cookies, headers, now),
         };
         let finished = match self.provider(&pending.idp) {
             Some(_) if landings.are_a_loop(&pending.return_to()) => {
-                Err(refused(FailureKind::LoginLoop, CallbackFault::Loop))
+                Err(refused(FailureKind::LoginLoop, CallbackFault::Loop).into())
             }
             Some(provider) if idp == pending.idp => self.finish(provider, &pending, brought, headers, client).await,
-            _ => Err(refused(FailureKind::LoginExpired, CallbackFault::OtherProvider)),
+            _ => Err(refused(FailureKind::LoginExpired, CallbackFault::OtherProvider).into()),
         };
-        let clear_pending = pending.clear(&cookie, &self.cookies);
         match finished {
-            Ok(finished) => {
+            Ok(None) => self.lead_on(idp, &state, (Lost::Repeated, carrier), headers).await,
+            Ok(Some(finished)) => {
                 let mut response = self.go_on(finished, &pending, landings)?;
-                response.headers_mut().append(SET_COOKIE, clear_pending);
+                response.headers_mut().append(SET_COOKIE, pending.clear(&cookie, &self.cookies));
                 Ok(response)
             }
-            Err(failure) => {
-                let reason = failure.cause.as_ref().map_or_else(String::new, ToString::to_string);
-                audit(&AuditEvent::LoginFailed { idp: &pending.idp, reason: &reason, client });
-                if failure.kind == FailureKind::StoreUnavailable {
-                    // The login stays pending: if its claim never reached the store, trying again works.
-                    return Err(failure);
-                }
-                let again = pending.return_to().login_href();
-                // Somebody has read that it went round and round: from here on it counts anew.
-                let anew =
-                    (failure.kind == FailureKind::LoginLoop).then(|| self.cookies.clear(&self.cookies.landings_name()));
-                Err(failure.with_sign_in(again).with_cookies([clear_pending]).with_cookies(anew))
+            Err(unfinished) => {
+                let clear_pending = (!unfinished.may_be_repeated).then(|| pending.clear(&cookie, &self.cookies));
+                let failure = self.unfinished(unfinished.failure, &pending, headers, client).await;
+                Err(failure.with_cookies(clear_pending))
             }
         }
     }
 
-    /// Makes sure that no other request finishes this login, here or on another replica.
-    async fn claim(&self, pending: &PendingLogin) -> Result<(), Failure> {
-        let first = self.sessions.claim_once(&pending.claim_name(), LIFETIME + Duration::minutes(2)).await;
-        if first.map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))? {
-            return Ok(());
-        }
-        Err(refused(FailureKind::LoginExpired, CallbackFault::UsedBefore))
+    /// Writes down why a login came to nothing, and says where the person can go from here.
+    async fn unfinished(
+        &self,
+        failure: Failure,
+        pending: &PendingLogin,
+        headers: &HeaderMap,
+        client: IpAddr,
+    ) -> Failure {
+        let reason = failure.cause.as_ref().map_or_else(String::new, ToString::to_string);
+        let by_browser = failure.kind.is_of_the_browser();
+        audit(&AuditEvent::LoginFailed { idp: &pending.idp, reason: &reason, by_browser, client });
+        let account = self.account_beside(&failure, pending, headers).await;
+        // Somebody has read that it went round and round: from here on it counts anew.
+        let anew = (failure.kind == FailureKind::LoginLoop).then(|| self.cookies.clear(&self.cookies.landings_name()));
+        failure.with_account(account).with_sign_in(pending.return_to().login_href()).with_cookies(anew)
     }
 
+    /// Makes sure that no other request finishes this login, here or on another replica: whether this one may.
+    async fn claim(&self, pending: &PendingLogin) -> Result<bool, Failure> {
+        let first = self.sessions.claim_once(&pending.claim_name(), LIFETIME + Duration::minutes(2)).await;
+        first.map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))
+    }
+
+    /// Sends the provider the code. If it cannot be reached at all, the code is as good as before and so is the login.
+    async fn exchange(
+        &self,
+        provider: &Provider,
+        code: String,
+        pending: &PendingLogin,
+    ) -> Result<SignedIn, Unfinished> {
+        match provider.finish(code, &pending.attempt).await {
+            Ok(signed_in) => Ok(signed_in),
+            Err(error) if error.was_not_sent() => {
+                let released = self.sessions.release_claim(&pending.claim_name()).await;
+                let unfinished = Unfinished::before_the_exchange(error);
+                Err(Unfinished { may_be_repeated: released.is_ok(), ..unfinished })
+            }
+            Err(error) => Err(Unfinished::after_the_exchange(Failure::caused(failure_kind(&error), error))),
+        }
+    }
+
+    /// Finishes a login; `None` if that was done before.
     async fn finish(
         &self,
         provider: &Provider,
@@ -177,14 +217,19 @@ impl Login {
         brought: &Parameters,
         headers: &HeaderMap,
         client: IpAddr,
-    ) -> Result<Finished, Failure> {
-        let rejected = |error| Failure::caused(failure_kind(&error), error);
+    ) -> Result<Option<Finished>, Unfinished> {
         let answer = self.answer_of(provider, brought).await?;
+        if !pending.begun_again && says_that_its_form_expired(&answer) {
+            return Ok(Some(Finished::FormExpired));
+        }
         let said = answer.said.clone().without(&[&pending.attempt.nonce, pending.attempt.verifier.expose()]);
         let code = code_of(answer).map_err(|refusal| refusal.told(said))?;
+        provider.prepare_to_finish().await.map_err(Unfinished::before_the_exchange)?;
         // Only now: answers that would not be exchanged anyway leave nothing in the store.
-        self.claim(pending).await?;
-        let signed_in = provider.finish(code, &pending.attempt).await.map_err(rejected)?;
+        if !self.claim(pending).await? {
+            return Ok(None);
+        }
+        let signed_in = self.exchange(provider, code, pending).await?;
         let ticket = Ticket::new(&signed_in.identity, &pending.return_to(), self.clock.now());
         let subject = signed_in.identity.subject.clone();
         let established = self.establish(provider, pending, signed_in, headers, client).await;
@@ -192,17 +237,16 @@ impl Login {
             let reason = &refusal.to_string();
             audit(&AuditEvent::SessionRefused { idp: provider.name(), subject: &subject, reason, client });
         }
+        let refused = |kind, error| Unfinished::after_the_exchange(Failure::caused(kind, error));
         match established {
-            Ok(key) => Ok(Finished::SignedIn(key)),
-            Err(EstablishError::Refused(Refusal::FreshLoginNeeded)) => Ok(Finished::FreshLoginNeeded),
-            Err(EstablishError::Refused(Refusal::TooManySessions)) => Ok(Finished::TooManySessions(ticket)),
-            Err(EstablishError::Refused(why @ Refusal::Overtaken)) => {
-                Err(Failure::caused(FailureKind::LoginOvertaken, why))
+            Ok(key) => Ok(Some(Finished::SignedIn(key))),
+            Err(EstablishError::Refused(Refusal::FreshLoginNeeded)) => Ok(Some(Finished::FreshLoginNeeded)),
+            Err(EstablishError::Refused(Refusal::TooManySessions)) => Ok(Some(Finished::TooManySessions(ticket))),
+            Err(EstablishError::Refused(why @ Refusal::Overtaken)) => Err(refused(FailureKind::LoginOvertaken, why)),
+            Err(EstablishError::Refused(why @ Refusal::Blocked(_))) => Err(refused(FailureKind::LoginBlocked, why)),
+            Err(EstablishError::Store(error)) => {
+                Err(Unfinished::after_the_exchange(Failure::caused(FailureKind::StoreUnavailable, error)))
             }
-            Err(EstablishError::Refused(why @ Refusal::Blocked(_))) => {
-                Err(Failure::caused(FailureKind::LoginBlocked, why))
-            }
-            Err(EstablishError::Store(error)) => Err(Failure::caused(FailureKind::StoreUnavailable, error)),
         }
     }
 
@@ -220,6 +264,8 @@ impl Login {
             self.sessions.end(old).await?;
         }
         let subject = signed_in.identity.subject.clone();
+        let groups = signed_in.identity.groups.len();
+        let address_dropped = signed_in.identity.email.is_some() && signed_in.identity.verified_email().is_none();
         let new = NewSession {
             identity: signed_in.identity,
             begun_at: pending.started_at(),
@@ -233,7 +279,7 @@ impl Login {
         };
         let key = self.sessions.establish(new).await?;
         let (session, idp) = (key.handle(), provider.name());
-        audit(&AuditEvent::LoginCompleted { session, idp, subject: &subject, client });
+        audit(&AuditEvent::LoginCompleted { session, idp, subject: &subject, groups, address_dropped, client });
         Ok(key)
     }
 
@@ -252,6 +298,7 @@ impl Login {
                 see_other(&format!("{}&idp={idp}&fresh=1", pending.return_to().login_href()))
             }
             Finished::TooManySessions(ticket) => self.send_to_limit(&ticket),
+            Finished::FormExpired => see_other(&again_href(&pending.return_to(), Some(&pending.idp))),
         }
     }
 }
@@ -267,23 +314,31 @@ fn freshness(provider: &Provider, pending: &PendingLogin, auth_time: Option<Offs
     }
 }
 
-/// The code of a good answer, or why there is none (RFC 6749 4.1.2).
+/// Whether the provider says that its page had been left open for too long: nobody refused anything. These are the
+/// words of Keycloak.
+fn says_that_its_form_expired(answer: &AuthorizationAnswer) -> bool {
+    answer.error.as_deref() == Some("temporarily_unavailable")
+        && answer.error_description.as_deref() == Some("authentication_expired")
+}
+
+/// The code of a good answer, or why there is none (RFC 6749 4.1.2). It is the browser that brings it, and it can say
+/// what it likes: no fault in it is a fault of ours or of the provider's.
 fn code_of(answer: AuthorizationAnswer) -> Result<String, NoCode> {
     let refused = |kind, fault| NoCode { kind, fault };
     match (answer.error.as_deref(), answer.code) {
         (Some("access_denied"), _) => Err(refused(FailureKind::LoginRefused, CallbackFault::Denied)),
         (Some("temporarily_unavailable" | "server_error"), _) => {
-            Err(refused(FailureKind::IdpUnavailable, CallbackFault::Unavailable))
+            Err(refused(FailureKind::LoginPutOff, CallbackFault::Unavailable))
         }
         (Some("login_required" | "consent_required" | "interaction_required" | "account_selection_required"), _) => {
             Err(refused(FailureKind::LoginRefused, CallbackFault::NotWithoutThePerson))
         }
         (Some("invalid_scope" | "invalid_request" | "unauthorized_client" | "unsupported_response_type"), _) => {
-            Err(refused(FailureKind::LoginFailed, CallbackFault::Misconfigured))
+            Err(refused(FailureKind::AnswerRefused, CallbackFault::Misconfigured))
         }
-        (Some(_), _) => Err(refused(FailureKind::LoginFailed, CallbackFault::ProviderError)),
+        (Some(_), _) => Err(refused(FailureKind::AnswerRefused, CallbackFault::ProviderError)),
         (None, Some(code)) if !code.is_empty() => Ok(code),
-        (None, _) => Err(refused(FailureKind::LoginFailed, CallbackFault::NoCode)),
+        (None, _) => Err(refused(FailureKind::AnswerRefused, CallbackFault::NoCode)),
     }
 }
 
@@ -309,7 +364,7 @@ struct Told {
     said: ProviderWords,
 }
 
-fn refused(kind: FailureKind, fault: CallbackFault) -> Failure {
+pub(super) fn refused(kind: FailureKind, fault: CallbackFault) -> Failure {
     Failure::caused(kind, fault)
 }
 

@@ -22,7 +22,7 @@ use crate::session::key::SessionHandle;
 use crate::web::branding::Frame;
 use crate::web::cookies::CookiePolicy;
 use crate::web::failure::{Failure, FailureKind};
-use crate::web::page::{self, OwnSession, TooManySessions};
+use crate::web::page::{self, Moment, OwnSession, TooManySessions};
 use crate::web::redirect::see_other;
 use crate::web::return_to::ReturnTo;
 use crate::web::{form, security_headers};
@@ -102,14 +102,15 @@ impl Login {
 /// # Errors
 /// [`Failure`]: 400 without a ticket, 503 if the store cannot be asked.
 pub async fn choose(State(login): State<Login>, headers: HeaderMap) -> Result<Response, Failure> {
-    let ticket = login.tickets.find(&login.cookies, &headers, login.clock.now()).ok_or(FailureKind::LoginExpired)?;
+    let now = login.clock.now();
+    let ticket = login.tickets.find(&login.cookies, &headers, now).ok_or(FailureKind::LoginExpired)?;
     let sessions = login.sessions.of_subject(&ticket.issuer, &ticket.subject).await;
     let sessions = sessions.map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))?;
     let own = |session: &crate::session::LiveSession| OwnSession {
         handle: session.handle().to_string(),
         browser: session.record().client.user_agent.clone().unwrap_or_default(),
         address: session.record().client.address.clone().unwrap_or_default(),
-        last_seen: page::moment(session.last_seen_at()),
+        last_seen: Moment::new(session.last_seen_at(), now),
     };
     let frame = Frame::for_request(&headers, &login.branding);
     let html = TooManySessions {

@@ -21,6 +21,8 @@ use crate::web::return_to::ReturnTo;
 
 /// How long a login may take.
 pub const LIFETIME: Duration = Duration::minutes(10);
+/// How long the browser keeps its cookie: one that comes too late is begun again for the page it was for.
+const KEPT_FOR: Duration = Duration::HOUR;
 /// Most bytes of pending cookies a browser is left with: well below what servers allow for all headers.
 const MOST_BYTES: usize = 5 * 1024;
 /// Most pending logins of a browser.
@@ -39,6 +41,9 @@ pub struct PendingLogin {
     pub attempt: Attempt,
     #[serde(default)]
     answered_by_form: Option<LeftBehind>,
+    /// Whether it was begun in place of another that came to nothing by itself.
+    #[serde(default)]
+    pub begun_again: bool,
 }
 
 /// What the browser's `Lax` cookies said when a login was begun whose answer comes in another site's form: they do not
@@ -54,7 +59,21 @@ struct LeftBehind {
 impl PendingLogin {
     /// A login that begins now.
     pub fn new(idp: &str, return_to: &ReturnTo, attempt: Attempt, now: OffsetDateTime) -> Self {
-        Self { idp: idp.to_owned(), return_to: return_to.to_string(), started_at: now, attempt, answered_by_form: None }
+        Self {
+            idp: idp.to_owned(),
+            return_to: return_to.to_string(),
+            started_at: now,
+            attempt,
+            answered_by_form: None,
+            begun_again: false,
+        }
+    }
+
+    /// The same, begun in place of another.
+    #[must_use]
+    pub fn begun_again(mut self, begun_again: bool) -> Self {
+        self.begun_again = begun_again;
+        self
     }
 
     /// The same, its answer coming in another site's form; it replaces these sessions, and these `landings` count.
@@ -78,8 +97,8 @@ impl PendingLogin {
     /// The cookie that it lies in. Of another site's form it has to come along; otherwise `Lax` will do.
     fn set(&self, name: &str, value: &str, cookies: &CookiePolicy) -> HeaderValue {
         match &self.answered_by_form {
-            Some(_) => cookies.set_cross_site(name, value, Some(LIFETIME)),
-            None => cookies.set(name, value, Some(LIFETIME)),
+            Some(_) => cookies.set_cross_site(name, value, Some(KEPT_FOR)),
+            None => cookies.set(name, value, Some(KEPT_FOR)),
         }
     }
 
@@ -152,11 +171,26 @@ impl PendingLogins {
         headers: &HeaderMap,
         now: OffsetDateTime,
     ) -> Option<(String, PendingLogin)> {
+        self.find_whenever(state, cookies, headers).filter(|(_, login)| login.is_current(now))
+    }
+
+    /// The same, however long ago it was begun. Good for the way back and for nothing else.
+    pub fn find_whenever(
+        &self,
+        state: &str,
+        cookies: &CookiePolicy,
+        headers: &HeaderMap,
+    ) -> Option<(String, PendingLogin)> {
         let name = cookie_name(cookies, state);
         let mut values = cookies.pending(headers).filter(|(found, _)| *found == name).map(|(_, value)| value);
         let login = values.find_map(|value| self.open(&name, value))?;
         let same_state = bool::from(login.attempt.state.as_bytes().ct_eq(state.as_bytes()));
-        (same_state && login.is_current(now)).then_some((name, login))
+        same_state.then_some((name, login))
+    }
+
+    /// Whether the browser keeps a login of this site's, so that it keeps our cookies and has begun one lately.
+    pub fn are_in(&self, cookies: &CookiePolicy, headers: &HeaderMap) -> bool {
+        cookies.pending(headers).any(|(name, value)| self.open(name, value).is_some())
     }
 
     fn open(&self, name: &str, value: &[u8]) -> Option<PendingLogin> {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::header::SET_COOKIE;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use time::OffsetDateTime;
 use url::form_urlencoded::byte_serialize;
 
 use super::landings::Landings;
+use super::lost::Lost;
 use super::pending::PendingLogin;
 use super::{Login, failure_kind};
 use crate::guard::presented::{Presented, candidates, presented};
@@ -21,21 +22,31 @@ use crate::idp::request_parameters::acceptable_hint;
 use crate::session::ending::{EndCause, Tombstone};
 use crate::session::key::SessionKey;
 use crate::web::branding::Frame;
-use crate::web::failure::{Failure, FailureKind};
+use crate::web::failure::{Failure, FailureKind, SignedInAs};
 use crate::web::language::Language;
 use crate::web::navigation;
-use crate::web::page::{self, ProviderChoice, SessionEnded, SignInChooser};
+use crate::web::page::{self, Moment, ProviderChoice, SessionEnded, SignInChooser};
 use crate::web::query::Parameters;
 use crate::web::redirect::{fits_every_proxy, see_other};
 use crate::web::return_to::ReturnTo;
 
 /// Starts a login, or lets the person choose with whom. Of the query, only `return_to`, `idp`, `choose`, `fresh`,
-/// `ended` and `login_hint` are read (R-A03, R-A08); if `iss` is among it, only what [`super::third_party`] names.
+/// `ended`, `again`, `resume`, `repeated` and `login_hint` are read (R-A03, R-A08); if `iss` is among it, only what
+/// [`super::third_party`] names.
 ///
 /// # Errors
 /// [`Failure`]: 401 for anything that is not a person, 400 for an unknown provider, 502 or 503 for one
 /// that cannot be used.
-pub async fn start(State(login): State<Login>, uri: Uri, headers: HeaderMap) -> Result<Response, Failure> {
+pub async fn start(
+    State(login): State<Login>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    if method == Method::HEAD {
+        // Whoever looks at a link does not follow it: nothing is begun, nothing is left in the browser.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     if !navigation::may_start_login(&headers) {
         return Err(FailureKind::SessionMissing.into());
     }
@@ -47,8 +58,12 @@ pub async fn start(State(login): State<Login>, uri: Uri, headers: HeaderMap) -> 
         let (provider, target) = login.third_party_target(iss, &query)?;
         let route = login.route_behind(&target);
         let fresh = tombstone.is_some_and(|tombstone| tombstone.fresh_login);
-        let wanted = Wanted { route: route.as_deref(), fresh, back: &target, hint };
+        let wanted = Wanted { route: route.as_deref(), fresh, back: &target, hint, again: false };
         return login.send_to(provider, &wanted, &headers).await;
+    }
+    if let Some(state) = query.get("resume") {
+        let lost = if query.get("repeated").is_some() { Lost::Repeated } else { Lost::Gone };
+        return login.resume(query.get("idp"), state, lost, &headers).await;
     }
     let return_to = query.get("return_to").and_then(ReturnTo::parse).unwrap_or_else(ReturnTo::home);
     if query.get("ended").is_some() {
@@ -56,7 +71,8 @@ pub async fn start(State(login): State<Login>, uri: Uri, headers: HeaderMap) -> 
     }
     let fresh = query.get("fresh").is_some() || tombstone.is_some_and(|tombstone| tombstone.fresh_login);
     let route = login.route_behind(&return_to);
-    let wanted = Wanted { route: route.as_deref(), fresh, back: &return_to, hint };
+    let again = query.get("again").is_some();
+    let wanted = Wanted { route: route.as_deref(), fresh, back: &return_to, hint, again };
     if let Some(name) = query.get("idp") {
         let provider = login.provider(name).ok_or(FailureKind::BadRequest)?;
         return login.send_to(provider, &wanted, &headers).await;
@@ -80,10 +96,12 @@ struct Wanted<'a> {
     back: &'a ReturnTo,
     /// Who is probably going to sign in.
     hint: Option<String>,
+    /// Whether it takes the place of a login that came to nothing by itself.
+    again: bool,
 }
 
 impl Wanted<'_> {
-    fn options(&self, language: Language) -> LoginOptions {
+    fn options(&self, language: Language, state_carries: String) -> LoginOptions {
         // How recent the authentication must be for the page that the person came for, in seconds (R-A13).
         let max_age = self.route.and_then(|route| u64::try_from(route.max_auth_age?.whole_seconds()).ok());
         LoginOptions {
@@ -92,6 +110,7 @@ impl Wanted<'_> {
             acr_values: self.route.map(|route| route.acr.clone()).unwrap_or_default(),
             login_hint: self.hint.clone(),
             language: Some(language.tag()),
+            state_carries: Some(state_carries),
         }
     }
 
@@ -99,14 +118,15 @@ impl Wanted<'_> {
         let fresh = if self.fresh { "&fresh=1" } else { "" };
         let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
         let hint = self.hint.as_ref().map_or_else(String::new, |hint| format!("&login_hint={}", encoded(hint)));
-        format!("{}&idp={}{fresh}{hint}", self.back.login_href(), encoded(provider.name()))
+        let again = if self.again { "&again=1" } else { "" };
+        format!("{}&idp={}{fresh}{hint}{again}", self.back.login_href(), encoded(provider.name()))
     }
 }
 
 impl Login {
     /// The route of the page that the person came for.
     pub(super) fn route_behind(&self, back: &ReturnTo) -> Option<Arc<Route>> {
-        let target = RequestTarget::read(&back.path().parse().ok()?).ok()?;
+        let target = RequestTarget::read(&back.demanding_page().path().parse().ok()?).ok()?;
         self.routes.find(&target).ok()?
     }
 
@@ -131,11 +151,16 @@ impl Login {
     ) -> Result<Response, Failure> {
         // Before anything else: a revocation from here on overtakes this login.
         let now = self.clock.now();
-        let (location, attempt) = provider
-            .start(&wanted.options(Language::negotiate(headers)))
-            .await
-            .map_err(|error| Failure::caused(failure_kind(&error), error).with_sign_in(wanted.href(provider)))?;
-        let mut pending = PendingLogin::new(provider.name(), wanted.back, attempt, now);
+        let carried = self.ways_back.seal(wanted.back, wanted.again);
+        let (location, attempt) = match provider.start(&wanted.options(Language::negotiate(headers), carried)).await {
+            Ok(started) => started,
+            Err(error) => {
+                let failure = Failure::caused(failure_kind(&error), error).with_sign_in(wanted.href(provider));
+                return Err(failure.with_account(self.account(wanted.back, headers).await));
+            }
+        };
+        let pending = PendingLogin::new(provider.name(), wanted.back, attempt, now);
+        let mut pending = pending.begun_again(wanted.again);
         if provider.answers_by_form() {
             let had = candidates(&self.cookies, headers);
             let landings = Landings::read(&self.cookies, headers, now).text();
@@ -166,6 +191,14 @@ impl Login {
         Ok(response)
     }
 
+    /// Who is signed in, for a page about a login that cannot begin.
+    async fn account(&self, page: &ReturnTo, headers: &HeaderMap) -> Option<SignedInAs> {
+        match presented(&self.sessions, &self.cookies, headers).await {
+            Ok(Presented::Live(_, session)) => Some(self.account_of(&session, page)),
+            _ => None,
+        }
+    }
+
     /// How the session ended whose cookie the browser still has. Nothing depends on it: the callback asks again.
     async fn tombstone(&self, headers: &HeaderMap) -> Option<Tombstone> {
         match presented(&self.sessions, &self.cookies, headers).await {
@@ -184,7 +217,7 @@ impl Login {
             EndCause::EndedElsewhere => "session-ended-elsewhere",
             EndCause::EndedByProvider => "session-ended-by-provider",
         });
-        let ended_at = tombstone.map(|tombstone| page::moment(tombstone.ended_at));
+        let ended_at = tombstone.map(|tombstone| Moment::new(tombstone.ended_at, self.clock.now()));
         let html = SessionEnded { frame, kind, ended_at, sign_in_href: &back.login_href() }.html();
         page::response(StatusCode::OK, frame.language, html)
     }

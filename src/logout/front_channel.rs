@@ -27,7 +27,7 @@ use crate::web::client_address::ClientAddress;
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::page::SignedOutReason;
 use crate::web::query::Parameters;
-use crate::web::security_headers;
+use crate::web::{navigation, security_headers};
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -52,7 +52,11 @@ pub async fn front_channel(
 ) -> Result<Response, Failure> {
     // The router serves HEAD where it serves GET.
     if method != Method::GET {
-        return Err(FailureKind::MethodNotAllowed.into());
+        return Err(Failure::from(FailureKind::MethodNotAllowed).with_allow("GET"));
+    }
+    if navigation::is_speculative(&headers) {
+        // Asked ahead of a logout that may never come: nothing ends.
+        return Err(FailureKind::BadRequest.into());
     }
     let Path(idp) = idp.map_err(|error| Failure::caused(FailureKind::NotFound, error))?;
     let provider = logout.provider(&idp).filter(|provider| provider.can_tell_of_logouts());

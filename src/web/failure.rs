@@ -14,6 +14,9 @@ use http::{HeaderValue, StatusCode};
 
 use super::request_body::TooSlow;
 
+use super::return_to::ReturnTo;
+use crate::identity::Identity;
+
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
@@ -43,6 +46,10 @@ pub enum FailureKind {
     IdpUnavailable,
     /// The provider's answer was not accepted.
     LoginFailed,
+    /// The browser brought an answer that cannot be the provider's, or makes no sense.
+    AnswerRefused,
+    /// The provider says that it signs nobody in just now; so the browser says.
+    LoginPutOff,
     /// The provider, or the person there, said no.
     LoginRefused,
     /// The login was not begun in this browser, took too long or was used before.
@@ -83,6 +90,16 @@ pub enum FailureKind {
     Internal,
 }
 
+impl FailureKind {
+    /// Whether nothing but the browser's word stands behind a login that failed so: anybody can make that up.
+    pub fn is_of_the_browser(self) -> bool {
+        matches!(
+            self,
+            Self::AnswerRefused | Self::LoginPutOff | Self::LoginRefused | Self::LoginExpired | Self::LoginLoop
+        )
+    }
+}
+
 /// Why a request ends here.
 #[derive(Debug, Clone)]
 pub struct Failure {
@@ -94,8 +111,42 @@ pub struct Failure {
     pub cause: Option<Arc<dyn Error + Send + Sync>>,
     /// The address of a login that leads back to what was asked for.
     pub sign_in: Option<String>,
+    /// What else the answer says, in a box: few say any of it, and a failure is the error of many functions.
+    pub details: Option<Box<Details>>,
     /// `Set-Cookie` values to send along.
     pub cookies: Vec<HeaderValue>,
+}
+
+/// What some answers say besides.
+#[derive(Debug, Clone, Default)]
+pub struct Details {
+    new_tab_sign_in: Option<String>,
+    account: Option<SignedInAs>,
+    allow: Option<&'static str>,
+}
+
+/// The person whose session lives whatever became of the request, for pages that would otherwise leave them guessing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedInAs {
+    /// What to call the person, and what tells two accounts of theirs apart.
+    pub name: String,
+    /// Where they go on as they are.
+    pub go_on: String,
+    /// Where signing in with another account begins.
+    pub switch: String,
+}
+
+impl SignedInAs {
+    /// A person, the page they go on with, and the page that they may want to open as somebody else.
+    pub fn new(identity: &Identity, go_on: &ReturnTo, page: &ReturnTo) -> Self {
+        let called = identity.display_name();
+        let apart = identity.verified_email().or(identity.preferred_username.as_deref());
+        let name = match apart.filter(|apart| *apart != called) {
+            Some(apart) => format!("{called} ({apart})"),
+            None => called.to_owned(),
+        };
+        Self { name, go_on: go_on.to_string(), switch: page.other_account_href() }
+    }
 }
 
 impl Failure {
@@ -118,6 +169,44 @@ impl Failure {
         self
     }
 
+    /// Offers a login in another tab, after which this one can send again what it sent.
+    #[must_use]
+    pub fn with_new_tab_sign_in(mut self, href: String) -> Self {
+        self.details.get_or_insert_default().new_tab_sign_in = Some(href);
+        self
+    }
+
+    /// The address of a login for another tab, if this one can send again what it sent once somebody is signed in.
+    pub fn new_tab_sign_in(&self) -> Option<&str> {
+        self.details.as_ref()?.new_tab_sign_in.as_deref()
+    }
+
+    /// Says who is signed in, and offers to be somebody else.
+    #[must_use]
+    pub fn with_account(mut self, account: impl Into<Option<SignedInAs>>) -> Self {
+        if let Some(account) = account.into() {
+            self.details.get_or_insert_default().account = Some(account);
+        }
+        self
+    }
+
+    /// Who is signed in all the same.
+    pub fn account(&self) -> Option<&SignedInAs> {
+        self.details.as_ref()?.account.as_ref()
+    }
+
+    /// Says which methods are served.
+    #[must_use]
+    pub fn with_allow(mut self, methods: &'static str) -> Self {
+        self.details.get_or_insert_default().allow = Some(methods);
+        self
+    }
+
+    /// The methods that the address serves, as `Allow` lists them (RFC 9110 10.2.1).
+    pub fn allow(&self) -> Option<&'static str> {
+        self.details.as_ref()?.allow
+    }
+
     /// Sends cookies along.
     #[must_use]
     pub fn with_cookies(mut self, cookies: impl IntoIterator<Item = HeaderValue>) -> Self {
@@ -128,7 +217,7 @@ impl Failure {
 
 impl From<FailureKind> for Failure {
     fn from(kind: FailureKind) -> Self {
-        Self { kind, detail: None, cause: None, sign_in: None, cookies: Vec::new() }
+        Self { kind, detail: None, cause: None, sign_in: None, details: None, cookies: Vec::new() }
     }
 }
 

@@ -74,6 +74,13 @@ impl Language {
         self.format(id, Some(&variables))
     }
 
+    /// The message `id` with its variable `count`, whose form follows the number; falls back like [`Language::text`].
+    pub fn text_with_count(self, id: &str, count: i64) -> String {
+        let mut variables = FluentArgs::new();
+        variables.set("count", count);
+        self.format(id, Some(&variables))
+    }
+
     fn format(self, id: &str, variables: Option<&FluentArgs>) -> String {
         message(self.bundle(), id, variables)
             .or_else(|| message(&ENGLISH, id, variables))
@@ -182,14 +189,17 @@ mod tests {
     use http::HeaderValue;
     use std::collections::{BTreeMap, BTreeSet};
 
-    const TEMPLATES: [&str; 7] = [
+    const TEMPLATES: [&str; 10] = [
         include_str!("../../templates/layout.html"),
         include_str!("../../templates/sign_in_chooser.html"),
         include_str!("../../templates/signed_out.html"),
         include_str!("../../templates/session_ended.html"),
         include_str!("../../templates/confirm_logout.html"),
         include_str!("../../templates/error.html"),
+        include_str!("../../templates/signed_in.html"),
+        include_str!("../../templates/too_many_sessions.html"),
         include_str!("page.rs"),
+        include_str!("page/sessions.rs"),
     ];
 
     fn negotiated(lines: &[&[u8]]) -> Language {
@@ -212,7 +222,7 @@ mod tests {
                 continue;
             }
             for placeable in line.split("{ $").skip(1) {
-                let name = placeable.split_once(" }").unwrap().0.to_owned();
+                let name = placeable.split(' ').next().unwrap().to_owned();
                 found.get_mut(&current).unwrap().insert(name);
             }
         }

@@ -8,24 +8,24 @@ use http::{HeaderMap, Method};
 
 /// Whether the answer will be shown to a person as a page.
 pub fn is_navigation(headers: &HeaderMap) -> bool {
-    if headers.contains_key("x-requested-with") {
+    if is_script(headers) {
         return false;
     }
     match text(headers, "sec-fetch-mode") {
         Some(mode) => mode == "navigate" && is_document(headers),
-        None => accepts(headers, |kind| kind == "text/html"),
+        None => accepts_html(headers),
     }
 }
 
 /// Whether the request may be sent to the login and come back: a person going to a page without side effect.
 pub fn can_be_sent_to_login(method: &Method, headers: &HeaderMap) -> bool {
-    matches!(*method, Method::GET | Method::HEAD) && is_navigation(headers)
+    matches!(*method, Method::GET | Method::HEAD) && is_navigation(headers) && !is_speculative(headers)
 }
 
 /// Whether a request to the login address itself may start one. It asks for a login by its very address, so
 /// a client that says nothing of itself (`curl`) may; a script, image or frame in a page may not.
 pub fn may_start_login(headers: &HeaderMap) -> bool {
-    if headers.contains_key("x-requested-with") {
+    if is_script(headers) || is_speculative(headers) {
         return false;
     }
     match text(headers, "sec-fetch-mode") {
@@ -34,13 +34,42 @@ pub fn may_start_login(headers: &HeaderMap) -> bool {
     }
 }
 
+/// Whether a browser asks ahead of a click that may never come: prefetch and prerender, in each spelling that browsers
+/// have had for it (Fetch: `Sec-Purpose`).
+pub fn is_speculative(headers: &HeaderMap) -> bool {
+    ["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter().any(|name| {
+        words(headers, name).any(|word| matches!(&*word.to_ascii_lowercase(), "prefetch" | "prerender" | "preview"))
+    })
+}
+
+/// Whether a script of a page sent the request and says so. Apps that embed a browser send their own name in this
+/// field with every page a person opens, so the value counts and not the field.
+fn is_script(headers: &HeaderMap) -> bool {
+    words(headers, "x-requested-with").any(|word| word.eq_ignore_ascii_case("XMLHttpRequest"))
+}
+
+/// Whether the answer is for a whole window. A service worker that asks on the page's behalf says `empty`; so does a
+/// script, but scripts do not ask for HTML in mode `navigate`.
 fn is_document(headers: &HeaderMap) -> bool {
-    text(headers, "sec-fetch-dest").is_none_or(|destination| destination == "document")
+    match text(headers, "sec-fetch-dest") {
+        None | Some("document") => true,
+        Some(destination) => destination == "empty" && accepts_html(headers),
+    }
+}
+
+fn accepts_html(headers: &HeaderMap) -> bool {
+    accepts(headers, |kind| kind == "text/html")
 }
 
 fn accepts(headers: &HeaderMap, wanted: impl Fn(&str) -> bool) -> bool {
     let kinds = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|line| line.split(','));
     kinds.map(|kind| kind.split(';').next().unwrap_or_default().trim()).any(|kind| wanted(&kind.to_ascii_lowercase()))
+}
+
+/// The members of a list field and their parameters, one after the other.
+fn words<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split([',', ';'])).map(str::trim)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -57,18 +86,33 @@ mod tests {
         pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
     }
 
-    /// R-A12, R-I02: one line a case: is it a page, may it start a login?
+    /// R-A12, R-I02: one line a case: is it a page, may it start a login? The values of `X-Requested-With` are those of
+    /// Android's `WebView`, of Cordova and of the browsers that Samsung and Huawei ship; the modes and destinations are
+    /// those of the Fetch standard.
     #[test]
     fn people_and_programs_are_told_apart() {
         let html = ("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8");
+        let (navigate, empty) = (("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "empty"));
         for (pairs, page, login) in [
             (&[html][..], true, true),
-            (&[html, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")], true, true),
-            (&[html, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")], false, false),
+            (&[html, navigate, ("sec-fetch-dest", "document")], true, true),
+            (&[html, navigate, ("sec-fetch-dest", "iframe")], false, false),
+            (&[html, navigate, ("sec-fetch-dest", "embed")], false, false),
+            (&[html, navigate, ("sec-fetch-dest", "object")], false, false),
+            (&[html, navigate, empty], true, true),
+            (&[("accept", "*/*"), navigate, empty], false, false),
+            (&[html, ("sec-fetch-mode", "same-origin"), empty], false, false),
+            (&[html, ("sec-fetch-mode", "cors"), empty], false, false),
             (&[html, ("sec-fetch-mode", "cors")], false, false),
             (&[("accept", "image/avif,*/*;q=0.8"), ("sec-fetch-mode", "no-cors")], false, false),
             (&[("accept", "application/json")], false, false),
             (&[html, ("x-requested-with", "XMLHttpRequest")], false, false),
+            (&[html, ("x-requested-with", "xmlhttprequest")], false, false),
+            (&[html, ("x-requested-with", "com.example.kiosk, XMLHttpRequest")], false, false),
+            (&[html, ("x-requested-with", "com.example.kiosk")], true, true),
+            (&[html, navigate, ("x-requested-with", "io.cordova.hellocordova")], true, true),
+            (&[html, navigate, ("x-requested-with", "com.sec.android.app.sbrowser")], true, true),
+            (&[html, ("x-requested-with", "")], true, true),
             (&[("accept", "*/*")], false, true),
             (&[], false, true),
         ] {
@@ -76,5 +120,24 @@ mod tests {
             assert_eq!(may_start_login(&headers(pairs)), login, "{pairs:?}");
         }
         assert!(!can_be_sent_to_login(&Method::POST, &headers(&[html])));
+    }
+
+    /// One line a spelling: Chromium's and Safari's of today, and those of their predecessors and of old Firefox.
+    #[test]
+    fn what_is_asked_ahead_of_a_click_starts_no_login() {
+        let html = ("accept", "text/html");
+        for ahead in [
+            ("sec-purpose", "prefetch"),
+            ("sec-purpose", "prefetch;prerender"),
+            ("sec-purpose", "prefetch;anonymous-client-ip"),
+            ("purpose", "prefetch"),
+            ("x-purpose", "preview"),
+            ("x-moz", "prefetch"),
+        ] {
+            let headers = headers(&[html, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"), ahead]);
+            assert!(is_speculative(&headers), "{ahead:?}");
+            assert!(!may_start_login(&headers) && !can_be_sent_to_login(&Method::GET, &headers), "{ahead:?}");
+        }
+        assert!(!is_speculative(&headers(&[html, ("sec-purpose", "")])));
     }
 }

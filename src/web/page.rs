@@ -29,7 +29,7 @@ macro_rules! pages {
 
 mod sessions;
 
-pub use self::sessions::{OwnSession, SessionEnded, TooManySessions, moment};
+pub use self::sessions::{Moment, OwnSession, SessionEnded, SignedIn, TooManySessions, moment};
 
 /// A page as an answer.
 pub fn response(status: StatusCode, language: Language, html: String) -> Response {
@@ -158,12 +158,20 @@ pub enum Action<'a> {
     TryAgain(&'a str),
     /// Go to the start page.
     Home(&'a str),
+    /// Go on with the session that lives.
+    GoOn(&'a str),
+    /// Sign in as somebody else.
+    OtherAccount(&'a str),
 }
 
 impl Action<'_> {
     fn href(&self) -> &str {
         match self {
-            Self::SignIn(href) | Self::TryAgain(href) | Self::Home(href) => href,
+            Self::SignIn(href)
+            | Self::TryAgain(href)
+            | Self::Home(href)
+            | Self::GoOn(href)
+            | Self::OtherAccount(href) => href,
         }
     }
 }
@@ -184,13 +192,17 @@ pub struct ErrorPage<'a> {
     pub request_id: &'a str,
     /// What the person's browser calls this site.
     pub site: &'a str,
-    /// What the person can do about it, if anything.
-    pub action: Option<Action<'a>>,
+    /// What the person can do about it, the best first.
+    pub actions: Vec<Action<'a>>,
+    /// Who is signed in all the same.
+    pub account: Option<&'a str>,
+    /// Where to sign in in another tab, if reloading this page sends again what was sent.
+    pub new_tab_sign_in: Option<&'a str>,
 }
 
 /// Every [`ErrorPage::kind`] there are texts for.
 #[cfg(test)]
-pub(crate) const ERROR_KINDS: [&str; 32] = [
+pub(crate) const ERROR_KINDS: [&str; 33] = [
     "session-missing",
     "session-idle",
     "session-expired",
@@ -206,6 +218,7 @@ pub(crate) const ERROR_KINDS: [&str; 32] = [
     "logout-incomplete",
     "idp-unavailable",
     "login-failed",
+    "login-put-off",
     "login-refused",
     "login-expired",
     "login-loop",
@@ -245,7 +258,9 @@ impl ErrorPage<'_> {
     }
 
     fn advice(&self) -> String {
-        self.frame.language.text_with(&format!("error-{}-advice", self.kind), "site", self.site)
+        let language = self.frame.language;
+        let advice = language.text_with(&format!("error-{}-advice", self.kind), "site", self.site);
+        if self.new_tab_sign_in.is_some() { advice } else { with_note_on_unsaved(language, self.kind, advice) }
     }
 
     fn label(&self, action: &Action<'_>) -> String {
@@ -254,6 +269,8 @@ impl ErrorPage<'_> {
             Action::SignIn(_) => language.text("sign-in"),
             Action::TryAgain(_) => language.text("try-again"),
             Action::Home(_) => language.text("go-home"),
+            Action::GoOn(_) => language.text("go-on"),
+            Action::OtherAccount(_) => language.text("sign-in-other"),
         }
     }
 
@@ -263,6 +280,16 @@ impl ErrorPage<'_> {
 
     fn reports_failure(&self) -> bool {
         !QUIET_KINDS.contains(&self.kind)
+    }
+}
+
+/// Sessions that end while people work take along what they had not saved.
+fn with_note_on_unsaved(language: Language, kind: &str, advice: String) -> String {
+    match kind {
+        "session-idle" | "session-expired" | "session-revoked" => {
+            format!("{advice} {}", language.text("error-unsaved-note"))
+        }
+        _ => advice,
     }
 }
 
@@ -283,6 +310,8 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use time::{Duration, OffsetDateTime};
+
     use super::*;
     use crate::web::assets::{logo_href, stylesheet_href};
     use crate::web::branding::{Branding, Contact};
@@ -291,8 +320,19 @@ mod tests {
     const HOSTILE: &str = "<svg onload=1>\"'&";
 
     fn error<'a>(frame: Frame<'a>, kind: &'static str, value: &'a str) -> ErrorPage<'a> {
-        let action = Some(Action::TryAgain(value));
-        ErrorPage { frame, status: 503, kind, code: "some_code", request_id: value, site: value, action }
+        let actions = vec![Action::TryAgain(value), Action::OtherAccount(value)];
+        let (account, new_tab_sign_in) = (Some(value), Some(value));
+        ErrorPage {
+            frame,
+            status: 503,
+            kind,
+            code: "some_code",
+            request_id: value,
+            site: value,
+            actions,
+            account,
+            new_tab_sign_in,
+        }
     }
 
     /// One of each page, every field set to `value`.
@@ -303,15 +343,17 @@ mod tests {
             handle: value.to_owned(),
             browser: value.to_owned(),
             address: value.to_owned(),
-            last_seen: value.to_owned(),
+            last_seen: Moment::new(OffsetDateTime::UNIX_EPOCH, OffsetDateTime::UNIX_EPOCH),
         };
+        let ended_at = Moment::new(OffsetDateTime::UNIX_EPOCH, OffsetDateTime::UNIX_EPOCH + Duration::HOUR);
         let mut pages = vec![
             SignInChooser { frame, providers: vec![choice] }.html(),
             SignInChooser { frame, providers: Vec::new() }.html(),
-            SessionEnded { frame, kind: None, ended_at: Some(value.to_owned()), sign_in_href: value }.html(),
+            SessionEnded { frame, kind: None, ended_at: Some(ended_at), sign_in_href: value }.html(),
             SessionEnded { frame, kind: Some("session-revoked"), ended_at: None, sign_in_href: value }.html(),
             TooManySessions { frame, sessions: vec![own], csrf_token: value, sign_in_href: value }.html(),
             TooManySessions { frame, sessions: Vec::new(), csrf_token: value, sign_in_href: value }.html(),
+            SignedIn { frame, name: value }.html(),
             ConfirmLogout { frame, name: value, csrf_token: value, cancel_href: value }.html(),
         ];
         for reason in [SignedOutReason::Complete, SignedOutReason::LocalOnly, SignedOutReason::NotSignedIn] {

@@ -6,13 +6,25 @@
 
 use std::fmt;
 
+use http::HeaderMap;
+use http::header::REFERER;
 use url::Url;
 use url::form_urlencoded::byte_serialize;
+
+use super::public_url::PublicUrl;
+use super::query::Parameters;
 
 /// Longest return path: it travels in a cookie.
 const LONGEST: usize = 2048;
 /// Longest return path as part of an address, in bytes.
 const LONGEST_ENCODED: usize = 2800;
+
+/// Where a person lands who signed in for the sake of another tab.
+pub const SIGNED_IN: &str = "/sso/signed-in";
+
+/// The broker's own pages that are made to be landed on. Its other addresses do something, or say something to
+/// programs, or would go round in circles.
+const LANDING_PAGES: [&str; 1] = [SIGNED_IN];
 
 /// A path, query and fragment on the public origin; made by [`ReturnTo::parse`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +38,7 @@ impl ReturnTo {
 
     /// Accepts a local path, exactly as written.
     pub fn parse(text: &str) -> Option<Self> {
-        (text.len() <= LONGEST && is_local(text) && stays_on_any_origin(text) && !starts_a_login(text))
+        (text.len() <= LONGEST && is_local(text) && stays_on_any_origin(text) && may_be_landed_on(text))
             .then(|| Self(text.to_owned()))
     }
 
@@ -59,6 +71,36 @@ impl ReturnTo {
         let ways = [self.as_str(), self.path(), "/"];
         let fitting = ways.map(encoded).into_iter().find(|encoded| encoded.len() <= LONGEST_ENCODED);
         format!("/sso/login?return_to={}", fitting.unwrap_or_default())
+    }
+
+    /// The page that a request was sent from, if it is of this origin and may be landed on.
+    pub fn of_referer(headers: &HeaderMap, public_url: &PublicUrl) -> Option<Self> {
+        let mut referers = headers.get_all(REFERER).iter();
+        let (Some(referer), None) = (referers.next(), referers.next()) else { return None };
+        Self::parse(referer.to_str().ok()?.strip_prefix(public_url.origin())?)
+    }
+
+    /// The page that tells somebody to go back to their other tab; it remembers which page of ours they signed in
+    /// for, whose route may demand something of the login.
+    pub fn signed_in_for(page: Option<&Self>) -> Self {
+        let encoded = |page: &Self| byte_serialize(page.path().as_bytes()).collect::<String>();
+        let whole = page.and_then(|page| Self::parse(&format!("{SIGNED_IN}?for={}", encoded(page))));
+        whole.unwrap_or_else(|| Self(SIGNED_IN.to_owned()))
+    }
+
+    /// The page that a login for this return path has to satisfy: this one, or the one that it was begun for in
+    /// another tab.
+    #[must_use]
+    pub fn demanding_page(&self) -> Self {
+        let query = self.0.strip_prefix(SIGNED_IN).and_then(|rest| rest.strip_prefix('?'));
+        let named =
+            query.and_then(|query| Parameters::read(query).ok()).and_then(|query| Self::parse(query.get("for")?));
+        named.unwrap_or_else(|| self.clone())
+    }
+
+    /// The address that starts a login which comes back here and for which the provider asks anew who it is.
+    pub fn other_account_href(&self) -> String {
+        format!("{}&choose=1&fresh=1", self.login_href())
     }
 
     /// The address of the page that says that a session has ended, and leads back in.
@@ -135,10 +177,14 @@ fn stays_on_any_origin(text: &str) -> bool {
     })
 }
 
-/// Coming back to a login or a callback would go round in circles.
-fn starts_a_login(text: &str) -> bool {
+/// Whether the path is the application's, or one of our [`LANDING_PAGES`] in its own spelling. What is ours is asked for
+/// in every spelling that some server may fold onto `/sso`.
+fn may_be_landed_on(text: &str) -> bool {
     let path = text.split(['?', '#']).next().unwrap_or_default();
-    path == "/sso/login" || path == "/sso/callback" || path.starts_with("/sso/callback/")
+    let decoded = decode(path).unwrap_or_default().to_ascii_lowercase();
+    let mut first = decoded.strip_prefix(b"/").unwrap_or(&decoded).split(|byte| *byte == b'/' || *byte == b';');
+    let is_ours = first.next().is_some_and(|segment| segment.trim_ascii() == b"sso");
+    !is_ours || LANDING_PAGES.contains(&path)
 }
 
 #[cfg(test)]
@@ -153,18 +199,76 @@ mod tests {
         assert_eq!(ReturnTo::of_request(&uri).as_str(), "/");
     }
 
+    /// Every address of `routes`, and spellings of them that servers fold together (RFC 3986 6.2.2, path parameters).
     #[test]
-    fn logins_do_not_come_back_to_logins() {
-        for path in ["/sso/login", "/sso/login?return_to=/", "/sso/callback/company?code=x"] {
+    fn of_the_brokers_addresses_only_pages_made_for_it_are_landed_on() {
+        for path in [
+            "/sso",
+            "/sso/",
+            "/sso/login",
+            "/sso/login?return_to=/",
+            "/sso/callback/company?code=x",
+            "/sso/logout",
+            "/sso/signed-out",
+            "/sso/session",
+            "/sso/limit",
+            "/sso/backchannel-logout/company",
+            "/sso/frontchannel-logout/company?iss=https://idp.example&sid=1",
+            "/sso/security-events/company",
+            "/sso/api/v1/openapi.json",
+            "/sso/assets/counterfoil.css",
+            "/sso/signed-in/",
+            "/sso/signed-in/x",
+            "/sso/Signed-In",
+            "/SSO/signed-in",
+            "/SSO/logout",
+            "/%73so/logout",
+            "/ss%6F/frontchannel-logout/company",
+            "/sso;v=1/logout",
+            "/sso%20/logout",
+        ] {
             assert_eq!(ReturnTo::parse(path), None, "{path}");
         }
-        assert!(ReturnTo::parse("/sso/account").is_some());
+        for path in ["/sso/signed-in", "/sso/signed-in?for=%2Fvault", "/ssoo", "/my/sso/logout", "/sso-guide"] {
+            assert!(ReturnTo::parse(path).is_some(), "{path}");
+        }
     }
 
     #[test]
     fn the_login_address_carries_the_path_as_one_parameter() {
         let path = ReturnTo::parse("/orders?status=open&page=2#x").unwrap();
         assert_eq!(path.login_href(), "/sso/login?return_to=%2Forders%3Fstatus%3Dopen%26page%3D2%23x");
+    }
+
+    #[test]
+    fn a_page_is_gone_back_to_if_it_is_of_this_origin() {
+        let public_url = PublicUrl::parse("https://a.example").unwrap();
+        for (referer, page) in [
+            ("https://a.example/orders?status=open", Some("/orders?status=open")),
+            ("https://a.example/", Some("/")),
+            ("https://a.example", None),
+            ("https://a.example.evil/x", None),
+            ("https://a.example@evil/x", None),
+            ("https://a.example:8443/x", None),
+            ("http://a.example/x", None),
+            ("https://a.example//evil", None),
+            ("https://a.example/sso/logout", None),
+            ("about:blank", None),
+        ] {
+            let headers = HeaderMap::from_iter([(REFERER, http::HeaderValue::from_static(referer))]);
+            let found = ReturnTo::of_referer(&headers, &public_url);
+            assert_eq!(found.as_ref().map(ReturnTo::as_str), page, "{referer}");
+        }
+    }
+
+    #[test]
+    fn a_login_for_another_tab_remembers_what_it_is_for() {
+        let vault = ReturnTo::parse("/vault/a%20b?x=1").unwrap();
+        let signed_in = ReturnTo::signed_in_for(Some(&vault));
+        assert_eq!(signed_in.as_str(), "/sso/signed-in?for=%2Fvault%2Fa%2520b");
+        assert_eq!(signed_in.demanding_page().as_str(), "/vault/a%20b");
+        assert_eq!(ReturnTo::signed_in_for(None).demanding_page().as_str(), SIGNED_IN);
+        assert_eq!(vault.demanding_page(), vault);
     }
 
     /// R-I03: every return path that is known to have fooled somebody.

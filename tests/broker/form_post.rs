@@ -27,8 +27,11 @@ async fn a_login_answered_by_form_lands_like_any_other() {
     let cleared = |cookie: &&str| cookie.contains("login-") && cookie.ends_with("SameSite=None; Max-Age=0");
     assert!(set.iter().any(cleared), "{set:?}");
     assert!(!browser.cookies().iter().any(|cookie| cookie.name.contains("login-")));
-    // Once.
-    assert_eq!(post(&browser, &address, &fields).await.status, 400);
+    // Once; whoever sends it again is led on, as soon as the session's cookie comes along.
+    let again = post(&browser, &address, &fields).await;
+    assert!(again.location().starts_with("/sso/login?resume="), "{} {}", again.status, again.location());
+    let resumed = browser.visit(&format!("{PUBLIC}{}", again.location())).send().await;
+    assert_eq!((resumed.status.as_u16(), resumed.location()), (303, "/orders?x=1"));
     assert_eq!(broker.idp.received("/token").len(), 1);
 }
 
@@ -77,7 +80,11 @@ async fn broken_and_foreign_forms_are_refused() {
         let answer = asking.header("sec-fetch-mode", "navigate").body(&body).sent_by_another_site().send().await;
         assert_eq!(answer.status, status, "{kind} {}", &body[..body.len().min(80)]);
     }
-    assert_eq!(post(&broker.browser(), &address, &fields).await.status, 400, "not begun in this browser (R-M05)");
+    let stranger = broker.browser();
+    let hop = post(&stranger, &address, &fields).await;
+    let page = stranger.visit(&format!("{PUBLIC}{}", hop.location())).send().await;
+    assert_eq!((hop.status.as_u16(), page.status.as_u16()), (303, 400), "not begun in this browser (R-M05)");
+    assert!(stranger.cookies().is_empty());
     assert!(broker.idp.received("/token").is_empty());
     let charset = format!("{form}; charset=UTF-8");
     let asking = browser.ask(http::Method::POST, &address).header("content-type", &charset).body(&good);

@@ -168,6 +168,13 @@ async fn a_scenario_leaves_its_events_in_structured_lines() {
         (&"company".into(), &"127.0.0.1".into())
     );
     assert!(event("login_failed")["reason"].as_str().unwrap().contains("aud"));
+    assert_eq!(
+        (&event("login_completed")["groups"], &event("login_completed")["address_dropped"]),
+        (&1.into(), &false.into())
+    );
+    let denied = lines.iter().find(|line| line["event"] == "access_denied").unwrap();
+    assert_eq!((&denied["route"], &denied["rule"]), (&"/".into(), &"groups: nobody".into()));
+    assert_eq!(denied["has"], "groups: staff; email: alice@example.com; idp: company");
     assert_eq!(event("access_denied")["path"], "/other");
     assert!(event("logged_out")["session"].as_str().unwrap().starts_with("cf-"));
     assert!(event("logged_out")["span"]["id"].is_string(), "by whose request");

@@ -54,10 +54,13 @@ async fn the_authorization_request_is_complete_and_opaque() {
     assert_eq!(request["tenant"], "1", "the endpoint's own query is kept");
     assert_ne!(request["nonce"], request["state"]);
     for random in ["state", "nonce", "code_challenge"] {
-        let bytes = URL_SAFE_NO_PAD.decode(&request[random]).unwrap();
+        // Behind its random part the state carries the way back, sealed.
+        let bytes = URL_SAFE_NO_PAD.decode(request[random].split('.').next().unwrap()).unwrap();
         assert_eq!(bytes.len(), 32, "{random}");
         assert!(!String::from_utf8_lossy(&bytes).contains("secret-page"));
     }
+    let carried = URL_SAFE_NO_PAD.decode(request["state"].split_once('.').unwrap().1).unwrap();
+    assert!(!String::from_utf8_lossy(&carried).contains("secret"));
 }
 
 /// R-A03, R-A08: nothing of the caller's query reaches the provider.

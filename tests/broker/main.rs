@@ -25,6 +25,7 @@ mod counterparts;
 mod demo;
 mod dpop;
 mod finality;
+mod finding_back;
 mod form_post;
 mod front_channel_logout;
 mod fuzz_corpus;

@@ -251,6 +251,47 @@ async function checkStates(browser) {
   });
 }
 
+/** A form that is sent after its session has ended, as the person lives it: sign in in a new tab, reload here. */
+async function checkLateForm(browser) {
+  const context = await newContext(browser);
+  const page = await context.newPage();
+  const form = `${base}/approvals`;
+  await check('late form: what was typed arrives after signing in in a new tab and reloading', async () => {
+    await signIn(page, provider, form);
+    // The demo's forms have buttons alone.
+    await page.locator('form[action="/approvals/write-off-12"]').evaluate((element) => {
+      element.insertAdjacentHTML('afterbegin', '<input name="note">');
+    });
+    await page.locator('input[name="note"]').fill('typed for an hour: 한글 & more');
+    const other = await context.newPage();
+    await other.goto(CONFIRM);
+    await other.locator(LOGOUT_BUTTON).first().click();
+    await other.waitForURL((url) => at(url) === SIGNED_OUT);
+    await other.close();
+    await page.locator('form[action="/approvals/write-off-12"] button[value="reject"]').click();
+    await page.waitForURL((url) => url.pathname === '/approvals/write-off-12');
+    const link = page.locator('a[target="_blank"]');
+    const instead = await page.locator('main a:not([target])').first().getAttribute('href');
+    expect(instead === '/sso/login?return_to=%2Fapprovals', `the second link leads to ${instead}`);
+    const [tab] = await Promise.all([context.waitForEvent('page'), link.click()]);
+    await tab.waitForLoadState();
+    await passProvider(tab, provider, origin);
+    await tab.waitForURL(`${base}/sso/signed-in`);
+    expect((await tab.innerText('body')).includes('You can close this tab'), await tab.innerText('body'));
+    await tab.close();
+    const [sent] = await Promise.all([
+      page.waitForRequest((request) => request.method() === 'POST'),
+      page.reload(),
+    ]);
+    const fields = new URLSearchParams(sent.postData());
+    expect(fields.get('note') === 'typed for an hour: 한글 & more', `sent again: ${sent.postData()}`);
+    await page.goto(form);
+    expect((await page.innerText('body')).includes(`Rejected by ${PROTECTED}`), await page.innerText('main'));
+    return fields.get('note');
+  });
+  await context.close();
+}
+
 async function takeScreenshots(browser, locale, colorScheme) {
   const take = async (name, page) => {
     for (const width of [360, 1280]) {
@@ -275,6 +316,7 @@ try {
   await journey(browser);
   await accessibility(browser);
   await checkStates(browser);
+  await checkLateForm(browser);
   if (screenshots) {
     await mkdir(screenshots, { recursive: true });
     for (const locale of ['en', 'ko']) {

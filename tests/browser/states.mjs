@@ -12,7 +12,7 @@ const SESSION = 'session';
 export const STATES = [
   ['ended-by-provider', 'Your company account signed you out', endedByProvider],
   ['login-loop', 'The sign-in goes round and round', loginLoop],
-  ['too-many-sessions', 'You are signed in at too many places', tooManySessions],
+  ['too-many-sessions', 'You have reached your session limit', tooManySessions],
 ];
 
 const guarded = (base) => `${base}/orders?status=open`;

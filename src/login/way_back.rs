@@ -1,0 +1,105 @@
+//! The way back that a login's `state` carries.
+//!
+//! A pending login lies in a cookie, and cookies go: they are crowded out by those of twenty tabs, they end after a
+//! while, and the callback itself deletes them. The page that the person came for must not go with them, so the `state`
+//! carries it through the provider and back, sealed: nobody learns it, nobody makes one up. Proves nothing: whoever
+//! brings it is led to a page of this site, as any link could.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::secret::keyring::{Keyring, Sealer};
+use crate::web::return_to::ReturnTo;
+
+/// Longest page that is carried, in bytes. With its seal and the random part the `state` stays below 500 characters,
+/// which is what the strictest providers take, and the answer's head below what proxies take.
+const LONGEST_PAGE: usize = 300;
+
+/// What each box is sealed for.
+const SUBJECT: &[u8] = b"state";
+
+/// Where somebody was going.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WayBack {
+    /// The page they came for.
+    pub page: ReturnTo,
+    /// Whether the login had been begun again by itself, which happens once.
+    pub begun_again: bool,
+}
+
+/// Seals ways back into what a `state` carries, and reads them again.
+#[derive(Debug)]
+pub struct WaysBack {
+    sealer: Sealer,
+}
+
+impl WaysBack {
+    /// Ways back under the server's keys.
+    pub fn new(keyring: &Keyring) -> Self {
+        Self { sealer: keyring.sealer("counterfoil way back v1", &[]) }
+    }
+
+    /// What a `state` carries. A page that is too long goes without its query; the start page if it is still too long.
+    pub fn seal(&self, page: &ReturnTo, begun_again: bool) -> String {
+        let candidates = [page.as_str(), page.path()];
+        let page = candidates.into_iter().find(|page| page.len() <= LONGEST_PAGE).unwrap_or("/");
+        let text = format!("{}{page}", u8::from(begun_again));
+        URL_SAFE_NO_PAD.encode(self.sealer.seal(SUBJECT, text.as_bytes()))
+    }
+
+    /// The way back of a `state` that this site made; `None` of any other.
+    pub fn read(&self, state: &str) -> Option<WayBack> {
+        let (_, carried) = state.split_once('.')?;
+        let opened = self.sealer.open(SUBJECT, &URL_SAFE_NO_PAD.decode(carried).ok()?).ok()?;
+        let (begun_again, page) = std::str::from_utf8(&opened).ok()?.split_at_checked(1)?;
+        Some(WayBack { page: ReturnTo::parse(page)?, begun_again: begun_again == "1" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::random_token;
+
+    fn carried(ways: &WaysBack, page: &str, begun_again: bool) -> String {
+        let carried = ways.seal(&ReturnTo::parse(page).unwrap(), begun_again);
+        format!("{}.{carried}", random_token::<32>())
+    }
+
+    #[test]
+    fn a_state_carries_the_way_back_and_shows_nothing_of_it() {
+        let ways = WaysBack::new(&Keyring::ephemeral());
+        for (page, begun_again) in [("/", false), ("/orders?status=open#top", false), ("/caf%C3%A9", true)] {
+            let state = carried(&ways, page, begun_again);
+            assert!(!state.contains("orders"));
+            assert_eq!(ways.read(&state), Some(WayBack { page: ReturnTo::parse(page).unwrap(), begun_again }));
+        }
+    }
+
+    #[test]
+    fn a_state_stays_short_however_long_the_page_is() {
+        let ways = WaysBack::new(&Keyring::ephemeral());
+        for (page, kept) in [
+            (format!("/{}", "x".repeat(LONGEST_PAGE - 1)), format!("/{}", "x".repeat(LONGEST_PAGE - 1))),
+            (format!("/orders?q={}", "x".repeat(LONGEST_PAGE)), "/orders".to_owned()),
+            (format!("/{}", "x".repeat(LONGEST_PAGE)), "/".to_owned()),
+        ] {
+            let state = carried(&ways, &page, false);
+            assert!(state.len() < 500, "{}", state.len());
+            assert_eq!(ways.read(&state).unwrap().page.as_str(), kept);
+        }
+    }
+
+    /// States of others, of the time before, and such as somebody made up.
+    #[test]
+    fn a_state_that_was_made_elsewhere_carries_nothing() {
+        let ways = WaysBack::new(&Keyring::ephemeral());
+        let stranger = carried(&WaysBack::new(&Keyring::ephemeral()), "/orders", false);
+        let cut = carried(&ways, "/orders", false);
+        for state in
+            ["", ".", "x", "x.", "x.y", "x.L29yZGVycw", &random_token::<32>(), &stranger, &cut[..cut.len() - 4]]
+        {
+            assert_eq!(ways.read(state), None, "{state}");
+        }
+    }
+}
