@@ -156,6 +156,12 @@ error-login-expired-advice = This sign-in took too long, was already used, or be
 error-login-loop-title = The sign-in goes round and round
 error-login-loop-advice = You were signed in several times within half a minute, and each time the page sent you back to the sign-in. Please check that your browser keeps cookies for this site, then try again. If it goes on, tell support which page it was.
 
+error-login-not-fresh-title = We couldn’t see that you have just signed in
+error-login-not-fresh-advice = This sign-in has to be a fresh one, because your sessions were ended or because the page asks for it, and your company’s sign-in service did not tell us that it was. Please start again. If it keeps happening, give support the reference on this page.
+
+error-stronger-login-needed-title = This page needs a stronger sign-in
+error-stronger-login-needed-advice = Your company’s sign-in service signed you in, but not in the way that this page asks for, with a second factor for example. Start again and choose that way, if you are offered one. If you have none yet, please ask the people who look after company accounts.
+
 error-login-clock-title = The clocks don’t agree
 error-login-clock-advice = Our clock and the clock of your company’s sign-in service show different times, so we could not accept the sign-in. Only an administrator can put this right: please pass on the reference on this page.
 

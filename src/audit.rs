@@ -278,9 +278,16 @@ pub fn audit(event: &AuditEvent<'_>) {
         }
         AuditEvent::ProviderEnded { idp, way, selection, reason, ended, complete, client } => {
             let (idp, selection, reason) = (Printable(idp), Printable(selection), Printable(reason));
-            tracing::warn!(
-                target: "audit", event = "provider_ended", %idp, %way, %selection, %reason, ended, complete, %client
-            );
+            // What follows a logout by itself is everyday life, and so is word of a session that is over already.
+            if *complete && (*way != NoticeWay::SecurityEvent || *ended == 0) {
+                tracing::info!(
+                    target: "audit", event = "provider_ended", %idp, %way, %selection, %reason, ended, complete, %client
+                );
+            } else {
+                tracing::warn!(
+                    target: "audit", event = "provider_ended", %idp, %way, %selection, %reason, ended, complete, %client
+                );
+            }
         }
         AuditEvent::ProviderNoticeRefused { idp, way, reason, client, unsaid } => {
             let (idp, reason) = (Printable(idp), Printable(reason));

@@ -59,12 +59,13 @@ use self::presets::ProfileApiError;
 use self::profile::ProfileFault;
 use self::pushed_request::PushedRequestError;
 use self::refresh::track_record::TrackRecord;
+use self::request_parameters::Prompt;
 use self::signing_key::SigningKeyError;
 use self::token_exchange::TokenExchangeError;
 use self::userinfo::UserinfoError;
 
 pub use self::finish::SignedIn;
-pub use self::settings::{IdpKind, IdpSettings, OAuth2Settings, OidcSettings};
+pub use self::settings::{AuthTime, IdpKind, IdpSettings, OAuth2Settings, OidcSettings};
 
 /// Why a login with a provider cannot go on.
 #[derive(Debug, Error)]
@@ -174,9 +175,30 @@ impl Provider {
         self.0.settings.can_meet(wanted)
     }
 
-    /// Whether the provider can say when somebody authenticated.
+    /// Whether the provider says when somebody authenticated, as far as is known: its metadata may say that it does not.
     pub fn tells_authentication_time(&self) -> bool {
-        !self.0.settings.is_plain_oauth2()
+        match &self.0.settings.kind {
+            IdpKind::Oidc(oidc) => {
+                let metadata = self.0.metadata.known();
+                oidc.auth_time.is_told(metadata.as_ref().and_then(|metadata| metadata.claims_supported.as_deref()))
+            }
+            IdpKind::OAuth2(_) => false,
+        }
+    }
+
+    /// Whether the provider speaks plain OAuth 2.0.
+    pub fn is_plain_oauth2(&self) -> bool {
+        self.0.settings.is_plain_oauth2()
+    }
+
+    /// Whether every login makes the person show who they are at the provider (`prompt=login`, Core 3.1.2.1).
+    pub fn always_asks_who_it_is(&self) -> bool {
+        self.0.settings.request.prompt.contains(&Prompt::Login)
+    }
+
+    /// The oldest authentication that the configuration accepts at any login with this provider, in seconds.
+    pub fn max_age(&self) -> Option<u64> {
+        self.0.settings.request.max_age
     }
 
     /// How often the provider is asked whether it still stands by a person.
@@ -262,7 +284,7 @@ impl Provider {
 
     /// Whether logins can start without asking the provider anything first.
     pub fn is_known(&self) -> bool {
-        self.0.metadata.is_known()
+        self.0.metadata.known().is_some()
     }
 
     async fn metadata(&self) -> Result<Arc<Metadata>, IdpError> {

@@ -7,6 +7,7 @@
 //! elsewhere; [`signed_in`]: logins for the sake of another tab. All are handlers that `routes` mounts.
 
 mod answer;
+mod asks;
 pub mod callback;
 mod landings;
 pub mod limit;
@@ -105,6 +106,9 @@ fn failure_kind(error: &IdpError) -> FailureKind {
         // Somebody else's person, from our point of view: an everyday refusal.
         IdpError::Profile(ProfileFault::RequiredClaim(_)) => FailureKind::LoginRefused,
         IdpError::IdToken(JwtFault::Clock(_)) | IdpError::Answer(JwtFault::Clock(_)) => FailureKind::LoginClock,
+        IdpError::IdToken(_) if asks::is_about_auth_time(error) => FailureKind::LoginNotFresh,
+        // The code was used, or too old: nobody did anything wrong but take their time.
+        IdpError::TokenExchange(error) if error.is_about_the_code() => FailureKind::LoginExpired,
         // The browser brought it, and nothing proves that it is the provider's.
         IdpError::Issuer(_) | IdpError::Answer(_) => FailureKind::AnswerRefused,
         IdpError::PushedRequest(_)

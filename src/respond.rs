@@ -77,6 +77,8 @@ fn appearance(kind: FailureKind) -> Appearance {
         Kind::LoginBlocked => (403, "login_failed", "login-blocked", Browser),
         Kind::LoginLoop => (400, "login_failed", "login-loop", Browser),
         Kind::LoginClock => (502, "login_failed", "login-clock", Provider),
+        Kind::LoginNotFresh => (502, "login_failed", "login-not-fresh", Provider),
+        Kind::StrongerLoginNeeded => (403, "login_failed", "stronger-login-needed", Browser),
         Kind::BadRequest => (400, "bad_request", "bad-request", Sender),
         Kind::AmbiguousPath => (400, "bad_request", "ambiguous-path", Sender),
         Kind::NotFound => (404, "bad_request", "not-found", Browser),
@@ -166,9 +168,14 @@ impl Responder {
             | FailureKind::LoginExpired
             | FailureKind::LoginOvertaken
             | FailureKind::LoginLoop
-            | FailureKind::LoginClock => {
+            | FailureKind::LoginClock
+            | FailureKind::LoginNotFresh => {
                 let go_on = account.map(|account| Action::GoOn(&account.go_on));
                 go_on.into_iter().chain([Action::TryAgain(sign_in.unwrap_or(home.as_str()))]).collect()
+            }
+            FailureKind::StrongerLoginNeeded => {
+                let switch = account.map(|account| Action::OtherAccount(&account.switch));
+                [Action::TryAgain(sign_in.unwrap_or(home.as_str()))].into_iter().chain(switch).collect()
             }
             FailureKind::LogoutIncomplete => vec![],
             FailureKind::WrongHost => vec![Action::Home(public)],
@@ -220,7 +227,9 @@ fn log(failure: &Failure, appearance: &Appearance) {
     let cause = failure.cause.as_deref().map(chain).unwrap_or_default();
     let (kind, blame, cause) = (failure.kind, appearance.blame, Printable(&cause));
     match blame {
-        Blame::Browser => tracing::debug!(?kind, ?blame, status, %cause, "a request was turned away"),
+        // Without a cause it is everyday life; with one, the page's reference has to lead to it.
+        Blame::Browser if cause.0.is_empty() => tracing::debug!(?kind, ?blame, status, "a request was turned away"),
+        Blame::Browser => tracing::info!(?kind, ?blame, status, %cause, "a request was turned away"),
         Blame::Sender => tracing::info!(?kind, ?blame, status, %cause, "a request was refused"),
         Blame::Provider | Blame::Store | Blame::Upstream => {
             tracing::warn!(?kind, ?blame, status, %cause, "a request could not be served");
@@ -271,6 +280,8 @@ mod tests {
         FailureKind::LoginExpired,
         FailureKind::LoginLoop,
         FailureKind::LoginClock,
+        FailureKind::LoginNotFresh,
+        FailureKind::StrongerLoginNeeded,
         FailureKind::BadRequest,
         FailureKind::AmbiguousPath,
         FailureKind::NotFound,

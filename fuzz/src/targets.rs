@@ -132,7 +132,7 @@ pub fn id_token(bytes: &[u8]) {
         nonce: ExpectedNonce::Exactly(NONCE),
         access_token: "access",
         max_age: Some(600),
-        acr_values: &[],
+        auth_time_required: true,
         clock_skew: SKEW,
         algorithm: Algorithm::EdDSA,
     };

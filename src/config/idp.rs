@@ -16,7 +16,7 @@ use time::Duration;
 
 use super::presets;
 use super::reader::Reader;
-use crate::idp::{IdpKind, IdpSettings};
+use crate::idp::{AuthTime, IdpKind, IdpSettings};
 
 pub(super) use self::request::read_acr;
 
@@ -99,11 +99,16 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
     if client.dpop.is_some() && profile_api.is_some() {
         section.fault("dpop", "must not be set where there is a profile_api, which takes bearer tokens alone");
     }
+    let request = request::read(section, is_oidc, is_https);
+    if matches!(&kind, Some(IdpKind::Oidc(oidc)) if oidc.auth_time == AuthTime::Untold) && request.max_age.is_some() {
+        section
+            .fault("max_age", "cannot be checked beside auth_time = \"untold\": nothing says when somebody signed in");
+    }
     let settings = IdpSettings {
         display_name: section.or("display_name", name.clone()),
         trust_email: section.or("trust_email", false),
         profile: mapping::read(&mut section.section("profile"), is_oidc),
-        request: request::read(section, is_oidc, is_https),
+        request,
         refresh: read_pace(section, has_own_dpop_key),
         refresh_grace: Duration::try_from(section.or("refresh_grace", DEFAULT_GRACE)).unwrap_or(Duration::MAX),
         refresh_wait: read_wait(section),

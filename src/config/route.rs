@@ -56,8 +56,12 @@ fn read_one(section: &mut Reader, idps: &[String], known_idps: &[IdpSettings]) -
     let admitted = idps.iter().filter(|idp| access.idps.is_empty() || access.idps.contains(idp));
     let admitted: Vec<_> = admitted.map(|name| known_idps.iter().find(|idp| idp.name == *name)).collect();
     let none = |fits: &dyn Fn(&IdpSettings) -> bool| !admitted.iter().any(|idp| idp.is_none_or(fits));
-    if max_auth_age.is_some() && none(&|idp| !idp.is_plain_oauth2()) {
-        section.fault("max_auth_age", "can be asked of OpenID Connect providers only, and the route admits none");
+    if max_auth_age.is_some() && none(&|idp| !idp.never_tells_auth_time()) {
+        section.fault(
+            "max_auth_age",
+            "can be asked only of OpenID Connect providers that say when somebody signed in (auth_time there), and the \
+             route admits none",
+        );
     }
     if !acr.is_empty() && none(&|idp| idp.can_meet(&acr)) {
         section.fault("acr", "is accepted from no provider that the route admits (OpenID Connect, `acr_values` there)");

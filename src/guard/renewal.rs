@@ -166,7 +166,8 @@ impl Renewals {
         let work = async move |renewing: Renewing| this.attempt(renewing).await;
         let turn = self.0.sessions.in_turn(key, patience, is_due, work);
         // A session that stands is not kept waiting by a provider that is slow; the renewal goes on behind it.
-        let stands = !unconfirmed && !(need == Need::AccessToken && token_has_expired(session.record(), now));
+        let lacks_token = need == Need::AccessToken && token_has_expired(session.record(), now);
+        let stands = !unconfirmed && !lacks_token;
         let came =
             if stands { tokio::time::timeout(vouching.provider.refresh_wait(), turn).await } else { Ok(turn.await) };
         let Ok(came) = came else { return Ok(Standing::Changed) };

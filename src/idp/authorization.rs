@@ -54,6 +54,14 @@ pub struct Attempt {
     pub acr_values: Vec<String>,
 }
 
+impl Attempt {
+    /// Whether somebody authenticated in one of the ways that were asked for. It is the provider's choice whether it heeds
+    /// that (Core 5.5.1.1), so another way is no fault of its answer.
+    pub fn is_met_by(&self, acr: Option<&str>) -> bool {
+        self.acr_values.is_empty() || acr.is_some_and(|acr| self.acr_values.iter().any(|wanted| wanted == acr))
+    }
+}
+
 impl fmt::Debug for Attempt {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Attempt").finish_non_exhaustive()
@@ -169,6 +177,33 @@ mod tests {
         let outside = [("request_uri".to_owned(), "urn:x".to_owned())];
         let url = with_parameters(&endpoint, &outside, &["prompt".to_owned()]);
         assert_eq!(url.query(), Some("tenant=1&request_uri=urn%3Ax"));
+    }
+
+    /// R-A13: one line a case.
+    #[test]
+    fn ways_to_authenticate_are_compared_as_they_are_written() {
+        let wanted = ["urn:example:mfa".to_owned(), "urn:example:key".to_owned()];
+        for (acr, is_met) in [
+            (Some("urn:example:key"), true),
+            (Some("urn:example:mfa"), true),
+            (Some("urn:example:password"), false),
+            (Some("urn:example:MFA"), false),
+            (Some("urn:example:mfa urn:example:key"), false),
+            (Some("0"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            let attempt = |acr_values: &[String]| Attempt {
+                state: "s".into(),
+                nonce: "n".into(),
+                verifier: Secret::new("v".into()),
+                max_age: None,
+                fresh: false,
+                acr_values: acr_values.to_vec(),
+            };
+            assert_eq!(attempt(&wanted).is_met_by(acr), is_met, "{acr:?}");
+            assert!(attempt(&[]).is_met_by(acr), "{acr:?}");
+        }
     }
 
     /// R-B04

@@ -37,6 +37,8 @@ pub struct Metadata {
     pub pushed_requests_demanded: bool,
     /// Whether the answer to the browser always names the issuer (RFC 9207 3).
     pub response_issuer_promised: bool,
+    /// The claims that the provider may say something about, if it lists them (Discovery 3).
+    pub claims_supported: Option<Vec<String>>,
 }
 
 /// Endpoints that the configuration names itself, by their names in the metadata, whose place they take.
@@ -129,6 +131,7 @@ impl MetadataCache {
                 pushed_authorization_request_endpoint: plain.pushed_authorization_request_endpoint.clone(),
                 pushed_requests_demanded: false,
                 response_issuer_promised: false,
+                claims_supported: None,
             })),
         }
     }
@@ -144,10 +147,10 @@ impl MetadataCache {
         }
     }
 
-    pub(super) fn is_known(&self) -> bool {
+    pub(super) fn known(&self) -> Option<Arc<Metadata>> {
         match self {
-            Self::Given(_) => true,
-            Self::Discovered { document, .. } => document.known().is_some(),
+            Self::Given(metadata) => Some(metadata.clone()),
+            Self::Discovered { document, .. } => document.known(),
         }
     }
 }
@@ -208,9 +211,16 @@ fn read_endpoints(document: &Map<String, Value>, may_be_local: impl Fn(&str) -> 
         pushed_authorization_request_endpoint: endpoint(document, "pushed_authorization_request_endpoint")?,
         pushed_requests_demanded: promise(document, "require_pushed_authorization_requests")?,
         response_issuer_promised: promise(document, "authorization_response_iss_parameter_supported")?,
+        claims_supported: list(document, "claims_supported"),
     };
     check_authorization_endpoint(&metadata.authorization_endpoint)?;
     Ok(metadata)
+}
+
+/// A list of names, of which what is no text is left out; what is no list says nothing.
+fn list(document: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
+    let listed = document.get(name)?.as_array()?;
+    Some(listed.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
 fn promise(document: &Map<String, Value>, name: &str) -> Result<bool, HttpError> {

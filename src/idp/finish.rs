@@ -127,13 +127,15 @@ impl Provider {
         let id_token = tokens.id_token.as_ref().ok_or(JwtFault::Absent)?;
         let payload = self.signed_payload(oidc, metadata, id_token.expose(), JwtUse::Claims).await?;
         let issuer = presets::entra::issuer_of(&oidc.issuer, &oidc.tenants, &payload)?;
+        let claims_supported = metadata.claims_supported.as_deref();
         let expectation = Expectation {
             issuer: &issuer,
             client_id: &self.0.settings.client_id,
             nonce,
             access_token: tokens.access_token.expose(),
             max_age: attempt.and_then(|attempt| attempt.max_age),
-            acr_values: attempt.map_or(&[], |attempt| &attempt.acr_values),
+            auth_time_required: !attempt
+                .is_some_and(|attempt| attempt.fresh && !oidc.auth_time.is_told(claims_supported)),
             clock_skew: oidc.clock_skew,
             algorithm: oidc.algorithm,
         };

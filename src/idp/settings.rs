@@ -88,6 +88,8 @@ pub struct OidcSettings {
     pub answer_algorithm: jsonwebtoken::Algorithm,
     /// How far the provider's clock may be off.
     pub clock_skew: Duration,
+    /// Whether its ID tokens say when somebody signed in.
+    pub auth_time: AuthTime,
     /// Whether userinfo is asked, if there is any.
     pub userinfo: bool,
     /// Whether the ID token is handed to the browser as `id_token_hint` at logout.
@@ -96,6 +98,31 @@ pub struct OidcSettings {
     pub logout_redirect_parameter: String,
     /// Whether logout tokens have to say that they are such (`typ`).
     pub logout_token_typ_required: bool,
+}
+
+/// Whether a provider's ID tokens say when somebody signed in (`auth_time`, Core 2). One that comes is checked in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthTime {
+    /// They do, unless the metadata lists the claims there are and leaves it out.
+    Auto,
+    /// They do.
+    Told,
+    /// They do not.
+    Untold,
+}
+
+impl AuthTime {
+    /// Every value, by its name in the configuration.
+    pub const ALL: [(&'static str, Self); 3] = [("auto", Self::Auto), ("told", Self::Told), ("untold", Self::Untold)];
+
+    /// Whether it is told by a provider whose metadata lists these claims, if any.
+    pub(super) fn is_told(self, claims_supported: Option<&[String]>) -> bool {
+        match self {
+            Self::Told => true,
+            Self::Untold => false,
+            Self::Auto => claims_supported.is_none_or(|listed| listed.iter().any(|claim| claim == "auth_time")),
+        }
+    }
 }
 
 /// What only plain OAuth 2.0 providers have.
@@ -130,6 +157,14 @@ impl IdpSettings {
     /// Whether the provider speaks plain OAuth 2.0, and so cannot say when somebody authenticated.
     pub fn is_plain_oauth2(&self) -> bool {
         matches!(self.kind, IdpKind::OAuth2(_))
+    }
+
+    /// Whether the configuration rules out that the provider says when somebody signed in.
+    pub fn never_tells_auth_time(&self) -> bool {
+        match &self.kind {
+            IdpKind::Oidc(oidc) => oidc.auth_time == AuthTime::Untold,
+            IdpKind::OAuth2(_) => true,
+        }
     }
 
     /// Whose tokens are accepted, at a provider of many tenants.

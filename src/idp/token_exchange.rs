@@ -24,7 +24,7 @@ use crate::secret::Secret;
 const LONGEST_LIFETIME: u64 = 366 * 24 * 60 * 60;
 
 /// Words for a refusal that may be repeated in logs.
-pub(super) const KNOWN_REFUSALS: [&str; 17] = [
+pub(super) const KNOWN_REFUSALS: [&str; 20] = [
     "invalid_request",
     "invalid_client",
     "invalid_grant",
@@ -42,7 +42,13 @@ pub(super) const KNOWN_REFUSALS: [&str; 17] = [
     "token_inactive",
     "token_expired",
     "request_unauthorized",
+    "bad_verification_code",
+    "invalid_code",
+    "code_already_used",
 ];
+
+/// Refusals that speak of the code alone: it is too old, or was used. GitHub and Slack have words of their own.
+const ABOUT_THE_CODE: [&str; 4] = ["invalid_grant", "bad_verification_code", "invalid_code", "code_already_used"];
 
 /// The tokens of one login.
 #[derive(Debug, Clone)]
@@ -79,6 +85,13 @@ pub enum TokenExchangeError {
     /// Tokens of a type we cannot use; without DPoP though we asked for it, say (R-C04, RFC 9449 5).
     #[error("the token type is not the one that was asked for")]
     TokenType,
+}
+
+impl TokenExchangeError {
+    /// Whether nothing is wrong but that the code was used, or took too long to get here.
+    pub fn is_about_the_code(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if ABOUT_THE_CODE.contains(code))
+    }
 }
 
 /// The token endpoint's answer.

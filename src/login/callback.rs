@@ -20,6 +20,7 @@ use time::{Duration, OffsetDateTime};
 use url::form_urlencoded::byte_serialize;
 
 use super::answer::{Carrier, Unfinished};
+use super::asks::Asks;
 use super::landings::Landings;
 use super::limit::Ticket;
 use super::lost::{Lost, again_href};
@@ -116,11 +117,13 @@ pub async fn by_form(
 }
 
 /// What a good answer of the provider came to.
-enum Finished {
+pub(super) enum Finished {
     /// A session.
     SignedIn(SessionKey),
     /// The provider's own session is not enough.
     FreshLoginNeeded,
+    /// The person authenticated in another way than was asked for, from the provider's own session perhaps.
+    WeakLogin,
     /// The person has to end another session first.
     TooManySessions(Ticket),
     /// The person took too long at the provider, which says so.
@@ -182,6 +185,7 @@ impl Login {
         let account = self.account_beside(&failure, pending, headers).await;
         // Somebody has read that it went round and round: from here on it counts anew.
         let anew = (failure.kind == FailureKind::LoginLoop).then(|| self.cookies.clear(&self.cookies.landings_name()));
+        let account = account.or_else(|| failure.account.clone());
         failure.with_account(account).with_sign_in(pending.return_to().login_href()).with_cookies(anew)
     }
 
@@ -192,12 +196,8 @@ impl Login {
     }
 
     /// Sends the provider the code. If it cannot be reached at all, the code is as good as before and so is the login.
-    async fn exchange(
-        &self,
-        provider: &Provider,
-        code: String,
-        pending: &PendingLogin,
-    ) -> Result<SignedIn, Unfinished> {
+    async fn exchange(&self, code: String, asks: Asks<'_>) -> Result<SignedIn, Unfinished> {
+        let Asks { provider, pending, .. } = asks;
         match provider.finish(code, &pending.attempt).await {
             Ok(signed_in) => Ok(signed_in),
             Err(error) if error.was_not_sent() => {
@@ -205,7 +205,9 @@ impl Login {
                 let unfinished = Unfinished::before_the_exchange(error);
                 Err(Unfinished { may_be_repeated: released.is_ok(), ..unfinished })
             }
-            Err(error) => Err(Unfinished::after_the_exchange(Failure::caused(failure_kind(&error), error))),
+            Err(error) => {
+                Err(Unfinished::after_the_exchange(Failure::caused(failure_kind(&error), asks.explain(error))))
+            }
         }
     }
 
@@ -229,7 +231,13 @@ impl Login {
         if !self.claim(pending).await? {
             return Ok(None);
         }
-        let signed_in = self.exchange(provider, code, pending).await?;
+        let route = self.route_behind(&pending.return_to());
+        let asks = Asks { provider, pending, route: route.as_deref() };
+        let signed_in = self.exchange(code, asks).await?;
+        if !pending.attempt.is_met_by(signed_in.acr.as_deref()) {
+            let once_more = asks.stronger_login(&signed_in.identity, signed_in.acr.as_deref());
+            return once_more.map(Some).map_err(Unfinished::after_the_exchange);
+        }
         let ticket = Ticket::new(&signed_in.identity, &pending.return_to(), self.clock.now());
         let subject = signed_in.identity.subject.clone();
         let established = self.establish(provider, pending, signed_in, headers, client).await;
@@ -293,7 +301,7 @@ impl Login {
                 response.headers_mut().append(SET_COOKIE, landed);
                 Ok(response)
             }
-            Finished::FreshLoginNeeded => {
+            Finished::FreshLoginNeeded | Finished::WeakLogin => {
                 let idp: String = byte_serialize(pending.idp.as_bytes()).collect();
                 see_other(&format!("{}&idp={idp}&fresh=1", pending.return_to().login_href()))
             }
@@ -306,10 +314,16 @@ impl Login {
 /// What the login proves about when the person showed who they are.
 fn freshness(provider: &Provider, pending: &PendingLogin, auth_time: Option<OffsetDateTime>) -> Freshness {
     match auth_time {
-        _ if !provider.tells_authentication_time() => Freshness::CannotBeTold,
         // Demanded just now, so that nothing but the provider's clock lies in between.
         Some(at) if pending.attempt.fresh => Freshness::At(at + provider.clock_skew()),
         Some(at) => Freshness::At(at),
+        None if provider.is_plain_oauth2() => Freshness::CannotBeTold,
+        // The provider was told to ask who it is; that it did is all that can be had.
+        None if !provider.tells_authentication_time()
+            && (pending.attempt.fresh || provider.always_asks_who_it_is()) =>
+        {
+            Freshness::CannotBeTold
+        }
         None => Freshness::Unknown,
     }
 }

@@ -62,6 +62,10 @@ pub enum FailureKind {
     LoginLoop,
     /// The provider's clock and ours disagree.
     LoginClock,
+    /// The provider did not say that the person signed in as lately as was asked for.
+    LoginNotFresh,
+    /// The person authenticated in another way than the page asks for.
+    StrongerLoginNeeded,
     /// The request makes no sense.
     BadRequest,
     /// The path could be read in two ways.

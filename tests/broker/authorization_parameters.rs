@@ -66,23 +66,27 @@ async fn requests_say_what_is_configured_and_what_may_be_said() {
 async fn what_a_provider_is_asked_at_every_login_is_checked_at_every_login() {
     let now = "max_age = \"8h\"";
     let acr = "acr_values = [\"urn:a\", \"urn:b\"]";
-    for (idp, age, acr, passes) in [
-        (now, Some(8 * 3_600), json!(null), true),
-        (now, Some(8 * 3_600 + 61), json!(null), false),
-        (now, None, json!(null), false),
-        (acr, Some(0), json!("urn:b"), true),
-        (acr, Some(0), json!("urn:c"), false),
-        (acr, Some(0), json!(["urn:a"]), false),
-        (acr, Some(0), json!(null), false),
-        ("", Some(0), json!(1), false),
-        ("", None, json!("urn:c"), true),
+    const SIGNED_IN: (u16, &str) = (303, "/");
+    const ONCE_MORE: (u16, &str) = (303, "/sso/login?return_to=%2F&idp=company&fresh=1");
+    const REFUSED: (u16, &str) = (502, "");
+    for (idp, age, acr, (status, location)) in [
+        (now, Some(8 * 3_600), json!(null), SIGNED_IN),
+        (now, Some(8 * 3_600 + 61), json!(null), REFUSED),
+        (now, None, json!(null), REFUSED),
+        (acr, Some(0), json!("urn:b"), SIGNED_IN),
+        (acr, Some(0), json!("urn:c"), ONCE_MORE),
+        (acr, Some(0), json!(["urn:a"]), REFUSED),
+        (acr, Some(0), json!(null), ONCE_MORE),
+        ("", Some(0), json!(1), REFUSED),
+        ("", None, json!("urn:c"), SIGNED_IN),
     ] {
         let broker = with(idp).await;
         let auth_time = age.map(|age| counterfoil::clock::Clock::now(&*broker.clock).unix_timestamp() - age);
         let claims = json!({ "auth_time": auth_time, "acr": acr });
         broker.idp.behave(Script { id_token_claims: set(claims.clone()), ..Script::default() });
         let landed = broker.sign_in(&broker.browser(), "/").await;
-        assert_eq!(landed.status, if passes { 303 } else { 502 }, "{idp} {claims}");
+        assert_eq!(landed.status, status, "{idp} {claims}: {}", landed.body);
+        assert!(status != 303 || landed.location() == location, "{idp} {claims}: {}", landed.location());
     }
 }
 

@@ -11,6 +11,7 @@ mod support;
 mod administration;
 mod answer_heads;
 mod architecture;
+mod authentication_time;
 mod authorities;
 mod authorization_parameters;
 mod back_channel_logout;

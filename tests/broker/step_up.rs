@@ -7,6 +7,8 @@ use serde_json::json;
 use url::Url;
 
 use crate::support::broker::{Broker, PUBLIC, Setup};
+use crate::support::browser::{Answer, Browser};
+use crate::support::captured_log::CapturedLog;
 use crate::support::scripted_idp::{Script, ScriptedIdp, set};
 
 const ROUTES: &str = "[[route]]\npath = \"/vault\"\nupstream = \"UPSTREAM\"\nacr = [\"urn:mfa\", \"urn:key\"]\n\
@@ -14,6 +16,14 @@ const ROUTES: &str = "[[route]]\npath = \"/vault\"\nupstream = \"UPSTREAM\"\nacr
 
 fn signs_in_with(broker: &Broker, acr: &serde_json::Value) {
     broker.idp.behave(Script { id_token_claims: set(json!({ "acr": acr })), ..Script::default() });
+}
+
+/// Follows a login that the broker sent the browser to; what was asked of the provider, and where it ends.
+async fn signs_in_once_more(browser: &Browser, location: &str) -> (HashMap<String, String>, Answer) {
+    let start = browser.visit(&format!("{PUBLIC}{location}")).send().await;
+    let url: Url = start.location().parse().unwrap();
+    let answer = browser.visit(start.location()).send().await;
+    (url.query_pairs().into_owned().collect(), browser.visit(answer.location()).send().await)
 }
 
 /// R-A13
@@ -35,7 +45,19 @@ async fn a_page_that_demands_more_sends_its_visitors_back_to_the_provider_once()
         let asked: HashMap<_, _> = url.query_pairs().into_owned().collect();
         assert_eq!(asked["acr_values"], "urn:mfa urn:key");
 
-        assert_eq!(broker.sign_in(&browser, "/vault").await.status, 502, "it answers with less: refused, and no loop");
+        let again = broker.sign_in(&browser, "/vault").await;
+        let once_more = "/sso/login?return_to=%2Fvault&idp=company&fresh=1";
+        assert_eq!((again.status.as_u16(), again.location()), (303, once_more), "it answers with less: once more");
+        let log = CapturedLog::begin(tracing::Level::INFO);
+        let (asked, landed) = signs_in_once_more(&browser, again.location()).await;
+        assert_eq!((asked["prompt"].as_str(), asked["acr_values"].as_str()), ("login", "urn:mfa urn:key"));
+        assert_eq!(landed.status, 403, "and no loop: {}", landed.body);
+        assert!(landed.body.contains("This page needs a stronger sign-in"), "{}", landed.body);
+        let said = log.lines_with("a request was turned away").pop().unwrap();
+        for named in ["urn:mfa or urn:key", "the route /vault", "urn:password"] {
+            assert!(said.contains(named), "{named}: {said}");
+        }
+        drop(log);
         assert_eq!(broker.status(&browser).await, 200, "the session before lives on");
         signs_in_with(&broker, &json!("urn:key"));
         assert_eq!(broker.sign_in(&browser, "/vault").await.location(), "/vault");
@@ -82,4 +104,38 @@ async fn providers_that_cannot_meet_the_demand_are_not_asked() {
     let by_name = broker.browser().visit(&format!("{PUBLIC}/sso/login?idp=weak")).send().await;
     assert!(by_name.location().starts_with(&weak.issuer()), "{}", by_name.location());
     assert!(by_name.location().ends_with("&acr_values=urn%3Apassword"), "{}", by_name.location());
+}
+
+/// R-A13, Core 5.5.1.1: `acr` is voluntary. One line a case: what the provider says to the first login and to the one
+/// with `prompt=login`, and what comes of it; also where the provider's own section asks for it.
+#[tokio::test]
+async fn a_weaker_login_is_asked_for_once_more_and_then_told_what_is_missing() {
+    let by_route = || Setup { routes: ROUTES, ..Setup::default() };
+    let by_provider = || Setup { idp: "acr_values = [\"urn:mfa\", \"urn:key\"]".into(), ..Setup::default() };
+    let setups: [(&str, fn() -> Setup); 2] =
+        [("acr of the route /vault", by_route), ("idp.company.acr_values", by_provider)];
+    for (who_asks, setup) in setups {
+        for (first, second, status) in [
+            (json!("urn:password"), json!("urn:mfa"), 303),
+            (json!("urn:password"), json!("urn:password"), 403),
+            (json!(null), json!(null), 403),
+            (json!(""), json!("0"), 403),
+            (json!(null), json!("urn:key"), 303),
+            (json!("urn:MFA"), json!("urn:mfa urn:key"), 403),
+        ] {
+            let broker = Broker::with(setup()).await;
+            signs_in_with(&broker, &first);
+            let browser = broker.browser();
+            let again = broker.sign_in(&browser, "/vault").await;
+            assert!(again.location().ends_with("&fresh=1"), "{who_asks} {first}: {}", again.location());
+            assert_eq!(broker.status(&browser).await, 401, "nobody is signed in by less than was asked for");
+            signs_in_with(&broker, &second);
+            let log = CapturedLog::begin(tracing::Level::INFO);
+            let (_, landed) = signs_in_once_more(&browser, again.location()).await;
+            assert_eq!(landed.status, status, "{who_asks} {first} {second}: {}", landed.body);
+            let told = log.lines_with(who_asks).len();
+            assert_eq!(told > 0, status == 403, "{who_asks} {first} {second}");
+            assert_eq!(broker.status(&browser).await, if status == 303 { 200 } else { 401 });
+        }
+    }
 }

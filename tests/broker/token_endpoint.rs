@@ -75,7 +75,12 @@ async fn a_token_endpoint_that_misbehaves_fails_the_login_and_is_not_asked_again
         (502, Misbehaviour::Answer(200, "text/html", page)),
         (502, Misbehaviour::Answer(200, "application/json", page)),
         (502, Misbehaviour::Answer(200, "application/json", "[]")),
-        (502, Misbehaviour::Answer(400, "application/json", "{\"error\":\"invalid_grant\"}")),
+        // Whoever took too long begins again; GitHub and Slack have words of their own for that, and status 200.
+        (400, Misbehaviour::Answer(400, "application/json", "{\"error\":\"invalid_grant\"}")),
+        (400, Misbehaviour::Answer(403, "application/json", "{\"error\":\"invalid_grant\"}")),
+        (400, Misbehaviour::Answer(200, "application/json", "{\"error\":\"bad_verification_code\"}")),
+        (400, Misbehaviour::Answer(200, "application/json", "{\"ok\":false,\"error\":\"code_already_used\"}")),
+        (502, Misbehaviour::Answer(400, "application/json", "{\"error\":\"invalid_request\"}")),
         (502, Misbehaviour::Answer(401, "application/json", "{\"error\":\"invalid_client\"}")),
         (503, Misbehaviour::Answer(503, "text/html", page)),
         (502, Misbehaviour::Redirect("http://127.0.0.1:1/token".into())),

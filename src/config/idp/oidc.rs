@@ -7,11 +7,11 @@ use time::Duration;
 use url::Url;
 
 use crate::config::reader::Reader;
-use crate::idp::OidcSettings;
 use crate::idp::discovery::{GivenEndpoints, MetadataSource, check_authorization_endpoint};
 use crate::idp::http::is_safe_address;
 use crate::idp::jwks::{self, ALGORITHMS};
 use crate::idp::presets::ANY_TENANT;
+use crate::idp::{AuthTime, OidcSettings};
 
 const AUTHORIZATION: &str = "authorization_endpoint";
 /// Without these nobody can sign in.
@@ -34,6 +34,7 @@ pub(super) fn read(section: &mut Reader) -> Option<OidcSettings> {
     let metadata = read_metadata(section);
     let tenants = read_tenants(section, issuer.as_deref());
     let userinfo = section.or("userinfo", true);
+    let auth_time = read_auth_time(section);
     let logout_redirect_parameter = section.or("logout_redirect_parameter", "post_logout_redirect_uri".to_owned());
     let logout_id_token_hint = section.or("logout_id_token_hint", false);
     let logout_token_typ_required = section.or("logout_token_typ_required", false);
@@ -45,11 +46,21 @@ pub(super) fn read(section: &mut Reader) -> Option<OidcSettings> {
         algorithm,
         answer_algorithm,
         clock_skew,
+        auth_time,
         userinfo,
         logout_id_token_hint,
         logout_token_typ_required,
         logout_redirect_parameter,
     })
+}
+
+fn read_auth_time(section: &mut Reader) -> AuthTime {
+    let Some(name) = section.optional::<String>("auth_time") else { return AuthTime::Auto };
+    let known = AuthTime::ALL.into_iter().find(|(known, _)| *known == name);
+    if known.is_none() {
+        section.fault("auth_time", "must be auto, told or untold");
+    }
+    known.map_or(AuthTime::Auto, |(_, auth_time)| auth_time)
 }
 
 fn read_metadata(section: &mut Reader) -> Option<MetadataSource> {

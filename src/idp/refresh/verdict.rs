@@ -107,7 +107,7 @@ const ABOUT_THE_REQUEST_OR_THE_PERSON: [&str; 7] = [
 ];
 
 fn verdict(error: &IdpError, is_proven: bool) -> Verdict {
-    let if_proven = if is_proven { Verdict::Denied } else { Verdict::Unavailable };
+    let about_the_person = if is_proven { Verdict::Denied } else { Verdict::Unavailable };
     match error {
         IdpError::TokenExchange(TokenExchangeError::Refused { code, .. }) if ABOUT_THE_CLIENT.contains(code) => {
             Verdict::Unavailable
@@ -118,10 +118,10 @@ fn verdict(error: &IdpError, is_proven: bool) -> Verdict {
         IdpError::TokenExchange(TokenExchangeError::Refused { code, .. })
             if ABOUT_THE_REQUEST_OR_THE_PERSON.contains(code) =>
         {
-            if_proven
+            about_the_person
         }
         // The keys were fetched for this token, and none of them signed it.
-        IdpError::IdToken(JwtFault::UnknownKey | JwtFault::Signature) => if_proven,
+        IdpError::IdToken(JwtFault::UnknownKey | JwtFault::Signature) => about_the_person,
         // At the token endpoint a 401 is about the client (RFC 6749 5.2).
         IdpError::TokenExchange(TokenExchangeError::Http(HttpError::Status(401, _)))
         | IdpError::IdToken(JwtFault::Clock(_) | JwtFault::NoKeys)
