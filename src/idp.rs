@@ -251,8 +251,8 @@ impl Provider {
         let promised = self.metadata().await?.response_issuer_promised;
         // Plain OAuth 2.0 providers may have no name that an answer could agree with.
         let is_nameless = matches!(&self.0.settings.kind, IdpKind::OAuth2(plain) if plain.issuer.is_none());
-        let is_ours = iss.map(|iss| is_nameless || self.accepts_issuer(iss));
-        Ok(authorization::check_response_issuer(is_ours, promised)?)
+        let is_ours = |named: &str| is_nameless || self.accepts_issuer(named);
+        Ok(authorization::check_response_issuer(iss, is_ours, self.issuer(), promised)?)
     }
 
     /// Fetches what the provider says of itself, unless it is known already.

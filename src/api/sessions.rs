@@ -213,7 +213,15 @@ pub struct RevocationAnswer {
     ended: usize,
     /// Their handles, the first thousand.
     sessions: Vec<String>,
+    /// What the persons concerned have to do before their next session, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fresh_login: Option<&'static str>,
 }
+
+/// What a fresh login is, for reviewers.
+pub const FRESH_LOGIN: &str = "A fresh login is asked for: the next session needs a sign-in in which the provider asked \
+    who it is, later than this revocation. Providers that do not say when somebody signed in (idp.*.auth_time) are sent \
+    prompt=login for that, and nothing proves that they asked.";
 
 /// `GET /sso/api/v1/sessions`
 ///
@@ -285,7 +293,8 @@ pub async fn revoke(
     let selection = selection(body.handles, body.filter)?;
     if body.dry_run {
         viewed(&caller, &format!("dry run of a revocation: {selection:?}"));
-        return Ok(answer(RevocationAnswer::of(api.sessions.preview(&selection).await.map_err(store_failed)?)));
+        let preview = api.sessions.preview(&selection).await.map_err(store_failed)?;
+        return Ok(answer(RevocationAnswer::of(preview, body.fresh_login)));
     }
     let Caller { name, client } = caller;
     let order =
@@ -297,7 +306,7 @@ pub async fn revoke(
         revoked
     });
     let revoked = task.await.map_err(|error| Failure::caused(FailureKind::Internal, error))?;
-    Ok(answer(RevocationAnswer::of(revoked.complete().map_err(store_failed)?)))
+    Ok(answer(RevocationAnswer::of(revoked.complete().map_err(store_failed)?, body.fresh_login)))
 }
 
 /// Writes down what was ordered, and each session that it ended: also if not all could be done.
@@ -312,9 +321,9 @@ pub fn audit_revocation(selection: &Selection, order: &Order, revoked: &Revoked,
 }
 
 impl RevocationAnswer {
-    fn of(Revoked { matched, ended, .. }: Revoked) -> Self {
+    fn of(Revoked { matched, ended, .. }: Revoked, fresh_login: bool) -> Self {
         let sessions = matched.iter().take(MOST_NAMED).map(ToString::to_string).collect();
-        Self { matched: matched.len(), ended: ended.len(), sessions }
+        Self { matched: matched.len(), ended: ended.len(), sessions, fresh_login: fresh_login.then_some(FRESH_LOGIN) }
     }
 }
 

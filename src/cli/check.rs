@@ -1,5 +1,7 @@
 //! `counterfoil check`: one line per finding, with what to do about it.
 
+mod authentication_time;
+
 use std::sync::Arc;
 
 use super::{CommandError, ConfigFile, failed};
@@ -31,8 +33,21 @@ pub(super) async fn run(file: ConfigFile) -> Result<(), CommandError> {
         Err(error) => Err(error),
     };
     report(store_finding(store));
+    let is_alone = settings.idps.len() == 1;
     for idp in settings.idps {
-        report(provider_finding(idp, &settings.public_url, clock.clone()).await);
+        let (name, max_age) = (idp.name.clone(), idp.request.max_age);
+        let (finding, is_told) = provider_finding(idp, &settings.public_url, clock.clone()).await;
+        report(finding);
+        if is_told {
+            continue;
+        }
+        for found in authentication_time::unmeetable(&name, max_age, &settings.routes, is_alone) {
+            if found.is_certain {
+                report(Err(found.problem));
+            } else {
+                println!("note  {}", found.problem);
+            }
+        }
     }
     if failures == 0 { Ok(()) } else { Err(failed(format!("{failures} check(s) failed"))) }
 }
@@ -46,16 +61,28 @@ fn store_finding(answer: Result<(), StoreError>) -> Result<String, String> {
     }
 }
 
-async fn provider_finding(idp: IdpSettings, public_url: &PublicUrl, clock: SharedClock) -> Result<String, String> {
+/// What the provider says, and whether it says when somebody signed in, as far as that is known.
+async fn provider_finding(
+    idp: IdpSettings,
+    public_url: &PublicUrl,
+    clock: SharedClock,
+) -> (Result<String, String>, bool) {
     let key = format!("idp.{}", idp.name);
     let redirect_uri = public_url.with_path(&format!("/sso/callback/{}", idp.name));
     let discovered = matches!(idp.kind, IdpKind::Oidc(_));
-    let provider = Provider::new(idp, redirect_uri.clone(), clock).map_err(|error| format!("{key}: {error}"))?;
-    match provider.probe().await {
+    let provider = match Provider::new(idp, redirect_uri.clone(), clock) {
+        Ok(provider) => provider,
+        Err(error) => return (Err(format!("{key}: {error}")), true),
+    };
+    let probed = provider.probe().await;
+    // What plain OAuth 2.0 cannot be asked is a fault of the configuration already.
+    let is_told = probed.is_err() || !discovered || provider.tells_authentication_time();
+    let finding = match probed {
         Ok(()) if discovered => Ok(format!("{key}: metadata and keys are fine; register {redirect_uri} there")),
         Ok(()) => Ok(format!("{key}: plain OAuth 2.0, nothing to ask; register {redirect_uri} there")),
         Err(error) => Err(format!("{key}: {error}: {}", advice(&error))),
-    }
+    };
+    (finding, is_told)
 }
 
 fn advice(error: &IdpError) -> &'static str {

@@ -10,7 +10,7 @@ use time::Duration;
 
 use super::{CommandError, ConfigFile, failed};
 use crate::api::durations;
-use crate::api::sessions::{SessionView, audit_revocation};
+use crate::api::sessions::{FRESH_LOGIN, SessionView, audit_revocation};
 use crate::clock::SystemClock;
 use crate::config::{Source, StoreSettings};
 use crate::session::ending::EndCause;
@@ -139,6 +139,9 @@ pub(super) async fn run(command: Command) -> Result<(), CommandError> {
             let revoked = sessions.revoke(&selection, &order).await;
             audit_revocation(&selection, &order, &revoked, None);
             told(&revoked.ended, "ended", json)?;
+            if order.fresh_login && !json {
+                eprintln!("{FRESH_LOGIN}");
+            }
             revoked.complete().map(drop).map_err(|error| failed(format!("not all could be ended: {error}")))
         }
     }

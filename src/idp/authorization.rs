@@ -90,15 +90,23 @@ impl fmt::Debug for AuthorizationAnswer {
 }
 
 /// The answer to the browser does not name the provider that was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum IssuerMismatch {
     /// It names another: a mix-up attack, or a proxy in between.
-    #[error("the answer to the browser names another issuer")]
-    Other,
+    #[error("the answer to the browser names the issuer {named:?}, and the configuration {configured:?}")]
+    Other {
+        /// The browser's word.
+        named: String,
+        /// The configured issuer.
+        configured: String,
+    },
     /// It names none although the metadata promises it.
     #[error("the answer to the browser names no issuer although the provider promises to")]
     Missing,
 }
+
+/// Longest part of an issuer of somebody else that is repeated, in characters.
+pub(super) const LONGEST_NAMED: usize = 200;
 
 /// The `oauth2` crate's client with the endpoints we use.
 pub(super) type OAuthClient = oauth2::Client<
@@ -158,9 +166,17 @@ pub(super) fn with_parameters(endpoint: &Url, parameters: &[(String, String)], s
 }
 
 /// RFC 9207 2.4: present means ours, promised means present.
-pub(super) fn check_response_issuer(is_ours: Option<bool>, promised: bool) -> Result<(), IssuerMismatch> {
-    match is_ours {
-        Some(false) => Err(IssuerMismatch::Other),
+pub(super) fn check_response_issuer(
+    named: Option<&str>,
+    is_ours: impl Fn(&str) -> bool,
+    configured: &str,
+    promised: bool,
+) -> Result<(), IssuerMismatch> {
+    match named {
+        Some(named) if !is_ours(named) => Err(IssuerMismatch::Other {
+            named: named.chars().take(LONGEST_NAMED).collect(),
+            configured: configured.into(),
+        }),
         None if promised => Err(IssuerMismatch::Missing),
         _ => Ok(()),
     }
@@ -209,9 +225,14 @@ mod tests {
     /// R-B04
     #[test]
     fn the_response_issuer_must_be_ours_and_present_when_promised() {
-        assert_eq!(check_response_issuer(Some(true), true), Ok(()));
-        assert_eq!(check_response_issuer(None, false), Ok(()));
-        assert_eq!(check_response_issuer(None, true), Err(IssuerMismatch::Missing));
-        assert_eq!(check_response_issuer(Some(false), false), Err(IssuerMismatch::Other));
+        let check =
+            |named: Option<&str>, promised| check_response_issuer(named, |named| named == "ours", "ours", promised);
+        assert_eq!(check(Some("ours"), true), Ok(()));
+        assert_eq!(check(None, false), Ok(()));
+        assert_eq!(check(None, true), Err(IssuerMismatch::Missing));
+        for promised in [false, true] {
+            let said = check(Some("theirs\n"), promised).unwrap_err().to_string();
+            assert!(said.contains("\"theirs\\n\"") && said.contains("\"ours\""), "{said}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::authorization::LONGEST_NAMED;
 use super::http::{HttpError, ProviderHttp, is_safe_address};
 use super::presets::entra::published_under;
 use super::refreshing::Refreshing;
@@ -167,8 +168,10 @@ async fn fetch(http: ProviderHttp, source: Arc<DocumentSource>) -> Result<Metada
 /// # Errors
 /// [`HttpError::Unacceptable`], and the document is not used at all.
 pub fn read(source: &DocumentSource, document: Map<String, Value>) -> Result<Metadata, HttpError> {
-    if document.get("issuer").and_then(Value::as_str) != Some(&source.issuer) {
-        return Err(HttpError::Unacceptable("the metadata names another issuer than the configuration"));
+    let named = document.get("issuer").and_then(Value::as_str).unwrap_or_default();
+    if named != source.issuer {
+        let named = named.chars().take(LONGEST_NAMED).collect();
+        return Err(HttpError::Issuer { named, configured: source.issuer.clone() });
     }
     // A document got by https has nothing to say about what listens on this machine; the configuration has.
     let is_local = source.issuer.starts_with("http://");
@@ -331,7 +334,8 @@ mod tests {
     #[test]
     fn a_document_of_another_issuer_is_refused() {
         for other in ["https://idp.example.test/", "https://IDP.example.test", "https://idp.example.test:443"] {
-            assert!(read(&source(), document(&json!({ "issuer": other }))).is_err(), "{other}");
+            let said = read(&source(), document(&json!({ "issuer": other }))).unwrap_err().to_string();
+            assert!(said.contains(&format!("{other:?}")) && said.contains(&format!("{ISSUER:?}")), "{said}");
         }
         assert!(read(&source(), document(&json!({ "issuer": null }))).is_err());
     }

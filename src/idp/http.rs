@@ -52,6 +52,14 @@ pub enum HttpError {
     /// Not a JSON object.
     #[error("its answer is not a JSON object")]
     NotAnObject,
+    /// A document of another issuer than the configured one, each as it was written.
+    #[error("its metadata names the issuer {named:?}, and the configuration {configured:?}")]
+    Issuer {
+        /// The document's.
+        named: String,
+        /// The configured one.
+        configured: String,
+    },
     /// A JSON object that does not fit.
     #[error("its answer is not acceptable: {0}")]
     Unacceptable(&'static str),
@@ -79,6 +87,7 @@ impl HttpError {
             | Self::TooLarge
             | Self::ContentType
             | Self::NotAnObject
+            | Self::Issuer { .. }
             | Self::Unacceptable(_)
             | Self::Proof
             | Self::Request => false,

@@ -4,18 +4,21 @@
 //! list it and leave it out, and those that do not list it and say it; each is a case below.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use counterfoil::clock::Clock;
+use counterfoil::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 use time::Duration;
 use url::Url;
 
 use crate::support::administration::{SECTION, revoke};
-use crate::support::broker::{Broker, PUBLIC, Setup};
+use crate::support::broker::{Broker, KEY, PUBLIC, Setup};
 use crate::support::browser::{Answer, Browser};
 use crate::support::captured_log::CapturedLog;
+use crate::support::program::{Folder, counterfoil, run};
+use crate::support::redis::Redis;
 use crate::support::scripted_idp::manners::{Product, Situation};
-use crate::support::scripted_idp::{Script, change, set};
+use crate::support::scripted_idp::{Change, Script, ScriptedIdp, change, set};
 
 async fn broker_with(key: &str) -> Broker {
     let idp = if key.is_empty() { String::new() } else { format!("auth_time = \"{key}\"") };
@@ -26,7 +29,10 @@ async fn broker_with(key: &str) -> Broker {
 async fn revoked(broker: &Broker) -> Browser {
     let browser = broker.signed_in().await;
     let order = json!({ "handles": [broker.handle(&browser).await], "reason": "lost laptop" });
-    assert_eq!(revoke(broker, order).await["ended"], 1);
+    let answer = revoke(broker, order).await;
+    assert_eq!(answer["ended"], 1);
+    let told = answer["fresh_login"].as_str().unwrap();
+    assert!(told.contains("fresh login") && told.contains("prompt=login"), "{told}");
     broker.clock.advance(Duration::seconds(3));
     browser
 }
@@ -43,11 +49,11 @@ async fn signs_in(broker: &Broker) -> (HashMap<String, String>, Answer) {
         if landed.status != 303 || !landed.location().starts_with("/sso/login") {
             return (asked, landed);
         }
-        next = landed.location().to_owned();
+        landed.location().clone_into(&mut next);
     }
 }
 
-fn listed(claims: Value) -> Option<crate::support::scripted_idp::Change> {
+fn listed(claims: &Value) -> Option<Change> {
     set(json!({ "claims_supported": claims }))
 }
 
@@ -56,13 +62,13 @@ fn listed(claims: Value) -> Option<crate::support::scripted_idp::Change> {
 #[tokio::test]
 async fn a_fresh_login_can_be_had_from_a_provider_that_does_not_say_when_it_was() {
     let silent = || set(json!({ "auth_time": null }));
-    let (without, with) = (|| listed(json!(["sub", "name"])), || listed(json!(["sub", "auth_time"])));
+    let (without, with) = (|| listed(&json!(["sub", "name"])), || listed(&json!(["sub", "auth_time"])));
     for (case, key, metadata, id_token_claims, status) in [
         ("listed without it, and silent", "", without(), silent(), 303),
         ("listed without it, and told", "", without(), None, 303),
         ("listed with it, and silent", "", with(), silent(), 502),
         ("nothing listed, and silent", "", None, silent(), 502),
-        ("no list where one should be, and silent", "auto", listed(json!("auth_time")), silent(), 502),
+        ("no list where one should be, and silent", "auto", listed(&json!("auth_time")), silent(), 502),
         ("known to be silent", "untold", None, silent(), 303),
         ("known to be silent, whatever is listed", "untold", with(), silent(), 303),
         ("known to tell, and silent", "told", without(), silent(), 502),
@@ -132,5 +138,34 @@ async fn who_asks_for_a_moment_that_is_not_told_is_named() {
         assert_eq!(landed.status, 502, "{idp} {path}");
         let said = log.lines_with("a request could not be served").pop().unwrap();
         assert!(said.contains(named), "{idp} {path}: {said}");
+    }
+}
+
+/// R-A13: a page that nobody can open, and a login that nobody can finish, are refused before anybody tries.
+#[tokio::test(flavor = "multi_thread")]
+async fn check_refuses_what_asks_for_a_moment_that_is_not_told() {
+    let (folder, redis) = (Folder::new(), Redis::start());
+    let idp = ScriptedIdp::start(Arc::new(SystemClock)).await;
+    idp.behave(Script { metadata: listed(&json!(["sub", "name"])), ..Script::default() });
+    for (keys, route, failing) in [
+        ("", "", None),
+        ("", "max_auth_age = \"10m\"", Some("route[0].max_auth_age: can never be met by anybody")),
+        ("max_age = \"8h\"", "", Some("idp.company.max_age: can never be met")),
+        ("auth_time = \"told\"\nmax_age = \"8h\"", "max_auth_age = \"10m\"", None),
+    ] {
+        let config = format!(
+            "public_url = \"{PUBLIC}\"\n[secrets]\nkeys = [\"{KEY}\"]\n[store]\nurl = \"{}\"\n[idp.company]\n\
+             kind = \"oidc\"\nissuer = \"{}\"\nclient_id = \"backoffice\"\nclient_secret = \"x\"\n{keys}\n\
+             [[route]]\npath = \"/\"\nupstream = \"http://{}\"\n{route}\n",
+            redis.url(),
+            idp.issuer(),
+            idp.address(),
+        );
+        let file = folder.write("counterfoil.toml", &config);
+        let (_, said, errors) = run(counterfoil(folder.path(), &["check", "--config", &file]));
+        let fails =
+            said.lines().any(|line| line.starts_with("fail") && failing.is_some_and(|text| line.contains(text)));
+        assert_eq!(fails, failing.is_some(), "{keys} {route}: {said}{errors}");
+        assert!(failing.is_some() || !said.contains("auth_time"), "{keys} {route}: {said}");
     }
 }

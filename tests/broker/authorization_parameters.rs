@@ -64,11 +64,11 @@ async fn requests_say_what_is_configured_and_what_may_be_said() {
 /// R-A13: one line a case: what the provider is set to, what its ID token says, whether that will do.
 #[tokio::test]
 async fn what_a_provider_is_asked_at_every_login_is_checked_at_every_login() {
-    let now = "max_age = \"8h\"";
-    let acr = "acr_values = [\"urn:a\", \"urn:b\"]";
     const SIGNED_IN: (u16, &str) = (303, "/");
     const ONCE_MORE: (u16, &str) = (303, "/sso/login?return_to=%2F&idp=company&fresh=1");
     const REFUSED: (u16, &str) = (502, "");
+    let now = "max_age = \"8h\"";
+    let acr = "acr_values = [\"urn:a\", \"urn:b\"]";
     for (idp, age, acr, (status, location)) in [
         (now, Some(8 * 3_600), json!(null), SIGNED_IN),
         (now, Some(8 * 3_600 + 61), json!(null), REFUSED),

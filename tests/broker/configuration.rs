@@ -280,8 +280,6 @@ fn unsafe_and_mistaken_settings_are_refused_by_name() {
         ),
         (replaced("client_secret", "dpop = true\nrefresh = \"5m\"\nclient_secret"), "idp.company.refresh"),
         (replaced("client_secret", "refresh = \"29s\"\nclient_secret"), "idp.company.refresh"),
-        (replaced("client_secret", "refresh_wait = \"61s\"\nclient_secret"), "idp.company.refresh_wait"),
-        (replaced("client_secret", "refresh_grace = \"soon\"\nclient_secret"), "idp.company.refresh_grace"),
         (replaced("[[route]]", "[[route]]\nmax_auth_age = \"1s\""), "route[0].max_auth_age"),
         (replaced("redis://127.0.0.1:6379/0", "redis-sentinel://127.0.0.1:26379/0"), "store.url"),
         (replaced("redis://127.0.0.1:6379/0", "http://127.0.0.1:6379/0"), "store.url"),
@@ -485,4 +483,21 @@ fn faults_in_dotenv_are_reported_with_the_others() {
         "{errors}"
     );
     assert!(!errors.contains("CANARY"), "{errors}");
+}
+
+/// One line a case: what is said of renewals and of moments that are not told, and which key is at fault.
+#[test]
+fn what_a_provider_cannot_be_asked_is_refused_by_name() {
+    let with = |keys: &str| GOOD.replacen("client_secret", &format!("{keys}\nclient_secret"), 1);
+    let untold = with("auth_time = \"untold\"");
+    for (text, key) in [
+        (with("refresh_wait = \"61s\""), "idp.company.refresh_wait"),
+        (with("refresh_grace = \"soon\""), "idp.company.refresh_grace"),
+        (with("auth_time = \"sometimes\""), "idp.company.auth_time"),
+        (with("auth_time = \"untold\"\nmax_age = \"8h\""), "idp.company.max_age"),
+        (untold.replace("[[route]]", "[[route]]\nmax_auth_age = \"10m\""), "route[0].max_auth_age"),
+    ] {
+        assert_eq!(faulty_keys(&text, &[]), [key], "{text}");
+    }
+    assert!(faulty_keys(&untold, &[]).is_empty());
 }

@@ -31,7 +31,7 @@ async fn a_wrong_id_token_refuses_the_login_before_userinfo_is_asked() {
         let first = if signature.starts_with('A') { 'B' } else { 'A' };
         format!("{message}.{first}{}", &signature[1..])
     };
-    for (what, script) in [
+    for (what, script) in vec![
         ("signature", Script { id_token: Some(std::sync::Arc::new(flipped)), ..Script::default() }),
         (
             "no signature",

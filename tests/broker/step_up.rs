@@ -112,9 +112,8 @@ async fn providers_that_cannot_meet_the_demand_are_not_asked() {
 async fn a_weaker_login_is_asked_for_once_more_and_then_told_what_is_missing() {
     let by_route = || Setup { routes: ROUTES, ..Setup::default() };
     let by_provider = || Setup { idp: "acr_values = [\"urn:mfa\", \"urn:key\"]".into(), ..Setup::default() };
-    let setups: [(&str, fn() -> Setup); 2] =
-        [("acr of the route /vault", by_route), ("idp.company.acr_values", by_provider)];
-    for (who_asks, setup) in setups {
+    for (who_asks, is_by_route) in [("acr of the route /vault", true), ("idp.company.acr_values", false)] {
+        let setup = || if is_by_route { by_route() } else { by_provider() };
         for (first, second, status) in [
             (json!("urn:password"), json!("urn:mfa"), 303),
             (json!("urn:password"), json!("urn:password"), 403),

@@ -165,6 +165,7 @@ fn verdict_of(error: &HttpError) -> Verdict {
         | HttpError::TooLarge
         | HttpError::ContentType
         | HttpError::NotAnObject
+        | HttpError::Issuer { .. }
         | HttpError::Unacceptable(_) => Verdict::Indeterminate,
     }
 }
