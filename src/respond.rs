@@ -258,7 +258,7 @@ mod tests {
     use super::*;
     use crate::web::language::Language;
 
-    const KINDS: [FailureKind; 34] = [
+    const KINDS: [FailureKind; 36] = [
         FailureKind::SessionMissing,
         FailureKind::SessionIdle,
         FailureKind::SessionExpired,

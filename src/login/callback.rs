@@ -185,7 +185,6 @@ impl Login {
         let account = self.account_beside(&failure, pending, headers).await;
         // Somebody has read that it went round and round: from here on it counts anew.
         let anew = (failure.kind == FailureKind::LoginLoop).then(|| self.cookies.clear(&self.cookies.landings_name()));
-        let account = account.or_else(|| failure.account.clone());
         failure.with_account(account).with_sign_in(pending.return_to().login_href()).with_cookies(anew)
     }
 
