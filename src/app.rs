@@ -17,6 +17,7 @@ use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use futures_util::future::join_all;
 use http::uri::Scheme;
 use http::{HeaderName, HeaderValue, Method};
 use thiserror::Error;
@@ -254,6 +255,12 @@ impl App {
     /// The sessions, for code that embeds the broker: to end the sessions of somebody, say.
     pub fn sessions(&self) -> &Sessions {
         &self.rooms.guard.sessions
+    }
+
+    /// Gives back what is held of the tokens of people who signed out, and waits for that for so long at most. For
+    /// the end of the process.
+    pub async fn finish_giving_back(&self, patience: Duration) {
+        join_all(self.providers.iter().map(|provider| provider.finish_giving_back(patience))).await;
     }
 
     /// Asks each provider for its metadata until it answers once, in the background, so that the first login

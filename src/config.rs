@@ -9,6 +9,7 @@
 mod admin;
 mod dotenv;
 mod idp;
+mod network;
 pub mod presets;
 mod reader;
 mod route;
@@ -148,7 +149,7 @@ impl Source {
     /// # Errors
     /// [`Faults`], all of them at once.
     pub fn settings(&self) -> Result<Settings, Faults> {
-        self.read(settings)
+        self.read(|reader| settings(reader, &self.environment))
     }
 
     /// Reads and checks what a reviewer at a terminal needs: the store, the keys, the timeouts.
@@ -201,7 +202,7 @@ fn review_settings(reader: &mut Reader) -> Option<ReviewSettings> {
     Some(ReviewSettings { keyring: keyring?, store: store?, rules: session?.rules })
 }
 
-fn settings(reader: &mut Reader) -> Option<Settings> {
+fn settings(reader: &mut Reader, environment: &BTreeMap<String, String>) -> Option<Settings> {
     let public_url = server::read_public_url(reader);
     let (server, trusted_proxies) = server::read(&mut reader.section("server"));
     let keyring = secrets::read(reader);
@@ -214,7 +215,11 @@ fn settings(reader: &mut Reader) -> Option<Settings> {
     let idp_names = reader.names_in("idp");
     let default_idp = idp::read_default(&mut reader.section("login"), &idp_names);
     let is_https = public_url.as_ref().is_none_or(PublicUrl::is_https);
-    let idps = idp::read(reader, is_https, &mut warnings);
+    let proxy = network::read(&mut reader.section("network"), environment);
+    let mut idps = idp::read(reader, is_https, &mut warnings);
+    for idp in &mut idps {
+        idp.proxy.clone_from(&proxy);
+    }
     let routes = route::read(reader, &idp_names, &idps, &mut warnings);
     let branding = server::read_branding(&mut reader.section("branding"));
     let log = server::read_log(&mut reader.section("log"));

@@ -12,7 +12,7 @@ mod back_channel;
 pub mod client_authentication;
 pub mod discovery;
 pub mod dpop;
-mod end_session;
+pub mod end_session;
 mod finish;
 pub mod http;
 pub mod id_token;
@@ -22,6 +22,7 @@ pub mod logout_token;
 pub mod presets;
 pub mod profile;
 pub mod provider_words;
+pub mod proxy;
 pub mod pushed_request;
 pub mod refresh;
 mod refreshing;
@@ -39,6 +40,7 @@ mod token_revocation;
 pub mod userinfo;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration as StdDuration;
 
 use thiserror::Error;
@@ -62,6 +64,7 @@ use self::refresh::track_record::TrackRecord;
 use self::request_parameters::Prompt;
 use self::signing_key::SigningKeyError;
 use self::token_exchange::TokenExchangeError;
+use self::token_revocation::Returns;
 use self::userinfo::UserinfoError;
 
 pub use self::finish::SignedIn;
@@ -133,6 +136,10 @@ struct Inner {
     signal_keys: KeyCache,
     /// Bounds how many authorization requests are pushed at once.
     pushes: Semaphore,
+    /// Tokens on their way back.
+    returns: Returns,
+    /// Whether it was said that ID tokens are too large for the address of a logout.
+    large_hint_noted: AtomicBool,
     track_record: TrackRecord,
     clock: SharedClock,
 }
@@ -143,7 +150,7 @@ impl Provider {
     /// # Errors
     /// [`HttpError`] if no HTTPS client can be built on this machine.
     pub fn new(settings: IdpSettings, redirect_uri: Url, clock: SharedClock) -> Result<Self, HttpError> {
-        let http = ProviderHttp::new(settings.timeout, &settings.tls)?;
+        let http = ProviderHttp::new(settings.timeout, &settings.tls, settings.proxy.as_ref())?;
         let metadata = MetadataCache::new(&settings);
         let (dpop, keys) = (settings.dpop.clone().map(Dpop::new), KeyCache::default());
         Ok(Self(Arc::new(Inner {
@@ -155,6 +162,8 @@ impl Provider {
             keys,
             signal_keys: KeyCache::default(),
             pushes: Semaphore::new(pushed_request::MOST_AT_ONCE),
+            returns: Returns::default(),
+            large_hint_noted: AtomicBool::new(false),
             track_record: TrackRecord::default(),
             clock,
         })))

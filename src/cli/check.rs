@@ -35,6 +35,9 @@ pub(super) async fn run(file: ConfigFile) -> Result<(), CommandError> {
     report(store_finding(store));
     let is_alone = settings.idps.len() == 1;
     for idp in settings.idps {
+        if let Some(proxy) = idp.proxy_on_the_way() {
+            println!("note  idp.{}: asked through the proxy {proxy}", idp.name);
+        }
         let (name, max_age) = (idp.name.clone(), idp.request.max_age);
         let (finding, is_told) = provider_finding(idp, &settings.public_url, clock.clone()).await;
         report(finding);

@@ -21,6 +21,9 @@ const MOST_WATCHING: usize = 64;
 /// How long renewals whose browsers hung up may take: the provider may have made their old tokens worthless.
 const LAST_RENEWALS: Duration = Duration::from_secs(10);
 
+/// How long tokens of people who signed out a moment ago may take on their way back.
+const LAST_RETURNS: Duration = Duration::from_secs(5);
+
 pub(super) async fn run(file: ConfigFile) -> Result<(), CommandError> {
     let settings = file.settings()?;
     // Before anybody can know that we run: unhandled, it would end the process.
@@ -70,6 +73,7 @@ pub(super) async fn run_broker(
     let shutdown = drain(app.operations().clone(), drain_delay);
     serve_within(&limits, public, app.router(), shutdown, shutdown_timeout).await;
     app.sessions().finish_renewals(LAST_RENEWALS).await;
+    app.finish_giving_back(LAST_RETURNS).await;
     drained.send_replace(true);
     operators_site.await.map_err(failed)?;
     tracing::info!("ended");

@@ -16,6 +16,7 @@ use time::Duration;
 
 use super::presets;
 use super::reader::Reader;
+use crate::idp::userinfo::UserinfoUse;
 use crate::idp::{AuthTime, IdpKind, IdpSettings};
 
 pub(super) use self::request::read_acr;
@@ -49,7 +50,7 @@ pub(super) fn read(reader: &mut Reader, is_https: bool, warnings: &mut Vec<Strin
 }
 
 fn has_little_to_confirm_with(idp: &IdpSettings) -> bool {
-    let asks_nobody = matches!(&idp.kind, IdpKind::Oidc(oidc) if !oidc.userinfo);
+    let asks_nobody = matches!(&idp.kind, IdpKind::Oidc(oidc) if oidc.userinfo == UserinfoUse::Never);
     asks_nobody && !idp.scopes.iter().any(|scope| scope == "offline_access")
 }
 
@@ -121,6 +122,7 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
         client_id: client.id,
         client_authentication: client.authentication,
         tls: client.tls,
+        proxy: None,
         dpop: client.dpop,
         pushed_requests: client.pushed_requests,
         request_object_key: client.request_object_key,

@@ -12,9 +12,10 @@ use super::discovery::Metadata;
 use super::id_token::{Expectation, ExpectedNonce, VerifiedClaims};
 use super::jwt::{JwtFault, JwtUse};
 use super::token_exchange::ProviderTokens;
+use super::userinfo::UserinfoUse;
 use super::{
-    IdpError, IdpKind, OAuth2Settings, OidcSettings, Provider, id_token, jwt, presets, profile, token_exchange,
-    userinfo,
+    IdpError, IdpKind, IdpSettings, OAuth2Settings, OidcSettings, Provider, id_token, jwt, presets, profile,
+    token_exchange, userinfo,
 };
 use crate::identity::Identity;
 
@@ -93,13 +94,23 @@ impl Provider {
         // Of the ID token alone: userinfo is not signed.
         profile::check_required(&self.0.settings.required_claims, claims.all())?;
         let mut attributes = claims.all().clone();
-        if let Some(endpoint) = metadata.userinfo_endpoint.as_ref().filter(|_| oidc.userinfo) {
+        if let Some(endpoint) = metadata.userinfo_endpoint.as_ref().filter(|_| self.asks_userinfo(oidc, &attributes)) {
             let more = self.userinfo(oidc, metadata, endpoint, claims, tokens).await?;
             userinfo::merge(&mut attributes, more, &self.0.settings.profile);
         }
         self.ask_profile_api(tokens, &mut attributes).await?;
         let issuer = jwt::text(claims.all(), "iss")?;
         Ok(profile::identity_from_claims(&self.0.settings, issuer, claims.subject(), &attributes)?)
+    }
+
+    /// Whether userinfo is to be asked after the tokens said this much.
+    pub(super) fn asks_userinfo(&self, oidc: &OidcSettings, said: &Map<String, Value>) -> bool {
+        let IdpSettings { profile, required_claims, .. } = &self.0.settings;
+        match oidc.userinfo {
+            UserinfoUse::Always => true,
+            UserinfoUse::WhereNeeded => profile::lacks_something(said, profile, required_claims),
+            UserinfoUse::Never => false,
+        }
     }
 
     /// Who the profile endpoint says it is.

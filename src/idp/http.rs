@@ -16,6 +16,7 @@ use thiserror::Error;
 use url::{Host, Url};
 
 use super::provider_words::ProviderWords;
+use super::proxy::ProviderProxy;
 use crate::secret::Secret;
 
 /// Longest wait for a connection.
@@ -141,16 +142,16 @@ pub struct ProviderHttp {
 }
 
 impl ProviderHttp {
-    /// A client that waits at most `timeout` for each whole answer. Without authorities of its own or of the system's it
-    /// refuses HTTPS, and needs none for plain HTTP on this machine.
+    /// A client that waits at most `timeout` for each whole answer and goes through a proxy, if there is one. Without
+    /// authorities of its own or of the system's it refuses HTTPS, and needs none for plain HTTP on this machine.
     ///
     /// # Errors
     /// [`HttpError::Client`] if the certificates are none.
-    pub fn new(timeout: Duration, tls: &TlsSettings) -> Result<Self, HttpError> {
-        let client = client_builder(timeout, tls)?.build();
+    pub fn new(timeout: Duration, tls: &TlsSettings, proxy: Option<&ProviderProxy>) -> Result<Self, HttpError> {
+        let client = client_builder(timeout, tls, proxy)?.build();
         if client.is_err() && tls.authorities.is_none() && load_native_certs().certs.is_empty() {
             let bare = TlsSettings { authorities: Some(String::new()), identity: tls.identity.clone() };
-            let client = client_builder(timeout, &bare)?.build().map_err(HttpError::Client)?;
+            let client = client_builder(timeout, &bare, proxy)?.build().map_err(HttpError::Client)?;
             return Ok(Self { client, believes_somebody: false });
         }
         Ok(Self { client: client.map_err(HttpError::Client)?, believes_somebody: true })
@@ -194,7 +195,11 @@ impl ProviderHttp {
     }
 }
 
-fn client_builder(timeout: Duration, tls: &TlsSettings) -> Result<reqwest::ClientBuilder, HttpError> {
+fn client_builder(
+    timeout: Duration,
+    tls: &TlsSettings,
+    proxy: Option<&ProviderProxy>,
+) -> Result<reqwest::ClientBuilder, HttpError> {
     let mut client = reqwest::Client::builder();
     if let Some(pem) = &tls.authorities {
         client = client.tls_certs_only(Certificate::from_pem_bundle(pem.as_bytes()).map_err(HttpError::Client)?);
@@ -202,14 +207,19 @@ fn client_builder(timeout: Duration, tls: &TlsSettings) -> Result<reqwest::Clien
     if let Some(pem) = &tls.identity {
         client = client.identity(Identity::from_pem(pem.expose().as_bytes()).map_err(HttpError::Client)?);
     }
-    Ok(client
+    let client = client
         .redirect(Policy::none())
         // A code or a refresh token must never be sent twice (R-C08).
         .retry(reqwest::retry::never())
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(timeout)
+        // What the environment says was read with the configuration. It forgets what is there, so ours comes later.
         .no_proxy()
-        .user_agent(concat!("counterfoil/", env!("CARGO_PKG_VERSION"))))
+        .user_agent(concat!("counterfoil/", env!("CARGO_PKG_VERSION")));
+    Ok(match proxy {
+        Some(proxy) => client.proxy(proxy.for_client().map_err(HttpError::Client)?),
+        None => client,
+    })
 }
 
 /// The media type of an answer, without parameters, in lower case.

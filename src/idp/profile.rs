@@ -80,6 +80,20 @@ pub enum ProfileFault {
     Groups,
 }
 
+/// Whether an attribute stands at none of its paths: somebody else may have to be asked.
+pub(super) fn lacks_something(
+    source: &Map<String, Value>,
+    mapping: &ProfileMapping,
+    required: &[RequiredClaim],
+) -> bool {
+    let says = |path: &String| at(source, path).is_some_and(|value| !value.is_null());
+    let lists = [&mapping.name, &mapping.email_verified, &mapping.groups];
+    let singles = [&mapping.preferred_username, &mapping.email];
+    !lists.into_iter().all(|paths| paths.is_empty() || paths.iter().any(says))
+        || !singles.into_iter().all(says)
+        || !required.iter().all(|claim| says(&claim.path))
+}
+
 /// Whether a document says everything that is demanded of it.
 pub(super) fn check_required(required: &[RequiredClaim], source: &Map<String, Value>) -> Result<(), ProfileFault> {
     let missing = required.iter().find(|claim| !claim.is_met_by(at(source, &claim.path)));

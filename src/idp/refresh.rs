@@ -105,15 +105,17 @@ impl Provider {
         self.0.track_record.has_served_another(identity, since)
     }
 
-    /// Whether the provider says who somebody is to whoever shows an access token.
+    /// Whether the provider is asked who somebody is with the access token that is held.
     ///
     /// # Errors
     /// [`RenewalError`] if its metadata cannot be had.
-    pub async fn can_confirm(&self) -> Result<bool, RenewalError> {
+    pub async fn can_confirm(&self, held: &Held) -> Result<bool, RenewalError> {
         match &self.0.settings.kind {
             IdpKind::Oidc(oidc) => {
                 let metadata = self.metadata().await.map_err(|cause| self.renewal_error(cause))?;
-                Ok(oidc.userinfo && metadata.userinfo_endpoint.is_some())
+                let id_token = held.tokens.id_token.as_ref();
+                let said = id_token.and_then(|token| jwt::payload_of_verified(token.expose()).ok());
+                Ok(metadata.userinfo_endpoint.is_some() && self.asks_userinfo(oidc, &said.unwrap_or_default()))
             }
             IdpKind::OAuth2(_) => Ok(true),
         }

@@ -8,14 +8,17 @@ use url::Url;
 use super::client_authentication::ClientAuthentication;
 use super::discovery::MetadataSource;
 use super::dpop::DpopSettings;
+use super::end_session::LogoutMethod;
 use super::http::TlsSettings;
 use super::presets::ProfileApi;
 use super::presets::entra::is_issuer;
 use super::profile::{ProfileMapping, RequiredClaim};
+use super::proxy::ProviderProxy;
 use super::pushed_request::PushedRequests;
 use super::request_parameters::RequestSettings;
 use super::security_event::SharedSignals;
 use super::signing_key::SigningKey;
+use super::userinfo::UserinfoUse;
 
 /// One `[idp.<name>]` of the configuration.
 #[derive(Debug, Clone)]
@@ -30,6 +33,8 @@ pub struct IdpSettings {
     pub client_authentication: ClientAuthentication,
     /// Whom we believe, and who we are, on the connection itself.
     pub tls: TlsSettings,
+    /// What stands between us and the provider.
+    pub proxy: Option<ProviderProxy>,
     /// Whether tokens are bound to a key of ours (RFC 9449).
     pub dpop: Option<DpopSettings>,
     /// What is asked for.
@@ -90,10 +95,12 @@ pub struct OidcSettings {
     pub clock_skew: Duration,
     /// Whether its ID tokens say when somebody signed in.
     pub auth_time: AuthTime,
-    /// Whether userinfo is asked, if there is any.
-    pub userinfo: bool,
+    /// When userinfo is asked, if there is any.
+    pub userinfo: UserinfoUse,
     /// Whether the ID token is handed to the browser as `id_token_hint` at logout.
     pub logout_id_token_hint: bool,
+    /// How the browser brings a logout there.
+    pub logout_method: LogoutMethod,
     /// What the provider calls the address that the browser comes back to after a logout.
     pub logout_redirect_parameter: String,
     /// Whether logout tokens have to say that they are such (`typ`).
@@ -187,6 +194,15 @@ impl IdpSettings {
     /// Whether people of this provider can authenticate in one of these ways (`acr`); any will do if there is none.
     pub fn can_meet(&self, wanted: &[String]) -> bool {
         wanted.is_empty() || (!self.is_plain_oauth2() && self.request.accepts_any(wanted))
+    }
+
+    /// The proxy that the provider is asked through, without its password.
+    pub fn proxy_on_the_way(&self) -> Option<&str> {
+        let proxy = self.proxy.as_ref()?;
+        match &self.kind {
+            IdpKind::Oidc(oidc) => proxy.on_the_way_to(&Url::parse(&oidc.issuer).ok()?),
+            IdpKind::OAuth2(plain) => proxy.on_the_way_to(&plain.token_endpoint),
+        }
     }
 
     /// What stands between scopes.

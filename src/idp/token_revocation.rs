@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use thiserror::Error;
+use time::OffsetDateTime;
+use tokio::sync::watch;
 use url::Url;
 
 use super::Provider;
@@ -18,6 +20,10 @@ use super::back_channel::BackChannel;
 use super::http::HttpError;
 use crate::secret::Secret;
 
+/// How long after a logout tokens are given back: the browser has been to the provider by then.
+const AFTER_LOGOUT: time::Duration = time::Duration::seconds(5);
+/// Between two looks at the clock.
+const LOOK: Duration = Duration::from_millis(250);
 /// The longest pause that a busy provider may ask for (RFC 7009 2.2.1).
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -30,14 +36,66 @@ enum RevocationError {
     Http(#[from] HttpError),
 }
 
+/// Tokens that are to be given back, and how many are under way.
+#[derive(Debug)]
+pub(super) struct Returns {
+    /// How many sessions' tokens are not given back yet.
+    open: watch::Sender<usize>,
+    /// Whether nobody waits any longer.
+    in_a_hurry: watch::Sender<bool>,
+}
+
+impl Default for Returns {
+    fn default() -> Self {
+        Self { open: watch::Sender::new(0), in_a_hurry: watch::Sender::new(false) }
+    }
+}
+
+/// Tokens that are being given back; over when it is dropped.
+struct Return(Provider);
+
+impl Return {
+    fn begin(provider: &Provider) -> Self {
+        provider.0.returns.open.send_modify(|open| *open += 1);
+        Self(provider.clone())
+    }
+}
+
+impl Drop for Return {
+    fn drop(&mut self) {
+        self.0.0.returns.open.send_modify(|open| *open -= 1);
+    }
+}
+
 impl Provider {
     /// Gives a session's tokens back, behind the caller's back, if the provider takes them.
     pub fn give_back(&self, refresh_token: Option<Secret<String>>, access_token: Secret<String>) {
+        self.give_back_at(self.0.clock.now(), refresh_token, access_token);
+    }
+
+    /// The same for somebody who signs out, a moment after their browser left for the provider's own logout: some
+    /// providers fail one of two requests about the same session. The tokens are held in memory until then.
+    pub fn give_back_after_logout(&self, refresh_token: Option<Secret<String>>, access_token: Secret<String>) {
+        self.give_back_at(self.0.clock.now() + AFTER_LOGOUT, refresh_token, access_token);
+    }
+
+    /// Gives back at once what is still held, and waits for that for so long at most.
+    pub async fn finish_giving_back(&self, patience: Duration) {
+        self.0.returns.in_a_hurry.send_replace(true);
+        let mut open = self.0.returns.open.subscribe();
+        if tokio::time::timeout(patience, open.wait_for(|open| *open == 0)).await.is_err() {
+            tracing::warn!(idp = self.name(), "tokens were still being given back at the end");
+        }
+    }
+
+    fn give_back_at(&self, due: OffsetDateTime, refresh_token: Option<Secret<String>>, access_token: Secret<String>) {
         if !self.0.settings.revoke_tokens_at_logout {
             return;
         }
-        let provider = self.clone();
+        let it = Return::begin(self);
         tokio::spawn(async move {
+            let provider = &it.0;
+            provider.wait_until(due).await;
             let refresh_token = refresh_token.map(|token| ("refresh_token", token));
             for (kind, token) in refresh_token.into_iter().chain([("access_token", access_token)]) {
                 if let Err(error) = provider.revoke(kind, &token).await {
@@ -45,6 +103,16 @@ impl Provider {
                 }
             }
         });
+    }
+
+    /// By the broker's clock, which may be moved.
+    async fn wait_until(&self, due: OffsetDateTime) {
+        let mut in_a_hurry = self.0.returns.in_a_hurry.subscribe();
+        while self.0.clock.now() < due {
+            if tokio::time::timeout(LOOK, in_a_hurry.wait_for(|hurry| *hurry)).await.is_ok() {
+                return;
+            }
+        }
     }
 
     async fn revoke(&self, kind: &str, token: &Secret<String>) -> Result<(), RevocationError> {

@@ -19,11 +19,23 @@ use crate::secret::Secret;
 const PROVEN_BY_THE_ID_TOKEN: [&str; 12] =
     ["iss", "sub", "aud", "azp", "sid", "exp", "iat", "nonce", "acr", "amr", "auth_time", "session_expiry"];
 
+/// When userinfo is asked, if there is any.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UserinfoUse {
+    /// At every login and renewal.
+    #[default]
+    Always,
+    /// While something that is mapped to an attribute is said nowhere else.
+    WhereNeeded,
+    /// At none.
+    Never,
+}
+
 /// Why userinfo was not accepted.
 #[derive(Debug, Error)]
 pub enum UserinfoError {
     /// No usable answer.
-    #[error("the userinfo endpoint failed: {0}")]
+    #[error("the userinfo endpoint failed: {0}{advice}", advice = advice(.0))]
     Http(#[from] HttpError),
     /// It speaks of somebody else.
     #[error("userinfo is about another subject than the ID token")]
@@ -37,6 +49,16 @@ pub enum UserinfoError {
     /// A signed answer that was made by or for somebody else.
     #[error("signed userinfo has a wrong claim `{0}`")]
     Claim(&'static str),
+}
+
+/// A provider may have tokens that its own userinfo does not take (Keycloak: "lightweight access token").
+fn advice(error: &HttpError) -> &'static str {
+    match error {
+        HttpError::Status(401 | 403, _) => {
+            " (if it takes none of this client's tokens: userinfo = false, or \"auto\" to ask only for what is missing)"
+        }
+        _ => "",
+    }
 }
 
 /// An answer, not yet verified.

@@ -49,22 +49,47 @@ impl From<Failure> for Unfinished {
     }
 }
 
-/// The provider's answers are signed, and this one is not.
+/// An answer in another manner than `response_mode` asks for: the provider does not know that mode, or leaves it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the answer is not signed although the provider's answers are")]
-struct Unsigned;
+enum OtherManner {
+    #[error("the answer is not signed although response_mode asks for it")]
+    Unsigned,
+    #[error("the answer is signed although response_mode does not ask for it")]
+    Signed,
+    #[error("the answer came in the address although response_mode asks for a form")]
+    ByAddress,
+    #[error("the answer came in a form although response_mode does not ask for it")]
+    ByForm,
+}
 
 impl Login {
     /// Serves the method that is configured for the provider, and no other (R-B01).
     pub(super) fn refuse_unless_served(&self, idp: &str, carrier: Carrier) -> Result<(), Failure> {
         let by_form = self.provider(idp).is_some_and(Provider::answers_by_form);
-        if by_form == (carrier == Carrier::Form) { Ok(()) } else { Err(self.refuse_method(idp)) }
+        match (by_form, carrier) {
+            (true, Carrier::Form) | (false, Carrier::Address) => Ok(()),
+            (true, Carrier::Address) => Err(self.refuse_method(idp).with_cause(OtherManner::ByAddress)),
+            (false, Carrier::Form) => Err(self.refuse_method(idp).with_cause(OtherManner::ByForm)),
+        }
     }
 
     /// Says which method the callback address of a provider serves.
     pub(super) fn refuse_method(&self, idp: &str) -> Failure {
         let by_form = self.provider(idp).is_some_and(Provider::answers_by_form);
         Failure::from(FailureKind::MethodNotAllowed).with_allow(if by_form { "POST" } else { "GET" })
+    }
+
+    /// Tells an answer that is signed where that was not asked for, or the other way round, from one that belongs to no
+    /// login: only the provider's settings help. Whoever makes such an address up learns and changes nothing.
+    pub(super) fn refuse_other_manner(&self, idp: &str, brought: &Parameters) -> Result<(), Failure> {
+        let Some(provider) = self.provider(idp) else { return Ok(()) };
+        let has = |name: &str| brought.get(name).is_some_and(|value| !value.is_empty());
+        let (is_signed, is_plain) = (has("response"), has("code") || has("error"));
+        match (provider.answers_signed(), is_signed, is_plain) {
+            (true, false, true) => Err(Failure::caused(FailureKind::LoginOtherManner, OtherManner::Unsigned)),
+            (false, true, false) => Err(Failure::caused(FailureKind::LoginOtherManner, OtherManner::Signed)),
+            _ => Ok(()),
+        }
     }
 
     /// The `state` of an answer; of a signed one, what it claims to be. Empty if there is none.
@@ -83,7 +108,9 @@ impl Login {
         brought: &Parameters,
     ) -> Result<AuthorizationAnswer, Unfinished> {
         let answer = if provider.answers_signed() {
-            let token = brought.get("response").ok_or_else(|| Failure::caused(FailureKind::AnswerRefused, Unsigned))?;
+            let token = brought
+                .get("response")
+                .ok_or_else(|| Failure::caused(FailureKind::LoginOtherManner, OtherManner::Unsigned))?;
             provider.open_answer(token).await.map_err(Unfinished::before_the_exchange)?
         } else {
             let text = |name| brought.get(name).map(str::to_owned);

@@ -141,6 +141,7 @@ impl Login {
         client: IpAddr,
     ) -> Result<Response, Failure> {
         let now = self.clock.now();
+        self.refuse_other_manner(idp, brought)?;
         let state = self.state_of(idp, brought);
         let Some((cookie, pending)) = self.pending.find(&state, &self.cookies, headers, now) else {
             return self.lead_on(idp, &state, (Lost::Gone, carrier), headers).await;

@@ -10,17 +10,20 @@ use axum::response::Response;
 use http::header::{HeaderName, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use tracing::Instrument;
+use url::Url;
 
 use super::{Logout, SIGNED_OUT};
 use crate::audit::{AuditEvent, audit};
 use crate::guard::presented::{Presented, candidates, presented};
+use crate::idp::Provider;
+use crate::idp::end_session::LogoutRequest;
 use crate::secret::Secret;
 use crate::session::LiveSession;
 use crate::session::key::SessionKey;
 use crate::session::store::StoreError;
 use crate::web::branding::Frame;
 use crate::web::failure::{Failure, FailureKind};
-use crate::web::page::{self, ConfirmLogout, SignedOut, SignedOutReason};
+use crate::web::page::{self, ConfirmLogout, SignOutThere, SignedOut, SignedOutReason};
 use crate::web::query::Parameters;
 use crate::web::redirect::see_other;
 use crate::web::return_to::ReturnTo;
@@ -85,11 +88,15 @@ pub async fn logout(
     let id_token = ended.map_err(|error| logout.incomplete(Failure::caused(FailureKind::LogoutIncomplete, error)))?;
     let back = logout.public_url.with_path(SIGNED_OUT);
     let at_provider = match provider {
-        Some(provider) => provider.end_session_url(&back, id_token.as_ref()).await,
+        Some(provider) => provider.logout_request(&back, id_token.as_ref()).await.map(|request| (provider, request)),
         None => None,
     };
     match at_provider {
-        Some(url) => logout.send_to(url.as_str()),
+        Some((_, LogoutRequest::Address(url))) => logout.send_to(url.as_str()),
+        Some((provider, LogoutRequest::Form { endpoint, fields })) => {
+            let frame = Frame::for_request(&headers, &logout.branding);
+            Ok(logout.page_on_the_way(frame, &provider, &endpoint, &fields).await)
+        }
         None => logout.send_to(SIGNED_OUT_HERE),
     }
 }
@@ -131,7 +138,7 @@ impl Logout {
         audit(&AuditEvent::LoggedOut { session: session.handle(), subject: &identity.subject });
         let Some(tokens) = tokens else { return Ok(None) };
         if let Some(provider) = self.provider_of(identity) {
-            provider.give_back(tokens.refresh_token.map(|token| token.0), tokens.access_token);
+            provider.give_back_after_logout(tokens.refresh_token.map(|token| token.0), tokens.access_token);
         }
         Ok(tokens.id_token.map(|token| token.0))
     }
@@ -154,13 +161,39 @@ impl Logout {
 
     fn send_to(&self, location: &str) -> Result<Response, Failure> {
         let mut response = see_other(location)?;
-        let headers = response.headers_mut();
+        self.forget(response.headers_mut());
+        Ok(response)
+    }
+
+    /// The page with the one button that brings the logout to the provider by POST. Its form may go there and, by the
+    /// provider's redirect, back here, and nowhere else: browsers apply `form-action` to each hop.
+    async fn page_on_the_way(
+        &self,
+        frame: Frame<'_>,
+        provider: &Provider,
+        endpoint: &Url,
+        fields: &[(String, String)],
+    ) -> Response {
+        let html = SignOutThere {
+            frame,
+            provider: provider.display_name(),
+            endpoint: endpoint.as_str(),
+            fields,
+            stay_href: SIGNED_OUT_HERE,
+        };
+        let mut response = page::response(StatusCode::OK, frame.language, html.html());
+        security_headers::allow_form_to(response.headers_mut(), &provider.page_origins().await);
+        self.forget(response.headers_mut());
+        response
+    }
+
+    /// Makes the browser forget the session.
+    fn forget(&self, headers: &mut HeaderMap) {
         headers.append(SET_COOKIE, self.clear_cookie());
         headers.append(SET_COOKIE, self.cookies.clear(&self.cookies.landings_name()));
         // What the browser kept of protected pages goes too (R-J02). Cookies are cleared by name: the
         // directive "cookies" would take the back office's own as well.
         headers.insert(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\""));
-        Ok(response)
     }
 }
 

@@ -60,6 +60,8 @@ pub enum FailureKind {
     LoginBlocked,
     /// The same page was signed in to again and again.
     LoginLoop,
+    /// The provider's answer came in another manner than was asked for.
+    LoginOtherManner,
     /// The provider's clock and ours disagree.
     LoginClock,
     /// The provider did not say that the person signed in as lately as was asked for.
@@ -99,7 +101,12 @@ impl FailureKind {
     pub fn is_of_the_browser(self) -> bool {
         matches!(
             self,
-            Self::AnswerRefused | Self::LoginPutOff | Self::LoginRefused | Self::LoginExpired | Self::LoginLoop
+            Self::AnswerRefused
+                | Self::LoginOtherManner
+                | Self::LoginPutOff
+                | Self::LoginRefused
+                | Self::LoginExpired
+                | Self::LoginLoop
         )
     }
 }
@@ -157,6 +164,13 @@ impl Failure {
     /// A failure with a cause to be logged.
     pub fn caused(kind: FailureKind, cause: impl Error + Send + Sync + 'static) -> Self {
         Self { cause: Some(Arc::new(cause)), ..Self::from(kind) }
+    }
+
+    /// The same with a cause to be logged.
+    #[must_use]
+    pub fn with_cause(mut self, cause: impl Error + Send + Sync + 'static) -> Self {
+        self.cause = Some(Arc::new(cause));
+        self
     }
 
     /// Tells a program what exactly was wrong.

@@ -28,8 +28,10 @@ macro_rules! pages {
 }
 
 mod sessions;
+mod sign_out_there;
 
 pub use self::sessions::{Moment, OwnSession, SessionEnded, SignedIn, TooManySessions, moment};
+pub use self::sign_out_there::SignOutThere;
 
 /// A page as an answer.
 pub fn response(status: StatusCode, language: Language, html: String) -> Response {
@@ -202,7 +204,7 @@ pub struct ErrorPage<'a> {
 
 /// Every [`ErrorPage::kind`] there are texts for.
 #[cfg(test)]
-pub(crate) const ERROR_KINDS: [&str; 33] = [
+pub(crate) const ERROR_KINDS: [&str; 34] = [
     "session-missing",
     "session-idle",
     "session-expired",
@@ -223,6 +225,7 @@ pub(crate) const ERROR_KINDS: [&str; 33] = [
     "login-expired",
     "login-loop",
     "login-clock",
+    "login-other-manner",
     "bad-request",
     "ambiguous-path",
     "not-found",
@@ -355,6 +358,7 @@ mod tests {
             TooManySessions { frame, sessions: Vec::new(), csrf_token: value, sign_in_href: value }.html(),
             SignedIn { frame, name: value }.html(),
             ConfirmLogout { frame, name: value, csrf_token: value, cancel_href: value }.html(),
+            sign_out_there::sample(frame, value),
         ];
         for reason in [SignedOutReason::Complete, SignedOutReason::LocalOnly, SignedOutReason::NotSignedIn] {
             pages.push(SignedOut { frame, reason, sign_in_href: value }.html());

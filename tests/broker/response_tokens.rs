@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::broker::{Broker, PUBLIC, Setup};
 use crate::support::scripted_idp::{Script, set};
+use crate::support::witness::Witness;
 
 async fn signing(idp: &str) -> Broker {
     Broker::with(Setup { idp: idp.to_owned(), ..Setup::default() }).await
@@ -94,6 +95,42 @@ async fn what_is_not_signed_is_refused_where_answers_are_signed() {
     let plain = Broker::start().await;
     let answer = plain.browser().visit(&format!("{PUBLIC}/sso/callback/company?response={token}")).send().await;
     assert_eq!(answer.status, 400);
+}
+
+/// JARM 2.3: one line a case: what is asked for, what comes instead, and what is said about it. Found by asking each mode
+/// and answering in every other.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_in_another_manner_than_was_asked_for_says_so() {
+    let unsigned = "the answer is not signed although response_mode asks for it";
+    for (asked, comes, written) in [
+        ("jwt", "code=x&state=STATE", unsigned),
+        ("query.jwt", "error=access_denied&state=STATE", unsigned),
+        ("query", "response=a.b.c", "the answer is signed although response_mode does not ask for it"),
+    ] {
+        let witness = Witness::start(&format!("response_mode = \"{asked}\""), Script::default()).await;
+        let start = witness.browser.visit(&format!("{}/sso/login", witness.public)).send().await;
+        let state = start.location().split("state=").nth(1).unwrap().split('&').next().unwrap();
+        let query = comes.replace("STATE", state);
+        let page = witness.browser.visit(&format!("{}/sso/callback/company?{query}", witness.public)).send().await;
+        assert_eq!(page.status, 400, "{asked} {comes}");
+        assert!(page.body.contains("answered in another form"), "{}", page.body);
+        let said = witness.program.wait_for(written);
+        assert!(said.lines().last().unwrap().contains(" INFO "), "{said}");
+    }
+    // Forms need a broker with https.
+    for (asked, by_form, status) in
+        [("form_post.jwt", true, 400), ("form_post.jwt", false, 405), ("form_post", false, 405), ("query", true, 405)]
+    {
+        let broker = signing(&format!("response_mode = \"{asked}\"")).await;
+        let (browser, callback) = (broker.browser(), format!("{PUBLIC}/sso/callback/company"));
+        let answer = if by_form {
+            browser.submit(&callback, &[("code", "x"), ("state", "x")]).sent_by_another_site().send().await
+        } else {
+            browser.visit(&format!("{callback}?code=x&state=x")).send().await
+        };
+        assert_eq!(answer.status, status, "{asked}");
+        assert_eq!(answer.body.contains("answered in another form"), status == 400, "{}", answer.body);
+    }
 }
 
 /// The algorithm of answers may be another than that of ID tokens.

@@ -6,6 +6,7 @@ pub mod browser;
 pub mod captured_log;
 pub mod certificates;
 pub mod child;
+pub mod connect_proxy;
 pub mod counterpart;
 pub mod cut_proxy;
 pub mod front;

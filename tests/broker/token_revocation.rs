@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::logout::sign_out;
+use crate::logout::{AFTER_LOGOUT, sign_out};
 use crate::support::broker::{Broker, Setup};
 use crate::support::child::eventually;
 use crate::support::scripted_idp::{ACCESS_TOKEN, Gate, Misbehaviour, Received, Script, set};
@@ -12,7 +12,9 @@ fn offering(idp_revokes: Misbehaviour, issuer: &str) -> Script {
     Script { metadata: set(endpoint), at_revoke: idp_revokes, ..Script::default() }
 }
 
+/// What is given back, some time after a logout.
 async fn revocations(broker: &Broker, count: usize) -> Vec<Received> {
+    broker.clock.advance(AFTER_LOGOUT);
     let received = async || Some(broker.idp.received("/revoke")).filter(|received| received.len() >= count);
     eventually(&format!("{count} tokens are given back"), received).await
 }

@@ -159,7 +159,7 @@ fn read_tls(section: &mut Reader) -> TlsSettings {
     let identity = certificate.zip(key.map(Secret::new));
     let identity = identity.map(|(certificate, key)| Secret::new(format!("{certificate}\n{}", key.expose())));
     // Each alone, so that the fault names the right file.
-    let usable = |tls: &TlsSettings| ProviderHttp::new(Duration::from_secs(1), tls).is_ok();
+    let usable = |tls: &TlsSettings| ProviderHttp::new(Duration::from_secs(1), tls, None).is_ok();
     let mut tls = TlsSettings { authorities, identity: None };
     if tls.authorities.as_deref().is_some_and(|pem| !pem.contains("BEGIN CERTIFICATE")) || !usable(&tls) {
         section.fault("ca_file", "holds no certificate authorities in PEM");

@@ -8,9 +8,11 @@ use url::Url;
 
 use crate::config::reader::Reader;
 use crate::idp::discovery::{GivenEndpoints, MetadataSource, check_authorization_endpoint};
+use crate::idp::end_session::LogoutMethod;
 use crate::idp::http::is_safe_address;
 use crate::idp::jwks::{self, ALGORITHMS};
 use crate::idp::presets::ANY_TENANT;
+use crate::idp::userinfo::UserinfoUse;
 use crate::idp::{AuthTime, OidcSettings};
 
 const AUTHORIZATION: &str = "authorization_endpoint";
@@ -33,10 +35,11 @@ pub(super) fn read(section: &mut Reader) -> Option<OidcSettings> {
     }
     let metadata = read_metadata(section);
     let tenants = read_tenants(section, issuer.as_deref());
-    let userinfo = section.or("userinfo", true);
+    let userinfo = read_userinfo(section);
     let auth_time = read_auth_time(section);
     let logout_redirect_parameter = section.or("logout_redirect_parameter", "post_logout_redirect_uri".to_owned());
-    let logout_id_token_hint = section.or("logout_id_token_hint", false);
+    let logout_id_token_hint = section.or("logout_id_token_hint", true);
+    let logout_method = read_logout_method(section);
     let logout_token_typ_required = section.or("logout_token_typ_required", false);
     let clock_skew = Duration::try_from(skew).ok()?;
     Some(OidcSettings {
@@ -49,6 +52,7 @@ pub(super) fn read(section: &mut Reader) -> Option<OidcSettings> {
         auth_time,
         userinfo,
         logout_id_token_hint,
+        logout_method,
         logout_token_typ_required,
         logout_redirect_parameter,
     })
@@ -81,6 +85,39 @@ fn read_metadata(section: &mut Reader) -> Option<MetadataSource> {
     }
     let given = GivenEndpoints::new(given);
     if discovery { Some(MetadataSource::Discovered(given)) } else { MetadataSource::given(&given).ok() }
+}
+
+fn read_userinfo(section: &mut Reader) -> UserinfoUse {
+    // From a file it is a word or a truth value; from the environment a text in any case.
+    let said = match section.table().get("userinfo") {
+        Some(toml::Value::Boolean(said)) => Some(said.to_string()),
+        Some(toml::Value::String(said)) => Some(said.clone()),
+        _ => None,
+    };
+    let given = section.has("userinfo");
+    section.table_mut().remove("userinfo");
+    match said.as_deref() {
+        Some("true") => UserinfoUse::Always,
+        Some("false") => UserinfoUse::Never,
+        Some("auto") => UserinfoUse::WhereNeeded,
+        _ => {
+            if given {
+                section.fault("userinfo", "must be true, false or \"auto\"");
+            }
+            UserinfoUse::Always
+        }
+    }
+}
+
+fn read_logout_method(section: &mut Reader) -> LogoutMethod {
+    match section.or("logout_request_method", "get".to_owned()).as_str() {
+        "get" => LogoutMethod::Get,
+        "post" => LogoutMethod::Post,
+        _ => {
+            section.fault("logout_request_method", "must be \"get\" or \"post\"");
+            LogoutMethod::Get
+        }
+    }
 }
 
 /// The name of a signature algorithm, if one is given.

@@ -44,7 +44,7 @@ pub(super) async fn renew(provider: &Provider, renewing: &mut Renewing, now: Off
         && !has_expired(renewing.tokens(), now + MARGIN)
         && provider.pace().is_none_or(|pace| now - issued_at < pace);
     let Some(refresh_token) = refresh_token else {
-        if has_expired(renewing.tokens(), now) || !provider.can_confirm().await? {
+        if has_expired(renewing.tokens(), now) || !provider.can_confirm(&held(renewing)).await? {
             return Err(Fault::LoginNeeded);
         }
         return confirm(provider, renewing).await;

@@ -14,7 +14,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::program::Folder;
 
-/// An authority (`ca.crt`), and certificates of it for 127.0.0.1 and backoffice.example.com (`server.crt`) and for a client (`client.crt`), with
+/// An authority (`ca.crt`), and certificates of it for 127.0.0.1, backoffice.example.com and idp.example.test
+/// (`server.crt`) and for a client (`client.crt`), with
 /// keys.
 pub fn make_certificates(folder: &Folder) {
     let openssl = |arguments: &str| {
@@ -25,7 +26,7 @@ pub fn make_certificates(folder: &Folder) {
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     openssl(&format!("req -x509 {key} -keyout ca.key -out ca.crt -days 2 -subj /CN=authority"));
     for (name, extension) in [
-        ("server", "subjectAltName=IP:127.0.0.1,DNS:backoffice.example.com\n"),
+        ("server", "subjectAltName=IP:127.0.0.1,DNS:backoffice.example.com,DNS:idp.example.test\n"),
         ("client", "subjectAltName=DNS:backoffice\n"),
     ] {
         folder.write(&format!("{name}.ext"), extension);

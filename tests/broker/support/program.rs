@@ -10,7 +10,8 @@ pub fn counterfoil(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_counterfoil"));
     command.args(arguments).current_dir(folder);
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("COUNTERFOIL_") {
+        let name_of_a_proxy = name.to_string_lossy().to_ascii_lowercase().ends_with("_proxy");
+        if name.to_string_lossy().starts_with("COUNTERFOIL_") || name_of_a_proxy {
             command.env_remove(name);
         }
     }

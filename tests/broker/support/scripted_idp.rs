@@ -27,7 +27,7 @@ use url::Url;
 use self::keys::{Key, Which};
 use self::script::{apply, misbehave, set_members};
 
-pub use self::script::{Change, Gate, Misbehaviour, Script, change, set};
+pub use self::script::{Change, Gate, LogoutManner, Misbehaviour, Script, change, set};
 
 /// Begins the access token of every login; the first one's is just this.
 pub const ACCESS_TOKEN: &str = "CANARY-access-token";
@@ -67,6 +67,7 @@ struct Inner {
 
 struct Ledger {
     script: Script,
+    name: Option<String>,
     received: Vec<Received>,
     codes: HashMap<String, Map<String, Value>>,
     /// What each refresh token that was not used yet stands for.
@@ -109,6 +110,7 @@ impl ScriptedIdp {
     pub fn start_on(listener: tokio::net::TcpListener, clock: SharedClock) -> Self {
         let state = Ledger {
             script: Script::default(),
+            name: None,
             received: vec![],
             codes: HashMap::new(),
             refresh_tokens: HashMap::new(),
@@ -125,7 +127,12 @@ impl ScriptedIdp {
     }
 
     pub fn issuer(&self) -> String {
-        format!("http://{}", self.0.address)
+        self.lock().name.clone().unwrap_or_else(|| format!("http://{}", self.0.address))
+    }
+
+    /// Calls itself by another name from now on.
+    pub fn call_itself(&self, issuer: &str) {
+        self.lock().name = Some(issuer.to_owned());
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -307,6 +314,29 @@ impl ScriptedIdp {
         Json(answer).into_response()
     }
 
+    /// Ends the provider's own session, in the manner of the script (RP-Initiated Logout 2, 3).
+    fn end_session(&self, asked: &HashMap<String, String>) -> Response {
+        let hint = asked.get("id_token_hint").map(|hint| payload_of(hint));
+        assert!(hint.as_ref().is_none_or(|claims| claims["iss"] == self.issuer()), "a hint of this provider's");
+        let way_back = asked.get("post_logout_redirect_uri");
+        let manner = self.script().logout;
+        let given_back = !self.received("/revoke").is_empty();
+        match (manner, &hint) {
+            (LogoutManner::Fails, _) if given_back => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            (LogoutManner::Fails, None) if way_back.is_some() || asked.contains_key("state") => {
+                return (StatusCode::BAD_REQUEST, "state is set but id_token_hint is missing").into_response();
+            }
+            (LogoutManner::Asks, None) => return Html("Do you want to log out?").into_response(),
+            (LogoutManner::ForgetsTheWay, None) => return Html("You are logged out.").into_response(),
+            (LogoutManner::ShowsJson, None) => return Json(json!({ "status": "error" })).into_response(),
+            _ => {}
+        }
+        let Some(way_back) = way_back else { return Html("You are logged out.").into_response() };
+        let mut back = Url::parse(way_back).unwrap();
+        back.query_pairs_mut().extend_pairs(asked.get("state").map(|state| ("state", state)));
+        Redirect::to(back.as_str()).into_response()
+    }
+
     fn key(&self) -> Key {
         let ledger = self.lock();
         let which = if ledger.script.foreign_key { Which::NeverPublished } else { ledger.which };
@@ -421,6 +451,7 @@ async fn serve(State(idp): State<ScriptedIdp>, request: Request) -> Response {
         "/token" => idp.token(&form),
         "/userinfo" => idp.userinfo(),
         "/revoke" => StatusCode::OK.into_response(),
+        "/end-session" => idp.end_session(&if form.is_empty() { pairs(query.as_bytes()) } else { form }),
         _ => StatusCode::NOT_FOUND.into_response(),
     }
 }

@@ -66,6 +66,22 @@ impl Gate {
     }
 }
 
+/// What a provider's own logout does with a request that has no `id_token_hint`, as found in products.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub enum LogoutManner {
+    /// Sends the browser back all the same.
+    #[default]
+    Lenient,
+    /// Keycloak: asks the person.
+    Asks,
+    /// Hydra: fails if there is a `state` or a way back; and whenever tokens of the session were given back before.
+    Fails,
+    /// Dex: forgets the way back.
+    ForgetsTheWay,
+    /// Casdoor: shows JSON.
+    ShowsJson,
+}
+
 pub type Change = Arc<dyn Fn(&mut Value) + Send + Sync>;
 type ChangeOfParameters = Arc<dyn Fn(&mut Vec<(String, String)>) + Send + Sync>;
 type ChangeOfToken = Arc<dyn Fn(String) -> String + Send + Sync>;
@@ -99,6 +115,7 @@ pub struct Script {
     pub dpop_nonce_at: Option<&'static str>,
     /// Signs with a key that was never published.
     pub foreign_key: bool,
+    pub logout: LogoutManner,
     pub at_metadata: Misbehaviour,
     pub at_jwks: Misbehaviour,
     pub at_token: Misbehaviour,
@@ -128,6 +145,7 @@ impl Default for Script {
             dpop_nonce: None,
             dpop_nonce_at: None,
             foreign_key: false,
+            logout: LogoutManner::Lenient,
             at_metadata: Misbehaviour::None,
             at_jwks: Misbehaviour::None,
             at_token: Misbehaviour::None,
