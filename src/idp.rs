@@ -7,6 +7,7 @@
 //! credentials goes through `back_channel`, which proves who we are ([`client_authentication`], [`dpop`], both with a
 //! [`signing_key`]). Knows nothing of browsers, cookies or sessions.
 
+mod access_token;
 pub mod authorization;
 mod back_channel;
 pub mod client_authentication;

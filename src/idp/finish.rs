@@ -93,7 +93,7 @@ impl Provider {
     ) -> Result<Identity, IdpError> {
         // Of the ID token alone: userinfo is not signed.
         profile::check_required(&self.0.settings.required_claims, claims.all())?;
-        let mut attributes = claims.all().clone();
+        let mut attributes = self.said_by_tokens(oidc, metadata, claims, tokens).await?;
         if let Some(endpoint) = metadata.userinfo_endpoint.as_ref().filter(|_| self.asks_userinfo(oidc, &attributes)) {
             let more = self.userinfo(oidc, metadata, endpoint, claims, tokens).await?;
             userinfo::merge(&mut attributes, more, &self.0.settings.profile);

@@ -30,6 +30,8 @@ pub enum JwtUse {
     SecurityEvent,
     /// An answer to the browser (JARM), which has no type of its own: `JWT` or nothing.
     AuthorizationAnswer,
+    /// An access token: `at+jwt` (RFC 9068 2.1), and `JWT` or nothing, as Keycloak has it.
+    AccessToken,
 }
 
 impl JwtUse {
@@ -41,12 +43,23 @@ impl JwtUse {
         };
         match (self, declared.map(short).as_deref()) {
             (
-                Self::Claims | Self::AuthorizationAnswer | Self::LogoutToken { typ_required: false },
+                Self::Claims
+                | Self::AuthorizationAnswer
+                | Self::AccessToken
+                | Self::LogoutToken { typ_required: false },
                 None | Some("jwt"),
             )
             | (Self::LogoutToken { .. }, Some("logout+jwt"))
+            | (Self::AccessToken, Some("at+jwt"))
             | (Self::SecurityEvent, Some("secevent+jwt")) => true,
-            (Self::Claims | Self::AuthorizationAnswer | Self::LogoutToken { .. } | Self::SecurityEvent, _) => false,
+            (
+                Self::Claims
+                | Self::AuthorizationAnswer
+                | Self::AccessToken
+                | Self::LogoutToken { .. }
+                | Self::SecurityEvent,
+                _,
+            ) => false,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::pin::Pin;
 
 use oauth2::http::{Request, Response};
 use oauth2::{AsyncHttpClient, RefreshToken, TokenResponse};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use self::verdict::{RenewalError, Verdict};
@@ -113,12 +113,22 @@ impl Provider {
         match &self.0.settings.kind {
             IdpKind::Oidc(oidc) => {
                 let metadata = self.metadata().await.map_err(|cause| self.renewal_error(cause))?;
-                let id_token = held.tokens.id_token.as_ref();
-                let said = id_token.and_then(|token| jwt::payload_of_verified(token.expose()).ok());
-                Ok(metadata.userinfo_endpoint.is_some() && self.asks_userinfo(oidc, &said.unwrap_or_default()))
+                let said = self.said_by_held(oidc, &metadata, held).await.map_err(|cause| self.renewal_error(cause))?;
+                Ok(metadata.userinfo_endpoint.is_some() && self.asks_userinfo(oidc, &said))
             }
             IdpKind::OAuth2(_) => Ok(true),
         }
+    }
+
+    async fn said_by_held(
+        &self,
+        oidc: &OidcSettings,
+        metadata: &Metadata,
+        held: &Held,
+    ) -> Result<Map<String, Value>, IdpError> {
+        let id_token = held.tokens.id_token.as_ref().ok_or(JwtFault::Absent)?;
+        let claims = VerifiedClaims::remembered(jwt::payload_of_verified(id_token.expose())?)?;
+        self.said_by_tokens(oidc, metadata, &claims, &held.tokens).await
     }
 
     fn renewal_error(&self, cause: IdpError) -> RenewalError {

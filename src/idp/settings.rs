@@ -95,6 +95,8 @@ pub struct OidcSettings {
     pub clock_skew: Duration,
     /// Whether its ID tokens say when somebody signed in.
     pub auth_time: AuthTime,
+    /// Whether the access token, if it is a JWT of the provider, is one more source of attributes.
+    pub access_token_claims: bool,
     /// When userinfo is asked, if there is any.
     pub userinfo: UserinfoUse,
     /// Whether the ID token is handed to the browser as `id_token_hint` at logout.

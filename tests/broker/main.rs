@@ -8,6 +8,7 @@
 
 mod support;
 
+mod access_token_claims;
 mod administration;
 mod answer_heads;
 mod architecture;

@@ -35,6 +35,7 @@ pub(super) fn read(section: &mut Reader) -> Option<OidcSettings> {
     }
     let metadata = read_metadata(section);
     let tenants = read_tenants(section, issuer.as_deref());
+    let access_token_claims = section.or("access_token_claims", false);
     let userinfo = read_userinfo(section);
     let auth_time = read_auth_time(section);
     let logout_redirect_parameter = section.or("logout_redirect_parameter", "post_logout_redirect_uri".to_owned());
@@ -50,6 +51,7 @@ pub(super) fn read(section: &mut Reader) -> Option<OidcSettings> {
         answer_algorithm,
         clock_skew,
         auth_time,
+        access_token_claims,
         userinfo,
         logout_id_token_hint,
         logout_method,

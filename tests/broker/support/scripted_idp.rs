@@ -266,7 +266,11 @@ impl ScriptedIdp {
             return (StatusCode::BAD_REQUEST, Json(json!({ "error": "invalid_grant" }))).into_response();
         };
         let script = self.script();
-        let (access_token, refresh_token) = self.make_tokens(&grant);
+        let (opaque, refresh_token) = self.make_tokens(&grant);
+        let access_token = match &script.access_token_claims {
+            Some(change) => self.access_token(change, script.access_token_header.as_ref()),
+            None => opaque,
+        };
         let mut claims = Value::Object(grant);
         let hash = match script.signing {
             Algorithm::RS384 | Algorithm::PS384 | Algorithm::ES384 => &SHA384,
@@ -291,6 +295,19 @@ impl ScriptedIdp {
         });
         apply(if refreshing { script.refresh_answer.as_ref() } else { script.token_answer.as_ref() }, &mut answer);
         Json(answer).into_response()
+    }
+
+    /// An access token as Keycloak makes them: for other APIs, with the roles.
+    fn access_token(&self, change: &Change, header: Option<&Change>) -> String {
+        let now = self.0.clock.now().unix_timestamp();
+        let mut claims = json!({
+            "iss": self.issuer(), "sub": "248289761001", "aud": "account", "azp": "backoffice", "typ": "Bearer",
+            "exp": now + 300, "iat": now, "jti": random_token::<12>(), "scope": "openid profile email",
+            "realm_access": { "roles": ["auditor"] },
+            "resource_access": { "backoffice": { "roles": ["editor"] }, "account": { "roles": ["manage-account"] } },
+        });
+        change(&mut claims);
+        self.signed(header, &claims)
     }
 
     /// A new access token, and a refresh token that works once.

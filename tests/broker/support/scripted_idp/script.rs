@@ -98,6 +98,9 @@ pub struct Script {
     /// The finished ID token.
     pub id_token: Option<ChangeOfToken>,
     pub token_answer: Option<Change>,
+    /// Access tokens are JWTs, with these claims changed and this header.
+    pub access_token_claims: Option<Change>,
+    pub access_token_header: Option<Change>,
     /// Claims of the ID token of a refresh, and the whole answer to one.
     pub refresh_claims: Option<Change>,
     pub refresh_answer: Option<Change>,
@@ -135,6 +138,8 @@ impl Default for Script {
             id_token_claims: None,
             id_token: None,
             token_answer: None,
+            access_token_claims: None,
+            access_token_header: None,
             refresh_claims: None,
             refresh_answer: None,
             userinfo: None,
