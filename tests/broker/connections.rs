@@ -297,7 +297,7 @@ async fn an_early_answer_reaches_a_client_that_is_still_sending() {
         "[[route]]\npath = \"/dead\"\naccess = \"public\"\nupstream = \"http://127.0.0.1:{dead}\"\n\
         [[route]]\npath = \"/\"\nupstream = \"UPSTREAM\"\n"
     );
-    let broker = Broker::with(Setup { routes, more, ..Setup::default() }).await;
+    let broker = Broker::with(Setup { more, routes, ..Setup::default() }).await;
     let cookie = broker.signed_in().await.cookie(SESSION).unwrap();
     let cookie = format!("Cookie: {SESSION}={cookie}\r\n");
     let host = format!("Host: {HOST}\r\n");
