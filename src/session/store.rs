@@ -79,8 +79,8 @@ pub trait InvalidationListener: Send + Sync {
 /// What a store of sessions must do.
 ///
 /// Of the record store's own methods: `create` never overwrites, `save` changes only what exists (so that
-/// nothing in flight revives a deleted session, R-G09), `load` never returns what has expired. Every method
-/// touches the keys of one hash slot only. Moments are kept to the millisecond unless said otherwise.
+/// nothing in flight revives a deleted session, R-G09), `load` never returns what has expired or has a tombstone. No
+/// value is empty, or longer than a mebibyte. Every method touches the keys of one hash slot only. Moments are kept to the millisecond unless said otherwise.
 #[async_trait]
 pub trait SessionBackend: SessionStore {
     /// Loads a record, the note beside it, and the promise to tell when either is outdated, if there is one.

@@ -113,6 +113,7 @@ on_every_store! {
     a_record_expires_by_itself
     a_watched_record_is_the_same_and_comes_with_its_note
     ending_a_session_takes_all_of_it_and_leaves_the_tombstone
+    a_tombstone_outweighs_a_record_that_somebody_puts_back
     keeping_a_record_never_revives_it_and_only_lengthens
     a_name_is_claimed_by_exactly_one_of_many
     a_claim_expires
@@ -247,6 +248,20 @@ async fn ending_a_session_takes_all_of_it_and_leaves_the_tombstone(subject: Subj
     assert!(loaded.record.is_none() && loaded.note.is_none());
     assert_eq!(subject.store.tombstone(handle).await.unwrap().as_deref(), Some(&b"why"[..]));
     assert!(!subject.store.end(handle, None).await.unwrap(), "nothing is ended twice");
+    assert!(subject.store.tombstone(handle).await.unwrap().is_some());
+}
+
+/// R-G09: a backup that is played back, say.
+async fn a_tombstone_outweighs_a_record_that_somebody_puts_back(subject: Subject) {
+    let handle = handle();
+    let until = subject.now() + Duration::HOUR;
+    subject.store.create(&mut record(handle, "one", until)).await.unwrap();
+    subject.store.end(handle, Some((b"why", until))).await.unwrap();
+    subject.store.create(&mut record(handle, "one", until)).await.unwrap();
+    subject.store.note(handle, b"seen", until).await.unwrap();
+    assert_eq!(subject.store.load(&handle.id()).await.unwrap(), None);
+    let loaded = subject.store.load_watched(handle).await.unwrap();
+    assert!(loaded.record.is_none() && loaded.note.is_none());
     assert!(subject.store.tombstone(handle).await.unwrap().is_some());
 }
 

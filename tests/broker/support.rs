@@ -18,5 +18,6 @@ pub mod redis_cluster;
 pub mod redis_sentinel;
 pub mod redis_tls;
 pub mod scripted_idp;
+pub mod silent_relay;
 pub mod upstream;
 pub mod witness;

@@ -19,13 +19,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
-use fred::clients::Pool;
 use fred::types::config::ServerConfig;
 use redis_protocol::redis_keyslot;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
-use super::{InvalidationListener, StoreError};
+use super::InvalidationListener;
+use super::redis::connections::Connections;
 use crate::secret::Secret;
 use crate::session::key::SessionHandle;
 
@@ -40,6 +40,12 @@ pub(super) struct Access {
     pub(super) database: u8,
     pub(super) tls: Option<TlsConnector>,
     pub(super) timeout: Duration,
+}
+
+/// The keys of what belongs to a record.
+pub(super) struct Beside {
+    pub(super) note: String,
+    pub(super) tombstone: String,
 }
 
 /// Where a server listens.
@@ -96,14 +102,14 @@ impl Shared {
 pub(super) struct Invalidation {
     server: ServerConfig,
     access: Access,
-    pool: Pool,
+    connections: Connections,
     shared: Arc<Shared>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Invalidation {
-    pub(super) fn new(server: ServerConfig, access: Access, pool: Pool) -> Self {
-        Self { server, access, pool, shared: Arc::default(), task: Mutex::default() }
+    pub(super) fn new(server: ServerConfig, access: Access, connections: Connections) -> Self {
+        Self { server, access, connections, shared: Arc::default(), task: Mutex::default() }
     }
 
     /// Tells `listener` from now on.
@@ -112,13 +118,13 @@ impl Invalidation {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         task.get_or_insert_with(|| {
             let (server, access) = (self.server.clone(), self.access.clone());
-            tokio::spawn(topology::follow(server, access, self.pool.clone(), self.shared.clone()))
+            tokio::spawn(topology::follow(server, access, self.connections.clone(), self.shared.clone()))
         });
     }
 
     /// Reads a record where its end will be heard of. `None` if there is no such place just now, or it does not
     /// want to answer: then the pool is to be asked.
-    pub(super) async fn read(&self, handle: SessionHandle, note_key: &str) -> Result<Option<Read>, StoreError> {
+    pub(super) async fn read(&self, handle: SessionHandle, beside: Beside) -> Option<Read> {
         let links = self.shared.links();
         let link = match links.as_slice() {
             [] => None,
@@ -128,10 +134,7 @@ impl Invalidation {
                 several.iter().find(|(slots, _)| slots.contains(&slot)).map(|(_, link)| link)
             }
         };
-        match link.filter(|link| link.is_heard(Instant::now())) {
-            Some(link) => link.read(handle, note_key, self.access.timeout).await,
-            None => Ok(None),
-        }
+        link.filter(|link| link.is_heard(Instant::now()))?.read(handle, beside).await
     }
 }
 

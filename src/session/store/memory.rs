@@ -118,8 +118,11 @@ impl SessionStore for MemoryStore {
     }
 
     async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
-        let now = self.clock.now();
-        Ok(self.lock().records.get(id).filter(|record| record.expiry_date > now).cloned())
+        let (now, state) = (self.clock.now(), self.lock());
+        if state.value(Kind::Tombstone, &id.to_string(), now).is_some() {
+            return Ok(None);
+        }
+        Ok(state.records.get(id).filter(|record| record.expiry_date > now).cloned())
     }
 
     async fn delete(&self, id: &Id) -> session_store::Result<()> {
@@ -132,7 +135,7 @@ impl SessionStore for MemoryStore {
 impl SessionBackend for MemoryStore {
     async fn load_watched(&self, handle: SessionHandle) -> Result<Loaded, StoreError> {
         let record = self.load(&handle.id()).await?;
-        let note = self.lock().value(Kind::Note, &handle.to_string(), self.clock.now());
+        let note = record.as_ref().and_then(|_| self.lock().value(Kind::Note, &handle.to_string(), self.clock.now()));
         // Asking this store costs no more than asking a cache.
         Ok(Loaded { record, note, expires: None, watch: None })
     }

@@ -1,20 +1,25 @@
 //! Sessions in Redis (7 or newer), shared by every replica.
 //!
-//! Records go through `tower_sessions_redis_store::RedisStore`, under their handle as the key; everything else
-//! goes through the same client, under keys that begin with the configured prefix. Each operation touches the
+//! Records are written by `tower_sessions_redis_store::RedisStore`, under their handle as the key; everything else
+//! goes through the same clients, under keys that begin with the configured prefix. Each operation touches the
 //! keys of one hash slot only: what belongs to one record carries its handle as a hash tag (`{cf-…}`). Writes, and
 //! reads without a live link, go through the pool; reads for the near cache through [`super::invalidation`].
+//!
+//! No more is read of a value than one of ours can be long: whoever can write to Redis fills no process with it. A
+//! record that has a tombstone is none, although somebody put it back.
 
+pub(super) mod connections;
 mod tls;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Weak;
 use std::time::{Duration as StdDuration, Instant};
 
 use async_trait::async_trait;
-use fred::clients::{Client, Pool};
-use fred::interfaces::{ClientLike, EventInterface, KeysInterface, SortedSetsInterface};
-use fred::types::config::{Config, ReconnectError, ReconnectPolicy, TlsConnector as FredTls, UnresponsiveConfig};
+use bytes::Bytes;
+use fred::clients::Client;
+use fred::interfaces::{KeysInterface, SortedSetsInterface};
+use fred::types::config::{Config, ReconnectError, ReconnectPolicy, TlsConnector as FredTls};
 use fred::types::sorted_sets::ZSort;
 use fred::types::{Builder, Expiration, ExpireOptions, SetOptions};
 use time::{Duration, OffsetDateTime};
@@ -23,20 +28,22 @@ use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store;
 use tower_sessions_redis_store::RedisStore;
 
-use super::invalidation::{Access, Invalidation, Read};
+use self::connections::Connections;
+use super::invalidation::{Access, Beside, Invalidation, Read};
 use super::{InvalidationListener, Loaded, SessionBackend, StoreError};
 use crate::secret::Secret;
 use crate::session::key::SessionHandle;
 
-/// Connections: commands on one are pipelined, so more than one per core gains nothing (measured).
-const CONNECTIONS: usize = 2;
 /// Commands that may wait on a connection before new ones fail at once.
 const LONGEST_QUEUE: usize = 10_000;
 
 /// Before a command is sent again to where its slot is now.
 const REDIRECTION_PAUSE: StdDuration = StdDuration::from_millis(10);
-/// Before a client that gave up begins again.
-const RESTART_PAUSE: StdDuration = StdDuration::from_millis(50);
+
+/// Longest record that is read, in bytes: a token answer of the largest size and the largest number of groups, sealed.
+pub(super) const LONGEST_RECORD: usize = 4 * 1024 * 1024;
+/// Longest value beside the records that is read, in bytes.
+pub(super) const LONGEST_VALUE: usize = 1024 * 1024;
 
 /// Kinds of keys that lie beside a record.
 const NOTE: &str = "seen";
@@ -57,15 +64,14 @@ pub struct RedisSettings {
 
 /// A store in Redis.
 pub struct RedisBackend {
-    records: RedisStore<Pool>,
-    pool: Pool,
+    connections: Connections,
     prefix: String,
     timeout: StdDuration,
     invalidation: Invalidation,
 }
 
 impl RedisBackend {
-    /// Starts connecting in the background and keeps doing so for ever: a store that is down is reported by
+    /// Starts connecting in the background and keeps doing so until it is dropped: a store that is down is reported by
     /// each operation, and is used again as soon as it is back.
     ///
     /// # Errors
@@ -86,7 +92,8 @@ impl RedisBackend {
             timeout: settings.timeout,
         };
         let server = config.server.clone();
-        let pool = Builder::from_config(config)
+        let mut builder = Builder::from_config(config);
+        builder
             .with_performance_config(|performance| performance.default_command_timeout = settings.timeout)
             .with_connection_config(|connection| {
                 connection.connection_timeout = settings.timeout;
@@ -97,38 +104,52 @@ impl RedisBackend {
                 connection.max_redirections = 0;
                 connection.max_command_buffer_len = LONGEST_QUEUE;
                 connection.tcp.nodelay = Some(true);
-                connection.unresponsive =
-                    UnresponsiveConfig { max_timeout: Some(settings.timeout * 2), interval: settings.timeout };
                 connection.reconnect_errors =
                     vec![ReconnectError::ReadOnly, ReconnectError::Loading, ReconnectError::MasterDown];
             })
-            .set_policy(ReconnectPolicy::new_exponential(0, 50, 2_000, 2))
-            .build_pool(CONNECTIONS)?;
-        report_connections(&pool);
-        for client in pool.clients() {
-            tokio::spawn(keep_connected(client.clone()));
-        }
-        let records = RedisStore::new(pool.clone());
-        let invalidation = Invalidation::new(server, access, pool.clone());
-        Ok(Self { records, pool, prefix: settings.prefix.clone(), timeout: settings.timeout, invalidation })
+            .set_policy(ReconnectPolicy::new_exponential(0, 50, 2_000, 2));
+        let connections = Connections::start(builder, settings.timeout)?;
+        let invalidation = Invalidation::new(server, access, connections.clone());
+        Ok(Self { connections, prefix: settings.prefix.clone(), timeout: settings.timeout, invalidation })
     }
 
     /// Asks again when the keys were at another node of a cluster. Whoever is sent away has changed nothing; fred
     /// learns from it where a slot is now. A slot that is just moving has arrived in a moment, or is an outage.
-    async fn redirected<T, E, Asked>(&self, ask: impl Fn() -> Asked + Send + Sync) -> Result<T, E>
+    async fn redirected<T, E, Asked>(&self, ask: impl Fn(Client) -> Asked + Send + Sync) -> Result<T, E>
     where
         Asked: Future<Output = Result<T, E>> + Send,
         E: fmt::Display,
     {
         let started = Instant::now();
         loop {
-            match ask().await {
+            match ask(self.connections.next()).await {
                 Err(error) if is_redirection(&error) && started.elapsed() < self.timeout => {
                     tokio::time::sleep(REDIRECTION_PAUSE).await;
                 }
                 answered => return answered,
             }
         }
+    }
+
+    /// What lies under a record's key, unless its tombstone does; and the note beside it. One round trip.
+    async fn read(&self, id: &Id) -> Result<(Option<Bytes>, Option<Bytes>), fred::error::Error> {
+        let (record, note, tombstone) = &(id.to_string(), self.key_beside(NOTE, id), self.key_beside(TOMBSTONE, id));
+        let read = |client: Client| async move {
+            let pipeline = client.pipeline();
+            let _: () = pipeline.getrange(record, 0, LONGEST_RECORD - 1).await?;
+            let _: () = pipeline.getrange(note, 0, LONGEST_VALUE - 1).await?;
+            let _: () = pipeline.getrange(tombstone, 0, 0).await?;
+            pipeline.all::<[Bytes; 3]>().await
+        };
+        let [record, note, tombstone] = self.redirected(read).await?;
+        let is_live = tombstone.is_empty();
+        Ok((found(record).filter(|_| is_live), found(note).filter(|_| is_live)))
+    }
+
+    /// A value, as far as one of ours goes.
+    async fn value(&self, key: &str) -> Result<Option<Vec<u8>>, fred::error::Error> {
+        let get = |client: Client| async move { client.getrange::<Bytes, _>(key, 0, LONGEST_VALUE - 1).await };
+        Ok(found(self.redirected(get).await?).map(Into::into))
     }
 
     fn key(&self, kind: &str, name: &str) -> String {
@@ -140,16 +161,8 @@ impl RedisBackend {
     }
 
     /// What belongs to a record lies in its slot.
-    fn key_beside(&self, kind: &str, handle: SessionHandle) -> String {
+    fn key_beside(&self, kind: &str, handle: impl fmt::Display) -> String {
         format!("{}{kind}:{{{handle}}}", self.prefix)
-    }
-}
-
-/// Keeps a client connecting: some errors in the midst of a cluster's change end fred's task.
-async fn keep_connected(client: Client) {
-    // Ends well only when the client is told to quit.
-    while !matches!(client.connect().await, Ok(Ok(()))) {
-        tokio::time::sleep(RESTART_PAUSE).await;
     }
 }
 
@@ -158,32 +171,18 @@ fn is_redirection(error: &impl fmt::Display) -> bool {
     error.to_string().contains("Too many redirections")
 }
 
-/// Says why there is no connection (wrong password, refused, READONLY), which the failing operations themselves do not
-/// know: each reason once, until the connection is back.
-fn report_connections(pool: &Pool) {
-    let known = Arc::new(Mutex::new(String::new()));
-    let replace = move |known: &Mutex<String>, reason: String| {
-        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = *known != reason;
-        *known = reason;
-        is_new
-    };
-    for client in pool.clients() {
-        let reasons = known.clone();
-        client.on_error(move |(error, _)| {
-            if replace(&reasons, error.to_string()) {
-                tracing::warn!(%error, "there is no connection to Redis");
-            }
-            std::future::ready(Ok(()))
-        });
-        let reasons = known.clone();
-        client.on_reconnect(move |_| {
-            if replace(&reasons, String::new()) {
-                tracing::info!("the connection to Redis is back");
-            }
-            std::future::ready(Ok(()))
-        });
+/// What a part of a value is: nothing that is stored is empty.
+fn found(part: Bytes) -> Option<Bytes> {
+    (!part.is_empty()).then_some(part)
+}
+
+/// The format of `RedisStore`, which wrote it.
+fn decoded(record: Option<Bytes>) -> session_store::Result<Option<Record>> {
+    if record.as_ref().is_some_and(|record| record.len() >= LONGEST_RECORD) {
+        return Err(session_store::Error::Decode("it is longer than a record can be".into()));
     }
+    let record = record.map(|bytes| rmp_serde::from_slice(&bytes));
+    record.transpose().map_err(|error| session_store::Error::Decode(error.to_string()))
 }
 
 impl fmt::Debug for RedisBackend {
@@ -195,38 +194,35 @@ impl fmt::Debug for RedisBackend {
 #[async_trait]
 impl SessionStore for RedisBackend {
     async fn create(&self, record: &mut Record) -> session_store::Result<()> {
-        let record = tokio::sync::Mutex::new(record);
-        self.redirected(|| async { self.records.create(*record.lock().await).await }).await
+        let record = &tokio::sync::Mutex::new(record);
+        self.redirected(|client| async move { RedisStore::new(client).create(*record.lock().await).await }).await
     }
 
     async fn save(&self, record: &Record) -> session_store::Result<()> {
-        self.redirected(|| self.records.save(record)).await
+        self.redirected(|client| async move { RedisStore::new(client).save(record).await }).await
     }
 
     async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
-        self.redirected(|| self.records.load(id)).await
+        let (record, _) = self.read(id).await.map_err(|error| session_store::Error::Backend(error.to_string()))?;
+        decoded(record)
     }
 
     async fn delete(&self, id: &Id) -> session_store::Result<()> {
-        self.redirected(|| self.records.delete(id)).await
+        self.redirected(|client| async move { RedisStore::new(client).delete(id).await }).await
     }
 }
 
 #[async_trait]
 impl SessionBackend for RedisBackend {
     async fn load_watched(&self, handle: SessionHandle) -> Result<Loaded, StoreError> {
-        let note_key = self.key_beside(NOTE, handle);
-        let Some(read) = self.invalidation.read(handle, &note_key).await? else {
-            let id = handle.id();
-            let note = self.redirected(|| self.pool.get(&note_key));
-            let (record, note) = tokio::join!(self.load(&id), note);
-            return Ok(Loaded { record: record?, note: note?, expires: None, watch: None });
+        let beside = Beside { note: self.key_beside(NOTE, handle), tombstone: self.key_beside(TOMBSTONE, handle) };
+        let Some(read) = self.invalidation.read(handle, beside).await else {
+            let read = self.read(&handle.id()).await;
+            let (record, note) = read.map_err(|error| session_store::Error::Backend(error.to_string()))?;
+            return Ok(Loaded { record: decoded(record)?, note: note.map(Into::into), expires: None, watch: None });
         };
         let Read { record, note, expires, watch } = read;
-        // The format of `RedisStore`, which wrote it.
-        let record = record.map(|bytes| rmp_serde::from_slice(&bytes));
-        let record = record.transpose().map_err(|error| session_store::Error::Decode(error.to_string()))?;
-        Ok(Loaded { record, note: note.map(Into::into), expires, watch: Some(watch) })
+        Ok(Loaded { record: decoded(record)?, note: note.map(Into::into), expires, watch: Some(watch) })
     }
 
     fn tell(&self, listener: Weak<dyn InvalidationListener>) {
@@ -234,40 +230,41 @@ impl SessionBackend for RedisBackend {
     }
 
     async fn note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
-        let key = self.key_beside(NOTE, handle);
-        Ok(self.redirected(|| self.pool.set(&key, note, Some(at(until)), None, false)).await?)
+        let key = &self.key_beside(NOTE, handle);
+        let set = |client: Client| async move { client.set(key, note, Some(at(until)), None, false).await };
+        Ok(self.redirected(set).await?)
     }
 
     async fn end(&self, handle: SessionHandle, tombstone: Option<(&[u8], OffsetDateTime)>) -> Result<bool, StoreError> {
         // The tombstone first: nobody should find the session gone without a reason.
         if let Some((tombstone, until)) = tombstone {
-            let key = self.key_beside(TOMBSTONE, handle);
-            let left =
-                self.redirected(|| self.pool.set::<(), _, _>(&key, tombstone, Some(at(until)), None, false)).await;
+            let key = &self.key_beside(TOMBSTONE, handle);
+            let set = |client: Client| async move {
+                client.set::<(), _, _>(key, tombstone, Some(at(until)), None, false).await
+            };
             // A Redis that is full takes no tombstone; that the session ends is worth more than its reason.
-            if let Err(error) = left {
+            if let Err(error) = self.redirected(set).await {
                 tracing::warn!(session = %handle, %error, "an ended session could not be told why");
             }
         }
-        let (note, record) = (self.key_beside(NOTE, handle), handle.to_string());
-        let note = self.redirected(|| self.pool.del::<i64, _>(&note));
-        let record = self.redirected(|| self.pool.del::<i64, _>(&record));
+        let (note, record) = (&self.key_beside(NOTE, handle), &handle.to_string());
+        let note = self.redirected(|client| async move { client.del::<i64, _>(note).await });
+        let record = self.redirected(|client| async move { client.del::<i64, _>(record).await });
         let (_, records) = tokio::try_join!(note, record)?;
         Ok(records > 0)
     }
 
     async fn tombstone(&self, handle: SessionHandle) -> Result<Option<Vec<u8>>, StoreError> {
-        let key = self.key_beside(TOMBSTONE, handle);
-        Ok(self.redirected(|| self.pool.get(&key)).await?)
+        Ok(self.value(&self.key_beside(TOMBSTONE, handle)).await?)
     }
 
     async fn keep(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError> {
         let (until, options) = (until.unix_timestamp() + 1, Some(ExpireOptions::GT));
-        let (note, record) = (self.key_beside(NOTE, handle), handle.to_string());
-        let keep = || async {
-            let pipeline = self.pool.next().pipeline();
-            let _: () = pipeline.expire_at(&record, until, options.clone()).await?;
-            let _: () = pipeline.expire_at(&note, until, options.clone()).await?;
+        let (note, record, options) = (&self.key_beside(NOTE, handle), &handle.to_string(), &options);
+        let keep = |client: Client| async move {
+            let pipeline = client.pipeline();
+            let _: () = pipeline.expire_at(record, until, options.clone()).await?;
+            let _: () = pipeline.expire_at(note, until, options.clone()).await?;
             pipeline.all::<Vec<i64>>().await
         };
         self.redirected(keep).await?;
@@ -275,46 +272,50 @@ impl SessionBackend for RedisBackend {
     }
 
     async fn claim_once(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
-        let key = self.key("once", name);
-        let claim = || self.pool.set(&key, 1, Some(within(lifetime)), Some(SetOptions::NX), false);
+        let key = &self.key("once", name);
+        let claim = |client: Client| async move {
+            client.set(key, 1, Some(within(lifetime)), Some(SetOptions::NX), false).await
+        };
         Ok(self.redirected(claim).await?)
     }
 
     async fn prolong(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
-        let key = self.key("once", name);
-        let prolong = || self.pool.set(&key, 1, Some(within(lifetime)), Some(SetOptions::XX), false);
+        let key = &self.key("once", name);
+        let prolong = |client: Client| async move {
+            client.set(key, 1, Some(within(lifetime)), Some(SetOptions::XX), false).await
+        };
         Ok(self.redirected(prolong).await?)
     }
 
     async fn release(&self, name: &str) -> Result<(), StoreError> {
-        let key = self.key("once", name);
-        Ok(self.redirected(|| self.pool.del(&key)).await?)
+        let key = &self.key("once", name);
+        Ok(self.redirected(|client| async move { client.del(key).await }).await?)
     }
 
     async fn put(&self, name: &str, value: &[u8], until: Option<OffsetDateTime>) -> Result<(), StoreError> {
-        let key = self.value_key(name);
-        Ok(self.redirected(|| self.pool.set(&key, value, until.map(at), None, false)).await?)
+        let key = &self.value_key(name);
+        let set = |client: Client| async move { client.set(key, value, until.map(at), None, false).await };
+        Ok(self.redirected(set).await?)
     }
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let key = self.value_key(name);
-        Ok(self.redirected(|| self.pool.get(&key)).await?)
+        Ok(self.value(&self.value_key(name)).await?)
     }
 
     async fn remove(&self, name: &str) -> Result<(), StoreError> {
-        let key = self.value_key(name);
-        Ok(self.redirected(|| self.pool.del(&key)).await?)
+        let key = &self.value_key(name);
+        Ok(self.redirected(|client| async move { client.del(key).await }).await?)
     }
 
     async fn list_insert(&self, list: &str, member: &str, score: i64, until: OffsetDateTime) -> Result<(), StoreError> {
-        let key = self.key("index", list);
+        let key = &self.key("index", list);
         let until = until.unix_timestamp() + 1;
-        let insert = || async {
-            let pipeline = self.pool.next().pipeline();
-            let _: () = pipeline.zadd(&key, None, None, false, false, (exact(score), member)).await?;
+        let insert = |client: Client| async move {
+            let pipeline = client.pipeline();
+            let _: () = pipeline.zadd(key, None, None, false, false, (exact(score), member)).await?;
             // The list lives as long as its longest member: NX gives it an expiry, GT only ever extends it.
-            let _: () = pipeline.expire_at(&key, until, Some(ExpireOptions::NX)).await?;
-            let _: () = pipeline.expire_at(&key, until, Some(ExpireOptions::GT)).await?;
+            let _: () = pipeline.expire_at(key, until, Some(ExpireOptions::NX)).await?;
+            let _: () = pipeline.expire_at(key, until, Some(ExpireOptions::GT)).await?;
             pipeline.all::<Vec<i64>>().await
         };
         self.redirected(insert).await?;
@@ -322,40 +323,42 @@ impl SessionBackend for RedisBackend {
     }
 
     async fn list_remove(&self, list: &str, member: &str) -> Result<(), StoreError> {
-        let key = self.key("index", list);
-        Ok(self.redirected(|| self.pool.zrem(&key, member)).await?)
+        let key = &self.key("index", list);
+        Ok(self.redirected(|client| async move { client.zrem(key, member).await }).await?)
     }
 
     async fn list_down_from(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
         let (from, to) = (exact(highest), f64::NEG_INFINITY);
         let limit = Some((0, i64::try_from(limit).unwrap_or(i64::MAX)));
-        let key = self.key("index", list);
-        let found: Vec<(String, f64)> =
-            self.redirected(|| self.pool.zrange(&key, from, to, Some(ZSort::ByScore), true, limit, true)).await?;
+        let key = &self.key("index", list);
+        let read =
+            |client: Client| async move { client.zrange(key, from, to, Some(ZSort::ByScore), true, limit, true).await };
+        let found: Vec<(String, f64)> = self.redirected(read).await?;
         Ok(found.into_iter().map(|(member, score)| (member, whole(score))).collect())
     }
 
     async fn list_up_to(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<String>, StoreError> {
         let (from, to) = (f64::NEG_INFINITY, exact(highest));
         let limit = Some((0, i64::try_from(limit).unwrap_or(i64::MAX)));
-        let key = self.key("index", list);
-        let read = || self.pool.zrange(&key, from, to, Some(ZSort::ByScore), false, limit, false);
+        let key = &self.key("index", list);
+        let read = |client: Client| async move {
+            client.zrange(key, from, to, Some(ZSort::ByScore), false, limit, false).await
+        };
         Ok(self.redirected(read).await?)
     }
 
     async fn list_delete(&self, list: &str) -> Result<(), StoreError> {
-        let key = self.key("index", list);
-        Ok(self.redirected(|| self.pool.del(&key)).await?)
+        let key = &self.key("index", list);
+        Ok(self.redirected(|client| async move { client.del(key).await }).await?)
     }
 
     async fn list_length(&self, list: &str) -> Result<u64, StoreError> {
-        let key = self.key("index", list);
-        Ok(self.redirected(|| self.pool.zcard(&key)).await?)
+        let key = &self.key("index", list);
+        Ok(self.redirected(|client| async move { client.zcard(key).await }).await?)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        let _: String = self.pool.ping(None).await?;
-        Ok(())
+        Ok(self.connections.ping(self.timeout).await?)
     }
 }
 

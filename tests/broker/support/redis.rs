@@ -134,7 +134,7 @@ impl Redis {
 
 /// How often a server was asked for a value, as its statistics say.
 pub fn gets(statistics: &str) -> u64 {
-    let calls = statistics.lines().find_map(|line| line.strip_prefix("cmdstat_get:calls=")?.split(',').next());
+    let calls = statistics.lines().find_map(|line| line.strip_prefix("cmdstat_getrange:calls=")?.split(',').next());
     calls.map_or(0, |calls| calls.parse().unwrap())
 }
 

@@ -15,15 +15,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::{Connection, Talk, command};
-use super::{Access, Address, Shared};
+use super::{Access, Address, Beside, Shared};
 use crate::session::key::SessionHandle;
-use crate::session::store::StoreError;
 use crate::session::store::near_cache::{Lease, Watch};
+use crate::session::store::redis::{LONGEST_RECORD, LONGEST_VALUE};
 
 /// Between two proofs of life.
 const HEARTBEAT: Duration = Duration::from_millis(100);
 /// How long an answer is good for, from when it was asked for.
 const LEASE: Duration = Duration::from_millis(500);
+/// Longest silence before a link is made anew; `timeout` is added, up to this.
+const MOST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Reads that may wait to be sent; more are read through the pool.
 const LONGEST_QUEUE: usize = 4_096;
 /// Room for what arrives, in bytes.
@@ -45,19 +47,26 @@ pub(super) struct Link {
     reads: mpsc::Sender<ReadRequest>,
 }
 
+/// Answers to one request: the record, when it expires, the note, the beginning of the tombstone.
+const ANSWERS: usize = 4;
+
 struct ReadRequest {
     handle: SessionHandle,
-    note_key: String,
-    answer: oneshot::Sender<[BytesFrame; 3]>,
+    beside: Beside,
+    answer: oneshot::Sender<[BytesFrame; ANSWERS]>,
 }
 
 impl ReadRequest {
     fn send(self, outgoing: &mut BytesMut, pending: &mut VecDeque<Pending>) {
-        let handle = self.handle.to_string();
-        command(outgoing, &[b"GET", handle.as_bytes()]);
+        let (handle, Beside { note, tombstone }) = (self.handle.to_string(), &self.beside);
+        let up_to = |key: &str, last: usize, outgoing: &mut BytesMut| {
+            command(outgoing, &[b"GETRANGE", key.as_bytes(), b"0", last.to_string().as_bytes()]);
+        };
+        up_to(&handle, LONGEST_RECORD - 1, outgoing);
         command(outgoing, &[b"PTTL", handle.as_bytes()]);
-        command(outgoing, &[b"GET", self.note_key.as_bytes()]);
-        pending.push_back(Pending::Read { frames: Vec::with_capacity(3), answer: self.answer });
+        up_to(note, LONGEST_VALUE - 1, outgoing);
+        up_to(tombstone, 0, outgoing);
+        pending.push_back(Pending::Read { frames: Vec::with_capacity(ANSWERS), answer: self.answer });
     }
 }
 
@@ -65,7 +74,7 @@ impl ReadRequest {
 enum Pending {
     Heartbeat { asked: Instant },
     ClusterState { asked: Instant },
-    Read { frames: Vec<BytesFrame>, answer: oneshot::Sender<[BytesFrame; 3]> },
+    Read { frames: Vec<BytesFrame>, answer: oneshot::Sender<[BytesFrame; ANSWERS]> },
 }
 
 /// Why a link ended.
@@ -107,40 +116,30 @@ impl Link {
         self.lease.holds(now)
     }
 
-    /// Reads a record and the note beside it. `None` if the server does not want to answer.
-    pub(super) async fn read(
-        &self,
-        handle: SessionHandle,
-        note_key: &str,
-        timeout: Duration,
-    ) -> Result<Option<Read>, StoreError> {
+    /// Reads a record, unless it has a tombstone, and the note beside it. `None` if the server does not want to answer,
+    /// or not for as long as it is believed without one.
+    pub(super) async fn read(&self, handle: SessionHandle, beside: Beside) -> Option<Read> {
         let (answer, answered) = oneshot::channel();
         // Before it is sent: whatever voids earlier reads from here on voids this one as well.
         let (watch, sent) = (self.lease.watch(), Instant::now());
-        if self.reads.try_send(ReadRequest { handle, note_key: note_key.to_owned(), answer }).is_err() {
-            return Ok(None);
-        }
-        let Ok([record, expires, note]) =
-            tokio::time::timeout(timeout, answered).await.map_err(|_| StoreError::Silent)?
-        else {
-            return Ok(None);
-        };
-        let (Some(record), Some(note)) = (text_or_nothing(record), text_or_nothing(note)) else { return Ok(None) };
+        self.reads.try_send(ReadRequest { handle, beside, answer }).ok()?;
+        let [record, expires, note, tombstone] = tokio::time::timeout(LEASE, answered).await.ok()?.ok()?;
+        let is_live = text(tombstone)?.is_empty();
+        let kept = |part: Bytes| (is_live && !part.is_empty()).then_some(part);
+        let (record, note) = (kept(text(record)?), kept(text(note)?));
         let expires = match expires {
             // -1: it never expires; -2: there is none.
             BytesFrame::Number { data, .. } => u64::try_from(data).ok().map(Duration::from_millis),
-            _ => return Ok(None),
+            _ => return None,
         };
-        Ok(Some(Read { record, note, expires: expires.map(|expires| sent + expires), watch }))
+        Some(Read { record, note, expires: expires.map(|expires| sent + expires), watch })
     }
 }
 
-/// A text, or `Some(None)` for none; `None` for anything else: an error, a redirection, another type.
-#[expect(clippy::option_option, reason = "a refusal is not an absence")]
-fn text_or_nothing(frame: BytesFrame) -> Option<Option<Bytes>> {
+/// A text; `None` for anything else: an error, a redirection, another type.
+fn text(frame: BytesFrame) -> Option<Bytes> {
     match frame {
-        BytesFrame::BlobString { data, .. } => Some(Some(data)),
-        BytesFrame::Null => Some(None),
+        BytesFrame::BlobString { data, .. } => Some(data),
         _ => None,
     }
 }
@@ -205,7 +204,7 @@ impl FarEnd {
                 }
                 _ = heartbeat.tick() => {
                     let asked = Instant::now();
-                    if asked - last_heard > LEASE + self.access.timeout {
+                    if asked - last_heard > LEASE + self.access.timeout.min(MOST_TIMEOUT) {
                         return Err(LinkError::Silent);
                     }
                     command(&mut outgoing, &[b"ROLE"]);
@@ -256,7 +255,7 @@ impl FarEnd {
             }
             Pending::Read { mut frames, answer } => {
                 frames.push(frame);
-                match <[BytesFrame; 3]>::try_from(frames) {
+                match <[BytesFrame; ANSWERS]>::try_from(frames) {
                     // Whoever asked may have given up.
                     Ok(frames) => _ = answer.send(frames),
                     Err(frames) => pending.push_front(Pending::Read { frames, answer }),

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fred::clients::Pool;
 use fred::interfaces::ClientLike;
 use fred::types::ClientState;
 use fred::types::config::{Server, ServerConfig};
@@ -16,6 +15,7 @@ use super::connection::{Connection, Talk, items, number, text};
 use super::link::Link;
 use super::{Access, Address, Links, Shared};
 use crate::secret::Secret;
+use crate::session::store::redis::connections::Connections;
 
 /// Between two looks at who the primaries are.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -27,9 +27,9 @@ const LOOKS: u8 = 10;
 const SLOTS: std::ops::RangeInclusive<u16> = 0..=16_383;
 
 /// Keeps a link to each primary for as long as it is polled.
-pub(super) async fn follow(server: ServerConfig, access: Access, pool: Pool, shared: Arc<Shared>) {
+pub(super) async fn follow(server: ServerConfig, access: Access, connections: Connections, shared: Arc<Shared>) {
     let in_cluster = matches!(server, ServerConfig::Clustered { .. });
-    let mut lead = Lead { pool, named: None, looks: 0 };
+    let mut lead = Lead { connections, named: None, looks: 0 };
     let mut kept = Kept { in_cluster, access, shared, links: HashMap::new(), tasks: JoinSet::new() };
     let mut unconfirmed = 0_u32;
     loop {
@@ -61,7 +61,7 @@ pub(super) async fn follow(server: ServerConfig, access: Access, pool: Pool, sha
 /// Leads the pool to whoever Sentinel names. A primary that was replaced lives on until it is told, and what it takes
 /// until then is lost, be it a login or a logout.
 struct Lead {
-    pool: Pool,
+    connections: Connections,
     named: Option<Address>,
     /// How often it is still looked after the pool: sentinels that disagree must not drive it to and fro for ever.
     looks: u8,
@@ -76,12 +76,11 @@ impl Lead {
             return;
         }
         self.looks -= 1;
-        for client in self.pool.clients() {
+        for client in self.connections.clients() {
             let servers = client.active_connections();
             let is_elsewhere = !servers.is_empty() && servers.iter().all(|server| address(server) != *primary);
             // A client without a connection is looking for the primary already.
             if is_elsewhere && client.state() == ClientState::Connected {
-                let client = client.clone();
                 // How it went is seen at the next look.
                 tokio::spawn(async move { client.force_reconnection().await });
             }
