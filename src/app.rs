@@ -3,8 +3,10 @@
 //!
 //! A request goes through, from the outside in: `identify` (request id, address, access log), `draw_failures`
 //! (the one place that writes errors), `CatchPanic` (a defect is an error page, not an end), `admit` (host, method,
-//! scheme), then `routes`.
+//! scheme, framing), then `routes`.
 
+mod access_log;
+mod admission;
 pub mod operations;
 pub mod server;
 
@@ -14,16 +16,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::extract::{ConnectInfo, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
 use futures_util::future::join_all;
 use http::uri::Scheme;
-use http::{HeaderName, HeaderValue, Method};
 use thiserror::Error;
 use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::Instrument;
 
 use crate::account::Account;
 use crate::api::Api;
@@ -48,15 +47,12 @@ use crate::routes::{self, Rooms};
 use crate::secret::keyring::Keyring;
 use crate::session::Sessions;
 use crate::session::store::SessionBackend;
-use crate::telemetry::Printable;
-use crate::web::client_address::TrustedProxies;
 use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::CsrfTokens;
 use crate::web::failure::{Failure, FailureKind};
-use crate::web::public_url::PublicUrl;
 use crate::web::request_body::BodyLimits;
-use crate::web::request_id::{self, RequestId};
 
+use self::admission::{Admission, admit, identify};
 use self::operations::Operations;
 
 /// Longest wait between two attempts at a provider that was never reached.
@@ -64,11 +60,6 @@ const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// From when a key was put in front to when it seals: long enough to reload every replica.
 pub const KEY_ACTIVATION: Duration = Duration::from_mins(1);
-
-/// Longest path and query, in bytes.
-const LONGEST_TARGET: usize = 24 * 1024;
-/// Largest header lines together, in bytes.
-const LARGEST_HEADERS: usize = 32 * 1024;
 
 /// What the outside world looks like to the broker.
 #[derive(Debug, Clone)]
@@ -109,13 +100,6 @@ struct Reloadable {
     keyring: Keyring,
     sessions: Sessions,
     rights: Arc<ArcSwap<AdminRights>>,
-}
-
-/// What the outer layers work with.
-#[derive(Debug, Clone)]
-struct Admission {
-    public_url: Arc<PublicUrl>,
-    trusted_proxies: Arc<TrustedProxies>,
 }
 
 impl App {
@@ -199,9 +183,13 @@ impl App {
         let reloadable_sessions = sessions.clone();
         Ok(Self {
             rooms,
-            proxy: Proxy::new(cookies, public_url.clone(), upstream_timeout, https_upstreams)?,
+            proxy: Proxy::new(cookies, public_url.clone(), upstream_timeout, https_upstreams, settings.stripped)?,
             responder: Responder { branding, public_url: public_url.clone() },
-            admission: Admission { public_url, trusted_proxies: Arc::new(settings.trusted_proxies) },
+            admission: Admission {
+                public_url,
+                trusted_proxies: Arc::new(settings.trusted_proxies),
+                takes_request_ids: settings.server.request_id_from_trusted_proxies,
+            },
             operations: Operations::new(sessions, providers.clone()),
             providers,
             body_limits,
@@ -279,67 +267,6 @@ impl App {
             });
         }
     }
-}
-
-/// The outermost layer: who asks, under which name the request is spoken of, and what came of it.
-async fn identify(State(admission): State<Admission>, mut request: Request, next: Next) -> Response {
-    let started = tokio::time::Instant::now();
-    let id = RequestId::generate();
-    let unknown = ([0, 0, 0, 0], 0).into();
-    let peer = request.extensions().get::<ConnectInfo<std::net::SocketAddr>>().map_or(unknown, |info| info.0);
-    let address = admission.trusted_proxies.client_address(peer, request.headers());
-    request.extensions_mut().insert(id.clone());
-    request.extensions_mut().insert(address);
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = tracing::info_span!("request", id = id.as_str());
-    async move {
-        let mut response = next.run(request).await;
-        response.headers_mut().insert(request_id::HEADER, id.header_value());
-        // The query stays out: it can hold codes and states.
-        tracing::info!(
-            %method,
-            path = %Printable(&path),
-            status = response.status().as_u16(),
-            microseconds = started.elapsed().as_micros(),
-            client = %address.client,
-            peer = %address.peer,
-            "answered"
-        );
-        response
-    }
-    .instrument(span)
-    .await
-}
-
-/// The innermost layer before the routes: requests that are not for us, or not of this world.
-async fn admit(State(admission): State<Admission>, request: Request, next: Next) -> Result<Response, Failure> {
-    const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-    const METHODS: [Method; 7] =
-        [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
-    if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > LONGEST_TARGET) {
-        return Err(FailureKind::TargetTooLong.into());
-    }
-    let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
-    if request.headers().iter().map(size).sum::<usize>() > LARGEST_HEADERS {
-        return Err(FailureKind::HeadersTooLarge.into());
-    }
-    if !METHODS.contains(request.method()) {
-        return Err(Failure::from(FailureKind::MethodNotAllowed).with_allow(ALLOW));
-    }
-    if request.uri().authority().is_some() {
-        // Absolute form is for proxies of clients, which this is not (R-K07).
-        return Err(FailureKind::BadRequest.into());
-    }
-    if !admission.public_url.is_named_by(request.headers()) {
-        return Err(FailureKind::WrongHost.into());
-    }
-    let peer = request.extensions().get::<ConnectInfo<std::net::SocketAddr>>();
-    let plain = peer.is_some_and(|peer| admission.trusted_proxies.says_plain_http(peer.0.ip(), request.headers()));
-    if plain && admission.public_url.is_https() {
-        // Nothing is done for a browser that others can listen to (R-B11).
-        return Err(FailureKind::WrongHost.into());
-    }
-    Ok(next.run(request).await)
 }
 
 /// A defect of ours ends this request and nothing else (R-P05).

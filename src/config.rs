@@ -11,6 +11,7 @@ mod dotenv;
 mod idp;
 mod network;
 pub mod presets;
+mod proxy;
 mod reader;
 mod route;
 mod secrets;
@@ -27,6 +28,7 @@ use thiserror::Error;
 use crate::api::caller::AdminRights;
 use crate::guard::route::Route;
 use crate::idp::IdpSettings;
+use crate::proxy::names::StrippedNames;
 use crate::secret::keyring::Keyring;
 use crate::session::NearCacheSettings;
 use crate::session::policy::SessionRules;
@@ -73,6 +75,8 @@ pub struct Settings {
     pub default_idp: Option<String>,
     /// The routes, in order.
     pub routes: Vec<Route>,
+    /// Which header fields do not cross the proxy.
+    pub stripped: StrippedNames,
     /// What the pages say.
     pub branding: Branding,
     /// How logs look.
@@ -221,6 +225,7 @@ fn settings(reader: &mut Reader, environment: &BTreeMap<String, String>) -> Opti
         idp.proxy.clone_from(&proxy);
     }
     let routes = route::read(reader, &idp_names, &idps, &mut warnings);
+    let stripped = proxy::read(&mut reader.section("proxy"));
     let branding = server::read_branding(&mut reader.section("branding"));
     let log = server::read_log(&mut reader.section("log"));
     let admin = admin::read(&mut reader.section("admin"), &idp_names);
@@ -238,6 +243,7 @@ fn settings(reader: &mut Reader, environment: &BTreeMap<String, String>) -> Opti
         idps,
         default_idp,
         routes,
+        stripped,
         branding,
         log,
         warnings,

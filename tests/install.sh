@@ -13,6 +13,8 @@ needs openssl openssl
 needs nginx nginx
 needs caddy caddy
 needs chromium chromium chromium-driver
+# Debian keeps servers where only administrators look.
+PATH="$PATH:/usr/sbin" needs lighttpd lighttpd
 needs node nodejs npm
 needs python3 python3 python3-venv
 # Debian's Python comes without what makes a venv.

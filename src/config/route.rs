@@ -9,7 +9,7 @@ use url::Url;
 use super::idp::read_acr;
 use super::reader::Reader;
 use crate::guard::access::AccessRule;
-use crate::guard::route::{OnAnonymous, PathRule, Route};
+use crate::guard::route::{Caching, OnAnonymous, PathRule, Route};
 use crate::idp::IdpSettings;
 
 /// Shortest `max_auth_age`: below it a login could be too old before it is back.
@@ -76,8 +76,9 @@ fn read_one(section: &mut Reader, idps: &[String], known_idps: &[IdpSettings]) -
             "must not be true for providers with dpop = true: upstreams cannot use their tokens",
         );
     }
+    let caching = read_caching(section);
     let max_auth_age = max_auth_age.and_then(|age| Duration::try_from(age).ok());
-    Some(Route { path: path?, upstream, access, on_anonymous, max_auth_age, acr, pass_access_token })
+    Some(Route { path: path?, upstream, access, on_anonymous, max_auth_age, acr, pass_access_token, caching })
 }
 
 /// Scheme, host and port: the path is always the request's (R-K06).
@@ -132,6 +133,17 @@ fn read_on_anonymous(section: &mut Reader) -> OnAnonymous {
         Some(_) => {
             section.fault("on_anonymous", "must be \"auto\", \"login\" or \"401\"");
             OnAnonymous::Auto
+        }
+    }
+}
+
+fn read_caching(section: &mut Reader) -> Caching {
+    match section.optional::<String>("cache").as_deref() {
+        None | Some("private") => Caching::Private,
+        Some("upstream") => Caching::AsTheUpstreamSays,
+        Some(_) => {
+            section.fault("cache", "must be \"private\" or \"upstream\"");
+            Caching::Private
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct ServerSettings {
     pub per_peer_connections: usize,
     /// Longest wait for an upstream to read more of a request, and to begin its answer.
     pub upstream_timeout: Duration,
+    /// Whether the name that a trusted proxy has given a request is kept.
+    pub request_id_from_trusted_proxies: bool,
 }
 
 impl Default for ServerSettings {
@@ -54,6 +56,7 @@ impl Default for ServerSettings {
             max_connections: 10_000,
             per_peer_connections: 0,
             upstream_timeout: Duration::from_mins(1),
+            request_id_from_trusted_proxies: true,
         }
     }
 }
@@ -74,6 +77,8 @@ pub(super) fn read(section: &mut Reader) -> (ServerSettings, TrustedProxies) {
         max_connections: section.or("max_connections", default.max_connections),
         per_peer_connections: section.or("per_peer_connections", default.per_peer_connections),
         upstream_timeout: section.or("upstream_timeout", default.upstream_timeout),
+        request_id_from_trusted_proxies: section
+            .or("request_id_from_trusted_proxies", default.request_id_from_trusted_proxies),
     };
     check_times(section, &server);
     if server.max_connections == 0 {

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures_util::future::Either;
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, Method};
 use time::Duration;
 use tower::{Layer, Service};
 
@@ -21,7 +21,8 @@ use super::current_user::CurrentUser;
 use super::presented::{Presented, presented, presented_nearby};
 use super::renewal::{Need, NoAccessToken, Renewals, Standing};
 use super::request_target::{InvalidTarget, RequestTarget};
-use super::route::{OnAnonymous, Route, RouteTable};
+use super::route::{OnAnonymous, Place, Route, RouteTable};
+use super::visitor::Visitor;
 use crate::audit::{AuditEvent, audit};
 use crate::clock::SharedClock;
 use crate::secret::Secret;
@@ -126,10 +127,7 @@ where
 impl Guard {
     /// Lets a request pass if that can be decided without waiting for anything. Says nothing of those it does not.
     fn passes_at_once(&self, request: &mut Request) -> bool {
-        let Ok((target, Some(route))) = self.locate(request.uri()) else { return false };
-        if target.is_the_brokers() {
-            return false;
-        }
+        let Ok((target, Place::Route(route))) = self.routes.locate(request.uri()) else { return false };
         let Some(session) = presented_nearby(&self.sessions, &self.cookies, request.headers()) else { return false };
         // Tokens are in the store alone.
         if route.pass_access_token || self.renewals.is_due(&session) {
@@ -137,6 +135,9 @@ impl Guard {
         }
         let passes = self.decide(Some(&*route), Some(&session)) == Decision::Pass;
         if passes {
+            if let Some(visitor) = request.extensions().get::<Visitor>() {
+                visitor.note(&session);
+            }
             self.let_pass(request, target, route, Some(session), None);
         }
         passes
@@ -144,13 +145,18 @@ impl Guard {
 
     /// Lets a request pass, or says where the browser has to go instead.
     async fn admit(&self, request: &mut Request) -> Result<Option<Response>, Failure> {
-        let (target, route) = self.locate(request.uri()).map_err(ambiguous)?;
-        if target.is_the_brokers() {
-            return Err(FailureKind::NotFound.into());
-        }
+        let (target, place) = self.routes.locate(request.uri()).map_err(ambiguous)?;
+        let route = match place {
+            Place::Broker => return Err(FailureKind::NotFound.into()),
+            Place::Route(route) => Some(route),
+            Place::Nowhere => None,
+        };
         let found = self.ask(route.as_deref(), request.headers()).await?;
         let (found, vouched_for) = self.renew(route.as_deref(), request.headers(), found).await?;
         let session = found.live().map(|(_, session)| session);
+        if let (Some(session), Some(visitor)) = (session, request.extensions().get::<Visitor>()) {
+            visitor.note(session);
+        }
         let decision = match self.decide(route.as_deref(), session) {
             Decision::Pass if !vouched_for => Decision::NeedsFreshLogin,
             decision => decision,
@@ -172,12 +178,6 @@ impl Guard {
                 Err(self.forbidden(request, target.path(), route.as_deref(), session))
             }
         }
-    }
-
-    fn locate(&self, uri: &Uri) -> Result<(RequestTarget, Option<Arc<Route>>), InvalidTarget> {
-        let target = RequestTarget::read(uri)?;
-        let route = self.routes.find(&target)?;
-        Ok((target, route))
     }
 
     fn decide(&self, route: Option<&Route>, session: Option<&LiveSession>) -> Decision {

@@ -1,4 +1,5 @@
-//! The routes of the configuration: first match by path, nothing else of a request counts (R-I05).
+//! The routes of the configuration: first match by path, nothing else of a request counts (R-I05), and only where every
+//! reading of the path leads to the same rule (R-I04).
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use thiserror::Error;
 use time::Duration;
 
 use super::access::AccessRule;
+use super::reading::{is_plain, readings};
 use super::request_target::{InvalidTarget, RequestTarget};
 
 /// One `[[route]]` of the configuration.
@@ -27,6 +29,18 @@ pub struct Route {
     pub pass_access_token: bool,
     /// Ways to authenticate (`acr`), any of which may pass; empty: all.
     pub acr: Vec<String>,
+    /// What a shared cache may keep of its answers.
+    pub caching: Caching,
+}
+
+/// What a shared cache may keep of a route's answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Caching {
+    /// Nothing that somebody got who passed the guard.
+    #[default]
+    Private,
+    /// Whatever the upstream lets it keep.
+    AsTheUpstreamSays,
 }
 
 /// What a request without a session is told.
@@ -86,9 +100,10 @@ impl PathRule {
             Some(rest) => (true, rest.trim_start()),
             None => (false, text),
         };
-        let target = path.parse().ok().and_then(|uri| RequestTarget::read(&uri).ok());
-        let canonical = target.is_some_and(|target| target.path_and_query() == path);
-        if !canonical || path.contains([';', '%', '?']) {
+        let is_path = path.starts_with('/')
+            && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"#%;<>?\\^`{|}".contains(&byte))
+            && readings(path).is_ok_and(|readings| readings.len() == 1);
+        if !is_path {
             return Err(InvalidPathRule::NotAPath);
         }
         Ok(match path.strip_suffix('/') {
@@ -107,43 +122,115 @@ impl PathRule {
         }
     }
 
-    /// The rule for the loosest readings of paths: in lower case, without a slash at its end.
-    fn loosest(&self) -> Self {
-        let loosest = |own: &str| own.to_ascii_lowercase().trim_end_matches('/').to_owned();
+    /// The rule for servers that ignore case and a slash at the end: in lower case, without one.
+    fn loose(&self) -> Self {
+        let loose = |own: &str| own.to_ascii_lowercase().trim_end_matches('/').to_owned();
         match self {
-            Self::Exact(own) => Self::Exact(loosest(own)),
-            Self::Prefix(own) => Self::Prefix(loosest(own)),
+            Self::Exact(own) => Self::Exact(loose(own)),
+            Self::Prefix(own) => Self::Prefix(loose(own)),
+        }
+    }
+
+    /// Whether such a server takes a path for one of this rule, which has been made [`Self::loose`].
+    fn covers_loosely(&self, path: &str) -> bool {
+        let path = path.trim_end_matches('/').as_bytes();
+        match self {
+            Self::Exact(own) => path.eq_ignore_ascii_case(own.as_bytes()),
+            Self::Prefix(own) => path.split_at_checked(own.len()).is_some_and(|(same, rest)| {
+                same.eq_ignore_ascii_case(own.as_bytes()) && matches!(rest, [] | [b'/', ..])
+            }),
         }
     }
 }
 
+/// Where a path leads.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// To the broker's own part of the site, which the back office behind never sees.
+    Broker,
+    /// To a route.
+    Route(Arc<Route>),
+    /// To nothing that the configuration names.
+    Nowhere,
+}
+
+/// The same as a number: what readings are compared by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    Broker,
+    Route(usize),
+    None,
+}
+
 /// All routes, in order.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct RouteTable {
     routes: Vec<(Arc<Route>, PathRule)>,
+    broker: PathRule,
+}
+
+impl Default for RouteTable {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
 }
 
 impl RouteTable {
     /// A table of these routes, in order.
     pub fn new(routes: Vec<Route>) -> Self {
-        let folded = |route: Route| {
-            let loosest = route.path.loosest();
-            (Arc::new(route), loosest)
+        let with_loose = |route: Route| {
+            let loose = route.path.loose();
+            (Arc::new(route), loose)
         };
-        Self { routes: routes.into_iter().map(folded).collect() }
+        Self { routes: routes.into_iter().map(with_loose).collect(), broker: PathRule::Prefix("/sso".to_owned()) }
     }
 
-    /// The first route that covers a path; `None` if none does.
+    /// Where a request's target leads, and the spelling in which it is matched and forwarded: as it came, if no reading of
+    /// that leads elsewhere; else with plain characters written plainly, if no reading of that does.
     ///
     /// # Errors
-    /// [`InvalidTarget::Ambiguous`] if another server could read the path as one of another route's.
-    pub fn find(&self, target: &RequestTarget) -> Result<Option<Arc<Route>>, InvalidTarget> {
-        let literal = self.routes.iter().position(|(route, _)| route.path.covers(target.path()));
-        let loosest = target.loosest_reading()?;
-        if self.routes.iter().position(|(_, folded)| folded.covers(&loosest)) != literal {
-            return Err(InvalidTarget::Ambiguous);
+    /// [`InvalidTarget`] for what no path may hold; [`InvalidTarget::Ambiguous`] if another server could read the path as
+    /// one of another route's, of the broker's, or of nobody's.
+    pub fn locate(&self, uri: &Uri) -> Result<(RequestTarget, Place), InvalidTarget> {
+        let target = RequestTarget::read(uri)?;
+        let (target, rule) = match self.rule_of_all_readings(target.path()) {
+            Ok(rule) => (target, rule),
+            Err(fault) => {
+                let plain = target.written_plainly().ok_or(fault)?;
+                let rule = self.rule_of_all_readings(plain.path())?;
+                (plain, rule)
+            }
+        };
+        let place = match rule {
+            Rule::Broker => Place::Broker,
+            Rule::Route(index) => Place::Route(self.routes[index].0.clone()),
+            Rule::None => Place::Nowhere,
+        };
+        Ok((target, place))
+    }
+
+    fn rule_of_all_readings(&self, path: &str) -> Result<Rule, InvalidTarget> {
+        let rule = self.rule(path);
+        let agrees = |reading: &str| self.rule(reading) == rule && self.loose_rule(reading) == rule;
+        let all_agree =
+            if is_plain(path) { agrees(path) } else { readings(path)?.iter().all(|reading| agrees(reading)) };
+        all_agree.then_some(rule).ok_or(InvalidTarget::Ambiguous)
+    }
+
+    /// The first rule that covers a path as it is written.
+    fn rule(&self, path: &str) -> Rule {
+        if self.broker.covers(path) {
+            return Rule::Broker;
         }
-        Ok(literal.map(|index| self.routes[index].0.clone()))
+        self.routes.iter().position(|(route, _)| route.path.covers(path)).map_or(Rule::None, Rule::Route)
+    }
+
+    /// The same for a server that ignores case and a slash at the end.
+    fn loose_rule(&self, path: &str) -> Rule {
+        if self.broker.covers_loosely(path) {
+            return Rule::Broker;
+        }
+        self.routes.iter().position(|(_, loose)| loose.covers_loosely(path)).map_or(Rule::None, Rule::Route)
     }
 }
 
@@ -160,13 +247,16 @@ mod tests {
             max_auth_age: None,
             pass_access_token: false,
             acr: Vec::new(),
+            caching: Caching::default(),
         };
         RouteTable::new(paths.iter().map(route).collect())
     }
 
     fn found(table: &RouteTable, path: &str) -> Result<Option<PathRule>, InvalidTarget> {
-        let target = RequestTarget::read(&path.parse().unwrap())?;
-        Ok(table.find(&target)?.map(|route| route.path.clone()))
+        Ok(match table.locate(&path.parse().unwrap())?.1 {
+            Place::Route(route) => Some(route.path.clone()),
+            Place::Broker | Place::Nowhere => None,
+        })
     }
 
     /// R-I05
@@ -208,10 +298,132 @@ mod tests {
         }
     }
 
+    /// R-I04. Found by asking of each habit of servers which addresses of real products it refuses for nothing: queues
+    /// (RabbitMQ), branches (Jenkins), images (IIIF), keys (object stores), Korean names, odd marks.
+    #[test]
+    fn a_path_of_which_every_reading_leads_to_one_rule_is_forwarded_byte_for_byte() {
+        let one = table(&["/"]);
+        let below = table(&["/admin", "/app", "/"]);
+        for path in [
+            "/api/queues/%2F/amq.queue",
+            "/job/x/job/feature%252Fy/1/",
+            "/iiif/ark:%2F12148%2Fbtv1b8449691v/full/max/0/default.jpg",
+            "/iiif/http:%2F%2Fa.example%2Fb/info.json",
+            "/bucket/key%5Cwith%5Cbackslashes",
+            "/%ED%9A%8C%EA%B3%84/%C3%84/x",
+            "/a|b^c",
+            "/matrix;v=1;w=2/x;y",
+            "/v1/items:batchGet",
+            "/.well-known/openid-configuration",
+            "/a%3Fb%23c",
+            "/p%75blic/%7Euser",
+            "/A.b_c~d-e/100%25",
+            "/x?next=/../admin//%2e%2e",
+        ] {
+            for (table, path) in [(&one, path.to_owned()), (&below, format!("/app{path}"))] {
+                let (target, place) =
+                    table.locate(&path.parse().unwrap()).unwrap_or_else(|fault| panic!("{path}: {fault}"));
+                assert_eq!(target.path_and_query(), path);
+                assert!(matches!(place, Place::Route(_)), "{path}");
+            }
+        }
+        for path in ["/bucket/a//b", "//a", "/a/../b", "/a/./b", "/..;/b", "/a/%2e%2e/b", "/a./b%20/"] {
+            assert_eq!(one.locate(&path.parse().unwrap()).unwrap().0.path_and_query(), path);
+        }
+    }
+
+    /// R-I04: with one rule for everything, the broker's own part is still another.
+    #[test]
+    fn no_reading_leads_from_a_route_into_the_brokers_part() {
+        let table = table(&["/"]);
+        for path in [
+            "/SSO/login",
+            "/%53so/login",
+            "/x/../sso/login",
+            "/x/%2e%2e/sso",
+            "/x/..%2fsso/login",
+            "//sso/login",
+            "/x//sso/login",
+            "/%2fsso/login",
+            "/\\sso/login",
+            "/sso%2flogin",
+            "/sso;x/login",
+            "/sso./login",
+            "/sso%20",
+            "/ss%c2%ado/x",
+            "/%EF%BC%B3so/x",
+            "/s%C5%BFo/x",
+            "/%2573so/login",
+        ] {
+            assert_eq!(table.locate(&path.parse().unwrap()).err(), Some(InvalidTarget::Ambiguous), "{path}");
+        }
+        for path in ["/sso", "/sso/", "/sso/x", "/%73so/login", "/sso/%2e/x"] {
+            assert!(matches!(table.locate(&path.parse().unwrap()), Ok((_, Place::Broker))), "{path}");
+        }
+        assert!(matches!(table.locate(&"/ssofoo".parse().unwrap()), Ok((_, Place::Route(_)))));
+    }
+
+    /// R-I04: every path that three of the marks make on which servers differ. Whatever passes has one rule in the eyes of
+    /// servers with any two of these habits, which are written down here once more, without a look at how the table knows
+    /// them.
+    #[test]
+    fn no_path_made_of_marks_slips_from_one_rule_to_another() {
+        let table = table(&["/open", "/admin", "/"]);
+        let pieces = ["/", "open", "admin", "ADMIN", "..", "%2e", "%2f", ";", "\\", ".", "%5c", "%25", "2f", "é"];
+        let unescaped = |path: &str| {
+            let pairs = [("%2f", "/"), ("%2e", "."), ("%5c", "\\"), ("%25", "%")];
+            pairs.iter().fold(path.to_lowercase(), |path, (escape, plain)| path.replace(escape, plain))
+        };
+        let habits: [&dyn Fn(&str) -> String; 7] = [
+            &|path| path.to_lowercase(),
+            &|path| path.replace('\\', "/"),
+            &unescaped,
+            &|path| path.split('/').map(|name| name.split(';').next().unwrap()).collect::<Vec<_>>().join("/"),
+            &|path| path.split('/').filter(|name| !name.is_empty()).fold(String::new(), |all, name| all + "/" + name),
+            // As browsers read it.
+            &|path| {
+                url::Url::parse(&format!("http://a{path}"))
+                    .map_or_else(|_| path.to_owned(), |url| url.path().to_owned())
+            },
+            &|path| path.strip_suffix('.').filter(|path| !path.ends_with(['.', '/'])).unwrap_or(path).to_owned(),
+        ];
+        let strictest = |path: &str| {
+            let covers =
+                |rule: &&str| path.strip_prefix(*rule).is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'/', ..]));
+            ["/open", "/admin"].into_iter().find(covers).unwrap_or_default().to_owned()
+        };
+        let (mut passed, mut refused) = (0, 0);
+        let mut paths: Vec<String> = vec!["/".into(), "/open".into(), "/open/x/".into()];
+        for _ in 0..3 {
+            paths = paths.iter().flat_map(|path| pieces.map(|piece| format!("{path}{piece}"))).collect();
+            for path in &paths {
+                let Ok((target, Place::Route(route))) = table.locate(&path.parse().unwrap()) else {
+                    refused += 1;
+                    continue;
+                };
+                passed += 1;
+                for one in habits {
+                    let first = one(target.path());
+                    for other in habits {
+                        let read = other(&first);
+                        assert_eq!(PathRule::Prefix(strictest(&read)), route.path, "{path} is read as {read}");
+                    }
+                }
+            }
+        }
+        assert!(passed > 1_000 && refused > 1_000, "{passed} {refused}");
+    }
+
     #[test]
     fn rules_are_written_in_the_one_spelling() {
-        for bad in ["", "admin", "/a//b", "/a/../b", "/%61", "/a;b", "/a?b", "= admin", "/a b", "*"] {
+        for bad in [
+            "", "admin", "/a//b", "/a/../b", "/%61", "/a;b", "/a?b", "= admin", "/a b", "*", "/a/./b", "/a|b", "/a.",
+            "/a::$b", "/é", "//a", "/a#b",
+        ] {
             assert_eq!(PathRule::parse(bad), Err(InvalidPathRule::NotAPath), "{bad}");
+        }
+        for good in ["/", "= /", "/a/", "/.well-known/x", "/v1/items:batchGet", "/a@b,c+d~e!", "= /a.b"] {
+            assert!(PathRule::parse(good).is_ok(), "{good}");
         }
     }
 }

@@ -14,8 +14,7 @@ use super::lost::Lost;
 use super::pending::PendingLogin;
 use super::{Login, failure_kind};
 use crate::guard::presented::{Presented, candidates, presented};
-use crate::guard::request_target::RequestTarget;
-use crate::guard::route::Route;
+use crate::guard::route::{Place, Route};
 use crate::idp::Provider;
 use crate::idp::authorization::LoginOptions;
 use crate::idp::request_parameters::acceptable_hint;
@@ -126,8 +125,10 @@ impl Wanted<'_> {
 impl Login {
     /// The route of the page that the person came for.
     pub(super) fn route_behind(&self, back: &ReturnTo) -> Option<Arc<Route>> {
-        let target = RequestTarget::read(&back.demanding_page().path().parse().ok()?).ok()?;
-        self.routes.find(&target).ok()?
+        match self.routes.locate(&back.demanding_page().path().parse().ok()?).ok()?.1 {
+            Place::Route(route) => Some(route),
+            Place::Broker | Place::Nowhere => None,
+        }
     }
 
     /// The providers whose people may pass the route: those it names, or all; and if it demands a recent authentication

@@ -12,22 +12,26 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderValue, Method, Version};
+use http::{HeaderValue, Method, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use super::answer::{self, UntrustedAnswer};
+use super::caching::{Audience, keep_private};
+use super::expectation::{self, Heard};
 use super::headers::{Hop, set_access_token, towards_client, towards_upstream};
+use super::names::StrippedNames;
 use crate::guard::require_session::Admitted;
-use crate::guard::route::Route;
+use crate::guard::route::{Caching, Route};
 use crate::web::client_address::ClientAddress;
 use crate::web::cookies::CookiePolicy;
 use crate::web::failure::{Failure, FailureKind, causes, is_silence};
@@ -49,6 +53,7 @@ pub struct Proxy {
     timeout: Duration,
     cookies: Arc<CookiePolicy>,
     public_url: Arc<PublicUrl>,
+    stripped: Arc<StrippedNames>,
 }
 
 /// Why a request cannot be forwarded.
@@ -69,6 +74,9 @@ pub enum ForwardError {
     /// No answer in time.
     #[error("the upstream took longer than {0:?}")]
     Timeout(Duration),
+    /// An answer that can be read in two ways, or that nobody asked for.
+    #[error(transparent)]
+    Untrusted(#[from] UntrustedAnswer),
 }
 
 impl Proxy {
@@ -82,6 +90,7 @@ impl Proxy {
         public_url: Arc<PublicUrl>,
         timeout: Duration,
         https: bool,
+        stripped: StrippedNames,
     ) -> std::io::Result<Self> {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(TCP_TIMEOUT));
@@ -96,8 +105,12 @@ impl Proxy {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
+            // What a proxy has to mend in answers: a blank before the colon (RFC 9112 5.1), lines that go on (5.2).
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .http1_max_headers(answer::MOST_FIELDS)
             .build(connector);
-        Ok(Self { client, timeout, cookies, public_url })
+        Ok(Self { client, timeout, cookies, public_url, stripped: Arc::new(stripped) })
     }
 
     /// Sends a request once. One that is safe to repeat and has no body is sent once more if its connection ended
@@ -119,22 +132,82 @@ impl Proxy {
     /// The time for an answer begins when the request's body has been sent: uploads may take theirs.
     async fn try_once(&self, request: Request) -> Result<Response, ForwardError> {
         let (unsent, sent) = oneshot::channel::<Infallible>();
-        let request = request.map(|body| {
+        let (mut request, heard) = hold_expected_content(request);
+        request = request.map(|body| {
             Body::new(body.map_frame(move |frame| {
                 // Dropped with the body, which is when it has been sent.
                 let _ = &unsent;
                 frame
             }))
         });
+        let connection = capture_connection(&mut request);
         let too_late = async {
             let _ = sent.await;
             tokio::time::sleep(self.timeout).await;
         };
-        tokio::select! {
-            answer = self.client.request(request) => Ok(answer?.map(Body::new)),
-            () = too_late => Err(ForwardError::Timeout(self.timeout)),
+        let answer = tokio::select! {
+            answer = self.client.request(request) => answer?.map(Body::new),
+            () = too_late => return Err(ForwardError::Timeout(self.timeout)),
+        };
+        let checked = self.check(answer, &connection).await?;
+        let Some(heard) = heard else { return Ok(checked) };
+        heard.answered();
+        // Kept with the answer's body: once that is through, unwanted content is given up.
+        Ok(checked.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                let _ = &heard;
+                frame
+            }))
+        }))
+    }
+
+    /// Lets an answer go on whose head says one thing. The connection of any other is not used again.
+    async fn check(&self, answer: Response, connection: &CaptureConnection) -> Result<Response, ForwardError> {
+        let (mut head, body) = answer.into_parts();
+        let checked = answer::check(&mut head);
+        if (checked.is_err() || answer::may_be_followed(&head))
+            && let Some(connection) = &*connection.connection_metadata()
+        {
+            connection.poison();
+        }
+        checked?;
+        if head.status != StatusCode::RESET_CONTENT {
+            return Ok(Response::from_parts(head, body));
+        }
+        // Its length may be left open, and then says nothing of content (RFC 9110 15.3.6).
+        match tokio::time::timeout(self.timeout, has_content(body)).await {
+            Ok(false) => Ok(Response::from_parts(head, Body::empty())),
+            Ok(true) => Err(UntrustedAnswer::Content(head.status.as_u16()).into()),
+            Err(_) => Err(ForwardError::Timeout(self.timeout)),
         }
     }
+}
+
+/// Content that the client sends only if it is asked to waits for the upstream.
+fn hold_expected_content(request: Request) -> (Request, Option<Heard>) {
+    if !request.headers().contains_key(EXPECT) {
+        return (request, None);
+    }
+    let (head, body) = request.into_parts();
+    let (body, heard) = expectation::hold(body);
+    let mut request = Request::from_parts(head, body);
+    let said = heard.clone();
+    hyper::ext::on_informational(&mut request, move |word| {
+        if word.status() == StatusCode::CONTINUE {
+            said.go_on();
+        }
+    });
+    (request, Some(heard))
+}
+
+/// Whether anything comes before the end.
+async fn has_content(mut body: Body) -> bool {
+    while let Some(frame) = body.frame().await {
+        if !frame.is_ok_and(|frame| frame.data_ref().is_none_or(|data| data.is_empty())) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Forwards a request that the guard let pass.
@@ -151,7 +224,11 @@ pub async fn forward(
 ) -> Result<Response, Failure> {
     // What the head announces (RFC 9112 6.3); layers in between may hide the body's own word.
     let has_body = [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| request.headers().contains_key(name));
-    let hop = Hop { address, public_url: &proxy.public_url, cookies: &proxy.cookies, request_id: &request_id };
+    if !expectation::is_expected(request.headers(), request.version(), has_body) {
+        request.headers_mut().remove(EXPECT);
+    }
+    let Proxy { public_url, cookies, stripped, .. } = &proxy;
+    let hop = Hop { address, public_url, cookies, request_id: &request_id, stripped };
     towards_upstream(request.headers_mut(), hop, admitted.user.as_ref());
     if let Some(token) = &admitted.access_token {
         let set = set_access_token(request.headers_mut(), token);
@@ -171,14 +248,35 @@ pub async fn forward(
             ForwardError::Unreachable(cause) if request_broke(cause) => FailureKind::BadRequest,
             ForwardError::NoUpstream => FailureKind::NotFound,
             ForwardError::Address(_) | ForwardError::Path(_) => FailureKind::BadRequest,
-            ForwardError::Unreachable(_) => FailureKind::UpstreamUnavailable,
+            ForwardError::Unreachable(_) | ForwardError::Untrusted(_) => FailureKind::UpstreamUnavailable,
             ForwardError::Timeout(_) => FailureKind::UpstreamTimeout,
         };
         Failure::caused(kind, error)
     })?;
     *answer.version_mut() = Version::HTTP_11;
-    towards_client(answer.headers_mut(), &proxy.cookies, !admitted.route.access.public);
-    Ok(answer)
+    towards_client(answer.headers_mut(), &proxy.cookies, &proxy.stripped);
+    let status = answer.status();
+    keep_private(answer.headers_mut(), status, audience(&admitted));
+    Ok(answer.map(tell_of_early_end))
+}
+
+/// For whom an answer is, as far as caches are concerned.
+fn audience(admitted: &Admitted) -> Audience {
+    match (admitted.route.caching, admitted.route.access.public) {
+        (Caching::AsTheUpstreamSays, _) => Audience::Public,
+        (Caching::Private, false) => Audience::Guarded,
+        (Caching::Private, true) if admitted.user.is_some() => Audience::Known,
+        (Caching::Private, true) => Audience::Public,
+    }
+}
+
+/// Writes down that an upstream broke off its answer: its status has long gone out by then.
+fn tell_of_early_end(body: Body) -> Body {
+    let span = tracing::Span::current();
+    Body::new(body.map_err(move |error| {
+        span.in_scope(|| tracing::warn!(%error, "an upstream ended in the middle of its answer"));
+        error
+    }))
 }
 
 /// TLS for nobody: where every upstream is plain HTTP, the system's authorities are not needed.

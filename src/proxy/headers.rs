@@ -1,16 +1,14 @@
 //! Which headers cross the proxy, in both directions. Pure functions over header maps.
 //!
-//! Towards the upstream: what the client could forge goes, in every spelling (R-K01); what concerns one hop
-//! only goes (RFC 9110 7.6.1, R-K03); then what the broker knows is set. Back: hop-by-hop fields and attempts to
-//! set the broker's cookies go.
+//! Towards the upstream: what the client could forge goes, in every spelling (R-K01, [`super::names`]); what concerns
+//! one hop only goes (RFC 9110 7.6.1, R-K03); then what the broker knows is set. Back: hop-by-hop fields, what no upstream
+//! says in our stead, and attempts to set the broker's cookies go.
 
 use std::fmt::Write;
 
-use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue, SET_COOKIE};
 
+use super::names::StrippedNames;
 use crate::guard::current_user::CurrentUser;
 use crate::secret::Secret;
 use crate::web::client_address::ClientAddress;
@@ -21,32 +19,6 @@ use crate::web::request_id::{self, RequestId};
 /// Longest list of groups, in bytes: servers take 8 KiB of headers, some of them all together. A longer one is cut at a
 /// whole group, and how many are missing is said beside it.
 const LONGEST_VALUE: usize = 4096;
-
-/// Fields of one hop (RFC 9110 7.6.1), beside whatever `Connection` names.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
-
-/// Beginnings of fields that upstreams take for the word of a proxy, in lower case with dashes.
-const FORGEABLE_PREFIXES: [&str; 3] = ["x-auth-request-", "x-forwarded-", "x-original-"];
-/// Other such fields.
-const FORGEABLE: [&str; 7] = [
-    "forwarded",
-    "x-real-ip",
-    "x-rewrite-url",
-    "x-client-ip",
-    "x-http-method-override",
-    "x-method-override",
-    "true-client-ip",
-];
 
 /// What the upstream learns of the hop in front of it.
 #[derive(Debug, Clone, Copy)]
@@ -59,15 +31,14 @@ pub struct Hop<'a> {
     pub cookies: &'a CookiePolicy,
     /// The request's name in our log.
     pub request_id: &'a RequestId,
+    /// Which names do not cross.
+    pub stripped: &'a StrippedNames,
 }
 
 /// Makes a client's headers fit for the upstream.
 pub fn towards_upstream(headers: &mut HeaderMap, hop: Hop<'_>, user: Option<&CurrentUser>) {
-    remove_hop_by_hop(headers);
-    let forgeable: Vec<_> = headers.keys().filter(|name| is_forgeable(name.as_str())).cloned().collect();
-    for name in forgeable {
-        headers.remove(name);
-    }
+    remove_nominated(headers);
+    hop.stripped.remove_from_request(headers);
     hop.cookies.remove_from(headers);
     headers.insert(request_id::HEADER, hop.request_id.header_value());
     set(headers, "x-forwarded-for", &hop.address.client.to_string());
@@ -92,47 +63,26 @@ pub fn set_access_token(headers: &mut HeaderMap, token: &Secret<String>) -> Resu
 }
 
 /// Makes an upstream's headers fit for the client.
-pub fn towards_client(headers: &mut HeaderMap, cookies: &CookiePolicy, guarded: bool) {
-    remove_hop_by_hop(headers);
+pub fn towards_client(headers: &mut HeaderMap, cookies: &CookiePolicy, stripped: &StrippedNames) {
+    remove_nominated(headers);
+    stripped.remove_from_answer(headers);
     let allowed: Vec<_> =
         headers.get_all(SET_COOKIE).iter().filter(|value| !cookies.refuses_from_upstream(value)).cloned().collect();
     headers.remove(SET_COOKIE);
     headers.extend(allowed.into_iter().map(|value| (SET_COOKIE, value)));
-    if guarded && !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, cache_control_for(headers));
-    }
 }
 
-/// An upstream that says nothing of caching leaves it to us: pages of a session are not kept, so that the Back
-/// button shows nothing after a logout; the rest stays out of shared caches (R-K11).
-fn cache_control_for(headers: &HeaderMap) -> HeaderValue {
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let is_static = [&b"text/css"[..], b"text/javascript", b"application/javascript", b"image/", b"font/"];
-    if is_static.iter().any(|prefix| kind.starts_with(prefix)) {
-        HeaderValue::from_static("private")
-    } else {
-        HeaderValue::from_static("no-store")
-    }
-}
-
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<_> = headers
+/// Takes out what `Connection` names as concerning this hop only.
+fn remove_nominated(headers: &mut HeaderMap) {
+    let nominated: Vec<_> = headers
         .get_all(CONNECTION)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .collect();
-    for name in named.into_iter().chain(HOP_BY_HOP) {
+    for name in nominated {
         headers.remove(name);
     }
-}
-
-/// Whether upstreams may take a field for the broker's own word, however it is spelt: some servers read `_`
-/// and `.` as `-`.
-fn is_forgeable(name: &str) -> bool {
-    let dashed = name.replace(['_', '.'], "-");
-    FORGEABLE_PREFIXES.iter().any(|prefix| dashed.starts_with(prefix)) || FORGEABLE.contains(&dashed.as_str())
 }
 
 fn set_identity(headers: &mut HeaderMap, user: &CurrentUser) {
@@ -148,11 +98,14 @@ fn set_identity(headers: &mut HeaderMap, user: &CurrentUser) {
     set(headers, "x-auth-request-session", &user.session().to_string());
 }
 
-/// Groups separated by commas, and how many at the end did not fit; a comma inside a group is escaped (R-K05).
+/// Groups separated by commas, and how many at the end did not fit. A comma inside a group is escaped, and so is a
+/// quotation mark, which makes readers of lists (RFC 9110 5.6.4) take what follows for one element (R-K05).
 fn encode_list(groups: &[String]) -> (String, usize) {
     let mut list = String::new();
+    // A group without a name is none: in a list it could not be told from no group at all.
+    let groups: Vec<_> = groups.iter().filter(|group| !group.is_empty()).collect();
     for (place, group) in groups.iter().enumerate() {
-        let group = encode(group, b",");
+        let group = encode(group, b",\"");
         if list.len() + 1 + group.len() > LONGEST_VALUE {
             let left_out = groups.len() - place;
             tracing::warn!(left_out, "a person's groups do not fit into one header");
@@ -167,12 +120,14 @@ fn encode_list(groups: &[String]) -> (String, usize) {
 }
 
 /// Makes a text safe for a header: everything but printable ASCII, and `%` itself, becomes its UTF-8 bytes as
-/// `%XX` (R-K05).
+/// `%XX` (R-K05). So do blanks at the edges, which every reader of a header takes away (RFC 9110 5.5): two texts never
+/// arrive as one.
 fn encode(text: &str, also: &[u8]) -> String {
     let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        let plain = (byte.is_ascii_graphic() || byte == b' ') && byte != b'%' && !also.contains(&byte);
-        if plain {
+    let inner = text.len() - text.trim_start_matches(' ').len()..text.trim_end_matches(' ').len();
+    for (place, byte) in text.bytes().enumerate() {
+        let plain = byte.is_ascii_graphic() || byte == b' ' && inner.contains(&place);
+        if plain && byte != b'%' && !also.contains(&byte) {
             encoded.push(char::from(byte));
         } else {
             // Writing to a string does not fail.
@@ -207,7 +162,9 @@ mod tests {
         }
         let address = ClientAddress { peer: [127, 0, 0, 1].into(), client: [203, 0, 113, 9].into() };
         let (public_url, cookies, request_id) = (public_url(), cookies(), RequestId::generate());
-        let hop = Hop { address, public_url: &public_url, cookies: &cookies, request_id: &request_id };
+        let stripped = StrippedNames::default();
+        let hop =
+            Hop { address, public_url: &public_url, cookies: &cookies, request_id: &request_id, stripped: &stripped };
         towards_upstream(&mut headers, hop, None);
         headers
     }
@@ -278,21 +235,69 @@ mod tests {
         assert_eq!(encode_list(&groups[..110]).1, 0);
     }
 
-    /// R-H09, R-K11
+    /// R-K05: what a reader gets is what was meant, and nobody else's. One line a case, beside its twin: a blank in front is
+    /// what was seen; the others were found by asking what readers of headers and of lists take away or take together.
     #[test]
-    fn an_upstream_cannot_set_our_cookies_and_says_how_its_pages_are_kept() {
-        let answer = |lines: &[(&str, &str)]| {
-            let mut headers = HeaderMap::new();
-            for (name, value) in lines {
-                headers.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
-            }
-            towards_client(&mut headers, &cookies(), true);
-            headers
-        };
-        let cookies = answer(&[("set-cookie", "__Host-session=evil"), ("set-cookie", "cart=1")]);
-        assert_eq!(cookies.get_all("set-cookie").iter().collect::<Vec<_>>(), ["cart=1"]);
-        assert_eq!(answer(&[("content-type", "text/html")])["cache-control"], "no-store");
-        assert_eq!(answer(&[("content-type", "text/css")])["cache-control"], "private");
-        assert_eq!(answer(&[("cache-control", "max-age=60")])["cache-control"], "max-age=60");
+    fn two_people_never_arrive_under_one_name() {
+        let one = |text: &str| encode(text, &[]);
+        let list = |groups: &[&str]| encode_list(&groups.iter().map(|&group| group.to_owned()).collect::<Vec<_>>()).0;
+        for (sent, expected) in [
+            (one("alice"), "alice"),
+            (one(" alice"), "%20alice"),
+            (one("alice  "), "alice%20%20"),
+            (one("Alice  Kim"), "Alice  Kim"),
+            (one("   "), "%20%20%20"),
+            (one("\talice"), "%09alice"),
+            (one("\u{a0}alice"), "%C2%A0alice"),
+            (one("%20alice"), "%2520alice"),
+            (list(&["admin "]), "admin%20"),
+            (list(&["staff", " admin"]), "staff,%20admin"),
+            (list(&["a b", "c"]), "a b,c"),
+            (list(&["\"a", "b\""]), "%22a,b%22"),
+            (list(&["", "a", ""]), "a"),
+        ] {
+            assert_eq!(sent, expected);
+            assert_eq!(sent.trim(), sent);
+        }
+    }
+
+    fn answered(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
+        }
+        towards_client(&mut headers, &cookies(), &StrippedNames::default());
+        headers
+    }
+
+    /// R-H09
+    #[test]
+    fn an_upstream_cannot_set_our_cookies() {
+        let headers = answered(&[("set-cookie", "__Host-session=evil"), ("set-cookie", "cart=1")]);
+        assert_eq!(headers.get_all("set-cookie").iter().collect::<Vec<_>>(), ["cart=1"]);
+    }
+
+    /// The first three were seen; the rest was found by asking what holds for an origin as a whole, and what servers in front
+    /// obey instead of passing on. Below: what an application says of itself.
+    #[test]
+    fn an_upstream_does_not_speak_for_the_broker() {
+        for name in [
+            "X-Auth-Request-User",
+            "Clear-Site-Data",
+            "X-CSRF-Token",
+            "X_Auth_Request_Groups",
+            "Alt-Svc",
+            "NEL",
+            "X-Accel-Redirect",
+            "X-Sendfile",
+            "X-Reproxy-URL",
+            "Proxy-Authenticate",
+            "Proxy-Authentication-Info",
+        ] {
+            assert!(answered(&[(name, "x")]).is_empty(), "{name}");
+        }
+        for name in ["Content-Security-Policy", "X-Accel-Buffering", "WWW-Authenticate", "Location", "X-Robots-Tag"] {
+            assert_eq!(answered(&[(name, "x")]).len(), 1, "{name}");
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 /// The proxies whose word counts.
@@ -49,12 +49,12 @@ impl TrustedProxies {
         ClientAddress { peer, client }
     }
 
-    /// Whether a trusted proxy says that the browser came by plain HTTP.
+    /// Whether a trusted proxy says that the browser came by plain HTTP. Proxies in a row append what each of them sees, so
+    /// the first value is the browser's; `ws` is what some call plain HTTP that is about to become a WebSocket.
     pub fn says_plain_http(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
-        self.contains(peer)
-            && headers.get_all("x-forwarded-proto").iter().any(|value| {
-                value.as_bytes().split(|byte| *byte == b',').any(|hop| hop.trim_ascii().eq_ignore_ascii_case(b"http"))
-            })
+        let first = headers.get("x-forwarded-proto").map(HeaderValue::as_bytes).unwrap_or_default();
+        let scheme = first.split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+        self.contains(peer) && (scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"ws"))
     }
 }
 
@@ -89,6 +89,32 @@ mod tests {
             }
             let found = trusted.client_address(peer.parse().unwrap(), &headers);
             assert_eq!(found.client.to_string(), expected, "{peer} {lines:?}");
+        }
+    }
+
+    /// R-B11. One line a case: the first was seen; the others are how proxies in a row write, whether in one line or in two.
+    #[test]
+    fn the_first_scheme_is_the_browsers() {
+        let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        for (lines, plain) in [
+            (&["https, http"][..], false),
+            (&["https", "http"], false),
+            (&["https,http,http"], false),
+            (&["HTTPS"], false),
+            (&["wss"], false),
+            (&[""], false),
+            (&[], false),
+            (&["http"], true),
+            (&[" HTTP , https"], true),
+            (&["http", "https"], true),
+            (&["ws"], true),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("x-forwarded-proto", line.parse().unwrap());
+            }
+            assert_eq!(trusted.says_plain_http([10, 0, 0, 1].into(), &headers), plain, "{lines:?}");
+            assert!(!trusted.says_plain_http([11, 0, 0, 1].into(), &headers), "{lines:?}");
         }
     }
 }

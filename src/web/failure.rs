@@ -84,6 +84,8 @@ pub enum FailureKind {
     PayloadTooLarge,
     /// The body did not come in time.
     RequestTimeout,
+    /// The body is encoded for its way in a manner that the broker does not know.
+    UnknownCoding,
     /// The address is too long.
     TargetTooLong,
     /// The header lines are too large.

@@ -8,6 +8,7 @@
 
 mod support;
 
+mod access_log;
 mod access_token_claims;
 mod administration;
 mod answer_heads;
@@ -16,6 +17,7 @@ mod authentication_time;
 mod authorities;
 mod authorization_parameters;
 mod back_channel_logout;
+mod behind_proxies;
 mod browser_journey;
 mod callback;
 mod client_authentication;
@@ -28,6 +30,7 @@ mod demo;
 mod dpop;
 mod finality;
 mod finding_back;
+mod forged_headers;
 mod form_post;
 mod front_channel_logout;
 mod fuzz_corpus;
@@ -65,4 +68,5 @@ mod third_party_login;
 mod token_endpoint;
 mod token_revocation;
 mod topologies;
+mod upstream_answers;
 mod userinfo_on_demand;

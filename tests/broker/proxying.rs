@@ -105,7 +105,7 @@ async fn guarded_pages_are_not_kept_unless_the_upstream_says_so() {
     let answer = browser.visit(&format!("{PUBLIC}/page")).send().await;
     assert_eq!(answer.header("cache-control"), "no-store");
     let told = browser.visit(&format!("{PUBLIC}/page")).header("x-answer-cache-control", "max-age=60").send().await;
-    assert_eq!(told.header("cache-control"), "max-age=60");
+    assert_eq!(told.header("cache-control"), "private, max-age=60");
     assert!(answer.header("content-security-policy").is_empty(), "an upstream's page is its own");
 }
 

@@ -1,0 +1,134 @@
+//! The access log: one line a request, written when its answer has gone out whole, or will not.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::response::Response;
+use http::{Method, StatusCode};
+use hyper::body::{Frame, SizeHint};
+use tokio::time::Instant;
+use tracing::Span;
+
+use crate::guard::visitor::Visitor;
+use crate::telemetry::Printable;
+use crate::web::client_address::ClientAddress;
+
+/// What became of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It went out whole.
+    Complete,
+    /// Whoever made it broke off.
+    Upstream,
+    /// Whoever asked for it went away.
+    Client,
+}
+
+/// What is known of a request before its answer has gone out. Writes its line when it is dropped: of a client that left
+/// before there was an answer, too.
+#[derive(Debug)]
+pub(super) struct AccessLine {
+    method: Method,
+    path: String,
+    address: ClientAddress,
+    visitor: Visitor,
+    started: Instant,
+    span: Span,
+    /// The answer's status, and how long it took until then.
+    head: Option<(StatusCode, Duration)>,
+    bytes: u64,
+    end: End,
+}
+
+impl AccessLine {
+    /// A line for a request that has just come, in its span.
+    pub(super) fn new(method: Method, path: String, address: ClientAddress, visitor: Visitor, span: Span) -> Self {
+        let started = Instant::now();
+        Self { method, path, address, visitor, started, span, head: None, bytes: 0, end: End::Client }
+    }
+
+    /// Follows the answer to its end.
+    pub(super) fn follow(mut self, response: Response) -> Response {
+        let status = response.status();
+        self.head = Some((status, self.started.elapsed()));
+        let is_bare =
+            matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || self.method == Method::HEAD;
+        if is_bare || response.body().is_end_stream() {
+            self.end = End::Complete;
+            return response;
+        }
+        response.map(|body| {
+            let expected = body.size_hint().exact();
+            Body::new(Followed { body, line: self, expected })
+        })
+    }
+}
+
+impl Drop for AccessLine {
+    fn drop(&mut self) {
+        let session = self.visitor.session();
+        let handle = session.map(|session| session.handle().to_string());
+        let subject = session.map(|session| session.record().identity.subject.as_str());
+        let _in_span = self.span.enter();
+        // The query stays out: it can hold codes and states.
+        tracing::info!(
+            method = %self.method,
+            path = %Printable(&self.path),
+            status = self.head.map(|(status, _)| status.as_u16()),
+            bytes = self.bytes,
+            ended = match self.end {
+                End::Complete => "complete",
+                End::Upstream => "by the upstream",
+                End::Client => "by the client",
+            },
+            microseconds = self.head.map(|(_, to_head)| to_head.as_micros()),
+            total_microseconds = self.started.elapsed().as_micros(),
+            user = subject.map(Printable).map(tracing::field::display),
+            session = handle,
+            client = %self.address.client,
+            peer = %self.address.peer,
+            "answered"
+        );
+    }
+}
+
+struct Followed {
+    body: Body,
+    line: AccessLine,
+    expected: Option<u64>,
+}
+
+impl HttpBody for Followed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        match &polled {
+            Poll::Ready(None) => self.line.end = End::Complete,
+            Poll::Ready(Some(Err(_))) => self.line.end = End::Upstream,
+            Poll::Ready(Some(Ok(frame))) => {
+                self.line.bytes += frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
+                // A server that has sent as much as was announced does not ask for the end.
+                if self.expected == Some(self.line.bytes) || self.body.is_end_stream() {
+                    self.line.end = End::Complete;
+                }
+            }
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}

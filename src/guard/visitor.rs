@@ -1,0 +1,21 @@
+//! Who a request turned out to come from, for the line that the access log has of it.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::session::LiveSession;
+
+/// The session behind a request, noted by whoever finds it; in the request's extensions. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Visitor(Arc<OnceLock<LiveSession>>);
+
+impl Visitor {
+    /// Notes the session; the first note counts.
+    pub fn note(&self, session: &LiveSession) {
+        let _ = self.0.set(session.clone());
+    }
+
+    /// The session, if somebody found one.
+    pub fn session(&self) -> Option<&LiveSession> {
+        self.0.get()
+    }
+}

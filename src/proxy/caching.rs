@@ -1,0 +1,184 @@
+//! Who may keep an answer: what the guard lets through for one person is nobody else's (RFC 9111 3, R-K11).
+//!
+//! A shared cache stores whatever is not `private` or `no-store`: a lifetime, a `no-cache`, or nothing at all is
+//! enough. It then serves the next person without asking the broker, or asks it only whether the answer is still good.
+
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+
+/// Fields that speak to shared caches alone, past `Cache-Control` (RFC 9213 and before it).
+const TARGETED: [HeaderName; 5] = [
+    HeaderName::from_static("cdn-cache-control"),
+    HeaderName::from_static("cloudflare-cdn-cache-control"),
+    HeaderName::from_static("edge-control"),
+    HeaderName::from_static("surrogate-control"),
+    HeaderName::from_static("x-accel-expires"),
+];
+
+/// For whom an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Whoever passed the guard.
+    Guarded,
+    /// Somebody who is signed in, on a route for everybody: the upstream knows who they are.
+    Known,
+    /// Everybody.
+    Public,
+}
+
+/// Says in an answer's head who may keep it, as far as that is ours to say.
+///
+/// A guarded answer never stays in a shared cache. One of which the upstream says nothing stays nowhere, so that the Back
+/// button shows nothing after a logout, unless it is a style, a script, a picture or a font. To somebody known on a
+/// public route an answer of which nothing is said is theirs alone. A 304 says nothing by its silence: it leaves what
+/// the browser holds as it is (RFC 9111 4.3.4).
+pub fn keep_private(headers: &mut HeaderMap, status: StatusCode, audience: Audience) {
+    let is_told = headers.contains_key(CACHE_CONTROL);
+    match audience {
+        Audience::Public => {}
+        Audience::Known if is_told || status == StatusCode::NOT_MODIFIED => {}
+        Audience::Known => {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+        }
+        Audience::Guarded => {
+            for name in TARGETED {
+                headers.remove(name);
+            }
+            if is_told {
+                make_private(headers);
+            } else if status != StatusCode::NOT_MODIFIED {
+                headers.insert(CACHE_CONTROL, unless_told(headers));
+            }
+        }
+    }
+}
+
+fn unless_told(headers: &HeaderMap) -> HeaderValue {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default().to_ascii_lowercase();
+    let is_static = [&b"text/css"[..], b"text/javascript", b"application/javascript", b"image/", b"font/"];
+    if is_static.iter().any(|prefix| kind.starts_with(prefix)) {
+        HeaderValue::from_static("private")
+    } else {
+        HeaderValue::from_static("no-store")
+    }
+}
+
+/// Rewrites `Cache-Control` if a shared cache might keep the answer by it, else leaves every byte.
+fn make_private(headers: &mut HeaderMap) {
+    let lines: Vec<_> = headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes).collect();
+    let whole = lines.join(&b","[..]);
+    let directives: Vec<&[u8]> = directives(&whole).collect();
+    let has = |name: &str| directives.iter().any(|directive| directive.eq_ignore_ascii_case(name.as_bytes()));
+    // `must-understand` lets a cache that knows the status overlook `no-store` (RFC 9111 5.2.2.3).
+    if has("private") || (has("no-store") && !has("must-understand")) {
+        return;
+    }
+    let kept = directives.iter().copied().filter(|directive| {
+        let name = directive.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        // `private="set-cookie"` keeps that field private and the answer public (RFC 9111 5.2.2.7).
+        !["public", "s-maxage", "private", "proxy-revalidate"]
+            .iter()
+            .any(|gone| name.eq_ignore_ascii_case(gone.as_bytes()))
+    });
+    let line = std::iter::once(&b"private"[..]).chain(kept).collect::<Vec<_>>().join(&b", "[..]);
+    let value = HeaderValue::from_bytes(&line).unwrap_or(HeaderValue::from_static("private"));
+    headers.insert(CACHE_CONTROL, value);
+}
+
+/// The elements of a list, with commas inside quotation marks left alone (RFC 9110 5.6.1).
+fn directives(whole: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut in_quotes, mut is_escaped) = (false, false);
+    let elements = whole.split(move |byte| {
+        let was_escaped = std::mem::take(&mut is_escaped);
+        match byte {
+            b'\\' if in_quotes && !was_escaped => is_escaped = true,
+            b'"' if !was_escaped => in_quotes = !in_quotes,
+            b',' => return !in_quotes,
+            _ => {}
+        }
+        false
+    });
+    elements.map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(status: u16, audience: Audience, lines: &[(&str, &str)]) -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
+        }
+        keep_private(&mut headers, StatusCode::from_u16(status).unwrap(), audience);
+        headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+    }
+
+    /// R-K11. One line a case: what an upstream says, and what goes on. The first was seen; the others are every
+    /// way in which RFC 9111 3 and RFC 9213 let a shared cache keep an answer.
+    #[test]
+    fn no_shared_cache_may_keep_a_guarded_answer() {
+        for (told, expected) in [
+            ("public", "private"),
+            ("public, max-age=60", "private, max-age=60"),
+            ("max-age=60", "private, max-age=60"),
+            ("s-maxage=600, max-age=0", "private, max-age=0"),
+            ("S-MaxAge=600", "private"),
+            ("no-cache", "private, no-cache"),
+            ("must-revalidate, proxy-revalidate", "private, must-revalidate"),
+            ("must-understand, no-store", "private, must-understand, no-store"),
+            ("private=\"set-cookie, public\", max-age=9", "private, max-age=9"),
+            ("x=\"a\\\", private, b\"", "private, x=\"a\\\", private, b\""),
+            ("immutable,,PUBLIC ,", "private, immutable"),
+            ("", "private"),
+            ("no-store", "no-store"),
+            ("no-store, public", "no-store, public"),
+            ("Private, max-age=60", "Private, max-age=60"),
+        ] {
+            let expected = format!("cache-control: {expected}");
+            assert_eq!(kept(200, Audience::Guarded, &[("cache-control", told)]), [expected.clone()], "{told}");
+            assert_eq!(kept(304, Audience::Guarded, &[("cache-control", told)]), [expected], "304 {told}");
+        }
+        let two_lines = [("cache-control", "max-age=60"), ("cache-control", "public")];
+        assert_eq!(kept(200, Audience::Guarded, &two_lines), ["cache-control: private, max-age=60"]);
+        for name in TARGETED {
+            let told = [(name.as_str(), "max-age=600"), ("cache-control", "private")];
+            assert_eq!(kept(200, Audience::Guarded, &told), ["cache-control: private"]);
+        }
+    }
+
+    /// RFC 9111 4.3.4: a 304 brings what the browser holds up to date; what it does not name stays.
+    #[test]
+    fn a_304_leaves_freshness_as_it_is() {
+        for lines in [
+            &[][..],
+            &[("etag", "\"a\"")],
+            &[("expires", "Thu, 01 Dec 2094 16:00:00 GMT")],
+            &[("content-type", "text/html"), ("vary", "accept")],
+        ] {
+            let unchanged: Vec<_> = lines.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            for audience in [Audience::Guarded, Audience::Known, Audience::Public] {
+                assert_eq!(kept(304, audience, lines), unchanged);
+            }
+        }
+    }
+
+    /// The Back button after a logout.
+    #[test]
+    fn an_answer_of_which_nothing_is_said_is_kept_by_its_kind() {
+        for (audience, kind, expected) in [
+            (Audience::Guarded, "text/html", "no-store"),
+            (Audience::Guarded, "application/json", "no-store"),
+            (Audience::Guarded, "text/css", "private"),
+            (Audience::Guarded, "Image/PNG", "private"),
+            (Audience::Known, "text/html", "private"),
+            (Audience::Known, "text/css", "private"),
+        ] {
+            let expected = format!("cache-control: {expected}");
+            assert_eq!(kept(200, audience, &[("content-type", kind)])[1], expected, "{audience:?} {kind}");
+        }
+        assert_eq!(kept(200, Audience::Public, &[("content-type", "text/html")]), ["content-type: text/html"]);
+        let public = [("cache-control", "public, max-age=60")];
+        assert_eq!(kept(200, Audience::Known, &public), ["cache-control: public, max-age=60"]);
+    }
+}
