@@ -217,3 +217,29 @@ error-upstream-timeout-advice = Your sign-in is not affected. What you asked for
 
 error-internal-title = Something went wrong on our side
 error-internal-advice = It is nothing you did. Please try again. If it happens once more, give support the reference on this page.
+
+# Of the administration API: programs show these, and those who write programs read them.
+error-token-invalid-title = The token is not known
+error-token-invalid-advice = The token of the Authorization header is none of [admin] api_tokens: compare it with the configuration, whole and unchanged. Whoever signs in sends no Authorization header.
+error-csrf-token-invalid-title = The X-CSRF-Token is not this session’s
+error-csrf-token-invalid-advice = GET /sso/session gives the value of X-CSRF-Token, in the same header; ask again after each sign-in.
+api-session-missing-title = No token and no session
+api-session-missing-advice = Send a token of [admin] api_tokens as “Authorization: Bearer …”, or the cookie of an administrator’s session with its X-CSRF-Token.
+api-session-ended-title = The session is over
+api-session-ended-advice = The administrator has to sign in again; machines use a token of [admin] api_tokens.
+api-login-too-old-title = The sign-in has to be renewed
+api-login-too-old-advice = The provider has to confirm this administrator once more: open the address under “login” in a browser.
+api-forbidden-title = Not allowed
+api-forbidden-advice = The caller is known, but is in none of the groups that may do this: [admin] groups for sessions, ops_groups for timeouts, idps for whose word on groups counts.
+api-store-unavailable-title = The store cannot be asked
+api-store-unavailable-advice = Redis did not answer or did not take it; what was ordered may be done in part. Repeating it is safe.
+api-bad-request-title = The request cannot be read
+api-bad-request-advice = See GET /sso/api/v1/openapi.json.
+api-not-found-title = There is none
+api-not-found-advice = There is no such address, or no such live session. GET /sso/api/v1/openapi.json names the addresses.
+api-method-not-allowed-title = Another method is needed
+api-method-not-allowed-advice = GET /sso/api/v1/openapi.json names the methods of each address.
+api-cross-site-title = The request does not come from the broker’s own pages
+api-cross-site-advice = Its Origin or Sec-Fetch-Site is another site’s. Browsers may call the API from public_url alone; programs send a token and neither header.
+api-internal-title = A defect of the broker
+api-internal-advice = The log has the cause, under the request_id.

@@ -208,3 +208,29 @@ error-upstream-timeout-advice = 로그인 상태에는 영향이 없습니다. �
 
 error-internal-title = 저희 쪽에서 문제가 생겼습니다
 error-internal-advice = 사용자의 잘못이 아닙니다. 다시 시도해 주십시오. 같은 문제가 되풀이되면 이 화면의 문의 번호를 담당자에게 알려 주십시오.
+
+# 관리 API의 오류: 프로그램이 표시하고, 프로그램을 만드는 사람이 읽습니다.
+error-token-invalid-title = 알 수 없는 토큰입니다
+error-token-invalid-advice = Authorization 헤더의 토큰이 [admin] api_tokens에 없습니다. 빠지거나 바뀐 글자가 없는지 설정과 비교해 주십시오. 로그인한 브라우저는 Authorization 헤더를 보내지 않습니다.
+error-csrf-token-invalid-title = 이 세션의 X-CSRF-Token이 아닙니다
+error-csrf-token-invalid-advice = X-CSRF-Token의 값은 GET /sso/session이 같은 이름의 응답 헤더로 알려 줍니다. 로그인할 때마다 새로 받아 주십시오.
+api-session-missing-title = 토큰도 세션도 없습니다
+api-session-missing-advice = [admin] api_tokens의 토큰을 “Authorization: Bearer …”로 보내거나, 관리자 세션의 쿠키를 X-CSRF-Token과 함께 보내 주십시오.
+api-session-ended-title = 세션이 끝났습니다
+api-session-ended-advice = 관리자가 다시 로그인해야 합니다. 프로그램은 [admin] api_tokens의 토큰을 사용합니다.
+api-login-too-old-title = 로그인을 갱신해야 합니다
+api-login-too-old-advice = 제공자가 이 관리자를 다시 확인해야 합니다. “login”에 있는 주소를 브라우저에서 열어 주십시오.
+api-forbidden-title = 허용되지 않았습니다
+api-forbidden-advice = 호출자는 확인되었지만 이 일을 할 수 있는 그룹에 속해 있지 않습니다. 세션은 [admin] groups, 타임아웃은 ops_groups, 그룹을 믿을 제공자는 idps로 정합니다.
+api-store-unavailable-title = 저장소에 물어볼 수 없습니다
+api-store-unavailable-advice = Redis가 응답하지 않았거나 받아들이지 않았습니다. 요청한 일이 일부만 처리되었을 수 있으며, 다시 보내도 안전합니다.
+api-bad-request-title = 요청을 읽을 수 없습니다
+api-bad-request-advice = GET /sso/api/v1/openapi.json을 참고해 주십시오.
+api-not-found-title = 찾을 수 없습니다
+api-not-found-advice = 그런 주소나 살아 있는 세션이 없습니다. 주소는 GET /sso/api/v1/openapi.json에 있습니다.
+api-method-not-allowed-title = 다른 메서드를 사용해야 합니다
+api-method-not-allowed-advice = 주소마다 쓸 수 있는 메서드는 GET /sso/api/v1/openapi.json에 있습니다.
+api-cross-site-title = 브로커의 페이지에서 보낸 요청이 아닙니다
+api-cross-site-advice = Origin이나 Sec-Fetch-Site가 다른 사이트의 것입니다. 브라우저는 public_url에서만 API를 호출할 수 있고, 프로그램은 두 헤더 없이 토큰을 보냅니다.
+api-internal-title = 브로커의 결함입니다
+api-internal-advice = 원인은 로그에 request_id로 남아 있습니다.

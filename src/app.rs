@@ -34,6 +34,7 @@ use crate::guard::renewal::Renewals;
 use crate::guard::require_session::Guard;
 use crate::guard::route::RouteTable;
 use crate::idp::http::HttpError;
+use crate::idp::offers::{Misfit, Needs, Weight};
 use crate::idp::{IdpSettings, Provider};
 use crate::login::Login;
 use crate::login::limit::Tickets;
@@ -264,6 +265,13 @@ impl App {
                     interval = (interval * 2).min(LONGEST_PROBE_INTERVAL);
                 }
                 tracing::info!(idp = provider.name(), "an identity provider is ready");
+                // What `check` says too, for those who did not ask it. That the metadata are known was just seen.
+                let misfits = provider.misfits(&Needs::default()).await.unwrap_or_default();
+                for Misfit { key, problem, .. } in
+                    misfits.into_iter().filter(|misfit| misfit.weight != Weight::Possible)
+                {
+                    tracing::warn!(idp = provider.name(), key, %problem, "a setting does not fit what the provider offers");
+                }
             });
         }
     }

@@ -88,10 +88,29 @@ pub enum AuditEvent<'a> {
         selection: &'a str,
         /// Why, in their words.
         reason: &'a str,
+        /// For how long the persons concerned may have no session; nothing if no block was ordered.
+        block: Option<&'a str>,
+        /// How many blocks this lifted.
+        lifted: usize,
         /// How many there were.
         matched: usize,
         /// How many of them this ended.
         ended: usize,
+        /// Whether all was done that was ordered.
+        complete: bool,
+        /// From where; `None` at a terminal.
+        client: Option<IpAddr>,
+    },
+    /// A reviewer let persons back in who were blocked.
+    BlocksLifted {
+        /// Who.
+        by: &'a str,
+        /// Whose blocks they meant.
+        selection: &'a str,
+        /// Why, in their words.
+        reason: &'a str,
+        /// How many this lifted.
+        lifted: usize,
         /// Whether all was done that was ordered.
         complete: bool,
         /// From where; `None` at a terminal.
@@ -253,11 +272,19 @@ pub fn audit(event: &AuditEvent<'_>) {
         AuditEvent::SessionRevoked { session, by } => {
             tracing::warn!(target: "audit", event = "session_revoked", %session, by = %Printable(by));
         }
-        AuditEvent::SessionsRevoked { by, selection, reason, matched, ended, complete, client } => {
+        AuditEvent::SessionsRevoked { by, selection, reason, block, lifted, matched, ended, complete, client } => {
             let (by, selection, reason) = (Printable(by), Printable(selection), Printable(reason));
             let client = client.map(|client| client.to_string());
             tracing::warn!(
-                target: "audit", event = "sessions_revoked", %by, %selection, %reason, matched, ended, complete, client
+                target: "audit", event = "sessions_revoked", %by, %selection, %reason, block, lifted, matched, ended,
+                complete, client
+            );
+        }
+        AuditEvent::BlocksLifted { by, selection, reason, lifted, complete, client } => {
+            let (by, selection, reason) = (Printable(by), Printable(selection), Printable(reason));
+            let client = client.map(|client| client.to_string());
+            tracing::warn!(
+                target: "audit", event = "blocks_lifted", %by, %selection, %reason, lifted, complete, client
             );
         }
         AuditEvent::TimeoutsChanged { by, timeouts, complete, client } => {

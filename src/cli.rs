@@ -1,8 +1,12 @@
 //! The command line: arguments to a command, a command to an exit code.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+mod blocks;
 mod check;
 mod demo;
 mod keys;
+mod output;
 mod serve;
 mod sessions;
 
@@ -36,6 +40,9 @@ enum Command {
     /// Look at sessions and end them, straight in the store
     #[command(subcommand)]
     Sessions(sessions::Command),
+    /// Look at who is blocked and let them back in, straight in the store
+    #[command(subcommand)]
+    Blocks(blocks::Command),
     /// Secret keys
     #[command(subcommand)]
     Keys(keys::Command),
@@ -64,18 +71,33 @@ enum CommandError {
     /// Something failed: exit code 1.
     #[error("{0}")]
     Failed(String),
+    /// Something failed, and it was said on standard output what: exit code 1.
+    #[error("said already")]
+    Said,
+    /// Whoever read the output has seen enough: exit code 0.
+    #[error("nobody reads any more")]
+    NobodyReads,
 }
 
 /// Runs the program with the process's arguments.
 pub fn run() -> ExitCode {
+    // Also for what goes wrong before a command knows.
+    let json = std::env::args_os().any(|argument| argument == "--json");
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(answer) => {
             // Help and version are asked for; everything else is a mistake.
-            let code = if answer.use_stderr() { USAGE } else { 0 };
-            // Without a terminal to write to there is nobody to tell.
-            let _ = answer.print();
-            return ExitCode::from(code);
+            if !answer.use_stderr() {
+                // Without anybody who reads there is nobody to tell.
+                let _ = answer.print();
+                return ExitCode::SUCCESS;
+            }
+            if json {
+                output::complain(&CommandError::Usage(answer.to_string()), json);
+            } else {
+                let _ = answer.print();
+            }
+            return ExitCode::from(USAGE);
         }
     };
     let result = match arguments.command {
@@ -83,17 +105,15 @@ pub fn run() -> ExitCode {
         Command::Serve(file) => in_runtime(serve::run(file)),
         Command::Check(file) => in_runtime(check::run(file)),
         Command::Sessions(command) => in_runtime(sessions::run(command)),
+        Command::Blocks(command) => in_runtime(blocks::run(command)),
         Command::Keys(command) => keys::run(command),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            match error {
-                CommandError::Failed(_) => ExitCode::FAILURE,
-                _ => ExitCode::from(USAGE),
-            }
-        }
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    output::complain(&error, json);
+    match error {
+        CommandError::NobodyReads => ExitCode::SUCCESS,
+        CommandError::Failed(_) | CommandError::Said => ExitCode::FAILURE,
+        CommandError::Configuration(_) | CommandError::Source(_) | CommandError::Usage(_) => ExitCode::from(USAGE),
     }
 }
 

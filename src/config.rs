@@ -19,7 +19,7 @@ mod server;
 mod session;
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -179,6 +179,19 @@ impl Source {
             Some(settings) if faults.is_empty() => Ok(settings),
             _ => Err(Faults(faults)),
         }
+    }
+
+    /// Every key that reading this source asks for, dotted, whether it is there or not: what may be written in it. Lists
+    /// of sections have their numbers (`route[0].path`).
+    ///
+    /// # Errors
+    /// [`Faults`] if the file is no TOML.
+    pub fn keys(&self) -> Result<BTreeSet<String>, Faults> {
+        let mut reader = Reader::new(self.file.as_deref(), std::iter::empty())?;
+        let _ = settings(&mut reader);
+        let keys = reader.asked();
+        reader.finish();
+        Ok(keys)
     }
 }
 

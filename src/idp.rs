@@ -20,6 +20,7 @@ pub mod id_token;
 pub mod jwks;
 pub mod jwt;
 pub mod logout_token;
+pub mod offers;
 pub mod presets;
 pub mod profile;
 pub mod provider_words;
@@ -38,6 +39,7 @@ mod start;
 mod token_answer;
 pub mod token_exchange;
 mod token_revocation;
+pub mod trial;
 pub mod userinfo;
 
 use std::sync::Arc;

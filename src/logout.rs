@@ -116,7 +116,7 @@ impl Notice {
         }
         for selection in &self.selections {
             let revoked = sessions.revoke(selection, &self.order).await;
-            self.write_down(&format!("{selection:?}"), revoked.ended.len(), revoked.failure.is_none());
+            self.write_down(&selection.to_string(), revoked.ended.len(), revoked.failure.is_none());
             for session in revoked.ended.iter().copied() {
                 audit(&AuditEvent::SessionRevoked { session, by: &self.order.by });
             }

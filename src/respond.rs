@@ -63,6 +63,8 @@ fn appearance(kind: FailureKind) -> Appearance {
         Kind::SessionDisplaced => (401, "session_revoked", "session-displaced", Browser),
         Kind::SessionEndedElsewhere => (401, "session_revoked", "session-ended-elsewhere", Browser),
         Kind::SessionEndedByProvider => (401, "session_revoked", "session-ended-by-provider", Browser),
+        Kind::TokenInvalid => (401, "token_invalid", "token-invalid", Sender),
+        Kind::CsrfTokenInvalid => (403, "forbidden", "csrf-token-invalid", Sender),
         Kind::LoginTooOld => (401, "reauthentication_required", "login-too-old", Browser),
         Kind::Forbidden => (403, "forbidden", "forbidden", Browser),
         Kind::StoreUnavailable => (503, "store_unavailable", "store-unavailable", Store),
@@ -100,6 +102,32 @@ fn appearance(kind: FailureKind) -> Appearance {
     Appearance { status, code, words, blame }
 }
 
+/// Below this, programs and those who write them ask: they are answered in their words.
+const API: &str = "/sso/api/";
+
+/// The texts of a problem document of the API (`api-{words}-title` and `-advice`), where an employee's would not help.
+fn words_for_programs(kind: FailureKind) -> Option<&'static str> {
+    use FailureKind as Kind;
+    Some(match kind {
+        Kind::SessionMissing => "session-missing",
+        Kind::SessionIdle
+        | Kind::SessionExpired
+        | Kind::SessionRevoked
+        | Kind::SessionDisplaced
+        | Kind::SessionEndedElsewhere
+        | Kind::SessionEndedByProvider => "session-ended",
+        Kind::LoginTooOld => "login-too-old",
+        Kind::Forbidden => "forbidden",
+        Kind::StoreUnavailable => "store-unavailable",
+        Kind::BadRequest => "bad-request",
+        Kind::NotFound => "not-found",
+        Kind::MethodNotAllowed => "method-not-allowed",
+        Kind::CrossSite => "cross-site",
+        Kind::Internal => "internal",
+        _ => return None,
+    })
+}
+
 /// What answering works with. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Responder {
@@ -112,13 +140,16 @@ pub struct Responder {
 /// The layer that draws whatever [`Failure`] comes from inside: a page for a person, a problem document
 /// (RFC 9457) for a program.
 pub async fn draw_failures(State(responder): State<Responder>, request: Request, next: Next) -> Response {
-    let headers = request.headers().clone();
-    let id = request.extensions().get::<RequestId>().cloned();
+    let asked = Asked {
+        headers: request.headers().clone(),
+        id: request.extensions().get::<RequestId>().map_or_else(String::new, |id| id.as_str().to_owned()),
+        is_api: request.uri().path().starts_with(API),
+    };
     let mut response = next.run(request).await;
     let Some(failure) = response.extensions_mut().remove::<Failure>() else { return response };
     let appearance = appearance(failure.kind);
     log(&failure, &appearance);
-    let mut drawn = responder.draw(&failure, &appearance, &headers, id.as_ref().map_or("", RequestId::as_str));
+    let mut drawn = responder.draw(&failure, &appearance, &asked);
     if appearance.status == StatusCode::METHOD_NOT_ALLOWED {
         // RFC 9110 15.5.6: whoever refuses a method says which ones it serves; the router knows for what it refuses.
         let allow = failure.allow().map(HeaderValue::from_static).or_else(|| response.headers_mut().remove(ALLOW));
@@ -127,13 +158,21 @@ pub async fn draw_failures(State(responder): State<Responder>, request: Request,
     drawn
 }
 
+/// What is known of a request that failed.
+struct Asked {
+    headers: HeaderMap,
+    id: String,
+    /// Whether the administration API was asked.
+    is_api: bool,
+}
+
 impl Responder {
-    fn draw(&self, failure: &Failure, appearance: &Appearance, asked: &HeaderMap, id: &str) -> Response {
-        let frame = Frame::for_request(asked, &self.branding);
-        let mut response = if navigation::is_navigation(asked) {
-            page::response(appearance.status, frame.language, self.page(failure, appearance, frame, id))
+    fn draw(&self, failure: &Failure, appearance: &Appearance, asked: &Asked) -> Response {
+        let frame = Frame::for_request(&asked.headers, &self.branding);
+        let mut response = if navigation::is_navigation(&asked.headers) {
+            page::response(appearance.status, frame.language, self.page(failure, appearance, frame, &asked.id))
         } else {
-            problem(failure, appearance, frame, self.public_url.authority(), id)
+            problem(failure, appearance, frame, self.public_url.authority(), asked)
         };
         let headers = response.headers_mut();
         headers.extend(failure.cookies.iter().cloned().map(|cookie| (SET_COOKIE, cookie)));
@@ -141,8 +180,16 @@ impl Responder {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
         if appearance.status == StatusCode::UNAUTHORIZED {
-            // RFC 9110 11.6.1 wants a challenge; no browser opens a dialogue for this scheme.
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Cookie realm=\"/sso/login\""));
+            // RFC 9110 11.6.1 wants a challenge; no browser opens a dialogue for these schemes.
+            let challenges: &[&'static str] = match failure.kind {
+                // RFC 6750 3.1: only who showed a token is told of an error.
+                FailureKind::TokenInvalid => &["Bearer realm=\"/sso/api/v1\", error=\"invalid_token\""],
+                _ if asked.is_api => &["Cookie realm=\"/sso/login\"", "Bearer realm=\"/sso/api/v1\""],
+                _ => &["Cookie realm=\"/sso/login\""],
+            };
+            for challenge in challenges {
+                headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
         }
         security_headers::apply(headers, self.public_url.is_https());
         response
@@ -208,17 +255,21 @@ struct Problem<'a> {
     login: Option<&'a str>,
 }
 
-fn problem(failure: &Failure, appearance: &Appearance, frame: Frame<'_>, site: &str, id: &str) -> Response {
-    let text = |what: &str| frame.language.text_with(&format!("error-{}-{what}", appearance.words), "site", site);
-    let unauthorized = appearance.status == StatusCode::UNAUTHORIZED;
+fn problem(failure: &Failure, appearance: &Appearance, frame: Frame<'_>, site: &str, asked: &Asked) -> Response {
+    let text = |what: &str| match words_for_programs(failure.kind).filter(|_| asked.is_api) {
+        Some(words) => frame.language.text(&format!("api-{words}-{what}")),
+        None => frame.language.text_with(&format!("error-{}-{what}", appearance.words), "site", site),
+    };
+    // A login does not help who showed a token.
+    let needs_login = appearance.status == StatusCode::UNAUTHORIZED && failure.kind != FailureKind::TokenInvalid;
     let problem = Problem {
         kind: "about:blank",
         title: text("title"),
         status: appearance.status.as_u16(),
         detail: failure.detail.clone().unwrap_or_else(|| text("advice")),
         code: appearance.code,
-        request_id: id,
-        login: failure.sign_in.as_deref().or(unauthorized.then_some("/sso/login")),
+        request_id: &asked.id,
+        login: failure.sign_in.as_deref().or(needs_login.then_some("/sso/login")),
     };
     let mut response = (appearance.status, Json(problem)).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -261,7 +312,9 @@ mod tests {
     use super::*;
     use crate::web::language::Language;
 
-    const KINDS: [FailureKind; 37] = [
+    const KINDS: [FailureKind; 39] = [
+        FailureKind::TokenInvalid,
+        FailureKind::CsrfTokenInvalid,
         FailureKind::SessionMissing,
         FailureKind::SessionIdle,
         FailureKind::SessionExpired,
@@ -309,8 +362,10 @@ mod tests {
             assert!(appearance.status.is_client_error() || appearance.status.is_server_error(), "{kind:?}");
             for language in [Language::English, Language::Korean] {
                 for part in ["title", "advice"] {
-                    let id = format!("error-{}-{part}", appearance.words);
-                    assert_ne!(language.text_with(&id, "site", "app.example.test"), id, "{kind:?}");
+                    let for_programs = words_for_programs(kind).map(|words| format!("api-{words}-{part}"));
+                    for id in [Some(format!("error-{}-{part}", appearance.words)), for_programs].into_iter().flatten() {
+                        assert_ne!(language.text_with(&id, "site", "app.example.test"), id, "{kind:?}");
+                    }
                 }
             }
         }

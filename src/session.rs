@@ -7,11 +7,12 @@
 //!   rules in force ([`policy`]);
 //! - [`touch`]: noting that it is in use; [`renewal`]: changing it, one at a time ([`turn`]);
 //! - [`listing`], [`revocation`] and [`upkeep`]: what there is (by the [`registry`]), ending it ([`selection`],
-//!   [`ending`]), and keeping the books; [`notices`]: what a provider told once.
+//!   [`ending`]), [`blocks`] of persons, and keeping the books; [`notices`]: what a provider told once.
 //!
 //! Below it lie the key in the cookie ([`key`]), what is remembered ([`record`]), and where it is all kept
 //! ([`store`]). Knows nothing of HTTP or of providers.
 
+pub mod blocks;
 pub mod cut_off;
 pub mod ending;
 pub mod establish;
@@ -40,6 +41,7 @@ use tokio::sync::Semaphore;
 use crate::clock::SharedClock;
 use crate::secret::keyring::{Keyring, Sealer};
 
+use self::blocks::of_persons::Blocks;
 use self::cut_off::CutOffs;
 use self::ending::{EndCause, Tombstone};
 use self::key::{SessionHandle, SessionKey};
@@ -150,6 +152,7 @@ struct Inner {
     near: Arc<Near>,
     registry: Registry,
     cut_offs: CutOffs,
+    blocks: Blocks,
     tombstones: Sealer,
     backend: Arc<dyn SessionBackend>,
     policies: Policies,
@@ -197,6 +200,7 @@ impl Sessions {
             near,
             registry: Registry::new(backend.clone()),
             cut_offs: CutOffs::new(backend.clone(), keyring),
+            blocks: Blocks::new(backend.clone(), keyring),
             tombstones: keyring.sealer("counterfoil tombstone v1", &[]),
             policies: Policies::new(backend.clone(), keyring, rules),
             queues: Queues::default(),

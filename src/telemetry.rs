@@ -42,6 +42,8 @@ where
     let level = settings.level.as_str().to_ascii_lowercase();
     let filter = EnvFilter::new(format!("warn,counterfoil={level},audit=info"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
+    // A log that nobody reads any more is no reason for a panic, which complaining on standard error would be.
+    let subscriber = subscriber.log_internal_errors(false);
     let started = match settings.format {
         LogFormat::Human => subscriber.try_init(),
         LogFormat::Json => {

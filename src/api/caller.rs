@@ -25,6 +25,8 @@ use crate::web::failure::{Failure, FailureKind};
 
 /// The header that carries the anti-forgery token.
 const CSRF_HEADER: &str = "x-csrf-token";
+const NO_CSRF_TOKEN: &str = "The header X-CSRF-Token is missing: GET /sso/session gives its value, in the same header.";
+const NO_BEARER: &str = "The header Authorization has to say Bearer, a space, and a token.";
 
 /// The `[admin]` section.
 #[derive(Debug, Clone, Default)]
@@ -116,20 +118,23 @@ impl Api {
             let token = authorization.to_str().ok().and_then(|value| value.split_once(' '));
             let token =
                 token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-            return match token.and_then(|token| admin.tokens.name_of(token)) {
-                Some(name) => Ok((Caller { name, client }, Rights { review: true, operate: true })),
-                None => Err(denied("a bearer token", parts, client, FailureKind::SessionMissing)),
-            };
+            if let Some(name) = token.and_then(|token| admin.tokens.name_of(token)) {
+                return Ok((Caller { name, client }, Rights { review: true, operate: true }));
+            }
+            let denied = denied("a bearer token", parts, client, FailureKind::TokenInvalid);
+            return Err(if token.is_some() { denied } else { denied.with_detail(NO_BEARER.into()) });
         }
         let found = self.vouched_for(&parts.headers).await?;
         let Some((_, session)) = found.live() else { return Err(found.why_not().into()) };
         let identity = &session.record().identity;
         let name = format!("{}:{}", identity.idp, identity.subject);
-        let token = parts.headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if !csrf::is_same_origin(&parts.headers, &self.public_url)
-            || !self.csrf.verify(&session.handle().to_string(), token)
-        {
+        if !csrf::is_same_origin(&parts.headers, &self.public_url) {
             return Err(denied(&name, parts, client, FailureKind::CrossSite));
+        }
+        let token = parts.headers.get(CSRF_HEADER).map(|value| value.to_str().unwrap_or_default());
+        if !self.csrf.verify(&session.handle().to_string(), token.unwrap_or_default()) {
+            let denied = denied(&name, parts, client, FailureKind::CsrfTokenInvalid);
+            return Err(if token.is_some() { denied } else { denied.with_detail(NO_CSRF_TOKEN.into()) });
         }
         let is_believed = admin.idps.is_empty() || admin.idps.contains(&identity.idp);
         let is_in = |groups: &[String]| is_believed && groups.iter().any(|group| identity.groups.contains(group));

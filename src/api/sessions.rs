@@ -18,6 +18,7 @@ use super::caller::{Caller, Reviewer};
 use super::{Api, Body, answer, durations, store_failed, wrong};
 use crate::audit::{AuditEvent, audit};
 use crate::session::LiveSession;
+use crate::session::blocks::{Lifted, Meant};
 use crate::session::ending::EndCause;
 use crate::session::key::SessionHandle;
 use crate::session::registry::Place;
@@ -188,7 +189,7 @@ pub struct RevocationBody {
     filter: Option<FilterBody>,
     /// Why, for other reviewers and the audit trail; the person does not see it.
     reason: String,
-    /// No new session for the persons concerned for so long; `0s` lifts a block.
+    /// No new session for the persons concerned for so long; `0s` lifts what the same words blocked.
     #[serde(default, deserialize_with = "durations::option::deserialize")]
     #[schema(value_type = Option<String>, example = "1h")]
     block_for: Option<Duration>,
@@ -216,6 +217,8 @@ pub struct RevocationAnswer {
     /// What the persons concerned have to do before their next session, if anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     fresh_login: Option<&'static str>,
+    /// How many blocks this call lifted: with a `block_for` of `0s`, those that the same words had laid down.
+    lifted: usize,
 }
 
 /// What a fresh login is, for reviewers.
@@ -237,7 +240,7 @@ pub async fn list(State(api): State<Api>, Reviewer(caller): Reviewer, uri: Uri) 
         return Err(wrong("limit: must be between 1 and 1000"));
     }
     let cursor = cursor.map(|cursor| read_cursor(&cursor).ok_or_else(|| wrong("cursor: must be the `next` of a page")));
-    viewed(&caller, &format!("sessions {filter:?}"));
+    viewed(&caller, &format!("sessions: {filter}"));
     let page = api.sessions.page(&filter, cursor.transpose()?, limit).await.map_err(store_failed)?;
     let (count, registered) = if count {
         let counted = tokio::try_join!(api.sessions.count(&filter), api.sessions.registered());
@@ -292,7 +295,7 @@ pub async fn revoke(
     }
     let selection = selection(body.handles, body.filter)?;
     if body.dry_run {
-        viewed(&caller, &format!("dry run of a revocation: {selection:?}"));
+        viewed(&caller, &format!("dry run of a revocation: {selection}"));
         let preview = api.sessions.preview(&selection).await.map_err(store_failed)?;
         return Ok(answer(RevocationAnswer::of(preview, body.fresh_login)));
     }
@@ -313,17 +316,32 @@ pub async fn revoke(
 pub fn audit_revocation(selection: &Selection, order: &Order, revoked: &Revoked, client: Option<IpAddr>) {
     let Order { reason, by, .. } = order;
     let (matched, ended, complete) = (revoked.matched.len(), revoked.ended.len(), revoked.failure.is_none());
-    let selection = &format!("{selection:?}");
-    audit(&AuditEvent::SessionsRevoked { by, selection, reason, matched, ended, complete, client });
+    let (selection, lifted) = (&selection.to_string(), revoked.blocks.lifted.len());
+    let block = order.block_for.map(durations::write);
+    let block = block.as_deref();
+    audit(&AuditEvent::SessionsRevoked { by, selection, reason, block, lifted, matched, ended, complete, client });
     for session in revoked.ended.iter().copied() {
         audit(&AuditEvent::SessionRevoked { session, by });
     }
 }
 
+/// Writes down whose blocks were to be lifted, and how many were: `None` if not all could be.
+pub fn audit_lifted(meant: &Meant, by: &str, reason: &str, lifted: Option<&Lifted>, client: Option<IpAddr>) {
+    let (selection, complete) = (&meant.to_string(), lifted.is_some());
+    let lifted = lifted.map_or(0, |lifted| lifted.lifted.len());
+    audit(&AuditEvent::BlocksLifted { by, selection, reason, lifted, complete, client });
+}
+
 impl RevocationAnswer {
-    fn of(Revoked { matched, ended, .. }: Revoked, fresh_login: bool) -> Self {
+    fn of(Revoked { matched, ended, blocks, .. }: Revoked, fresh_login: bool) -> Self {
         let sessions = matched.iter().take(MOST_NAMED).map(ToString::to_string).collect();
-        Self { matched: matched.len(), ended: ended.len(), sessions, fresh_login: fresh_login.then_some(FRESH_LOGIN) }
+        Self {
+            matched: matched.len(),
+            ended: ended.len(),
+            sessions,
+            fresh_login: fresh_login.then_some(FRESH_LOGIN),
+            lifted: blocks.lifted.len(),
+        }
     }
 }
 

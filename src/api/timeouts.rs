@@ -93,7 +93,7 @@ pub async fn change(
             ..in_force(&api)
         }));
     }
-    let text = serde_json::to_string(&timeouts(&policy)).unwrap_or_default();
+    let text = in_words(&policy);
     store(&api, caller, text, Some(policy)).await
 }
 
@@ -128,6 +128,18 @@ fn in_force(api: &Api) -> TimeoutsAnswer {
         PolicySource::Stored => "stored",
     };
     TimeoutsAnswer { timeouts: timeouts(&policy), source, would_end: None }
+}
+
+/// For the audit trail: a sentence, not a structure.
+fn in_words(policy: &TimeoutPolicy) -> String {
+    let limits = |limits: &Limits| {
+        format!("idle {}, absolute {}", durations::write(limits.idle), durations::write(limits.absolute))
+    };
+    let by_group = policy.by_group.iter().map(|entry| {
+        let groups = entry.groups.join(" or ");
+        format!("; members of {groups}: {}", limits(&entry.limits))
+    });
+    std::iter::once(limits(&policy.default)).chain(by_group).collect()
 }
 
 fn policy(body: &TimeoutsBody) -> Result<TimeoutPolicy, Failure> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use toml::{Table, toml};
 
+use super::output::say;
 use super::serve::{listen, run_broker};
 use super::{CommandError, failed};
 use crate::app::server::serve;
@@ -61,7 +62,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), CommandError> {
     let brief = Duration::from_secs(1);
     tokio::spawn(serve(idp, provider.router(), std::future::pending(), brief));
     tokio::spawn(serve(office, back_office::router(), std::future::pending(), brief));
-    println!("{}", welcome(&public_url, &issuer, &origin(&operations)?));
+    match say(&welcome(&public_url, &issuer, &origin(&operations)?)) {
+        // The demo goes on for those who know its address.
+        Ok(()) | Err(CommandError::NobodyReads) => {}
+        Err(error) => return Err(error),
+    }
     run_broker(settings, public, operations, None).await
 }
 

@@ -8,6 +8,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::CommandError;
+use super::output::say;
 use crate::idp::jwks::{self, ALGORITHMS};
 use crate::idp::signing_key::SigningKey;
 use crate::secret::keyring::KEY_BYTES;
@@ -32,7 +33,7 @@ pub(super) enum Command {
 
 pub(super) fn run(command: Command) -> Result<(), CommandError> {
     match command {
-        Command::Generate => println!("{}", STANDARD.encode(random_bytes::<KEY_BYTES>())),
+        Command::Generate => say(&STANDARD.encode(random_bytes::<KEY_BYTES>()))?,
         Command::Jwks { file, id, alg } => {
             let wrong = |problem: &dyn std::fmt::Display| CommandError::Usage(format!("{}: {problem}", file.display()));
             let named = |alg: String| ALGORITHMS.into_iter().find(|known| jwks::name(*known) == alg);
@@ -40,7 +41,7 @@ pub(super) fn run(command: Command) -> Result<(), CommandError> {
             let algorithm = alg.map(|alg| named(alg).ok_or_else(known)).transpose()?;
             let pem = Secret::new(std::fs::read_to_string(&file).map_err(|error| wrong(&error))?);
             let key = SigningKey::from_pem(&pem, algorithm, id).map_err(|error| wrong(&error))?;
-            println!("{:#}", json!({ "keys": [key.registration()] }));
+            say(&format!("{:#}", json!({ "keys": [key.registration()] })))?;
         }
     }
     Ok(())

@@ -1,24 +1,26 @@
 //! `counterfoil sessions`: the security reviewer at a terminal, straight in the store.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
 use clap::{Args, Subcommand};
-use time::Duration;
+use serde::Serialize;
+use time::{Duration, OffsetDateTime};
 
+use super::output::{ask, say, table, tell};
 use super::{CommandError, ConfigFile, failed};
 use crate::api::durations;
 use crate::api::sessions::{FRESH_LOGIN, SessionView, audit_revocation};
 use crate::clock::SystemClock;
 use crate::config::{Source, StoreSettings};
-use crate::session::ending::EndCause;
+use crate::session::ending::{EndCause, Tombstone};
 use crate::session::key::SessionHandle;
-use crate::session::revocation::{Order, Selection};
+use crate::session::revocation::{Order, Revoked, Selection};
 use crate::session::selection::{Filter, PersonFilter};
 use crate::session::{LiveSession, NearCacheSettings, Sessions};
-use crate::telemetry::{self, LogSettings, Printable};
+use crate::telemetry::{self, LogFormat, LogSettings, Printable};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -56,7 +58,7 @@ pub(super) enum Command {
         /// Why: for other reviewers and the audit trail; the person does not see it
         #[arg(long, value_name = "TEXT")]
         reason: String,
-        /// No new session for the persons concerned for so long; 0s lifts a block
+        /// No new session for the persons concerned for so long; 0s lifts what the same words blocked
         #[arg(long, value_name = "DURATION", value_parser = durations::parse)]
         block: Option<Duration>,
         /// Let the persons concerned back in by a session that still lives at the provider
@@ -118,44 +120,53 @@ impl From<FilterArguments> for Filter {
 
 pub(super) async fn run(command: Command) -> Result<(), CommandError> {
     match command {
-        Command::List { file, filter, json } => list(&open(&file).await?, &filter.into(), json).await,
-        Command::Show { file, handle, json } => show(&open(&file).await?, handle, json).await,
+        Command::List { file, filter, json } => list(&open(&file, json).await?, &filter.into(), json).await,
+        Command::Show { file, handle, json } => show(&open(&file, json).await?, handle, json).await,
         Command::Revoke { file, handles, filter, all, reason, block, without_fresh_login, dry_run, yes, json } => {
             let selection = selection(handles, filter.into(), all)?;
-            if reason.trim().is_empty() {
-                return Err(CommandError::Usage("--reason must say why".into()));
-            }
-            let by = format!("terminal:{}", std::env::var_os("USER").unwrap_or_default().display());
+            let (reason, by) = (reason_given(reason)?, at_the_terminal());
             let order =
                 Order { reason, by, cause: EndCause::Revoked, block_for: block, fresh_login: !without_fresh_login };
-            let sessions = open(&file).await?;
+            let sessions = open(&file, json).await?;
             if dry_run || !yes {
                 let meant = sessions.preview(&selection).await.map_err(failed)?;
                 if dry_run {
                     return told(&meant.matched, "would end", json);
                 }
-                confirm(meant.matched.len())?;
+                confirm(&format!("End {} session(s) for good?", meant.matched.len()), "nothing was ended")?;
             }
             let revoked = sessions.revoke(&selection, &order).await;
             audit_revocation(&selection, &order, &revoked, None);
-            told(&revoked.ended, "ended", json)?;
+            // Nobody may read what came of it; whether all was done is said all the same.
+            let read = told_of_revocation(&revoked, &order, json);
             if order.fresh_login && !json {
-                eprintln!("{FRESH_LOGIN}");
+                tell(FRESH_LOGIN);
             }
-            revoked.complete().map(drop).map_err(|error| failed(format!("not all could be ended: {error}")))
+            revoked.complete().map_err(|error| failed(format!("not all could be ended: {error}")))?;
+            read
         }
     }
 }
 
+pub(super) fn reason_given(reason: String) -> Result<String, CommandError> {
+    if reason.trim().is_empty() { Err(CommandError::Usage("--reason must say why".into())) } else { Ok(reason) }
+}
+
+/// Who orders, as far as the machine knows.
+pub(super) fn at_the_terminal() -> String {
+    format!("terminal:{}", std::env::var_os("USER").unwrap_or_default().display())
+}
+
 /// The sessions of the configured store, whatever else is configured.
-async fn open(file: &ConfigFile) -> Result<Sessions, CommandError> {
+pub(super) async fn open(file: &ConfigFile, json: bool) -> Result<Sessions, CommandError> {
     let settings = Source::of_process(file.config.as_deref())?.review_settings()?;
     if matches!(settings.store, StoreSettings::Memory) {
         let problem = "store.url: sessions in memory can be reached through the broker that holds them alone";
         return Err(CommandError::Usage(problem.into()));
     }
     // What goes wrong underneath, and the audit trail.
-    telemetry::start(LogSettings { level: tracing::Level::WARN, ..LogSettings::default() }, std::io::stderr);
+    let format = if json { LogFormat::Json } else { LogFormat::Human };
+    telemetry::start(LogSettings { level: tracing::Level::WARN, format }, std::io::stderr);
     let clock = Arc::new(SystemClock);
     let store = settings.store.open(clock.clone()).map_err(failed)?;
     let uncached = NearCacheSettings { entries: 0, max_age: StdDuration::ZERO };
@@ -164,12 +175,15 @@ async fn open(file: &ConfigFile) -> Result<Sessions, CommandError> {
     Ok(sessions)
 }
 
-fn selection(handles: Vec<SessionHandle>, filter: Filter, all: bool) -> Result<Selection, CommandError> {
+pub(super) fn selection(handles: Vec<SessionHandle>, filter: Filter, all: bool) -> Result<Selection, CommandError> {
+    let usage = |problem: &str| Err(CommandError::Usage(problem.into()));
     match (handles.is_empty(), filter.is_empty(), all) {
-        _ if !filter.is_sensible() => Err(CommandError::Usage("a filter must say something".into())),
+        _ if !filter.is_sensible() => usage("a filter must say something: a name is empty, or an age is no time"),
         (false, true, false) => Ok(Selection::Handles(handles)),
         (true, false, false) | (true, true, true) => Ok(Selection::Matching(filter)),
-        _ => Err(CommandError::Usage("say whose sessions: handles, or a filter, or --all".into())),
+        (true, true, false) => usage("say whose: handles, or a filter such as --user, or --all"),
+        (false, false, false) => usage("say it in one way: either handles or a filter, not both"),
+        (_, _, true) => usage("--all is everybody: leave out the handles and filters, or leave out --all"),
     }
 }
 
@@ -177,9 +191,13 @@ async fn list(sessions: &Sessions, filter: &Filter, json: bool) -> Result<(), Co
     let (mut place, mut count) = (None, 0);
     loop {
         let page = sessions.page(filter, place, 500).await.map_err(failed)?;
-        for session in &page.sessions {
-            count += 1;
-            write(&if json { as_json(session)? } else { line(session) })?;
+        let header = (count == 0 && !page.sessions.is_empty()).then(|| COLUMNS.map(str::to_owned));
+        count += page.sessions.len();
+        if json {
+            page.sessions.iter().try_for_each(|session| say(&as_json(session)?))?;
+        } else {
+            let rows: Vec<_> = header.into_iter().chain(page.sessions.iter().map(row)).collect();
+            table(&rows).iter().try_for_each(|line| say(line))?;
         }
         if page.next.is_none() {
             break;
@@ -187,36 +205,87 @@ async fn list(sessions: &Sessions, filter: &Filter, json: bool) -> Result<(), Co
         place = page.next;
     }
     if !json {
-        eprintln!("{count} session(s)");
+        tell(&format!("{count} session(s)"));
     }
     Ok(())
 }
 
 async fn show(sessions: &Sessions, handle: SessionHandle, json: bool) -> Result<(), CommandError> {
     if let Some(session) = sessions.find(handle).await.map_err(failed)? {
-        return write(&if json { as_json(&session)? } else { details(&session)? });
+        return say(&if json { as_json(&session)? } else { details(&session)? });
     }
-    Err(failed(match sessions.tombstone(handle).await.map_err(failed)? {
-        Some(tombstone) => {
-            let told = |text: Option<&String>| text.map(|text| Printable(text).to_string()).unwrap_or_default();
-            let (cause, at) = (tombstone.cause, tombstone.ended_at);
-            let (by, reason) = (told(tombstone.by.as_ref()), told(tombstone.reason.as_ref()));
-            format!("{handle} ended at {at} ({cause:?}) {by} {reason}").trim_end().to_owned()
+    let Some(tombstone) = sessions.tombstone(handle).await.map_err(failed)? else {
+        return Err(failed(format!("there is no session {handle}")));
+    };
+    if json {
+        say(&serde_json::to_string(&TombstoneView::of(handle, &tombstone)).map_err(failed)?)?;
+        return Err(CommandError::Said);
+    }
+    let told = |text: Option<&String>| text.map(|text| Printable(text).to_string());
+    let by = told(tombstone.by.as_ref()).map(|by| format!(" by {by}")).unwrap_or_default();
+    let reason = told(tombstone.reason.as_ref()).map(|reason| format!(": {reason}")).unwrap_or_default();
+    let (at, cause) = (short(tombstone.ended_at), in_words(tombstone.cause));
+    Err(failed(format!("{handle} ended at {at} UTC, {cause}{by}{reason}")))
+}
+
+/// A session that is over, as reviewers see it.
+#[derive(Debug, Serialize)]
+struct TombstoneView<'a> {
+    handle: String,
+    #[serde(with = "time::serde::rfc3339")]
+    ended_at: OffsetDateTime,
+    cause: EndCause,
+    by: Option<&'a str>,
+    reason: Option<&'a str>,
+    fresh_login: bool,
+}
+
+impl<'a> TombstoneView<'a> {
+    fn of(handle: SessionHandle, tombstone: &'a Tombstone) -> Self {
+        let Tombstone { ended_at, cause, reason, by, fresh_login } = tombstone;
+        Self {
+            handle: handle.to_string(),
+            ended_at: *ended_at,
+            cause: *cause,
+            by: by.as_deref(),
+            reason: reason.as_deref(),
+            fresh_login: *fresh_login,
         }
-        None => format!("there is no session {handle}"),
-    }))
+    }
+}
+
+fn in_words(cause: EndCause) -> &'static str {
+    match cause {
+        EndCause::Idle => "not used for too long",
+        EndCause::Absolute => "at its absolute timeout",
+        EndCause::Revoked => "revoked",
+        EndCause::Displaced => "displaced by a newer session of the same person",
+        EndCause::EndedElsewhere => "ended by the same person from another browser",
+        EndCause::EndedByProvider => "ended by the identity provider",
+    }
 }
 
 fn as_json(session: &LiveSession) -> Result<String, CommandError> {
     serde_json::to_string(&SessionView::of(session)).map_err(failed)
 }
 
-fn line(session: &LiveSession) -> String {
+const COLUMNS: [&str; 9] =
+    ["session", "person", "e-mail", "groups", "provider", "address", "signed in", "last used", "ends"];
+
+fn row(session: &LiveSession) -> [String; COLUMNS.len()] {
     let (record, identity) = (session.record(), &session.record().identity);
-    let address = record.client.address.as_deref().unwrap_or("-");
-    let (handle, person, idp) = (session.handle(), Printable(identity.display_name()), Printable(&identity.idp));
-    let (created, seen) = (short(record.created_at), short(session.last_seen_at()));
-    format!("{handle}  {created}  {seen}  {idp}  {address}  {person}")
+    let ends = session.idle_expires_at().min(session.absolute_expires_at());
+    [
+        session.handle().to_string(),
+        identity.display_name().to_owned(),
+        identity.email.clone().unwrap_or_default(),
+        identity.groups.join(","),
+        identity.idp.clone(),
+        record.client.address.clone().unwrap_or_default(),
+        short(record.created_at),
+        short(session.last_seen_at()),
+        short(ends),
+    ]
 }
 
 fn details(session: &LiveSession) -> Result<String, CommandError> {
@@ -231,33 +300,45 @@ fn details(session: &LiveSession) -> Result<String, CommandError> {
     Ok(lines.join("\n"))
 }
 
-fn short(moment: time::OffsetDateTime) -> String {
+pub(super) fn short(moment: OffsetDateTime) -> String {
     crate::web::page::moment(moment)
 }
 
 fn told(handles: &[SessionHandle], what: &str, json: bool) -> Result<(), CommandError> {
     if json {
         let handles: Vec<_> = handles.iter().map(ToString::to_string).collect();
-        return write(&serde_json::json!({ "matched": handles.len(), "sessions": handles }).to_string());
+        return say(&serde_json::json!({ "matched": handles.len(), "sessions": handles }).to_string());
     }
-    for handle in handles {
-        write(&handle.to_string())?;
-    }
-    eprintln!("{} session(s) {what}", handles.len());
-    Ok(())
+    let read = handles.iter().try_for_each(|handle| say(&handle.to_string()));
+    tell(&format!("{} session(s) {what}", handles.len()));
+    read
 }
 
-/// A pipe that was closed is no reason for a panic.
-fn write(line: &str) -> Result<(), CommandError> {
-    writeln!(std::io::stdout(), "{line}").map_err(failed)
+fn told_of_revocation(revoked: &Revoked, order: &Order, json: bool) -> Result<(), CommandError> {
+    let lifts = order.block_for.is_some_and(|block| !block.is_positive());
+    let lifted = revoked.blocks.lifted.len();
+    if json {
+        let handles: Vec<_> = revoked.ended.iter().map(ToString::to_string).collect();
+        let mut object = serde_json::json!({ "matched": handles.len(), "sessions": handles });
+        if lifts {
+            object["lifted"] = lifted.into();
+        }
+        return say(&object.to_string());
+    }
+    let read = told(&revoked.ended, "ended", json);
+    if lifts {
+        tell(&format!("{lifted} block(s) lifted"));
+        super::blocks::tell_what_stands(&revoked.blocks.standing);
+    }
+    read
 }
 
-fn confirm(count: usize) -> Result<(), CommandError> {
+pub(super) fn confirm(question: &str, otherwise: &str) -> Result<(), CommandError> {
     if !std::io::stdin().is_terminal() {
         return Err(CommandError::Usage("nobody is there to ask: say --yes".into()));
     }
-    eprint!("End {count} session(s) for good? [y/N] ");
+    ask(&format!("{question} [y/N] "));
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).map_err(failed)?;
-    if answer.trim().eq_ignore_ascii_case("y") { Ok(()) } else { Err(failed("nothing was ended")) }
+    if answer.trim().eq_ignore_ascii_case("y") { Ok(()) } else { Err(failed(otherwise)) }
 }

@@ -140,6 +140,9 @@ fn check_values<'a>(section: &Reader, names: impl Iterator<Item = &'a String>) {
         (name == "hosted_domain" && text == "*") || (!text.is_empty() && text.bytes().all(is_plain))
     };
     for name in names {
+        if !section.has(name) {
+            continue;
+        }
         let problem = match section.table().get(name) {
             None => continue,
             Some(Value::String(text)) if name.ends_with("_url") => match Url::parse(text) {

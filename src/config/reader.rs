@@ -3,6 +3,7 @@
 //! Why not serde's derive: it stops at the first fault, and operators deserve them all.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,8 +19,20 @@ use crate::secret::Secret;
 #[derive(Debug)]
 pub(super) struct Reader {
     path: String,
+    /// The path as variables write it, with numbers for the places in lists.
+    origin: String,
     table: Table,
-    faults: Rc<RefCell<Vec<Fault>>>,
+    shared: Rc<Shared>,
+}
+
+/// What the readers of all tables have in common.
+#[derive(Debug, Default)]
+struct Shared {
+    faults: RefCell<Vec<Fault>>,
+    /// Every key that was asked for.
+    asked: RefCell<BTreeSet<String>>,
+    /// What the environment set.
+    environment: BTreeSet<String>,
 }
 
 impl Reader {
@@ -38,21 +51,22 @@ impl Reader {
                 return Err(Faults(vec![Fault { key: "configuration file".into(), problem }]));
             }
         };
-        let faults = Rc::new(RefCell::new(Vec::new()));
+        let mut shared = Shared::default();
         for (path, value) in environment {
             let keys: Vec<_> = path.split("__").collect();
+            shared.environment.insert(keys.join("."));
             if !lay_over(&mut table, &keys, value) {
                 let problem = "the environment sets a section, or inside a value".to_owned();
-                faults.borrow_mut().push(Fault { key: keys.join("."), problem });
+                shared.faults.borrow_mut().push(Fault { key: keys.join("."), problem });
             }
         }
-        Ok(Self { path: String::new(), table, faults })
+        Ok(Self { path: String::new(), origin: String::new(), table, shared: Rc::new(shared) })
     }
 
     /// Whatever was not read is unknown; ends the reading of everything.
     pub(super) fn finish(mut self) -> Vec<Fault> {
         self.refuse_the_rest();
-        let mut faults = std::mem::take(&mut *self.faults.borrow_mut());
+        let mut faults = std::mem::take(&mut *self.shared.faults.borrow_mut());
         faults.sort_by(|a, b| a.key.cmp(&b.key));
         faults.dedup();
         faults
@@ -73,20 +87,41 @@ impl Reader {
         &mut self.table
     }
 
+    /// Every key that was asked for so far, in any table.
+    pub(super) fn asked(&self) -> BTreeSet<String> {
+        self.shared.asked.borrow().clone()
+    }
+
+    fn note_asked(&self, key: &str) {
+        self.shared.asked.borrow_mut().insert(self.path_of(key));
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
+        self.note_asked(key);
         self.table.contains_key(key)
     }
 
     pub(super) fn fault(&self, key: &str, problem: impl Into<String>) {
-        self.faults.borrow_mut().push(Fault { key: self.path_of(key), problem: problem.into() });
+        self.shared.faults.borrow_mut().push(Fault { key: self.path_of(key), problem: problem.into() });
     }
 
     /// A value, if it is there and right.
     pub(super) fn optional<T: Setting>(&mut self, key: &str) -> Option<T> {
+        self.note_asked(key);
         let value = self.table.remove(key)?;
+        if let Some(text) = value.as_str().filter(|text| T::IS_LIST && text.contains(','))
+            && !self.shared.environment.contains(&joined(&self.origin, key))
+        {
+            // Only variables are lists by their commas: here it could be one name with a comma in it.
+            let items: Vec<_> = text.split(',').map(|item| format!("\"{}\"", item.trim())).collect();
+            let meant =
+                if T::MAY_BE_SHOWN { format!("[{}]", items.join(", ")) } else { "[\"…\", \"…\"]".to_owned() };
+            self.fault(key, format!("is one text with a comma in it; if a list is meant, write {meant}"));
+            return None;
+        }
         let read = T::read(&value);
         if read.is_none() {
-            self.fault(key, format!("must be {}", T::WHAT));
+            self.fault(key, T::fault(&value).unwrap_or_else(|| format!("must be {}", T::WHAT)));
         }
         read
     }
@@ -134,6 +169,7 @@ impl Reader {
 
     /// A section; an empty one if it is not there. Its unknown keys are faults as soon as it is dropped.
     pub(super) fn section(&mut self, key: &str) -> Self {
+        self.note_asked(key);
         let table = match self.table.remove(key) {
             None => Table::new(),
             Some(Value::Table(table)) => table,
@@ -142,7 +178,7 @@ impl Reader {
                 Table::new()
             }
         };
-        self.below(key, table)
+        self.below(key, key, table)
     }
 
     /// The names of the sections of a section.
@@ -159,33 +195,36 @@ impl Reader {
 
     /// A list of sections (`[[key]]`).
     pub(super) fn listed_sections(&mut self, key: &str) -> Vec<Self> {
-        let tables = match self.table.remove(key) {
+        self.note_asked(key);
+        let in_order = |items: Vec<Value>| items.into_iter().enumerate().map(|(place, item)| (place.to_string(), item));
+        let tables: Vec<(String, Value)> = match self.table.remove(key) {
             None => Vec::new(),
-            Some(Value::Array(items)) => items,
+            Some(Value::Array(items)) => in_order(items).collect(),
             // Made by the environment alone: numbered keys.
             Some(Value::Table(numbered)) => {
                 let mut numbered: Vec<_> = numbered.into_iter().collect();
                 numbered.sort_by_key(|(number, _)| number.parse::<u32>().unwrap_or(u32::MAX));
-                numbered.into_iter().map(|(_, item)| item).collect()
+                numbered
             }
-            Some(other) => vec![other],
+            Some(other) => in_order(vec![other]).collect(),
         };
-        let section = |(index, item)| {
+        let section = |(index, (number, item)): (usize, (String, Value))| {
             let Value::Table(table) = item else {
                 self.fault(key, format!("must be a list of sections: [[{key}]]"));
                 return None;
             };
-            Some(self.below(&format!("{key}[{index}]"), table))
+            Some(self.below(&format!("{key}[{index}]"), &format!("{key}.{number}"), table))
         };
         tables.into_iter().enumerate().filter_map(section).collect()
     }
 
-    fn below(&self, key: &str, table: Table) -> Self {
-        Self { path: self.path_of(key), table, faults: self.faults.clone() }
+    fn below(&self, key: &str, origin: &str, table: Table) -> Self {
+        let (path, origin) = (self.path_of(key), joined(&self.origin, origin));
+        Self { path, origin, table, shared: self.shared.clone() }
     }
 
     fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        joined(&self.path, key)
     }
 
     fn refuse_the_rest(&mut self) {
@@ -199,6 +238,10 @@ impl Drop for Reader {
     fn drop(&mut self) {
         self.refuse_the_rest();
     }
+}
+
+fn joined(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// Puts a variable's value where its path says; `false` if something else stands in the way.
@@ -229,8 +272,17 @@ fn lay_over(table: &mut Table, keys: &[&str], value: &str) -> bool {
 pub(super) trait Setting: Sized {
     /// What is expected, in words.
     const WHAT: &'static str;
+    /// Whether it is a list.
+    const IS_LIST: bool = false;
+    /// Whether a fault may repeat the value: never what may hold a secret.
+    const MAY_BE_SHOWN: bool = false;
 
     fn read(value: &Value) -> Option<Self>;
+
+    /// What exactly is wrong with a value that cannot be read, if more can be said than what is expected.
+    fn fault(_value: &Value) -> Option<String> {
+        None
+    }
 }
 
 impl Setting for String {
@@ -312,6 +364,7 @@ impl Setting for SocketAddr {
 
 impl Setting for IpNet {
     const WHAT: &'static str = "a network such as 10.0.0.0/8, or an address";
+    const MAY_BE_SHOWN: bool = true;
 
     fn read(value: &Value) -> Option<Self> {
         let text = value.as_str()?;
@@ -321,15 +374,30 @@ impl Setting for IpNet {
 
 impl<T: Setting> Setting for Vec<T> {
     const WHAT: &'static str = "a list (in the environment: separated by commas)";
+    const IS_LIST: bool = true;
+    const MAY_BE_SHOWN: bool = T::MAY_BE_SHOWN;
 
     fn read(value: &Value) -> Option<Self> {
-        match value {
-            Value::Array(items) => items.iter().map(T::read).collect(),
-            Value::String(text) => {
-                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-                items.map(|item| T::read(&Value::String(item.to_owned()))).collect()
-            }
-            _ => None,
+        items(value)?.iter().map(T::read).collect()
+    }
+
+    /// The first item that is none.
+    fn fault(value: &Value) -> Option<String> {
+        let items = items(value)?;
+        let (place, item) = items.iter().enumerate().find(|(_, item)| T::read(item).is_none())?;
+        let shown = item.as_str().filter(|_| T::MAY_BE_SHOWN).map(|text| format!(" ({text})")).unwrap_or_default();
+        Some(format!("each must be {}; number {}{shown} is not", T::WHAT, place + 1))
+    }
+}
+
+/// The items of a list, however it is written.
+fn items(value: &Value) -> Option<Vec<Value>> {
+    match value {
+        Value::Array(items) => Some(items.clone()),
+        Value::String(text) => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            Some(items.map(|item| Value::String(item.to_owned())).collect())
         }
+        _ => None,
     }
 }

@@ -16,7 +16,11 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 
 pub(super) fn read(reader: &mut Reader) -> Option<Keyring> {
     if !reader.has("secrets") {
-        reader.fault("secrets.keys", "is missing: make one with `counterfoil keys generate`");
+        reader.fault(
+            "secrets.keys",
+            "is missing: make one with `counterfoil keys generate`; beside a store that has sessions already, take the key \
+             that they were sealed under, or everybody is signed out",
+        );
         return None;
     }
     let mut section = reader.section("secrets");

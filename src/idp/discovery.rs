@@ -11,6 +11,7 @@ use url::Url;
 
 use super::authorization::LONGEST_NAMED;
 use super::http::{HttpError, ProviderHttp, is_safe_address};
+use super::offers::Offers;
 use super::presets::entra::published_under;
 use super::refreshing::Refreshing;
 use super::request_parameters::is_reserved;
@@ -40,6 +41,8 @@ pub struct Metadata {
     pub response_issuer_promised: bool,
     /// The claims that the provider may say something about, if it lists them (Discovery 3).
     pub claims_supported: Option<Vec<String>>,
+    /// What else it offers.
+    pub offers: Offers,
 }
 
 /// Endpoints that the configuration names itself, by their names in the metadata, whose place they take.
@@ -133,6 +136,7 @@ impl MetadataCache {
                 pushed_requests_demanded: false,
                 response_issuer_promised: false,
                 claims_supported: None,
+                offers: Offers::default(),
             })),
         }
     }
@@ -215,6 +219,7 @@ fn read_endpoints(document: &Map<String, Value>, may_be_local: impl Fn(&str) -> 
         pushed_requests_demanded: promise(document, "require_pushed_authorization_requests")?,
         response_issuer_promised: promise(document, "authorization_response_iss_parameter_supported")?,
         claims_supported: list(document, "claims_supported"),
+        offers: Offers::read(document),
     };
     check_authorization_endpoint(&metadata.authorization_endpoint)?;
     Ok(metadata)

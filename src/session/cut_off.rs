@@ -3,7 +3,8 @@
 //! A revocation ends the sessions that there are; a cut-off refuses the one that is just being made, on whichever
 //! replica. It may block the person for a while, and it may ask for a fresh login, so that a live session at the
 //! provider does not let them straight back in. Cut-offs of single persons and of sessions at a provider are values of
-//! their own; those of many ("the group finance", "everybody") stand in one short list.
+//! their own; those of many ("the group finance", "everybody") stand in one short list. Blocks of single persons:
+//! [`super::blocks`].
 
 use std::sync::Arc;
 
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
+use super::blocks::of_persons::Blocks;
+use super::blocks::{Block, Meant, Words, moment_of};
 use super::record::SessionRecord;
 use super::registry::{Index, milliseconds};
 use super::selection::LoginFilter;
@@ -28,6 +31,9 @@ const CLOCKS_APART: Duration = Duration::seconds(2);
 const OF_MANY: &str = "cut-offs";
 /// Most of them at a time; revocations of many are rare events.
 const MOST_OF_MANY: usize = 1_000;
+/// How long a demand for fresh logins is remembered once the block that it came with was lifted: longer than any
+/// session may last.
+const LONGEST_REMEMBERED: Duration = Duration::days(400);
 
 /// Why a person who proved who they are gets no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -66,13 +72,16 @@ pub(super) struct Attempt<'a> {
 }
 
 /// What a revocation lays down for logins to come.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Terms {
     pub(super) at: OffsetDateTime,
+    /// Longer than nothing.
     pub(super) block_for: Option<Duration>,
     pub(super) fresh_login: bool,
     /// How long a session at the provider may be expected to last.
     pub(super) remember_for: Duration,
+    pub(super) by: String,
+    pub(super) reason: String,
 }
 
 /// One that concerns many.
@@ -85,6 +94,25 @@ struct OfMany {
     blocked_until: Option<OffsetDateTime>,
     #[serde(with = "time::serde::timestamp::milliseconds::option")]
     fresh_since: Option<OffsetDateTime>,
+    #[serde(default)]
+    by: String,
+    #[serde(default)]
+    reason: String,
+}
+
+impl OfMany {
+    fn block(&self, now: OffsetDateTime) -> Option<Block> {
+        let until = self.blocked_until.filter(|until| now < *until)?;
+        let said = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        Some(Block {
+            person: None,
+            words: Some(Words::of_logins(&self.logins)),
+            until,
+            since: Some(self.at),
+            by: said(&self.by),
+            reason: said(&self.reason),
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -98,20 +126,9 @@ impl CutOffs {
         Self { backend, sealer: keyring.sealer("counterfoil cut-off v1", &[]) }
     }
 
-    /// For one person. A block of no length lifts the one there is.
+    /// For one person. A block is laid down apart from this.
     pub(super) async fn set_for_subject(&self, issuer: &str, subject: &str, terms: &Terms) -> Result<(), StoreError> {
         let index = Index::subject(issuer, subject);
-        if let Some(block) = terms.block_for {
-            let name = Mark::Block.name(&index);
-            if block.is_positive() {
-                // A shorter block does not shorten the one there is.
-                let known = self.moment(Mark::Block, Some(&index)).await?;
-                let until = known.map_or(terms.at + block, |known| known.max(terms.at + block));
-                self.put(&name, until, until).await?;
-            } else {
-                self.backend.remove(&name).await?;
-            }
-        }
         if terms.fresh_login {
             self.put(&Mark::FreshLogin.name(&index), terms.at, terms.at + terms.remember_for).await?;
         }
@@ -133,7 +150,7 @@ impl CutOffs {
         self.put(&Mark::CutOff.name(&index), at, at + LONGEST_LOGIN).await
     }
 
-    /// For every login that fits. Takes in what was laid down in the same words before; a block of no length lifts it.
+    /// For every login that fits. Takes in what was laid down in the same words before.
     pub(super) async fn set_for_logins(&self, logins: &LoginFilter, terms: &Terms) -> Result<(), StoreError> {
         if let Some((issuer, subject)) = logins.one_person() {
             return self.set_for_subject(issuer, subject, terms).await;
@@ -143,31 +160,60 @@ impl CutOffs {
         let mut cut_off = OfMany {
             logins: logins.clone(),
             at: terms.at,
-            blocked_until: block_for.filter(|block| block.is_positive()).map(|block| terms.at + block),
+            blocked_until: block_for.map(|block| terms.at + block),
             fresh_since: (terms.fresh_login && logins.says_who()).then_some(terms.at),
+            by: terms.by.clone(),
+            reason: terms.reason.clone(),
         };
         let known = self.of_many(terms.at).await?;
         let in_same_words: Vec<_> = known.iter().filter(|(_, known)| known.logins == *logins).collect();
         for (_, known) in &in_same_words {
-            if block_for.is_none_or(Duration::is_positive) {
-                cut_off.blocked_until = cut_off.blocked_until.max(known.blocked_until);
+            if known.blocked_until > cut_off.blocked_until {
+                // The longer block stays, with whoever ordered it.
+                cut_off.blocked_until = known.blocked_until;
+                (cut_off.by, cut_off.reason) = (known.by.clone(), known.reason.clone());
             }
             cut_off.fresh_since = cut_off.fresh_since.max(known.fresh_since);
         }
         if known.len() - in_same_words.len() >= MOST_OF_MANY {
             return Err(StoreError::TooManyCutOffs);
         }
-        let needed = [
-            Some(terms.at + LONGEST_LOGIN),
-            cut_off.blocked_until,
-            cut_off.fresh_since.map(|since| since + terms.remember_for),
-        ];
-        let until = needed.into_iter().flatten().max().unwrap_or(terms.at);
-        self.backend.list_insert(OF_MANY, &self.seal(&cut_off), milliseconds(until), until).await?;
+        self.insert_of_many(&cut_off, terms.remember_for).await?;
         for (member, _) in in_same_words {
             self.backend.list_remove(OF_MANY, member).await?;
         }
         Ok(())
+    }
+
+    async fn insert_of_many(&self, cut_off: &OfMany, remember_for: Duration) -> Result<(), StoreError> {
+        let needed = [
+            Some(cut_off.at + LONGEST_LOGIN),
+            cut_off.blocked_until,
+            cut_off.fresh_since.map(|since| since + remember_for),
+        ];
+        let until = needed.into_iter().flatten().max().unwrap_or(cut_off.at);
+        self.backend.list_insert(OF_MANY, &self.seal(cut_off), milliseconds(until), until).await
+    }
+
+    /// The blocks of many that stand.
+    pub(super) async fn blocks(&self, now: OffsetDateTime) -> Result<Vec<Block>, StoreError> {
+        Ok(self.of_many(now).await?.iter().filter_map(|(_, cut_off)| cut_off.block(now)).collect())
+    }
+
+    /// Lifts blocks of many; the cut-offs and the fresh logins that were ordered with them stay.
+    pub(super) async fn lift(&self, meant: &Meant, now: OffsetDateTime) -> Result<Vec<Block>, StoreError> {
+        let mut lifted = Vec::new();
+        for (member, mut cut_off) in self.of_many(now).await? {
+            let Some(block) = cut_off.block(now).filter(|_| meant.means_words(&Words::of_logins(&cut_off.logins)))
+            else {
+                continue;
+            };
+            cut_off.blocked_until = None;
+            self.insert_of_many(&cut_off, LONGEST_REMEMBERED).await?;
+            self.backend.list_remove(OF_MANY, &member).await?;
+            lifted.push(block);
+        }
+        Ok(lifted)
     }
 
     /// Seals again, under the newest key, what was sealed under an older one, and forgets what is over.
@@ -176,7 +222,7 @@ impl CutOffs {
             self.backend.list_remove(OF_MANY, &overdue).await?;
         }
         for (member, until) in self.backend.list_down_from(OF_MANY, i64::MAX, MOST_OF_MANY).await? {
-            let (Ok(sealed), Ok(ends)) = (STANDARD_NO_PAD.decode(&member), moment_of(until)) else { continue };
+            let (Ok(sealed), ends) = (STANDARD_NO_PAD.decode(&member), moment_of(until)) else { continue };
             if self.sealer.is_sealed_under_the_newest(OF_MANY.as_bytes(), &sealed) {
                 continue;
             }
@@ -201,6 +247,7 @@ impl CutOffs {
     /// Why this login may not become a session, if there is a reason.
     pub(super) async fn refusal(
         &self,
+        blocks: &Blocks,
         attempt: Attempt<'_>,
         now: OffsetDateTime,
     ) -> Result<Option<Refusal>, StoreError> {
@@ -210,7 +257,7 @@ impl CutOffs {
         let of_provider = sid.map(|sid| Index::provider_session(&identity.issuer, sid));
         let of_both = sid.map(|sid| Index::provider_session_of(&identity.issuer, sid, &identity.subject));
         let (blocked, fresh, cut_off, provider_cut_off, cut_off_of_both, of_many) = tokio::try_join!(
-            self.moment(Mark::Block, Some(&of_subject)),
+            blocks.until(&of_subject),
             self.moment(Mark::FreshLogin, Some(&of_subject)),
             self.moment(Mark::CutOff, Some(&of_subject)),
             self.moment(Mark::CutOff, of_provider.as_ref()),
@@ -279,7 +326,6 @@ impl CutOffs {
 enum Mark {
     CutOff,
     FreshLogin,
-    Block,
 }
 
 impl Mark {
@@ -287,7 +333,6 @@ impl Mark {
         let kind = match self {
             Self::CutOff => "cut-off",
             Self::FreshLogin => "fresh-login",
-            Self::Block => "block",
         };
         format!("{kind}:{}", index.as_str())
     }
@@ -315,8 +360,4 @@ fn judge(
     } else {
         None
     }
-}
-
-fn moment_of(milliseconds: i64) -> Result<OffsetDateTime, time::error::ComponentRange> {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000)
 }

@@ -162,7 +162,7 @@ impl Sessions {
     }
 
     async fn refuse_if_cut_off(&self, attempt: Attempt<'_>) -> Result<(), EstablishError> {
-        match self.0.cut_offs.refusal(attempt, self.0.clock.now()).await? {
+        match self.0.cut_offs.refusal(&self.0.blocks, attempt, self.0.clock.now()).await? {
             Some(refusal) => Err(refusal.into()),
             None => Ok(()),
         }

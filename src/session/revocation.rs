@@ -4,7 +4,10 @@
 //! (the rules may change): tombstone, record, this process's own cache, registry. What cannot be done on the way does
 //! not keep the rest from being done; it is reported, and can be repeated.
 
+mod persons;
+
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
@@ -12,7 +15,7 @@ use futures_util::{StreamExt, stream};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::cut_off::Terms;
+use super::blocks::{Lifted, Meant};
 use super::ending::{EndCause, Tombstone};
 use super::key::SessionHandle;
 use super::listing::{AT_A_TIME, Records};
@@ -49,6 +52,23 @@ pub enum Selection {
     Searched(Filter),
 }
 
+/// Says whom it means, in the words that a terminal takes.
+impl fmt::Display for Selection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Handles(handles) => {
+                let names: Vec<_> = handles.iter().map(ToString::to_string).collect();
+                write!(formatter, "sessions {}", names.join(" "))
+            }
+            Self::Matching(filter) | Self::Searched(filter) => filter.fmt(formatter),
+            Self::ProviderSession { issuer, sid, subject } => {
+                write!(formatter, "issuer {issuer}, provider session {sid}")?;
+                subject.iter().try_for_each(|subject| write!(formatter, ", subject {subject}"))
+            }
+        }
+    }
+}
+
 /// What a reviewer, or the provider, orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
@@ -58,13 +78,18 @@ pub struct Order {
     pub by: String,
     /// What the persons concerned are told.
     pub cause: EndCause,
-    /// No new session for the persons concerned for so long; no length lifts a block.
+    /// No new session for the persons concerned for so long; no length lifts what the same words blocked.
     pub block_for: Option<Duration>,
     /// Whether the next login of the persons concerned has to be a fresh one.
     pub fresh_login: bool,
 }
 
 impl Order {
+    /// The block, if one is to be laid down.
+    fn block(&self) -> Option<Duration> {
+        self.block_for.filter(|block| block.is_positive())
+    }
+
     /// What the program itself orders: no block, and no fresh login.
     fn of_the_program() -> Self {
         let (reason, by) = ("ended by the program".into(), "program".into());
@@ -85,6 +110,8 @@ pub struct Revoked {
     pub matched: Vec<SessionHandle>,
     /// Those of them that this call ended; others may have ended by themselves meanwhile.
     pub ended: Vec<SessionHandle>,
+    /// The blocks that this call lifted, and those that stand against the same persons all the same.
+    pub blocks: Lifted,
     /// What could not be done, if anything: some sessions may live on.
     pub failure: Option<StoreError>,
 }
@@ -135,6 +162,14 @@ impl Sessions {
             Selection::Matching(filter) => Some(filter),
             Selection::Handles(_) | Selection::ProviderSession { .. } | Selection::Searched(_) => None,
         };
+        if order.block_for.is_some_and(|block| !block.is_positive()) {
+            let lifted = self.lift_blocks(&Meant::by_order(selection)).await;
+            revoked.blocks = revoked.note(lifted).unwrap_or_default();
+        }
+        if let Some(filter) = filter {
+            let laid_down = self.block_the_named(filter, &self.terms(order)).await;
+            revoked.note(laid_down);
+        }
         // Logins under way: by what is said of them, if anything that can be said of a login.
         if let Some(logins) = filter.and_then(Filter::of_logins) {
             let laid_down = self.0.cut_offs.set_for_logins(&logins, &self.terms(order)).await;
@@ -157,7 +192,7 @@ impl Sessions {
             let Some(records) = revoked.note(self.selected(selection, place).await) else { return revoked };
             revoked.failure = records.failure.or(revoked.failure);
             if each_person {
-                let laid_down = self.cut_off(&records.sessions, &self.terms(order)).await;
+                let laid_down = self.cut_off(&records.sessions, filter, &self.terms(order)).await;
                 revoked.note(laid_down);
             }
             let now = self.0.clock.now();
@@ -234,33 +269,6 @@ impl Sessions {
         let Some(session) = self.find(handle).await?.filter(own) else { return Ok(false) };
         let tombstone = Tombstone::of(EndCause::EndedElsewhere, self.0.clock.now());
         self.end_known(&session.known, Some(&tombstone)).await
-    }
-
-    /// Counted from now, however long the revocation has been at it: what is laid down later is never earlier.
-    fn terms(&self, order: &Order) -> Terms {
-        Terms {
-            at: self.0.clock.now(),
-            block_for: order.block_for,
-            fresh_login: order.fresh_login,
-            remember_for: self.0.policies.timeouts().longest_absolute(),
-        }
-    }
-
-    /// Refuses the logins under way of the persons whose sessions end.
-    async fn cut_off(&self, sessions: &[Arc<KnownSession>], terms: &Terms) -> Result<(), StoreError> {
-        let person = |known: &Arc<KnownSession>| {
-            let identity = &known.record.identity;
-            (identity.issuer.clone(), identity.subject.clone())
-        };
-        let persons: BTreeSet<_> = sessions.iter().map(person).collect();
-        let mut done = stream::iter(persons)
-            .map(async |(issuer, subject)| self.0.cut_offs.set_for_subject(&issuer, &subject, terms).await)
-            .buffer_unordered(AT_A_TIME);
-        let mut failed = None;
-        while let Some(done) = done.next().await {
-            failed = done.err().or(failed);
-        }
-        failed.map_or(Ok(()), Err)
     }
 
     /// Some of the records that are meant.

@@ -1,5 +1,6 @@
 //! Which sessions somebody means: a pure decision.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -110,6 +111,11 @@ impl Filter {
             && self.happened.is_none_or(|happened| happened.concerns(record))
     }
 
+    /// Whether it names a person: by user name, address, or issuer and subject.
+    pub fn names_a_person(&self) -> bool {
+        self.person.user.is_some() || self.person.verified_email.is_some() || self.person.by_subject().is_some()
+    }
+
     /// Everything of one person.
     pub fn subject(issuer: &str, subject: &str) -> Self {
         let person = PersonFilter {
@@ -134,6 +140,29 @@ impl Filter {
     pub fn of_logins(&self) -> Option<LoginFilter> {
         let by_age = self.older_than.is_some() || self.idle_longer_than.is_some();
         (!by_age).then(|| LoginFilter { person: self.person.clone(), ip: self.ip })
+    }
+}
+
+/// Says whom it means, in the words that a terminal takes.
+impl fmt::Display for Filter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PersonFilter { user, issuer, subject, idp, group, verified_email } = &self.person;
+        let age = |age: Option<Duration>| age.map(|age| humantime::format_duration(age.unsigned_abs()).to_string());
+        let parts = [
+            ("user", user.clone()),
+            ("issuer", issuer.clone()),
+            ("subject", subject.clone()),
+            ("provider", idp.clone()),
+            ("group", group.clone()),
+            ("verified e-mail", verified_email.clone()),
+            ("address", self.ip.map(|ip| ip.to_string())),
+            ("older than", age(self.older_than)),
+            ("idle longer than", age(self.idle_longer_than)),
+            ("begun before", self.happened.map(|happened| happened.at.to_string())),
+        ];
+        let said: Vec<_> =
+            parts.iter().filter_map(|(what, value)| Some(format!("{what} {}", value.as_ref()?))).collect();
+        if said.is_empty() { formatter.write_str("everybody") } else { formatter.write_str(&said.join(", ")) }
     }
 }
 

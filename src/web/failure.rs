@@ -34,6 +34,10 @@ pub enum FailureKind {
     SessionEndedElsewhere,
     /// The identity provider said that the session is over.
     SessionEndedByProvider,
+    /// A machine's token is not known.
+    TokenInvalid,
+    /// A browser's request does not prove that it comes from a page of ours.
+    CsrfTokenInvalid,
     /// The session lives, but the route demands a more recent authentication.
     LoginTooOld,
     /// Signed in, but not allowed.

@@ -204,7 +204,9 @@ pub struct ErrorPage<'a> {
 
 /// Every [`ErrorPage::kind`] there are texts for.
 #[cfg(test)]
-pub(crate) const ERROR_KINDS: [&str; 34] = [
+pub(crate) const ERROR_KINDS: [&str; 36] = [
+    "token-invalid",
+    "csrf-token-invalid",
     "session-missing",
     "session-idle",
     "session-expired",

@@ -13,6 +13,7 @@ use crate::support::child::{Program, free_port};
 use crate::support::program::{Folder, counterfoil, run};
 use crate::support::redis::Redis;
 use crate::support::scripted_idp::ScriptedIdp;
+use crate::support::upstream;
 
 /// R-O05: health has a port of its own.
 #[tokio::test]
@@ -111,11 +112,12 @@ async fn sigterm_drains_and_a_restart_loses_no_session() {
 async fn check_asks_the_store_and_every_provider_and_says_what_to_do() {
     let (folder, redis) = (Folder::new(), Redis::start());
     let idp = ScriptedIdp::start(std::sync::Arc::new(counterfoil::clock::SystemClock)).await;
+    let office = upstream::start().await;
     let config = |redis: &str, issuer: &str| {
         format!(
             "public_url = \"https://app.example.test\"\n[secrets]\nkeys = [\"{KEY}\"]\n[store]\nurl = \"{redis}\"\n\
              [idp.company]\nkind = \"oidc\"\nissuer = \"{issuer}\"\nclient_id = \"backoffice\"\nclient_secret = \"x\"\n\
-             [[route]]\npath = \"/\"\n[admin]\ngroups = [\"security\"]\n"
+             [[route]]\npath = \"/\"\nupstream = \"http://{office}\"\n[admin]\ngroups = [\"security\"]\n"
         )
     };
     let good = folder.write("good.toml", &config(&redis.url(), &idp.issuer()));
