@@ -188,7 +188,7 @@ impl Source {
     /// [`Faults`] if the file is no TOML.
     pub fn keys(&self) -> Result<BTreeSet<String>, Faults> {
         let mut reader = Reader::new(self.file.as_deref(), std::iter::empty())?;
-        let _ = settings(&mut reader);
+        let _ = settings(&mut reader, &BTreeMap::new());
         let keys = reader.asked();
         reader.finish();
         Ok(keys)

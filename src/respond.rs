@@ -312,7 +312,7 @@ mod tests {
     use super::*;
     use crate::web::language::Language;
 
-    const KINDS: [FailureKind; 39] = [
+    const KINDS: [FailureKind; 40] = [
         FailureKind::TokenInvalid,
         FailureKind::CsrfTokenInvalid,
         FailureKind::SessionMissing,

@@ -40,7 +40,7 @@ mod tests {
 
     use super::*;
     use crate::guard::access::AccessRule;
-    use crate::guard::route::{OnAnonymous, PathRule};
+    use crate::guard::route::{Caching, OnAnonymous, PathRule};
 
     fn route(idps: &[&str], max_auth_age: Option<Duration>) -> Route {
         Route {
@@ -51,6 +51,7 @@ mod tests {
             max_auth_age,
             pass_access_token: false,
             acr: Vec::new(),
+            caching: Caching::default(),
         }
     }
 
