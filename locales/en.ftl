@@ -70,6 +70,7 @@ signed-in-close = If you were about to send a form, go back to its tab and reloa
 ## Before signing out
 
 confirm-logout-title = Sign out?
+confirm-logout-unknown = We cannot look up your session just now. If you sign out, this browser forgets it; our own record of it may live on until it times out.
 confirm-logout-text = Anything you have not saved yet may be lost. You can sign in again at any time.
 signed-in-as = Signed in as
 stay-signed-in = Stay signed in

@@ -61,6 +61,7 @@ signed-in-close = 양식을 보내던 중이었다면 원래 탭으로 돌아가
 ## 로그아웃하기 전
 
 confirm-logout-title = 로그아웃하시겠습니까?
+confirm-logout-unknown = 지금은 세션 정보를 확인할 수 없습니다. 로그아웃하시면 이 브라우저에서는 로그인 정보가 지워지지만, 서버의 세션 기록은 만료될 때까지 남아 있을 수 있습니다.
 confirm-logout-text = 저장하지 않은 내용은 사라질 수 있습니다. 언제든지 다시 로그인할 수 있습니다.
 signed-in-as = 로그인한 계정
 stay-signed-in = 로그아웃하지 않기

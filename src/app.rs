@@ -203,13 +203,17 @@ impl App {
     pub fn reload(&self, settings: Settings) {
         let Reloadable { keyring, sessions, rights } = &self.reloadable;
         let version = keyring.replace(&settings.keyring);
+        let claimant = sessions.clone();
         sessions.configure(settings.rules);
         rights.store(Arc::new(settings.admin));
         audit(&AuditEvent::ConfigurationLoaded { idps: settings.idps.len(), routes: settings.routes.len() });
         let keyring = keyring.clone();
         tokio::spawn(async move {
+            // What comes of both is logged, and looked at again every minute.
+            let _ = claimant.claim_store().await;
             tokio::time::sleep(KEY_ACTIVATION).await;
             keyring.seal_under_the_newest(version);
+            let _ = claimant.renew_store_claim().await;
         });
     }
 

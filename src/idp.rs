@@ -123,6 +123,20 @@ impl IdpError {
     }
 }
 
+/// Between two questions to a provider that nobody needs just now but who asks how it is.
+const HEALTH_INTERVAL: Duration = Duration::seconds(30);
+
+/// How a provider is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It answered when it was last asked.
+    Ok,
+    /// It did not answer, or was never asked.
+    Unreachable,
+    /// It answered what cannot be used: metadata of another issuer, say.
+    Faulty,
+}
+
 /// One configured identity provider. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Provider(Arc<Inner>);
@@ -155,7 +169,8 @@ impl Provider {
     pub fn new(settings: IdpSettings, redirect_uri: Url, clock: SharedClock) -> Result<Self, HttpError> {
         let http = ProviderHttp::new(settings.timeout, &settings.tls, settings.proxy.as_ref())?;
         let metadata = MetadataCache::new(&settings);
-        let (dpop, keys) = (settings.dpop.clone().map(Dpop::new), KeyCache::default());
+        let (dpop, keys) = (settings.dpop.clone().map(Dpop::new), KeyCache::new(&settings.name, "keys"));
+        let signal_keys = KeyCache::new(&settings.name, "keys for security events");
         Ok(Self(Arc::new(Inner {
             settings,
             redirect_uri,
@@ -163,7 +178,7 @@ impl Provider {
             dpop,
             metadata,
             keys,
-            signal_keys: KeyCache::default(),
+            signal_keys,
             pushes: Semaphore::new(pushed_request::MOST_AT_ONCE),
             returns: Returns::default(),
             large_hint_noted: AtomicBool::new(false),
@@ -292,6 +307,17 @@ impl Provider {
             self.0.keys.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(signature::keys_unusable)?;
         }
         Ok(())
+    }
+
+    /// How the provider is, as far as it was last heard of; it is asked again behind the caller's back now and then.
+    pub fn health(&self) -> Health {
+        let Inner { metadata, keys, http, clock, .. } = &*self.0;
+        match metadata.checked(http, clock, HEALTH_INTERVAL).or_else(|| keys.failure()) {
+            Some(failure) if failure.is_outage() => Health::Unreachable,
+            Some(_) => Health::Faulty,
+            None if self.is_known() => Health::Ok,
+            None => Health::Unreachable,
+        }
     }
 
     /// Whether logins can start without asking the provider anything first.

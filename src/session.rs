@@ -10,13 +10,14 @@
 //!   [`ending`]), [`blocks`] of persons, and keeping the books; [`notices`]: what a provider told once.
 //!
 //! Below it lie the key in the cookie ([`key`]), what is remembered ([`record`]), and where it is all kept
-//! ([`store`]). Knows nothing of HTTP or of providers.
+//! ([`store`]), which is used only while it is ours ([`key_check`]). Knows nothing of HTTP or of providers.
 
 pub mod blocks;
 pub mod cut_off;
 pub mod ending;
 pub mod establish;
 pub mod key;
+pub mod key_check;
 pub mod listing;
 pub mod notices;
 pub mod policy;
@@ -36,7 +37,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration as StdDuration, Instant};
 
 use time::OffsetDateTime;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::SharedClock;
 use crate::secret::keyring::{Keyring, Sealer};
@@ -45,6 +46,7 @@ use self::blocks::of_persons::Blocks;
 use self::cut_off::CutOffs;
 use self::ending::{EndCause, Tombstone};
 use self::key::{SessionHandle, SessionKey};
+use self::key_check::Keyed;
 use self::policy::{Binding, Policies, SessionRules};
 use self::record::{SessionRecord, Tokens};
 use self::registry::{Registry, milliseconds};
@@ -155,6 +157,8 @@ struct Inner {
     blocks: Blocks,
     tombstones: Sealer,
     backend: Arc<dyn SessionBackend>,
+    /// The same, by what it says of itself.
+    keyed: Arc<Keyed>,
     policies: Policies,
     queues: Queues,
     /// Who may look at every session.
@@ -164,19 +168,24 @@ struct Inner {
 
 /// The near cache, if there is one; it hears of changes from the store.
 #[derive(Debug)]
-struct Near(Option<NearCache<KnownSession>>);
+struct Near {
+    cache: Option<NearCache<KnownSession>>,
+    /// Told when the store may have been emptied.
+    cleared: Notify,
+}
 
 impl InvalidationListener for Near {
     fn invalidate(&self, handle: SessionHandle) {
-        if let Some(cache) = &self.0 {
+        if let Some(cache) = &self.cache {
             cache.invalidate(handle);
         }
     }
 
     fn invalidate_all(&self) {
-        if let Some(cache) = &self.0 {
+        if let Some(cache) = &self.cache {
             cache.clear();
         }
+        self.cleared.notify_one();
     }
 }
 
@@ -190,7 +199,10 @@ impl Sessions {
         clock: SharedClock,
     ) -> Self {
         let NearCacheSettings { entries, max_age } = near_cache;
-        let near = Arc::new(Near((entries > 0).then(|| NearCache::new(entries, max_age))));
+        let cache = (entries > 0).then(|| NearCache::new(entries, max_age));
+        let near = Arc::new(Near { cache, cleared: Notify::new() });
+        let keyed = Keyed::new(backend, keyring);
+        let backend: Arc<dyn SessionBackend> = keyed.clone();
         if entries > 0 {
             let listener: Weak<Near> = Arc::downgrade(&near);
             backend.tell(listener);
@@ -206,6 +218,7 @@ impl Sessions {
             queues: Queues::default(),
             searches: Semaphore::new(1),
             backend,
+            keyed,
             clock,
         }))
     }
@@ -244,18 +257,20 @@ impl Sessions {
     /// The near cache's word, if it says that the session lives. That it does not, only the store may say: another
     /// replica may have noted a use.
     pub fn check_nearby(&self, handle: SessionHandle) -> Option<LiveSession> {
-        let known = self.0.near.0.as_ref()?.get(handle, Instant::now())?;
+        // Of a store that is not ours any more, nothing that was read before counts.
+        let cache = self.0.near.cache.as_ref().filter(|_| self.0.keyed.is_ours())?;
+        let known = cache.get(handle, Instant::now())?;
         self.live(known, self.0.clock.now()).ok()
     }
 
     /// What the store knows of a session; from now on this process knows it too.
     async fn load(&self, handle: SessionHandle) -> Result<Option<Arc<KnownSession>>, StoreError> {
         self.0.policies.be_sure().await?;
-        let token = self.0.near.0.as_ref().map(|cache| cache.begin_load(handle));
+        let token = self.0.near.cache.as_ref().map(|cache| cache.begin_load(handle));
         let Found::Session(opened) = self.0.sealed.load(handle).await? else { return Ok(None) };
         let (expires, watch) = (opened.expires, opened.watch.clone());
         let known = Arc::new(KnownSession::new(handle, *opened));
-        if let (Some(cache), Some(token), Some(watch)) = (&self.0.near.0, token, watch) {
+        if let (Some(cache), Some(token), Some(watch)) = (&self.0.near.cache, token, watch) {
             cache.fill(token, known.clone(), watch, expires, Instant::now());
         }
         Ok(Some(known))

@@ -12,8 +12,9 @@ use axum::{Json, Router};
 use http::StatusCode;
 use serde::Serialize;
 
-use crate::idp::Provider;
+use crate::idp::{Health, Provider};
 use crate::session::Sessions;
+use crate::session::store::StoreError;
 
 /// What the operators' site works with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -47,22 +48,33 @@ impl Operations {
         Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(ready)).with_state(self.clone())
     }
 
-    /// Ready means: the store answers, and logins can start with at least one provider. A provider that goes
+    /// Ready means: every connection to the store answers, the store is ours, and logins can start with at least one provider. A provider that goes
     /// away later does not count, since live sessions need none (R-F06, R-P03).
     async fn readiness(&self) -> Readiness {
-        let store = self.sessions.ping().await;
+        let store = match self.sessions.ping().await {
+            Ok(()) => self.sessions.ensure_store_is_ours().await,
+            Err(error) => Err(error),
+        };
         let mut idps = std::collections::BTreeMap::new();
         let mut any_known = false;
         for provider in self.providers.iter() {
-            let known = provider.is_known();
-            any_known |= known;
-            idps.insert(provider.name().to_owned(), if known { "ok" } else { "unreachable" });
+            any_known |= provider.is_known();
+            let health = match provider.health() {
+                Health::Ok => "ok",
+                Health::Unreachable => "unreachable",
+                Health::Faulty => "faulty",
+            };
+            idps.insert(provider.name().to_owned(), health);
         }
         let draining = self.draining.load(Ordering::Relaxed);
         Readiness {
             ready: store.is_ok() && any_known && !draining,
             draining,
-            store: if store.is_ok() { "ok" } else { "unreachable" },
+            store: match store {
+                Ok(()) => "ok",
+                Err(StoreError::Foreign(_)) => "foreign",
+                Err(_) => "unreachable",
+            },
             idps,
         }
     }

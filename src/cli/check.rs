@@ -7,13 +7,13 @@ mod providers;
 mod routes;
 
 mod authentication_time;
+mod store;
 
 use std::sync::Arc;
 
 use super::output::say;
 use super::{CommandError, ConfigFile, failed};
 use crate::clock::{SharedClock, SystemClock};
-use crate::session::store::StoreError;
 use crate::telemetry::{self, LogSettings};
 
 /// One line of the report.
@@ -40,11 +40,7 @@ pub(super) async fn run(file: ConfigFile) -> Result<(), CommandError> {
     report.add(warnings.cloned().map(Finding::Note))?;
     report.add(routes::findings(&settings.routes))?;
     report.add(routes::upstreams(&settings.routes, &settings.server, &settings.public_url).await)?;
-    let store = match settings.store.open(clock.clone()) {
-        Ok(store) => store.ping().await,
-        Err(error) => Err(error),
-    };
-    report.add([store_finding(store)])?;
+    report.add(store::findings(&settings.store, &settings.keyring, &settings.rules, clock.clone()).await)?;
     let is_alone = settings.idps.len() == 1;
     for idp in &settings.idps {
         if let Some(proxy) = idp.proxy_on_the_way() {
@@ -91,14 +87,5 @@ impl Report {
 
     fn end(self) -> Result<(), CommandError> {
         if self.failures == 0 { Ok(()) } else { Err(failed(format!("{} check(s) failed", self.failures))) }
-    }
-}
-
-fn store_finding(answer: Result<(), StoreError>) -> Finding {
-    match answer {
-        Ok(()) => Finding::Fine("store.url: the store answers".into()),
-        Err(error) => Finding::Failure(format!(
-            "store.url: {error}: is it running, reachable from here, and are the credentials right?"
-        )),
     }
 }

@@ -17,6 +17,10 @@ use crate::demo::identity_provider::{self, IdentityProvider, RegisteredClient};
 use crate::secret::random_token;
 use crate::telemetry;
 
+/// The demo's own server key, which everybody knows: base64 of "counterfoil demo: this is public". With it a demo can be
+/// started again on the same store.
+const DEMO_KEY: &str = "Y291bnRlcmZvaWwgZGVtbzogdGhpcyBpcyBwdWJsaWM=";
+
 /// The broker's name at the demo identity provider.
 const CLIENT_ID: &str = "backoffice";
 
@@ -147,9 +151,7 @@ fn source(
         }
     }
     if !source.environment.keys().any(|name| name.starts_with("COUNTERFOIL_SECRETS__")) {
-        let key =
-            base64::Engine::encode(&base64::engine::general_purpose::STANDARD, crate::secret::random_bytes::<32>());
-        table.insert("secrets".into(), toml::Value::Table(Table::from_iter([("keys".into(), vec![key].into())])));
+        table.insert("secrets".into(), toml::Value::Table(Table::from_iter([("keys".into(), vec![DEMO_KEY].into())])));
     }
     source.file = Some(table.to_string());
     Ok(source)

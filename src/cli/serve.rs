@@ -14,6 +14,7 @@ use crate::app::server::{ConnectionLimits, descriptors, serve_within};
 use crate::app::{App, Ports};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{ServerSettings, Settings};
+use crate::session::store::StoreError;
 use crate::telemetry;
 
 /// Most connections on the operators' port: whoever watches has few.
@@ -54,6 +55,12 @@ pub(super) async fn run_broker(
     let clock: SharedClock = Arc::new(SystemClock);
     let store = settings.store.open(clock.clone()).map_err(failed)?;
     let app = App::build(settings, Ports { clock, store }).map_err(failed)?;
+    match app.sessions().claim_store().await {
+        Err(StoreError::Foreign(foreign)) => return Err(failed(format!("store.url: {foreign}"))),
+        // It may come later; until then nothing is asked of it without looking first.
+        Err(error) => tracing::warn!(%error, "it is not known yet whose store it is"),
+        Ok(()) => {}
+    }
     app.probe_providers();
     if let Some(reloads) = reloads {
         tokio::spawn(reloads.serve(app.clone()));
@@ -130,6 +137,11 @@ impl Reloads {
                 Ok(settings) => {
                     for warning in &settings.warnings {
                         tracing::warn!("{warning}");
+                    }
+                    let fits = app.sessions().would_be_ours_with(&settings.keyring).await;
+                    if let Err(StoreError::Foreign(foreign)) = fits {
+                        tracing::error!("nothing was changed: {foreign}");
+                        continue;
                     }
                     app.reload(settings);
                     tracing::info!("keys, timeouts, limits and [admin] were read again; all else needs a restart");

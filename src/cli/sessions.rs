@@ -17,10 +17,15 @@ use crate::clock::SystemClock;
 use crate::config::{Source, StoreSettings};
 use crate::session::ending::{EndCause, Tombstone};
 use crate::session::key::SessionHandle;
+use crate::session::key_check::StoreOwner;
 use crate::session::revocation::{Order, Revoked, Selection};
 use crate::session::selection::{Filter, PersonFilter};
 use crate::session::{LiveSession, NearCacheSettings, Sessions};
 use crate::telemetry::{self, LogFormat, LogSettings, Printable};
+
+/// With the wrong key, whoever began an empty store here would shut out the brokers that come back to it.
+const NOBODYS: &str = "nothing was done: no broker has begun this store (its record of the server's key is missing; \
+                       a running broker puts it back within a minute)";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -171,6 +176,10 @@ pub(super) async fn open(file: &ConfigFile, json: bool) -> Result<Sessions, Comm
     let store = settings.store.open(clock.clone()).map_err(failed)?;
     let uncached = NearCacheSettings { entries: 0, max_age: StdDuration::ZERO };
     let sessions = Sessions::new(store, &settings.keyring, settings.rules, uncached, clock);
+    match sessions.store_owner().await.map_err(failed)? {
+        StoreOwner::Us => {}
+        StoreOwner::Nobody => return Err(failed(NOBODYS)),
+    }
     sessions.look_at_stored_timeouts().await.map_err(failed)?;
     Ok(sessions)
 }

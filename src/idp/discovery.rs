@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use time::Duration;
 use url::Url;
 
 use super::authorization::LONGEST_NAMED;
@@ -122,7 +123,7 @@ impl MetadataCache {
                         given: given.clone(),
                         mutual_tls: settings.tls.identity.is_some(),
                     }),
-                    document: Refreshing::default(),
+                    document: Refreshing::new(&settings.name, "metadata"),
                 },
             },
             IdpKind::OAuth2(plain) => Self::Given(Arc::new(Metadata {
@@ -150,6 +151,18 @@ impl MetadataCache {
             Self::Given(metadata) => Ok(metadata.clone()),
             Self::Discovered { source, document } => document.current(clock, fetch(http.clone(), source.clone())).await,
         }
+    }
+
+    /// How the last fetch failed, if it did; another one begins behind the caller's back if that was a while ago.
+    pub(super) fn checked(
+        &self,
+        http: &ProviderHttp,
+        clock: &SharedClock,
+        distance: Duration,
+    ) -> Option<Arc<HttpError>> {
+        let Self::Discovered { source, document } = self else { return None };
+        document.fetch_now_and_then(clock, distance, fetch(http.clone(), source.clone()));
+        document.failure()
     }
 
     pub(super) fn known(&self) -> Option<Arc<Metadata>> {

@@ -23,10 +23,20 @@ use crate::clock::SharedClock;
 pub(super) const SHORTEST_RSA_MODULUS: usize = 2048 / 8;
 
 /// The keys of one provider.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct KeyCache(Refreshing<KeySet>);
 
 impl KeyCache {
+    /// Keys of this provider that were never fetched.
+    pub(super) fn new(idp: &str, document: &'static str) -> Self {
+        Self(Refreshing::new(idp, document))
+    }
+
+    /// Why there are no keys, if there are none since fetching them failed.
+    pub(super) fn failure(&self) -> Option<Arc<HttpError>> {
+        self.0.failure().filter(|_| self.0.known().is_none())
+    }
+
     /// The keys; fetched if there are none or they are not fresh.
     pub(super) async fn current(
         &self,

@@ -30,8 +30,13 @@ pub(super) struct Refreshing<T>(Arc<Inner<T>>);
 
 #[derive(Debug)]
 struct Inner<T> {
+    /// Whose it is and what, for the log.
+    idp: String,
+    document: &'static str,
     good: RwLock<Option<Good<T>>>,
     attempts: Mutex<Attempts>,
+    /// How the last fetch failed, for whoever must not wait for the one under way.
+    failure: RwLock<Option<Arc<HttpError>>>,
 }
 
 #[derive(Debug)]
@@ -54,13 +59,35 @@ impl<T> Clone for Refreshing<T> {
     }
 }
 
-impl<T> Default for Refreshing<T> {
-    fn default() -> Self {
-        Self(Arc::new(Inner { good: RwLock::new(None), attempts: Mutex::default() }))
+impl<T> Refreshing<T> {
+    /// A document of this provider that was never fetched.
+    pub(super) fn new(idp: &str, document: &'static str) -> Self {
+        let (good, attempts, failure) = (RwLock::new(None), Mutex::default(), RwLock::new(None));
+        Self(Arc::new(Inner { idp: idp.to_owned(), document, good, attempts, failure }))
     }
 }
 
 impl<T: Send + Sync + 'static> Refreshing<T> {
+    /// How the last fetch failed, if it did.
+    pub(super) fn failure(&self) -> Option<Arc<HttpError>> {
+        self.0.failure.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Fetches the document behind the caller's back, unless that was tried within `distance` or is under way.
+    pub(super) fn fetch_now_and_then<F>(&self, clock: &SharedClock, distance: Duration, fetch: F)
+    where
+        F: Future<Output = Result<T, HttpError>> + Send + 'static,
+    {
+        let (this, clock) = (self.clone(), clock.clone());
+        tokio::spawn(async move {
+            if let Ok(mut attempts) = this.0.attempts.try_lock()
+                && is_due(attempts.last, clock.now(), distance)
+            {
+                this.fetch(&mut attempts, &clock, fetch).await;
+            }
+        });
+    }
+
     /// The document if it is there, fresh or not.
     pub(super) fn known(&self) -> Option<Arc<T>> {
         let good = self.0.good.read().unwrap_or_else(PoisonError::into_inner);
@@ -141,10 +168,12 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
                 None
             }
             Err(error) => {
-                tracing::warn!(%error, "a provider's document could not be fetched");
+                let Inner { idp, document, .. } = &*self.0;
+                tracing::warn!(%idp, document, %error, "a provider's document could not be fetched");
                 Some(Arc::new(error))
             }
         };
+        self.0.failure.write().unwrap_or_else(PoisonError::into_inner).clone_from(&attempts.last_error);
         // Noted at its end: a fetch that takes long must not make the next one due at once.
         attempts.last = Some(clock.now());
     }
@@ -222,7 +251,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_fresh_document_is_not_fetched_and_an_old_one_survives_a_failure() {
-        let (document, source) = (Refreshing::default(), Source::new());
+        let (document, source) = (Refreshing::new("company", "metadata"), Source::new());
         let current = async |answer| *document.current(&source.clock(), source.clone().answers(answer)).await.unwrap();
         assert_eq!(current(Ok(1)).await, 1);
         source.clock.advance(Duration::minutes(59));
@@ -240,7 +269,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_good_is_not_waited_for_within_a_day() {
-        let (document, source) = (Refreshing::default(), Source::new());
+        let (document, source) = (Refreshing::new("company", "metadata"), Source::new());
         document.keep(1, source.clock.now());
         source.clock.advance(Duration::hours(2));
         let never = std::future::pending::<Result<u32, HttpError>>();
@@ -249,7 +278,7 @@ mod tests {
         let next = document.current(&source.clock(), source.clone().answers(Ok(2))).await;
         assert_eq!((*next.unwrap(), document.known()), (1, Some(Arc::new(1))));
 
-        let (document, source) = (Refreshing::default(), Source::new());
+        let (document, source) = (Refreshing::new("company", "metadata"), Source::new());
         document.keep(1, source.clock.now());
         source.clock.advance(Duration::days(2));
         assert_eq!(*document.current(&source.clock(), source.clone().answers(Ok(2))).await.unwrap(), 2);
@@ -258,7 +287,7 @@ mod tests {
     /// R-D05: also when fetching fails; and whoever asks is told that the document could not be had.
     #[tokio::test]
     async fn a_thousand_refetches_make_one_attempt_per_window() {
-        let (document, source) = (Refreshing::default(), Source::new());
+        let (document, source) = (Refreshing::new("company", "metadata"), Source::new());
         document.keep(1, source.clock.now());
         let refetched = async |answer| document.refetched(&source.clock(), source.clone().answers(answer)).await;
         for _ in 0..1_000 {
@@ -274,7 +303,7 @@ mod tests {
     /// R-D05, R-P02: hanging up is no way around the distance, and does not waste the attempt.
     #[tokio::test]
     async fn whoever_hangs_up_neither_stops_a_fetch_nor_causes_another() {
-        let (document, source) = (Refreshing::default(), Source::new());
+        let (document, source) = (Refreshing::new("company", "metadata"), Source::new());
         document.keep(1, source.clock.now());
         let clock = source.clock();
         for _ in 0..10 {
@@ -288,7 +317,7 @@ mod tests {
     /// R-F04
     #[tokio::test]
     async fn a_document_that_cannot_be_fetched_again_counts_for_a_week_and_no_longer() {
-        let (document, source) = (Refreshing::default(), Source::new());
+        let (document, source) = (Refreshing::new("company", "metadata"), Source::new());
         document.keep(1, source.clock.now());
         let away = async || document.current(&source.clock(), source.clone().answers(Err(HttpError::Timeout))).await;
         source.clock.advance(KEPT_FOR - Duration::SECOND);
@@ -304,7 +333,7 @@ mod tests {
     /// R-P02: those who waited for a fetch that failed do not start another.
     #[tokio::test]
     async fn a_failure_is_answered_at_once_until_it_is_time_to_try_again() {
-        let (document, source) = (Refreshing::<u32>::default(), Source::new());
+        let (document, source) = (Refreshing::<u32>::new("company", "metadata"), Source::new());
         let slow = |source: Arc<Source>| async move {
             source.clock.advance(Duration::seconds(8));
             source.answers(Err(HttpError::Timeout)).await

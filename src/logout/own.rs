@@ -31,18 +31,28 @@ use crate::web::{form, security_headers};
 
 /// `GET /sso/logout`: the question.
 ///
+/// It needs no store: while that cannot be asked, the page does not say who is signed in, and the browser can still be
+/// made to forget them.
+///
 /// # Errors
-/// [`Failure`] if the store cannot be asked.
+/// [`Failure`] if two sessions are live.
 pub async fn confirm(State(logout): State<Logout>, headers: HeaderMap) -> Result<Response, Failure> {
     let frame = Frame::for_request(&headers, &logout.branding);
-    let found = presented(&logout.sessions, &logout.cookies, &headers).await?;
-    let Some((_, session)) = found.live() else {
-        return Ok(signed_out_page(frame, SignedOutReason::NotSignedIn));
+    let found = presented(&logout.sessions, &logout.cookies, &headers).await;
+    let (handle, name) = match &found {
+        Ok(found) => match found.live() {
+            Some((_, session)) => (session.handle(), Some(session.record().identity.display_name())),
+            None => return Ok(signed_out_page(frame, SignedOutReason::NotSignedIn)),
+        },
+        Err(failure) => match candidates(&logout.cookies, &headers).first() {
+            Some(key) if failure.kind == FailureKind::StoreUnavailable => (key.handle(), None),
+            _ => return found.map(|_| signed_out_page(frame, SignedOutReason::NotSignedIn)),
+        },
     };
     let html = ConfirmLogout {
         frame,
-        name: session.record().identity.display_name(),
-        csrf_token: &logout.csrf.token(&session.handle().to_string()),
+        name,
+        csrf_token: &logout.csrf.token(&handle.to_string()),
         cancel_href: ReturnTo::home().as_str(),
     }
     .html();

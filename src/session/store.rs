@@ -22,6 +22,7 @@ use tower_sessions::SessionStore;
 use tower_sessions::session::Record;
 
 use super::key::SessionHandle;
+use super::key_check::Foreign;
 
 use self::near_cache::Watch;
 
@@ -43,6 +44,9 @@ pub enum StoreError {
     /// Others look through all sessions, and take too long.
     #[error("too many searches of all sessions at once")]
     TooManySearches,
+    /// It is not ours to use.
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
     /// The store's certificate authorities cannot be used.
     #[error("no TLS to the session store: {0}")]
     Tls(String),
@@ -115,6 +119,10 @@ pub trait SessionBackend: SessionStore {
 
     /// Keeps a small value under a name, until a moment or for ever.
     async fn put(&self, name: &str, value: &[u8], until: Option<OffsetDateTime>) -> Result<(), StoreError>;
+
+    /// Keeps a small value under a name for ever, unless there is one; `true` for exactly one of any number of
+    /// simultaneous callers.
+    async fn put_new(&self, name: &str, value: &[u8]) -> Result<bool, StoreError>;
 
     /// The value under a name.
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;

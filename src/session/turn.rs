@@ -155,7 +155,7 @@ impl Sessions {
 
     /// What this process knows of a session, else what the store does.
     async fn known(&self, handle: SessionHandle) -> Result<Option<Arc<KnownSession>>, StoreError> {
-        match self.0.near.0.as_ref().and_then(|cache| cache.get(handle, Instant::now())) {
+        match self.0.near.cache.as_ref().and_then(|cache| cache.get(handle, Instant::now())) {
             Some(known) => Ok(Some(known)),
             None => self.load(handle).await,
         }

@@ -1,8 +1,8 @@
 //! Keeping the books: following the timeouts that are stored, keeping records for as long as the timeouts of the moment
 //! let them live, and pruning what none lets live.
 //!
-//! Runs in the background of each replica ([`Sessions::keep_up`]): one task looks for stored timeouts, another does what
-//! takes longer, so that neither waits for the other. What needs doing once is done by whoever claims it.
+//! Runs in the background of each replica ([`Sessions::keep_up`]): one task looks for stored timeouts, one whose store it
+//! is, another does what takes longer, so that none waits for the others. What needs doing once is done by whoever claims it.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration as StdDuration, Instant};
@@ -11,15 +11,19 @@ use aws_lc_rs::digest;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use time::Duration;
 
+use super::key_check::StoreOwner;
 use super::listing::AT_A_TIME;
 use super::policy::{PolicySource, SessionRules};
 use super::selection::Filter;
 use super::store::StoreError;
 use super::timeout::TimeoutPolicy;
 use super::{Inner, LiveSession, Sessions};
+use crate::secret::keyring::Keyring;
 
 /// Between two looks at the stored timeouts: well below the second in which a change has to be everywhere.
 const LOOK: StdDuration = StdDuration::from_millis(400);
+/// Between two looks at whose store it is.
+const KEY_CHECK: StdDuration = StdDuration::from_mins(1);
 /// Between two rounds of everything else.
 const ROUND: StdDuration = StdDuration::from_secs(5);
 /// Rounds between two prunings.
@@ -36,6 +40,48 @@ impl Sessions {
     pub fn keep_up(&self) {
         tokio::spawn(look_for_stored_timeouts(Arc::downgrade(&self.0)));
         tokio::spawn(do_the_rounds(Arc::downgrade(&self.0)));
+        tokio::spawn(look_whose_store_it_is(Arc::downgrade(&self.0)));
+    }
+
+    /// Makes sure that the store is ours, and begins it if it is nobody's. Until that has succeeded once, every other
+    /// question does it first; from when it fails for [`StoreError::Foreign`] none is asked any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Foreign`] if the store is not ours, another if it cannot be asked.
+    pub async fn claim_store(&self) -> Result<(), StoreError> {
+        self.0.keyed.look_or_begin().await
+    }
+
+    /// Does what [`Self::claim_store`] does unless the answer is known.
+    ///
+    /// # Errors
+    /// Those of [`Self::claim_store`].
+    pub async fn ensure_store_is_ours(&self) -> Result<(), StoreError> {
+        self.0.keyed.ours().await.map(drop)
+    }
+
+    /// The same, and lets the store know if another of our keys seals by now: once a minute.
+    ///
+    /// # Errors
+    /// Those of [`Self::claim_store`].
+    pub async fn renew_store_claim(&self) -> Result<(), StoreError> {
+        self.0.keyed.renew().await
+    }
+
+    /// Whose store it is, without beginning it.
+    ///
+    /// # Errors
+    /// Those of [`Self::claim_store`].
+    pub async fn store_owner(&self) -> Result<StoreOwner, StoreError> {
+        self.0.keyed.look().await
+    }
+
+    /// Makes sure that the store would be ours with other keys as well.
+    ///
+    /// # Errors
+    /// Those of [`Self::claim_store`].
+    pub async fn would_be_ours_with(&self, keyring: &Keyring) -> Result<(), StoreError> {
+        self.0.keyed.fits(keyring).await
     }
 
     /// Takes over other rules. Timeouts stored by an operator go before them.
@@ -139,6 +185,17 @@ async fn look_for_stored_timeouts(inner: Weak<Inner>) {
         let Some(sessions) = inner.upgrade().map(Sessions) else { return };
         let looked = sessions.look_at_stored_timeouts().await;
         trouble.tell(looked, "stored timeouts cannot be looked for");
+    }
+}
+
+async fn look_whose_store_it_is(inner: Weak<Inner>) {
+    let mut trouble = Trouble::default();
+    loop {
+        let Some(near) = inner.upgrade().map(|inner| inner.near.clone()) else { return };
+        let was_cleared = tokio::time::timeout(KEY_CHECK, near.cleared.notified()).await.is_ok();
+        let Some(sessions) = inner.upgrade().map(Sessions) else { return };
+        let looked = if was_cleared { sessions.claim_store().await } else { sessions.renew_store_claim().await };
+        trouble.tell(looked, "it is not known whose store it is");
     }
 }
 

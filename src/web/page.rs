@@ -137,8 +137,8 @@ impl SignedOut<'_> {
 pub struct ConfirmLogout<'a> {
     /// What every page has in common.
     pub frame: Frame<'a>,
-    /// Who is signed in: a name or an address.
-    pub name: &'a str,
+    /// Who is signed in: a name or an address. `None` while the store cannot say.
+    pub name: Option<&'a str>,
     /// The token the form sends back to show that the request is the person's own.
     pub csrf_token: &'a str,
     /// Where "Stay signed in" leads.
@@ -359,7 +359,7 @@ mod tests {
             TooManySessions { frame, sessions: vec![own], csrf_token: value, sign_in_href: value }.html(),
             TooManySessions { frame, sessions: Vec::new(), csrf_token: value, sign_in_href: value }.html(),
             SignedIn { frame, name: value }.html(),
-            ConfirmLogout { frame, name: value, csrf_token: value, cancel_href: value }.html(),
+            ConfirmLogout { frame, name: Some(value), csrf_token: value, cancel_href: value }.html(),
             sign_out_there::sample(frame, value),
         ];
         for reason in [SignedOutReason::Complete, SignedOutReason::LocalOnly, SignedOutReason::NotSignedIn] {

@@ -6,7 +6,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 use time::Duration;
 
-use crate::support::broker::{Broker, PUBLIC, SESSION, Setup, Store};
+use crate::support::broker::{Broker, KEY, PUBLIC, SESSION, Setup, Store};
 use crate::support::browser::{Answer, Browser};
 use crate::support::child::{eventually, free_port, until};
 use crate::support::redis::Redis;
@@ -190,8 +190,10 @@ async fn sessions_that_a_replica_cannot_read_end_at_the_providers_word_too() {
     const OTHER_KEY: &str = "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
     let redis = Redis::start();
     let setup = || Setup { store: Store::Redis(redis.port()), ..Setup::default() };
-    let one = Broker::with(setup()).await;
-    let other = one.replica(Setup { keys: vec![OTHER_KEY], ..setup() }).await;
+    // A key that one replica has put in front already and the other does not know yet.
+    let other = Broker::with(setup()).await;
+    other.app.sessions().claim_store().await.unwrap();
+    let one = other.replica(Setup { keys: vec![OTHER_KEY, KEY], ..setup() }).await;
     for (claims, ended) in [
         (json!({ "sid": null, "sub": "a" }), [true, true, false]),
         (json!({ "sid": "a-1", "sub": null }), [true, false, true]),

@@ -20,7 +20,6 @@ async fn unavailable(broker: &Broker, browser: &Browser) {
         browser.fetch(&format!("{PUBLIC}/guarded")),
         browser.visit(&format!("{PUBLIC}/guarded")),
         browser.fetch(&format!("{PUBLIC}/sso/session")),
-        browser.visit(&format!("{PUBLIC}/sso/logout")),
     ];
     for answer in join_all(asked.map(Asking::send)).await {
         assert_eq!(answer.status, 503, "{}", answer.body);
@@ -61,6 +60,40 @@ async fn a_connection_that_is_cut_is_an_outage_and_not_a_logout() {
     unavailable(&broker, &browser).await;
     network.restore();
     recovered(&broker, &browser).await;
+}
+
+/// Whatever is wrong with the store: the question shows no name, and the browser forgets the session for certain.
+#[tokio::test]
+async fn the_question_before_signing_out_needs_no_store() {
+    let redis = Redis::start();
+    let network = CutProxy::in_front_of(([127, 0, 0, 1], redis.port()).into()).await;
+    let store = Store::Unreliable(network.address().port());
+    let broker = Broker::with(Setup { store, near_cache_entries: 0, ..Setup::default() }).await;
+    for fault in ["cut", "stall", "another's"] {
+        let browser = broker.signed_in_after_an_outage().await;
+        let own = redis.ask(&["GET", "counterfoil:keys"]);
+        match fault {
+            "cut" => network.cut(),
+            "stall" => network.stall(),
+            _ => {
+                redis.ask(&["SET", "counterfoil:keys", "1 AAAA"]);
+                broker.app.sessions().renew_store_claim().await.unwrap_err();
+            }
+        }
+        let question = browser.visit(&format!("{PUBLIC}/sso/logout")).send().await;
+        assert_eq!(question.status, 200, "{fault}: {}", question.body);
+        assert!(question.body.contains("cannot look up your session") && !question.body.contains("Alice"), "{fault}");
+        let token = question.body.split_once("name=\"csrf_token\" value=\"").unwrap().1.split('"').next().unwrap();
+        let out = browser.submit(&format!("{PUBLIC}/sso/logout"), &[("csrf_token", token)]).send().await;
+        assert_eq!(out.status, 503, "{fault}: {}", out.body);
+        assert!(out.body.contains("has forgotten your session"), "{fault}: what holds is said: {}", out.body);
+        assert_eq!(browser.cookie(SESSION), None, "{fault}");
+        let strangers = broker.browser().visit(&format!("{PUBLIC}/sso/logout")).send().await;
+        assert!(strangers.status == 200 && !strangers.body.contains("csrf_token"), "{fault}: nothing to sign out of");
+        network.restore();
+        redis.ask(&["SET", "counterfoil:keys", &own]);
+        until("the store is back", async || broker.app.sessions().renew_store_claim().await.is_ok()).await;
+    }
 }
 
 /// R-P01: the provider has said something by then, and nobody knows what.

@@ -11,7 +11,7 @@
 //! Why not fred's own tracking: it drops the push of `FLUSHALL`, loses pushes when many come at once, does not
 //! start again after a reconnect, and asks one node of a cluster only.
 
-mod connection;
+pub(super) mod connection;
 mod link;
 mod topology;
 
@@ -57,6 +57,9 @@ pub(super) struct Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            return write!(formatter, "[{}]:{}", self.host, self.port);
+        }
         write!(formatter, "{}:{}", self.host, self.port)
     }
 }

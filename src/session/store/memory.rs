@@ -203,6 +203,15 @@ impl SessionBackend for MemoryStore {
         Ok(())
     }
 
+    async fn put_new(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
+        let mut state = self.lock_to_write();
+        let is_new = state.value(Kind::Value, name, self.clock.now()).is_none();
+        if is_new {
+            state.set_value(Kind::Value, name, value, None);
+        }
+        Ok(is_new)
+    }
+
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.lock().value(Kind::Value, name, self.clock.now()))
     }

@@ -8,7 +8,9 @@
 //! No more is read of a value than one of ours can be long: whoever can write to Redis fills no process with it. A
 //! record that has a tombstone is none, although somebody put it back.
 
+mod address;
 pub(super) mod connections;
+pub mod examination;
 mod tls;
 
 use std::fmt;
@@ -77,20 +79,7 @@ impl RedisBackend {
     /// # Errors
     /// [`StoreError`] if the URL or its TLS set-up cannot be used.
     pub fn connect(settings: &RedisSettings) -> Result<Self, StoreError> {
-        let url = settings.url.expose();
-        // Without its `s`: fred would want the system's authorities for it, also where others are named.
-        let plain = url.strip_prefix("rediss").map(|rest| Secret::new(format!("redis{rest}")));
-        let mut config = Config::from_url(plain.as_ref().map_or(url, |plain| plain.expose()))?;
-        config.fail_fast = false;
-        let tls = plain.is_some().then(|| tls::connector(settings.certificate_authorities.as_deref())).transpose()?;
-        config.tls = tls.clone().map(|connector| FredTls::Rustls(connector).into());
-        let access = Access {
-            username: config.username.clone(),
-            password: config.password.clone().map(Secret::new),
-            database: config.database.unwrap_or_default(),
-            tls,
-            timeout: settings.timeout,
-        };
+        let (config, access) = configured(settings)?;
         let server = config.server.clone();
         let mut builder = Builder::from_config(config);
         builder
@@ -108,7 +97,7 @@ impl RedisBackend {
                     vec![ReconnectError::ReadOnly, ReconnectError::Loading, ReconnectError::MasterDown];
             })
             .set_policy(ReconnectPolicy::new_exponential(0, 50, 2_000, 2));
-        let connections = Connections::start(builder, settings.timeout)?;
+        let connections = Connections::start(&builder, settings.timeout)?;
         let invalidation = Invalidation::new(server, access, connections.clone());
         Ok(Self { connections, prefix: settings.prefix.clone(), timeout: settings.timeout, invalidation })
     }
@@ -164,6 +153,21 @@ impl RedisBackend {
     fn key_beside(&self, kind: &str, handle: impl fmt::Display) -> String {
         format!("{}{kind}:{{{handle}}}", self.prefix)
     }
+}
+
+/// What the settings say to fred, and the way to any server.
+fn configured(settings: &RedisSettings) -> Result<(Config, Access), StoreError> {
+    let url = settings.url.expose();
+    // Without its `s`: fred would want the system's authorities for it, also where others are named.
+    let plain = url.strip_prefix("rediss").map(|rest| Secret::new(format!("redis{rest}")));
+    let mut config = address::configuration(plain.as_ref().map_or(url, |plain| plain.expose()))?;
+    config.fail_fast = false;
+    let tls = plain.is_some().then(|| tls::connector(settings.certificate_authorities.as_deref())).transpose()?;
+    config.tls = tls.clone().map(|connector| FredTls::Rustls(connector).into());
+    let (username, password) = (config.username.clone(), config.password.clone().map(Secret::new));
+    let access =
+        Access { username, password, database: config.database.unwrap_or_default(), tls, timeout: settings.timeout };
+    Ok((config, access))
 }
 
 /// Fred's error when it may not follow a redirection; the record store passes on its text alone.
@@ -295,6 +299,12 @@ impl SessionBackend for RedisBackend {
     async fn put(&self, name: &str, value: &[u8], until: Option<OffsetDateTime>) -> Result<(), StoreError> {
         let key = &self.value_key(name);
         let set = |client: Client| async move { client.set(key, value, until.map(at), None, false).await };
+        Ok(self.redirected(set).await?)
+    }
+
+    async fn put_new(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
+        let key = &self.value_key(name);
+        let set = |client: Client| async move { client.set(key, value, None, Some(SetOptions::NX), false).await };
         Ok(self.redirected(set).await?)
     }
 

@@ -99,11 +99,11 @@ impl Connections {
     ///
     /// # Errors
     /// fred's, if its configuration cannot be used.
-    pub(in crate::session::store) fn start(builder: Builder, timeout: Duration) -> Result<Self, fred::error::Error> {
+    pub(in crate::session::store) fn start(builder: &Builder, timeout: Duration) -> Result<Self, fred::error::Error> {
         let reasons = Reasons::default();
         let (mut lanes, mut watches) = (Vec::new(), Vec::new());
         for _ in 0..CONNECTIONS {
-            let running = ArcSwap::from_pointee(Running::start(&builder, &reasons)?);
+            let running = ArcSwap::from_pointee(Running::start(builder, &reasons)?);
             let lane = Arc::new(Lane { running, is_heard: AtomicBool::new(true) });
             let watch = tokio::spawn(lane.clone().watch(builder.clone(), timeout.min(PATIENCE), reasons.clone()));
             watches.push(EndOnDrop(watch.abort_handle()));
