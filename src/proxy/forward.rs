@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
@@ -188,9 +188,9 @@ fn hold_expected_content(request: Request) -> (Request, Option<Heard>) {
     if !request.headers().contains_key(EXPECT) {
         return (request, None);
     }
-    let (head, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let (body, heard) = expectation::hold(body);
-    let mut request = Request::from_parts(head, body);
+    let mut request = Request::from_parts(parts, body);
     let said = heard.clone();
     hyper::ext::on_informational(&mut request, move |word| {
         if word.status() == StatusCode::CONTINUE {
@@ -203,7 +203,7 @@ fn hold_expected_content(request: Request) -> (Request, Option<Heard>) {
 /// Whether anything comes before the end.
 async fn has_content(mut body: Body) -> bool {
     while let Some(frame) = body.frame().await {
-        if !frame.is_ok_and(|frame| frame.data_ref().is_none_or(|data| data.is_empty())) {
+        if !frame.is_ok_and(|frame| frame.data_ref().is_none_or(Bytes::is_empty)) {
             return true;
         }
     }
@@ -263,10 +263,9 @@ pub async fn forward(
 /// For whom an answer is, as far as caches are concerned.
 fn audience(admitted: &Admitted) -> Audience {
     match (admitted.route.caching, admitted.route.access.public) {
-        (Caching::AsTheUpstreamSays, _) => Audience::Public,
         (Caching::Private, false) => Audience::Guarded,
         (Caching::Private, true) if admitted.user.is_some() => Audience::Known,
-        (Caching::Private, true) => Audience::Public,
+        (Caching::Private, true) | (Caching::AsTheUpstreamSays, _) => Audience::Public,
     }
 }
 
