@@ -299,7 +299,7 @@ mod tests {
     }
 
     /// R-I04. Found by asking of each habit of servers which addresses of real products it refuses for nothing: queues
-    /// (RabbitMQ), branches (Jenkins), images (IIIF), keys (object stores), Korean names, odd marks.
+    /// (`RabbitMQ`), branches (Jenkins), images (IIIF), keys (object stores), Korean names, odd marks.
     #[test]
     fn a_path_of_which_every_reading_leads_to_one_rule_is_forwarded_byte_for_byte() {
         let one = table(&["/"]);

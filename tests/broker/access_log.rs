@@ -1,5 +1,7 @@
 //! The line that the log has of each request: who, how much, and how it ended.
 
+use std::fmt::Write;
+
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -28,7 +30,7 @@ async fn serving(upstreams: &[(&str, &str, bool)]) -> Serving {
     let (mut routes, mut started) = (String::new(), Vec::new());
     for (path, said, closing) in upstreams {
         let upstream = RawUpstream::saying(said.as_bytes().to_vec(), *closing).await;
-        routes += &format!("[[route]]\npath = \"{path}\"\nupstream = \"http://{}\"\n", upstream.address);
+        let _ = write!(routes, "[[route]]\npath = \"{path}\"\nupstream = \"http://{}\"\n", upstream.address);
         started.push(upstream);
     }
     let config = format!(

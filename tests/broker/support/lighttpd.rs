@@ -28,7 +28,7 @@ impl Lighttpd {
         );
         let config = folder.write("lighttpd.conf", &config);
         // Debian keeps it where only administrators look.
-        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+        let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         let program = Program::start(Command::new("lighttpd").env("PATH", path).args(["-D", "-f", &config]));
         wait_until("lighttpd listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
         Self { port, _program: program, _folder: folder }

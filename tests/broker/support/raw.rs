@@ -72,7 +72,7 @@ pub async fn read_head(stream: &mut TcpStream) -> Option<String> {
 pub async fn read_until(stream: &mut TcpStream, text: &str) -> String {
     let mut read = Vec::new();
     let reading = async {
-        let mut buffer = [0; 16 * 1024];
+        let mut buffer = vec![0; 16 * 1024];
         while !String::from_utf8_lossy(&read).contains(text) {
             match stream.read(&mut buffer).await {
                 Ok(0) | Err(_) => break,
