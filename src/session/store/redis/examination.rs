@@ -118,16 +118,11 @@ fn judged(information: &str) -> Vec<Finding> {
     if value("role") == "slave" {
         findings.push(Finding::Fault("it is a replica and takes no writes: name the primary, or use Sentinel".into()));
     }
-    let (policy, limit) = (value("maxmemory_policy"), value("maxmemory"));
+    let policy = value("maxmemory_policy");
     if !policy.is_empty() && policy != "noeviction" {
         findings.push(Finding::Warning(format!(
             "maxmemory-policy is {policy}: when memory runs out, people are signed out and revocations are forgotten; set noeviction"
         )));
-    }
-    if limit == "0" {
-        findings.push(Finding::Warning(
-            "maxmemory is not set: the machine's memory is the limit, and then the process is killed".into(),
-        ));
     }
     findings
 }
@@ -193,7 +188,7 @@ mod tests {
                 found.iter().filter(|finding| warns(finding)).count(),
             )
         };
-        let good = "redis_version:7.2.4\r\nrole:master\r\nmaxmemory:1000\r\nmaxmemory_policy:noeviction\r\n";
+        let good = "redis_version:7.2.4\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n";
         assert_eq!(of(good), (0, 0));
         for (changed, found) in [
             (good.replace("7.2.4", "6.2.14"), (1, 0)),
@@ -202,7 +197,6 @@ mod tests {
             (good.replace("role:master", "role:slave"), (1, 0)),
             (good.replace("noeviction", "allkeys-lru"), (0, 1)),
             (good.replace("noeviction", "volatile-ttl"), (0, 1)),
-            (good.replace("maxmemory:1000", "maxmemory:0"), (0, 1)),
         ] {
             assert_eq!(of(&changed), found, "{changed}");
         }
