@@ -33,6 +33,7 @@ use crate::config::{ServerSettings, Settings};
 use crate::guard::renewal::Renewals;
 use crate::guard::require_session::Guard;
 use crate::guard::route::RouteTable;
+use crate::idp::discovery::moved::MovedEndpoint;
 use crate::idp::http::HttpError;
 use crate::idp::offers::{Misfit, Needs, Weight};
 use crate::idp::{IdpSettings, Provider};
@@ -132,6 +133,7 @@ impl App {
                 Provider::new(idp, redirect_uri, clock.clone())
             })
             .collect::<Result<_, _>>()?;
+        providers.iter().for_each(|provider| provider.report_moves(audit_move));
         let renewals = Renewals::new(sessions.clone(), &providers, clock.clone());
         let rooms = Rooms {
             login: Login {
@@ -199,6 +201,7 @@ impl App {
     }
 
     /// Takes over what can change while everybody works: the server's keys, the rules of sessions, the administrators.
+    /// Metadata and keys of the providers are fetched anew, and endpoints may be at other hosts than before.
     /// A new key in front opens at once and seals after [`KEY_ACTIVATION`], so that every replica knows it by then.
     pub fn reload(&self, settings: Settings) {
         let Reloadable { keyring, sessions, rights } = &self.reloadable;
@@ -207,6 +210,10 @@ impl App {
         sessions.configure(settings.rules);
         rights.store(Arc::new(settings.admin));
         audit(&AuditEvent::ConfigurationLoaded { idps: settings.idps.len(), routes: settings.routes.len() });
+        for provider in &*self.providers {
+            let provider = provider.clone();
+            tokio::spawn(async move { provider.renew_documents().await });
+        }
         let keyring = keyring.clone();
         tokio::spawn(async move {
             // What comes of both is logged, and looked at again every minute.
@@ -279,6 +286,11 @@ impl App {
             });
         }
     }
+}
+
+fn audit_move(idp: &str, moved: &MovedEndpoint, confirmed: bool) {
+    let MovedEndpoint { name: endpoint, from, to } = moved;
+    audit(&AuditEvent::EndpointMoved { idp, endpoint, from: from.as_deref(), to, confirmed });
 }
 
 /// A defect of ours ends this request and nothing else (R-P05).

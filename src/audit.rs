@@ -199,6 +199,19 @@ pub enum AuditEvent<'a> {
         /// How many more were refused before it that have no event of their own.
         unsaid: u64,
     },
+    /// A provider's metadata name another host for an endpoint than before.
+    EndpointMoved {
+        /// The provider's configured name.
+        idp: &'a str,
+        /// Which endpoint, by its name in the metadata.
+        endpoint: &'a str,
+        /// Where it was; `None` if it is new.
+        from: Option<&'a str>,
+        /// Where it is said to be.
+        to: &'a str,
+        /// Whether that was taken over, because somebody who may said so; refused otherwise.
+        confirmed: bool,
+    },
     /// A configuration was loaded.
     ConfigurationLoaded {
         /// How many providers it has.
@@ -319,6 +332,11 @@ pub fn audit(event: &AuditEvent<'_>) {
         AuditEvent::ProviderNoticeRefused { idp, way, reason, client, unsaid } => {
             let (idp, reason) = (Printable(idp), Printable(reason));
             tracing::warn!(target: "audit", event = "provider_notice_refused", %idp, %way, %reason, %client, unsaid);
+        }
+        AuditEvent::EndpointMoved { idp, endpoint, from, to, confirmed } => {
+            let (from, to) = (Printable(from.unwrap_or("nowhere")), Printable(to));
+            let event = if *confirmed { "endpoint_moved" } else { "endpoint_move_refused" };
+            tracing::warn!(target: "audit", event, idp, endpoint, %from, %to);
         }
         AuditEvent::ConfigurationLoaded { idps, routes } => {
             tracing::info!(target: "audit", event = "configuration_loaded", idps, routes);

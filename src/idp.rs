@@ -8,8 +8,10 @@
 //! [`signing_key`]). Knows nothing of browsers, cookies or sessions.
 
 mod access_token;
+mod address_class;
 pub mod authorization;
 mod back_channel;
+mod claims;
 pub mod client_authentication;
 pub mod discovery;
 pub mod dpop;
@@ -36,6 +38,7 @@ pub mod settings;
 mod signature;
 pub mod signing_key;
 mod start;
+mod strict_json;
 mod token_answer;
 pub mod token_exchange;
 mod token_revocation;
@@ -55,6 +58,7 @@ use crate::clock::SharedClock;
 
 use self::authorization::IssuerMismatch;
 use self::back_channel::BackChannel;
+use self::discovery::moved::{EndpointWatch, MoveObserver, MovedEndpoint};
 use self::discovery::{Metadata, MetadataCache};
 use self::dpop::Dpop;
 use self::http::{HttpError, ProviderHttp};
@@ -158,6 +162,8 @@ struct Inner {
     /// Whether it was said that ID tokens are too large for the address of a logout.
     large_hint_noted: AtomicBool,
     track_record: TrackRecord,
+    /// Whether it was written down that groups are said in a form that is not read.
+    groups_noted: AtomicBool,
     clock: SharedClock,
 }
 
@@ -167,8 +173,9 @@ impl Provider {
     /// # Errors
     /// [`HttpError`] if no HTTPS client can be built on this machine.
     pub fn new(settings: IdpSettings, redirect_uri: Url, clock: SharedClock) -> Result<Self, HttpError> {
-        let http = ProviderHttp::new(settings.timeout, &settings.tls, settings.proxy.as_ref())?;
-        let metadata = MetadataCache::new(&settings);
+        let addresses = settings.address_guard();
+        let http = ProviderHttp::guarded(settings.timeout, &settings.tls, settings.proxy.as_ref(), &addresses)?;
+        let metadata = MetadataCache::new(&settings, addresses);
         let (dpop, keys) = (settings.dpop.clone().map(Dpop::new), KeyCache::new(&settings.name, "keys"));
         let signal_keys = KeyCache::new(&settings.name, "keys for security events");
         Ok(Self(Arc::new(Inner {
@@ -183,6 +190,7 @@ impl Provider {
             returns: Returns::default(),
             large_hint_noted: AtomicBool::new(false),
             track_record: TrackRecord::default(),
+            groups_noted: AtomicBool::new(false),
             clock,
         })))
     }
@@ -323,6 +331,30 @@ impl Provider {
     /// Whether logins can start without asking the provider anything first.
     pub fn is_known(&self) -> bool {
         self.0.metadata.known().is_some()
+    }
+
+    /// Fetches metadata and keys anew, and takes whatever hosts the metadata name: somebody says so who may.
+    pub async fn renew_documents(&self) {
+        let Inner { http, metadata, keys, signal_keys, settings, clock, .. } = &*self.0;
+        metadata.renew(http, clock).await;
+        if let Some(jwks_uri) = metadata.known().and_then(|known| known.jwks_uri.clone()) {
+            keys.renew(http, &jwks_uri, clock).await;
+        }
+        if let Some(jwks_uri) = settings.shared_signals.as_ref().and_then(|signals| signals.jwks_uri.as_ref()) {
+            signal_keys.renew(http, jwks_uri, clock).await;
+        }
+    }
+
+    /// Endpoints that the provider's metadata now name another host for, which was refused.
+    pub fn refused_moves(&self) -> Vec<MovedEndpoint> {
+        self.0.metadata.watch().map(EndpointWatch::refused).unwrap_or_default()
+    }
+
+    /// From now on `observer` hears of endpoints that are to move to other hosts.
+    pub fn report_moves(&self, observer: MoveObserver) {
+        if let Some(watch) = self.0.metadata.watch() {
+            watch.report_to(observer);
+        }
     }
 
     async fn metadata(&self) -> Result<Arc<Metadata>, IdpError> {

@@ -31,6 +31,9 @@ struct Readiness {
     draining: bool,
     store: &'static str,
     idps: std::collections::BTreeMap<String, &'static str>,
+    /// What somebody should look at, by provider.
+    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    notes: std::collections::BTreeMap<String, String>,
 }
 
 impl Operations {
@@ -76,8 +79,20 @@ impl Operations {
                 Err(_) => "unreachable",
             },
             idps,
+            notes: self.providers.iter().filter_map(note).collect(),
         }
     }
+}
+
+/// That the provider's metadata name other hosts than before, if they do.
+fn note(provider: &Provider) -> Option<(String, String)> {
+    let moves = provider.refused_moves();
+    let each = moves
+        .iter()
+        .map(|moved| format!("{} from {} to {}", moved.name, moved.from.as_deref().unwrap_or("nowhere"), moved.to));
+    let moves = Some(each.collect::<Vec<_>>().join(", ")).filter(|moves| !moves.is_empty())?;
+    let note = format!("its metadata move {moves}: refused, the old ones stay in use; SIGHUP takes them over");
+    Some((provider.name().to_owned(), note))
 }
 
 async fn ready(State(operations): State<Operations>) -> Response {

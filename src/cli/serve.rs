@@ -144,7 +144,10 @@ impl Reloads {
                         continue;
                     }
                     app.reload(settings);
-                    tracing::info!("keys, timeouts, limits and [admin] were read again; all else needs a restart");
+                    tracing::info!(
+                        "keys, timeouts, limits and [admin] were read again, and the providers' metadata and keys are fetched anew; \
+                         all else needs a restart"
+                    );
                 }
                 Err(error) => tracing::error!("the configuration has faults, so nothing was changed: {error}"),
             }

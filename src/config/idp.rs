@@ -117,6 +117,8 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
         profile_api,
         timeout: read_timeout(section),
         revoke_tokens_at_logout: section.or("revoke_tokens_at_logout", true),
+        // What the configuration itself names is its own word.
+        private_addresses: is_oidc && section.or("private_addresses", false),
         shared_signals: shared_signals::read(section, kind.as_ref(), &client.id),
         name,
         client_id: client.id,

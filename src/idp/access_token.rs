@@ -8,10 +8,13 @@
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
+use super::claims::{self, optional_text, text};
 use super::discovery::Metadata;
 use super::id_token::VerifiedClaims;
-use super::jwt::{JwtFault, JwtUse, optional_moment, optional_text, text};
+use super::jwt::{JwtFault, JwtUse};
 use super::profile::{self, ProfileMapping};
+use super::refreshing::AskedBy;
+use super::signature::Wanted;
 use super::token_exchange::ProviderTokens;
 use super::{IdpError, OidcSettings, Provider};
 
@@ -58,7 +61,9 @@ impl Provider {
         tokens: &ProviderTokens,
     ) -> Result<Map<String, Value>, IdpError> {
         let token = tokens.access_token.expose();
-        let payload = self.signed_payload(oidc, metadata, token, JwtUse::AccessToken).await?;
+        let jwks_uri = metadata.jwks_uri.as_ref().ok_or(JwtFault::NoKeys)?;
+        let wanted = Wanted { algorithm: oidc.algorithm, kind: JwtUse::AccessToken, by: AskedBy::Provider };
+        let payload = self.signed_by(&self.0.keys, jwks_uri, token, wanted).await?;
         let expected = Expectation {
             issuer: text(claims.all(), "iss")?,
             subject: claims.subject(),
@@ -76,21 +81,13 @@ fn check(payload: &Map<String, Value>, expected: &Expectation<'_>, now: OffsetDa
     if text(payload, "iss")? != expected.issuer {
         return Err(JwtFault::Claim("iss"));
     }
-    let expires_at = optional_moment(payload, "exp")?.ok_or(JwtFault::Claim("exp"))?;
-    if expires_at <= now - expected.clock_skew {
-        return Err(JwtFault::Clock("exp"));
-    }
-    for claim in ["iat", "nbf"] {
-        if optional_moment(payload, claim)?.is_some_and(|moment| moment > now + expected.clock_skew) {
-            return Err(JwtFault::Clock(claim));
-        }
-    }
-    let issued_to = |name: &'static str| optional_text(payload, name, JwtFault::Claim(name));
+    claims::check_times(payload, expected.clock_skew, now)?.expires_at.ok_or(JwtFault::Missing("exp"))?;
+    let issued_to = |name: &'static str| optional_text(payload, name, JwtFault::ClaimType(name));
     let parties: Vec<_> = [issued_to("azp")?, issued_to("client_id")?].into_iter().flatten().collect();
     if parties.is_empty() || parties.iter().any(|party| *party != expected.client_id) {
         return Err(JwtFault::Claim("azp"));
     }
-    match optional_text(payload, "sub", JwtFault::Claim("sub"))? {
+    match optional_text(payload, "sub", JwtFault::ClaimType("sub"))? {
         Some(subject) if subject != expected.subject => Err(JwtFault::Claim("sub")),
         _ => Ok(()),
     }
@@ -145,7 +142,7 @@ mod tests {
             (Some(JwtFault::Claim("azp")), json!({ "azp": "other" })),
             (Some(JwtFault::Claim("azp")), json!({ "client_id": "other" })),
             (Some(JwtFault::Claim("sub")), json!({ "sub": "2" })),
-            (Some(JwtFault::Claim("exp")), json!({ "exp": null })),
+            (Some(JwtFault::Missing("exp")), json!({ "exp": null })),
             (Some(JwtFault::Clock("exp")), json!({ "exp": now - 60 })),
             (Some(JwtFault::Clock("iat")), json!({ "iat": now + 61 })),
         ] {

@@ -16,7 +16,6 @@ use super::client_authentication::Parties;
 use super::discovery::Metadata;
 use super::dpop::{self, Dpop};
 use super::http::{HttpError, ProviderHttp, json_answer};
-use super::provider_words::Sent;
 use super::settings::IdpSettings;
 use super::token_answer;
 use crate::clock::SharedClock;
@@ -83,13 +82,13 @@ impl BackChannel<'_> {
         url: &Url,
         request: impl Fn() -> Result<Request<Vec<u8>>, HttpError>,
     ) -> Result<Response<Vec<u8>>, HttpError> {
-        let answer = self.send(request()?).await?;
+        let answer = self.http.ask(&request).await?;
         let Some(dpop) = dpop else { return Ok(answer) };
         dpop.remember_nonce(url, answer.headers());
         if !dpop::wants_nonce(&answer) {
             return Ok(answer);
         }
-        match self.send(request()?).await {
+        match self.http.ask(&request).await {
             // What the request carries was sent the first time: its answer stands.
             Err(error) if error.was_not_sent() => Ok(answer),
             Err(error) => Err(error),
@@ -98,14 +97,6 @@ impl BackChannel<'_> {
                 Ok(answer)
             }
         }
-    }
-
-    /// The answer keeps what must not be read out of it.
-    async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
-        let sent = Sent::with(&request);
-        let mut answer = self.http.execute(request).await?;
-        answer.extensions_mut().insert(sent);
-        Ok(answer)
     }
 
     fn form_request(

@@ -2,7 +2,9 @@
 //!
 //! The issuer comes from the configuration; a document that names another issuer, or any address that is not safe to
 //! send secrets to, is refused as a whole (R-F01, R-F02). The configuration may put endpoints in the place of the
-//! document's; for plain OAuth 2.0 it is itself the metadata.
+//! document's; for plain OAuth 2.0 it is itself the metadata. What a later document may change is for [`moved`] to say.
+
+pub mod moved;
 
 use std::sync::Arc;
 
@@ -10,14 +12,24 @@ use serde_json::{Map, Value};
 use time::Duration;
 use url::Url;
 
+use self::moved::EndpointWatch;
+use super::address_class::AddressGuard;
 use super::authorization::LONGEST_NAMED;
 use super::http::{HttpError, ProviderHttp, is_safe_address};
 use super::offers::Offers;
 use super::presets::entra::published_under;
-use super::refreshing::Refreshing;
+use super::refreshing::{FetchFailure, Fetched, Lifetimes, Refreshing};
 use super::request_parameters::is_reserved;
 use super::{IdpKind, IdpSettings};
 use crate::clock::SharedClock;
+
+/// Endpoints hardly ever change.
+const LIFETIMES: Lifetimes = Lifetimes {
+    unless_said: Duration::HOUR,
+    shortest: Duration::minutes(5),
+    longest: Duration::DAY,
+    usable: Duration::DAY,
+};
 
 /// The endpoints of a provider, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +79,11 @@ impl GivenEndpoints {
         Self(endpoints)
     }
 
+    /// Where they are.
+    pub(super) fn urls(&self) -> impl Iterator<Item = &Url> {
+        self.0.iter().map(|(_, url)| url)
+    }
+
     fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(given, _)| *given == name)
     }
@@ -98,7 +115,16 @@ pub(super) enum MetadataCache {
     /// Written in the configuration.
     Given(Arc<Metadata>),
     /// Fetched from the issuer.
-    Discovered { source: Arc<DocumentSource>, document: Refreshing<Metadata> },
+    Discovered(Discovered),
+}
+
+/// Metadata that is fetched, and watched.
+#[derive(Debug, Clone)]
+pub(super) struct Discovered {
+    source: Arc<DocumentSource>,
+    document: Refreshing<Metadata>,
+    watch: Arc<EndpointWatch>,
+    addresses: AddressGuard,
 }
 
 /// How a document is fetched and read.
@@ -113,18 +139,20 @@ pub struct DocumentSource {
 }
 
 impl MetadataCache {
-    pub(super) fn new(settings: &IdpSettings) -> Self {
+    pub(super) fn new(settings: &IdpSettings, addresses: AddressGuard) -> Self {
         match &settings.kind {
             IdpKind::Oidc(oidc) => match &oidc.metadata {
                 MetadataSource::Given(metadata) => Self::Given(metadata.clone()),
-                MetadataSource::Discovered(given) => Self::Discovered {
+                MetadataSource::Discovered(given) => Self::Discovered(Discovered {
                     source: Arc::new(DocumentSource {
                         issuer: oidc.issuer.clone(),
                         given: given.clone(),
                         mutual_tls: settings.tls.identity.is_some(),
                     }),
-                    document: Refreshing::new(&settings.name, "metadata"),
-                },
+                    document: Refreshing::new(LIFETIMES, &settings.name, "metadata"),
+                    watch: Arc::new(EndpointWatch::new(settings.name.clone())),
+                    addresses,
+                }),
             },
             IdpKind::OAuth2(plain) => Self::Given(Arc::new(Metadata {
                 authorization_endpoint: plain.authorization_endpoint.clone(),
@@ -149,7 +177,16 @@ impl MetadataCache {
     ) -> Result<Arc<Metadata>, Arc<HttpError>> {
         match self {
             Self::Given(metadata) => Ok(metadata.clone()),
-            Self::Discovered { source, document } => document.current(clock, fetch(http.clone(), source.clone())).await,
+            Self::Discovered(discovered) => {
+                discovered.document.current(clock, discovered.clone().fetch(http.clone(), false)).await
+            }
+        }
+    }
+
+    /// Fetches the metadata anew, whatever is known, and takes whatever hosts it names: somebody says so who may.
+    pub(super) async fn renew(&self, http: &ProviderHttp, clock: &SharedClock) {
+        if let Self::Discovered(discovered) = self {
+            discovered.document.renew(clock, discovered.clone().fetch(http.clone(), true)).await;
         }
     }
 
@@ -160,24 +197,67 @@ impl MetadataCache {
         clock: &SharedClock,
         distance: Duration,
     ) -> Option<Arc<HttpError>> {
-        let Self::Discovered { source, document } = self else { return None };
-        document.fetch_now_and_then(clock, distance, fetch(http.clone(), source.clone()));
-        document.failure()
+        let Self::Discovered(discovered) = self else { return None };
+        discovered.document.fetch_now_and_then(clock, distance, discovered.clone().fetch(http.clone(), false));
+        discovered.document.failure()
     }
 
     pub(super) fn known(&self) -> Option<Arc<Metadata>> {
         match self {
             Self::Given(metadata) => Some(metadata.clone()),
-            Self::Discovered { document, .. } => document.known(),
+            Self::Discovered(Discovered { document, .. }) => document.known(),
+        }
+    }
+
+    /// Who watches for endpoints that move, where they can.
+    pub(super) fn watch(&self) -> Option<&EndpointWatch> {
+        match self {
+            Self::Given(_) => None,
+            Self::Discovered(Discovered { watch, .. }) => Some(watch),
         }
     }
 }
 
-async fn fetch(http: ProviderHttp, source: Arc<DocumentSource>) -> Result<Metadata, HttpError> {
-    // Discovery 4: the path is appended to the issuer, whose own path is kept.
-    let address = format!("{}/.well-known/openid-configuration", published_under(&source.issuer).trim_end_matches('/'));
-    let address = Url::parse(&address).map_err(|_| HttpError::Unacceptable("the issuer is not a URL"))?;
-    read(&source, http.get_json(&address).await?)
+impl Discovered {
+    async fn fetch(self, http: ProviderHttp, confirmed: bool) -> Result<Fetched<Metadata>, FetchFailure> {
+        // Discovery 4: the path is appended to the issuer, whose own path is kept.
+        let issuer = published_under(&self.source.issuer);
+        let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+        let address = Url::parse(&address).map_err(|_| HttpError::Unacceptable("the issuer is not a URL"))?;
+        let Fetched { document, max_age } = http.get_document(&address).await?;
+        let metadata = read(&self.source, document)?;
+        let judged = self.addresses.judge(metadata.endpoints_of_ours()).await;
+        judged.map_err(|_| HttpError::Unacceptable(FOREIGN_NETWORK))?;
+        let document = match self.document.known() {
+            Some(known) => self.watch.choose(&known, metadata, confirmed),
+            None => metadata,
+        };
+        Ok(Fetched { document, max_age })
+    }
+}
+
+const FOREIGN_NETWORK: &str = "the metadata names an address of another network than the issuer's (a private one, or this \
+                               machine's): private_addresses = true lets that be";
+
+impl Metadata {
+    /// Every endpoint that there is, by its name in the document.
+    fn endpoints(&self) -> [(&'static str, Option<&Url>); 7] {
+        [
+            ("authorization_endpoint", Some(&self.authorization_endpoint)),
+            ("token_endpoint", Some(&self.token_endpoint)),
+            ("userinfo_endpoint", self.userinfo_endpoint.as_ref()),
+            ("jwks_uri", self.jwks_uri.as_ref()),
+            ("end_session_endpoint", self.end_session_endpoint.as_ref()),
+            ("revocation_endpoint", self.revocation_endpoint.as_ref()),
+            ("pushed_authorization_request_endpoint", self.pushed_authorization_request_endpoint.as_ref()),
+        ]
+    }
+
+    /// Those that the broker itself calls; browsers are sent to the others.
+    fn endpoints_of_ours(&self) -> impl Iterator<Item = &Url> {
+        let is_ours = |name: &str| !["authorization_endpoint", "end_session_endpoint"].contains(&name);
+        self.endpoints().into_iter().filter(move |(name, _)| is_ours(name)).filter_map(|(_, url)| url)
+    }
 }
 
 /// Checks a metadata document. Pure.

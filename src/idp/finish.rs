@@ -3,21 +3,25 @@
 //! Order matters: the code is exchanged, the ID token is judged, and only then is anything more asked. Renewals judge
 //! what they get by the same parts.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use url::Url;
 
 use super::authorization::Attempt;
+use super::claims::text;
 use super::discovery::Metadata;
 use super::id_token::{Expectation, ExpectedNonce, VerifiedClaims};
-use super::jwt::{JwtFault, JwtUse};
+use super::jwt::JwtFault;
 use super::token_exchange::ProviderTokens;
-use super::userinfo::UserinfoUse;
+use super::userinfo::{UserinfoError, UserinfoUse};
 use super::{
-    IdpError, IdpKind, IdpSettings, OAuth2Settings, OidcSettings, Provider, id_token, jwt, presets, profile,
-    token_exchange, userinfo,
+    IdpError, IdpKind, IdpSettings, OAuth2Settings, OidcSettings, Provider, id_token, presets, profile, token_exchange,
+    userinfo,
 };
 use crate::identity::Identity;
+use crate::telemetry::Printable;
 
 /// What a finished login brought.
 #[derive(Debug, Clone)]
@@ -91,15 +95,17 @@ impl Provider {
         claims: &VerifiedClaims,
         tokens: &ProviderTokens,
     ) -> Result<Identity, IdpError> {
-        // Of the ID token alone: userinfo is not signed.
-        profile::check_required(&self.0.settings.required_claims, claims.all())?;
+        let required = &self.0.settings.required_claims;
+        profile::check_uncontradicted(required, claims.all())?;
         let mut attributes = self.said_by_tokens(oidc, metadata, claims, tokens).await?;
         if let Some(endpoint) = metadata.userinfo_endpoint.as_ref().filter(|_| self.asks_userinfo(oidc, &attributes)) {
             let more = self.userinfo(oidc, metadata, endpoint, claims, tokens).await?;
             userinfo::merge(&mut attributes, more, &self.0.settings.profile);
         }
+        profile::check_required(required, &attributes)?;
         self.ask_profile_api(tokens, &mut attributes).await?;
-        let issuer = jwt::text(claims.all(), "iss")?;
+        self.say_which_groups_were_dropped(&attributes);
+        let issuer = text(claims.all(), "iss")?;
         Ok(profile::identity_from_claims(&self.0.settings, issuer, claims.subject(), &attributes)?)
     }
 
@@ -124,6 +130,7 @@ impl Provider {
         let mut profile = profile.map_err(IdpError::ProfileEndpoint)?;
         profile::check_required(&self.0.settings.required_claims, &profile)?;
         self.ask_profile_api(tokens, &mut profile).await?;
+        self.say_which_groups_were_dropped(&profile);
         Ok(profile::identity_from_profile(&self.0.settings, self.issuer(), &profile)?)
     }
 
@@ -136,12 +143,13 @@ impl Provider {
         tokens: &ProviderTokens,
     ) -> Result<VerifiedClaims, IdpError> {
         let id_token = tokens.id_token.as_ref().ok_or(JwtFault::Absent)?;
-        let payload = self.signed_payload(oidc, metadata, id_token.expose(), JwtUse::Claims).await?;
+        let payload = self.signed_payload(oidc, metadata, id_token.expose()).await?;
         let issuer = presets::entra::issuer_of(&oidc.issuer, &oidc.tenants, &payload)?;
         let claims_supported = metadata.claims_supported.as_deref();
         let expectation = Expectation {
             issuer: &issuer,
             client_id: &self.0.settings.client_id,
+            additional_audiences: &oidc.additional_audiences,
             nonce,
             access_token: tokens.access_token.expose(),
             max_age: attempt.and_then(|attempt| attempt.max_age),
@@ -151,6 +159,17 @@ impl Provider {
             algorithm: oidc.algorithm,
         };
         Ok(id_token::check(payload, &expectation, self.0.clock.now())?)
+    }
+
+    /// Writes down that groups were said in a form that is not read, once for as long as this process lives: it is the
+    /// same for everybody, and it is the configuration's to change.
+    fn say_which_groups_were_dropped(&self, source: &Map<String, Value>) {
+        let mapping = &self.0.settings.profile;
+        let Some((path, why)) = profile::dropped_groups(source, mapping) else { return };
+        if !self.0.groups_noted.swap(true, Ordering::Relaxed) {
+            let (idp, path) = (&self.0.settings.name, Printable(path));
+            tracing::warn!(idp, %path, "groups were left out: {why}");
+        }
     }
 
     async fn userinfo(
@@ -165,8 +184,17 @@ impl Provider {
         let payload = match answer {
             userinfo::Answer::Plain(payload) => payload,
             userinfo::Answer::Signed(token) => {
-                let payload = self.signed_payload(oidc, metadata, token.expose(), JwtUse::Claims).await?;
-                userinfo::check_signed(&payload, jwt::text(claims.all(), "iss")?, &self.0.settings.client_id)?;
+                let payload = self.signed_payload(oidc, metadata, token.expose()).await;
+                let payload = payload.map_err(|error| match error {
+                    IdpError::IdToken(fault) => UserinfoError::Token(fault).into(),
+                    other => other,
+                })?;
+                let expectation = userinfo::Expectation {
+                    issuer: text(claims.all(), "iss")?,
+                    client_id: &self.0.settings.client_id,
+                    clock_skew: oidc.clock_skew,
+                };
+                userinfo::check_signed(&payload, &expectation, self.0.clock.now()).map_err(UserinfoError::Token)?;
                 payload
             }
         };

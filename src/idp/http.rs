@@ -3,7 +3,10 @@
 //! Used by every file of `idp` that asks the provider something (R-C07, R-F03, R-P02); through `back_channel`
 //! where credentials go with it. The one place that knows of certificates.
 
+mod freshness;
+
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use oauth2::http;
@@ -15,8 +18,11 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 use url::{Host, Url};
 
-use super::provider_words::ProviderWords;
+use super::address_class::AddressGuard;
+use super::provider_words::{ProviderWords, Sent};
 use super::proxy::ProviderProxy;
+use super::refreshing::{FetchFailure, Fetched};
+use super::strict_json;
 use crate::secret::Secret;
 
 /// Longest wait for a connection.
@@ -50,8 +56,8 @@ pub enum HttpError {
     /// Another kind of document than asked for.
     #[error("it answered with another content type than JSON")]
     ContentType,
-    /// Not a JSON object.
-    #[error("its answer is not a JSON object")]
+    /// Not a JSON object, or one in which a name has two different values.
+    #[error("its answer is not a JSON object, or one name in it has two values")]
     NotAnObject,
     /// A document of another issuer than the configured one, each as it was written.
     #[error("its metadata names the issuer {named:?}, and the configuration {configured:?}")]
@@ -67,6 +73,12 @@ pub enum HttpError {
     /// It did not take our proof that a token is ours.
     #[error("it did not take the proof of possession")]
     Proof,
+    /// It was asked a moment ago for the like of this, which it did not have, and is not asked again yet.
+    #[error("it was asked a moment ago, and is asked again in {again_in} seconds")]
+    AskedJustNow {
+        /// In how many seconds, at most.
+        again_in: u64,
+    },
     /// Our own request could not be written down.
     #[error("the request could not be built")]
     Request,
@@ -81,7 +93,7 @@ impl HttpError {
     /// Whether the provider may well be fine in a moment: unreachable, too slow, or failing itself.
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Timeout => true,
+            Self::Unreachable(_) | Self::Timeout | Self::AskedJustNow { .. } => true,
             Self::Status(status, _) => *status >= 500 || [408, 429].contains(status),
             Self::Client(_)
             | Self::NoAuthorities
@@ -98,6 +110,12 @@ impl HttpError {
     /// Whether nothing was sent, because no connection could be opened: what the request carried is as good as before.
     pub fn was_not_sent(&self) -> bool {
         matches!(self, Self::Unreachable(error) if error.is_connect())
+    }
+
+    /// Whether a connection that stood broke before there was an answer: one that was used before and that the provider
+    /// closed meanwhile, most likely.
+    fn is_broken_connection(&self) -> bool {
+        matches!(self, Self::Unreachable(error) if error.is_request() && !error.is_connect() && !error.is_timeout())
     }
 
     /// What an answer with another status than 200 is. A 403 that says when to come back, or that no request is left
@@ -139,6 +157,7 @@ pub struct TlsSettings {
 pub struct ProviderHttp {
     client: reqwest::Client,
     believes_somebody: bool,
+    timeout: Duration,
 }
 
 impl ProviderHttp {
@@ -148,20 +167,58 @@ impl ProviderHttp {
     /// # Errors
     /// [`HttpError::Client`] if the certificates are none.
     pub fn new(timeout: Duration, tls: &TlsSettings, proxy: Option<&ProviderProxy>) -> Result<Self, HttpError> {
-        let client = client_builder(timeout, tls, proxy)?.build();
-        if client.is_err() && tls.authorities.is_none() && load_native_certs().certs.is_empty() {
-            let bare = TlsSettings { authorities: Some(String::new()), identity: tls.identity.clone() };
-            let client = client_builder(timeout, &bare, proxy)?.build().map_err(HttpError::Client)?;
-            return Ok(Self { client, believes_somebody: false });
-        }
-        Ok(Self { client: client.map_err(HttpError::Client)?, believes_somebody: true })
+        Self::guarded(timeout, tls, proxy, &AddressGuard::open())
     }
 
-    /// Sends a request and reads a bounded answer.
+    /// The same, which calls no host that `addresses` does not let be.
+    ///
+    /// # Errors
+    /// As [`ProviderHttp::new`].
+    pub(super) fn guarded(
+        timeout: Duration,
+        tls: &TlsSettings,
+        proxy: Option<&ProviderProxy>,
+        addresses: &AddressGuard,
+    ) -> Result<Self, HttpError> {
+        let builder = |tls: &TlsSettings| -> Result<reqwest::ClientBuilder, HttpError> {
+            Ok(client_builder(timeout, tls, proxy)?.dns_resolver(Arc::new(addresses.clone())))
+        };
+        let client = builder(tls)?.build();
+        if client.is_err() && tls.authorities.is_none() && load_native_certs().certs.is_empty() {
+            let bare = TlsSettings { authorities: Some(String::new()), identity: tls.identity.clone() };
+            let client = builder(&bare)?.build().map_err(HttpError::Client)?;
+            return Ok(Self { client, timeout, believes_somebody: false });
+        }
+        Ok(Self { client: client.map_err(HttpError::Client)?, timeout, believes_somebody: true })
+    }
+
+    /// Sends a request and reads a bounded answer. A safe request whose connection broke before there was an answer is
+    /// made and sent once more (RFC 9112 9.3.1, RFC 9110 9.2.2), within the same time: providers close connections that
+    /// they just answered on. Nothing that brings a code or a token about is ever repeated (R-C08).
     ///
     /// # Errors
     /// [`HttpError`] if there is no complete answer; any status is an answer.
-    pub async fn execute(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
+    pub(super) async fn ask(
+        &self,
+        request: impl Fn() -> Result<http::Request<Vec<u8>>, HttpError>,
+    ) -> Result<http::Response<Vec<u8>>, HttpError> {
+        let answered = async {
+            let first = request()?;
+            let is_safe = first.method().is_safe();
+            match self.execute(first).await {
+                Err(error) if is_safe && error.is_broken_connection() => self.execute(request()?).await,
+                answered => answered,
+            }
+        };
+        tokio::time::timeout(self.timeout, answered).await.unwrap_or(Err(HttpError::Timeout))
+    }
+
+    /// Sends a request and reads a bounded answer, which keeps what must not be read out of it. Nothing is sent twice.
+    ///
+    /// # Errors
+    /// [`HttpError`] if there is no complete answer; any status is an answer.
+    async fn execute(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
+        let sent = Sent::with(&request);
         let request = reqwest::Request::try_from(request).map_err(|_| HttpError::Request)?;
         if !self.believes_somebody && request.url().scheme() == "https" {
             return Err(HttpError::NoAuthorities);
@@ -178,20 +235,26 @@ impl ProviderHttp {
             }
             body.extend_from_slice(&chunk);
         }
-        response.body(body).map_err(|_| HttpError::Request)
+        let mut response = response.body(body).map_err(|_| HttpError::Request)?;
+        response.extensions_mut().insert(sent);
+        Ok(response)
     }
 
-    /// Fetches a public JSON object.
+    /// Fetches a public JSON object, and reads how long it is fresh.
     ///
     /// # Errors
-    /// [`HttpError`], also for any status but 200 and anything but a JSON object that says that it is JSON.
-    pub async fn get_json(&self, url: &Url) -> Result<Map<String, Value>, HttpError> {
-        let request = http::Request::get(url.as_str()).header(ACCEPT, "application/json").body(Vec::new());
-        let answer = self.execute(request.map_err(|_| HttpError::Request)?).await?;
-        match answer.status().as_u16() {
-            200 => json_answer(&answer),
-            _ => Err(HttpError::of(&answer)),
+    /// [`FetchFailure`], also for any status but 200 and anything but a JSON object that says that it is JSON.
+    pub(super) async fn get_document(&self, url: &Url) -> Result<Fetched<Map<String, Value>>, FetchFailure> {
+        let request = || {
+            let request = http::Request::get(url.as_str()).header(ACCEPT, "application/json").body(Vec::new());
+            request.map_err(|_| HttpError::Request)
+        };
+        let answer = self.ask(request).await?;
+        if answer.status() == http::StatusCode::OK {
+            return Ok(Fetched { document: json_answer(&answer)?, max_age: freshness::max_age(answer.headers()) });
         }
+        let retry_after = freshness::retry_after(answer.headers());
+        Err(FetchFailure { error: HttpError::of(&answer), retry_after })
     }
 }
 
@@ -242,7 +305,7 @@ fn is_json(answer: &http::Response<Vec<u8>>) -> bool {
 /// # Errors
 /// [`HttpError::NotAnObject`].
 pub fn json_object(body: &[u8]) -> Result<Map<String, Value>, HttpError> {
-    serde_json::from_slice(body).map_err(|_| HttpError::NotAnObject)
+    strict_json::object(body).map_err(|_| HttpError::NotAnObject)
 }
 
 /// Whether secrets may be sent to an address: HTTPS, or plain HTTP that never leaves this machine (R-F02).

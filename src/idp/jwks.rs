@@ -8,19 +8,30 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Map, Value};
+use time::Duration;
 use url::Url;
 
+use super::claims::optional_text;
 use super::http::{HttpError, ProviderHttp};
-use super::jwt::{SignedHeader, optional_text};
+use super::jwt::SignedHeader;
 use super::presets::entra::is_issuer;
-use super::refreshing::Refreshing;
+use super::refreshing::{AskedBy, FetchFailure, Fetched, Lifetimes, Refetched, Refreshing};
 use crate::clock::SharedClock;
 
 /// Shortest RSA modulus that is trusted (RFC 8725 3.5), in bytes.
 pub(super) const SHORTEST_RSA_MODULUS: usize = 2048 / 8;
+
+/// Keys that were withdrawn stop counting within the hour, whatever the provider says of its answer; a quarter of an
+/// hour if it says nothing.
+const LIFETIMES: Lifetimes = Lifetimes {
+    unless_said: Duration::minutes(15),
+    shortest: Duration::MINUTE,
+    longest: Duration::HOUR,
+    usable: Duration::HOUR,
+};
 
 /// The keys of one provider.
 #[derive(Debug)]
@@ -29,7 +40,7 @@ pub(super) struct KeyCache(Refreshing<KeySet>);
 impl KeyCache {
     /// Keys of this provider that were never fetched.
     pub(super) fn new(idp: &str, document: &'static str) -> Self {
-        Self(Refreshing::new(idp, document))
+        Self(Refreshing::new(LIFETIMES, idp, document))
     }
 
     /// Why there are no keys, if there are none since fetching them failed.
@@ -47,20 +58,28 @@ impl KeyCache {
         self.0.current(clock, fetch(http.clone(), jwks_uri.clone())).await
     }
 
-    /// The keys after a token named one that is not among them: fetched again, at most once per window, so
-    /// that a rotation works at once and invented names cost nothing (R-D05).
+    /// The keys after a token named one that is not among those `seen`: fetched again, at most once per window and
+    /// asker, so that a rotation works at once and invented names cost nothing (R-D05).
     pub(super) async fn after_unknown_key(
         &self,
+        by: AskedBy,
+        seen: &Arc<KeySet>,
         http: &ProviderHttp,
         jwks_uri: &Url,
         clock: &SharedClock,
-    ) -> Result<Arc<KeySet>, Arc<HttpError>> {
-        self.0.refetched(clock, fetch(http.clone(), jwks_uri.clone())).await
+    ) -> Result<Refetched<KeySet>, Arc<HttpError>> {
+        self.0.refetched(by, seen, clock, fetch(http.clone(), jwks_uri.clone())).await
+    }
+
+    /// Fetches the keys anew, whatever is known.
+    pub(super) async fn renew(&self, http: &ProviderHttp, jwks_uri: &Url, clock: &SharedClock) {
+        self.0.renew(clock, fetch(http.clone(), jwks_uri.clone())).await;
     }
 }
 
-async fn fetch(http: ProviderHttp, jwks_uri: Url) -> Result<KeySet, HttpError> {
-    read(&http.get_json(&jwks_uri).await?)
+async fn fetch(http: ProviderHttp, jwks_uri: Url) -> Result<Fetched<KeySet>, FetchFailure> {
+    let Fetched { document, max_age } = http.get_document(&jwks_uri).await?;
+    Ok(Fetched { document: read(&document)?, max_age })
 }
 
 /// Reads a key set. Pure.
@@ -107,7 +126,10 @@ impl KeySet {
 impl VerificationKey {
     fn read(value: &Value) -> Option<Self> {
         let jwk: Jwk = serde_json::from_value(value.clone()).ok()?;
-        let for_signatures = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
+        // RFC 7517 4.2 and 4.3: what a key says it is for has to include this.
+        let verifies = |operations: &Vec<KeyOperations>| operations.contains(&KeyOperations::Verify);
+        let for_signatures = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature))
+            && jwk.common.key_operations.as_ref().is_none_or(verifies);
         let long_enough = match &jwk.algorithm {
             AlgorithmParameters::RSA(rsa) => modulus_bytes(&rsa.n)? >= SHORTEST_RSA_MODULUS,
             AlgorithmParameters::EllipticCurve(_) | AlgorithmParameters::OctetKeyPair(_) => true,
@@ -126,18 +148,18 @@ impl VerificationKey {
         })
     }
 
-    /// The claims of a token that this key signed, if it did and may: a key of several tenants' set can be for the tokens
-    /// of one issuer alone (Microsoft's `issuer` beside the key).
-    pub(super) fn opened(
-        &self,
-        token: &str,
-        validation: &Validation,
-        tenants: &[String],
-    ) -> Option<Map<String, Value>> {
-        let payload: Map<String, Value> = jsonwebtoken::decode(token, &self.key, validation).ok()?.claims;
+    /// Whether a signature of these bytes is this key's.
+    pub(super) fn made(&self, signature: &str, message: &str, algorithm: Algorithm) -> bool {
+        // The library is asked for the signature alone: what the bytes say is read by us, once and afterwards.
+        jsonwebtoken::crypto::verify(signature, message.as_bytes(), &self.key, algorithm).unwrap_or(false)
+    }
+
+    /// Whether this key may have signed a token with these claims: a key of several tenants' set can be for the tokens of
+    /// one issuer alone (Microsoft's `issuer` beside the key).
+    pub(super) fn may_speak_for(&self, payload: &Map<String, Value>, tenants: &[String]) -> bool {
         let said = payload.get("iss").and_then(Value::as_str);
         let may = |own: &String| tenants.is_empty() || said.is_some_and(|said| is_issuer(own, tenants, said));
-        self.issuer.as_ref().is_none_or(may).then_some(payload)
+        self.issuer.as_ref().is_none_or(may)
     }
 
     /// Whether a signature of this algorithm can be this key's: by type, curve and its own `alg`.
@@ -202,6 +224,12 @@ mod tests {
         key
     }
 
+    fn for_operations(operations: Value) -> Value {
+        let mut key = rsa("operations", 256);
+        key["key_ops"] = operations;
+        key
+    }
+
     fn header(kid: Option<&str>, algorithm: Algorithm) -> SignedHeader {
         SignedHeader { kid: kid.map(str::to_owned), algorithm }
     }
@@ -220,9 +248,18 @@ mod tests {
             json!({ "kty": "RSA", "kid": "broken", "n": "!", "e": "AQAB" }),
             rsa("short", 128),
             with(rsa("encryption", 256), "use", "enc"),
+            for_operations(json!(["encrypt"])),
+            for_operations(json!(["wrapKey", "deriveBits"])),
+            for_operations(json!(["sign"])),
+            for_operations(json!([])),
+            for_operations(json!("verify")),
+            with(for_operations(json!(["verify"])), "use", "enc"),
             rsa("good", 256),
         ]);
         assert_eq!(keys.keys.len(), 1);
+        let keys =
+            set(&[for_operations(json!(["verify"])), for_operations(json!(["sign", "verify"])), rsa("good", 256)]);
+        assert_eq!(keys.keys.len(), 3);
         assert!(keys.has(&header(Some("good"), Algorithm::RS256)));
     }
 

@@ -1,17 +1,18 @@
 //! Signed JWTs of a provider: is one signed the configured way, and by the provider? (RFC 7515, RFC 8725)
 //!
-//! Two steps, both pure: [`read_header`], then [`verify_signature`]. What the claims must say depends on what the token
-//! is for: [`super::id_token`] and its neighbours check that. A claim of the wrong JSON type refuses the token and is
-//! never treated as absent (R-D13).
+//! Two steps, both pure: [`read_header`], then [`verify_signature`], which checks the bytes before it reads what they
+//! say. What the claims must say depends on what the token is for: [`super::id_token`] and its neighbours check that, by
+//! what they share in [`super::claims`].
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, Validation};
+use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 use thiserror::Error;
-use time::OffsetDateTime;
 
+use super::claims::optional_text;
 use super::jwks::KeySet;
+use super::strict_json;
 
 /// Largest token that is looked at, in bytes.
 pub(super) const LARGEST_TOKEN: usize = 64 * 1024;
@@ -91,12 +92,31 @@ pub enum JwtFault {
     /// The signature is not the provider's.
     #[error("its signature is not valid")]
     Signature,
-    /// A claim is missing, of the wrong type or of the wrong value.
-    #[error("its claim `{0}` is missing or wrong")]
+    /// The signature is the provider's, but what it signed is no JSON object, or gives one name two values.
+    #[error("its claims are malformed: they are no JSON object, or one of them has two different values")]
+    MalformedClaims,
+    /// A claim that has to be there is not.
+    #[error("its claim `{0}` is missing")]
+    Missing(&'static str),
+    /// A claim is of another JSON type than the standard gives it.
+    #[error("its claim `{0}` is not of the type that the standard gives it")]
+    ClaimType(&'static str),
+    /// A claim says something else than it must.
+    #[error("its claim `{0}` is wrong")]
     Claim(&'static str),
     /// Its times do not fit ours.
     #[error("its claim `{0}` does not fit this machine's clock")]
     Clock(&'static str),
+}
+
+impl JwtFault {
+    /// The claim at fault: missing, of another type, or wrong. Times that do not fit our clock are another matter.
+    pub fn claim(&self) -> Option<&'static str> {
+        match self {
+            Self::Missing(claim) | Self::ClaimType(claim) | Self::Claim(claim) => Some(claim),
+            _ => None,
+        }
+    }
 }
 
 /// What a token says about its own signature, after it was found acceptable.
@@ -117,7 +137,7 @@ pub fn read_header(token: &str, algorithm: Algorithm, wanted: JwtUse) -> Result<
     }
     let header = token.split('.').next().unwrap_or_default();
     let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| JwtFault::Malformed)?;
-    let header: Map<String, Value> = serde_json::from_slice(&header).map_err(|_| JwtFault::Malformed)?;
+    let header = strict_json::object(&header).map_err(|_| JwtFault::Malformed)?;
     if header.get("alg").and_then(Value::as_str) != Some(&super::jwks::name(algorithm)) {
         return Err(JwtFault::Algorithm);
     }
@@ -136,7 +156,9 @@ pub fn read_header(token: &str, algorithm: Algorithm, wanted: JwtUse) -> Result<
 /// each may have keys of its own (R-D06).
 ///
 /// # Errors
-/// [`JwtFault::UnknownKey`] if no key may have made it, [`JwtFault::Signature`] if none did.
+/// [`JwtFault::UnknownKey`] if no key may have made it, [`JwtFault::Signature`] if none did, and
+/// [`JwtFault::MalformedClaims`] if one did but what it signed cannot be read; [`JwtFault::Claim`] if it may not sign for
+/// the issuer that is named.
 pub fn verify_signature(
     token: &str,
     header: &SignedHeader,
@@ -146,42 +168,24 @@ pub fn verify_signature(
     if !keys.has(header) {
         return Err(JwtFault::UnknownKey);
     }
-    // The library checks the signature alone: claims are ours, strictly typed and judged by our clock.
-    let mut validation = Validation::new(header.algorithm);
-    validation.required_spec_claims.clear();
-    (validation.validate_exp, validation.validate_aud) = (false, false);
-    keys.candidates(header).find_map(|key| key.opened(token, &validation, tenants)).ok_or(JwtFault::Signature)
+    let (message, signature) = token.rsplit_once('.').ok_or(JwtFault::Malformed)?;
+    let mut made_by = keys.candidates(header).filter(|key| key.made(signature, message, header.algorithm)).peekable();
+    made_by.peek().ok_or(JwtFault::Signature)?;
+    let payload = signed_claims(message).map_err(|_| JwtFault::MalformedClaims)?;
+    if made_by.any(|key| key.may_speak_for(&payload, tenants)) { Ok(payload) } else { Err(JwtFault::Claim("iss")) }
 }
 
 /// The payload of a token that was verified when it came and was sealed from then on.
 pub(super) fn payload_of_verified(token: &str) -> Result<Map<String, Value>, JwtFault> {
-    let payload = token.split('.').nth(1).ok_or(JwtFault::Malformed)?;
+    let (message, _) = token.rsplit_once('.').ok_or(JwtFault::Malformed)?;
+    signed_claims(message)
+}
+
+/// The claims of a header and a payload.
+fn signed_claims(message: &str) -> Result<Map<String, Value>, JwtFault> {
+    let (_, payload) = message.split_once('.').ok_or(JwtFault::Malformed)?;
     let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| JwtFault::Malformed)?;
-    serde_json::from_slice(&payload).map_err(|_| JwtFault::Malformed)
-}
-
-pub(super) fn text<'a>(payload: &'a Map<String, Value>, name: &'static str) -> Result<&'a str, JwtFault> {
-    payload.get(name).and_then(Value::as_str).ok_or(JwtFault::Claim(name))
-}
-
-pub(super) fn optional_text<'a, F>(object: &'a Map<String, Value>, name: &str, fault: F) -> Result<Option<&'a str>, F> {
-    match object.get(name) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(fault),
-    }
-}
-
-/// A NumericDate (RFC 7519 2): a JSON number, with or without a fraction.
-pub(super) fn optional_moment(
-    payload: &Map<String, Value>,
-    name: &'static str,
-) -> Result<Option<OffsetDateTime>, JwtFault> {
-    let Some(value) = payload.get(name) else { return Ok(None) };
-    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and the calendar refuses what is beyond it")]
-    let seconds = value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64));
-    let moment = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    moment.map(Some).ok_or(JwtFault::Claim(name))
+    strict_json::object(&payload).map_err(|_| JwtFault::Malformed)
 }
 
 #[cfg(test)]
@@ -208,10 +212,16 @@ mod tests {
             (JwtFault::Type, json!({ "alg": "RS256", "typ": 1 })),
             (JwtFault::Critical, json!({ "alg": "RS256", "crit": ["b64"] })),
             (JwtFault::Critical, json!({ "alg": "RS256", "zip": "DEF" })),
+            (JwtFault::Critical, json!({ "alg": "RS256", "crit": null })),
             (JwtFault::Malformed, json!({ "alg": "RS256", "kid": 1 })),
         ] {
             assert_eq!(read_header(&token_with(&header), Algorithm::RS256, JwtUse::Claims), Err(fault), "{header}");
         }
+        let twice = |header: &str| format!("{}.e30.c2ln", URL_SAFE_NO_PAD.encode(header));
+        let repeated = read_header(&twice(r#"{"alg":"RS256","alg":"RS256"}"#), Algorithm::RS256, JwtUse::Claims);
+        assert!(repeated.is_ok(), "RFC 7515 4: equal duplicates count once");
+        let torn = twice(r#"{"alg":"HS256","alg":"RS256"}"#);
+        assert_eq!(read_header(&torn, Algorithm::RS256, JwtUse::Claims), Err(JwtFault::Malformed));
         for token in ["", "a.b", "a.b.c.d.e", "!.e30.", &format!("{}.a.b", "x".repeat(LARGEST_TOKEN))] {
             assert_eq!(read_header(token, Algorithm::RS256, JwtUse::Claims), Err(JwtFault::Malformed));
         }

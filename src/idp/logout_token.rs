@@ -13,8 +13,12 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
-use super::jwt::{JwtFault, JwtUse, optional_moment, optional_text, text};
+use super::claims::{self, check_named, has, name, optional_name, text};
+use super::http::HttpError;
+use super::jwt::{JwtFault, JwtUse};
 use super::presets::entra::is_issuer;
+use super::refreshing::AskedBy;
+use super::signature::Wanted;
 use super::{IdpError, IdpKind, Provider};
 
 /// The event that makes a JWT a logout token.
@@ -23,8 +27,6 @@ const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 const OLDEST_WITHOUT_EXPIRY: Duration = Duration::minutes(5);
 /// How long any token counts: providers that try again later may send the same one.
 const OLDEST: Duration = Duration::minutes(15);
-/// Longest name of a person, a session or a notice.
-const LONGEST_NAME: usize = 255;
 
 /// What a logout token must fit.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +92,12 @@ pub enum NoticeError {
     /// It is not to be believed.
     #[error("the token was not accepted: {0}")]
     Refused(#[from] JwtFault),
+    /// No known key signed it, and the keys were fetched a moment ago for another one: the provider is to try again.
+    #[error("no known key signed the token, and the keys may not be fetched again yet")]
+    TooSoon {
+        /// In how many seconds.
+        retry_after: u64,
+    },
     /// What is needed to judge it cannot be had: the provider is to try again.
     #[error("the token cannot be judged: {0}")]
     Unusable(#[source] IdpError),
@@ -99,6 +107,10 @@ impl From<IdpError> for NoticeError {
     fn from(error: IdpError) -> Self {
         match error {
             IdpError::IdToken(fault) => Self::Refused(fault),
+            IdpError::Unusable { what, cause } => match *cause {
+                HttpError::AskedJustNow { again_in } => Self::TooSoon { retry_after: again_in },
+                _ => Self::Unusable(IdpError::Unusable { what, cause }),
+            },
             other => Self::Unusable(other),
         }
     }
@@ -121,9 +133,11 @@ impl Provider {
     /// [`NoticeError`].
     pub async fn logout_notice(&self, token: &str) -> Result<LogoutNotice, NoticeError> {
         let IdpKind::Oidc(oidc) = &self.0.settings.kind else { return Err(JwtFault::NoKeys.into()) };
-        let wanted = JwtUse::LogoutToken { typ_required: oidc.logout_token_typ_required };
+        let kind = JwtUse::LogoutToken { typ_required: oidc.logout_token_typ_required };
         let metadata = self.metadata().await?;
-        let payload = self.signed_payload(oidc, &metadata, token, wanted).await?;
+        let jwks_uri = metadata.jwks_uri.as_ref().ok_or(JwtFault::NoKeys)?;
+        let wanted = Wanted { algorithm: oidc.algorithm, kind, by: AskedBy::Anybody };
+        let payload = self.signed_by(&self.0.keys, jwks_uri, token, wanted).await?;
         let expected = Expectation {
             issuer: &oidc.issuer,
             tenants: &oidc.tenants,
@@ -147,63 +161,43 @@ pub fn check(
     if !is_issuer(expected.issuer, expected.tenants, &issuer) {
         return Err(JwtFault::Claim("iss"));
     }
-    check_audience(payload, expected.client_id)?;
+    check_named(payload, expected.client_id)?;
     let counts_until = check_times(payload, expected.clock_skew, now)?;
-    let id = name(payload, "jti")?.ok_or(JwtFault::Claim("jti"))?;
-    let events = payload.get("events").and_then(Value::as_object).ok_or(JwtFault::Claim("events"))?;
+    let id = name(payload, "jti")?;
+    let events = events(payload)?;
     if !events.get(EVENT).is_some_and(Value::is_object) {
         return Err(JwtFault::Claim("events"));
     }
     // An ID token is signed by the same keys, and has one.
-    if payload.contains_key("nonce") {
+    if has(payload, "nonce") {
         return Err(JwtFault::Claim("nonce"));
     }
-    let meant = match (name(payload, "sid")?, name(payload, "sub")?) {
+    let meant = match (optional_name(payload, "sid")?, optional_name(payload, "sub")?) {
         (Some(sid), subject) => Meant::ProviderSession { sid, subject },
         (None, Some(subject)) => Meant::Person(subject),
-        (None, None) => return Err(JwtFault::Claim("sub")),
+        (None, None) => return Err(JwtFault::Missing("sub")),
     };
     Ok(LogoutNotice { issuer, meant, id, counts_until })
 }
 
-/// We are one of the audiences. Others may be: whoever shares our keys is told the same.
-pub(super) fn check_audience(payload: &Map<String, Value>, ours: &str) -> Result<(), JwtFault> {
-    let is_text = |audience: &Value| audience.is_string();
-    match payload.get("aud") {
-        Some(Value::String(only)) if only == ours => Ok(()),
-        Some(Value::Array(several)) if several.iter().all(is_text) && several.iter().any(|one| one == ours) => Ok(()),
-        _ => Err(JwtFault::Claim("aud")),
+/// The events of a token, by their types (RFC 8417 2.2).
+pub(super) fn events(payload: &Map<String, Value>) -> Result<&Map<String, Value>, JwtFault> {
+    match payload.get("events") {
+        None | Some(Value::Null) => Err(JwtFault::Missing("events")),
+        Some(events) => events.as_object().ok_or(JwtFault::ClaimType("events")),
     }
 }
 
 /// Issued just now, not over, and until when it counts.
 fn check_times(payload: &Map<String, Value>, skew: Duration, now: OffsetDateTime) -> Result<OffsetDateTime, JwtFault> {
-    let issued_at = optional_moment(payload, "iat")?.ok_or(JwtFault::Claim("iat"))?;
-    let expires_at = optional_moment(payload, "exp")?;
-    if issued_at > now + skew {
-        return Err(JwtFault::Clock("iat"));
-    }
-    if expires_at.is_some_and(|at| now >= at.saturating_add(skew)) {
-        return Err(JwtFault::Clock("exp"));
-    }
-    if optional_moment(payload, "nbf")?.is_some_and(|not_before| not_before > now + skew) {
-        return Err(JwtFault::Clock("nbf"));
-    }
-    let oldest = if expires_at.is_some() { OLDEST } else { OLDEST_WITHOUT_EXPIRY };
+    let times = claims::check_times(payload, skew, now)?;
+    let issued_at = times.issued_at.ok_or(JwtFault::Missing("iat"))?;
+    let oldest = if times.expires_at.is_some() { OLDEST } else { OLDEST_WITHOUT_EXPIRY };
     let too_old_at = issued_at.saturating_add(oldest + skew);
     if now >= too_old_at {
         return Err(JwtFault::Clock("iat"));
     }
-    Ok(expires_at.map_or(too_old_at, |at| at.saturating_add(skew).min(too_old_at)))
-}
-
-/// A name of something: a text that is neither empty nor endless, if it is there at all.
-pub(super) fn name(payload: &Map<String, Value>, claim: &'static str) -> Result<Option<String>, JwtFault> {
-    let name = optional_text(payload, claim, JwtFault::Claim(claim))?;
-    if name.is_some_and(|name| name.is_empty() || name.len() > LONGEST_NAME) {
-        return Err(JwtFault::Claim(claim));
-    }
-    Ok(name.map(str::to_owned))
+    Ok(times.expires_at.map_or(too_old_at, |at| at.saturating_add(skew).min(too_old_at)))
 }
 
 #[cfg(test)]
@@ -292,7 +286,7 @@ mod tests {
             ("sid", json!({ "sid": 1 })),
             ("sid", json!({ "sid": "" })),
         ] {
-            assert_eq!(verdict(&changes), Err(JwtFault::Claim(claim)), "{changes}");
+            assert_eq!(verdict(&changes).unwrap_err().claim(), Some(claim), "{changes}");
         }
         let now = NOW.unix_timestamp();
         for (claim, changes) in [

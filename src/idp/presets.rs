@@ -19,7 +19,6 @@ use url::Url;
 use super::back_channel::credentials;
 use super::http::{HttpError, ProviderHttp};
 use super::profile::MOST_GROUPS;
-use super::provider_words::Sent;
 use super::token_exchange::ProviderTokens;
 use super::{IdpError, Provider};
 use crate::secret::Secret;
@@ -119,11 +118,11 @@ impl Api<'_> {
     async fn fetch(&self, path_and_query: &str) -> Result<http::Response<Vec<u8>>, HttpError> {
         let url = format!("{}/{path_and_query}", self.base_url.as_str().trim_end_matches('/'));
         let bearer = credentials("Bearer", self.access_token)?;
-        let request = http::Request::get(url).header(ACCEPT, "application/json").header(AUTHORIZATION, bearer);
-        let request = request.body(Vec::new()).map_err(|_| HttpError::Request)?;
-        let sent = Sent::with(&request);
-        let mut answer = self.http.execute(request).await?;
-        answer.extensions_mut().insert(sent);
+        let request = || {
+            let request = http::Request::get(&url).header(ACCEPT, "application/json");
+            request.header(AUTHORIZATION, &bearer).body(Vec::new()).map_err(|_| HttpError::Request)
+        };
+        let answer = self.http.ask(request).await?;
         match answer.status().as_u16() {
             200 => Ok(answer),
             _ => Err(HttpError::of(&answer)),

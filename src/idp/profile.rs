@@ -4,13 +4,19 @@
 //! out; the subject is not: without it there is nobody. What more a provider has to be asked for is the business
 //! of [`super::presets`].
 
-use std::collections::HashSet;
+mod address;
+mod groups;
 
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use self::address::is_address;
+use self::groups::groups_at;
 use super::{IdpKind, IdpSettings};
 use crate::identity::Identity;
+
+pub use self::groups::GroupsAs;
+pub(super) use self::groups::dropped_groups;
 
 /// Longest attribute kept, in bytes: longer ones are no names.
 const LONGEST_ATTRIBUTE: usize = 512;
@@ -35,6 +41,8 @@ pub struct ProfileMapping {
     /// The groups: lists of texts, or texts. What stands at several paths is put together, and lists on the way are
     /// walked.
     pub groups: Vec<String>,
+    /// How the groups are written there.
+    pub groups_as: GroupsAs,
 }
 
 impl Default for ProfileMapping {
@@ -48,11 +56,12 @@ impl Default for ProfileMapping {
             email_verified: vec!["email_verified".into()],
             email_verified_as_text: false,
             groups: vec!["groups".into()],
+            groups_as: GroupsAs::default(),
         }
     }
 }
 
-/// Something that the ID token (or the profile) must say, or nobody is signed in: the tenant, say.
+/// Something that the ID token with userinfo (or the profile) must say, or nobody is signed in: the tenant, say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequiredClaim {
     /// Where it stands, as a dotted path.
@@ -100,6 +109,19 @@ pub(super) fn check_required(required: &[RequiredClaim], source: &Map<String, Va
     missing.map_or(Ok(()), |claim| Err(ProfileFault::RequiredClaim(claim.path.clone())))
 }
 
+/// Whether a document says nothing else than what is demanded. What userinfo adds to an ID token may meet a demand, but
+/// not talk away what the ID token says: only that is sure to be signed.
+pub(super) fn check_uncontradicted(
+    required: &[RequiredClaim],
+    source: &Map<String, Value>,
+) -> Result<(), ProfileFault> {
+    let contradicted = required.iter().find(|claim| {
+        let said = at(source, &claim.path);
+        said.is_some() && !claim.is_met_by(said)
+    });
+    contradicted.map_or(Ok(()), |claim| Err(ProfileFault::RequiredClaim(claim.path.clone())))
+}
+
 impl RequiredClaim {
     fn is_met_by(&self, said: Option<&Value>) -> bool {
         let (said, is_text) = match said {
@@ -134,16 +156,18 @@ pub fn identity_from_profile(
     issuer: &str,
     profile: &Map<String, Value>,
 ) -> Result<Identity, ProfileFault> {
-    let subject = match at(profile, &settings.profile.subject) {
+    let subject = subject_at(profile, &settings.profile.subject)?;
+    identity(settings, issuer.to_owned(), subject, profile)
+}
+
+fn subject_at(profile: &Map<String, Value>, path: &str) -> Result<String, ProfileFault> {
+    let subject = match at(profile, path) {
         Some(Value::String(text)) => text.clone(),
         // Many plain providers number their people.
         Some(Value::Number(number)) if number.is_u64() || number.is_i64() => number.to_string(),
         _ => return Err(ProfileFault::Subject),
     };
-    if subject.is_empty() || subject.len() > LONGEST_ATTRIBUTE {
-        return Err(ProfileFault::Subject);
-    }
-    identity(settings, issuer.to_owned(), subject, profile)
+    if is_attribute(&subject) { Ok(subject) } else { Err(ProfileFault::Subject) }
 }
 
 fn identity(
@@ -160,9 +184,9 @@ fn identity(
         subject,
         name: Some(names.join(" ")).filter(|name| is_attribute(name)),
         preferred_username: text_at(source, &mapping.preferred_username),
-        email: text_at(source, &mapping.email).filter(|email| is_one_address(email)),
+        email: text_at(source, &mapping.email).filter(|email| is_address(email)),
         email_verified: is_verified(source, mapping, settings.trust_email),
-        groups: groups_at(source, &mapping.groups)?,
+        groups: groups_at(source, mapping)?,
     })
 }
 
@@ -177,8 +201,9 @@ fn is_verified(source: &Map<String, Value>, mapping: &ProfileMapping, trusted: b
 }
 
 /// What stands at a dotted path; names that hold dots themselves (`https://example.com/roles`, a client's) come first.
+/// `null` is nothing (Core 5.3.2).
 pub(super) fn at<'a>(source: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
-    if let Some(value) = source.get(path) {
+    if let Some(value) = source.get(path).filter(|value| !value.is_null()) {
         return Some(value);
     }
     path.rmatch_indices('.').find_map(|(dot, _)| at(source.get(&path[..dot])?.as_object()?, &path[dot + 1..]))
@@ -199,53 +224,12 @@ pub(super) fn remove_at(source: &mut Map<String, Value>, path: &str) {
     }
 }
 
-/// As [`at`], through lists as well: every text that stands there.
-fn texts_at<'a>(source: &'a Map<String, Value>, path: &str, found: &mut Vec<&'a str>) {
-    if let Some(value) = source.get(path) {
-        return texts_of(value, "", found);
-    }
-    let step = path.rmatch_indices('.').find_map(|(dot, _)| Some((source.get(&path[..dot])?, dot)));
-    if let Some((value, dot)) = step {
-        texts_of(value, &path[dot + 1..], found);
-    }
-}
-
-fn texts_of<'a>(value: &'a Value, path: &str, found: &mut Vec<&'a str>) {
-    match value {
-        Value::Array(items) => items.iter().for_each(|item| texts_of(item, path, found)),
-        Value::Object(members) if !path.is_empty() => texts_at(members, path, found),
-        Value::String(text) if path.is_empty() => found.push(text),
-        _ => {}
-    }
-}
-
 pub(super) fn text_at(source: &Map<String, Value>, path: &str) -> Option<String> {
     at(source, path).and_then(Value::as_str).filter(|text| is_attribute(text)).map(str::to_owned)
 }
 
-/// All of them, each once, or none.
-fn groups_at(source: &Map<String, Value>, paths: &[String]) -> Result<Vec<String>, ProfileFault> {
-    let mut found = Vec::new();
-    for path in paths {
-        texts_at(source, path, &mut found);
-    }
-    let mut seen = HashSet::new();
-    let groups: Vec<_> = found.into_iter().filter(|text| !text.is_empty() && seen.insert(*text)).collect();
-    if groups.len() > MOST_GROUPS || !groups.iter().all(|group| is_attribute(group)) {
-        return Err(ProfileFault::Groups);
-    }
-    Ok(groups.into_iter().map(str::to_owned).collect())
-}
-
 fn is_attribute(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST_ATTRIBUTE && !text.chars().any(char::is_control)
-}
-
-/// One `@` with something on both sides: several have passed domain rules elsewhere (R-I08).
-fn is_one_address(email: &str) -> bool {
-    let parts = email.split('@').collect::<Vec<_>>();
-    matches!(parts.as_slice(), [local, domain] if !local.is_empty() && !domain.is_empty())
-        && !email.contains(char::is_whitespace)
 }
 
 #[cfg(test)]
@@ -273,45 +257,6 @@ mod tests {
         paths.iter().map(|path| (*path).to_owned()).collect()
     }
 
-    /// R-I08: exact lists; addresses with several `@` are none.
-    #[test]
-    fn groups_are_whole_texts_and_addresses_have_one_at() {
-        let profile =
-            source(&json!({ "many": ["staff", 7, "", "a,b"], "one": "staff finance", "bad": { "staff": true } }));
-        assert_eq!(groups_at(&profile, &paths(&["many"])).unwrap(), ["staff", "a,b"]);
-        assert_eq!(groups_at(&profile, &paths(&["one"])).unwrap(), ["staff finance"]);
-        assert!(groups_at(&profile, &paths(&["bad"])).unwrap().is_empty());
-        assert!(is_one_address("alice@example.com"));
-        for address in ["alice", "@example.com", "a@b@example.com", "a@", "a b@example.com"] {
-            assert!(!is_one_address(address), "{address}");
-        }
-    }
-
-    /// R-I08: what stands at several paths and in lists is put together, each group once, nothing else with it.
-    #[test]
-    fn groups_of_several_paths_are_put_together_and_lists_on_the_way_are_walked() {
-        let profile = source(&json!({
-            "groups": ["staff"],
-            "realm_access": { "roles": ["staff", "reviewer"] },
-            "resource_access": { "back.office": { "roles": ["approver"] }, "account": { "roles": ["manage-account"] } },
-            "organizations": [{ "orgUnits": [{ "id": "u-1" }, { "id": "u-2" }] }, { "orgUnits": [{ "id": 3 }] }, 7],
-        }));
-        let everywhere = paths(&["groups", "realm_access.roles", "resource_access.back.office.roles", "nobody.roles"]);
-        assert_eq!(groups_at(&profile, &everywhere).unwrap(), ["staff", "reviewer", "approver"]);
-        assert_eq!(groups_at(&profile, &paths(&["organizations.orgUnits.id"])).unwrap(), ["u-1", "u-2"]);
-    }
-
-    /// R-I08: all groups or nobody.
-    #[test]
-    fn nobody_has_fewer_groups_than_they_have() {
-        let numbered = |count: usize| (0..count).map(|index| format!("g-{index}")).collect::<Vec<_>>();
-        let groups = |said: Vec<String>| groups_at(&source(&json!({ "groups": said })), &paths(&["groups", "groups"]));
-        assert_eq!(groups(numbered(MOST_GROUPS)).unwrap().len(), MOST_GROUPS);
-        for said in [numbered(MOST_GROUPS + 1), vec!["x".repeat(LONGEST_ATTRIBUTE + 1)], vec!["a\nb".into()]] {
-            assert_eq!(groups(said), Err(ProfileFault::Groups));
-        }
-    }
-
     /// R-D15, R-D13: one line a case: what the provider says, whether the operator trusts it anyway, the verdict.
     #[test]
     fn an_address_is_verified_only_if_everything_that_is_said_of_it_says_so() {
@@ -330,6 +275,8 @@ mod tests {
             (json!({ "is_valid": 1, "is_verified": "yes" }), true, false),
             (json!({}), true, true),
             (json!({}), false, false),
+            (json!({ "is_valid": null, "is_verified": null }), true, true),
+            (json!({ "is_valid": null }), false, false),
         ] {
             assert_eq!(is_verified(&source(&said), &mapping, trusted), verified, "{said}");
         }
@@ -355,6 +302,45 @@ mod tests {
             (json!({ "a": { "b": "sub.example.com" } }), vec!["example.com"], false),
         ] {
             assert_eq!(check_required(&required(&one_of), &source(&said)).is_ok(), met, "{said} {one_of:?}");
+        }
+    }
+
+    /// R-I08: one line a case: what is demanded of `hd`, what the ID token says, what is said with userinfo, the verdict.
+    #[test]
+    fn required_claims_are_met_by_both_together_and_not_talked_away() {
+        let required = [RequiredClaim { path: "hd".into(), one_of: paths(&["example.com"]) }];
+        for (id_token, merged, met) in [
+            (json!({}), json!({ "hd": "example.com" }), true),
+            (json!({ "hd": null }), json!({ "hd": "example.com" }), true),
+            (json!({ "hd": "example.com" }), json!({ "hd": "example.com" }), true),
+            (json!({ "hd": "evil.example" }), json!({ "hd": "example.com" }), false),
+            (json!({ "hd": ["example.com"] }), json!({ "hd": "example.com" }), false),
+            (json!({ "hd": "example.com" }), json!({ "hd": "evil.example" }), false),
+            (json!({}), json!({}), false),
+            (json!({}), json!({ "hd": null }), false),
+        ] {
+            let verdict = check_uncontradicted(&required, &source(&id_token))
+                .and_then(|()| check_required(&required, &source(&merged)));
+            assert_eq!(verdict.is_ok(), met, "{id_token} {merged}");
+        }
+    }
+
+    /// A name on two lines gets into headers and logs; an ID token's is refused as well.
+    #[test]
+    fn a_subject_of_a_profile_is_a_name() {
+        for (id, is_name) in [
+            (json!("e-7"), true),
+            (json!(7), true),
+            (json!(-7), true),
+            (json!("7\r\nX-Auth-Request-User: root"), false),
+            (json!("7\u{0}"), false),
+            (json!("7\u{85}"), false),
+            (json!(""), false),
+            (json!(7.5), false),
+            (json!(null), false),
+            (json!(["7"]), false),
+        ] {
+            assert_eq!(subject_at(&source(&json!({ "id": id })), "id").is_ok(), is_name, "{id}");
         }
     }
 }

@@ -17,6 +17,7 @@ use time::OffsetDateTime;
 use self::verdict::{RenewalError, Verdict};
 use super::authorization::oauth_client;
 use super::back_channel::BackChannel;
+use super::claims;
 use super::discovery::Metadata;
 use super::http::{HttpError, json_object};
 use super::id_token::{ExpectedNonce, VerifiedClaims};
@@ -162,7 +163,7 @@ impl Provider {
     ) -> Result<VerifiedClaims, IdpError> {
         let nonce = ExpectedNonce::IfAny(held.nonce.as_deref());
         let claims = self.verify_id_token(oidc, metadata, nonce, None, tokens).await?;
-        if jwt::text(claims.all(), "iss")? != held.issuer {
+        if claims::text(claims.all(), "iss")? != held.issuer {
             return Err(JwtFault::Claim("iss").into());
         }
         if claims.subject() == held.subject { Ok(claims) } else { Err(JwtFault::Claim("sub").into()) }

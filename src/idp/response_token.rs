@@ -9,11 +9,14 @@ use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
 use super::authorization::AuthorizationAnswer;
-use super::id_token::check_audience;
-use super::jwt::{JwtFault, JwtUse, LARGEST_TOKEN, optional_moment, optional_text, text};
+use super::claims::{self, check_audience, has, optional_text, text};
+use super::jwt::{JwtFault, JwtUse, LARGEST_TOKEN};
 use super::presets::entra::is_issuer;
 use super::provider_words::{ProviderWords, Spoken};
+use super::refreshing::AskedBy;
 use super::request_parameters::ResponseMode;
+use super::signature::Wanted;
+use super::strict_json;
 use super::{IdpError, IdpKind, Provider};
 
 /// What such an answer must fit.
@@ -25,6 +28,8 @@ pub struct Expectation<'a> {
     pub tenants: &'a [String],
     /// Our name at the provider.
     pub client_id: &'a str,
+    /// Audiences that may stand beside it.
+    pub additional_audiences: &'a [String],
     /// How far the provider's clock may be off.
     pub clock_skew: Duration,
 }
@@ -48,8 +53,9 @@ impl Provider {
         let IdpKind::Oidc(oidc) = &self.0.settings.kind else { return Err(IdpError::Answer(JwtFault::NoKeys)) };
         let metadata = self.metadata().await?;
         let jwks_uri = metadata.jwks_uri.as_ref().ok_or(IdpError::Answer(JwtFault::NoKeys))?;
-        let algorithm = oidc.answer_algorithm;
-        let payload = self.signed_by(&self.0.keys, jwks_uri, token, algorithm, JwtUse::AuthorizationAnswer).await;
+        let (algorithm, kind) = (oidc.answer_algorithm, JwtUse::AuthorizationAnswer);
+        let wanted = Wanted { algorithm, kind, by: AskedBy::Anybody };
+        let payload = self.signed_by(&self.0.keys, jwks_uri, token, wanted).await;
         let payload = payload.map_err(|error| match error {
             IdpError::IdToken(fault) => IdpError::Answer(fault),
             other => other,
@@ -58,6 +64,7 @@ impl Provider {
             issuer: &oidc.issuer,
             tenants: &oidc.tenants,
             client_id: &self.0.settings.client_id,
+            additional_audiences: &oidc.additional_audiences,
             clock_skew: oidc.clock_skew,
         };
         check(&payload, &expectation, self.0.clock.now()).map_err(IdpError::Answer)
@@ -67,7 +74,7 @@ impl Provider {
 /// What a signed answer says its `state` is. Not verified: good for looking up a login, and for nothing else.
 pub fn peek_state(token: &str) -> Option<String> {
     let payload = token.split('.').nth(1).filter(|_| token.len() <= LARGEST_TOKEN)?;
-    let payload: Map<String, Value> = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+    let payload = strict_json::object(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
     payload.get("state")?.as_str().map(str::to_owned)
 }
 
@@ -83,17 +90,13 @@ pub fn check(
     if !is_issuer(expected.issuer, expected.tenants, text(payload, "iss")?) {
         return Err(JwtFault::Claim("iss"));
     }
-    check_audience(payload, expected.client_id)?;
-    let expires_at = optional_moment(payload, "exp")?.ok_or(JwtFault::Claim("exp"))?;
-    if expires_at <= now - expected.clock_skew {
-        return Err(JwtFault::Clock("exp"));
+    check_audience(payload, expected.client_id, expected.additional_audiences)?;
+    let times = claims::check_times(payload, expected.clock_skew, now)?;
+    times.expires_at.ok_or(JwtFault::Missing("exp"))?;
+    if has(payload, "events") {
+        return Err(JwtFault::Type);
     }
-    for claim in ["iat", "nbf"] {
-        if optional_moment(payload, claim)?.is_some_and(|moment| moment > now + expected.clock_skew) {
-            return Err(JwtFault::Clock(claim));
-        }
-    }
-    let optional = |name: &'static str| Ok(optional_text(payload, name, JwtFault::Claim(name))?.map(str::to_owned));
+    let optional = |name: &'static str| Ok(optional_text(payload, name, JwtFault::ClaimType(name))?.map(str::to_owned));
     let (code, error) = (optional("code")?, optional("error")?);
     // A reason that is no text decides nothing.
     let lenient = |name: &str| payload.get(name).and_then(Value::as_str);
@@ -129,6 +132,7 @@ mod tests {
             issuer: "https://idp.example.test",
             tenants: &[],
             client_id: "backoffice",
+            additional_audiences: &[],
             clock_skew: Duration::seconds(60),
         };
         check(claims.as_object().unwrap(), &expected, NOW)
@@ -146,18 +150,18 @@ mod tests {
     fn wrong_claims_refuse_the_answer() {
         let now = NOW.unix_timestamp();
         for (fault, changes) in [
-            (JwtFault::Claim("iss"), json!({ "iss": null })),
+            (JwtFault::Missing("iss"), json!({ "iss": null })),
             (JwtFault::Claim("iss"), json!({ "iss": "https://idp.example.test/" })),
-            (JwtFault::Claim("aud"), json!({ "aud": null })),
+            (JwtFault::Missing("aud"), json!({ "aud": null })),
             (JwtFault::Claim("aud"), json!({ "aud": "other" })),
             (JwtFault::Claim("aud"), json!({ "aud": ["backoffice", "other"] })),
-            (JwtFault::Claim("exp"), json!({ "exp": null })),
-            (JwtFault::Claim("exp"), json!({ "exp": "9999999999" })),
+            (JwtFault::Missing("exp"), json!({ "exp": null })),
+            (JwtFault::ClaimType("exp"), json!({ "exp": "9999999999" })),
             (JwtFault::Clock("exp"), json!({ "exp": now - 60 })),
             (JwtFault::Clock("nbf"), json!({ "nbf": now + 61 })),
-            (JwtFault::Claim("iat"), json!({ "iat": "x" })),
-            (JwtFault::Claim("code"), json!({ "code": 1 })),
-            (JwtFault::Claim("error"), json!({ "error": ["access_denied"] })),
+            (JwtFault::ClaimType("iat"), json!({ "iat": "x" })),
+            (JwtFault::ClaimType("code"), json!({ "code": 1 })),
+            (JwtFault::ClaimType("error"), json!({ "error": ["access_denied"] })),
         ] {
             assert_eq!(verdict(&changes).map(|_| ()), Err(fault), "{changes}");
         }
@@ -167,6 +171,8 @@ mod tests {
     fn a_state_is_read_from_tokens_alone() {
         let token = |payload: &str| format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload));
         assert_eq!(peek_state(&token(r#"{"state":"s"}"#)).as_deref(), Some("s"));
+        assert_eq!(peek_state(&token(r#"{"state":"s","state":"s"}"#)).as_deref(), Some("s"), "Keycloak repeats itself");
+        assert_eq!(peek_state(&token(r#"{"state":"s","state":"t"}"#)), None);
         for token in ["", ".", "a.b.c", &token("[]"), &token("{}"), &token(r#"{"state":1}"#)] {
             assert_eq!(peek_state(token), None, "{token}");
         }

@@ -13,9 +13,12 @@ use time::{Duration, OffsetDateTime};
 use url::Url;
 
 use self::subject::Meant;
-use super::jwt::{JwtFault, JwtUse, optional_moment, text};
-use super::logout_token::{NoticeError, check_audience, name};
+use super::claims::{self, check_named, name, optional_moment, text};
+use super::jwt::{JwtFault, JwtUse};
+use super::logout_token::{NoticeError, events};
 use super::presets::entra::{is_issuer, issuers};
+use super::refreshing::AskedBy;
+use super::signature::Wanted;
 use super::{IdpError, IdpKind, Provider};
 use crate::secret::Secret;
 
@@ -133,14 +136,14 @@ impl Provider {
     }
 
     async fn signed_event(&self, signals: &SharedSignals, token: &str) -> Result<Map<String, Value>, IdpError> {
-        let wanted = JwtUse::SecurityEvent;
+        let wanted = Wanted { algorithm: signals.algorithm, kind: JwtUse::SecurityEvent, by: AskedBy::Anybody };
         if let Some(jwks_uri) = &signals.jwks_uri {
-            return self.signed_by(&self.0.signal_keys, jwks_uri, token, signals.algorithm, wanted).await;
+            return self.signed_by(&self.0.signal_keys, jwks_uri, token, wanted).await;
         }
         let IdpKind::Oidc(_) = &self.0.settings.kind else { return Err(JwtFault::NoKeys.into()) };
         let metadata = self.metadata().await?;
         let jwks_uri = metadata.jwks_uri.as_ref().ok_or(JwtFault::NoKeys)?;
-        self.signed_by(&self.0.keys, jwks_uri, token, signals.algorithm, wanted).await
+        self.signed_by(&self.0.keys, jwks_uri, token, wanted).await
     }
 }
 
@@ -148,8 +151,8 @@ impl Provider {
 ///
 /// # Errors
 /// [`JwtFault::Claim`] and [`JwtFault::Clock`], naming the claim.
-pub fn check(
-    payload: &Map<String, Value>,
+pub fn check<'a>(
+    payload: &'a Map<String, Value>,
     expected: Expectation<'_>,
     now: OffsetDateTime,
 ) -> Result<SecurityEvent, JwtFault> {
@@ -161,21 +164,25 @@ pub fn check(
     // Of several tenants, a person without an issuer is the one's who tells, or any of them's if it is none of them.
     let unnamed =
         if is_of_persons(issuer) { vec![issuer.to_owned()] } else { issuers(expected.of_persons, expected.tenants) };
-    check_audience(payload, expected.audience)?;
+    check_named(payload, expected.audience)?;
     let (issued_at, counts_until) = check_times(payload, expected.clock_skew, now)?;
-    let id = name(payload, "jti")?.ok_or(JwtFault::Claim("jti"))?;
-    let events = payload.get("events").and_then(Value::as_object).filter(|events| !events.is_empty());
-    let events = events.ok_or(JwtFault::Claim("events"))?;
+    let id = name(payload, "jti")?;
+    let events = events(payload)?;
+    if events.is_empty() {
+        return Err(JwtFault::Claim("events"));
+    }
     let mut tidings = Vec::new();
     for (kind, event) in events {
-        let event = event.as_object().ok_or(JwtFault::Claim("events"))?;
+        let event = event.as_object().ok_or(JwtFault::ClaimType("events"))?;
         let occurrence = match kind.as_str() {
             SESSION_REVOKED => Occurrence::SessionRevoked,
             CREDENTIAL_CHANGE => Occurrence::CredentialChange,
             _ => continue,
         };
         // Early drafts of CAEP had it inside of the event.
-        let identifier = payload.get("sub_id").or_else(|| event.get("subject")).ok_or(JwtFault::Claim("sub_id"))?;
+        let said = |object: &'a Map<String, Value>, name| object.get(name).filter(|said| !said.is_null());
+        let identifier = said(payload, "sub_id").or_else(|| said(event, "subject"));
+        let identifier = identifier.ok_or(JwtFault::Missing("sub_id"))?;
         let meant = subject::read(identifier, is_of_persons, &unnamed, occurrence)?;
         tidings.push(Tiding { occurrence, happened_at: happened_at(event, issued_at, expected.clock_skew), meant });
     }
@@ -195,15 +202,9 @@ fn check_times(
     skew: Duration,
     now: OffsetDateTime,
 ) -> Result<(OffsetDateTime, OffsetDateTime), JwtFault> {
-    let issued_at = optional_moment(payload, "iat")?.ok_or(JwtFault::Claim("iat"))?;
+    let issued_at = claims::check_times(payload, skew, now)?.issued_at.ok_or(JwtFault::Missing("iat"))?;
     let counts_until = issued_at.saturating_add(OLDEST + skew);
-    if issued_at > now + skew || now >= counts_until {
-        return Err(JwtFault::Clock("iat"));
-    }
-    if optional_moment(payload, "exp")?.is_some_and(|at| now >= at.saturating_add(skew)) {
-        return Err(JwtFault::Clock("exp"));
-    }
-    Ok((issued_at, counts_until))
+    if now >= counts_until { Err(JwtFault::Clock("iat")) } else { Ok((issued_at, counts_until)) }
 }
 
 #[cfg(test)]
@@ -319,7 +320,7 @@ mod tests {
             ("sub_id", json!({ "sub_id": "a" })),
             ("sub_id", json!({ "sub_id": {} })),
         ] {
-            assert_eq!(verdict(&changes), Err(JwtFault::Claim(claim)), "{changes}");
+            assert_eq!(verdict(&changes).unwrap_err().claim(), Some(claim), "{changes}");
         }
         let now = NOW.unix_timestamp();
         for (claim, changes) in [

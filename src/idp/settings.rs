@@ -5,13 +5,14 @@ use std::time::Duration as StdDuration;
 use time::Duration;
 use url::Url;
 
+use super::address_class::AddressGuard;
 use super::client_authentication::ClientAuthentication;
 use super::discovery::MetadataSource;
 use super::dpop::DpopSettings;
 use super::end_session::LogoutMethod;
 use super::http::TlsSettings;
 use super::presets::ProfileApi;
-use super::presets::entra::is_issuer;
+use super::presets::entra::{is_issuer, published_under};
 use super::profile::{ProfileMapping, RequiredClaim};
 use super::proxy::ProviderProxy;
 use super::pushed_request::PushedRequests;
@@ -65,6 +66,8 @@ pub struct IdpSettings {
     pub revoke_tokens_at_logout: bool,
     /// Who transmits security events, if anybody does.
     pub shared_signals: Option<SharedSignals>,
+    /// Whether the metadata may name addresses of other networks than the issuer's.
+    pub private_addresses: bool,
     /// OpenID Connect or plain OAuth 2.0.
     pub kind: IdpKind,
 }
@@ -87,6 +90,8 @@ pub struct OidcSettings {
     pub metadata: MetadataSource,
     /// Whose tokens are accepted, at a provider of many tenants.
     pub tenants: Vec<String>,
+    /// Audiences that may stand beside `client_id` in tokens for us.
+    pub additional_audiences: Vec<String>,
     /// The one algorithm ID tokens are signed with.
     pub algorithm: jsonwebtoken::Algorithm,
     /// The one algorithm answers to the browser are signed with, where they are signed at all.
@@ -182,6 +187,20 @@ impl IdpSettings {
             IdpKind::Oidc(oidc) => &oidc.tenants,
             IdpKind::OAuth2(_) => &[],
         }
+    }
+
+    /// Which hosts may be called that only the provider's metadata name.
+    pub(super) fn address_guard(&self) -> AddressGuard {
+        let IdpKind::Oidc(oidc) = &self.kind else { return AddressGuard::open() };
+        let given = match &oidc.metadata {
+            MetadataSource::Given(_) => return AddressGuard::open(),
+            MetadataSource::Discovered(given) => given.urls(),
+        };
+        let api = self.profile_api.iter().map(|api| &api.base_url);
+        let signals = self.shared_signals.iter().filter_map(|signals| signals.jwks_uri.as_ref());
+        let issuer = published_under(&oidc.issuer);
+        let judged_by = Some(issuer.as_str()).filter(|_| !self.private_addresses);
+        AddressGuard::new(judged_by, given.chain(api).chain(signals))
     }
 
     /// The one name that the provider calls itself by: with several tenants it has several, and plain OAuth 2.0

@@ -1,4 +1,4 @@
-//! Is a token signed by keys that are published now? The one place where keys are fetched for a token.
+//! Verifies a token by keys that are published now: the one place where keys are fetched for a token.
 //!
 //! What its claims must say is for [`super::id_token`], [`super::logout_token`] and the like to check.
 
@@ -12,45 +12,64 @@ use super::discovery::Metadata;
 use super::http::HttpError;
 use super::jwks::KeyCache;
 use super::jwt::{self, JwtFault, JwtUse};
+use super::refreshing::{AskedBy, Refetched, asked_just_now};
 use super::{IdpError, OidcSettings, Provider};
 
+/// What is to be signed by whom, and who brought it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// The one algorithm that counts.
+    pub(super) algorithm: Algorithm,
+    /// What kind of token it has to be.
+    pub(super) kind: JwtUse,
+    /// Who brought it.
+    pub(super) by: AskedBy,
+}
+
 impl Provider {
-    /// The claims of a token signed by the provider. A signature that none of the known keys made may be that of a new
-    /// key, under a new name or an old one, so the keys are fetched again, once. If they cannot be had, nothing is said
-    /// of the signature.
+    /// The claims of a token that came from the provider over TLS. A signature that none of the known keys made may be
+    /// that of a new key, under a new name or an old one, so the keys are fetched again, once. If they cannot be had,
+    /// nothing is said of the signature.
     pub(super) async fn signed_payload(
         &self,
         oidc: &OidcSettings,
         metadata: &Metadata,
         token: &str,
-        wanted: JwtUse,
     ) -> Result<Map<String, Value>, IdpError> {
         let jwks_uri = metadata.jwks_uri.as_ref().ok_or(JwtFault::NoKeys)?;
-        self.signed_by(&self.0.keys, jwks_uri, token, oidc.algorithm, wanted).await
+        let wanted = Wanted { algorithm: oidc.algorithm, kind: JwtUse::Claims, by: AskedBy::Provider };
+        self.signed_by(&self.0.keys, jwks_uri, token, wanted).await
     }
 
-    /// The same, by keys published at `jwks_uri`.
+    /// The claims of any token, by keys published at `jwks_uri`.
     pub(super) async fn signed_by(
         &self,
         cache: &KeyCache,
         jwks_uri: &Url,
         token: &str,
-        algorithm: Algorithm,
-        wanted: JwtUse,
+        wanted: Wanted,
     ) -> Result<Map<String, Value>, IdpError> {
-        let tenants = self.0.settings.tenants();
-        let header = jwt::read_header(token, algorithm, wanted)?;
-        let keys = cache.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(keys_unusable)?;
-        match jwt::verify_signature(token, &header, &keys, tenants) {
-            Err(JwtFault::UnknownKey | JwtFault::Signature) => {
-                let again = cache.after_unknown_key(&self.0.http, jwks_uri, &self.0.clock).await;
-                let keys = again.map_err(keys_unusable)?;
-                // They are ten seconds old at most: what none of them signed is refused.
-                Ok(jwt::verify_signature(token, &header, &keys, tenants)?)
-            }
-            verified => Ok(verified?),
+        let (http, clock, tenants) = (&self.0.http, &self.0.clock, self.0.settings.tenants());
+        let header = jwt::read_header(token, wanted.algorithm, wanted.kind)?;
+        let seen = cache.current(http, jwks_uri, clock).await.map_err(keys_unusable)?;
+        let first = jwt::verify_signature(token, &header, &seen, tenants);
+        if !first.as_ref().is_err_and(is_about_keys) {
+            return Ok(first?);
+        }
+        match cache.after_unknown_key(wanted.by, &seen, http, jwks_uri, clock).await.map_err(keys_unusable)? {
+            Refetched::Anew(keys) => Ok(jwt::verify_signature(token, &header, &keys, tenants)?),
+            // Fetched for another, perhaps before this token was signed.
+            Refetched::Meanwhile(keys) => match jwt::verify_signature(token, &header, &keys, tenants) {
+                Err(fault) if is_about_keys(&fault) => Err(keys_unusable(Arc::new(asked_just_now()))),
+                verified => Ok(verified?),
+            },
         }
     }
+}
+
+/// Whether other keys may make it good.
+fn is_about_keys(fault: &JwtFault) -> bool {
+    matches!(fault, JwtFault::UnknownKey | JwtFault::Signature)
 }
 
 pub(super) fn keys_unusable(cause: Arc<HttpError>) -> IdpError {

@@ -10,14 +10,14 @@ use url::form_urlencoded;
 use super::http::{json_object, media_type};
 use super::provider_words::ProviderWords;
 
-/// Turns a refusal that comes with status 200 (GitHub, NAVER, Slack) into one, and a form-encoded answer of a plain
-/// OAuth 2.0 provider that does not heed `Accept` into JSON. OpenID Connect providers have to answer with JSON (Core
-/// 3.1.3.3).
+/// Turns a refusal that comes with status 200 (GitHub, NAVER, Slack) into one, also if tokens come with it: nobody knows
+/// which of the two is meant. Turns a form-encoded answer of a plain OAuth 2.0 provider that does not heed `Accept` into
+/// JSON; OpenID Connect providers have to answer with JSON (Core 3.1.3.3).
 pub(super) fn as_specified(mut answer: Response<Vec<u8>>, is_plain: bool) -> Response<Vec<u8>> {
     let is_form = media_type(&answer).as_deref() == Some("application/x-www-form-urlencoded");
     let document = if is_form && is_plain { form(answer.body()) } else { json_object(answer.body()).ok() };
     let Some(document) = document else { return answer };
-    let refuses = document.get("error").is_some_and(Value::is_string) && !document.contains_key("access_token");
+    let refuses = document.get("error").is_some_and(|said| !said.is_null() && said.as_str() != Some(""));
     if answer.status() == StatusCode::OK && refuses {
         *answer.status_mut() = StatusCode::BAD_REQUEST;
     }
@@ -104,7 +104,17 @@ mod tests {
             (form, "access_token=a&access_token=b", 200, "access_token=a&access_token=b"),
             (json, r#"{"error":"invalid_request"}"#, 400, r#"{"error":"invalid_request"}"#),
             (json, r#"{"ok":false,"error":"invalid_code"}"#, 400, r#"{"ok":false,"error":"invalid_code"}"#),
-            (json, r#"{"error":7}"#, 200, r#"{"error":7}"#),
+            (json, r#"{"error":7}"#, 400, r#"{"error":7}"#),
+            (json, r#"{"error":null,"access_token":"a"}"#, 200, r#"{"error":null,"access_token":"a"}"#),
+            (
+                json,
+                r#"{"error":"invalid_grant","access_token":"a"}"#,
+                400,
+                r#"{"error":"invalid_grant","access_token":"a"}"#,
+            ),
+            (json, r#"{"error":{},"access_token":"a"}"#, 400, r#"{"error":{},"access_token":"a"}"#),
+            (json, r#"{"error":false,"access_token":"a"}"#, 400, r#"{"error":false,"access_token":"a"}"#),
+            (form, "error=invalid_grant&access_token=a", 400, r#"{"access_token":"a","error":"invalid_grant"}"#),
             (json, r#"{"access_token":"a","error":""}"#, 200, r#"{"access_token":"a","error":""}"#),
             ("text/plain", "access_token=a", 200, "access_token=a"),
             ("text/html", "<html>", 200, "<html>"),

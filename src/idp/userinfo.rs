@@ -6,10 +6,13 @@
 use oauth2::http::Response;
 use serde_json::{Map, Value};
 use thiserror::Error;
+use time::{Duration, OffsetDateTime};
 use url::Url;
 
 use super::back_channel::BackChannel;
+use super::claims::{self, check_named, has, optional_text};
 use super::http::{HttpError, json_object, media_type};
+use super::jwt::JwtFault;
 use super::profile::{self, ProfileMapping};
 use super::provider_words::ProviderWords;
 use super::token_answer::says_away;
@@ -46,9 +49,9 @@ pub enum UserinfoError {
     /// It speaks of nobody.
     #[error("userinfo names no subject")]
     Nobody,
-    /// A signed answer that was made by or for somebody else.
-    #[error("signed userinfo has a wrong claim `{0}`")]
-    Claim(&'static str),
+    /// A signed answer that was made by or for somebody else, or is over.
+    #[error("signed userinfo was not accepted: {0}")]
+    Token(#[source] JwtFault),
 }
 
 /// A provider may have tokens that its own userinfo does not take (Keycloak: "lightweight access token").
@@ -100,20 +103,38 @@ pub fn read(answer: &Response<Vec<u8>>) -> Result<Answer, HttpError> {
     }
 }
 
-/// Core 5.3.2: a signed answer names its maker and us.
+/// What a signed answer must fit.
+#[derive(Debug, Clone, Copy)]
+pub struct Expectation<'a> {
+    /// The issuer of the ID token.
+    pub issuer: &'a str,
+    /// Our name at the provider.
+    pub client_id: &'a str,
+    /// How far the provider's clock may be off.
+    pub clock_skew: Duration,
+}
+
+/// Checks the claims of a signed answer. Core 5.3.2 only recommends that it name its maker and us, and providers exist
+/// that do neither (Authelia): what is not said is what the signature and the connection say. What is said has to be
+/// right, and an answer that is over says nothing (RFC 7519 4.1.4).
 ///
 /// # Errors
-/// [`UserinfoError::Claim`].
-pub fn check_signed(payload: &Map<String, Value>, issuer: &str, client_id: &str) -> Result<(), UserinfoError> {
-    if payload.get("iss").and_then(Value::as_str) != Some(issuer) {
-        return Err(UserinfoError::Claim("iss"));
+/// [`JwtFault`], by the claim that is malformed or not what is expected.
+pub fn check_signed(
+    payload: &Map<String, Value>,
+    expected: &Expectation<'_>,
+    now: OffsetDateTime,
+) -> Result<(), JwtFault> {
+    if optional_text(payload, "iss", JwtFault::ClaimType("iss"))?.is_some_and(|issuer| issuer != expected.issuer) {
+        return Err(JwtFault::Claim("iss"));
     }
-    let for_us = match payload.get("aud") {
-        Some(Value::String(only)) => only == client_id,
-        Some(Value::Array(several)) => several.iter().any(|audience| audience == client_id),
-        _ => false,
-    };
-    if for_us { Ok(()) } else { Err(UserinfoError::Claim("aud")) }
+    if has(payload, "aud") {
+        check_named(payload, expected.client_id)?;
+    }
+    claims::optional_name(payload, "sub")?;
+    claims::check_times(payload, expected.clock_skew, now)?;
+    // A logout token is signed by the same keys.
+    if has(payload, "events") { Err(JwtFault::Type) } else { Ok(()) }
 }
 
 /// Core 5.3.2: the same subject, exactly.
@@ -131,7 +152,8 @@ pub fn check_subject(payload: &Map<String, Value>, subject: &str) -> Result<(), 
 }
 
 /// Adds userinfo to the ID token's claims. That the ID token vouches for its own address is no word about another one
-/// (R-D15); what it does not vouch for stays so until userinfo says otherwise.
+/// (R-D15); what it does not vouch for stays so until userinfo says otherwise. `null` is "not returned" (Core 5.3.2) and
+/// erases nothing, at any depth.
 pub fn merge(claims: &mut Map<String, Value>, userinfo: Map<String, Value>, mapping: &ProfileMapping) {
     let address = |claims: &Map<String, Value>| profile::text_at(claims, &mapping.email);
     let vouched_for = address(claims);
@@ -140,8 +162,9 @@ pub fn merge(claims: &mut Map<String, Value>, userinfo: Map<String, Value>, mapp
         |path: &&String| profile::at(&userinfo, path).is_none() && profile::at(claims, path).is_some_and(is_yes);
     let vouching: Vec<_> = mapping.email_verified.iter().filter(vouches).collect();
     for (name, value) in userinfo {
-        if !PROVEN_BY_THE_ID_TOKEN.contains(&name.as_str()) {
-            claims.insert(name, value);
+        if !PROVEN_BY_THE_ID_TOKEN.contains(&name.as_str()) && !value.is_null() {
+            let before = claims.remove(&name);
+            claims.insert(name, said_or_before(value, before));
         }
     }
     let is_the_same = match (vouched_for, address(claims)) {
@@ -150,6 +173,21 @@ pub fn merge(claims: &mut Map<String, Value>, userinfo: Map<String, Value>, mapp
     };
     for path in vouching.into_iter().filter(|_| !is_the_same) {
         profile::remove_at(claims, path);
+    }
+}
+
+/// A value in the place of another one, which stands where the new one has `null` in its place.
+fn said_or_before(said: Value, before: Option<Value>) -> Value {
+    match (said, before) {
+        (Value::Null, Some(before)) => before,
+        (Value::Object(said), Some(Value::Object(mut before))) => {
+            let member = |(name, value)| {
+                let before = before.remove(&name);
+                (name, said_or_before(value, before))
+            };
+            Value::Object(said.into_iter().map(member).collect())
+        }
+        (said, _) => said,
     }
 }
 
@@ -210,6 +248,49 @@ mod tests {
         userinfo.insert("name".into(), json!("New"));
         merge(&mut claims, userinfo, &ProfileMapping::default());
         assert_eq!(claims, object(&json!({ "sub": "1", "iss": "i", "name": "New" })));
+    }
+
+    /// One line a case: what the ID token says, what userinfo says, what is left. Found by putting `null` in the place of
+    /// every attribute that is mapped, and below objects.
+    #[test]
+    fn null_erases_nothing() {
+        for (id_token, userinfo, merged) in [
+            (json!({ "groups": ["staff"] }), json!({ "groups": null }), json!({ "groups": ["staff"] })),
+            (
+                json!({ "name": "A", "email": "a@b.c" }),
+                json!({ "name": null, "email": null }),
+                json!({ "name": "A", "email": "a@b.c" }),
+            ),
+            (
+                json!({ "email": "a@b.c", "email_verified": true }),
+                json!({ "email_verified": null }),
+                json!({ "email": "a@b.c", "email_verified": true }),
+            ),
+            (
+                json!({ "email": "a@b.c", "email_verified": true }),
+                json!({ "email": null }),
+                json!({ "email": "a@b.c", "email_verified": true }),
+            ),
+            (json!({}), json!({ "groups": null }), json!({})),
+            (
+                json!({ "realm_access": { "roles": ["r"] } }),
+                json!({ "realm_access": { "roles": null } }),
+                json!({ "realm_access": { "roles": ["r"] } }),
+            ),
+            (
+                json!({ "realm_access": { "roles": ["r"] } }),
+                json!({ "realm_access": null }),
+                json!({ "realm_access": { "roles": ["r"] } }),
+            ),
+            // What is there counts, also if it is less.
+            (json!({ "a": { "b": ["r"], "c": 1 } }), json!({ "a": { "b": ["s"] } }), json!({ "a": { "b": ["s"] } })),
+            (json!({ "groups": ["staff"] }), json!({ "groups": [] }), json!({ "groups": [] })),
+            (json!({ "groups": ["staff"] }), json!({ "groups": "" }), json!({ "groups": "" })),
+        ] {
+            let mut claims = object(&id_token);
+            merge(&mut claims, object(&userinfo), &ProfileMapping::default());
+            assert_eq!(claims, object(&merged), "{id_token} {userinfo}");
+        }
     }
 
     /// R-D15: one line a case: what the ID token says, what userinfo says, what is left of the word on the address.

@@ -9,7 +9,8 @@ use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::{HeaderMap, StatusCode};
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 use thiserror::Error;
 
@@ -37,6 +38,8 @@ enum Refusal {
     Token(JwtFault),
     #[error("the logout token was used before")]
     Repeated,
+    #[error("no known key signed the logout token, and the keys may not be fetched again yet")]
+    TooSoon { retry_after: u64 },
 }
 
 /// Ends what the provider says is over.
@@ -65,6 +68,7 @@ pub async fn back_channel(
     let said = match provider.logout_notice(&token).await {
         Ok(said) => said,
         Err(NoticeError::Refused(fault)) => return refuse(&Refusal::Token(fault)),
+        Err(NoticeError::TooSoon { retry_after }) => return refuse(&Refusal::TooSoon { retry_after }),
         Err(error @ NoticeError::Unusable(_)) => return Err(Failure::caused(FailureKind::IdpUnavailable, error)),
     };
     match logout.carry_out(notice(provider, &said, address)).await {
@@ -101,8 +105,16 @@ fn token(headers: &HeaderMap, body: &[u8]) -> Result<String, Refusal> {
     form.and_then(|form| form.get("logout_token").map(str::to_owned)).ok_or(Refusal::NoToken)
 }
 
-/// 2.8: an OAuth error, whose words say nothing that the sender wrote.
+/// 2.8: an OAuth error, whose words say nothing that the sender wrote. What cannot be judged yet is to be sent again.
 fn refused(refusal: &Refusal) -> Response {
-    let body = json!({ "error": "invalid_request", "error_description": refusal.to_string() });
-    (StatusCode::BAD_REQUEST, Json(body)).into_response()
+    let (status, error, retry_after) = match refusal {
+        Refusal::TooSoon { retry_after } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", Some(*retry_after))
+        }
+        _ => (StatusCode::BAD_REQUEST, "invalid_request", None),
+    };
+    let body = json!({ "error": error, "error_description": refusal.to_string() });
+    let mut response = (status, Json(body)).into_response();
+    response.headers_mut().extend(retry_after.map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds))));
+    response
 }

@@ -9,7 +9,7 @@ use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::header::{AUTHORIZATION, CONTENT_LANGUAGE, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CONTENT_LANGUAGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 use thiserror::Error;
@@ -38,6 +38,8 @@ enum Refusal {
     ContentType,
     #[error("the security event token was refused: {0}")]
     Token(JwtFault),
+    #[error("no known key signed the security event token, and the keys may not be fetched again yet")]
+    TooSoon { retry_after: u64 },
 }
 
 /// Takes an event.
@@ -70,6 +72,7 @@ pub async fn security_events(
     let event = match provider.security_event(token).await {
         Ok(event) => event,
         Err(NoticeError::Refused(fault)) => return refuse(&Refusal::Token(fault)),
+        Err(NoticeError::TooSoon { retry_after }) => return refuse(&Refusal::TooSoon { retry_after }),
         Err(error @ NoticeError::Unusable(_)) => return Err(Failure::caused(FailureKind::IdpUnavailable, error)),
     };
     if let Some(notice) = notice(provider, signals, &event, address) {
@@ -133,11 +136,12 @@ impl Refusal {
     fn response(&self) -> Response {
         let (status, err) = match self {
             Self::Stranger => (StatusCode::UNAUTHORIZED, "authentication_failed"),
-            Self::Token(JwtFault::Claim("iss")) => (StatusCode::BAD_REQUEST, "invalid_issuer"),
-            Self::Token(JwtFault::Claim("aud")) => (StatusCode::BAD_REQUEST, "invalid_audience"),
+            Self::Token(fault) if fault.claim() == Some("iss") => (StatusCode::BAD_REQUEST, "invalid_issuer"),
+            Self::Token(fault) if fault.claim() == Some("aud") => (StatusCode::BAD_REQUEST, "invalid_audience"),
             Self::Token(JwtFault::Signature | JwtFault::UnknownKey | JwtFault::NoKeys) => {
                 (StatusCode::BAD_REQUEST, "invalid_key")
             }
+            Self::TooSoon { .. } => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
             Self::ContentType | Self::Token(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
         };
         let body = json!({ "err": err, "description": self.to_string() });
@@ -145,6 +149,9 @@ impl Refusal {
         let mut response = (status, language, Json(body)).into_response();
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Self::TooSoon { retry_after } = self {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*retry_after));
         }
         response
     }

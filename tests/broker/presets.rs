@@ -250,7 +250,7 @@ async fn openid_providers_make_the_person_that_their_documented_answers_describe
     }
 }
 
-/// R-I08, R-M05: whose token it is stands in the ID token, and userinfo cannot put it there.
+/// R-I08, R-M05: whose token it is stands in the ID token or in userinfo, which cannot talk away what the ID token says.
 #[tokio::test]
 async fn people_of_another_domain_or_workspace_are_refused() {
     for (kind, claim, wrong) in [
@@ -262,12 +262,16 @@ async fn people_of_another_domain_or_workspace_are_refused() {
     ] {
         let mut answers = recorded(kind);
         answers["id_token"][claim] = wrong.clone();
+        if wrong.is_null() {
+            answers["userinfo"][claim] = Value::Null;
+        }
         let broker = oidc_broker(kind, "", answers["id_token"].clone(), answers["userinfo"].clone()).await;
         let browser = broker.browser();
         let landed = sign_in(&broker, &browser).await;
         assert_eq!(landed.status, 403, "{kind} {wrong}: {}", landed.body);
         assert!(browser.cookie(SESSION).is_none());
-        assert!(broker.idp.received("/userinfo").is_empty(), "refused before anything else is asked");
+        let asked = !broker.idp.received("/userinfo").is_empty();
+        assert_eq!(asked, wrong.is_null(), "what the ID token says otherwise is refused before anything else is asked");
     }
 }
 

@@ -143,7 +143,7 @@ async fn refusals_end_the_session_and_outages_do_not() {
         ("oidcc-client-test-refresh-token-invalid-sub", ENDED, claims(json!({ "sub": "somebody-else" }))),
         ("oidcc-client-test-refresh-token-invalid-issuer", ENDED, claims(json!({ "iss": "https://other.example" }))),
         ("a session that is over", ENDED, claims(json!({ "session_expiry": 1 }))),
-        ("an end that is no moment", ENDED, claims(json!({ "session_expiry": "soon" }))),
+        ("an end that is no moment", LOGIN, claims(json!({ "session_expiry": "soon" }))),
         ("another audience", ENDED, claims(json!({ "aud": "another" }))),
         ("another login's nonce", ENDED, claims(json!({ "nonce": "another" }))),
         ("an expired ID token", AWAY, claims(json!({ "exp": 1 }))),

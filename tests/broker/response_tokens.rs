@@ -63,6 +63,8 @@ async fn a_signed_answer_that_is_not_right_signs_nobody_in() {
         let landed = broker.sign_in(&broker.browser(), "/").await;
         assert_eq!(landed.status, status, "{header} {claims}");
     }
+    // The keys were fetched again for the unknown one: what comes within ten seconds of that is put off.
+    broker.clock.advance(time::Duration::seconds(10));
     broker.idp.behave(Script { foreign_key: true, ..Script::default() });
     assert_eq!(broker.sign_in(&broker.browser(), "/").await.status, 400, "another key");
     assert!(broker.idp.received("/token").is_empty(), "no token request may be made");

@@ -5,7 +5,7 @@ use url::Url;
 use crate::config::reader::Reader;
 use crate::idp::http::is_safe_address;
 use crate::idp::presets::{ProfileApi, ProfileApiKind};
-use crate::idp::profile::{ProfileMapping, RequiredClaim};
+use crate::idp::profile::{GroupsAs, ProfileMapping, RequiredClaim};
 
 pub(super) fn read(section: &mut Reader, is_oidc: bool) -> ProfileMapping {
     let default = ProfileMapping::default();
@@ -25,6 +25,19 @@ pub(super) fn read(section: &mut Reader, is_oidc: bool) -> ProfileMapping {
         email_verified: section.or("email_verified", default.email_verified),
         email_verified_as_text: section.or("email_verified_as_text", default.email_verified_as_text),
         groups: section.or("groups", default.groups),
+        groups_as: read_groups_as(section),
+    }
+}
+
+fn read_groups_as(section: &mut Reader) -> GroupsAs {
+    match section.optional::<String>("groups_as").as_deref() {
+        None | Some("values") => GroupsAs::Values,
+        Some("keys") => GroupsAs::Keys,
+        Some("json") => GroupsAs::Json,
+        Some(_) => {
+            section.fault("groups_as", "must be \"values\", \"keys\" or \"json\"");
+            GroupsAs::default()
+        }
     }
 }
 

@@ -37,6 +37,7 @@ pub(super) fn read(section: &mut Reader) -> Option<OidcSettings> {
     let tenants = read_tenants(section, issuer.as_deref());
     let access_token_claims = section.or("access_token_claims", false);
     let userinfo = read_userinfo(section);
+    let additional_audiences = read_audiences(section);
     let auth_time = read_auth_time(section);
     let logout_redirect_parameter = section.or("logout_redirect_parameter", "post_logout_redirect_uri".to_owned());
     let logout_id_token_hint = section.or("logout_id_token_hint", true);
@@ -47,6 +48,7 @@ pub(super) fn read(section: &mut Reader) -> Option<OidcSettings> {
         issuer: issuer?,
         metadata: metadata?,
         tenants,
+        additional_audiences,
         algorithm,
         answer_algorithm,
         clock_skew,
@@ -130,6 +132,15 @@ fn read_algorithm(section: &mut Reader, key: &str) -> Option<Algorithm> {
         section.fault(key, format!("must be one of {}", ALGORITHMS.map(jwks::name).join(", ")));
     }
     algorithm
+}
+
+/// Audiences that may stand beside ours in ID tokens (Core 3.1.3.7 (3)).
+fn read_audiences(section: &mut Reader) -> Vec<String> {
+    let audiences = section.or("additional_audiences", Vec::<String>::new());
+    if audiences.iter().any(String::is_empty) {
+        section.fault("additional_audiences", "must name the audiences, exactly as they stand in the ID token");
+    }
+    audiences
 }
 
 /// The tenants of an application in several: their issuers differ by their IDs alone.

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 
 use super::list::{List, Next};
 use super::{ANY_TENANT, Api, MOST_GROUPS, ProfileApiError, text};
-use crate::idp::jwt::{self, JwtFault};
+use crate::idp::claims;
+use crate::idp::jwt::JwtFault;
 
 const GROUPS: &str = "Microsoft Graph's groups";
 /// What stands for all tenants in addresses.
@@ -57,7 +58,7 @@ pub(in crate::idp) fn issuer_of(
     if tenants.is_empty() {
         return Ok(issuer.to_owned());
     }
-    let tenant = jwt::text(payload, "tid")?;
+    let tenant = claims::text(payload, "tid")?;
     if !tenants.iter().any(|allowed| allowed == tenant) {
         return Err(JwtFault::Claim("tid"));
     }

@@ -135,16 +135,25 @@ fn verdict(error: &IdpError, is_proven: bool) -> Verdict {
         | IdpError::ProfileEndpoint(HttpError::Status(401, _))
         | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: HttpError::Status(401, _), .. })
         | IdpError::Profile(ProfileFault::AnotherSubject)
-        | IdpError::IdToken(_) => Verdict::Denied,
+        | IdpError::IdToken(
+            JwtFault::Absent
+            | JwtFault::Malformed
+            | JwtFault::Algorithm
+            | JwtFault::Type
+            | JwtFault::Critical
+            | JwtFault::Claim(_),
+        ) => Verdict::Denied,
         IdpError::TokenExchange(TokenExchangeError::Http(error))
         | IdpError::Userinfo(UserinfoError::Http(error))
         | IdpError::ProfileEndpoint(error)
         | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: error, .. }) => verdict_of(error),
         IdpError::TokenExchange(TokenExchangeError::Malformed | TokenExchangeError::TokenType)
-        | IdpError::Userinfo(UserinfoError::Nobody | UserinfoError::Claim(_))
+        | IdpError::Userinfo(UserinfoError::Nobody | UserinfoError::Token(_))
         | IdpError::ProfileApi(ProfileApiError::Malformed(_) | ProfileApiError::TooMany(_))
         // With too many groups nobody could sign in, and whoever stayed would keep those they had, for good.
-        | IdpError::Profile(ProfileFault::Subject | ProfileFault::RequiredClaim(_) | ProfileFault::Groups) => {
+        | IdpError::Profile(ProfileFault::Subject | ProfileFault::RequiredClaim(_) | ProfileFault::Groups)
+        // How a token is written is no word about the person.
+        | IdpError::IdToken(JwtFault::MalformedClaims | JwtFault::Missing(_) | JwtFault::ClaimType(_)) => {
             Verdict::Indeterminate
         }
     }
@@ -157,6 +166,7 @@ fn verdict_of(error: &HttpError) -> Verdict {
         // The last four are ours.
         HttpError::Unreachable(_)
         | HttpError::Timeout
+        | HttpError::AskedJustNow { .. }
         | HttpError::Client(_)
         | HttpError::NoAuthorities
         | HttpError::Request
@@ -259,7 +269,10 @@ mod tests {
             (userinfo(HttpError::ContentType), true),
             (userinfo(HttpError::TooLarge), true),
             (IdpError::Userinfo(UserinfoError::Nobody), true),
-            (IdpError::Userinfo(UserinfoError::Claim("aud")), true),
+            (IdpError::Userinfo(UserinfoError::Token(JwtFault::Claim("aud"))), true),
+            (IdpError::IdToken(JwtFault::ClaimType("auth_time")), true),
+            (IdpError::IdToken(JwtFault::Missing("exp")), true),
+            (IdpError::IdToken(JwtFault::MalformedClaims), true),
             (IdpError::ProfileEndpoint(HttpError::status(403)), true),
             (IdpError::ProfileEndpoint(HttpError::status(502)), false),
             (IdpError::Profile(ProfileFault::Subject), true),

@@ -7,7 +7,8 @@
 use serde_json::{Map, Value};
 
 use super::Occurrence;
-use crate::idp::jwt::{JwtFault, optional_text};
+use crate::idp::claims::optional_text;
+use crate::idp::jwt::JwtFault;
 
 /// Who is meant, in the provider's words.
 #[derive(Debug, Clone, PartialEq, Eq)]

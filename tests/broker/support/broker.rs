@@ -109,6 +109,11 @@ impl Broker {
         Self::with_provider(Setup { clock: self.clock.clone(), ..setup }, self.idp.clone()).await
     }
 
+    /// Reads the configuration again, as SIGHUP does.
+    pub fn reload(&self, setup: &Setup) {
+        self.app.reload(settings(setup, &self.idp.issuer(), self.operations));
+    }
+
     /// The same person's browser, when it reaches this replica.
     pub fn takes_over(&self, browser: &Browser) -> Browser {
         let moved = self.browser();

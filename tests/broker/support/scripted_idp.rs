@@ -244,7 +244,9 @@ impl ScriptedIdp {
             claims[name] = json!(value);
         }
         apply(script.response_claims.as_ref(), &mut claims);
-        self.signed(script.response_header.as_ref(), &claims)
+        let repeats = script.response_repeats.iter().map(|(name, value)| format!(",\"{name}\":{value}"));
+        let text = format!("{}{}}}", claims.to_string().trim_end_matches('}'), repeats.collect::<String>());
+        self.signed_text(script.response_header.as_ref(), &text)
     }
 
     fn push(&self, form: &HashMap<String, String>) -> Response {
@@ -327,8 +329,13 @@ impl ScriptedIdp {
 
     fn userinfo(&self) -> Response {
         let mut answer = json!({ "sub": "248289761001", "preferred_username": "alice" });
-        apply(self.script().userinfo.as_ref(), &mut answer);
-        Json(answer).into_response()
+        let script = self.script();
+        apply(script.userinfo.as_ref(), &mut answer);
+        let Some(change) = &script.signed_userinfo else { return Json(answer).into_response() };
+        let now = self.0.clock.now().unix_timestamp();
+        set_members(&mut answer, &json!({ "iss": self.issuer(), "aud": "backoffice", "iat": now, "exp": now + 300 }));
+        apply(Some(change), &mut answer);
+        ([("content-type", "application/jwt")], self.signed(None, &answer)).into_response()
     }
 
     /// Ends the provider's own session, in the manner of the script (RP-Initiated Logout 2, 3).
@@ -361,11 +368,15 @@ impl ScriptedIdp {
     }
 
     fn signed(&self, change_of_header: Option<&script::Change>, claims: &Value) -> String {
+        self.signed_text(change_of_header, &claims.to_string())
+    }
+
+    fn signed_text(&self, change_of_header: Option<&script::Change>, claims: &str) -> String {
         let key = self.key();
         let algorithm = format!("{:?}", self.script().signing);
         let mut header = json!({ "alg": algorithm, "typ": "JWT", "kid": key.kid() });
         apply(change_of_header, &mut header);
-        key.sign(&header, claims)
+        key.sign_text(&header, claims)
     }
 
     /// Any JWT of the provider's: its header with these members set, or removed where null.
@@ -417,6 +428,10 @@ fn wants_nonce(path: &str, nonce: &'static str) -> Response {
     }
 }
 
+fn headers_of(headers: &[(&str, &str)]) -> HeaderMap {
+    headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+}
+
 async fn serve(State(idp): State<ScriptedIdp>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap_or_default();
@@ -455,13 +470,13 @@ async fn serve(State(idp): State<ScriptedIdp>, request: Request) -> Response {
         path if path.ends_with("/.well-known/openid-configuration") => {
             let mut metadata = idp.metadata();
             apply(script.metadata.as_ref(), &mut metadata);
-            Json(metadata).into_response()
+            (headers_of(script.document_headers), Json(metadata)).into_response()
         }
         "/jwks" => {
             let which = idp.lock().which;
             let mut keys = json!({ "keys": [Key::of(script.signing, which).published()] });
             apply(script.jwks.as_ref(), &mut keys);
-            Json(keys).into_response()
+            (headers_of(script.document_headers), Json(keys)).into_response()
         }
         "/authorize" => idp.authorize(&pairs(query.as_bytes())),
         "/par" => idp.push(&form),

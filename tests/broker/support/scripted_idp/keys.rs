@@ -60,9 +60,8 @@ impl Key {
     }
 
     /// A JWS whose header and payload are exactly these; signed by this key's algorithm, whatever the header says.
-    pub fn sign(&self, header: &Value, claims: &Value) -> String {
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let message = format!("{}.{}", part(header), part(claims));
+    pub fn sign_text(&self, header: &Value, claims: &str) -> String {
+        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims));
         let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &self.private, self.algorithm).unwrap();
         format!("{message}.{signature}")
     }

@@ -105,11 +105,15 @@ pub struct Script {
     pub refresh_claims: Option<Change>,
     pub refresh_answer: Option<Change>,
     pub userinfo: Option<Change>,
+    /// Signs userinfo, whose claims besides are `iss`, `aud`, `iat` and `exp` before this change.
+    pub signed_userinfo: Option<Change>,
     /// Parameters of the answer to the browser.
     pub authorization_answer: Option<ChangeOfParameters>,
     /// Claims of the answer to the browser, if it is a JWT.
     pub response_claims: Option<Change>,
     pub response_header: Option<Change>,
+    /// Members that stand twice in it, the second time with this value.
+    pub response_repeats: Vec<(&'static str, Value)>,
     /// The answer to a pushed authorization request.
     pub pushed_answer: Option<Change>,
     /// DPoP proofs have to carry this nonce.
@@ -119,6 +123,8 @@ pub struct Script {
     /// Signs with a key that was never published.
     pub foreign_key: bool,
     pub logout: LogoutManner,
+    /// Headers of the metadata and the keys.
+    pub document_headers: &'static [(&'static str, &'static str)],
     pub at_metadata: Misbehaviour,
     pub at_jwks: Misbehaviour,
     pub at_token: Misbehaviour,
@@ -143,14 +149,17 @@ impl Default for Script {
             refresh_claims: None,
             refresh_answer: None,
             userinfo: None,
+            signed_userinfo: None,
             authorization_answer: None,
             response_claims: None,
             response_header: None,
+            response_repeats: vec![],
             pushed_answer: None,
             dpop_nonce: None,
             dpop_nonce_at: None,
             foreign_key: false,
             logout: LogoutManner::Lenient,
+            document_headers: &[],
             at_metadata: Misbehaviour::None,
             at_jwks: Misbehaviour::None,
             at_token: Misbehaviour::None,
@@ -159,6 +168,25 @@ impl Default for Script {
             at_pushed: Misbehaviour::None,
             at_revoke: Misbehaviour::None,
         }
+    }
+}
+
+impl Script {
+    /// Authelia 4.39, whose userinfo is signed and says neither who made it nor for whom.
+    pub fn authelia() -> Self {
+        let bare = serde_json::json!({ "iss": null, "aud": null, "exp": null });
+        Self { signed_userinfo: set(bare), ..Self::default() }
+    }
+
+    /// The same for an account that was deleted: userinfo is `sub` and nothing else.
+    pub fn authelia_without_the_account() -> Self {
+        let sub_alone = change(|claims| claims.as_object_mut().unwrap().retain(|name, _| name == "sub"));
+        Self { userinfo: sub_alone.clone(), signed_userinfo: sub_alone, ..Self::default() }
+    }
+
+    /// Keycloak 26.7, whose signed answers to the browser name their issuer twice.
+    pub fn keycloak(issuer: &str) -> Self {
+        Self { response_repeats: vec![("iss", issuer.into())], ..Self::default() }
     }
 }
 
