@@ -10,6 +10,9 @@ use crate::support::house::House;
 use crate::support::program::{counterfoil, run};
 use crate::support::scripted_idp::{Script, set};
 
+/// A path, the headers, then the status, the code and what the answer names.
+type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, u16, &'a str, &'a str);
+
 /// One line a refusal: what was sent, the status, the code, what the answer names, and what it must not say. Those
 /// refusals were found by sending each half of what a machine and a browser need (RFC 6750 3, RFC 9457).
 #[tokio::test]
@@ -20,7 +23,7 @@ async fn the_api_says_what_is_wrong_to_whom() {
     let session = operator.fetch(&format!("{PUBLIC}/sso/session")).send().await;
     let csrf = session.header("x-csrf-token").to_owned();
     let (wrong, right) = ("Bearer wrong".to_owned(), format!("Bearer {TOKEN}"));
-    let cases: [(&str, Vec<(&str, &str)>, u16, &str, &str); 11] = [
+    let cases: [Case<'_>; 11] = [
         ("sessions", vec![("authorization", &wrong)], 401, "token_invalid", "api_tokens"),
         ("sessions", vec![("authorization", "Basic eDp5")], 401, "token_invalid", "has to say Bearer"),
         ("sessions", vec![("authorization", "Bearer")], 401, "token_invalid", "has to say Bearer"),

@@ -58,6 +58,7 @@ fn line<'a>(said: &'a str, begin: &str) -> &'a str {
 /// lists are those of OpenID Connect Discovery 3, RFC 8414 2, RFC 9101, RFC 9449 and JARM 4 that the broker's keys
 /// touch.
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn what_the_metadata_do_not_offer_is_named_with_the_key_to_change() {
     let site = Site::start().await;
     let key = site.folder.path().join("key.pem");

@@ -208,10 +208,10 @@ async fn more_attackers_than_places_only_make_others_wait() {
         let from = Ipv4Addr::from_bits(0x7f01_0001 + index);
         let mut connection = connect(from, serving.address).await.unwrap();
         if index % 2 == 0 {
-            let head =
+            let request =
                 format!("POST /sso/backchannel-logout/company HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 9\r\n\r\n");
             // Its place may be taken already.
-            let _ = connection.write_all(head.as_bytes()).await;
+            let _ = connection.write_all(request.as_bytes()).await;
         }
         held.push(connection);
     }
@@ -327,11 +327,11 @@ async fn an_early_answer_reaches_a_client_that_is_still_sending() {
         };
         let sent = sent.await;
         connection.shutdown().await.unwrap();
-        let heard = answer(&mut connection).await;
-        let shown = heard.lines().next().unwrap_or_default().to_owned();
+        let answered = answer(&mut connection).await;
+        let shown = answered.lines().next().unwrap_or_default().to_owned();
         assert!(sent.is_ok(), "{status_line}: {sent:?}, {shown}");
-        let heard = heard.replace("HTTP/1.0 ", "HTTP/1.1 ");
-        assert_eq!(status(&heard), Some(expected), "{status_line}: {shown}");
+        let answered = answered.replace("HTTP/1.0 ", "HTTP/1.1 ");
+        assert_eq!(status(&answered), Some(expected), "{status_line}: {shown}");
     }
 }
 

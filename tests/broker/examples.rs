@@ -186,10 +186,10 @@ fn defaults_in_the_examples_are_the_defaults() {
     for (path, value, _) in
         variables().iter().filter(|(path, _, commented)| *commented && !path.starts_with("idp.legacy"))
     {
-        if let Some((_, default)) = defaults.iter().find(|(key, _)| *key == general(path)) {
-            if value.replace(' ', "") != default.replace(' ', "") {
-                wrong.push(format!("{path} in .env.example is {value}, not {default}"));
-            }
+        if let Some((_, default)) = defaults.iter().find(|(key, _)| *key == general(path))
+            && value.replace(' ', "") != default.replace(' ', "")
+        {
+            wrong.push(format!("{path} in .env.example is {value}, not {default}"));
         }
     }
     assert!(wrong.is_empty(), "say `default:` in the comment, or write the default: {wrong:#?}");

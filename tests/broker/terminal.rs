@@ -47,7 +47,7 @@ async fn with_json_every_line_is_an_object() {
             assert!(object.is_object(), "{text}");
             object
         });
-        objects.last().unwrap_or_default()
+        objects.fold(Value::Null, |_, object| object)
     };
     let (code, shown, _) = house.terminal(&["show", &handle, "--json"]);
     assert_eq!((code, object(&shown)["handle"].as_str()), (Some(0), Some(handle.as_str())));
