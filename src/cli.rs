@@ -131,17 +131,3 @@ impl ConfigFile {
         Ok(Source::of_process(self.config.as_deref())?.settings()?)
     }
 }
-
-/// Ends when the process is asked to: SIGTERM, or Ctrl-C.
-async fn asked_to_end() {
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => _ = signal.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = terminate => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-}

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{CommandError, ConfigFile, asked_to_end, failed};
+use super::{CommandError, ConfigFile, failed};
 use crate::app::operations::Operations;
 use crate::app::server::{ConnectionLimits, descriptors, serve_within};
 use crate::app::{App, Ports};
@@ -49,6 +49,8 @@ pub(super) async fn run_broker(
     operations: TcpListener,
     reloads: Option<Reloads>,
 ) -> Result<(), CommandError> {
+    // Before anybody can know that we run: unhandled, they would end the process at once.
+    let ends = EndRequests::listen().map_err(failed)?;
     let ServerSettings { shutdown_timeout, drain_delay, .. } = settings.server;
     let limits = connection_limits(&settings);
     let watching = ConnectionLimits { most: MOST_WATCHING, per_peer: MOST_WATCHING, ..limits.clone() };
@@ -77,7 +79,7 @@ pub(super) async fn run_broker(
         let drained = async move { _ = is_drained.changed().await };
         serve_within(&watching, operations, operators_site, drained, Duration::from_secs(1)).await;
     });
-    let shutdown = drain(app.operations().clone(), drain_delay);
+    let shutdown = drain(ends, app.operations().clone(), drain_delay);
     serve_within(&limits, public, app.router(), shutdown, shutdown_timeout).await;
     app.sessions().finish_renewals(LAST_RENEWALS).await;
     app.finish_giving_back(LAST_RETURNS).await;
@@ -111,17 +113,38 @@ fn connection_limits(settings: &Settings) -> ConnectionLimits {
 
 /// Ends when no more connections are to be accepted: `delay` after the process is asked to end, so that a load
 /// balancer sees `/readyz` fail first; or when it is asked again.
-async fn drain(operations: Operations, delay: Duration) {
-    asked_to_end().await;
+async fn drain(mut ends: EndRequests, operations: Operations, delay: Duration) {
+    ends.next().await;
     operations.drain();
     if !delay.is_zero() {
         tracing::info!(seconds = delay.as_secs(), "asked to end: not ready any more, still serving for a while");
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
-            () = asked_to_end() => {}
+            () = ends.next() => {}
         }
     }
     tracing::info!("asked to end: requests under way are finished, no new ones are accepted");
+}
+
+/// The signals that ask the process to end: SIGTERM, and SIGINT (Ctrl-C).
+struct EndRequests {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl EndRequests {
+    /// Takes both signals over from now on.
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Reads the configuration again at each SIGHUP. One with faults changes nothing.

@@ -9,8 +9,10 @@ use time::{Duration, OffsetDateTime};
 
 use super::jwt::JwtFault;
 
-/// Longest name of a person, a session or a notice, in bytes (Core 2).
-pub(super) const LONGEST_NAME: usize = 255;
+/// Longest name of a person, in bytes (Core 2).
+pub(super) const LONGEST_SUBJECT: usize = 255;
+/// Longest name of a session or a notice, in bytes: no standard bounds them, and some providers seal a whole session in.
+pub(super) const LONGEST_NAME: usize = 1024;
 
 /// A text that has to be there.
 pub(super) fn text<'a>(payload: &'a Map<String, Value>, name: &'static str) -> Result<&'a str, JwtFault> {
@@ -42,7 +44,8 @@ pub(super) fn optional_moment(
 /// into headers, logs and keys of the store.
 pub(super) fn optional_name(payload: &Map<String, Value>, claim: &'static str) -> Result<Option<String>, JwtFault> {
     let name = optional_text(payload, claim, JwtFault::ClaimType(claim))?;
-    if name.is_some_and(|name| !is_name(name)) {
+    let longest = if claim == "sub" { LONGEST_SUBJECT } else { LONGEST_NAME };
+    if name.is_some_and(|name| !is_name(name, longest)) {
         return Err(JwtFault::Claim(claim));
     }
     Ok(name.map(str::to_owned))
@@ -53,9 +56,9 @@ pub(super) fn name(payload: &Map<String, Value>, claim: &'static str) -> Result<
     optional_name(payload, claim)?.ok_or(JwtFault::Missing(claim))
 }
 
-/// Whether a text can be the name of somebody or something.
-pub(super) fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(char::is_control)
+/// Whether a text can be the name of somebody or something, which may have so many bytes.
+pub(super) fn is_name(text: &str, longest: usize) -> bool {
+    !text.is_empty() && text.len() <= longest && !text.chars().any(char::is_control)
 }
 
 /// Whether a claim is there.

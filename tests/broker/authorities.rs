@@ -10,6 +10,7 @@ use crate::support::program::{Folder, counterfoil, run};
 use crate::support::redis::Redis;
 use crate::support::redis_tls::RedisTls;
 use crate::support::scripted_idp::ScriptedIdp;
+use crate::support::upstream;
 
 fn without_authorities(folder: &Folder, arguments: &[&str]) -> std::process::Command {
     let mut command = counterfoil(folder.path(), arguments);
@@ -31,7 +32,8 @@ async fn a_machine_without_authorities_serves_all_that_is_plain_and_says_what_is
              [[route]]\npath = \"/\"\nupstream = \"{upstream}\"\n"
         )
     };
-    let (plain_redis, plain_idp, plain_upstream) = (redis.url(), idp.issuer(), "http://127.0.0.1:1");
+    let plain_upstream = &format!("http://{}", upstream::start().await);
+    let (plain_redis, plain_idp) = (redis.url(), idp.issuer());
 
     // Also where an authority is named: nobody asks for the others then.
     let tls = RedisTls::shared();

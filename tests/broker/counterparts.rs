@@ -222,7 +222,8 @@ async fn a_refusal_that_is_answered_with_200_signs_nobody_in() {
         let state = between(login.location(), "state=", "&").to_owned();
         let forged = format!("{}?code=never-given-out&state={state}", callback("plain"));
         let refused = browser.visit(&forged).send().await;
-        assert_eq!(refused.status, 502, "{}", refused.body);
+        // A code that the provider does not know any more: the login has to begin again.
+        assert_eq!(refused.status, 400, "{}", refused.body);
         assert!(browser.cookie(SESSION).is_none());
         assert_eq!(provider.received("/token").await.len(), 1, "a code is not sent twice");
     }
