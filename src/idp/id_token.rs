@@ -146,7 +146,7 @@ pub fn check(
     if session_expiry.is_some_and(|end| end <= now) {
         return Err(JwtFault::Claim("session_expiry"));
     }
-    let provider_session = claims::optional_name(&payload, "sid")?;
+    let provider_session = claims::optional_session_name(&payload)?;
     Ok(VerifiedClaims { subject, auth_time, acr, session_expiry, provider_session, all: payload })
 }
 

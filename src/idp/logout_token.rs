@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
-use super::claims::{self, check_named, has, name, optional_name, text};
+use super::claims::{self, check_named, has, name, optional_name, optional_session_name, text};
 use super::http::HttpError;
 use super::jwt::{JwtFault, JwtUse};
 use super::presets::entra::is_issuer;
@@ -172,7 +172,7 @@ pub fn check(
     if has(payload, "nonce") {
         return Err(JwtFault::Claim("nonce"));
     }
-    let meant = match (optional_name(payload, "sid")?, optional_name(payload, "sub")?) {
+    let meant = match (optional_session_name(payload)?, optional_name(payload, "sub")?) {
         (Some(sid), subject) => Meant::ProviderSession { sid, subject },
         (None, Some(subject)) => Meant::Person(subject),
         (None, None) => return Err(JwtFault::Missing("sub")),

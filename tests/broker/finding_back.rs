@@ -363,7 +363,7 @@ async fn an_answer_that_somebody_made_up_is_one_quiet_line() {
     let (_, said) = witness.program.end();
     let lines: Vec<_> = said.lines().filter(|line| line.contains("login_failed")).collect();
     assert_eq!(lines.len(), 1, "{said}");
-    assert!(lines[0].contains("INFO") && lines[0].contains("another issuer"), "{}", lines[0]);
+    assert!(lines[0].contains("INFO") && lines[0].contains("names the issuer"), "{}", lines[0]);
     assert!(!said.contains("a request could not be served"), "{said}");
 }
 

@@ -290,7 +290,7 @@ async fn a_refusal_that_comes_as_success_is_a_refusal_and_an_outage_none() {
     let lasting = set(json!({ "refresh_token": null, "expires_in": null }));
     let whole = Script { token_answer: lasting, ..broker.idp.script() };
     for (broken, status) in [
-        (Script { token_answer: says("/token (refused)"), ..whole.clone() }, 502),
+        (Script { token_answer: says("/token (refused)"), ..whole.clone() }, 400),
         (Script { userinfo: says("userinfo (refused)"), ..whole.clone() }, 502),
         (Script { userinfo: says("userinfo (away)"), ..whole.clone() }, 503),
     ] {
@@ -334,8 +334,8 @@ async fn of_several_tenants_those_on_the_list_sign_in_each_under_its_own_issuer(
         (json!(ours), ours, Some(ours), 303),
         (json!(ours), ours, Some(theirs), 502),
         (json!(ours), ours, Some("9188040d-6c67-4c5b-b112-36a304b66dad"), 502),
-        (json!("22222222-2222-2222-2222-222222222222"), "22222222-2222-2222-2222-222222222222", None, 502),
-        (json!(ours), "22222222-2222-2222-2222-222222222222", None, 502),
+        (json!("22222222-2222-2222-2222-222222222222"), "22222222-2222-2222-2222-222222222222", None, 400),
+        (json!(ours), "22222222-2222-2222-2222-222222222222", None, 400),
         (Value::Null, ours, None, 502),
     ] {
         let clock = ManualClock::at(SystemClock.now());
@@ -556,7 +556,7 @@ async fn plain_providers_make_the_person_that_their_documented_answers_describe(
 #[tokio::test]
 async fn a_part_that_cannot_be_had_is_a_failed_login_and_not_one_with_less() {
     for (kind, path, answer, expected) in [
-        ("github", "/authorize (iss)", json!("https://github.com"), 502),
+        ("github", "/authorize (iss)", json!("https://github.com"), 400),
         ("github", "/user/emails", json!(403), 502),
         ("github", "/user/orgs", json!(403), 502),
         ("github", "/user/teams", json!(404), 502),
@@ -730,7 +730,7 @@ async fn apple_gets_a_signed_secret_and_signs_the_address_alone() {
 async fn token_answers_of_plain_providers_may_be_forms() {
     for (token, expected) in [
         ("access_token=gho_recorded&scope=read%3Aorg%2Cuser&token_type=bearer", 303),
-        ("error=bad_verification_code&error_description=The+code+is+incorrect", 502),
+        ("error=bad_verification_code&error_description=The+code+is+incorrect", 400),
         ("access_token=a&access_token=b&token_type=bearer", 502),
     ] {
         let mut answers = recorded("github");
