@@ -406,6 +406,8 @@ async fn an_end_is_an_end_though_the_lists_cannot_be_kept() {
     let (disabled, leaving) = (broker.signed_in().await, broker.signed_in().await);
     redis.ask(&["ACL", "SETUSER", "default", "-zrem"]);
     assert_eq!(sign_out(&leaving).await.status, 303);
+    // Once the browser has been to the provider.
+    broker.clock.advance(Duration::seconds(5));
     until("tokens are given back", async || broker.idp.received("/revoke").len() == 2).await;
     broker.idp.disable_everybody();
     broker.clock.advance(Duration::minutes(5));

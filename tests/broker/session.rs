@@ -295,7 +295,8 @@ async fn the_registry_forgets_what_has_expired() {
     broker.app.sessions().prune().await.unwrap();
     assert_eq!(entries("index:all:").await, 2, "and so does the upkeep");
     let client = redis.client().await;
-    for key in redis.keys().await {
+    // Whose store it is stays written down for good.
+    for key in redis.keys().await.into_iter().filter(|key| key != "counterfoil:keys") {
         let lifetime: i64 = client.pttl(&key).await.unwrap();
         assert!(lifetime > 0, "{key} would stay for ever");
     }
