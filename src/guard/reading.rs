@@ -6,9 +6,9 @@
 
 use super::request_target::InvalidTarget;
 
-/// Most bytes that are looked at for one path: a path that needs more is no address of anything, and costs nobody more
-/// than a millisecond.
-const MOST_WORK: usize = 1 << 20;
+/// Most bytes that are looked at for one path: a path that needs more is no address of anything, and strangers can ask
+/// for it.
+const MOST_WORK: usize = 1 << 19;
 /// Most readings of one path, for the same reason.
 const MOST_READINGS: usize = 256;
 
@@ -42,9 +42,13 @@ pub(super) fn is_plain(path: &str) -> bool {
 /// [`InvalidTarget::Character`] if a further layer of escapes hides what no path may hold, [`InvalidTarget::Ambiguous`] if
 /// there are too many.
 pub(super) fn readings(path: &str) -> Result<Vec<String>, InvalidTarget> {
+    let begun_anew = begun_anew(path);
+    let (mut next, mut work) = (0, begun_anew.iter().map(|reading| reading.len()).sum::<usize>());
+    if work > MOST_WORK {
+        return Err(InvalidTarget::Ambiguous);
+    }
     let mut found = vec![path.to_owned()];
-    found.extend(begun_anew(path));
-    let (mut next, mut work) = (0, 0);
+    found.extend(begun_anew.into_iter().map(str::to_owned));
     while let Some(current) = found.get(next).cloned() {
         work += current.len() * (HABITS.len() + 1);
         if work > MOST_WORK || found.len() > MOST_READINGS {
@@ -90,14 +94,10 @@ pub(super) fn escaped(high: u8, low: u8) -> Option<u8> {
 
 /// `/a//b` as `/b`, and `//a/b` as `/b`: to join a path that begins with a slash to a folder starts again at the root, and
 /// a reference that begins with two names a host (RFC 3986 4.2).
-fn begun_anew(path: &str) -> Vec<String> {
-    let mut found = Vec::new();
+fn begun_anew(path: &str) -> Vec<&str> {
     let last_of_a_run = path.match_indices("//").filter(|(at, _)| !path[at + 2..].starts_with('/'));
-    found.extend(last_of_a_run.map(|(at, _)| path[at + 1..].to_owned()).take(MOST_READINGS));
-    if let Some(host) = path.strip_prefix("//") {
-        found.push(host.find('/').map_or("/", |slash| &host[slash..]).to_owned());
-    }
-    found
+    let host = path.strip_prefix("//").map(|host| host.find('/').map_or("/", |slash| &host[slash..]));
+    last_of_a_run.map(|(at, _)| &path[at + 1..]).chain(host).collect()
 }
 
 fn backslashes_as_slashes(path: &str) -> String {
