@@ -144,7 +144,7 @@ async fn refusals_end_the_session_and_outages_do_not() {
         ("oidcc-client-test-refresh-token-invalid-issuer", ENDED, claims(json!({ "iss": "https://other.example" }))),
         ("a session that is over", ENDED, claims(json!({ "session_expiry": 1 }))),
         ("an end that is no moment", LOGIN, claims(json!({ "session_expiry": "soon" }))),
-        ("another audience", ENDED, claims(json!({ "aud": "another" }))),
+        ("another audience", LOGIN, claims(json!({ "aud": "another" }))),
         ("another login's nonce", ENDED, claims(json!({ "nonce": "another" }))),
         ("an expired ID token", AWAY, claims(json!({ "exp": 1 }))),
         ("an ID token of the distant past", AWAY, claims(json!({ "iat": 1 }))),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use counterfoil::clock::Clock;
 use counterfoil::session::store::memory::MemoryStore;
 use http::Method;
+use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -305,4 +306,37 @@ async fn a_provider_that_did_not_answer_in_time_is_left_alone_for_everybody() {
 async fn listed_unconfirmed(broker: &Broker) -> usize {
     let sessions = call(broker, Method::GET, "sessions", None).await.json()["sessions"].clone();
     sessions.as_array().unwrap().iter().filter(|session| !session["indeterminate_since"].is_null()).count()
+}
+
+/// R-C12, R-C13: one line a setting of the client at the provider, found by going through what is refused of an ID token.
+/// Changed for a while, it ends no session: whoever signs in again, or waits until it is changed back, goes on.
+#[tokio::test]
+async fn a_setting_at_the_provider_that_is_changed_and_changed_back_ends_no_session() {
+    let header = |members| Script { id_token_header: set(members), ..Script::default() };
+    let claims = |members| Script { refresh_claims: set(members), ..Script::default() };
+    for (setting, script) in [
+        ("algorithm", Script { signing: Algorithm::ES256, ..Script::default() }),
+        ("algorithm, by name", header(json!({ "alg": "PS256" }))),
+        ("type", header(json!({ "typ": "at+jwt" }))),
+        ("extension", header(json!({ "crit": ["b64"] }))),
+        ("name of the key", header(json!({ "kid": 7 }))),
+        ("encryption", Script { id_token: Some(Arc::new(|token| format!("{token}.x.y"))), ..Script::default() }),
+        ("an audience more", claims(json!({ "aud": ["backoffice", "another"], "azp": "backoffice" }))),
+        ("another audience", claims(json!({ "aud": "another" }))),
+        ("another party", claims(json!({ "azp": "another" }))),
+        ("name of the session", claims(json!({ "sid": "" }))),
+        ("hash of the access token", claims(json!({ "at_hash": "another" }))),
+    ] {
+        let broker = Broker::with(paced()).await;
+        let browser = broker.signed_in().await;
+        for _ in 0..2 {
+            broker.clock.advance(Duration::minutes(5));
+            broker.idp.behave(script.clone());
+            let turned_away = get(&browser, "/x").await;
+            assert_eq!(turned_away.code(), "reauthentication_required", "{setting}: {}", turned_away.body);
+            broker.idp.behave(Script::default());
+            broker.clock.advance(Duration::seconds(11));
+            assert_eq!(get(&browser, "/x").await.status, 200, "{setting}");
+        }
+    }
 }

@@ -106,6 +106,9 @@ const ABOUT_THE_REQUEST_OR_THE_PERSON: [&str; 7] = [
     "request_unauthorized",
 ];
 
+/// Claims of an ID token that say of whom, and of which login, it speaks, and that the login is over.
+const ABOUT_THE_PERSON: [&str; 4] = ["iss", "sub", "nonce", "session_expiry"];
+
 fn verdict(error: &IdpError, is_proven: bool) -> Verdict {
     let about_the_person = if is_proven { Verdict::Denied } else { Verdict::Unavailable };
     match error {
@@ -134,15 +137,8 @@ fn verdict(error: &IdpError, is_proven: bool) -> Verdict {
         | IdpError::Userinfo(UserinfoError::Http(HttpError::Status(401, _)) | UserinfoError::Subject | UserinfoError::Refused(_))
         | IdpError::ProfileEndpoint(HttpError::Status(401, _))
         | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: HttpError::Status(401, _), .. })
-        | IdpError::Profile(ProfileFault::AnotherSubject)
-        | IdpError::IdToken(
-            JwtFault::Absent
-            | JwtFault::Malformed
-            | JwtFault::Algorithm
-            | JwtFault::Type
-            | JwtFault::Critical
-            | JwtFault::Claim(_),
-        ) => Verdict::Denied,
+        | IdpError::Profile(ProfileFault::AnotherSubject) => Verdict::Denied,
+        IdpError::IdToken(JwtFault::Claim(claim)) if ABOUT_THE_PERSON.contains(claim) => Verdict::Denied,
         IdpError::TokenExchange(TokenExchangeError::Http(error))
         | IdpError::Userinfo(UserinfoError::Http(error))
         | IdpError::ProfileEndpoint(error)
@@ -152,10 +148,19 @@ fn verdict(error: &IdpError, is_proven: bool) -> Verdict {
         | IdpError::ProfileApi(ProfileApiError::Malformed(_) | ProfileApiError::TooMany(_))
         // With too many groups nobody could sign in, and whoever stayed would keep those they had, for good.
         | IdpError::Profile(ProfileFault::Subject | ProfileFault::RequiredClaim(_) | ProfileFault::Groups)
-        // How a token is written is no word about the person.
-        | IdpError::IdToken(JwtFault::MalformedClaims | JwtFault::Missing(_) | JwtFault::ClaimType(_)) => {
-            Verdict::Indeterminate
-        }
+        // How a token is written, and for whom besides, is no word about the person: one setting at the provider
+        // changes it for everybody, and another changes it back.
+        | IdpError::IdToken(
+            JwtFault::Absent
+            | JwtFault::Malformed
+            | JwtFault::Algorithm
+            | JwtFault::Type
+            | JwtFault::Critical
+            | JwtFault::MalformedClaims
+            | JwtFault::Missing(_)
+            | JwtFault::ClaimType(_)
+            | JwtFault::Claim(_),
+        ) => Verdict::Indeterminate,
     }
 }
 
@@ -216,6 +221,9 @@ mod tests {
             (IdpError::ProfileEndpoint(HttpError::status(401)), true),
             (IdpError::Profile(ProfileFault::AnotherSubject), true),
             (IdpError::IdToken(JwtFault::Claim("sub")), true),
+            (IdpError::IdToken(JwtFault::Claim("iss")), true),
+            (IdpError::IdToken(JwtFault::Claim("nonce")), true),
+            (IdpError::IdToken(JwtFault::Claim("session_expiry")), true),
             (IdpError::IdToken(JwtFault::Clock("iat")), false),
             (IdpError::Unusable { what: "the provider's keys", cause: away() }, false),
         ] {
@@ -273,6 +281,15 @@ mod tests {
             (IdpError::IdToken(JwtFault::ClaimType("auth_time")), true),
             (IdpError::IdToken(JwtFault::Missing("exp")), true),
             (IdpError::IdToken(JwtFault::MalformedClaims), true),
+            (IdpError::IdToken(JwtFault::Absent), true),
+            (IdpError::IdToken(JwtFault::Malformed), true),
+            (IdpError::IdToken(JwtFault::Algorithm), true),
+            (IdpError::IdToken(JwtFault::Type), true),
+            (IdpError::IdToken(JwtFault::Critical), true),
+            (IdpError::IdToken(JwtFault::Claim("aud")), true),
+            (IdpError::IdToken(JwtFault::Claim("azp")), true),
+            (IdpError::IdToken(JwtFault::Claim("sid")), true),
+            (IdpError::IdToken(JwtFault::Claim("at_hash")), true),
             (IdpError::ProfileEndpoint(HttpError::status(403)), true),
             (IdpError::ProfileEndpoint(HttpError::status(502)), false),
             (IdpError::Profile(ProfileFault::Subject), true),
