@@ -232,7 +232,7 @@ pub fn userinfo(bytes: &[u8]) {
         }
         Err(_) => return,
     };
-    if userinfo::check_subject(&payload, "1").is_ok() {
+    if userinfo::check_subject(&payload, "1", "").is_ok() {
         assert_eq!(payload["sub"], "1");
     }
     let proven = json!({ "iss": ISSUER, "sub": "1", "acr": "2", "sid": "s" });

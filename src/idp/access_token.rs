@@ -3,7 +3,9 @@
 //! RFC 9068 6 tells clients not to look into access tokens, and that is right for whoever has a choice: their form is
 //! between the provider and its APIs. Keycloak as it is delivered puts roles nowhere else, though, and its operators are
 //! often not those of the back office. So it is off unless asked for, what is read is verified as an ID token is, and a
-//! token that cannot be is no fault: it only says nothing. Read anew from each new token.
+//! token that cannot be is no fault: it only says nothing. Keys are not fetched again for it: the ID token beside it has
+//! had that done, and a token that is for its API alone to verify must not use up what ID tokens need. Read anew from
+//! each new token.
 
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
@@ -11,10 +13,9 @@ use time::{Duration, OffsetDateTime};
 use super::claims::{self, optional_text, text};
 use super::discovery::Metadata;
 use super::id_token::VerifiedClaims;
-use super::jwt::{JwtFault, JwtUse};
+use super::jwt::{self, JwtFault, JwtUse};
 use super::profile::{self, ProfileMapping};
-use super::refreshing::AskedBy;
-use super::signature::Wanted;
+use super::signature::keys_unusable;
 use super::token_exchange::ProviderTokens;
 use super::{IdpError, OidcSettings, Provider};
 
@@ -62,8 +63,9 @@ impl Provider {
     ) -> Result<Map<String, Value>, IdpError> {
         let token = tokens.access_token.expose();
         let jwks_uri = metadata.jwks_uri.as_ref().ok_or(JwtFault::NoKeys)?;
-        let wanted = Wanted { algorithm: oidc.algorithm, kind: JwtUse::AccessToken, by: AskedBy::Provider };
-        let payload = self.signed_by(&self.0.keys, jwks_uri, token, wanted).await?;
+        let header = jwt::read_header(token, oidc.algorithm, JwtUse::AccessToken)?;
+        let keys = self.0.keys.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(keys_unusable)?;
+        let payload = jwt::verify_signature(token, &header, &keys, self.0.settings.tenants())?;
         let expected = Expectation {
             issuer: text(claims.all(), "iss")?,
             subject: claims.subject(),

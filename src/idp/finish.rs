@@ -198,7 +198,7 @@ impl Provider {
                 payload
             }
         };
-        userinfo::check_subject(&payload, claims.subject())?;
+        userinfo::check_subject(&payload, claims.subject(), tokens.access_token.expose())?;
         Ok(payload)
     }
 }

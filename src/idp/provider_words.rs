@@ -48,6 +48,9 @@ const SECRET_PARAMETERS: [&str; 12] = [
     "login_hint",
 ];
 
+/// Members of a token endpoint's answer that nobody else may know.
+const TOKENS: [&str; 3] = ["access_token", "refresh_token", "id_token"];
+
 /// Members that hold a code where `error` holds none: Microsoft Graph, Facebook, Google, Okta, NAVER.
 const CODES: [&str; 6] = ["code", "type", "status", "errorCode", "resultcode", "error_code"];
 /// Members that hold a description where `error_description` is none: GitHub, Kakao, NAVER WORKS, Okta, Ory, RFC 9457.
@@ -113,13 +116,16 @@ impl ProviderWords {
         owned.fill_from(body(answer));
         let nothing = Sent::default();
         let sent = answer.extensions().get::<Sent>().unwrap_or(&nothing);
-        let secrets: Vec<_> = sent.0.iter().map(|secret| secret.expose().as_str()).collect();
+        let document = json_object(answer.body()).unwrap_or_default();
+        // Tokens may come along with a refusal.
+        let tokens = TOKENS.iter().filter_map(|name| document.get(*name)?.as_str());
+        let secrets: Vec<_> = sent.0.iter().map(|secret| secret.expose().as_str()).chain(tokens).collect();
         Self::of_provider(owned.spoken(), &secrets)
     }
 
-    /// The reason in a document that came without one of our secrets.
-    pub(super) fn of_document(said: &Map<String, Value>) -> Self {
-        Self::of_provider(document(said).spoken(), &[])
+    /// The reason in a document; `secrets` are what was sent for it.
+    pub(super) fn of_document(said: &Map<String, Value>, secrets: &[&str]) -> Self {
+        Self::of_provider(document(said).spoken(), secrets)
     }
 
     /// The same without further secrets.

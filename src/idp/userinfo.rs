@@ -137,16 +137,16 @@ pub fn check_signed(
     if has(payload, "events") { Err(JwtFault::Type) } else { Ok(()) }
 }
 
-/// Core 5.3.2: the same subject, exactly.
+/// Core 5.3.2: the same subject, exactly. A refusal may repeat the access token that was shown.
 ///
 /// # Errors
 /// [`UserinfoError::Subject`], [`UserinfoError::Refused`], [`UserinfoError::Nobody`].
-pub fn check_subject(payload: &Map<String, Value>, subject: &str) -> Result<(), UserinfoError> {
+pub fn check_subject(payload: &Map<String, Value>, subject: &str, access_token: &str) -> Result<(), UserinfoError> {
     let text = |name| payload.get(name).and_then(Value::as_str);
     match (text("sub"), text("error")) {
         (Some(named), _) if named == subject => Ok(()),
         (None, None) => Err(UserinfoError::Nobody),
-        (None, Some(_)) => Err(UserinfoError::Refused(ProviderWords::of_document(payload))),
+        (None, Some(_)) => Err(UserinfoError::Refused(ProviderWords::of_document(payload, &[access_token]))),
         _ => Err(UserinfoError::Subject),
     }
 }
@@ -204,9 +204,15 @@ mod tests {
     /// R-E02
     #[test]
     fn the_subject_must_be_the_same_text() {
+        let token = "eyJhbGciOiJSUzI1NiJ9.e30.c2ln";
+        let check_subject = |payload: &Map<String, Value>, subject| check_subject(payload, subject, token);
         assert!(check_subject(&object(&json!({ "sub": "1" })), "1").is_ok());
         let refused = check_subject(&object(&json!({ "error": "account_inactive" })), "1").unwrap_err();
         assert_eq!(refused.to_string(), "the userinfo endpoint refused; the provider says: account_inactive");
+        let repeated = json!({ "error": "x", "error_description": format!("token {token} is not valid") });
+        let refused = check_subject(&object(&repeated), "1").unwrap_err();
+        let written = "the userinfo endpoint refused; the provider says: x 'token [redacted] is not valid'";
+        assert_eq!(refused.to_string(), written, "R-O01");
         for other in [json!({ "sub": "2" }), json!({ "sub": "2", "error": "x" })] {
             assert!(matches!(check_subject(&object(&other), "1"), Err(UserinfoError::Subject)), "{other}");
         }

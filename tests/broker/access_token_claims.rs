@@ -53,6 +53,36 @@ async fn roles_in_the_access_token_count_where_it_is_read_and_verified() {
     assert_eq!(groups(&broker.signed_in().await).await, own);
 }
 
+/// R-D05: one line a token that no published key verifies: it says nothing, fails nobody's login, and fetches no keys.
+#[tokio::test]
+async fn an_access_token_that_nobody_can_verify_costs_no_login_and_no_keys() {
+    let cut = change(|answer| {
+        let token = answer["access_token"].as_str().unwrap();
+        let (signed, _) = token.rsplit_once('.').unwrap();
+        answer["access_token"] = json!(format!("{signed}.{}", "A".repeat(342)));
+    });
+    for (header, answer) in
+        [(set(json!({ "kid": "unknown" })), None), (set(json!({ "kid": null })), cut.clone()), (None, cut)]
+    {
+        let script = Script {
+            access_token_claims: set(json!({})),
+            access_token_header: header,
+            token_answer: answer,
+            id_token_claims: set(json!({ "at_hash": null })),
+            ..Script::default()
+        };
+        let broker = broker(READ, script.clone()).await;
+        for _ in 0..2 {
+            assert_eq!(groups(&broker.signed_in().await).await, json!(["staff"]));
+        }
+        assert_eq!(broker.idp.received("/jwks").len(), 1);
+        // What ID tokens need is left.
+        broker.idp.rotate_keys();
+        assert_eq!(groups(&broker.signed_in().await).await, json!(["staff"]));
+        assert_eq!(broker.idp.received("/jwks").len(), 2);
+    }
+}
+
 /// R-I08: a role that is taken away there is gone with the next token.
 #[tokio::test]
 async fn a_renewal_reads_the_new_access_token() {

@@ -116,6 +116,30 @@ async fn the_reason_that_a_provider_gives_is_logged_and_on_no_page() {
     }
 }
 
+/// R-O01: one line a place that refuses with status 200 and repeats a token: the one that it was sent, the one that it
+/// sends. Found by following every word of a provider to where what must not be read is taken out of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_with_status_200_brings_no_token_into_the_log() {
+    let witness = Witness::start("", Script::default()).await;
+    let sent = r#"{"error":"x","error_description":"UNIQUE-1 token {authorization} is not valid"}"#;
+    let issued = r#"{"error":"odd","error_description":"UNIQUE-2 CANARY-a-new","access_token":"CANARY-a-new"}"#;
+    for (script, written) in [
+        (
+            Script { at_userinfo: Misbehaviour::Repeat(200, JSON, sent), ..Script::default() },
+            "the userinfo endpoint refused; the provider says: x 'UNIQUE-1 token Bearer [redacted] is not valid'",
+        ),
+        (
+            Script { at_token: Misbehaviour::Repeat(200, JSON, issued), ..Script::default() },
+            "another error; the provider says: odd 'UNIQUE-2 [redacted]'",
+        ),
+    ] {
+        witness.idp.behave(script);
+        assert_eq!(witness.sign_in().await.status, 502);
+        let said = witness.program.wait_for(written);
+        assert!(!said.contains("CANARY-a"), "{said}");
+    }
+}
+
 /// R-O01, R-J06; RFC 7009 2.2.1, RFC 9126 2.3: one line a manner of speaking.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_reason_is_logged_of_pushed_requests_renewals_and_tokens_given_back() {
