@@ -311,7 +311,9 @@ impl Sessions {
                 Ok(ended)
             }
             // Unreadable records are deleted as well.
-            Found::Nothing | Found::Unreadable => self.tear_up(handle, None, self.0.clock.now()).await.map(|_| false),
+            Found::Nothing | Found::Outweighed | Found::Unreadable => {
+                self.tear_up(handle, None, self.0.clock.now()).await.map(|_| false)
+            }
         }
     }
 

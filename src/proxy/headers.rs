@@ -184,6 +184,7 @@ mod tests {
             ("X-Rewrite-URL", "/admin"),
             ("X-HTTP-Method-Override", "DELETE"),
             ("X-Request-Id", "forged"),
+            ("x_request_id", "forged"),
             ("Accept", "text/html"),
         ]);
         let mut left: Vec<_> = forged.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();

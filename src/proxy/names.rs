@@ -58,6 +58,8 @@ pub const REQUEST: &[&str] = &[
     "sm-universalid",
     "oam-remote-user*",
     "osso-*",
+    // By which name the broker's log knows the request.
+    "x-request-id",
     // Which certificate the client has shown (RFC 9440, and before it).
     "client-cert*",
     "x-client-cert*",
@@ -164,7 +166,7 @@ const IN_ONE_SPELLING: &[&str] =
 const WRITTEN_BY_THE_BROKER: &[&str] = &["connection", "content-length", "host", "transfer-encoding"];
 
 /// Beginnings, folded, of the fields by which the broker itself speaks to upstreams.
-const WORD_OF_THE_BROKER: &[&str] = &["xauthrequest", "xforwarded", "forwarded", "xrealip"];
+const WORD_OF_THE_BROKER: &[&str] = &["xauthrequest", "xforwarded", "forwarded", "xrealip", "xrequestid"];
 
 /// A set of names, compared by their letters and digits. Both lists are sorted; no beginning begins another.
 #[derive(Debug, Clone, Default)]
@@ -435,6 +437,7 @@ mod tests {
             "Transfer_Encoding",
             "!X-Auth-Request-User",
             "!x_forwarded_for",
+            "!X-Request-Id",
             "!Connection",
             "!",
             "!x-*",

@@ -33,6 +33,8 @@ pub(super) struct Records {
     pub(super) sessions: Vec<Arc<KnownSession>>,
     /// Records that cannot be read here.
     pub(super) unreadable: Vec<SessionHandle>,
+    /// What has ended and may lie there all the same: a revocation deletes it, whoever it was of.
+    pub(super) remains: Vec<SessionHandle>,
     pub(super) next: Option<Place>,
     /// Some records could not be asked for.
     pub(super) failure: Option<StoreError>,
@@ -59,7 +61,7 @@ impl Sessions {
                 let known = Arc::new(KnownSession::new(handle, *opened));
                 Ok(self.live(known, self.0.clock.now()).ok())
             }
-            Found::Nothing | Found::Unreadable => Ok(None),
+            Found::Nothing | Found::Outweighed | Found::Unreadable => Ok(None),
         }
     }
 
@@ -122,6 +124,7 @@ impl Sessions {
                             records.sessions.push(Arc::new(known));
                         }
                     }
+                    Ok(Found::Outweighed) => records.remains.push(place.handle),
                     Ok(Found::Nothing) => self.0.registry.prune(index, place, now).await?,
                     // Not ours to forget: a replica with another key may serve it.
                     Ok(Found::Unreadable) => records.unreadable.push(place.handle),

@@ -2,7 +2,7 @@
 //!
 //! In this order: the cut-off, so that no login under way slips through; then each record that there is, live or not
 //! (the rules may change): tombstone, record, this process's own cache, registry. What cannot be done on the way does
-//! not keep the rest from being done; it is reported, and can be repeated.
+//! not keep the rest from being done; it is reported, and can be repeated: also what came no further than the tombstone.
 
 mod persons;
 
@@ -209,7 +209,8 @@ impl Sessions {
             }
             revoked.matched.extend(matched);
             let unreadable = self.unreadable_meant(selection, records.unreadable).await;
-            for handle in revoked.note(unreadable).unwrap_or_default() {
+            let unreadable = revoked.note(unreadable).unwrap_or_default();
+            for handle in unreadable.into_iter().chain(records.remains) {
                 let torn_up = self.tear_up(handle, None, now).await;
                 revoked.note(torn_up);
             }
@@ -290,7 +291,8 @@ impl Sessions {
         while let Some((handle, found)) = found.next().await {
             match found {
                 Ok(Found::Session(opened)) => records.sessions.push(Arc::new(KnownSession::new(handle, *opened))),
-                Ok(Found::Nothing) => {}
+                // An end that came half through has hidden it, and other replicas may serve it from memory.
+                Ok(Found::Nothing | Found::Outweighed) => records.remains.push(handle),
                 Ok(Found::Unreadable) => records.unreadable.push(handle),
                 // What cannot be read can perhaps be deleted.
                 Err(error) => {

@@ -61,8 +61,10 @@ pub enum StoreError {
 /// A record as the store had it when it was asked.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// The record, if there is one.
+    /// The record, if there is one and no tombstone outweighs it.
     pub record: Option<Record>,
+    /// Whether a record lies there that its tombstone outweighs: its end came half through, or somebody put it back.
+    pub is_outweighed: bool,
     /// What [`SessionBackend::note`] left beside it.
     pub note: Option<Vec<u8>>,
     /// When the store will forget it by itself.

@@ -119,6 +119,36 @@ async fn callbacks_and_revocations_race_and_the_revocation_wins() {
     assert_eq!(left, 0);
 }
 
+/// R-N01, R-N04: of an end by another process the tombstone came through and the deletion did not. The session is served
+/// from memory until the order is repeated, in whichever words; then it is refused for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_that_came_half_through_is_brought_to_its_end_by_repeating_it() {
+    let house = House::start(SECTION, 2).await;
+    for (round, selected_by) in ["handle", "user", "issuer and subject", "group", "all"].into_iter().enumerate() {
+        let subject = somebody_new(&house.idp, format!("{round}"));
+        let browser = house.signed_in(0).await;
+        let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json();
+        let handle = session["session"]["handle"].as_str().unwrap();
+        assert_eq!(guarded(&browser).await, 200);
+        let tombstone = format!("counterfoil:tombstone:{{{handle}}}");
+        house.redis.command(&["SET", &tombstone, "x", "EX", "3600"]).await;
+        let mut body = match selected_by {
+            "handle" => json!({ "handles": [handle] }),
+            "user" => json!({ "filter": { "user": subject } }),
+            "issuer and subject" => json!({ "filter": { "issuer": house.idp.issuer(), "subject": subject } }),
+            "group" => json!({ "filter": { "group": "finance" } }),
+            _ => json!({ "filter": { "all": true } }),
+        };
+        body["reason"] = "again".into();
+        body["fresh_login"] = false.into();
+        let revoked = call_from(&house.browser(1), Method::POST, "revocations", Some(body)).await;
+        assert_eq!(revoked.status, 200, "{}", revoked.body);
+        assert_eq!(house.redis.command(&["EXISTS", handle]).await.as_i64(), Some(0), "{selected_by}: it is deleted");
+        until("the other process has heard of it", async || guarded(&browser).await == 401).await;
+        assert_eq!(house.redis.command(&["EXISTS", &tombstone]).await.as_i64(), Some(1), "{selected_by}");
+    }
+}
+
 /// R-G09, R-N04: requests that note their use on both replicas, while the session is revoked by either.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_and_revocations_race_and_the_revocation_wins() {

@@ -57,10 +57,11 @@ const IDENTITY: [&str; 8] = [
     "X-Auth-Request-Assertion",
 ];
 /// Others that applications believe: of forwarding, of other proxies, of methods, of CGI itself.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
     "X-Forwarded-For",
     "X-Forwarded-Host",
     "X-Real-IP",
+    "X-Request-Id",
     "X-Original-URL",
     "Remote-User",
     "CF-Connecting-IP",

@@ -135,9 +135,12 @@ impl SessionStore for MemoryStore {
 impl SessionBackend for MemoryStore {
     async fn load_watched(&self, handle: SessionHandle) -> Result<Loaded, StoreError> {
         let record = self.load(&handle.id()).await?;
-        let note = record.as_ref().and_then(|_| self.lock().value(Kind::Note, &handle.to_string(), self.clock.now()));
+        let (now, state) = (self.clock.now(), self.lock());
+        let note = record.as_ref().and_then(|_| state.value(Kind::Note, &handle.to_string(), now));
+        let lies_there = state.records.get(&handle.id()).is_some_and(|record| record.expiry_date > now);
+        let is_outweighed = lies_there && state.value(Kind::Tombstone, &handle.to_string(), now).is_some();
         // Asking this store costs no more than asking a cache.
-        Ok(Loaded { record, note, expires: None, watch: None })
+        Ok(Loaded { record, is_outweighed, note, ..Loaded::default() })
     }
 
     fn tell(&self, _listener: Weak<dyn InvalidationListener>) {}

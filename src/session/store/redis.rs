@@ -120,8 +120,9 @@ impl RedisBackend {
         }
     }
 
-    /// What lies under a record's key, unless its tombstone does; and the note beside it. One round trip.
-    async fn read(&self, id: &Id) -> Result<(Option<Bytes>, Option<Bytes>), fred::error::Error> {
+    /// What lies under a record's key and the note beside it, unless a tombstone does, and whether one outweighs a
+    /// record. One round trip.
+    async fn read(&self, id: &Id) -> Result<(Option<Bytes>, Option<Bytes>, bool), fred::error::Error> {
         let (record, note, tombstone) = &(id.to_string(), self.key_beside(NOTE, id), self.key_beside(TOMBSTONE, id));
         let read = |client: Client| async move {
             let pipeline = client.pipeline();
@@ -131,8 +132,8 @@ impl RedisBackend {
             pipeline.all::<[Bytes; 3]>().await
         };
         let [record, note, tombstone] = self.redirected(read).await?;
-        let is_live = tombstone.is_empty();
-        Ok((found(record).filter(|_| is_live), found(note).filter(|_| is_live)))
+        let (is_live, is_outweighed) = (tombstone.is_empty(), !tombstone.is_empty() && !record.is_empty());
+        Ok((found(record).filter(|_| is_live), found(note).filter(|_| is_live), is_outweighed))
     }
 
     /// A value, as far as one of ours goes.
@@ -207,7 +208,7 @@ impl SessionStore for RedisBackend {
     }
 
     async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
-        let (record, _) = self.read(id).await.map_err(|error| session_store::Error::Backend(error.to_string()))?;
+        let (record, ..) = self.read(id).await.map_err(|error| session_store::Error::Backend(error.to_string()))?;
         decoded(record)
     }
 
@@ -222,11 +223,14 @@ impl SessionBackend for RedisBackend {
         let beside = Beside { note: self.key_beside(NOTE, handle), tombstone: self.key_beside(TOMBSTONE, handle) };
         let Some(read) = self.invalidation.read(handle, beside).await else {
             let read = self.read(&handle.id()).await;
-            let (record, note) = read.map_err(|error| session_store::Error::Backend(error.to_string()))?;
-            return Ok(Loaded { record: decoded(record)?, note: note.map(Into::into), expires: None, watch: None });
+            let (record, note, is_outweighed) =
+                read.map_err(|error| session_store::Error::Backend(error.to_string()))?;
+            let (record, note) = (decoded(record)?, note.map(Into::into));
+            return Ok(Loaded { record, is_outweighed, note, ..Loaded::default() });
         };
-        let Read { record, note, expires, watch } = read;
-        Ok(Loaded { record: decoded(record)?, note: note.map(Into::into), expires, watch: Some(watch) })
+        let Read { record, note, is_outweighed, expires, watch } = read;
+        let (record, note) = (decoded(record)?, note.map(Into::into));
+        Ok(Loaded { record, is_outweighed, note, expires, watch: Some(watch) })
     }
 
     fn tell(&self, listener: Weak<dyn InvalidationListener>) {
@@ -254,8 +258,10 @@ impl SessionBackend for RedisBackend {
         let (note, record) = (&self.key_beside(NOTE, handle), &handle.to_string());
         let note = self.redirected(|client| async move { client.del::<i64, _>(note).await });
         let record = self.redirected(|client| async move { client.del::<i64, _>(record).await });
-        let (_, records) = tokio::try_join!(note, record)?;
-        Ok(records > 0)
+        // The record goes also if the note does not.
+        let (note, records) = tokio::join!(note, record);
+        note?;
+        Ok(records? > 0)
     }
 
     async fn tombstone(&self, handle: SessionHandle) -> Result<Option<Vec<u8>>, StoreError> {

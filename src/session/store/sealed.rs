@@ -44,6 +44,8 @@ pub(in crate::session) enum Found {
     Session(Box<Opened>),
     /// Nothing.
     Nothing,
+    /// Nothing that counts: a record that its tombstone outweighs. It has ended, and has yet to be deleted.
+    Outweighed,
     /// Something that is no session for us: damaged, of a newer format, sealed under a key that is not known (yet). It
     /// may be one for another replica.
     Unreadable,
@@ -148,6 +150,9 @@ impl SealedStore {
             }
             Err(error) => return Err(error),
         };
+        if loaded.is_outweighed {
+            return Ok(Found::Outweighed);
+        }
         let Some(stored) = loaded.record else { return Ok(Found::Nothing) };
         let record: SessionRecord = match self.open_listed(handle, &stored) {
             Ok(record) => record,

@@ -37,6 +37,8 @@ const PAUSES: std::ops::RangeInclusive<Duration> = Duration::from_millis(50)..=D
 pub(in super::super) struct Read {
     pub(in super::super) record: Option<Bytes>,
     pub(in super::super) note: Option<Bytes>,
+    /// Whether a record lies there that its tombstone outweighs.
+    pub(in super::super) is_outweighed: bool,
     pub(in super::super) expires: Option<Instant>,
     pub(in super::super) watch: Watch,
 }
@@ -126,13 +128,15 @@ impl Link {
         let [record, expires, note, tombstone] = tokio::time::timeout(LEASE, answered).await.ok()?.ok()?;
         let is_live = text(tombstone)?.is_empty();
         let kept = |part: Bytes| (is_live && !part.is_empty()).then_some(part);
-        let (record, note) = (kept(text(record)?), kept(text(note)?));
+        let (record, note) = (text(record)?, kept(text(note)?));
+        let is_outweighed = !is_live && !record.is_empty();
         let expires = match expires {
             // -1: it never expires; -2: there is none.
             BytesFrame::Number { data, .. } => u64::try_from(data).ok().map(Duration::from_millis),
             _ => return None,
         };
-        Some(Read { record, note, expires: expires.map(|expires| sent + expires), watch })
+        let expires = expires.map(|expires| sent + expires);
+        Some(Read { record: kept(record), note, is_outweighed, expires, watch })
     }
 }
 
