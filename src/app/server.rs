@@ -173,8 +173,9 @@ impl House {
             let mut connection = pin!(connection);
             let outcome = tokio::select! {
                 outcome = connection.as_mut() => outcome,
-                () = held.1.leave.notified() => {
+                () = progress.leave.notified() => {
                     connection.as_mut().graceful_shutdown();
+                    progress.no_request_follows();
                     connection.await
                 }
             };

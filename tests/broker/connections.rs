@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use counterfoil::app::server::{ConnectionLimits, serve_within};
 use counterfoil::clock::SystemClock;
 use counterfoil::config::Source;
@@ -246,10 +246,55 @@ async fn an_idle_connection_is_kept_for_as_long_as_configured() {
     let (brief, long) = (bounded(limits(brief), site.clone()).await, bounded(limits(long), site).await);
     let (mut ends, mut stays) = (TcpStream::connect(brief).await.unwrap(), TcpStream::connect(long).await.unwrap());
     assert!(is_served(&mut ends).await && is_served(&mut stays).await);
-    assert_eq!(ends.read(&mut [0; 64]).await.unwrap(), 0, "the server ends it");
+    ends_by_itself(ends).await;
     assert!(is_served(&mut stays).await);
     let settings = counterfoil::config::ServerSettings::default();
     assert!(settings.keep_alive_timeout > Duration::from_mins(1), "longer than load balancers keep theirs");
+}
+
+/// Reads what is left, until the server ends the connection, with time enough for it.
+async fn ends_by_itself(mut connection: TcpStream) {
+    tokio::time::timeout(PATIENCE, answer(&mut connection)).await.expect("the server ends it");
+}
+
+/// Requests that are there before the server looks, so that it never has to wait for one. Found by walking over what a
+/// connection may have done before it is idle: a request without a body, with one that is read, with one that is not.
+#[tokio::test]
+async fn a_connection_ends_although_its_request_came_with_its_first_packet() {
+    let reads = async |body: String| body;
+    let site = Router::new().route("/reads", post(reads)).fallback(async || "hello");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    for request in [
+        "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        "POST /reads HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab",
+        "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    ] {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        connection.write_all(request.as_bytes()).await.unwrap();
+        waiting.push(connection);
+    }
+    let limits = ConnectionLimits { keep_alive: Duration::from_millis(300), ..ConnectionLimits::default() };
+    tokio::spawn(async move {
+        serve_within(&limits, listener, site, std::future::pending(), Duration::from_secs(1)).await;
+    });
+    futures_util::future::join_all(waiting.into_iter().map(ends_by_itself)).await;
+}
+
+/// More than the buffers of two sockets hold.
+const LARGE: usize = 32 * 1024 * 1024;
+
+/// Both are larger than what the buffers in between hold: the client sends all before it reads, and then hears it all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_early_answer_reaches_a_client_that_is_still_sending() {
+    let address = bounded(ConnectionLimits::default(), Router::new().fallback(async || vec![b'x'; LARGE])).await;
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {LARGE}\r\n\r\n");
+    connection.write_all(head.as_bytes()).await.unwrap();
+    connection.write_all(&vec![b'q'; LARGE]).await.unwrap();
+    assert!(answer(&mut connection).await.len() > LARGE);
 }
 
 /// One peer's newcomer takes the place of a connection that the same peer does not use; while it uses all, there is none.

@@ -7,8 +7,6 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
-
 use super::progress::Progress;
 
 /// Every connection of a listener.
@@ -31,7 +29,6 @@ struct Connection {
     /// Whose share it is of.
     peer: Option<IpAddr>,
     progress: Arc<Progress>,
-    leave: Arc<Notify>,
     leaving: bool,
 }
 
@@ -39,8 +36,6 @@ struct Connection {
 #[derive(Debug)]
 pub(super) struct Place {
     number: u64,
-    /// Tells the connection to end as soon as its request is answered.
-    pub(super) leave: Arc<Notify>,
     peers: Arc<Peers>,
 }
 
@@ -69,10 +64,10 @@ impl Peers {
         if let Some(peer) = peer {
             *state.counts.entry(peer).or_default() += 1;
         }
-        let (number, leave) = (state.next, Arc::new(Notify::new()));
+        let number = state.next;
         state.next += 1;
-        state.connections.insert(number, Connection { peer, progress, leave: leave.clone(), leaving: false });
-        Some(Place { number, leave, peers: self.clone() })
+        state.connections.insert(number, Connection { peer, progress, leaving: false });
+        Some(Place { number, peers: self.clone() })
     }
 
     /// Asks the connection that has been idle for longest to go, whosever it is.
@@ -83,7 +78,7 @@ impl Peers {
     /// Asks every connection to go.
     pub(super) fn dismiss_all(&self) {
         for connection in self.state().connections.values() {
-            connection.leave.notify_one();
+            connection.progress.leave.notify_one();
         }
     }
 }
@@ -95,7 +90,7 @@ impl State {
         let idle = idle.filter_map(|connection| Some((connection.progress.idle_since()?, connection)));
         let Some((_, connection)) = idle.min_by_key(|(since, _)| *since) else { return false };
         connection.leaving = true;
-        connection.leave.notify_one();
+        connection.progress.leave.notify_one();
         let peer = connection.peer;
         self.count_out(peer);
         true
@@ -149,7 +144,8 @@ mod tests {
     }
 
     fn was_asked_to_go(place: &Place) -> bool {
-        place.leave.notified().now_or_never().is_some()
+        let progress = place.peers.state().connections[&place.number].progress.clone();
+        progress.leave.notified().now_or_never().is_some()
     }
 
     fn address(text: &str) -> IpAddr {

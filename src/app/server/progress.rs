@@ -1,8 +1,10 @@
 //! What a connection is at, as its stream and its requests tell, and until when its client is waited for. No I/O.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Longest wait for a request's head, from its first byte on; and for the first byte of a new connection.
@@ -25,20 +27,48 @@ enum Stage {
 #[derive(Debug)]
 pub(super) struct Progress {
     keep_alive: Duration,
+    /// Tells the connection to end as soon as its request is answered.
+    pub(super) leave: Notify,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     stage: Stage,
-    /// A request was answered although its body had not come to its end.
+    /// How many requests there were.
+    requests: u64,
+    /// The latest request's body was dropped before its end.
     cut_short: bool,
+    /// No further request is read.
+    closing: bool,
+    /// The client has not yet read what it was sent.
+    write_pending: bool,
+    /// Whoever waits for the client's next byte without an end.
+    reader: Option<Waker>,
+}
+
+impl State {
+    fn read_deadline(&self, keep_alive: Duration) -> Option<Instant> {
+        match self.stage {
+            Stage::New { since } | Stage::Head { since } => Some(since + HEAD_TIMEOUT),
+            Stage::Idle { since } if !self.write_pending => Some(since + keep_alive),
+            Stage::Idle { .. } | Stage::Busy { .. } => None,
+        }
+    }
 }
 
 impl Progress {
     /// A connection that was just accepted.
     pub(super) fn new(keep_alive: Duration, now: Instant) -> Self {
-        Self { keep_alive, state: Mutex::new(State { stage: Stage::New { since: now }, cut_short: false }) }
+        let state = State {
+            stage: Stage::New { since: now },
+            requests: 0,
+            cut_short: false,
+            closing: false,
+            write_pending: false,
+            reader: None,
+        };
+        Self { keep_alive, leave: Notify::new(), state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -54,25 +84,42 @@ impl Progress {
         }
     }
 
-    /// Takes note of bytes that the client let go: an answer that is still being written is no idleness.
+    /// Takes note of bytes that the client does not take yet: an answer that is still being written is no idleness.
+    pub(super) fn write_waits(&self) {
+        self.state().write_pending = true;
+    }
+
+    /// Takes note of bytes that the client let go.
     pub(super) fn sent(&self, now: Instant) {
-        if let Stage::Idle { since } = &mut self.state().stage {
+        let mut state = self.state();
+        state.write_pending = false;
+        if let Stage::Idle { since } = &mut state.stage {
             *since = now;
+            wake(state);
         }
     }
 
-    /// Takes note of a request whose head is there.
-    pub(super) fn request_began(&self) {
+    /// Takes note of a request whose head is there; its number.
+    pub(super) fn request_began(&self) -> u64 {
         let mut state = self.state();
+        state.requests += 1;
+        state.cut_short = false;
         state.stage = match state.stage {
             Stage::Busy { requests } => Stage::Busy { requests: requests + 1 },
             _ => Stage::Busy { requests: 1 },
         };
+        state.requests
     }
 
-    /// Takes note of a body that nobody wants the rest of.
-    pub(super) fn body_cut_short(&self) {
-        self.state().cut_short = true;
+    /// Takes note of a request's body that nobody wants the rest of. Once the next request is there, that rest has gone.
+    pub(super) fn body_cut_short(&self, request: u64) {
+        let mut state = self.state();
+        state.cut_short |= request == state.requests;
+    }
+
+    /// Takes note that HTTP was told to end the connection after the request that is under way.
+    pub(super) fn no_request_follows(&self) {
+        self.state().closing = true;
     }
 
     /// Takes note of an answer that is complete.
@@ -82,22 +129,25 @@ impl Progress {
             Stage::Busy { requests: requests @ 2.. } => Stage::Busy { requests: requests - 1 },
             _ => Stage::Idle { since: now },
         };
+        if matches!(state.stage, Stage::Idle { .. }) {
+            wake(state);
+        }
     }
 
-    /// Until when to wait for the client's next byte.
-    pub(super) fn read_deadline(&self) -> Option<Instant> {
-        match self.state().stage {
-            Stage::New { since } | Stage::Head { since } => Some(since + HEAD_TIMEOUT),
-            Stage::Idle { since } => Some(since + self.keep_alive),
-            Stage::Busy { .. } => None,
-        }
+    /// Until when to wait for the client's next byte; if there is no end to it, `reader` is woken as soon as there is.
+    pub(super) fn read_deadline(&self, reader: &Waker) -> Option<Instant> {
+        let mut state = self.state();
+        let deadline = state.read_deadline(self.keep_alive);
+        state.reader = deadline.is_none().then(|| reader.clone());
+        deadline
     }
 
     /// Since when the connection has done nothing for anybody.
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        match self.state().stage {
-            Stage::New { since } | Stage::Idle { since } => Some(since),
-            Stage::Head { .. } | Stage::Busy { .. } => None,
+        let state = self.state();
+        match state.stage {
+            Stage::New { since } | Stage::Idle { since } if !state.write_pending => Some(since),
+            _ => None,
         }
     }
 
@@ -113,14 +163,35 @@ impl Progress {
         state.cut_short || matches!(state.stage, Stage::Head { .. })
     }
 
-    /// Whether the rest of a body is to be thrown away.
-    pub(super) fn is_cut_short(&self) -> bool {
-        self.state().cut_short
+    /// Whether the client may be sending a body that nobody wants, while it does not read. Then the connection is asked
+    /// to leave: what is to be thrown away is known only once no further request is read.
+    pub(super) fn may_discard(&self) -> bool {
+        let state = self.state();
+        if state.cut_short && !state.closing {
+            self.leave.notify_one();
+        }
+        state.cut_short && state.closing
+    }
+}
+
+/// Wakes whoever waits for the client's next byte, since there is an end to it now.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let reader = state.reader.take();
+    drop(state);
+    if let Some(reader) = reader {
+        reader.wake();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use futures_util::FutureExt;
+    use futures_util::task::noop_waker;
+
     use super::*;
 
     const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -134,7 +205,7 @@ mod tests {
     fn a_head_is_hurried_an_idle_connection_is_kept_and_a_busy_one_is_left_alone() {
         let began = Instant::now();
         let progress = Progress::new(KEEP_ALIVE, began);
-        let seconds = || progress.read_deadline().map(|deadline| (deadline - began).as_secs());
+        let seconds = || progress.read_deadline(&noop_waker()).map(|deadline| (deadline - began).as_secs());
         assert_eq!(seconds(), Some(15), "a connection that says nothing");
         progress.received(at(began, 10));
         assert_eq!(seconds(), Some(25), "its first byte");
@@ -146,8 +217,10 @@ mod tests {
         assert_eq!(seconds(), None, "bytes of the body");
         progress.answered(at(began, 40));
         assert_eq!(seconds(), Some(115), "idle");
+        progress.write_waits();
+        assert_eq!((seconds(), progress.idle_since()), (None, None), "the end of the answer is still being written");
         progress.sent(at(began, 50));
-        assert_eq!(seconds(), Some(125), "the end of the answer is still being written");
+        assert_eq!(seconds(), Some(125), "it is read");
         progress.received(at(began, 120));
         assert_eq!(seconds(), Some(135), "the next request");
     }
@@ -171,10 +244,54 @@ mod tests {
         assert!(!progress.may_be_sending(), "it sent nothing yet");
         progress.received(began);
         assert!(progress.may_be_sending(), "a head that is refused");
-        progress.request_began();
+        let request = progress.request_began();
         assert!(!progress.may_be_sending());
-        progress.body_cut_short();
+        progress.body_cut_short(request);
         progress.answered(began);
-        assert!(progress.may_be_sending() && progress.is_cut_short());
+        assert!(progress.may_be_sending());
+    }
+
+    /// What comes after a body that was cut short may be the next request, unless HTTP was told to read none.
+    #[test]
+    fn nothing_of_a_request_is_thrown_away_for_the_sake_of_another() {
+        let progress = Progress::new(KEEP_ALIVE, Instant::now());
+        let is_asked_to_leave = || progress.leave.notified().now_or_never().is_some();
+        let first = progress.request_began();
+        progress.body_cut_short(first);
+        assert!(!progress.may_discard() && is_asked_to_leave());
+        let second = progress.request_began();
+        assert!(!progress.may_discard() && !progress.may_be_sending() && !is_asked_to_leave());
+        progress.body_cut_short(first);
+        assert!(!progress.may_discard() && !progress.may_be_sending(), "a body that is dropped late");
+        progress.no_request_follows();
+        assert!(!progress.may_discard(), "the request's own body is read");
+        progress.body_cut_short(second);
+        assert!(progress.may_discard() && !is_asked_to_leave());
+    }
+
+    /// HTTP does not look for the next request again after an answer, if it looked before.
+    #[test]
+    fn whoever_waits_for_a_byte_is_woken_when_there_is_an_end_to_the_wait() {
+        struct Woken(AtomicUsize);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let woken = Arc::new(Woken(AtomicUsize::new(0)));
+        let (reader, times) = (Waker::from(woken.clone()), || woken.0.load(Ordering::Relaxed));
+        let began = Instant::now();
+        let progress = Progress::new(KEEP_ALIVE, began);
+        progress.request_began();
+        assert_eq!(progress.read_deadline(&reader), None);
+        progress.write_waits();
+        progress.sent(began);
+        assert_eq!(times(), 0, "a piece of the answer");
+        progress.answered(began);
+        assert_eq!((times(), progress.read_deadline(&reader)), (1, Some(began + KEEP_ALIVE)));
+        progress.write_waits();
+        assert_eq!(progress.read_deadline(&reader), None);
+        progress.sent(at(began, 9));
+        assert_eq!((times(), progress.read_deadline(&reader)), (2, Some(at(began, 9) + KEEP_ALIVE)));
     }
 }

@@ -26,9 +26,10 @@ pub(super) fn service(
 ) -> impl Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future: Send + 'static> + Send + 'static
 {
     service_fn(move |request: Request<Incoming>| {
-        progress.request_began();
+        let number = progress.request_began();
         let under_way = Arc::new(UnderWay(progress.clone()));
-        let mut request = request.map(|body| Body::new(Asked { body, under_way: under_way.clone(), over: false }));
+        let mut request =
+            request.map(|body| Body::new(Asked { body, number, under_way: under_way.clone(), over: false }));
         request.extensions_mut().insert(ConnectInfo(peer));
         let answer = site.clone().oneshot(request);
         async move { Ok(answer.await?.map(|body| Answer { body, _under_way: under_way })) }
@@ -48,6 +49,8 @@ impl Drop for UnderWay {
 /// A request's body, which says so if it is dropped before its end.
 struct Asked {
     body: Incoming,
+    /// Its request's.
+    number: u64,
     under_way: Arc<UnderWay>,
     over: bool,
 }
@@ -74,7 +77,7 @@ impl http_body::Body for Asked {
 impl Drop for Asked {
     fn drop(&mut self) {
         if !self.over && !http_body::Body::is_end_stream(&self.body) {
-            self.under_way.0.body_cut_short();
+            self.under_way.0.body_cut_short(self.number);
         }
     }
 }

@@ -116,9 +116,12 @@ impl Writing {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
     fn wrote(&mut self, written: Poll<io::Result<usize>>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if written.is_pending() && self.progress.is_cut_short() {
-            // A client that sends before it reads would wait for us as we for it.
-            let _ = self.poll_discard(context);
+        if written.is_pending() {
+            self.progress.write_waits();
+            if self.progress.may_discard() {
+                // A client that sends before it reads would wait for us as we for it.
+                let _ = self.poll_discard(context);
+            }
         }
         let written = self.writing.after(written, context);
         if let Poll::Ready(Ok(_)) = written {
@@ -142,7 +145,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
             }
             return Poll::Ready(outcome);
         }
-        let Some(deadline) = this.progress.read_deadline() else { return Poll::Pending };
+        let Some(deadline) = this.progress.read_deadline(context.waker()) else { return Poll::Pending };
         ready!(poll_at(&mut this.read_timer, deadline, context));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, TooSlow::Request)))
     }
@@ -177,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         let this = &mut *self;
         if !this.shut_down {
             ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
-            this.shut_down = true;
+            (this.shut_down, this.discarding) = (true, None);
         }
         if this.progress.may_be_sending() {
             ready!(this.poll_discard(context));
@@ -197,8 +200,9 @@ mod tests {
     async fn a_client_that_sends_before_it_reads_gets_its_answer() {
         let (ours, mut theirs) = duplex(64);
         let progress = Arc::new(Progress::new(Duration::from_secs(75), Instant::now()));
-        progress.request_began();
-        progress.body_cut_short();
+        let request = progress.request_began();
+        progress.body_cut_short(request);
+        progress.no_request_follows();
         let mut stream = ClientStream::new(ours, progress, 1024);
         let answers = async {
             stream.write_all(&[b'a'; 10_000]).await.unwrap();
