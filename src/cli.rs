@@ -49,7 +49,7 @@ enum Command {
 }
 
 /// Where the configuration is.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 struct ConfigFile {
     /// A TOML file; without it the environment alone counts
     #[arg(long, value_name = "FILE")]
@@ -119,7 +119,11 @@ pub fn run() -> ExitCode {
 
 fn in_runtime(command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(failed)?.block_on(command)
+    let runtime = runtime.map_err(failed)?;
+    let done = runtime.block_on(command);
+    // A file that still cannot be read must not keep the process.
+    runtime.shutdown_background();
+    done
 }
 
 fn failed(error: impl std::fmt::Display) -> CommandError {

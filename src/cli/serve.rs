@@ -24,6 +24,8 @@ const LAST_RENEWALS: Duration = Duration::from_secs(10);
 
 /// How long tokens of people who signed out a moment ago may take on their way back.
 const LAST_RETURNS: Duration = Duration::from_secs(5);
+/// Longest wait for the files of the configuration at a reload.
+const LONGEST_READING: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(file: ConfigFile) -> Result<(), CommandError> {
     let settings = file.settings()?;
@@ -154,9 +156,23 @@ pub(super) struct Reloads {
 }
 
 impl Reloads {
+    /// Reads the configuration beside everybody's requests: a file on a share that hangs holds up nobody.
+    async fn read(&self) -> Result<Settings, CommandError> {
+        let file = self.file.clone();
+        let read = tokio::task::spawn_blocking(move || file.settings());
+        match tokio::time::timeout(LONGEST_READING, read).await {
+            Ok(Ok(settings)) => settings,
+            Ok(Err(defect)) => Err(failed(defect)),
+            Err(_) => {
+                let seconds = LONGEST_READING.as_secs();
+                Err(failed(format!("the configuration, or a file that it names, could not be read within {seconds} s")))
+            }
+        }
+    }
+
     async fn serve(mut self, app: App) {
         while self.hangups.recv().await.is_some() {
-            match self.file.settings() {
+            match self.read().await {
                 Ok(settings) => {
                     for warning in &settings.warnings {
                         tracing::warn!("{warning}");

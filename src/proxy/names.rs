@@ -12,6 +12,13 @@ use http::header::{HeaderMap, HeaderName};
 pub const REQUEST: &[&str] = &[
     // Who asks, in the words of this broker and of other proxies.
     "x-auth-request-*",
+    "x-user",
+    "x-email",
+    "x-access-token",
+    "x-jwt-assertion",
+    "x-proxy-user",
+    "x-proxy-remote-user",
+    "kubeflow-userid",
     "remote-user",
     "remote-name",
     "remote-email",

@@ -115,12 +115,21 @@ impl Keyed {
         }
     }
 
-    /// Whether other keys fit the store as well. Changes nothing.
+    /// Whether other keys fit the store as well. Changes nothing, but puts the record of a store that is ours back if it
+    /// is missing: any key would fit one without.
     pub(super) async fn fits(&self, keyring: &Keyring) -> Result<(), StoreError> {
+        if self.is_ours() {
+            self.look_or_begin().await?;
+        }
         match self.backend.get(NAME).await? {
             Some(found) => Ok(judge(&found, &keyring.tagger(PURPOSE))?),
             None => Ok(()),
         }
+    }
+
+    /// Forgets whose store it is, so that the next question looks first.
+    pub(super) fn doubt(&self) {
+        self.is_ours.store(false, Ordering::Release);
     }
 
     fn conclude(&self, judged: Result<(), Foreign>) -> Result<(), Foreign> {

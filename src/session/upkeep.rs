@@ -24,6 +24,8 @@ use crate::secret::keyring::Keyring;
 const LOOK: StdDuration = StdDuration::from_millis(400);
 /// Between two looks at whose store it is.
 const KEY_CHECK: StdDuration = StdDuration::from_mins(1);
+/// The same, while the store could not be asked.
+const KEY_RETRY: StdDuration = StdDuration::from_secs(1);
 /// Between two rounds of everything else.
 const ROUND: StdDuration = StdDuration::from_secs(5);
 /// Rounds between two prunings.
@@ -189,12 +191,19 @@ async fn look_for_stored_timeouts(inner: Weak<Inner>) {
 }
 
 async fn look_whose_store_it_is(inner: Weak<Inner>) {
-    let mut trouble = Trouble::default();
+    let (mut trouble, mut is_known) = (Trouble::default(), true);
     loop {
         let Some(near) = inner.upgrade().map(|inner| inner.near.clone()) else { return };
-        let was_cleared = tokio::time::timeout(KEY_CHECK, near.cleared.notified()).await.is_ok();
+        let pause = if is_known { KEY_CHECK } else { KEY_RETRY };
+        let was_cleared = tokio::time::timeout(pause, near.cleared.notified()).await.is_ok();
         let Some(sessions) = inner.upgrade().map(Sessions) else { return };
-        let looked = if was_cleared { sessions.claim_store().await } else { sessions.renew_store_claim().await };
+        if was_cleared {
+            // Another Redis may answer from now on: whoever asks looks first.
+            sessions.0.keyed.doubt();
+        }
+        let looked =
+            if was_cleared || !is_known { sessions.claim_store().await } else { sessions.renew_store_claim().await };
+        is_known = matches!(looked, Ok(()) | Err(StoreError::Foreign(_)));
         trouble.tell(looked, "it is not known whose store it is");
     }
 }

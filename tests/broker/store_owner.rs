@@ -155,6 +155,39 @@ async fn a_store_that_was_emptied_is_ours_again() {
     assert_eq!(redis.ask(&["GET", RECORD]), own);
 }
 
+/// Another Redis may answer after an outage, one with another's sessions: nothing of it is used before that was looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_comes_back_as_anothers_is_not_used() {
+    let redis = Redis::start();
+    let port = redis.port();
+    let broker = Broker::with(Setup { store: Store::Unreliable(port), ..Setup::default() }).await;
+    let browser = broker.signed_in().await;
+    assert_eq!(broker.status(&browser).await, 200);
+    redis.kill();
+    until("the outage is noticed", async || broker.status(&browser).await == 503).await;
+    let redis = Redis::start_on(port);
+    redis.ask(&["SET", RECORD, "1 AAAA"]);
+    until("whose store it is was looked at", async || readiness(&broker).await == (503, "foreign".to_owned())).await;
+    assert_eq!(broker.sign_in(&broker.browser(), "/").await.status, 503);
+    assert_eq!(redis.keys().await, [RECORD], "nothing was written into it");
+}
+
+/// A configuration that cannot be read to its end (a share that hangs; here a pipe that nobody writes) holds up nobody.
+#[test]
+fn a_reload_that_cannot_be_read_holds_up_nobody() {
+    let (redis, folder) = (Redis::start(), Folder::new());
+    let text = config(&redis, KEY);
+    let file = folder.write("counterfoil.toml", &text);
+    let program = Program::start(&mut counterfoil(folder.path(), &["serve", "--config", &file]));
+    program.wait_for("serving");
+    std::fs::remove_file(&file).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    program.signal("HUP");
+    program.wait_for("could not be read within");
+    program.signal("TERM");
+    assert_eq!(program.end().0, Some(0));
+}
+
 #[tokio::test]
 async fn the_store_learns_of_a_key_that_seals_by_now() {
     let redis = Redis::start();
