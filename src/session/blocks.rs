@@ -148,7 +148,8 @@ pub enum Meant {
     All,
     /// Those that were ordered in these words, and every block of a person whom they name by issuer and subject.
     InTheseWords(Vec<Words>),
-    /// Those that were ordered in the words of this filter, and every block of a person whom it names and who fits.
+    /// Those that were ordered in the words of this filter, and every block of a person whom it names and who fits, unless
+    /// it speaks of addresses or ages: those are of sessions, so then the same words alone count.
     OfWhomeverFits(Filter),
 }
 
@@ -185,20 +186,26 @@ impl Meant {
                 }
                 Words::Filter { .. } | Words::Session(_) => false,
             }),
-            Self::OfWhomeverFits(filter) => filter.names_a_person() && filter.person.fits(person),
+            Self::OfWhomeverFits(filter) => {
+                let of_persons_alone = filter.of_logins().is_some_and(|logins| logins.says_who());
+                of_persons_alone && filter.names_a_person() && filter.person.fits(person)
+            }
         }
     }
 
     /// The person whose list has to be looked at, whatever is in it.
-    fn one_person(&self) -> Option<(&str, &str)> {
-        match self {
-            Self::All => None,
-            Self::InTheseWords(these) => these.iter().find_map(|words| match words {
-                Words::Filter { logins, older_than: None, idle_longer_than: None } => logins.one_person(),
-                Words::Filter { .. } | Words::Session(_) => None,
-            }),
-            Self::OfWhomeverFits(filter) => filter.person.by_subject(),
-        }
+    fn one_person(&self) -> Option<(String, String)> {
+        let these = match self {
+            Self::All => return None,
+            Self::InTheseWords(these) => these.clone(),
+            Self::OfWhomeverFits(filter) => vec![Words::of(filter)],
+        };
+        these.iter().find_map(|words| match words {
+            Words::Filter { logins, older_than: None, idle_longer_than: None } => {
+                logins.one_person().map(|(issuer, subject)| (issuer.to_owned(), subject.to_owned()))
+            }
+            Words::Filter { .. } | Words::Session(_) => None,
+        })
     }
 }
 
@@ -220,7 +227,24 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
     pub async fn blocks_meant(&self, meant: &Meant) -> Result<Vec<Block>, StoreError> {
-        Ok(self.blocks().await?.into_iter().filter(|block| meant.means(block)).collect())
+        let now = self.0.clock.now();
+        let mut blocks = self.0.cut_offs.blocks(now).await?;
+        blocks.retain(|block| meant.means(block));
+        blocks.extend(self.of_persons_meant(meant, now).await?.iter().map(Found::block));
+        Ok(blocks)
+    }
+
+    /// The blocks of single persons that are meant.
+    async fn of_persons_meant(&self, meant: &Meant, now: OffsetDateTime) -> Result<Vec<Found>, StoreError> {
+        let mut found = self.0.blocks.all(now).await?;
+        found.retain(|found| meant.means(&found.block()));
+        if let Some((issuer, subject)) = meant.one_person() {
+            // Also what cannot be read, and what is not in the list of persons.
+            let index = Index::subject(&issuer, &subject);
+            found.retain(|found| !found.is_of(&index));
+            found.extend(self.0.blocks.of_person(index.as_str(), now).await?);
+        }
+        Ok(found)
     }
 
     /// Lifts blocks. It says which, and which others stand against the same persons.
@@ -230,22 +254,9 @@ impl Sessions {
     pub async fn lift_blocks(&self, meant: &Meant) -> Result<Lifted, StoreError> {
         let now = self.0.clock.now();
         let mut lifted = self.0.cut_offs.lift(meant, now).await?;
-        let mut found = self.0.blocks.all(now).await?;
-        if let Some((issuer, subject)) = meant.one_person() {
-            // Also what cannot be read, and what is not in the list of persons.
-            let index = Index::subject(issuer, subject);
-            found.retain(|found| !found.is_of(&index));
-            for found in self.0.blocks.of_person(index.as_str(), now).await? {
-                self.0.blocks.remove(&found).await?;
-                lifted.push(found.block());
-            }
-        }
-        for found in found {
-            let block = found.block();
-            if meant.means(&block) {
-                self.0.blocks.remove(&found).await?;
-                lifted.push(block);
-            }
+        for found in self.of_persons_meant(meant, now).await? {
+            self.0.blocks.remove(&found).await?;
+            lifted.push(found.block());
         }
         let persons: Vec<_> = lifted.iter().filter_map(|block| block.person.as_ref()).collect();
         let stands_against = |block: &Block, person: &Identity| match (&block.person, &block.words) {

@@ -101,6 +101,12 @@ struct OfMany {
 }
 
 impl OfMany {
+    /// When it says nothing any more.
+    fn ends(&self, remember_for: Duration) -> OffsetDateTime {
+        let fresh = self.fresh_since.map(|since| since + remember_for);
+        [self.blocked_until, fresh].into_iter().flatten().fold(self.at + LONGEST_LOGIN, OffsetDateTime::max)
+    }
+
     fn block(&self, now: OffsetDateTime) -> Option<Block> {
         let until = self.blocked_until.filter(|until| now < *until)?;
         let said = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
@@ -166,8 +172,8 @@ impl CutOffs {
             reason: terms.reason.clone(),
         };
         let known = self.of_many(terms.at).await?;
-        let in_same_words: Vec<_> = known.iter().filter(|(_, known)| known.logins == *logins).collect();
-        for (_, known) in &in_same_words {
+        let in_same_words: Vec<_> = known.iter().filter(|(_, _, known)| known.logins == *logins).collect();
+        for (_, _, known) in &in_same_words {
             if known.blocked_until > cut_off.blocked_until {
                 // The longer block stays, with whoever ordered it.
                 cut_off.blocked_until = known.blocked_until;
@@ -178,38 +184,31 @@ impl CutOffs {
         if known.len() - in_same_words.len() >= MOST_OF_MANY {
             return Err(StoreError::TooManyCutOffs);
         }
-        self.insert_of_many(&cut_off, terms.remember_for).await?;
-        for (member, _) in in_same_words {
+        let ends = cut_off.ends(terms.remember_for);
+        self.backend.list_insert(OF_MANY, &self.seal(&cut_off), milliseconds(ends), ends).await?;
+        for (member, ..) in in_same_words {
             self.backend.list_remove(OF_MANY, member).await?;
         }
         Ok(())
     }
 
-    async fn insert_of_many(&self, cut_off: &OfMany, remember_for: Duration) -> Result<(), StoreError> {
-        let needed = [
-            Some(cut_off.at + LONGEST_LOGIN),
-            cut_off.blocked_until,
-            cut_off.fresh_since.map(|since| since + remember_for),
-        ];
-        let until = needed.into_iter().flatten().max().unwrap_or(cut_off.at);
-        self.backend.list_insert(OF_MANY, &self.seal(cut_off), milliseconds(until), until).await
-    }
-
     /// The blocks of many that stand.
     pub(super) async fn blocks(&self, now: OffsetDateTime) -> Result<Vec<Block>, StoreError> {
-        Ok(self.of_many(now).await?.iter().filter_map(|(_, cut_off)| cut_off.block(now)).collect())
+        Ok(self.of_many(now).await?.iter().filter_map(|(_, _, cut_off)| cut_off.block(now)).collect())
     }
 
     /// Lifts blocks of many; the cut-offs and the fresh logins that were ordered with them stay.
     pub(super) async fn lift(&self, meant: &Meant, now: OffsetDateTime) -> Result<Vec<Block>, StoreError> {
         let mut lifted = Vec::new();
-        for (member, mut cut_off) in self.of_many(now).await? {
+        for (member, until, mut cut_off) in self.of_many(now).await? {
             let Some(block) = cut_off.block(now).filter(|_| meant.means_words(&Words::of_logins(&cut_off.logins)))
             else {
                 continue;
             };
             cut_off.blocked_until = None;
-            self.insert_of_many(&cut_off, LONGEST_REMEMBERED).await?;
+            // No longer than it would have stood: the list is short.
+            let ends = cut_off.ends(LONGEST_REMEMBERED).min(moment_of(until));
+            self.backend.list_insert(OF_MANY, &self.seal(&cut_off), milliseconds(ends), ends).await?;
             self.backend.list_remove(OF_MANY, &member).await?;
             lifted.push(block);
         }
@@ -264,7 +263,7 @@ impl CutOffs {
             self.moment(Mark::CutOff, of_both.as_ref()),
             self.of_many(now),
         )?;
-        let of_many: Vec<_> = of_many.iter().map(|(_, cut_off)| cut_off).collect();
+        let of_many: Vec<_> = of_many.iter().map(|(_, _, cut_off)| cut_off).collect();
         let of_many = || of_many.iter().filter(|cut_off| cut_off.logins.fits(attempt.record));
         let blocked = blocked.into_iter().chain(of_many().filter_map(|cut_off| cut_off.blocked_until)).max();
         let single = [cut_off, provider_cut_off, cut_off_of_both].into_iter().flatten();
@@ -286,7 +285,7 @@ impl CutOffs {
         let concerned = |cut_off: &OfMany| {
             cut_off.logins.fits(after) && (came_since(cut_off) || (blocks(cut_off) && !cut_off.logins.fits(before)))
         };
-        Ok(self.of_many(now).await?.iter().any(|(_, cut_off)| concerned(cut_off)))
+        Ok(self.of_many(now).await?.iter().any(|(_, _, cut_off)| concerned(cut_off)))
     }
 
     async fn put(&self, name: &str, moment: OffsetDateTime, until: OffsetDateTime) -> Result<(), StoreError> {
@@ -306,17 +305,17 @@ impl CutOffs {
         Ok(moment)
     }
 
-    async fn of_many(&self, now: OffsetDateTime) -> Result<Vec<(String, OfMany)>, StoreError> {
+    async fn of_many(&self, now: OffsetDateTime) -> Result<Vec<(String, i64, OfMany)>, StoreError> {
         // More than may be there: some may be unreadable.
         let members = self.backend.list_down_from(OF_MANY, i64::MAX, 2 * MOST_OF_MANY).await?;
         let current = members.into_iter().filter(|(_, until)| *until > milliseconds(now));
-        let read = |(member, _): (String, i64)| {
+        let read = |(member, until): (String, i64)| {
             let opened = self.open(&member);
             if opened.is_none() {
                 // Nobody could sign in any more if it refused; it is sealed again as long as any broker knows its key.
                 tracing::error!("a cut-off cannot be read: it was sealed under a key that is gone, or damaged");
             }
-            Some((member, opened?))
+            Some((member, until, opened?))
         };
         Ok(current.filter_map(read).collect())
     }

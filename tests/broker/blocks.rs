@@ -21,6 +21,9 @@ use crate::support::program::{counterfoil, run};
 use crate::support::redis::Redis;
 use crate::support::scripted_idp::{Script, set};
 
+/// Whom the scripted provider speaks of.
+const ALICE: &str = "248289761001";
+
 fn be(broker: &Broker, subject: &str, groups: &[&str]) {
     use counterfoil::clock::Clock;
     let claims = json!({
@@ -260,6 +263,7 @@ async fn a_reviewer_at_a_terminal_lists_and_lifts_blocks() {
     assert!(objects.iter().all(|block| block["filter"] == json!({ "user": "alice@example.com" })), "{listed}");
     assert!(objects.iter().any(|block| block["person"]["subject"] == "248289761001"), "{listed}");
 
+    let issuer = house.idp.issuer();
     let refused = house.browser(0);
     let callback = house.reach_callback(&refused).await;
     assert!(refused.visit(&callback).send().await.body.contains("can’t sign in just now"));
@@ -269,6 +273,32 @@ async fn a_reviewer_at_a_terminal_lists_and_lifts_blocks() {
         (vec!["lift", "--user", "alice@example.com", "--reason", "x"], 64, "nobody is there to ask"),
         (vec!["lift", "--all", "--user", "x", "--reason", "x", "--yes"], 64, "leave out"),
         (vec!["lift", "--user", "nobody", "--reason", "x", "--yes"], 0, "0 block(s) lifted"),
+        // A group that she is not in, and what is of sessions: the same words alone lift what was ordered in them.
+        (
+            vec!["lift", "--issuer", &issuer, "--subject", ALICE, "--group", "x", "--reason", "x", "--dry-run"],
+            0,
+            "0 block(s) would",
+        ),
+        (
+            vec!["lift", "--issuer", &issuer, "--subject", ALICE, "--group", "x", "--reason", "x", "--yes"],
+            0,
+            "0 block(s) lifted",
+        ),
+        (
+            vec!["lift", "--user", "alice@example.com", "--ip", "192.0.2.1", "--reason", "x", "--dry-run"],
+            0,
+            "0 block(s) would",
+        ),
+        (
+            vec!["lift", "--user", "alice@example.com", "--ip", "192.0.2.1", "--reason", "x", "--yes"],
+            0,
+            "0 block(s) lifted",
+        ),
+        (
+            vec!["lift", "--user", "alice@example.com", "--older-than", "1d", "--reason", "x", "--yes"],
+            0,
+            "0 block(s) lifted",
+        ),
         (vec!["lift", "--user", "alice@example.com", "--reason", "x", "--dry-run"], 0, "2 block(s) would be lifted"),
         (vec!["lift", "--user", "ALICE@example.com", "--reason", "found it", "--yes"], 0, "2 block(s) lifted"),
     ] {
