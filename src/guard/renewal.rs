@@ -31,6 +31,9 @@ use self::attempt::{Fault, failed, give_back, has_expired, not_confirmed, refuse
 
 /// How long before its end an access token is replaced: it has to last until the upstream has used it.
 const MARGIN: Duration = Duration::seconds(30);
+/// How long tokens that no published key signed may be a cache's fault: many keep keys for as long, and some do not ask
+/// again when they are told to.
+const KEYS_SETTLE_IN: Duration = Duration::minutes(10);
 /// Answers of a provider that one renewal may have to wait for.
 const ANSWERS: u32 = 5;
 
@@ -113,7 +116,14 @@ fn is_grace_over(record: &SessionRecord, provider: &Provider, error: &RenewalErr
     let is_over = |since: OffsetDateTime| {
         now - since >= provider.refresh_grace() && provider.has_served_another(&record.identity, since)
     };
-    !error.concerns_everybody() && record.indeterminate_since.is_some_and(is_over)
+    !error.concerns_everybody() && record.failing_since.is_some_and(is_over)
+}
+
+/// Whether the provider does not stand by the person. That no published key signed a token is such a word only where it
+/// lasts, and where the provider has served this process.
+fn is_denied(record: &SessionRecord, provider: &Provider, error: &RenewalError, now: OffsetDateTime) -> bool {
+    let lasts = || record.failing_since.is_some_and(|since| now - since >= KEYS_SETTLE_IN);
+    error.verdict == Verdict::Denied || (error.is_about_keys() && provider.is_proven() && lasts())
 }
 
 fn token_has_expired(record: &SessionRecord, now: OffsetDateTime) -> bool {
@@ -163,7 +173,7 @@ impl Renewals {
         let patience = vouching.provider.timeout() * ANSWERS;
         let (clock, this) = (self.0.clock.clone(), self.clone());
         let is_due = move |record: &SessionRecord| is_due(record, pace, need, clock.now());
-        let work = async move |renewing: Renewing| this.attempt(renewing).await;
+        let work = async move |renewing: Renewing| this.attempt(renewing, rested_until, now).await;
         let turn = self.0.sessions.in_turn(key, patience, is_due, work);
         // A session that stands is not kept waiting by a provider that is slow; the renewal goes on behind it.
         let lacks_token = need == Need::AccessToken && token_has_expired(session.record(), now);
@@ -212,10 +222,16 @@ impl Renewals {
         self.0.providers.iter().find(|vouching| vouches(&vouching.provider))
     }
 
-    async fn attempt(&self, mut renewing: Renewing) -> Attempt {
+    /// Renews a session whose turn it is. `rested_until`, `asked_at`: what the provider was like when this turn was asked for.
+    async fn attempt(&self, mut renewing: Renewing, rested_until: i64, asked_at: OffsetDateTime) -> Attempt {
         let Some(vouching) = self.vouching_for(&renewing.record().identity) else { return Attempt::LoginNeeded };
         let (provider, idp) = (&vouching.provider, vouching.provider.name());
-        match renew(provider, &mut renewing, self.0.clock.now()).await {
+        let came = renew(provider, &mut renewing, self.0.clock.now()).await;
+        // The one that was to go first after an outage may have learnt nothing of the provider.
+        if matches!(came, Err(Fault::LoginNeeded | Fault::Overtaken | Fault::Ended(_) | Fault::Store(_))) {
+            vouching.was_not_asked(rested_until, asked_at);
+        }
+        match came {
             Ok(()) => {
                 vouching.is_misconfigured.store(false, Ordering::Relaxed);
                 vouching.is_heard();
@@ -232,7 +248,7 @@ impl Renewals {
                 give_back(provider, &tokens);
                 Attempt::Over
             }
-            Err(Fault::Provider(error)) if error.verdict == Verdict::Denied => {
+            Err(Fault::Provider(error)) if is_denied(renewing.record(), provider, &error, self.0.clock.now()) => {
                 vouching.is_heard();
                 refused(provider, &renewing, &error).await
             }
@@ -251,7 +267,7 @@ impl Renewals {
                 }
                 let is_rejected =
                     error.verdict == Verdict::Indeterminate || is_grace_over(renewing.record(), provider, &error, now);
-                not_confirmed(idp, &mut renewing, is_rejected, Some(&error.to_string())).await
+                not_confirmed(idp, &mut renewing, is_rejected, Some(&error)).await
             }
             Err(Fault::Store(error)) => {
                 failed(idp, &renewing, &error.to_string()).await;
@@ -276,6 +292,9 @@ impl Vouching {
 
     /// Lets somebody else go first after an outage: whoever was to, since `now`, did not ask.
     fn was_not_asked(&self, rested_until: i64, now: OffsetDateTime) {
+        if rested_until == 0 {
+            return;
+        }
         let ours = (now + REST).unix_timestamp();
         // Somebody else may have heard from the provider since.
         let _ = self.rests_until.compare_exchange(ours, rested_until, Ordering::Relaxed, Ordering::Relaxed);
@@ -321,6 +340,7 @@ mod tests {
             client: ClientTraits::default(),
             unconfirmed: false,
             indeterminate_since: None,
+            failing_since: None,
         }
     }
 

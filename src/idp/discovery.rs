@@ -15,7 +15,7 @@ use url::Url;
 use self::moved::EndpointWatch;
 use super::address_class::AddressGuard;
 use super::authorization::LONGEST_NAMED;
-use super::http::{HttpError, ProviderHttp, is_safe_address};
+use super::http::{Caches, HttpError, ProviderHttp, is_safe_address};
 use super::offers::Offers;
 use super::presets::entra::published_under;
 use super::refreshing::{FetchFailure, Fetched, Lifetimes, Refreshing};
@@ -224,7 +224,7 @@ impl Discovered {
         let issuer = published_under(&self.source.issuer);
         let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         let address = Url::parse(&address).map_err(|_| HttpError::Unacceptable("the issuer is not a URL"))?;
-        let Fetched { document, max_age } = http.get_document(&address).await?;
+        let Fetched { document, max_age } = http.get_document(&address, Caches::MayAnswer).await?;
         let metadata = read(&self.source, document)?;
         let judged = self.addresses.judge(metadata.endpoints_of_ours()).await;
         judged.map_err(|_| HttpError::Unacceptable(FOREIGN_NETWORK))?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oauth2::http;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Identity};
 use rustls_native_certs::load_native_certs;
@@ -152,6 +152,15 @@ pub struct TlsSettings {
     pub identity: Option<Secret<String>>,
 }
 
+/// What caches between us and a provider are to do (RFC 9111 5.2.1.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Caches {
+    /// They may answer with what they have.
+    MayAnswer,
+    /// They have to ask the provider.
+    AskAgain,
+}
+
 /// The client of one provider.
 #[derive(Debug, Clone)]
 pub struct ProviderHttp {
@@ -240,14 +249,22 @@ impl ProviderHttp {
         Ok(response)
     }
 
-    /// Fetches a public JSON object, and reads how long it is fresh.
+    /// Fetches a public JSON object, from the provider or from caches on the way, and reads how long it is fresh.
     ///
     /// # Errors
     /// [`FetchFailure`], also for any status but 200 and anything but a JSON object that says that it is JSON.
-    pub(super) async fn get_document(&self, url: &Url) -> Result<Fetched<Map<String, Value>>, FetchFailure> {
+    pub(super) async fn get_document(
+        &self,
+        url: &Url,
+        caches: Caches,
+    ) -> Result<Fetched<Map<String, Value>>, FetchFailure> {
         let request = || {
-            let request = http::Request::get(url.as_str()).header(ACCEPT, "application/json").body(Vec::new());
-            request.map_err(|_| HttpError::Request)
+            let request = http::Request::get(url.as_str()).header(ACCEPT, "application/json");
+            let request = match caches {
+                Caches::MayAnswer => request,
+                Caches::AskAgain => request.header(CACHE_CONTROL, "no-cache"),
+            };
+            request.body(Vec::new()).map_err(|_| HttpError::Request)
         };
         let answer = self.ask(request).await?;
         if answer.status() == http::StatusCode::OK {

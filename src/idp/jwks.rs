@@ -15,7 +15,7 @@ use time::Duration;
 use url::Url;
 
 use super::claims::optional_text;
-use super::http::{HttpError, ProviderHttp};
+use super::http::{Caches, HttpError, ProviderHttp};
 use super::jwt::SignedHeader;
 use super::presets::entra::is_issuer;
 use super::refreshing::{AskedBy, FetchFailure, Fetched, Lifetimes, Refetched, Refreshing};
@@ -55,7 +55,7 @@ impl KeyCache {
         jwks_uri: &Url,
         clock: &SharedClock,
     ) -> Result<Arc<KeySet>, Arc<HttpError>> {
-        self.0.current(clock, fetch(http.clone(), jwks_uri.clone())).await
+        self.0.current(clock, fetch(http.clone(), jwks_uri.clone(), Caches::MayAnswer)).await
     }
 
     /// The keys after a token named one that is not among those `seen`: fetched again, at most once per window and
@@ -68,28 +68,33 @@ impl KeyCache {
         jwks_uri: &Url,
         clock: &SharedClock,
     ) -> Result<Refetched<KeySet>, Arc<HttpError>> {
-        self.0.refetched(by, seen, clock, fetch(http.clone(), jwks_uri.clone())).await
+        self.0.refetched(by, seen, clock, fetch(http.clone(), jwks_uri.clone(), Caches::AskAgain)).await
     }
 
     /// Fetches the keys anew, whatever is known.
     pub(super) async fn renew(&self, http: &ProviderHttp, jwks_uri: &Url, clock: &SharedClock) {
-        self.0.renew(clock, fetch(http.clone(), jwks_uri.clone())).await;
+        self.0.renew(clock, fetch(http.clone(), jwks_uri.clone(), Caches::AskAgain)).await;
     }
 }
 
-async fn fetch(http: ProviderHttp, jwks_uri: Url) -> Result<Fetched<KeySet>, FetchFailure> {
-    let Fetched { document, max_age } = http.get_document(&jwks_uri).await?;
+async fn fetch(http: ProviderHttp, jwks_uri: Url, caches: Caches) -> Result<Fetched<KeySet>, FetchFailure> {
+    let Fetched { document, max_age } = http.get_document(&jwks_uri, caches).await?;
     Ok(Fetched { document: read(&document)?, max_age })
 }
 
 /// Reads a key set. Pure.
 ///
 /// # Errors
-/// [`HttpError::Unacceptable`] if it is none; a key that cannot be used voids nothing.
+/// [`HttpError::Unacceptable`] if it is none, or has no key that can be used; one that cannot voids nothing.
 pub fn read(document: &Map<String, Value>) -> Result<KeySet, HttpError> {
     let keys = document.get("keys").and_then(Value::as_array);
     let keys = keys.ok_or(HttpError::Unacceptable("the key set has no list of keys"))?;
-    Ok(KeySet { keys: keys.iter().filter_map(VerificationKey::read).collect() })
+    let keys: Vec<_> = keys.iter().filter_map(VerificationKey::read).collect();
+    // Somebody is at work at the provider: the last good set stays.
+    if keys.is_empty() {
+        return Err(HttpError::Unacceptable("the key set has no key that signatures can be checked with"));
+    }
+    Ok(KeySet { keys })
 }
 
 /// Keys that signatures can be checked with.
@@ -261,6 +266,20 @@ mod tests {
             set(&[for_operations(json!(["verify"])), for_operations(json!(["sign", "verify"])), rsa("good", 256)]);
         assert_eq!(keys.keys.len(), 3);
         assert!(keys.has(&header(Some("good"), Algorithm::RS256)));
+    }
+
+    /// R-F05: one line a set.
+    #[test]
+    fn a_set_without_a_key_that_can_be_used_is_none() {
+        for keys in [
+            json!([]),
+            json!([{ "kty": "oct", "kid": "shared", "k": "c2VjcmV0" }]),
+            json!([rsa("short", 128)]),
+            json!([with(rsa("encryption", 256), "use", "enc")]),
+        ] {
+            let said = read(json!({ "keys": keys }).as_object().unwrap());
+            assert!(matches!(said, Err(HttpError::Unacceptable(_))), "{keys}");
+        }
     }
 
     /// R-D03

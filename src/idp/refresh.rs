@@ -100,6 +100,11 @@ impl Provider {
         Ok(identity)
     }
 
+    /// Whether the provider has completed an exchange or a renewal with this process.
+    pub fn is_proven(&self) -> bool {
+        self.0.track_record.is_proven()
+    }
+
     /// Whether the provider has completed an exchange or a renewal with this process for anybody but this person since
     /// a moment: what it fails at is not failing for everybody then.
     pub fn has_served_another(&self, identity: &Identity, since: OffsetDateTime) -> bool {

@@ -50,6 +50,9 @@ pub struct SessionRecord {
     /// says anything of them, or cannot be asked. `None` since it last did.
     #[serde(default, with = "time::serde::timestamp::milliseconds::option")]
     pub indeterminate_since: Option<OffsetDateTime>,
+    /// The same, of a provider that answers others: an outage for everybody does not begin it.
+    #[serde(default, with = "time::serde::timestamp::milliseconds::option")]
+    pub failing_since: Option<OffsetDateTime>,
 }
 
 impl SessionRecord {

@@ -83,15 +83,17 @@ impl Renewing {
     }
 
     /// Remembers that the provider did not confirm the person, and since when. `is_rejected`: whether the session counts
-    /// for nothing from here on, on every replica, until the provider confirms them again.
+    /// for nothing from here on, on every replica, until the provider confirms them again. `is_failing`: whether that was no
+    /// outage for everybody.
     ///
     /// # Errors
     /// [`StoreError`] if the store did not take it.
-    pub async fn mark_indeterminate(&mut self, is_rejected: bool) -> Result<Kept, StoreError> {
+    pub async fn mark_indeterminate(&mut self, is_rejected: bool, is_failing: bool) -> Result<Kept, StoreError> {
         let now = self.sessions.0.clock.now().truncate_to_millisecond();
         let record = SessionRecord {
             unconfirmed: self.record.unconfirmed || is_rejected,
             indeterminate_since: self.record.indeterminate_since.or(Some(now)),
+            failing_since: self.record.failing_since.or(is_failing.then_some(now)),
             ..self.record.clone()
         };
         if record == self.record {
@@ -124,7 +126,13 @@ impl Renewing {
         }
         // As it is stored: what was stored is compared with it.
         let renewed_at = now.truncate_to_millisecond();
-        let record = SessionRecord { renewed_at, unconfirmed: false, indeterminate_since: None, ..self.record.clone() };
+        let record = SessionRecord {
+            renewed_at,
+            unconfirmed: false,
+            indeterminate_since: None,
+            failing_since: None,
+            ..self.record.clone()
+        };
         self.store(record, self.tokens.clone()).await
     }
 

@@ -226,6 +226,7 @@ mod tests {
             client: ClientTraits::new([192, 0, 2, 7].into(), None),
             unconfirmed: false,
             indeterminate_since: None,
+            failing_since: None,
         }
     }
 

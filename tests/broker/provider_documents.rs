@@ -198,3 +198,38 @@ async fn a_provider_that_is_busy_is_left_alone_for_as_long_as_it_says() {
         assert_eq!(broker.browser().visit(&login).send().await.status, 303);
     }
 }
+
+/// R-D05, RFC 9111 5.2.1.4: caches on the way have to ask the provider where the keys that are known do not fit.
+#[tokio::test]
+async fn keys_that_do_not_fit_are_asked_for_past_every_cache() {
+    let broker = Broker::start().await;
+    broker.signed_in().await;
+    assert!(!broker.idp.received("/jwks")[0].headers.contains_key("cache-control"));
+    broker.idp.rotate_keys();
+    broker.signed_in().await;
+    assert_eq!(broker.idp.received("/jwks")[1].headers["cache-control"], "no-cache");
+    broker.idp.forget_requests();
+    broker.reload(&Setup::default());
+    until("the keys were fetched", async || !broker.idp.received("/jwks").is_empty()).await;
+    assert_eq!(broker.idp.received("/jwks")[0].headers["cache-control"], "no-cache", "by order");
+}
+
+/// R-F05, R-C12: one line a set in which no key can be used: what is there while somebody is at work at the provider. The
+/// last good one stays: whoever is signed in goes on, and whoever signs in does.
+#[tokio::test]
+async fn an_empty_key_set_takes_the_place_of_none() {
+    let weak = json!({ "kty": "RSA", "kid": "weak", "n": "w_w", "e": "AQAB" });
+    for keys in [json!([]), json!([{ "kty": "oct", "k": "c2VjcmV0" }]), json!([weak])] {
+        let broker =
+            Broker::with(Setup { idp: "refresh = \"5m\"\nrefresh_wait = \"1m\"".into(), ..Setup::default() }).await;
+        let browser = broker.signed_in().await;
+        broker.idp.behave(Script { jwks: set(json!({ "keys": keys })), ..Script::default() });
+        broker.clock.advance(Duration::minutes(16));
+        broker.idp.forget_requests();
+        broker.signed_in().await;
+        until("the keys are fetched again", async || !broker.idp.received("/jwks").is_empty()).await;
+        broker.clock.advance(Duration::minutes(5));
+        assert_eq!(broker.status(&browser).await, 200, "{keys}");
+        broker.signed_in().await;
+    }
+}

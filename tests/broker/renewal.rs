@@ -148,7 +148,7 @@ async fn refusals_end_the_session_and_outages_do_not() {
         ("another login's nonce", ENDED, claims(json!({ "nonce": "another" }))),
         ("an expired ID token", AWAY, claims(json!({ "exp": 1 }))),
         ("an ID token of the distant past", AWAY, claims(json!({ "iat": 1 }))),
-        ("a key that nobody published", ENDED, Box::new(Script { foreign_key: true, ..Script::default() })),
+        ("a key that nobody published", AWAY, Box::new(Script { foreign_key: true, ..Script::default() })),
         ("userinfo of somebody else", ENDED, says(json!({ "sub": "other" }))),
         ("userinfo that refuses, as Slack does", ENDED, says(json!({ "sub": null, "error": "account_inactive" }))),
         ("userinfo of nobody", LOGIN, says(json!({ "sub": null }))),

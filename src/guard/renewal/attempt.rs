@@ -125,18 +125,19 @@ pub(super) async fn refused(provider: &Provider, renewing: &Renewing, error: &Re
 }
 
 /// The provider did not confirm the person, or cannot be asked whether it does. `is_rejected`: whether the session counts
-/// for nothing until it does. With a reason it was asked, and is left alone for a moment.
+/// for nothing until it does. With an error it was asked, and is left alone for a moment.
 pub(super) async fn not_confirmed(
     idp: &str,
     renewing: &mut Renewing,
     is_rejected: bool,
-    reason: Option<&str>,
+    error: Option<&RenewalError>,
 ) -> Attempt {
     let (is_news, was_rejected) = (renewing.record().indeterminate_since.is_none(), renewing.record().unconfirmed);
     // First of all: whoever comes while it is left alone must not pass as before.
-    let marked = renewing.mark_indeterminate(is_rejected).await;
-    if let Some(reason) = reason {
-        let session = renewing.handle();
+    let is_failing = error.is_some_and(|error| !error.concerns_everybody());
+    let marked = renewing.mark_indeterminate(is_rejected, is_failing).await;
+    if let Some(error) = error {
+        let (session, reason) = (renewing.handle(), &*error.to_string());
         if is_news {
             renewal_failed(idp, renewing, reason);
         } else if is_rejected && !was_rejected {

@@ -66,6 +66,11 @@ impl RenewalError {
         }
     }
 
+    /// Whether no key that is published now signed the ID token. Right after a rotation that passes.
+    pub fn is_about_keys(&self) -> bool {
+        matches!(self.cause, IdpError::IdToken(JwtFault::UnknownKey | JwtFault::Signature))
+    }
+
     /// Whether the next attempt for anybody is bound to fail as well: the provider is away, or does not know us. What
     /// it answers to one person's access token concerns that person alone; that it does not answer at all does not.
     pub fn concerns_everybody(&self) -> bool {
@@ -123,11 +128,11 @@ fn verdict(error: &IdpError, is_proven: bool) -> Verdict {
         {
             about_the_person
         }
-        // The keys were fetched for this token, and none of them signed it.
-        IdpError::IdToken(JwtFault::UnknownKey | JwtFault::Signature) => about_the_person,
         // At the token endpoint a 401 is about the client (RFC 6749 5.2).
         IdpError::TokenExchange(TokenExchangeError::Http(HttpError::Status(401, _)))
-        | IdpError::IdToken(JwtFault::Clock(_) | JwtFault::NoKeys)
+        // The keys were fetched for this token, perhaps from a cache that is older than it: only if that lasts it says
+        // something ([`RenewalError::is_about_keys`]).
+        | IdpError::IdToken(JwtFault::Clock(_) | JwtFault::NoKeys | JwtFault::UnknownKey | JwtFault::Signature)
         | IdpError::PushedRequest(_)
         | IdpError::RequestObject(_)
         | IdpError::Unusable { .. }
@@ -225,6 +230,8 @@ mod tests {
             (IdpError::IdToken(JwtFault::Claim("nonce")), true),
             (IdpError::IdToken(JwtFault::Claim("session_expiry")), true),
             (IdpError::IdToken(JwtFault::Clock("iat")), false),
+            (IdpError::IdToken(JwtFault::UnknownKey), false),
+            (IdpError::IdToken(JwtFault::Signature), false),
             (IdpError::Unusable { what: "the provider's keys", cause: away() }, false),
         ] {
             for is_proven in [false, true] {
@@ -247,8 +254,6 @@ mod tests {
             refused("token_inactive"),
             refused("token_expired"),
             refused("request_unauthorized"),
-            IdpError::IdToken(JwtFault::UnknownKey),
-            IdpError::IdToken(JwtFault::Signature),
         ] {
             assert_eq!(verdict(&error, false), Verdict::Unavailable, "{error}");
             assert_eq!(verdict(&error, true), Verdict::Denied, "{error}");
