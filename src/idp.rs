@@ -333,7 +333,7 @@ impl Provider {
         self.0.metadata.known().is_some()
     }
 
-    /// Fetches metadata and keys anew, and takes whatever hosts the metadata name: somebody says so who may.
+    /// Fetches metadata and keys anew, and takes the hosts over whose moves were refused before: somebody says so who may.
     pub async fn renew_documents(&self) {
         let Inner { http, metadata, keys, signal_keys, settings, clock, .. } = &*self.0;
         metadata.renew(http, clock).await;

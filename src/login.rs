@@ -105,6 +105,8 @@ fn failure_kind(error: &IdpError) -> FailureKind {
         IdpError::PushedRequest(PushedRequestError::TooMany) => FailureKind::IdpUnavailable,
         // Somebody else's person, from our point of view: an everyday refusal.
         IdpError::Profile(ProfileFault::RequiredClaim(_)) => FailureKind::LoginRefused,
+        // Signed by the provider and brought too late.
+        IdpError::Answer(JwtFault::Clock("exp")) => FailureKind::LoginExpired,
         IdpError::IdToken(JwtFault::Clock(_)) | IdpError::Answer(JwtFault::Clock(_)) => FailureKind::LoginClock,
         IdpError::IdToken(_) if asks::is_about_auth_time(error) => FailureKind::LoginNotFresh,
         // The code was used, or too old: nobody did anything wrong but take their time.

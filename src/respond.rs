@@ -72,6 +72,7 @@ fn appearance(kind: FailureKind) -> Appearance {
         Kind::IdpUnavailable => (503, "idp_unavailable", "idp-unavailable", Provider),
         Kind::LoginFailed => (502, "login_failed", "login-failed", Provider),
         Kind::AnswerRefused => (400, "login_failed", "login-failed", Browser),
+        Kind::AnswerUnjudged => (503, "idp_unavailable", "idp-unavailable", Browser),
         Kind::LoginPutOff => (400, "login_failed", "login-put-off", Browser),
         Kind::LoginRefused => (403, "login_failed", "login-refused", Browser),
         Kind::LoginExpired => (400, "login_failed", "login-expired", Browser),
@@ -212,6 +213,7 @@ impl Responder {
             FailureKind::IdpUnavailable
             | FailureKind::LoginFailed
             | FailureKind::AnswerRefused
+            | FailureKind::AnswerUnjudged
             | FailureKind::LoginPutOff
             | FailureKind::LoginRefused
             | FailureKind::LoginExpired
@@ -312,7 +314,7 @@ mod tests {
     use super::*;
     use crate::web::language::Language;
 
-    const KINDS: [FailureKind; 40] = [
+    const KINDS: [FailureKind; 41] = [
         FailureKind::TokenInvalid,
         FailureKind::CsrfTokenInvalid,
         FailureKind::SessionMissing,
@@ -331,6 +333,7 @@ mod tests {
         FailureKind::IdpUnavailable,
         FailureKind::LoginFailed,
         FailureKind::AnswerRefused,
+        FailureKind::AnswerUnjudged,
         FailureKind::LoginPutOff,
         FailureKind::LoginRefused,
         FailureKind::LoginExpired,

@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use thiserror::Error;
-use url::{Host, Url};
+use url::{Host, Origin, Url};
 
 /// A network that an address belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,8 +92,10 @@ pub(super) struct AddressGuard(Arc<Inner>);
 struct Inner {
     /// Where the documents are; `None` if the configuration lets every address be.
     issuer: Option<String>,
-    /// Hosts that the configuration names.
-    named: HashSet<String>,
+    /// Origins (scheme, host and port) that the configuration names.
+    named: HashSet<Origin>,
+    /// The hosts of those: never judged when we connect, since that cannot be told by port.
+    named_hosts: HashSet<String>,
     /// Hosts that only a document names.
     judged: RwLock<HashSet<String>>,
 }
@@ -104,16 +106,18 @@ impl AddressGuard {
         Self::new(None, std::iter::empty())
     }
 
-    /// Judges by the network of the issuer; nothing without one. Hosts of `named` are the configuration's word.
+    /// Judges by the network of the issuer; nothing without one. Origins of `named` are the configuration's word.
     pub(super) fn new<'a>(issuer: Option<&str>, named: impl Iterator<Item = &'a Url>) -> Self {
         let issuer = issuer.and_then(|issuer| Url::parse(issuer).ok());
-        let issuer = issuer.and_then(|issuer| issuer.host_str().map(str::to_owned));
-        let named = named.filter_map(Url::host_str).map(str::to_owned).chain(issuer.clone()).collect();
-        Self(Arc::new(Inner { issuer, named, judged: RwLock::default() }))
+        let urls: Vec<_> = named.cloned().chain(issuer.clone()).collect();
+        let named_hosts = urls.iter().filter_map(Url::host_str).map(str::to_owned).collect();
+        let named = urls.iter().map(Url::origin).collect();
+        let issuer = issuer.as_ref().and_then(Url::host_str).map(str::to_owned);
+        Self(Arc::new(Inner { issuer, named, named_hosts, judged: RwLock::default() }))
     }
 
     /// Judges the hosts of these addresses from now on. What is written as an address is judged at once, since it is
-    /// never resolved.
+    /// never resolved; and so is another port of a host that the configuration names, as far as its name resolves here.
     ///
     /// # Errors
     /// [`ForeignNetwork`].
@@ -121,20 +125,22 @@ impl AddressGuard {
         if self.0.issuer.is_none() {
             return Ok(());
         }
-        let mut literals = Vec::new();
-        for url in urls.filter(|url| url.host_str().is_some_and(|host| !self.0.named.contains(host))) {
+        let mut classes = Vec::new();
+        for url in urls.filter(|url| !self.0.named.contains(&url.origin())) {
             match url.host() {
+                Some(Host::Domain(domain)) if self.0.named_hosts.contains(domain) => {
+                    classes.extend(classes_of(domain).await);
+                }
                 Some(Host::Domain(domain)) => {
                     let mut judged = self.0.judged.write().unwrap_or_else(PoisonError::into_inner);
                     judged.insert(domain.to_owned());
                 }
-                Some(Host::Ipv4(address)) => literals.push(IpAddr::V4(address)),
-                Some(Host::Ipv6(address)) => literals.push(IpAddr::V6(address)),
+                Some(Host::Ipv4(address)) => classes.push(AddressClass::of(IpAddr::V4(address))),
+                Some(Host::Ipv6(address)) => classes.push(AddressClass::of(IpAddr::V6(address))),
                 None => {}
             }
         }
-        let classes = literals.into_iter().map(AddressClass::of);
-        if self.lets_be(classes.collect()).await { Ok(()) } else { Err(ForeignNetwork) }
+        if self.lets_be(classes).await { Ok(()) } else { Err(ForeignNetwork) }
     }
 
     fn is_judged(&self, host: &str) -> bool {
@@ -267,6 +273,26 @@ mod tests {
             assert!(own.is_ok(), "the configuration names it: {named}");
             let all = AddressGuard::new(None, [].into_iter()).judge([&named].into_iter()).await;
             assert!(all.is_ok(), "the configuration lets every address be: {named}");
+        }
+    }
+
+    /// One line an address that a document names while the configuration names `https://localhost/token` and
+    /// `https://10.0.0.1:8443/token`, and whether that is let be.
+    #[tokio::test]
+    async fn the_configuration_vouches_for_the_port_that_it_names_and_for_no_other() {
+        let configured = ["https://localhost/token", "https://10.0.0.1:8443/token"].map(|it| Url::parse(it).unwrap());
+        for (named, fit) in [
+            ("https://localhost:443/elsewhere", true),
+            ("https://localhost:6379/", false),
+            ("http://localhost/token", false),
+            ("https://10.0.0.1:8443/revoke", true),
+            ("https://10.0.0.1/token", false),
+            ("https://93.184.216.34:8443/token", true),
+        ] {
+            let guard = AddressGuard::new(Some("https://93.184.216.34"), configured.iter());
+            let named = Url::parse(named).unwrap();
+            assert_eq!(guard.judge([&named].into_iter()).await.is_ok(), fit, "{named}");
+            assert!(guard.resolve("localhost".parse().unwrap()).await.is_ok(), "the configured one is called: {named}");
         }
     }
 

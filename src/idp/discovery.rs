@@ -150,7 +150,7 @@ impl MetadataCache {
                         mutual_tls: settings.tls.identity.is_some(),
                     }),
                     document: Refreshing::new(LIFETIMES, &settings.name, "metadata"),
-                    watch: Arc::new(EndpointWatch::new(settings.name.clone())),
+                    watch: Arc::new(EndpointWatch::new(settings.name.clone(), &published_under(&oidc.issuer))),
                     addresses,
                 }),
             },
@@ -183,7 +183,8 @@ impl MetadataCache {
         }
     }
 
-    /// Fetches the metadata anew, whatever is known, and takes whatever hosts it names: somebody says so who may.
+    /// Fetches the metadata anew, whatever is known, and takes the hosts over whose moves were refused before: somebody
+    /// says so who may.
     pub(super) async fn renew(&self, http: &ProviderHttp, clock: &SharedClock) {
         if let Self::Discovered(discovered) = self {
             discovered.document.renew(clock, discovered.clone().fetch(http.clone(), true)).await;

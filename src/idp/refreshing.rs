@@ -146,7 +146,8 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
         self.0.failure.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Fetches the document behind the caller's back, unless that was tried within `distance` or is under way.
+    /// Fetches the document behind the caller's back, unless that was tried within `distance`, is under way, or the
+    /// provider asked to be left alone.
     pub(super) fn fetch_now_and_then<F>(&self, clock: &SharedClock, distance: Duration, fetch: F)
     where
         F: Future<Output = Result<Fetched<T>, FetchFailure>> + Send + 'static,
@@ -155,6 +156,7 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
         tokio::spawn(async move {
             if let Ok(mut attempts) = this.0.attempts.try_lock()
                 && is_due(attempts.last, clock.now(), distance)
+                && attempts.may_ask(clock.now())
             {
                 this.fetch(&mut attempts, &clock, fetch).await;
             }
@@ -530,8 +532,17 @@ mod tests {
         source.clock.advance(Duration::seconds(59));
         assert!(refetched(&document, AskedBy::Provider, &source, Ok(2)).await.is_err());
         assert_eq!(source.fetches(), 1);
+        // Nor to see how it is.
+        let look = async || {
+            document.fetch_now_and_then(&source.clock(), Duration::seconds(30), source.clone().answers(Ok(2)));
+            settle().await;
+            source.fetches()
+        };
+        assert_eq!(look().await, 1);
         document.renew(&source.clock(), source.clone().answers(Ok(2))).await;
         assert_eq!((source.fetches(), document.known()), (2, Some(Arc::new(2))));
+        source.clock.advance(Duration::seconds(30));
+        assert_eq!(look().await, 3);
     }
 
     /// R-F04

@@ -1,6 +1,7 @@
 //! Answers of token endpoints that are not as RFC 6749 5 has them, made so: the `oauth2` crate reads nothing else.
 //!
-//! Pure. What cannot be understood is left as it is, for the crate to refuse.
+//! Pure. Of an answer that cannot be read in one way only nothing is left, for the crate to refuse: the crate would let
+//! a name stand twice that it does not know, `error` say.
 
 use oauth2::http::header::{CONTENT_TYPE, HeaderValue};
 use oauth2::http::{Response, StatusCode};
@@ -16,7 +17,12 @@ use super::provider_words::ProviderWords;
 pub(super) fn as_specified(mut answer: Response<Vec<u8>>, is_plain: bool) -> Response<Vec<u8>> {
     let is_form = media_type(&answer).as_deref() == Some("application/x-www-form-urlencoded");
     let document = if is_form && is_plain { form(answer.body()) } else { json_object(answer.body()).ok() };
-    let Some(document) = document else { return answer };
+    let Some(document) = document else {
+        if answer.status() == StatusCode::OK {
+            answer.body_mut().clear();
+        }
+        return answer;
+    };
     let refuses = document.get("error").is_some_and(|said| !said.is_null() && said.as_str() != Some(""));
     if answer.status() == StatusCode::OK && refuses {
         *answer.status_mut() = StatusCode::BAD_REQUEST;
@@ -101,7 +107,11 @@ mod tests {
                 r#"{"access_token":"a","scope":"a,b","token_type":"bearer"}"#,
             ),
             (form, "error=bad_verification_code", 400, r#"{"error":"bad_verification_code"}"#),
-            (form, "access_token=a&access_token=b", 200, "access_token=a&access_token=b"),
+            (form, "access_token=a&access_token=b", 200, ""),
+            (json, r#"{"access_token":"a","error":"invalid_grant","error":""}"#, 200, ""),
+            (json, r#"{"access_token":"a","error":null,"error":"invalid_grant"}"#, 200, ""),
+            (json, r#"{"access_token":"a","scope":"x","scope":"y"}"#, 200, ""),
+            (json, r#"["a","bearer"]"#, 200, ""),
             (json, r#"{"error":"invalid_request"}"#, 400, r#"{"error":"invalid_request"}"#),
             (json, r#"{"ok":false,"error":"invalid_code"}"#, 400, r#"{"ok":false,"error":"invalid_code"}"#),
             (json, r#"{"error":7}"#, 400, r#"{"error":7}"#),
@@ -116,8 +126,8 @@ mod tests {
             (json, r#"{"error":false,"access_token":"a"}"#, 400, r#"{"error":false,"access_token":"a"}"#),
             (form, "error=invalid_grant&access_token=a", 400, r#"{"access_token":"a","error":"invalid_grant"}"#),
             (json, r#"{"access_token":"a","error":""}"#, 200, r#"{"access_token":"a","error":""}"#),
-            ("text/plain", "access_token=a", 200, "access_token=a"),
-            ("text/html", "<html>", 200, "<html>"),
+            ("text/plain", "access_token=a", 200, ""),
+            ("text/html", "<html>", 200, ""),
         ] {
             let answer = Response::builder().header(CONTENT_TYPE, kind).body(body.as_bytes().to_vec()).unwrap();
             let answer = as_specified(answer, true);

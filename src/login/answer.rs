@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::{Login, failure_kind};
 use crate::idp::authorization::AuthorizationAnswer;
+use crate::idp::http::HttpError;
 use crate::idp::provider_words::{ProviderWords, Spoken};
 use crate::idp::response_token::peek_state;
 use crate::idp::{IdpError, Provider};
@@ -34,6 +35,17 @@ impl Unfinished {
     pub(super) fn before_the_exchange(error: IdpError) -> Self {
         let may_be_repeated = matches!(error, IdpError::Unusable { .. });
         Self { failure: Failure::caused(failure_kind(&error), error), may_be_repeated }
+    }
+
+    /// A signed answer that was not accepted, or cannot be judged yet: keys that were fetched a moment ago do not verify it.
+    /// That is the browser's word until it is, and no failing of the provider's.
+    fn with_the_answer_closed(error: IdpError) -> Self {
+        let is_unjudged =
+            matches!(&error, IdpError::Unusable { cause, .. } if matches!(**cause, HttpError::AskedJustNow { .. }));
+        if is_unjudged {
+            return Self { failure: Failure::caused(FailureKind::AnswerUnjudged, error), may_be_repeated: true };
+        }
+        Self::before_the_exchange(error)
     }
 
     /// A fault after the provider may have been sent the code, which is used up (R-C08).
@@ -111,7 +123,7 @@ impl Login {
             let token = brought
                 .get("response")
                 .ok_or_else(|| Failure::caused(FailureKind::LoginOtherManner, OtherManner::Unsigned))?;
-            provider.open_answer(token).await.map_err(Unfinished::before_the_exchange)?
+            provider.open_answer(token).await.map_err(Unfinished::with_the_answer_closed)?
         } else {
             let text = |name| brought.get(name).map(str::to_owned);
             let (code, error) = (text("code"), text("error"));

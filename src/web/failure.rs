@@ -52,6 +52,8 @@ pub enum FailureKind {
     LoginFailed,
     /// The browser brought an answer that cannot be the provider's, or makes no sense.
     AnswerRefused,
+    /// The browser brought an answer of which nobody can say yet whether it is the provider's.
+    AnswerUnjudged,
     /// The provider says that it signs nobody in just now; so the browser says.
     LoginPutOff,
     /// The provider, or the person there, said no.
@@ -108,6 +110,7 @@ impl FailureKind {
         matches!(
             self,
             Self::AnswerRefused
+                | Self::AnswerUnjudged
                 | Self::LoginOtherManner
                 | Self::LoginPutOff
                 | Self::LoginRefused

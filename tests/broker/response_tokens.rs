@@ -47,7 +47,7 @@ async fn a_signed_answer_that_is_not_right_signs_nobody_in() {
         (none.clone(), json!({ "aud": null }), 400),
         (none.clone(), json!({ "exp": null }), 400),
         (none.clone(), json!({ "exp": (now + 60).to_string() }), 400),
-        (none.clone(), json!({ "exp": now - 61 }), 502),
+        (none.clone(), json!({ "exp": now - 61 }), 400),
         (none.clone(), json!({ "nbf": now + 600 }), 502),
         (none.clone(), json!({ "code": 7 }), 400),
         (none.clone(), json!({ "code": null }), 400),
@@ -70,6 +70,24 @@ async fn a_signed_answer_that_is_not_right_signs_nobody_in() {
     assert!(broker.idp.received("/token").is_empty(), "no token request may be made");
     broker.idp.behave(Script::default());
     assert_eq!(broker.sign_in(&broker.browser(), "/").await.status, 303);
+}
+
+/// R-O02: one line a signed answer, its status, and what the log says of it, at INFO: it is the browser that brought it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_answer_that_is_late_or_cannot_be_judged_is_the_browsers_word() {
+    let witness = Witness::start("response_mode = \"jwt\"", Script::default()).await;
+    let forged = || Script { response_header: set(json!({ "kid": "unknown" })), ..Script::default() };
+    for (script, status, written) in [
+        (Script { response_claims: set(json!({ "exp": 1 })), ..Script::default() }, 400, "kind=LoginExpired"),
+        (forged(), 400, "kind=AnswerRefused"),
+        (forged(), 503, "kind=AnswerUnjudged"),
+    ] {
+        witness.idp.behave(script);
+        assert_eq!(witness.sign_in().await.status, status, "{written}");
+        let said = witness.program.wait_for(written);
+        let line = said.lines().find(|line| line.contains(written)).unwrap();
+        assert!(line.contains(" INFO ") && line.contains("blame=Browser"), "{line}");
+    }
 }
 
 /// One line a case: at a provider set to JARM nothing unsigned counts, and at others no token.
