@@ -131,9 +131,10 @@ impl House {
                     continue;
                 }
             };
-            let progress = Arc::new(Progress::new(self.limits.keep_alive, Instant::now()));
+            let now = Instant::now();
+            let progress = Arc::new(Progress::new(self.limits.keep_alive, now));
             let share_of = Some(peer.ip()).filter(|address| !self.limits.proxies.contains(*address));
-            match self.peers.admit(share_of, progress.clone()) {
+            match self.peers.admit(share_of, progress.clone(), now) {
                 Some(place) => self.welcome(stream, peer, progress, (permit, place)),
                 None => refused.count(peer, self.limits.per_peer),
             }
@@ -146,7 +147,7 @@ impl House {
             if let Ok(permit) = self.places.clone().try_acquire_owned() {
                 return permit;
             }
-            self.peers.make_room();
+            self.peers.make_room(Instant::now());
             tokio::select! {
                 Ok(permit) = self.places.clone().acquire_owned() => return permit,
                 () = tokio::time::sleep(ACCEPT_PAUSE) => {}

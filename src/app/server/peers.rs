@@ -4,8 +4,11 @@
 //! for many. Where there is no room for a newcomer, whoever has been idle for longest goes first.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
 
 use super::progress::Progress;
 
@@ -19,15 +22,12 @@ pub(super) struct Peers {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    connections: HashMap<u64, Connection>,
-    /// How many connections each peer has, but for those that were asked to go.
-    counts: HashMap<IpAddr, usize>,
+    /// Each peer's connections by their numbers; all proxies are one (`None`).
+    of: HashMap<Option<IpAddr>, HashMap<u64, Connection>>,
 }
 
 #[derive(Debug)]
 struct Connection {
-    /// Whose share it is of.
-    peer: Option<IpAddr>,
     progress: Arc<Progress>,
     leaving: bool,
 }
@@ -35,6 +35,7 @@ struct Connection {
 /// A connection's place; free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
+    peer: Option<IpAddr>,
     number: u64,
     peers: Arc<Peers>,
 }
@@ -51,67 +52,66 @@ impl Peers {
     }
 
     /// Gives a new connection its place. A peer that has its share already gives up the connection that it has not used
-    /// for longest; if it uses them all, there is no place. A proxy (`None`) has no share.
-    pub(super) fn admit(self: &Arc<Self>, peer: Option<IpAddr>, progress: Arc<Progress>) -> Option<Place> {
+    /// for longest; if it uses them all, there is no place. Those that were asked to go may take a while, so their
+    /// number has a bound too. A proxy (`None`) has no share.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        peer: Option<IpAddr>,
+        progress: Arc<Progress>,
+        now: Instant,
+    ) -> Option<Place> {
         let mut state = self.state();
-        let peer = peer.map(name);
-        if let Some(peer) = peer
-            && state.counts.get(&peer).is_some_and(|count| *count >= self.share)
-            && !state.dismiss(|connection| connection.peer == Some(peer))
+        let (peer, number) = (peer.map(name), state.next);
+        if let (Some(_), Some(connections)) = (peer, state.of.get_mut(&peer))
+            && connections.len() >= self.share
         {
-            return None;
+            let staying = connections.values().filter(|connection| !connection.leaving).count();
+            let is_bound_reached = connections.len() - staying >= most_leaving(self.share);
+            if staying >= self.share && (is_bound_reached || !dismiss(connections.values_mut(), now)) {
+                return None;
+            }
         }
-        if let Some(peer) = peer {
-            *state.counts.entry(peer).or_default() += 1;
-        }
-        let number = state.next;
         state.next += 1;
-        state.connections.insert(number, Connection { peer, progress, leaving: false });
-        Some(Place { number, peers: self.clone() })
+        state.of.entry(peer).or_default().insert(number, Connection { progress, leaving: false });
+        Some(Place { peer, number, peers: self.clone() })
     }
 
     /// Asks the connection that has been idle for longest to go, whosever it is.
-    pub(super) fn make_room(&self) {
-        self.state().dismiss(|_| true);
+    pub(super) fn make_room(&self, now: Instant) {
+        dismiss(self.state().of.values_mut().flat_map(HashMap::values_mut), now);
     }
 
     /// Asks every connection to go.
     pub(super) fn dismiss_all(&self) {
-        for connection in self.state().connections.values() {
+        for connection in self.state().of.values().flat_map(HashMap::values) {
             connection.progress.leave.notify_one();
         }
     }
 }
 
-impl State {
-    /// Asks the one that has been idle for longest to go, of those that are meant; `false` if all of them are in use.
-    fn dismiss(&mut self, is_meant: impl Fn(&Connection) -> bool) -> bool {
-        let idle = self.connections.values_mut().filter(|connection| !connection.leaving && is_meant(connection));
-        let idle = idle.filter_map(|connection| Some((connection.progress.idle_since()?, connection)));
-        let Some((_, connection)) = idle.min_by_key(|(since, _)| *since) else { return false };
-        connection.leaving = true;
-        connection.progress.leave.notify_one();
-        let peer = connection.peer;
-        self.count_out(peer);
-        true
-    }
+/// How many connections a peer may have beyond its share while they are on their way out.
+fn most_leaving(share: usize) -> usize {
+    (share / 4).max(4)
+}
 
-    fn count_out(&mut self, peer: Option<IpAddr>) {
-        let Some(peer) = peer else { return };
-        if let Some(count) = self.counts.get_mut(&peer) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&peer);
-            }
-        }
-    }
+/// Asks the one of them that has been idle for longest to go; `false` if all of them are in use.
+fn dismiss<'a>(connections: impl Iterator<Item = &'a mut Connection>, now: Instant) -> bool {
+    let idle = connections.filter(|connection| !connection.leaving);
+    let idle = idle.filter_map(|connection| Some((connection.progress.idle_since(now)?, connection)));
+    let Some((_, connection)) = idle.min_by_key(|(since, _)| *since) else { return false };
+    connection.leaving = true;
+    connection.progress.leave.notify_one();
+    true
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.peers.state();
-        if let Some(Connection { peer, leaving: false, .. }) = state.connections.remove(&self.number) {
-            state.count_out(peer);
+        if let Entry::Occupied(mut connections) = state.of.entry(self.peer) {
+            connections.get_mut().remove(&self.number);
+            if connections.get().is_empty() {
+                connections.remove();
+            }
         }
     }
 }
@@ -128,13 +128,17 @@ fn name(address: IpAddr) -> IpAddr {
 mod tests {
     use std::time::Duration;
 
-    use futures_util::FutureExt;
-    use tokio::time::Instant;
-
     use super::*;
+    use futures_util::FutureExt;
 
     fn progress() -> Arc<Progress> {
         Arc::new(Progress::new(Duration::from_secs(75), Instant::now()))
+    }
+
+    fn idle() -> Arc<Progress> {
+        let progress = busy();
+        progress.answered(Instant::now());
+        progress
     }
 
     fn busy() -> Arc<Progress> {
@@ -144,7 +148,7 @@ mod tests {
     }
 
     fn was_asked_to_go(place: &Place) -> bool {
-        let progress = place.peers.state().connections[&place.number].progress.clone();
+        let progress = place.peers.state().of[&place.peer][&place.number].progress.clone();
         progress.leave.notified().now_or_never().is_some()
     }
 
@@ -155,7 +159,7 @@ mod tests {
     #[test]
     fn a_peer_has_its_share_and_others_have_theirs() {
         let peers = Arc::new(Peers::new(2));
-        let admit = |peer: &str| peers.admit(Some(address(peer)), busy());
+        let admit = |peer: &str| peers.admit(Some(address(peer)), busy(), Instant::now());
         let mut held = vec![admit("192.0.2.1").unwrap(), admit("192.0.2.1").unwrap()];
         for refused in ["192.0.2.1", "::ffff:192.0.2.1"] {
             assert!(admit(refused).is_none(), "{refused}");
@@ -165,31 +169,67 @@ mod tests {
         }
         assert!(admit("2001:db8:0:0:8000::2").is_none(), "the same /64");
         held.push(admit("2001:db8:0:1::1").unwrap());
-        held.extend((0..10).map(|_| peers.admit(None, busy()).unwrap()));
+        held.extend((0..10).map(|_| peers.admit(None, busy(), Instant::now()).unwrap()));
         held.remove(0);
         held.push(admit("192.0.2.1").unwrap());
         held.clear();
         let state = peers.state();
-        assert!(state.connections.is_empty() && state.counts.is_empty(), "nothing is left of those who went");
+        assert!(state.of.is_empty(), "nothing is left of those who went");
     }
 
     #[test]
     fn the_longest_idle_makes_room_and_whoever_works_is_left_alone() {
         let peers = Arc::new(Peers::new(3));
-        let admit = |peer, progress| peers.admit(Some(address(peer)), progress).unwrap();
+        let admit = |peer, progress| peers.admit(Some(address(peer)), progress, Instant::now()).unwrap();
         let (working, oldest, newer) =
-            (admit("192.0.2.1", busy()), admit("192.0.2.1", progress()), admit("192.0.2.1", progress()));
-        let elsewhere = admit("192.0.2.2", progress());
+            (admit("192.0.2.1", busy()), admit("192.0.2.1", idle()), admit("192.0.2.1", idle()));
+        let elsewhere = admit("192.0.2.2", idle());
         let newcomer = admit("192.0.2.1", busy());
         assert!(was_asked_to_go(&oldest) && !was_asked_to_go(&newer));
         drop(oldest);
-        assert!(peers.admit(Some(address("192.0.2.1")), busy()).is_some(), "the next one makes room as well");
+        assert!(
+            peers.admit(Some(address("192.0.2.1")), busy(), Instant::now()).is_some(),
+            "the next one makes room as well"
+        );
         assert!(was_asked_to_go(&newer));
-        peers.make_room();
+        peers.make_room(Instant::now());
         assert!(was_asked_to_go(&elsewhere));
-        peers.make_room();
+        peers.make_room(Instant::now());
         assert!(!was_asked_to_go(&working) && !was_asked_to_go(&newcomer));
         peers.dismiss_all();
         assert!(was_asked_to_go(&working), "at the end everybody goes");
+    }
+
+    /// A connection that was asked to go may take its time: its client is heard out, or has an answer to read.
+    #[test]
+    fn whoever_does_not_go_when_asked_gains_few_places() {
+        let (now, peer) = (Instant::now(), Some(address("192.0.2.1")));
+        for (share, most) in [(1, 5), (2, 6), (4, 8), (40, 50)] {
+            let peers = Arc::new(Peers::new(share));
+            let mut held: Vec<_> = (0..10 * share + 10).map_while(|_| peers.admit(peer, idle(), now)).collect();
+            assert_eq!(held.len(), most, "a share of {share}");
+            assert!(peers.admit(Some(address("192.0.2.2")), idle(), now).is_some(), "somebody else");
+            held.remove(0);
+            held.push(peers.admit(peer, idle(), now).unwrap());
+            assert!(peers.admit(peer, idle(), now).is_none());
+        }
+    }
+
+    /// Whoever has just come has not been read yet, and an answer that is being read is no idleness.
+    #[test]
+    fn whoever_is_about_to_be_served_is_not_asked_to_go() {
+        let reading = idle();
+        reading.write_waits();
+        let peers = Arc::new(Peers::new(2));
+        let admit = |progress, now| peers.admit(Some(address("192.0.2.1")), progress, now);
+        let (newcomer, now) = (progress(), Instant::now());
+        let (newcomer, reading) = (admit(newcomer, now).unwrap(), admit(reading, now).unwrap());
+        assert!(admit(busy(), now).is_none());
+        peers.make_room(now);
+        assert!(!was_asked_to_go(&newcomer) && !was_asked_to_go(&reading));
+        let later = now + Duration::from_secs(1);
+        assert!(admit(busy(), later).is_some());
+        peers.make_room(later);
+        assert!(was_asked_to_go(&newcomer) && !was_asked_to_go(&reading));
     }
 }

@@ -10,6 +10,9 @@ use tokio::time::Instant;
 /// Longest wait for a request's head, from its first byte on; and for the first byte of a new connection.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How long a new connection is given to say something before it counts as idle.
+const NEWCOMERS_TIME: Duration = Duration::from_secs(1);
+
 /// What a connection is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -143,11 +146,12 @@ impl Progress {
     }
 
     /// Since when the connection has done nothing for anybody.
-    pub(super) fn idle_since(&self) -> Option<Instant> {
+    pub(super) fn idle_since(&self, now: Instant) -> Option<Instant> {
         let state = self.state();
         match state.stage {
-            Stage::New { since } | Stage::Idle { since } if !state.write_pending => Some(since),
-            _ => None,
+            Stage::New { since } => Some(since).filter(|since| now >= *since + NEWCOMERS_TIME),
+            Stage::Idle { since } => Some(since).filter(|_| !state.write_pending),
+            Stage::Head { .. } | Stage::Busy { .. } => None,
         }
     }
 
@@ -212,13 +216,17 @@ mod tests {
         progress.received(at(began, 20));
         assert_eq!(seconds(), Some(25), "a trickle of bytes gains nothing");
         progress.request_began();
-        assert_eq!((seconds(), progress.idle_since()), (None, None));
+        assert_eq!((seconds(), progress.idle_since(began)), (None, None));
         progress.received(at(began, 30));
         assert_eq!(seconds(), None, "bytes of the body");
         progress.answered(at(began, 40));
         assert_eq!(seconds(), Some(115), "idle");
         progress.write_waits();
-        assert_eq!((seconds(), progress.idle_since()), (None, None), "the end of the answer is still being written");
+        assert_eq!(
+            (seconds(), progress.idle_since(began)),
+            (None, None),
+            "the end of the answer is still being written"
+        );
         progress.sent(at(began, 50));
         assert_eq!(seconds(), Some(125), "it is read");
         progress.received(at(began, 120));
@@ -232,9 +240,9 @@ mod tests {
         progress.request_began();
         progress.request_began();
         progress.answered(began);
-        assert_eq!(progress.idle_since(), None);
+        assert_eq!(progress.idle_since(began), None);
         progress.answered(began);
-        assert_eq!(progress.idle_since(), Some(began));
+        assert_eq!(progress.idle_since(began), Some(began));
     }
 
     #[test]
