@@ -228,7 +228,9 @@ impl Renewals {
         let (provider, idp) = (&vouching.provider, vouching.provider.name());
         let came = renew(provider, &mut renewing, self.0.clock.now()).await;
         // The one that was to go first after an outage may have learnt nothing of the provider.
-        if matches!(came, Err(Fault::LoginNeeded | Fault::Overtaken | Fault::Ended(_) | Fault::Store(_))) {
+        let has_learnt_nothing =
+            matches!(came, Err(Fault::LoginNeeded | Fault::Overtaken | Fault::Ended(_) | Fault::Store(_)));
+        if has_learnt_nothing && rested_until != 0 {
             vouching.was_not_asked(rested_until, asked_at);
         }
         match came {
@@ -292,9 +294,6 @@ impl Vouching {
 
     /// Lets somebody else go first after an outage: whoever was to, since `now`, did not ask.
     fn was_not_asked(&self, rested_until: i64, now: OffsetDateTime) {
-        if rested_until == 0 {
-            return;
-        }
         let ours = (now + REST).unix_timestamp();
         // Somebody else may have heard from the provider since.
         let _ = self.rests_until.compare_exchange(ours, rested_until, Ordering::Relaxed, Ordering::Relaxed);
