@@ -43,10 +43,10 @@ pub struct Realm {
 impl Keycloak {
     async fn get() -> &'static Self {
         static ONE: OnceCell<Keycloak> = OnceCell::const_new();
-        ONE.get_or_init(Self::start).await
+        ONE.get_or_init(async || Self::start()).await
     }
 
-    async fn start() -> Self {
+    fn start() -> Self {
         let ([http, management], data) = (free_ports(), Folder::new());
         // What its script `kc.sh` starts and stays the parent of, which would be left over.
         let mut command = Command::new("java");
@@ -60,8 +60,7 @@ impl Keycloak {
         end_with_this_process([program.id()], data.path());
         program.wait_for("Listening on:");
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let keycloak = Self { base: format!("http://127.0.0.1:{http}"), client, _program: program, _data: data };
-        keycloak
+        Self { base: format!("http://127.0.0.1:{http}"), client, _program: program, _data: data }
     }
 
     /// A fresh token each time: they live for a minute.
