@@ -1,8 +1,8 @@
 //! The server loop: HTTP/1.1 with bounds on everything a client can make large, slow or many (R-K09), and an end
 //! that lets requests under way finish (R-P09).
 //!
-//! What a client is waited for is decided below HTTP, on the stream ([`stream`]), but for requests' bodies, which have
-//! [limits of their own](crate::web::request_body). How many connections there may be, and whose, is in [`peers`].
+//! What a client is waited for is decided below HTTP, on the stream (`stream`), but for requests' bodies, which have
+//! [limits of their own](crate::web::request_body). How many connections there may be, and whose, is in `peers`.
 //!
 //! Why not `axum::serve`: it sets no time limits and no bound on connections. Why not hyper's own timer for heads: it
 //! runs while a connection is idle, so that it would have to be as long as a load balancer keeps connections.

@@ -2,7 +2,7 @@
 //!
 //! Two steps, both pure: [`read_header`], then [`verify_signature`], which checks the bytes before it reads what they
 //! say. What the claims must say depends on what the token is for: [`super::id_token`] and its neighbours check that, by
-//! what they share in [`super::claims`].
+//! what they share in `claims`.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

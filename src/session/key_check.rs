@@ -1,7 +1,7 @@
 //! Whose store it is: a record that tells the format of what lies there and proves under which of the server's keys.
 //!
 //! A broker with another key takes every session for none, signs everybody out, and is never noticed until then; two of
-//! them beside each other flip people between signed in and signed out. So [`Keyed`] stands between the sessions and
+//! them beside each other flip people between signed in and signed out. So `Keyed` stands between the sessions and
 //! their store: nothing is read or written before the record was found to fit (made if there is none), and nothing any
 //! more once it was found not to. The record is looked at when the broker starts, when its keys change, when the store was
 //! emptied, and every minute.
