@@ -133,7 +133,7 @@ async fn keycloak_agrees_with_every_way_of_talking_to_it() {
         ("signed answers by form", json!({}), "response_mode = \"form_post.jwt\"\n".to_owned()),
         ("pushed requests", pushed, "pushed_authorization_requests = \"always\"\n".to_owned()),
         ("pushed requests, private_key_jwt", keys, format!("{by_key}pushed_authorization_requests = \"always\"\n")),
-        ("DPoP", bound, "dpop = true\n".to_owned()),
+        ("DPoP", bound, format!("dpop = true\ndpop_key_file = \"{file}\"\n")),
     ] {
         let with_secret = !more.contains("private_key_jwt");
         let realm = Realm::create(client).await;

@@ -59,7 +59,7 @@ impl Keycloak {
         let program = Program::start(&mut command);
         end_with_this_process([program.id()], data.path());
         program.wait_for("Listening on:");
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
         Self { base: format!("http://127.0.0.1:{http}"), client, _program: program, _data: data }
     }
 

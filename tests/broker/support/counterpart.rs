@@ -93,24 +93,35 @@ pub async fn follow_as(browser: &Browser, start: &str, name: &str, password: &st
 
 /// The same for a broker that browsers know under another address.
 pub async fn follow_back_to(public: &str, browser: &Browser, start: &str, name: &str, password: &str) -> Answer {
-    let mut location = start.to_owned();
+    let (mut location, mut answered) = (start.to_owned(), None);
     for _ in 0..LONGEST_WALK {
-        let page = browser.visit(&location).send().await;
-        if location.starts_with(public) {
-            return page;
-        }
-        let mut next = page.location().to_owned();
-        if page.status == 200 {
-            let (target, fields) = form(&page.body, name, password);
+        // A form that answers a form is filled in as it came.
+        let (status, shown, mut next) = match answered.take() {
+            Some(form) => (http::StatusCode::OK, form, String::new()),
+            None => {
+                let page = browser.visit(&location).send().await;
+                if location.starts_with(public) {
+                    return page;
+                }
+                (page.status, page.body.clone(), page.location().to_owned())
+            }
+        };
+        if status == 200 {
+            let (target, fields) = form(&shown, name, password);
             let target = if target.is_empty() { location.clone() } else { absolute(&location, &target) };
             let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            let sent = browser.submit(&target, &fields).header("sec-fetch-site", "cross-site").send().await;
+            let asking = browser.submit(&target, &fields);
             if target.starts_with(public) {
-                return sent;
+                return asking.sent_by_another_site().send().await;
             }
+            let sent = asking.header("sec-fetch-site", "cross-site").send().await;
             sent.location().clone_into(&mut next);
+            if sent.status == 200 {
+                (location, answered) = (target, Some(sent.body));
+                continue;
+            }
         }
-        assert!(!next.is_empty(), "{location} leads nowhere: {} {}", page.status, page.body);
+        assert!(!next.is_empty(), "{location} leads nowhere: {status} {shown}");
         location = absolute(&location, &next);
     }
     panic!("the provider never sent the browser back, but to {location}");
@@ -122,7 +133,10 @@ fn absolute(base: &str, target: &str) -> String {
 
 /// The first form of a page, as somebody fills it in: its target, empty if it is the page itself, and its fields.
 fn form(page: &str, person: &str, password: &str) -> (String, Vec<(String, String)>) {
-    let form = between(page, "<form", "</form>");
+    // Some write their tags in capitals.
+    let tags = ["<form", "</form", "<input", " action=", " name=", " value="];
+    let page = tags.iter().fold(page.to_owned(), |page, tag| page.replace(&tag.to_uppercase(), tag));
+    let form = between(&page, "<form", "</form>");
     let target = attribute(form.split_once('>').unwrap().0, "action").unwrap_or_default();
     let inputs = form.split("<input").skip(1);
     let fields = inputs.filter_map(|input| {
