@@ -96,15 +96,14 @@ pub async fn follow_back_to(public: &str, browser: &Browser, start: &str, name: 
     let (mut location, mut answered) = (start.to_owned(), None);
     for _ in 0..LONGEST_WALK {
         // A form that answers a form is filled in as it came.
-        let (status, shown, mut next) = match answered.take() {
-            Some(form) => (http::StatusCode::OK, form, String::new()),
-            None => {
-                let page = browser.visit(&location).send().await;
-                if location.starts_with(public) {
-                    return page;
-                }
-                (page.status, page.body.clone(), page.location().to_owned())
+        let (status, shown, mut next) = if let Some(form) = answered.take() {
+            (http::StatusCode::OK, form, String::new())
+        } else {
+            let page = browser.visit(&location).send().await;
+            if location.starts_with(public) {
+                return page;
             }
+            (page.status, page.body.clone(), page.location().to_owned())
         };
         if status == 200 {
             let (target, fields) = form(&shown, name, password);
