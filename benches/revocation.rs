@@ -337,7 +337,6 @@ fn fail_over(trials: usize) -> Result<(), Failed> {
             redis.ask(&["WAIT", "1", "1000"])?;
             let killed = Instant::now();
             drop(primary.take());
-            // Each time anew: whoever is promoted loses its clients.
             wait_for(|| Ok(Redis::connect(replica_port)?.ask(&["ROLE"])?.starts_with("master")))?;
             promotion = killed.elapsed();
             let mut promoted = Redis::connect(replica_port)?;
@@ -354,7 +353,10 @@ fn fail_over(trials: usize) -> Result<(), Failed> {
 
 fn wait_for(mut is_so: impl FnMut() -> io::Result<bool>) -> Result<(), Failed> {
     let begun = Instant::now();
-    while !is_so()? {
+    // Whoever is promoted ends its connections.
+    let lost =
+        |error: &io::Error| matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof);
+    while !is_so().or_else(|error| if lost(&error) { Ok(false) } else { Err(error) })? {
         if begun.elapsed() > PATIENCE {
             return Err("Redis was not ready in time".into());
         }

@@ -184,6 +184,7 @@ impl Responder {
             // RFC 9110 11.6.1 wants a challenge; no browser opens a dialogue for these schemes.
             let challenges: &[&'static str] = match failure.kind {
                 // RFC 6750 3.1: only who showed a token is told of an error.
+                FailureKind::TokenInvalid if failure.detail.is_some() => &["Bearer realm=\"/sso/api/v1\""],
                 FailureKind::TokenInvalid => &["Bearer realm=\"/sso/api/v1\", error=\"invalid_token\""],
                 _ if asked.is_api => &["Cookie realm=\"/sso/login\"", "Bearer realm=\"/sso/api/v1\""],
                 _ => &["Cookie realm=\"/sso/login\""],

@@ -325,10 +325,10 @@ pub fn audit_revocation(selection: &Selection, order: &Order, revoked: &Revoked,
     }
 }
 
-/// Writes down whose blocks were to be lifted, and how many were: `None` if not all could be.
-pub fn audit_lifted(meant: &Meant, by: &str, reason: &str, lifted: Option<&Lifted>, client: Option<IpAddr>) {
-    let (selection, complete) = (&meant.to_string(), lifted.is_some());
-    let lifted = lifted.map_or(0, |lifted| lifted.lifted.len());
+/// Writes down whose blocks were to be lifted, and how many were: also if not all could be.
+pub fn audit_lifted(meant: &Meant, by: &str, reason: &str, lifted: &Lifted, client: Option<IpAddr>) {
+    let (selection, complete) = (&meant.to_string(), lifted.failure.is_none());
+    let lifted = lifted.lifted.len();
     audit(&AuditEvent::BlocksLifted { by, selection, reason, lifted, complete, client });
 }
 

@@ -91,9 +91,11 @@ pub(super) async fn run(command: Command) -> Result<(), CommandError> {
 
 async fn lift(sessions: &Sessions, meant: &Meant, reason: &str, json: bool) -> Result<(), CommandError> {
     let lifted = sessions.lift_blocks(meant).await;
-    audit_lifted(meant, &at_the_terminal(), reason, lifted.as_ref().ok(), None);
-    let lifted = lifted.map_err(|error| failed(format!("not all could be lifted: {error}")))?;
+    audit_lifted(meant, &at_the_terminal(), reason, &lifted, None);
     let read = print(&lifted.lifted, json);
+    if let Some(error) = lifted.failure {
+        return Err(failed(format!("{} block(s) lifted, but not all that were meant: {error}", lifted.lifted.len())));
+    }
     tell_count(lifted.lifted.len(), "lifted", json);
     if !json {
         tell_what_stands(&lifted.standing);

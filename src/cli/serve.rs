@@ -178,8 +178,9 @@ impl Reloads {
                         tracing::warn!("{warning}");
                     }
                     let fits = app.sessions().would_be_ours_with(&settings.keyring).await;
-                    if let Err(StoreError::Foreign(foreign)) = fits {
-                        tracing::error!("nothing was changed: {foreign}");
+                    // Also if nobody knows: with keys that are none of the store's everybody would be signed out.
+                    if let Err(error) = fits {
+                        tracing::error!("nothing was changed: that the store fits these keys is not certain: {error}");
                         continue;
                     }
                     app.reload(settings);

@@ -45,14 +45,20 @@ fn one_of<T: Copy + Default>(section: &mut Reader, key: &str, choices: [(&str, T
 
 fn check_cookie_name(section: &Reader, name: &str, public_url: Option<&PublicUrl>) {
     let https = public_url.is_none_or(PublicUrl::is_https);
-    if !is_cookie_name(name) || name.contains("login-") || name.ends_with("limit") {
-        let problem = "must be a cookie's name: letters, digits, `-` and `_`, without `login-`, not ending in `limit`";
+    if !is_cookie_name(name) || is_taken(name) {
+        let problem = "must be a cookie's name: letters, digits, `-` and `_`, without `login-`, not ending in `limit` \
+            or `landings`";
         section.fault("cookie_name", problem);
     } else if https && !name.starts_with("__Host-") {
         section.fault("cookie_name", "must begin with `__Host-`, so that no neighbour can plant it");
     } else if !https && name.starts_with("__") {
         section.fault("cookie_name", "must not begin with `__`: browsers refuse such cookies over plain http");
     }
+}
+
+/// Is true for names of cookies that a login sets beside the session's.
+fn is_taken(name: &str) -> bool {
+    name.contains("login-") || name.ends_with("limit") || name.ends_with("landings")
 }
 
 fn group_limits(section: &mut Reader) -> Option<GroupLimits> {

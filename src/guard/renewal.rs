@@ -78,7 +78,7 @@ pub struct Renewals(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     sessions: Sessions,
-    providers: Box<[Vouching]>,
+    providers: Box<[Arc<Vouching>]>,
     clock: SharedClock,
 }
 
@@ -122,7 +122,7 @@ fn is_grace_over(record: &SessionRecord, provider: &Provider, error: &RenewalErr
 /// Whether the provider does not stand by the person. That no published key signed a token is such a word only where it
 /// lasts, and where the provider has served this process.
 fn is_denied(record: &SessionRecord, provider: &Provider, error: &RenewalError, now: OffsetDateTime) -> bool {
-    let lasts = || record.failing_since.is_some_and(|since| now - since >= KEYS_SETTLE_IN);
+    let lasts = || record.unverifiable_since.is_some_and(|since| now - since >= KEYS_SETTLE_IN);
     error.verdict == Verdict::Denied || (error.is_about_keys() && provider.is_proven() && lasts())
 }
 
@@ -138,10 +138,9 @@ fn margin(record: &SessionRecord, ends: OffsetDateTime) -> Duration {
 impl Renewals {
     /// Renewals of these sessions with these providers.
     pub fn new(sessions: Sessions, providers: &[Provider], clock: SharedClock) -> Self {
-        let vouching = |provider: &Provider| Vouching {
-            provider: provider.clone(),
-            rests_until: AtomicI64::new(0),
-            is_misconfigured: AtomicBool::new(false),
+        let vouching = |provider: &Provider| {
+            let (rests_until, is_misconfigured) = (AtomicI64::new(0), AtomicBool::new(false));
+            Arc::new(Vouching { provider: provider.clone(), rests_until, is_misconfigured })
         };
         Self(Arc::new(Inner { sessions, providers: providers.iter().map(vouching).collect(), clock }))
     }
@@ -167,13 +166,13 @@ impl Renewals {
             return Ok(Standing::AsItWas);
         }
         let unconfirmed = session.record().unconfirmed;
-        let Some(rested_until) = vouching.may_ask(now) else {
+        let Some(permit) = vouching.may_ask(now) else {
             return Ok(if unconfirmed { Standing::LoginNeeded } else { Standing::AsItWas });
         };
         let patience = vouching.provider.timeout() * ANSWERS;
         let (clock, this) = (self.0.clock.clone(), self.clone());
         let is_due = move |record: &SessionRecord| is_due(record, pace, need, clock.now());
-        let work = async move |renewing: Renewing| this.attempt(renewing, rested_until, now).await;
+        let work = async move |renewing: Renewing| this.attempt(renewing, permit).await;
         let turn = self.0.sessions.in_turn(key, patience, is_due, work);
         // A session that stands is not kept waiting by a provider that is slow; the renewal goes on behind it.
         let lacks_token = need == Need::AccessToken && token_has_expired(session.record(), now);
@@ -181,9 +180,6 @@ impl Renewals {
         let came =
             if stands { tokio::time::timeout(vouching.provider.refresh_wait(), turn).await } else { Ok(turn.await) };
         let Ok(came) = came else { return Ok(Standing::Changed) };
-        if !matches!(came, Ok(Turn::Had(_))) {
-            vouching.was_not_asked(rested_until, now);
-        }
         match came {
             Ok(Turn::Had(Attempt::LoginNeeded) | Turn::Resting { unconfirmed: true }) => Ok(Standing::LoginNeeded),
             Err(StoreError::Busy) if unconfirmed => Ok(Standing::LoginNeeded),
@@ -213,26 +209,24 @@ impl Renewals {
         self.vouching(session).is_none() || (session.record().unconfirmed && self.is_due(session))
     }
 
-    fn vouching(&self, session: &LiveSession) -> Option<&Vouching> {
+    fn vouching(&self, session: &LiveSession) -> Option<&Arc<Vouching>> {
         self.vouching_for(&session.record().identity)
     }
 
-    fn vouching_for(&self, identity: &Identity) -> Option<&Vouching> {
+    fn vouching_for(&self, identity: &Identity) -> Option<&Arc<Vouching>> {
         let vouches = |provider: &Provider| provider.name() == identity.idp && provider.speaks_for(&identity.issuer);
         self.0.providers.iter().find(|vouching| vouches(&vouching.provider))
     }
 
-    /// Renews a session whose turn it is. `rested_until`, `asked_at`: what the provider was like when this turn was asked for.
-    async fn attempt(&self, mut renewing: Renewing, rested_until: i64, asked_at: OffsetDateTime) -> Attempt {
+    /// Renews a session whose turn it is. `permit`: the right to ask the provider.
+    async fn attempt(&self, mut renewing: Renewing, mut permit: PermitToAsk) -> Attempt {
         let Some(vouching) = self.vouching_for(&renewing.record().identity) else { return Attempt::LoginNeeded };
         let (provider, idp) = (&vouching.provider, vouching.provider.name());
         let came = renew(provider, &mut renewing, self.0.clock.now()).await;
         // The one that was to go first after an outage may have learnt nothing of the provider.
         let has_learnt_nothing =
             matches!(came, Err(Fault::LoginNeeded | Fault::Overtaken | Fault::Ended(_) | Fault::Store(_)));
-        if has_learnt_nothing && rested_until != 0 {
-            vouching.was_not_asked(rested_until, asked_at);
-        }
+        permit.was_used = !has_learnt_nothing;
         match came {
             Ok(()) => {
                 vouching.is_misconfigured.store(false, Ordering::Relaxed);
@@ -280,23 +274,15 @@ impl Renewals {
 }
 
 impl Vouching {
-    /// Whether the provider may be asked now, and until when it was left alone last. After an outage one attempt goes
-    /// first; the others go on when that has succeeded.
-    fn may_ask(&self, now: OffsetDateTime) -> Option<i64> {
-        let until = self.rests_until.load(Ordering::Relaxed);
-        if until == 0 {
-            return Some(until);
-        }
-        let ends = (now + REST).unix_timestamp();
-        let is_first = || self.rests_until.compare_exchange(until, ends, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        (now.unix_timestamp() >= until && is_first()).then_some(until)
-    }
-
-    /// Lets somebody else go first after an outage: whoever was to, since `now`, did not ask.
-    fn was_not_asked(&self, rested_until: i64, now: OffsetDateTime) {
-        let ours = (now + REST).unix_timestamp();
-        // Somebody else may have heard from the provider since.
-        let _ = self.rests_until.compare_exchange(ours, rested_until, Ordering::Relaxed, Ordering::Relaxed);
+    /// The right to ask the provider now, if it is not left alone. After an outage one attempt goes first; the others go
+    /// on when that has succeeded.
+    fn may_ask(self: &Arc<Self>, now: OffsetDateTime) -> Option<PermitToAsk> {
+        let rested_until = self.rests_until.load(Ordering::Relaxed);
+        let claimed = (now + REST).unix_timestamp();
+        let is_first =
+            || self.rests_until.compare_exchange(rested_until, claimed, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        let may = rested_until == 0 || (now.unix_timestamp() >= rested_until && is_first());
+        may.then(|| PermitToAsk { vouching: self.clone(), rested_until, claimed, was_used: false })
     }
 
     fn is_heard(&self) {
@@ -305,6 +291,26 @@ impl Vouching {
 
     fn rest(&self, now: OffsetDateTime) {
         self.rests_until.store((now + REST).unix_timestamp(), Ordering::Relaxed);
+    }
+}
+
+/// The right to ask a provider. Whoever was to go first after an outage and did not ask lets somebody else go first.
+#[derive(Debug)]
+struct PermitToAsk {
+    vouching: Arc<Vouching>,
+    /// Until when the provider was left alone before; 0 if it was not.
+    rested_until: i64,
+    claimed: i64,
+    was_used: bool,
+}
+
+impl Drop for PermitToAsk {
+    fn drop(&mut self) {
+        // If it was not left alone, what stands there now is somebody else's; and somebody else may have heard from it.
+        if !self.was_used && self.rested_until != 0 {
+            let rests = &self.vouching.rests_until;
+            let _ = rests.compare_exchange(self.claimed, self.rested_until, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 }
 
@@ -340,6 +346,7 @@ mod tests {
             unconfirmed: false,
             indeterminate_since: None,
             failing_since: None,
+            unverifiable_since: None,
         }
     }
 

@@ -123,7 +123,8 @@ impl PathRule {
     }
 
     /// The rule for servers that ignore case and a slash at the end: in lower case, without one.
-    fn loose(&self) -> Self {
+    #[must_use]
+    pub fn loose(&self) -> Self {
         let loose = |own: &str| own.to_ascii_lowercase().trim_end_matches('/').to_owned();
         match self {
             Self::Exact(own) => Self::Exact(loose(own)),

@@ -3,9 +3,9 @@
 //! RFC 9068 6 tells clients not to look into access tokens, and that is right for whoever has a choice: their form is
 //! between the provider and its APIs. Keycloak as it is delivered puts roles nowhere else, though, and its operators are
 //! often not those of the back office. So it is off unless asked for, what is read is verified as an ID token is, and a
-//! token that cannot be is no fault: it only says nothing. Keys are not fetched again for it: the ID token beside it has
-//! had that done, and a token that is for its API alone to verify must not use up what ID tokens need. Read anew from
-//! each new token.
+//! token that cannot be is no fault: it only says nothing. Keys are not fetched again for it at a login: the ID token
+//! beside it has had that done, and a token that is for its API alone to verify must not use up what ID tokens need. At a
+//! renewal they are, for a key that is not known: there may have been no ID token to do it. Read anew at each renewal.
 
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
@@ -15,7 +15,8 @@ use super::discovery::Metadata;
 use super::id_token::VerifiedClaims;
 use super::jwt::{self, JwtFault, JwtUse};
 use super::profile::{self, ProfileMapping};
-use super::signature::keys_unusable;
+use super::refreshing::AskedBy;
+use super::signature::{Wanted, keys_unusable};
 use super::token_exchange::ProviderTokens;
 use super::{IdpError, OidcSettings, Provider};
 
@@ -44,6 +45,10 @@ impl Provider {
         if oidc.access_token_claims {
             match self.claims_of_access_token(oidc, metadata, claims, tokens).await {
                 Ok(more) => add(&mut attributes, more, &self.0.settings.profile),
+                // It spoke when it came and is over by now: what it said then cannot be confirmed, and is not taken back.
+                Err(IdpError::IdToken(fault @ JwtFault::Clock("exp"))) if claims.are_remembered() => {
+                    return Err(fault.into());
+                }
                 // It may be no JWT at all, or one that is for its API alone to verify.
                 Err(IdpError::IdToken(fault)) => {
                     tracing::info!(idp = self.name(), %fault, "the access token says nothing of the person");
@@ -65,7 +70,13 @@ impl Provider {
         let jwks_uri = metadata.jwks_uri.as_ref().ok_or(JwtFault::NoKeys)?;
         let header = jwt::read_header(token, oidc.algorithm, JwtUse::AccessToken)?;
         let keys = self.0.keys.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(keys_unusable)?;
-        let payload = jwt::verify_signature(token, &header, &keys, self.0.settings.tenants())?;
+        let payload = match jwt::verify_signature(token, &header, &keys, self.0.settings.tenants()) {
+            Err(JwtFault::UnknownKey) if claims.are_remembered() => {
+                let wanted = Wanted { algorithm: oidc.algorithm, kind: JwtUse::AccessToken, by: AskedBy::Provider };
+                self.signed_by(&self.0.keys, jwks_uri, token, wanted).await?
+            }
+            verified => verified?,
+        };
         let expected = Expectation {
             issuer: text(claims.all(), "iss")?,
             subject: claims.subject(),
@@ -80,8 +91,9 @@ impl Provider {
 /// Its maker, its end, whom it was issued to (`azp`, or `client_id` as RFC 9068 2.2 has it) and whom it is about. Not its
 /// audience: that is somebody else's API.
 fn check(payload: &Map<String, Value>, expected: &Expectation<'_>, now: OffsetDateTime) -> Result<(), JwtFault> {
-    if text(payload, "iss")? != expected.issuer {
-        return Err(JwtFault::Claim("iss"));
+    let issuer = text(payload, "iss")?;
+    if issuer != expected.issuer {
+        return Err(JwtFault::issuer(issuer, expected.issuer));
     }
     claims::check_times(payload, expected.clock_skew, now)?.expires_at.ok_or(JwtFault::Missing("exp"))?;
     let issued_to = |name: &'static str| optional_text(payload, name, JwtFault::ClaimType(name));
@@ -139,7 +151,7 @@ mod tests {
             (None, json!({ "aud": "account" })),
             (None, json!({ "azp": null, "client_id": "backoffice" })),
             (None, json!({ "sub": null })),
-            (Some(JwtFault::Claim("iss")), json!({ "iss": "https://other.test" })),
+            (Some(JwtFault::issuer("https://other.test", "https://idp.test")), json!({ "iss": "https://other.test" })),
             (Some(JwtFault::Claim("azp")), json!({ "azp": null })),
             (Some(JwtFault::Claim("azp")), json!({ "azp": "other" })),
             (Some(JwtFault::Claim("azp")), json!({ "client_id": "other" })),

@@ -1,8 +1,8 @@
 //! What a provider's document may have us call: addresses of the Internet, or of the network that the issuer is in.
 //!
 //! A document that is read from the Internet must not turn the broker's own requests into the company's network
-//! (server-side request forgery: `169.254.169.254` and its like). Hosts that the configuration names are the operator's
-//! word and are not judged; hosts that only a document names are judged wherever we are about to connect, after their
+//! (server-side request forgery: `169.254.169.254` and its like). Origins that the configuration names are the operator's
+//! word and are not judged; those that only a document names are judged wherever we are about to connect, after their
 //! names were resolved, so that a name that changes its mind changes nothing. A proxy resolves names by itself: what it
 //! reaches is for the proxy to bound.
 

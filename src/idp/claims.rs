@@ -250,9 +250,10 @@ mod tests {
         use Reader::{Answer, LogoutToken, SecurityEvent, Userinfo};
         let now = NOW.unix_timestamp();
         let (claim, kind, clock) = (JwtFault::Claim, JwtFault::ClaimType, JwtFault::Clock);
+        let issuer = |found: &str| JwtFault::issuer(found, ISSUER);
         for (fault, changes, exempt) in [
-            (claim("iss"), json!({ "iss": "https://evil.example" }), &[][..]),
-            (claim("iss"), json!({ "iss": format!("{ISSUER}/") }), &[]),
+            (issuer("https://evil.example"), json!({ "iss": "https://evil.example" }), &[][..]),
+            (issuer(&format!("{ISSUER}/")), json!({ "iss": format!("{ISSUER}/") }), &[]),
             (kind("iss"), json!({ "iss": [ISSUER] }), &[]),
             (kind("iss"), json!({ "iss": 7 }), &[]),
             // Authelia and others leave out what a signed answer of userinfo only SHOULD say (Core 5.3.2).

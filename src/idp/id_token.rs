@@ -70,6 +70,7 @@ pub struct VerifiedClaims {
     session_expiry: Option<OffsetDateTime>,
     provider_session: Option<String>,
     all: Map<String, Value>,
+    are_remembered: bool,
 }
 
 impl VerifiedClaims {
@@ -80,7 +81,12 @@ impl VerifiedClaims {
         let provider_session = optional_text(&payload, "sid", JwtFault::ClaimType("sid"))?.map(str::to_owned);
         let acr = optional_text(&payload, "acr", JwtFault::ClaimType("acr"))?.map(str::to_owned);
         let session_expiry = optional_moment(&payload, "session_expiry")?;
-        Ok(Self { subject, auth_time, acr, session_expiry, provider_session, all: payload })
+        Ok(Self { subject, auth_time, acr, session_expiry, provider_session, all: payload, are_remembered: true })
+    }
+
+    /// Is true for those of a token that passed when it came, perhaps long ago.
+    pub(super) fn are_remembered(&self) -> bool {
+        self.are_remembered
     }
 
     /// The provider's stable name for the person (`sub`).
@@ -123,8 +129,9 @@ pub fn check(
     expected: &Expectation<'_>,
     now: OffsetDateTime,
 ) -> Result<VerifiedClaims, JwtFault> {
-    if text(&payload, "iss")? != expected.issuer {
-        return Err(JwtFault::Claim("iss"));
+    let issuer = text(&payload, "iss")?;
+    if issuer != expected.issuer {
+        return Err(JwtFault::issuer(issuer, expected.issuer));
     }
     let subject = claims::name(&payload, "sub")?;
     check_audience(&payload, expected.client_id, expected.additional_audiences)?;
@@ -147,7 +154,15 @@ pub fn check(
         return Err(JwtFault::Claim("session_expiry"));
     }
     let provider_session = claims::optional_session_name(&payload)?;
-    Ok(VerifiedClaims { subject, auth_time, acr, session_expiry, provider_session, all: payload })
+    Ok(VerifiedClaims {
+        subject,
+        auth_time,
+        acr,
+        session_expiry,
+        provider_session,
+        all: payload,
+        are_remembered: false,
+    })
 }
 
 /// Core 3.1.3.7 (9) and (10), RFC 7519 4.1.5 (R-D08, R-D09).

@@ -24,8 +24,9 @@ use crate::clock::SharedClock;
 /// Shortest RSA modulus that is trusted (RFC 8725 3.5), in bytes.
 pub(super) const SHORTEST_RSA_MODULUS: usize = 2048 / 8;
 
-/// Keys that were withdrawn stop counting within the hour, whatever the provider says of its answer; a quarter of an
-/// hour if it says nothing.
+/// Keys that were withdrawn stop counting within the hour, whatever the provider says of its answer (a quarter of an hour
+/// if it says nothing), as long as it publishes any: those of a provider that publishes none or cannot be asked count on
+/// for a week.
 const LIFETIMES: Lifetimes = Lifetimes {
     unless_said: Duration::minutes(15),
     shortest: Duration::MINUTE,

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::claims::optional_text;
 use super::jwks::KeySet;
+use super::provider_words::harmless;
 use super::strict_json;
 
 /// Largest token that is looked at, in bytes.
@@ -65,7 +66,7 @@ impl JwtUse {
     }
 }
 
-/// Why a token was not accepted. Never shows the token's content.
+/// Why a token was not accepted. Never shows the token's content, but for who made it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum JwtFault {
     /// There is none where there has to be one (R-C05).
@@ -104,6 +105,9 @@ pub enum JwtFault {
     /// A claim says something else than it must.
     #[error("its claim `{0}` is wrong")]
     Claim(&'static str),
+    /// It is another issuer's.
+    #[error("its issuer is `{}`, not `{}`", .0.found, .0.expected)]
+    Issuer(Box<OtherIssuer>),
     /// Its times do not fit ours.
     #[error("its claim `{0}` does not fit this machine's clock")]
     Clock(&'static str),
@@ -114,10 +118,27 @@ impl JwtFault {
     pub fn claim(&self) -> Option<&'static str> {
         match self {
             Self::Missing(claim) | Self::ClaimType(claim) | Self::Claim(claim) => Some(claim),
+            Self::Issuer(_) => Some("iss"),
             _ => None,
         }
     }
+
+    /// The fault of a token of another issuer.
+    pub(super) fn issuer(found: &str, expected: &str) -> Self {
+        let found = harmless(&found.chars().take(LONGEST_ISSUER).collect::<String>());
+        Self::Issuer(Box::new(OtherIssuer { found, expected: expected.to_owned() }))
+    }
 }
+
+/// Two issuers that should be one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherIssuer {
+    found: String,
+    expected: String,
+}
+
+/// As much of a foreign issuer as is shown, in characters.
+const LONGEST_ISSUER: usize = 256;
 
 /// What a token says about its own signature, after it was found acceptable.
 #[derive(Debug, Clone, PartialEq, Eq)]

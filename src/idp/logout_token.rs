@@ -159,7 +159,7 @@ pub fn check(
 ) -> Result<LogoutNotice, JwtFault> {
     let issuer = text(payload, "iss")?.to_owned();
     if !is_issuer(expected.issuer, expected.tenants, &issuer) {
-        return Err(JwtFault::Claim("iss"));
+        return Err(JwtFault::issuer(&issuer, expected.issuer));
     }
     check_named(payload, expected.client_id)?;
     let counts_until = check_times(payload, expected.clock_skew, now)?;

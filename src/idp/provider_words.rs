@@ -114,6 +114,16 @@ impl ProviderWords {
     pub(super) fn of_answer(answer: &Response<Vec<u8>>) -> Self {
         let mut owned = challenge(answer.headers());
         owned.fill_from(body(answer));
+        Self::heard(&owned, answer)
+    }
+
+    /// The reason in the body of a refusal alone.
+    pub(super) fn of_body(answer: &Response<Vec<u8>>) -> Self {
+        Self::heard(&body(answer), answer)
+    }
+
+    /// A reason without what was sent for it, or came with it, and nobody may read.
+    fn heard(owned: &Heard, answer: &Response<Vec<u8>>) -> Self {
         let nothing = Sent::default();
         let sent = answer.extensions().get::<Sent>().unwrap_or(&nothing);
         let document = json_object(answer.body()).unwrap_or_default();
@@ -370,7 +380,7 @@ fn redact(text: &str, secrets: &[&str]) -> String {
 }
 
 /// A text that can neither break a line, nor colour a terminal, nor end its quotation.
-fn harmless(text: &str) -> String {
+pub(super) fn harmless(text: &str) -> String {
     let one = |character: char| match character {
         '\r' | '\n' | '\t' => ' ',
         '"' => '\'',

@@ -168,8 +168,9 @@ impl Provider {
     ) -> Result<VerifiedClaims, IdpError> {
         let nonce = ExpectedNonce::IfAny(held.nonce.as_deref());
         let claims = self.verify_id_token(oidc, metadata, nonce, None, tokens).await?;
-        if claims::text(claims.all(), "iss")? != held.issuer {
-            return Err(JwtFault::Claim("iss").into());
+        let issuer = claims::text(claims.all(), "iss")?;
+        if issuer != held.issuer {
+            return Err(JwtFault::issuer(issuer, &held.issuer).into());
         }
         if claims.subject() == held.subject { Ok(claims) } else { Err(JwtFault::Claim("sub").into()) }
     }

@@ -87,8 +87,9 @@ pub fn check(
     expected: &Expectation<'_>,
     now: OffsetDateTime,
 ) -> Result<AuthorizationAnswer, JwtFault> {
-    if !is_issuer(expected.issuer, expected.tenants, text(payload, "iss")?) {
-        return Err(JwtFault::Claim("iss"));
+    let issuer = text(payload, "iss")?;
+    if !is_issuer(expected.issuer, expected.tenants, issuer) {
+        return Err(JwtFault::issuer(issuer, expected.issuer));
     }
     check_audience(payload, expected.client_id, expected.additional_audiences)?;
     let times = claims::check_times(payload, expected.clock_skew, now)?;
@@ -151,7 +152,10 @@ mod tests {
         let now = NOW.unix_timestamp();
         for (fault, changes) in [
             (JwtFault::Missing("iss"), json!({ "iss": null })),
-            (JwtFault::Claim("iss"), json!({ "iss": "https://idp.example.test/" })),
+            (
+                JwtFault::issuer("https://idp.example.test/", "https://idp.example.test"),
+                json!({ "iss": "https://idp.example.test/" }),
+            ),
             (JwtFault::Missing("aud"), json!({ "aud": null })),
             (JwtFault::Claim("aud"), json!({ "aud": "other" })),
             (JwtFault::Claim("aud"), json!({ "aud": ["backoffice", "other"] })),

@@ -158,7 +158,7 @@ pub fn check<'a>(
 ) -> Result<SecurityEvent, JwtFault> {
     let issuer = text(payload, "iss")?;
     if !is_issuer(expected.issuer, expected.tenants, issuer) {
-        return Err(JwtFault::Claim("iss"));
+        return Err(JwtFault::issuer(issuer, expected.issuer));
     }
     let is_of_persons = |said: &str| is_issuer(expected.of_persons, expected.tenants, said);
     // Of several tenants, a person without an issuer is the one's who tells, or any of them's if it is none of them.

@@ -10,6 +10,7 @@ use url::form_urlencoded;
 
 use super::http::{json_object, media_type};
 use super::provider_words::ProviderWords;
+use super::token_exchange::KNOWN_REFUSALS;
 
 /// Turns a refusal that comes with status 200 (GitHub, NAVER, Slack) into one, also if tokens come with it: nobody knows
 /// which of the two is meant. Turns a form-encoded answer of a plain OAuth 2.0 provider that does not heed `Accept` into
@@ -48,10 +49,15 @@ pub(super) fn with_harmless_words(mut answer: Response<Vec<u8>>) -> Response<Vec
     if answer.status() == StatusCode::OK {
         return answer;
     }
-    let said = ProviderWords::of_answer(&answer);
+    let (said, own) = (ProviderWords::of_answer(&answer), ProviderWords::of_body(&answer));
+    let document = json_object(answer.body()).unwrap_or_default();
+    let code = document.get("error").and_then(Value::as_str);
+    // What is acted on is the body's code alone (RFC 6749 5.2), and as it came: cleaned, it might be another.
+    let known = code.filter(|code| KNOWN_REFUSALS.contains(code) || AWAY.contains(code));
+    let other = if code.is_some() { own.code() } else { said.code() };
     let mut plain = Map::new();
     let mut tell = |name: &str, text: Option<&str>| plain.extend(text.map(|text| (name.to_owned(), text.into())));
-    tell("error", said.code());
+    tell("error", known.or(other));
     tell("error_description", said.description());
     tell("error_uri", said.address());
     *answer.body_mut() = Value::Object(plain).to_string().into_bytes();
@@ -93,6 +99,23 @@ fn form(body: &[u8]) -> Option<Map<String, Value>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// RFC 6749 5.2: one line a refusal: its challenge, its code in the body, and the code that is acted on.
+    #[test]
+    fn a_refusals_own_code_is_the_one_that_counts() {
+        for (challenge, body, code) in [
+            ("", r#"{"error":"invalid_grant"}"#, "invalid_grant"),
+            (r#"Bearer error="invalid_token""#, r#"{"error":"temporarily_unavailable"}"#, "temporarily_unavailable"),
+            (r#"Basic realm="x", error="invalid_client""#, r#"{"error":"invalid_grant"}"#, "invalid_grant"),
+            (r#"Bearer error="invalid_client""#, r#"{"error":"odd"}"#, "odd"),
+            (r#"Bearer error="invalid_client""#, "{}", "invalid_client"),
+        ] {
+            let answer = Response::builder().status(400).header("www-authenticate", challenge);
+            let answer = answer.header(CONTENT_TYPE, "application/json").body(body.as_bytes().to_vec()).unwrap();
+            let harmless = json_object(with_harmless_words(answer).body()).unwrap();
+            assert_eq!(harmless["error"], code, "{challenge} {body}");
+        }
+    }
 
     /// R-C07, R-C12: one line a case: what comes, and what is made of it.
     #[test]

@@ -125,8 +125,9 @@ pub fn check_signed(
     expected: &Expectation<'_>,
     now: OffsetDateTime,
 ) -> Result<(), JwtFault> {
-    if optional_text(payload, "iss", JwtFault::ClaimType("iss"))?.is_some_and(|issuer| issuer != expected.issuer) {
-        return Err(JwtFault::Claim("iss"));
+    let issuer = optional_text(payload, "iss", JwtFault::ClaimType("iss"))?;
+    if let Some(other) = issuer.filter(|issuer| *issuer != expected.issuer) {
+        return Err(JwtFault::issuer(other, expected.issuer));
     }
     if has(payload, "aud") {
         check_named(payload, expected.client_id)?;

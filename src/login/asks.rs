@@ -77,7 +77,9 @@ impl Asks<'_> {
                     named(&route.path)
                 )
             }
-            (true, _) => format!("by a revocation, which wants a fresh login; {remedy}"),
+            (true, _) => {
+                format!("by a revocation, which wants a fresh login, or by whoever wants another account; {remedy}")
+            }
             (false, Some(route)) if route.max_auth_age.is_some() => {
                 format!("by max_auth_age of the route {}", named(&route.path))
             }

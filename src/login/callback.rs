@@ -5,6 +5,7 @@
 //! code, its `state` is claimed, so that it works once (R-B03); only then is the provider asked anything about this
 //! login.
 
+use std::error::Error;
 use std::net::IpAddr;
 
 use axum::Extension;
@@ -31,7 +32,7 @@ use crate::guard::presented::candidates;
 use crate::idp::authorization::AuthorizationAnswer;
 use crate::idp::provider_words::ProviderWords;
 use crate::idp::token_exchange::ProviderTokens;
-use crate::idp::{Provider, SignedIn};
+use crate::idp::{IdpError, Provider, SignedIn};
 use crate::session::cut_off::{Freshness, Refusal};
 use crate::session::establish::{EstablishError, NewSession};
 use crate::session::key::SessionKey;
@@ -181,7 +182,11 @@ impl Login {
         client: IpAddr,
     ) -> Failure {
         let reason = failure.cause.as_ref().map_or_else(String::new, ToString::to_string);
-        let by_browser = failure.kind.is_of_the_browser();
+        // What the provider says of the person comes from the provider, whatever the browser brought.
+        let is_profile =
+            |cause: &(dyn Error + 'static)| matches!(cause.downcast_ref::<IdpError>(), Some(IdpError::Profile(_)));
+        let told_by_provider = failure.cause.as_deref().is_some_and(|cause| is_profile(cause));
+        let by_browser = failure.kind.is_of_the_browser() && !told_by_provider;
         audit(&AuditEvent::LoginFailed { idp: &pending.idp, reason: &reason, by_browser, client });
         let account = self.account_beside(&failure, pending, headers).await;
         // Somebody has read that it went round and round: from here on it counts anew.

@@ -14,7 +14,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_timeout::TimeoutConnector;
@@ -239,8 +239,8 @@ pub async fn forward(
     if let Ok(host) = HeaderValue::try_from(proxy.public_url.authority()) {
         request.headers_mut().insert(HOST, host);
     }
-    if has_body && !request.headers().contains_key(CONTENT_LENGTH) {
-        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    if has_body {
+        frame_anew(request.headers_mut());
     }
     let mut answer = proxy.send(request.map(|body| has_body.then_some(body)), &admitted).await.map_err(|error| {
         let kind = match &error {
@@ -258,6 +258,18 @@ pub async fn forward(
     let status = answer.status();
     keep_private(answer.headers_mut(), status, audience(&admitted));
     Ok(answer.map(tell_of_early_end))
+}
+
+/// Announces a request's body in the broker's own spelling: what the server took for a length may be one of another size
+/// to the upstream (`010`), and the rest of the body the next person's request (R-K08).
+fn frame_anew(headers: &mut HeaderMap) {
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, length.into());
+    } else {
+        headers.remove(CONTENT_LENGTH);
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
 }
 
 /// For whom an answer is, as far as caches are concerned.

@@ -133,12 +133,14 @@ pub struct Block {
 }
 
 /// What becomes of blocks that were to be lifted.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Lifted {
     /// Those that are gone.
     pub lifted: Vec<Block>,
     /// Those that stand against the same persons all the same, by other words.
     pub standing: Vec<Block>,
+    /// Why not all that were meant are gone.
+    pub failure: Option<StoreError>,
 }
 
 /// Which blocks are meant.
@@ -247,27 +249,42 @@ impl Sessions {
         Ok(found)
     }
 
-    /// Lifts blocks. It says which, and which others stand against the same persons.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot be asked: some may stand; repeating it is safe.
-    pub async fn lift_blocks(&self, meant: &Meant) -> Result<Lifted, StoreError> {
+    /// Lifts blocks. It says which, and which others stand against the same persons. With a failure as much of it has been
+    /// done as could be, and repeating it is safe.
+    pub async fn lift_blocks(&self, meant: &Meant) -> Lifted {
+        let mut lifted = Vec::new();
+        let done = self.lift_into(&mut lifted, meant).await;
+        let failure = done.err();
+        let standing = if failure.is_none() { self.standing_against(&lifted).await } else { Ok(Vec::new()) };
+        let standing = standing.unwrap_or_else(|error| {
+            // Nothing that was asked for is missing.
+            tracing::warn!(%error, "which blocks stand all the same cannot be said");
+            Vec::new()
+        });
+        Lifted { lifted, standing, failure }
+    }
+
+    async fn lift_into(&self, lifted: &mut Vec<Block>, meant: &Meant) -> Result<(), StoreError> {
         let now = self.0.clock.now();
-        let mut lifted = self.0.cut_offs.lift(meant, now).await?;
+        self.0.cut_offs.lift(meant, now, lifted).await?;
         for found in self.of_persons_meant(meant, now).await? {
             self.0.blocks.remove(&found).await?;
             lifted.push(found.block());
         }
+        Ok(())
+    }
+
+    /// The blocks that stand against the persons of these.
+    async fn standing_against(&self, lifted: &[Block]) -> Result<Vec<Block>, StoreError> {
         let persons: Vec<_> = lifted.iter().filter_map(|block| block.person.as_ref()).collect();
         let stands_against = |block: &Block, person: &Identity| match (&block.person, &block.words) {
             (Some(other), _) => (&other.issuer, &other.subject) == (&person.issuer, &person.subject),
             (None, Some(Words::Filter { logins, .. })) => logins.person.fits(person),
             (None, _) => false,
         };
-        let standing = if persons.is_empty() { Vec::new() } else { self.blocks().await? };
-        let standing =
-            standing.into_iter().filter(|block| persons.iter().any(|person| stands_against(block, person))).collect();
-        Ok(Lifted { lifted, standing })
+        let mut standing = if persons.is_empty() { Vec::new() } else { self.blocks().await? };
+        standing.retain(|block| persons.iter().any(|person| stands_against(block, person)));
+        Ok(standing)
     }
 }
 

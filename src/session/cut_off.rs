@@ -197,9 +197,13 @@ impl CutOffs {
         Ok(self.of_many(now).await?.iter().filter_map(|(_, _, cut_off)| cut_off.block(now)).collect())
     }
 
-    /// Lifts blocks of many; the cut-offs and the fresh logins that were ordered with them stay.
-    pub(super) async fn lift(&self, meant: &Meant, now: OffsetDateTime) -> Result<Vec<Block>, StoreError> {
-        let mut lifted = Vec::new();
+    /// Lifts blocks of many and adds each to `lifted`; the cut-offs and the fresh logins that were ordered with them stay.
+    pub(super) async fn lift(
+        &self,
+        meant: &Meant,
+        now: OffsetDateTime,
+        lifted: &mut Vec<Block>,
+    ) -> Result<(), StoreError> {
         for (member, until, mut cut_off) in self.of_many(now).await? {
             let Some(block) = cut_off.block(now).filter(|_| meant.means_words(&Words::of_logins(&cut_off.logins)))
             else {
@@ -212,7 +216,7 @@ impl CutOffs {
             self.backend.list_remove(OF_MANY, &member).await?;
             lifted.push(block);
         }
-        Ok(lifted)
+        Ok(())
     }
 
     /// Seals again, under the newest key, what was sealed under an older one, and forgets what is over.
@@ -226,8 +230,12 @@ impl CutOffs {
                 continue;
             }
             if let Some(cut_off) = self.open(&member) {
-                self.backend.list_insert(OF_MANY, &self.seal(&cut_off), until, ends).await?;
-                self.backend.list_remove(OF_MANY, &member).await?;
+                let anew = self.seal(&cut_off);
+                self.backend.list_insert(OF_MANY, &anew, until, ends).await?;
+                // Lifted or taken in by another meanwhile: it does not come back.
+                if !self.backend.list_remove(OF_MANY, &member).await? {
+                    self.backend.list_remove(OF_MANY, &anew).await?;
+                }
             }
         }
         Ok(())

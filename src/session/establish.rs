@@ -128,6 +128,7 @@ impl Sessions {
             unconfirmed: false,
             indeterminate_since: None,
             failing_since: None,
+            unverifiable_since: None,
         };
         let attempt = Attempt { record: &record, begun_at: new.begun_at, freshness: new.freshness };
         self.refuse_if_cut_off(attempt).await?;

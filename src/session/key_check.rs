@@ -4,17 +4,18 @@
 //! them beside each other flip people between signed in and signed out. So `Keyed` stands between the sessions and
 //! their store: nothing is read or written before the record was found to fit (made if there is none), and nothing any
 //! more once it was found not to. The record is looked at when the broker starts, when its keys change, when the store was
-//! emptied, and every minute.
+//! emptied or a connection to it is made anew, and every minute.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
+use tokio::sync::Notify;
 use tower_sessions::SessionStore;
 use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store;
@@ -59,60 +60,115 @@ pub enum StoreOwner {
     Nobody,
 }
 
+/// Whose store it is, as far as is known, in one word: the number of the look that told, and its verdict in the lowest
+/// bits. So of two looks that overlap the later one counts, whichever ends first.
+#[derive(Debug, Default)]
+struct Known {
+    newest: AtomicU64,
+    looks: AtomicU64,
+}
+
+/// A look's number, drawn before it reads.
+#[derive(Debug, Clone, Copy)]
+struct Look(u64);
+
+type Verdict = Option<Result<(), Foreign>>;
+
+impl Known {
+    const BITS: u32 = 2;
+
+    fn begin(&self) -> Look {
+        Look(self.looks.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    /// Takes over what a look found, unless a later one told already; returns what was known before if it was taken over.
+    fn conclude(&self, Look(number): Look, verdict: Verdict) -> Option<Verdict> {
+        let told = (number << Self::BITS) | Self::code(verdict);
+        let before = self.newest.fetch_max(told, Ordering::AcqRel);
+        (before < told).then(|| Self::verdict(before))
+    }
+
+    fn get(&self) -> Verdict {
+        Self::verdict(self.newest.load(Ordering::Acquire))
+    }
+
+    fn code(verdict: Verdict) -> u64 {
+        match verdict {
+            None => 0,
+            Some(Ok(())) => 1,
+            Some(Err(Foreign::Key)) => 2,
+            Some(Err(Foreign::Format)) => 3,
+        }
+    }
+
+    fn verdict(word: u64) -> Verdict {
+        match word & ((1 << Self::BITS) - 1) {
+            0 => None,
+            1 => Some(Ok(())),
+            2 => Some(Err(Foreign::Key)),
+            _ => Some(Err(Foreign::Format)),
+        }
+    }
+}
+
 /// A store that is used only while it is ours.
 pub(super) struct Keyed {
     backend: Arc<dyn SessionBackend>,
     tagger: Tagger,
-    /// For every check of a session.
-    is_ours: AtomicBool,
-    /// Why it is not, if that is known.
-    foreign: Mutex<Option<Foreign>>,
+    /// Read by every check of a session.
+    known: Known,
 }
 
 impl Keyed {
     pub(super) fn new(backend: Arc<dyn SessionBackend>, keyring: &Keyring) -> Arc<Self> {
         let tagger = keyring.tagger(PURPOSE);
-        Arc::new(Self { backend, tagger, is_ours: AtomicBool::new(false), foreign: Mutex::default() })
+        Arc::new(Self { backend, tagger, known: Known::default() })
     }
 
-    /// Whether the store was found to be ours when it was last looked at.
+    /// Is true if the store was found to be ours when it was last looked at.
     pub(super) fn is_ours(&self) -> bool {
-        self.is_ours.load(Ordering::Acquire)
+        self.known.get() == Some(Ok(()))
     }
 
     /// Looks at the record; changes nothing in the store.
     pub(super) async fn look(&self) -> Result<StoreOwner, StoreError> {
+        let look = self.known.begin();
         let Some(found) = self.backend.get(NAME).await? else { return Ok(StoreOwner::Nobody) };
-        self.conclude(judge(&found, &self.tagger))?;
+        self.conclude(look, judge(&found, &self.tagger))?;
         Ok(StoreOwner::Us)
     }
 
-    /// Looks at the record, and makes it if there is none. Of any number of brokers that do so at the same time, one
-    /// makes it and the others find it.
-    pub(super) async fn look_or_begin(&self) -> Result<(), StoreError> {
-        for _ in 0..ATTEMPTS {
-            if self.look().await? == StoreOwner::Us {
-                return Ok(());
-            }
-            self.backend.put_new(NAME, &record(&self.tagger)).await?;
+    /// Looks at the record, and makes it if there is none; returns what was found first. Of any number of brokers that do so
+    /// at the same time, one makes it and the others find it.
+    pub(super) async fn look_or_begin(&self) -> Result<StoreOwner, StoreError> {
+        let first = self.look().await?;
+        if first == StoreOwner::Us {
+            return Ok(first);
         }
-        // Something is there that is none, and can be neither read nor made.
+        for _ in 0..ATTEMPTS {
+            self.backend.put_new(NAME, &record(&self.tagger)).await?;
+            if self.look().await? == StoreOwner::Us {
+                return Ok(first);
+            }
+        }
+        // It vanishes as often as it is made: somebody empties the store all the time.
         match self.look().await? {
-            StoreOwner::Us => Ok(()),
-            StoreOwner::Nobody => Ok(self.conclude(Err(Foreign::Format))?),
+            StoreOwner::Us => Ok(first),
+            StoreOwner::Nobody => Err(session_store::Error::Backend("it is emptied again and again".into()).into()),
         }
     }
 
     /// Writes the record anew under the key that seals, if it was written under an older one.
-    pub(super) async fn renew(&self) -> Result<(), StoreError> {
-        self.look_or_begin().await?;
+    pub(super) async fn renew(&self) -> Result<StoreOwner, StoreError> {
+        let first = self.look_or_begin().await?;
         let own = record(&self.tagger);
         match self.backend.get(NAME).await? {
             Some(found) if found != own && judge(&found, &self.tagger).is_ok() => {
-                self.backend.put(NAME, &own, None).await
+                self.backend.put(NAME, &own, None).await?;
             }
-            _ => Ok(()),
+            _ => {}
         }
+        Ok(first)
     }
 
     /// Whether other keys fit the store as well. Changes nothing, but puts the record of a store that is ours back if it
@@ -127,38 +183,32 @@ impl Keyed {
         }
     }
 
-    /// Forgets whose store it is, so that the next question looks first.
+    /// Forgets whose store it is, so that the next question looks first. What began to look before tells nothing any more.
     pub(super) fn doubt(&self) {
-        self.is_ours.store(false, Ordering::Release);
+        self.known.conclude(self.known.begin(), None);
     }
 
-    fn conclude(&self, judged: Result<(), Foreign>) -> Result<(), Foreign> {
-        let known = std::mem::replace(&mut *self.foreign(), judged.err());
-        if let (Err(foreign), true) = (judged, known != judged.err()) {
+    fn conclude(&self, look: Look, judged: Result<(), Foreign>) -> Result<(), Foreign> {
+        let before = self.known.conclude(look, Some(judged));
+        if let (Err(foreign), Some(before)) = (judged, before)
+            && before != Some(judged)
+        {
             tracing::error!(%foreign, "nobody is served");
         }
-        self.is_ours.store(judged.is_ok(), Ordering::Release);
         judged
     }
 
     /// To be called before anything is asked of the store.
     pub(super) async fn ours(&self) -> Result<&dyn SessionBackend, StoreError> {
-        if !self.is_ours() {
-            let foreign = *self.foreign();
-            match foreign {
-                Some(foreign) => return Err(foreign.into()),
-                None => self.look_or_begin().await?,
-            }
+        match self.known.get() {
+            Some(judged) => judged?,
+            None => _ = self.look_or_begin().await?,
         }
         Ok(&*self.backend)
     }
 
     async fn our_records(&self) -> session_store::Result<&dyn SessionBackend> {
         self.ours().await.map_err(|error| session_store::Error::Backend(error.to_string()))
-    }
-
-    fn foreign(&self) -> MutexGuard<'_, Option<Foreign>> {
-        self.foreign.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -213,6 +263,10 @@ impl SessionBackend for Keyed {
         self.backend.tell(listener);
     }
 
+    fn reconnected(&self) -> Option<Arc<Notify>> {
+        self.backend.reconnected()
+    }
+
     async fn note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
         self.ours().await?.note(handle, note, until).await
     }
@@ -261,7 +315,7 @@ impl SessionBackend for Keyed {
         self.ours().await?.list_insert(list, member, score, until).await
     }
 
-    async fn list_remove(&self, list: &str, member: &str) -> Result<(), StoreError> {
+    async fn list_remove(&self, list: &str, member: &str) -> Result<bool, StoreError> {
         self.ours().await?.list_remove(list, member).await
     }
 
@@ -293,6 +347,24 @@ mod tests {
 
     fn tagger(keys: &[u8]) -> Tagger {
         Keyring::new(keys.iter().map(|byte| Secret::new([*byte; 32])).collect()).unwrap().tagger(PURPOSE)
+    }
+
+    /// Looks that overlap in every order: the one that began last tells, a doubt like a look.
+    #[test]
+    fn of_looks_that_overlap_the_one_that_began_last_counts() {
+        let verdicts = [None, Some(Ok(())), Some(Err(Foreign::Key)), Some(Err(Foreign::Format))];
+        for earlier in verdicts {
+            for later in verdicts {
+                let known = Known::default();
+                let (first, second) = (known.begin(), known.begin());
+                assert_eq!(known.conclude(second, later), Some(None));
+                assert_eq!(known.conclude(first, earlier), None);
+                assert_eq!(known.get(), later);
+                let third = known.begin();
+                assert_eq!(known.conclude(third, earlier), Some(later));
+                assert_eq!(known.get(), earlier);
+            }
+        }
     }
 
     #[test]

@@ -53,6 +53,9 @@ pub struct SessionRecord {
     /// The same, of a provider that answers others: an outage for everybody does not begin it.
     #[serde(default, with = "time::serde::timestamp::milliseconds::option")]
     pub failing_since: Option<OffsetDateTime>,
+    /// The same, with tokens that no published key signed: for a while that may be a cache's fault.
+    #[serde(default, with = "time::serde::timestamp::milliseconds::option")]
+    pub unverifiable_since: Option<OffsetDateTime>,
 }
 
 impl SessionRecord {

@@ -124,7 +124,7 @@ impl Registry {
         for index in Index::of(record) {
             self.backend.list_remove(index.as_str(), &member).await?;
         }
-        self.backend.list_remove(&list_of_hour(hour_of(milliseconds(record.created_at))), &member).await
+        self.backend.list_remove(&list_of_hour(hour_of(milliseconds(record.created_at))), &member).await.map(drop)
     }
 
     /// Takes an entry without a record out of a list, unless its record may be on its way.
@@ -138,7 +138,7 @@ impl Registry {
             return Ok(());
         }
         let list = index.map_or_else(|| list_of_hour(hour_of(place.established)), |index| index.as_str().to_owned());
-        self.backend.list_remove(&list, &place.handle.to_string()).await
+        self.backend.list_remove(&list, &place.handle.to_string()).await.map(drop)
     }
 
     /// A batch of the sessions of an index, or of all, behind a place; empty at the end.
@@ -210,7 +210,7 @@ impl Registry {
 
     /// Takes an entry out of one list.
     pub(super) async fn forget(&self, index: &Index, handle: SessionHandle) -> Result<(), StoreError> {
-        self.backend.list_remove(index.as_str(), &handle.to_string()).await
+        self.backend.list_remove(index.as_str(), &handle.to_string()).await.map(drop)
     }
 
     /// Hours whose sessions no timeout lets live.
@@ -229,7 +229,7 @@ impl Registry {
     /// Forgets an hour and its list.
     pub(super) async fn forget_hour(&self, hour: i64) -> Result<(), StoreError> {
         self.backend.list_delete(&list_of_hour(hour)).await?;
-        self.backend.list_remove(HOURS, &hour.to_string()).await
+        self.backend.list_remove(HOURS, &hour.to_string()).await.map(drop)
     }
 }
 

@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::ending::{EndCause, Tombstone};
 use super::key::{SessionHandle, SessionKey};
-use super::record::{SessionRecord, Tokens};
+use super::record::{ExposedSecret, SessionRecord, Tokens};
 use super::registry::milliseconds;
 use super::store::{InvalidationListener, StoreError};
 use super::{KnownSession, Sessions};
@@ -36,6 +36,17 @@ pub enum Kept {
     Ended,
     /// Somebody else has renewed the session meanwhile: what they stored is newer.
     Overtaken,
+}
+
+/// Why a provider did not confirm a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// It is away for everybody, or nobody asked it.
+    Outage,
+    /// It answers others.
+    OfThisSession,
+    /// It answers with tokens that no published key signed.
+    Keys,
 }
 
 /// A session whose turn it is: what the store has of it, and the right to change that.
@@ -83,17 +94,17 @@ impl Renewing {
     }
 
     /// Remembers that the provider did not confirm the person, and since when. `is_rejected`: whether the session counts
-    /// for nothing from here on, on every replica, until the provider confirms them again. `is_failing`: whether that was no
-    /// outage for everybody.
+    /// for nothing from here on, on every replica, until the provider confirms them again.
     ///
     /// # Errors
     /// [`StoreError`] if the store did not take it.
-    pub async fn mark_indeterminate(&mut self, is_rejected: bool, is_failing: bool) -> Result<Kept, StoreError> {
+    pub async fn mark_indeterminate(&mut self, is_rejected: bool, failure: Failure) -> Result<Kept, StoreError> {
         let now = self.sessions.0.clock.now().truncate_to_millisecond();
         let record = SessionRecord {
             unconfirmed: self.record.unconfirmed || is_rejected,
             indeterminate_since: self.record.indeterminate_since.or(Some(now)),
-            failing_since: self.record.failing_since.or(is_failing.then_some(now)),
+            failing_since: self.record.failing_since.or((failure != Failure::Outage).then_some(now)),
+            unverifiable_since: self.record.unverifiable_since.or((failure == Failure::Keys).then_some(now)),
             ..self.record.clone()
         };
         if record == self.record {
@@ -131,6 +142,7 @@ impl Renewing {
             unconfirmed: false,
             indeterminate_since: None,
             failing_since: None,
+            unverifiable_since: None,
             ..self.record.clone()
         };
         self.store(record, self.tokens.clone()).await
@@ -182,7 +194,7 @@ impl Renewing {
         let Some((was, had, _)) = self.sessions.0.sealed.load_whole(&self.key).await? else { return Ok(false) };
         // If the lease was lost, somebody else may have renewed it since: to their token ours was a second use, and the
         // provider's no was to that, not to the person.
-        let is_ours = (was.renewed_at, had.issued_at) == (self.record.renewed_at, self.tokens.issued_at);
+        let is_ours = version(&was, &had) == version(&self.record, &self.tokens);
         if cause == EndCause::EndedByProvider && !is_ours {
             return Ok(false);
         }
@@ -222,8 +234,7 @@ impl Renewing {
         // Not if the lease was lost and somebody else has renewed it since: theirs is newer. What a try before this one
         // stored without our hearing of it is ours.
         let ours = [(&self.record, &self.tokens), (record, tokens)];
-        if !ours.iter().any(|(record, tokens)| (was.renewed_at, had.issued_at) == (record.renewed_at, tokens.issued_at))
-        {
+        if !ours.iter().any(|(record, tokens)| version(&was, &had) == version(record, tokens)) {
             return Ok(Kept::Overtaken);
         }
         inner.policies.look().await?;
@@ -241,6 +252,15 @@ impl Renewing {
         let still = inner.sealed.load_whole(&self.key).await?;
         Ok(if still.is_some() { Kept::Stored } else { Kept::Ended })
     }
+}
+
+/// The mark that tells what one renewal stored from what another did. The refresh token belongs to it: one that was rotated
+/// by an answer of which nothing else is believed is stored alone.
+fn version<'a>(
+    record: &SessionRecord,
+    tokens: &'a Tokens,
+) -> (OffsetDateTime, OffsetDateTime, Option<&'a ExposedSecret>) {
+    (record.renewed_at, tokens.issued_at, tokens.refresh_token.as_ref())
 }
 
 /// What is tried for a while, as long as the store fails.

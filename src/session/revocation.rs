@@ -163,8 +163,9 @@ impl Sessions {
             Selection::Handles(_) | Selection::ProviderSession { .. } | Selection::Searched(_) => None,
         };
         if order.block_for.is_some_and(|block| !block.is_positive()) {
-            let lifted = self.lift_blocks(&Meant::by_order(selection)).await;
-            revoked.blocks = revoked.note(lifted).unwrap_or_default();
+            let mut blocks = self.lift_blocks(&Meant::by_order(selection)).await;
+            revoked.failure = blocks.failure.take();
+            revoked.blocks = blocks;
         }
         if let Some(filter) = filter {
             let laid_down = self.block_the_named(filter, &self.terms(order)).await;

@@ -227,6 +227,7 @@ mod tests {
             unconfirmed: false,
             indeterminate_since: None,
             failing_since: None,
+            unverifiable_since: None,
         }
     }
 

@@ -12,12 +12,13 @@ pub mod near_cache;
 pub mod redis;
 pub mod sealed;
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use async_trait::async_trait;
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
+use tokio::sync::Notify;
 use tower_sessions::SessionStore;
 use tower_sessions::session::Record;
 
@@ -96,6 +97,12 @@ pub trait SessionBackend: SessionStore {
     /// store without replicas may have nothing to tell.
     fn tell(&self, listener: Weak<dyn InvalidationListener>);
 
+    /// Is notified when a connection to the store was made anew, so that another server may answer. A store within the
+    /// process has none.
+    fn reconnected(&self) -> Option<Arc<Notify>> {
+        None
+    }
+
     /// Leaves a note beside a record. Does not touch the record, so it cannot bring one back.
     async fn note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError>;
 
@@ -135,8 +142,8 @@ pub trait SessionBackend: SessionStore {
     /// Adds a member to a list, or moves it; the list lives at least until a moment (in whole seconds).
     async fn list_insert(&self, list: &str, member: &str, score: i64, until: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Takes a member out of a list.
-    async fn list_remove(&self, list: &str, member: &str) -> Result<(), StoreError>;
+    /// Takes a member out of a list; `false` if it was not in it.
+    async fn list_remove(&self, list: &str, member: &str) -> Result<bool, StoreError>;
 
     /// At most `limit` members with a score of at most `highest`, highest first; equal scores by member, downwards.
     async fn list_down_from(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<(String, i64)>, StoreError>;

@@ -51,7 +51,7 @@ impl Sessions {
     /// # Errors
     /// [`StoreError::Foreign`] if the store is not ours, another if it cannot be asked.
     pub async fn claim_store(&self) -> Result<(), StoreError> {
-        self.0.keyed.look_or_begin().await
+        self.0.keyed.look_or_begin().await.map(|first| self.heed(first))
     }
 
     /// Does what [`Self::claim_store`] does unless the answer is known.
@@ -67,7 +67,15 @@ impl Sessions {
     /// # Errors
     /// Those of [`Self::claim_store`].
     pub async fn renew_store_claim(&self) -> Result<(), StoreError> {
-        self.0.keyed.renew().await
+        self.0.keyed.renew().await.map(|first| self.heed(first))
+    }
+
+    /// A store that was emptied, or changed for another, behind everybody's back (`SWAPDB` tells nobody) is not the one that
+    /// anything is known of.
+    fn heed(&self, found: StoreOwner) {
+        if let (StoreOwner::Nobody, Some(cache)) = (found, &self.0.near.cache) {
+            cache.clear();
+        }
     }
 
     /// Whose store it is, without beginning it.
@@ -192,10 +200,16 @@ async fn look_for_stored_timeouts(inner: Weak<Inner>) {
 
 async fn look_whose_store_it_is(inner: Weak<Inner>) {
     let (mut trouble, mut is_known) = (Trouble::default(), true);
+    let Some(reconnected) = inner.upgrade().map(|inner| inner.backend.reconnected().unwrap_or_default()) else {
+        return;
+    };
     loop {
         let Some(near) = inner.upgrade().map(|inner| inner.near.clone()) else { return };
-        let pause = if is_known { KEY_CHECK } else { KEY_RETRY };
-        let was_cleared = tokio::time::timeout(pause, near.cleared.notified()).await.is_ok();
+        let was_cleared = tokio::select! {
+            () = near.cleared.notified() => true,
+            () = reconnected.notified() => true,
+            () = tokio::time::sleep(if is_known { KEY_CHECK } else { KEY_RETRY }) => false,
+        };
         let Some(sessions) = inner.upgrade().map(Sessions) else { return };
         if was_cleared {
             // Another Redis may answer from now on: whoever asks looks first.

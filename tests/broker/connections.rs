@@ -131,7 +131,13 @@ impl Attack {
         if connection.write_all(head.as_bytes()).await.is_err() {
             return;
         }
-        while matches!(self, Self::Reader | Self::Idle) || connection.write_all(b"x").await.is_ok() {
+        if matches!(self, Self::Idle) {
+            // Until the connection is ended.
+            let _ = connection.read(&mut [0]).await;
+            return;
+        }
+        // Nobody reads what comes after a request whose answer is not read, but a connection that has ended is noticed.
+        while connection.write_all(b"x").await.is_ok() {
             tokio::time::sleep(Duration::from_secs(8)).await;
         }
     }
@@ -165,7 +171,7 @@ async fn under_attack(serving: &Serving, attackers: usize, from: impl Fn(usize) 
         std::env::var_os("COUNTERFOIL_TRICKLE_SECONDS").and_then(|text| text.into_string().ok()?.parse().ok());
     let lasting = Duration::from_secs(seconds.unwrap_or(0));
     let (began, mut seen) = (Instant::now(), Seen { served: 0, longest: Duration::ZERO, descriptors: 0 });
-    while seen.served < 100 || began.elapsed() < lasting {
+    while seen.served < 20 || began.elapsed() < lasting {
         let asked = Instant::now();
         let status = tokio::time::timeout(PATIENCE, serving.asks()).await.expect("an answer");
         assert_eq!(status, Some(200), "after {} requests", seen.served);
@@ -176,8 +182,8 @@ async fn under_attack(serving: &Serving, attackers: usize, from: impl Fn(usize) 
     seen
 }
 
-/// R-K09: slow bodies, slow heads, readers who do not read and connections that do nothing, 330 of them, while the
-/// system gives the program 1,024 descriptors: whoever is signed in is served all the time. They come from one address,
+/// R-K09: slow bodies, slow heads, readers who do not read and connections that do nothing, 330 of them, more than there are
+/// places, while the system gives the program 1,024 descriptors: whoever is signed in is served all the time. They come from one address,
 /// each from an address of its own, and through a proxy that has no share. `docs/connections.md` has the figures of a
 /// longer run (`COUNTERFOIL_TRICKLE_SECONDS`).
 #[tokio::test(flavor = "multi_thread")]
@@ -185,9 +191,9 @@ async fn slow_clients_take_nobody_elses_place() {
     let everybody_elsewhere = |index: usize| Ipv4Addr::from_bits(0x7f01_0001 + u32::try_from(index).unwrap());
     let one = |_: usize| Ipv4Addr::LOCALHOST;
     for (how, more, from) in [
-        ("one address", "", &one as &dyn Fn(usize) -> Ipv4Addr),
-        ("an address each", "", &everybody_elsewhere),
-        ("through a proxy", "trusted_proxies = [\"127.0.0.1\"]", &one),
+        ("one address", "max_connections = 300", &one as &dyn Fn(usize) -> Ipv4Addr),
+        ("an address each", "max_connections = 300", &everybody_elsewhere),
+        ("through a proxy", "max_connections = 300\ntrusted_proxies = [\"127.0.0.1\"]", &one),
     ] {
         let serving = Serving::start(more).await;
         let seen = under_attack(&serving, 330, from).await;
@@ -297,6 +303,37 @@ async fn a_long_early_answer_reaches_a_client_that_is_still_sending() {
     assert!(answer(&mut connection).await.len() > LARGE);
 }
 
+/// Of a body that is passed on behind an answer that is written already, whoever reads it sees the end when it comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_comes_after_its_answer_has_an_end() {
+    let (sender, mut bodies) = tokio::sync::mpsc::unbounded_channel();
+    let site = Router::new().fallback(async move |request: axum::extract::Request| {
+        tokio::spawn(async move {
+            let read = axum::body::to_bytes(request.into_body(), 64).await.map_err(|error| error.to_string());
+            sender.send(read.map(|body| body.len())).unwrap();
+        });
+        "hello"
+    });
+    let address = bounded(ConnectionLimits::default(), site).await;
+    for (framing, first, second) in [
+        ("Content-Length: 10", "01234", "56789"),
+        ("Content-Length: 10", "012345678", "9"),
+        ("Content-Length: 10", "", "0123456789"),
+        ("Transfer-Encoding: chunked", "5\r\n01234\r\n", "5\r\n56789\r\n0\r\n\r\n"),
+        ("Transfer-Encoding: chunked", "", "a\r\n0123456789\r\n0\r\n\r\n"),
+    ] {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        let head = format!("POST / HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n{first}");
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let mut piece = [0; 1024];
+        let length = connection.read(&mut piece).await.unwrap();
+        assert!(String::from_utf8_lossy(&piece[..length]).ends_with("hello"));
+        connection.write_all(second.as_bytes()).await.unwrap();
+        let read = tokio::time::timeout(Duration::from_secs(10), bodies.recv()).await;
+        assert_eq!(read.map_err(|_| "no end"), Ok(Some(Ok(10))), "{framing}: {first} {second}");
+    }
+}
+
 /// One peer's newcomer takes the place of a connection that the same peer does not use; while it uses all, there is none.
 #[tokio::test]
 async fn a_peer_has_no_more_connections_than_its_share() {
@@ -349,6 +386,7 @@ async fn an_early_answer_reaches_a_client_that_is_still_sending() {
     let body = vec![b'x'; 20 * 1024 * 1024];
     for (status_line, headers, expected) in [
         ("POST /orders HTTP/1.1", host.clone(), 401),
+        ("POST /orders HTTP/1.1", format!("{host}Connection: upgrade\r\nUpgrade: websocket\r\n"), 401),
         ("POST /orders HTTP/1.0", host.clone(), 401),
         ("POST /nobody HTTP/1.1", format!("{host}{cookie}"), 403),
         ("POST /here HTTP/1.1", host.clone(), 404),
@@ -380,6 +418,29 @@ async fn an_early_answer_reaches_a_client_that_is_still_sending() {
     }
 }
 
+/// A request that may be upgraded, and is not, changes nothing for what comes later on its connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_early_answer_arrives_also_after_a_request_that_asked_for_an_upgrade() {
+    let broker = Broker::start().await;
+    let body = vec![b'x'; 20 * 1024 * 1024];
+    for upgrade in ["Upgrade: websocket\r\nConnection: upgrade\r\n", "Upgrade: h2c\r\nConnection: upgrade\r\n"] {
+        let mut connection = TcpStream::connect(broker.address).await.unwrap();
+        let first = format!("GET /orders HTTP/1.1\r\nHost: {HOST}\r\n{upgrade}\r\n");
+        connection.write_all(first.as_bytes()).await.unwrap();
+        let mut piece = vec![0; 64 * 1024];
+        let length = connection.read(&mut piece).await.unwrap();
+        let refused = String::from_utf8_lossy(&piece[..length]);
+        assert_eq!(status(&refused), Some(401), "{upgrade}: {refused}");
+        let head = format!("POST /orders HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {}\r\n\r\n", body.len());
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let sent = connection.write_all(&body).await;
+        connection.shutdown().await.unwrap();
+        let answered = answer(&mut connection).await;
+        assert!(sent.is_ok(), "{upgrade}: {sent:?}");
+        assert_eq!(status(&answered), Some(401), "{upgrade}");
+    }
+}
+
 /// RFC 9110 10.1.1: whoever asks first is told first.
 #[tokio::test]
 async fn a_refused_client_that_asks_before_it_sends_may_keep_its_body() {
@@ -403,22 +464,26 @@ async fn what_cannot_be_read_leaves_a_line_in_the_log() {
     let many = (0..150).fold(String::new(), |lines, index| lines + &format!("X-{index}: 1\r\n"));
     let two_lengths = "Content-Length: 1\r\nContent-Length: 2\r\n\r\nx";
     for (what, request, status) in [
-        ("no HTTP", "hello there\r\n\r\n".to_owned(), 400),
-        ("a client that speaks TLS", "\u{16}\u{3}\u{1}\u{0}\u{5}hello\r\n\r\n".into(), 400),
-        ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), 400),
-        ("a header without a name", format!("GET / HTTP/1.1\r\n{host}: x\r\n\r\n"), 400),
-        ("two lengths", format!("POST / HTTP/1.1\r\n{host}{two_lengths}"), 400),
-        ("too many headers", format!("GET / HTTP/1.1\r\n{host}{many}\r\n"), 431),
-        ("too large a head", format!("GET / HTTP/1.1\r\n{host}X: {}\r\n\r\n", "x".repeat(200_000)), 431),
+        ("no HTTP", "hello there\r\n\r\n".to_owned(), Some(400)),
+        ("a client that speaks TLS", "\u{16}\u{3}\u{1}\u{0}\u{5}hello\r\n\r\n".into(), Some(400)),
+        // Whose client would not understand an answer.
+        ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), None),
+        ("a header without a name", format!("GET / HTTP/1.1\r\n{host}: x\r\n\r\n"), Some(400)),
+        ("two lengths", format!("POST / HTTP/1.1\r\n{host}{two_lengths}"), Some(400)),
+        ("too many headers", format!("GET / HTTP/1.1\r\n{host}{many}\r\n"), Some(431)),
+        ("too large a head", format!("GET / HTTP/1.1\r\n{host}X: {}\r\n\r\n", "x".repeat(200_000)), Some(431)),
     ] {
         let mut connection = TcpStream::connect(serving.address).await.unwrap();
         let _ = connection.write_all(request.as_bytes()).await;
         let _ = connection.shutdown().await;
-        answer(&mut connection).await;
+        let shown = answer(&mut connection).await;
         let line = serving.program.wait_for("a request that cannot be read was refused");
         let line = line.lines().last().unwrap();
         let cause = line.split_once("cause=").map_or("", |(_, cause)| cause);
-        assert!(line.contains(&format!("status={status}")) && !cause.is_empty(), "{what}: {line}");
+        let logged = line.split_once("status=").map(|(_, rest)| rest.split(' ').next().unwrap().to_owned());
+        assert_eq!(crate::connections::status(&shown), status, "{what}: {shown}");
+        assert_eq!(logged, status.map(|status| status.to_string()), "{what}: {line}");
+        assert!(!cause.is_empty(), "{what}: {line}");
         assert!(line.contains("peer=127.0.0.1:"), "{what}: {line}");
     }
 }

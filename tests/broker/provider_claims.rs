@@ -283,7 +283,7 @@ async fn missing_and_wrong_are_two_words() {
     };
     for (claims, words) in [
         (json!({ "iss": null }), "its claim `iss` is missing"),
-        (json!({ "iss": "https://evil.example" }), "its claim `iss` is wrong"),
+        (json!({ "iss": "https://evil.example" }), "its issuer is `https://evil.example`, not `http"),
         (json!({ "iss": 7 }), "its claim `iss` is not of the type"),
         (json!({ "jti": null }), "its claim `jti` is missing"),
         (json!({ "jti": "" }), "its claim `jti` is wrong"),

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::broker::{Broker, HOST, PUBLIC, Setup};
+use crate::support::broker::{Broker, HOST, PUBLIC, SESSION, Setup};
 use crate::support::scripted_idp::{Script, set};
 use crate::support::upstream::received;
 
@@ -94,6 +94,35 @@ async fn methods_bodies_queries_and_statuses_pass_unchanged() {
         let echo = browser.ask(method.clone(), &url).body(&large).send().await.json();
         assert_eq!((&echo["method"], &echo["target"]), (&json!(method.as_str()), &json!("/orders?b=2&a=1&a=%20+")));
         assert_eq!(echo["body"].as_str().unwrap().len(), large.len());
+    }
+}
+
+/// R-K08: a length that several servers read as several numbers reaches the upstream in one spelling.
+#[tokio::test]
+async fn an_upstream_is_told_a_bodys_length_in_the_brokers_own_digits() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let broker = Broker::start().await;
+    let cookie = broker.signed_in().await.cookie(SESSION).unwrap();
+    for (spelt, reaches) in
+        [("10", Some("10")), ("010", Some("10")), ("0000000010", Some("10")), ("+10", None), ("0x0a", None)]
+    {
+        let mut stream = tokio::net::TcpStream::connect(broker.address).await.unwrap();
+        let request = format!(
+            "POST /x HTTP/1.1\r\nHost: {HOST}\r\nCookie: {SESSION}={cookie}\r\nConnection: close\r\n\
+             Content-Length: {spelt}\r\n\r\n0123456789"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let Some(reaches) = reaches else {
+            assert!(head.starts_with("HTTP/1.1 400"), "{spelt}: {head}");
+            continue;
+        };
+        let echo: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(received(&echo, "content-length"), [reaches], "{spelt}");
+        assert_eq!(echo["body"], "0123456789");
     }
 }
 

@@ -1,10 +1,13 @@
 //! What `/readyz` says of the providers: how each of them is, not how it once was. Found by taking a provider away; the members
 //! beside it by looking for every way in which a document cannot be had.
 
-use crate::support::broker::{Broker, Setup};
+use time::Duration;
+
+use crate::support::broker::{Broker, Setup, Store};
 use crate::support::browser::Browser;
 use crate::support::child::until;
-use crate::support::scripted_idp::ScriptedIdp;
+use crate::support::redis::Redis;
+use crate::support::scripted_idp::{Misbehaviour, Script, ScriptedIdp};
 
 #[tokio::test]
 async fn readiness_tells_how_each_provider_is() {
@@ -28,4 +31,53 @@ async fn readiness_tells_how_each_provider_is() {
         expected.iter().all(|(name, health)| idps[*name] == *health)
     })
     .await;
+}
+
+/// One line a way in which a provider that was fine is so no more; and it is again as soon as it is asked.
+#[tokio::test]
+async fn readiness_follows_a_provider_that_goes_away_and_comes_back() {
+    let broker = Broker::start().await;
+    broker.signed_in().await;
+    let operations = Browser::new([("ops".to_owned(), broker.operations)]);
+    let health = async || operations.fetch("http://ops/readyz").send().await;
+    assert_eq!(health().await.json()["idps"]["company"], "ok");
+    for (metadata, expected) in [
+        (Misbehaviour::Answer(503, "text/plain", ""), "unreachable"),
+        (Misbehaviour::Drop, "unreachable"),
+        (Misbehaviour::Answer(200, "text/html", "<html>"), "faulty"),
+        (Misbehaviour::Answer(404, "text/plain", ""), "faulty"),
+    ] {
+        for (script, expected) in
+            [(Script { at_metadata: metadata.clone(), ..Script::default() }, expected), (Script::default(), "ok")]
+        {
+            broker.idp.behave(script);
+            until("it is asked again", async || {
+                broker.clock.advance(Duration::minutes(1));
+                health().await.json()["idps"]["company"] == expected
+            })
+            .await;
+            assert_eq!(health().await.status, 200, "live sessions need no provider");
+        }
+    }
+}
+
+/// A Redis that answers and takes no writes (a replica, a primary that was demoted) cannot establish a session.
+#[tokio::test]
+async fn a_redis_that_takes_no_writes_is_no_store() {
+    for near_cache_entries in [1_000, 0] {
+        let redis = Redis::start();
+        let broker =
+            Broker::with(Setup { store: Store::Redis(redis.port()), near_cache_entries, ..Setup::default() }).await;
+        broker.signed_in().await;
+        let operations = Browser::new([("ops".to_owned(), broker.operations)]);
+        let ready = async || {
+            let answer = operations.fetch("http://ops/readyz").send().await;
+            (answer.status.as_u16(), answer.json()["store"].as_str().unwrap().to_owned())
+        };
+        assert_eq!(ready().await, (200, "ok".to_owned()));
+        redis.ask(&["REPLICAOF", "127.0.0.1", "1"]);
+        assert_eq!(ready().await, (503, "unreachable".to_owned()), "{near_cache_entries}");
+        redis.ask(&["REPLICAOF", "NO", "ONE"]);
+        until("it takes writes again", async || ready().await == (200, "ok".to_owned())).await;
+    }
 }

@@ -5,15 +5,21 @@ use std::time::Duration as StdDuration;
 
 use axum::routing::{get as get_route, post};
 use axum::{Json, Router};
+use counterfoil::secret::Secret;
+use counterfoil::session::ending::EndCause;
+use counterfoil::session::key::SessionKey;
+use counterfoil::session::record::{ExposedSecret, Tokens};
+use counterfoil::session::renewal::{Kept, Renewing};
 use counterfoil::session::store::SessionBackend;
 use counterfoil::session::store::memory::MemoryStore;
+use counterfoil::session::turn::Turn;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use time::Duration;
 
 use crate::logout::sign_out;
 use crate::support::administration::{SECTION, revoke};
-use crate::support::broker::{Broker, PUBLIC, Setup, Store, listen};
+use crate::support::broker::{Broker, PUBLIC, SESSION, Setup, Store, listen};
 use crate::support::browser::{Answer, Browser};
 use crate::support::child::until;
 use crate::support::house::House;
@@ -582,7 +588,6 @@ async fn stores(test: impl AsyncFn(&dyn Fn() -> Setup, Option<&Redis>)) {
 #[tokio::test]
 async fn a_session_that_ended_while_it_was_renewed_stays_ended() {
     stores(async |setup, redis| {
-        let broker = Broker::with(setup()).await;
         for (end, answers) in [
             ("revocation", true),
             ("logout", true),
@@ -591,7 +596,7 @@ async fn a_session_that_ended_while_it_was_renewed_stays_ended() {
             ("logout", false),
             ("DEL", false),
         ] {
-            let gate = Gate::default();
+            let (broker, gate) = (Broker::with(setup()).await, Gate::default());
             broker.idp.behave(held(&gate));
             let browser = broker.signed_in().await;
             let handle = broker.handle(&browser).await;
@@ -632,11 +637,64 @@ async fn a_session_that_ended_while_it_was_renewed_stays_ended() {
             if let Some(redis) = redis {
                 assert!(!redis.keys().await.contains(&handle), "{end}");
             }
-            // Until the provider is asked again.
-            broker.clock.advance(Duration::seconds(11));
         }
     })
     .await;
+}
+
+/// R-P02: requests that waited for the same answer ask nothing of their own, and so have nothing to take back.
+#[tokio::test]
+async fn a_provider_that_went_away_is_left_alone_however_many_had_waited_for_it() {
+    let (broker, gate) = (Broker::with(paced()).await, Gate::default());
+    let (one, other) = (broker.signed_in().await, broker.signed_in().await);
+    broker.clock.advance(Duration::minutes(5));
+    broker.idp.behave(held(&gate));
+    broker.idp.forget_requests();
+    let waiting: Vec<_> = (0..20)
+        .map(|_| {
+            let browser = one.copy();
+            tokio::spawn(async move { get(&browser, "/x").await })
+        })
+        .collect();
+    under_way(&broker.idp).await;
+    gate.hang_up();
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap().status, 200, "an outage ends nothing");
+    }
+    assert_eq!(get(&other, "/x").await.status, 200);
+    assert_eq!(refreshes(&broker.idp).len(), 1, "nobody asked again");
+}
+
+/// R-G09: whoever lost their lease neither ends what another replica renewed nor stores over it, also if all that the other
+/// kept was a rotated token.
+#[tokio::test]
+async fn a_rotated_token_that_another_replica_kept_is_newer_than_a_renewal_under_way() {
+    let template = paced();
+    let store: Arc<dyn SessionBackend> = Arc::new(MemoryStore::new(template.clock.clone()));
+    let setup = || Setup { store: Store::Shared(store.clone()), clock: template.clock.clone(), ..paced() };
+    let broker = Broker::with(setup()).await;
+    let replica = broker.replica(setup()).await;
+    let browser = broker.signed_in().await;
+    let key = SessionKey::parse(browser.cookie(SESSION).unwrap().as_bytes()).unwrap();
+    let (clock, elsewhere, same) = (template.clock.clone(), replica.app.sessions().clone(), key.clone());
+    let work = async move |mut late: Renewing| {
+        // The lease is over.
+        clock.advance(Duration::seconds(5));
+        let rotate = async move |mut renewing: Renewing| {
+            let rotated = Some(ExposedSecret(Secret::new("rotated".to_owned())));
+            let tokens = Tokens { refresh_token: rotated, ..renewing.tokens().clone() };
+            renewing.keep_tokens(tokens, None).await.unwrap()
+        };
+        let rotated = elsewhere.in_turn(&same, StdDuration::from_mins(1), |_| true, rotate).await.unwrap();
+        assert_eq!(rotated, Turn::Had(Kept::Stored));
+        assert!(!late.end(EndCause::EndedByProvider).await.unwrap(), "the provider's no was to a token used twice");
+        let again = late.tokens().clone();
+        late.keep_tokens(again, None).await.unwrap()
+    };
+    let late = broker.app.sessions().in_turn(&key, StdDuration::from_mins(1), |_| true, work).await.unwrap();
+    assert_eq!(late, Turn::Had(Kept::Overtaken));
+    let kept = broker.app.sessions().tokens(&key).await.unwrap().unwrap();
+    assert_eq!(kept.refresh_token.unwrap().0.expose(), "rotated");
 }
 
 /// R-N04: "everybody of the group finance" is ended while somebody is just becoming one of them.

@@ -93,7 +93,14 @@ impl Production {
         let (callback, login) = (format!("{PUBLIC}/sso/callback"), absolute(away.location()));
         let landed = follow_back_to(&callback, &browser, &login, "alice", "x").await;
         assert_eq!((landed.status.as_u16(), landed.location()), (303, "/orders?x=1"), "{}", landed.body);
-        let forged = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-auth-request-user", "x-real-ip"];
+        let forged = [
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-forwarded-host",
+            "x-auth-request-user",
+            "x-real-ip",
+            "x-request-id",
+        ];
         let page = forged
             .iter()
             .fold(browser.visit(&format!("{PUBLIC}/orders?x=1")), |page, name| page.header(name, "6.6.6.6"));
@@ -113,6 +120,8 @@ impl Production {
         for (name, value) in expected {
             assert_eq!(received(&seen, name), [value], "{name}");
         }
+        assert_eq!(received(&seen, "x-request-id"), [page.header("x-request-id")], "the proxy's own");
+        assert_ne!(page.header("x-request-id"), "6.6.6.6");
         assert_eq!(seen["target"], "/orders?x=1");
         self.carries_what_is_large(&browser).await;
     }

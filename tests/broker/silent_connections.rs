@@ -76,9 +76,11 @@ async fn a_connection_that_carries_nothing_is_replaced_while_nobody_asks() {
         let network = SilentRelay::in_front_of(redis.port()).await;
         let broker = broker_on(&settings(network.port()), DEFAULT_TIMEOUT, near_cache_entries).await;
         let browser = broker.signed_in_after_an_outage().await;
+        until("every connection answers", async || is_ready(&broker).await).await;
         let before = network.connections();
-        network.lose_established();
-        until("there are new connections", async || network.connections() >= before + 2).await;
+        let lost = network.lose_established();
+        assert!(lost >= 2);
+        until("there are new connections", async || network.connections() >= before + lost).await;
         until("every connection answers", async || is_ready(&broker).await).await;
         assert_eq!(failures(&broker, &browser).await, 0);
     }
@@ -169,7 +171,8 @@ async fn silent_connections_to_nodes_of_a_cluster_are_replaced() {
         let browser = broker.signed_in_after_an_outage().await;
         // Each node alone, of which the others say nothing; then all of them.
         for lost in [0..1, 1..2, 2..3, 0..3] {
-            cluster.networks[lost.clone()].iter().for_each(SilentRelay::lose_established);
+            let gone: usize = cluster.networks[lost.clone()].iter().map(SilentRelay::lose_established).sum();
+            assert!(gone > 0);
             let failed = failures(&broker, &browser).await;
             assert!(failed <= MOST_FAILURES, "{failed} failed without {lost:?}, {near_cache_entries}");
             until("every connection answers", async || is_ready(&broker).await).await;

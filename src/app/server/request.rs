@@ -60,7 +60,13 @@ impl http_body::Body for Asked {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
+        // A length that was kept is the end: hyper tells of it only once it reads on, which it does not while an answer that
+        // is written already waits for us.
+        let frame = if http_body::Body::is_end_stream(&self.body) {
+            Poll::Ready(None)
+        } else {
+            Pin::new(&mut self.body).poll_frame(context)
+        };
         self.over |= matches!(frame, Poll::Ready(None | Some(Err(_))));
         frame
     }

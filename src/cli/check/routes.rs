@@ -20,10 +20,22 @@ pub(super) fn findings(routes: &[Route]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, route) in routes.iter().enumerate() {
         let earlier = routes.iter().take(index).position(|earlier| covers_all_of(&earlier.path, &route.path));
+        // In another spelling (case, a last slash) both apply, so that a request is refused for its two readings.
+        let apart = || {
+            let covers = |earlier: &Route| covers_all_of(&earlier.path.loose(), &route.path.loose());
+            routes.iter().take(index).position(covers)
+        };
         if let Some(earlier) = earlier {
             findings.push(Finding::Failure(format!(
                 "route[{index}].path: {} is never reached: route[{earlier}] ({}) covers all of it and comes first; put \
                  the narrower one first",
+                name(&route.path),
+                name(&routes[earlier].path),
+            )));
+        } else if let Some(earlier) = apart() {
+            findings.push(Finding::Failure(format!(
+                "route[{index}].path: {} answers nothing but 400: to applications that heed neither case nor a last slash \
+                 it is the same as what route[{earlier}] ({}) covers; give both the same rule, or put the narrower one first",
                 name(&route.path),
                 name(&routes[earlier].path),
             )));
@@ -38,6 +50,7 @@ pub(super) fn findings(routes: &[Route]) -> Vec<Finding> {
     findings
 }
 
+/// Is true if every path of one rule is one of another.
 fn covers_all_of(earlier: &PathRule, later: &PathRule) -> bool {
     let (PathRule::Exact(path) | PathRule::Prefix(path)) = later;
     match (earlier, later) {
@@ -144,6 +157,21 @@ mod tests {
         ] {
             let [first, second] = [first, second].map(|path| PathRule::parse(path).unwrap());
             assert_eq!(covers_all_of(&first, &second), shadowed, "{first:?} {second:?}");
+        }
+    }
+
+    /// The same in another spelling: both rules apply to each of its paths, and none of them alone.
+    #[test]
+    fn a_route_that_another_covers_in_another_spelling_answers_nothing() {
+        for (first, second, apart) in [
+            ("/Admin", "/admin", true),
+            ("= /x/", "= /x", true),
+            ("/ADMIN", "/admin/users", true),
+            ("/admin/users", "/Admin", false),
+        ] {
+            let [first, second] = [first, second].map(|path| PathRule::parse(path).unwrap());
+            assert!(!covers_all_of(&first, &second), "{first:?} {second:?}");
+            assert_eq!(covers_all_of(&first.loose(), &second.loose()), apart, "{first:?} {second:?}");
         }
     }
 

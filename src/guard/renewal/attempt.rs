@@ -14,7 +14,7 @@ use crate::idp::token_exchange::ProviderTokens;
 use crate::secret::Secret;
 use crate::session::ending::EndCause;
 use crate::session::record::{ExposedSecret, Tokens};
-use crate::session::renewal::{Kept, Renewing};
+use crate::session::renewal::{Failure, Kept, Renewing};
 use crate::session::store::StoreError;
 
 /// What ends an attempt early.
@@ -47,7 +47,15 @@ pub(super) async fn renew(provider: &Provider, renewing: &mut Renewing, now: Off
         if has_expired(renewing.tokens(), now) || !provider.can_confirm(&held(renewing)).await? {
             return Err(Fault::LoginNeeded);
         }
-        return confirm(provider, renewing).await;
+        return match confirm(provider, renewing).await {
+            // A token of which nobody knows how long it lasts is over at some time: that says nothing of the person.
+            Err(Fault::Provider(error))
+                if error.is_about_the_access_token() && renewing.tokens().access_token_expires_at.is_none() =>
+            {
+                Err(Fault::LoginNeeded)
+            }
+            confirmed => confirmed,
+        };
     };
     if is_fresh {
         match confirm(provider, renewing).await {
@@ -134,8 +142,12 @@ pub(super) async fn not_confirmed(
 ) -> Attempt {
     let (is_news, was_rejected) = (renewing.record().indeterminate_since.is_none(), renewing.record().unconfirmed);
     // First of all: whoever comes while it is left alone must not pass as before.
-    let is_failing = error.is_some_and(|error| !error.concerns_everybody());
-    let marked = renewing.mark_indeterminate(is_rejected, is_failing).await;
+    let failure = error.map_or(Failure::Outage, |error| match error {
+        error if error.is_about_keys() => Failure::Keys,
+        error if error.concerns_everybody() => Failure::Outage,
+        _ => Failure::OfThisSession,
+    });
+    let marked = renewing.mark_indeterminate(is_rejected, failure).await;
     if let Some(error) = error {
         let (session, reason) = (renewing.handle(), &*error.to_string());
         if is_news {

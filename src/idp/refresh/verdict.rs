@@ -66,6 +66,12 @@ impl RenewalError {
         }
     }
 
+    /// Is true if userinfo does not take the access token (RFC 6750 3.1). Plain OAuth 2.0 providers issue tokens that last
+    /// until they are revoked: there it is a word about the person.
+    pub fn is_about_the_access_token(&self) -> bool {
+        matches!(&self.cause, IdpError::Userinfo(UserinfoError::Http(HttpError::Status(401, _))))
+    }
+
     /// Whether no key that is published now signed the ID token. Right after a rotation that passes.
     pub fn is_about_keys(&self) -> bool {
         matches!(self.cause, IdpError::IdToken(JwtFault::UnknownKey | JwtFault::Signature))
@@ -142,7 +148,8 @@ fn verdict(error: &IdpError, is_proven: bool) -> Verdict {
         | IdpError::Userinfo(UserinfoError::Http(HttpError::Status(401, _)) | UserinfoError::Subject | UserinfoError::Refused(_))
         | IdpError::ProfileEndpoint(HttpError::Status(401, _))
         | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: HttpError::Status(401, _), .. })
-        | IdpError::Profile(ProfileFault::AnotherSubject) => Verdict::Denied,
+        | IdpError::Profile(ProfileFault::AnotherSubject)
+        | IdpError::IdToken(JwtFault::Issuer(_)) => Verdict::Denied,
         IdpError::IdToken(JwtFault::Claim(claim)) if ABOUT_THE_PERSON.contains(claim) => Verdict::Denied,
         IdpError::TokenExchange(TokenExchangeError::Http(error))
         | IdpError::Userinfo(UserinfoError::Http(error))
@@ -227,6 +234,7 @@ mod tests {
             (IdpError::Profile(ProfileFault::AnotherSubject), true),
             (IdpError::IdToken(JwtFault::Claim("sub")), true),
             (IdpError::IdToken(JwtFault::Claim("iss")), true),
+            (IdpError::IdToken(JwtFault::issuer("https://other.test", "https://idp.test")), true),
             (IdpError::IdToken(JwtFault::Claim("nonce")), true),
             (IdpError::IdToken(JwtFault::Claim("session_expiry")), true),
             (IdpError::IdToken(JwtFault::Clock("iat")), false),

@@ -88,8 +88,11 @@ impl Blocks {
         let known = self.of_person(&index, terms.at).await?;
         let (same, _): (Vec<_>, Vec<_>) =
             known.into_iter().partition(|found| found.sealed.as_ref().is_some_and(|sealed| sealed.words.are(words)));
-        let longest = same.iter().map(|found| moment_of(found.until)).max();
-        let until = longest.map_or(terms.at + block_for, |known| known.max(terms.at + block_for));
+        let until = terms.at + block_for;
+        // The longer block stays, with whoever ordered it.
+        let longest = same.iter().filter(|found| moment_of(found.until) > until).max_by_key(|found| found.until);
+        let (until, stays) =
+            (longest.map_or(until, |found| moment_of(found.until)), longest.and_then(|found| found.sealed.as_ref()));
         let sealed = Sealed {
             // Whoever is named without having a session is known by no more than that.
             person: same
@@ -98,9 +101,9 @@ impl Blocks {
                 .map_or(person, |known| if person.idp.is_empty() { &known.person } else { person })
                 .clone(),
             words: words.clone(),
-            since: terms.at,
-            by: terms.by.clone(),
-            reason: terms.reason.clone(),
+            since: stays.map_or(terms.at, |stays| stays.since),
+            by: stays.map_or(&terms.by, |stays| &stays.by).clone(),
+            reason: stays.map_or(&terms.reason, |stays| &stays.reason).clone(),
         };
         // Where it can be found first, then what refuses.
         self.backend.list_insert(PERSONS, &index, milliseconds(until), until).await?;
@@ -143,7 +146,7 @@ impl Blocks {
     pub(super) async fn remove(&self, found: &Found) -> Result<(), StoreError> {
         // The person stays in the list of those who have blocks until the block would have ended: another may have been
         // laid down meanwhile.
-        self.backend.list_remove(&list_of(&found.index), &found.member).await
+        self.backend.list_remove(&list_of(&found.index), &found.member).await.map(drop)
     }
 
     /// Seals again, under the newest key, what was sealed under an older one, and forgets what is over.
@@ -154,6 +157,11 @@ impl Blocks {
             }
             if self.of_person(&overdue, now).await?.is_empty() {
                 self.backend.list_remove(PERSONS, &overdue).await?;
+                // One that was laid down just now stays to be found.
+                let standing = self.of_person(&overdue, now).await?;
+                if let Some(longest) = standing.iter().map(|found| found.until).max() {
+                    self.backend.list_insert(PERSONS, &overdue, longest, moment_of(longest)).await?;
+                }
             }
         }
         for found in self.all(now).await? {
@@ -163,8 +171,12 @@ impl Blocks {
                 .is_ok_and(|sealed| self.sealer.is_sealed_under_the_newest(list.as_bytes(), &sealed));
             if let Some(sealed) = found.sealed.as_ref().filter(|_| !is_new) {
                 let until = moment_of(found.until);
-                self.backend.list_insert(&list, &self.seal(&list, sealed), found.until, until).await?;
-                self.backend.list_remove(&list, &found.member).await?;
+                let anew = self.seal(&list, sealed);
+                self.backend.list_insert(&list, &anew, found.until, until).await?;
+                // Lifted or taken in by another meanwhile: it does not come back.
+                if !self.backend.list_remove(&list, &found.member).await? {
+                    self.backend.list_remove(&list, &anew).await?;
+                }
             }
         }
         Ok(())

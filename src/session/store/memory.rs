@@ -240,13 +240,11 @@ impl SessionBackend for MemoryStore {
         Ok(())
     }
 
-    async fn list_remove(&self, list: &str, member: &str) -> Result<(), StoreError> {
-        if let Some(list) = self.lock_to_write().lists.get_mut(list)
-            && let Some(score) = list.members.remove(member)
-        {
-            list.order.remove(&(score, member.to_owned()));
-        }
-        Ok(())
+    async fn list_remove(&self, list: &str, member: &str) -> Result<bool, StoreError> {
+        let mut state = self.lock_to_write();
+        let Some(list) = state.lists.get_mut(list) else { return Ok(false) };
+        let Some(score) = list.members.remove(member) else { return Ok(false) };
+        Ok(list.order.remove(&(score, member.to_owned())))
     }
 
     async fn list_down_from(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {

@@ -9,35 +9,33 @@
 //! record that has a tombstone is none, although somebody put it back.
 
 mod address;
+mod client;
 pub(super) mod connections;
 pub mod examination;
 mod tls;
 
 use std::fmt;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::{Duration as StdDuration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use fred::clients::Client;
 use fred::interfaces::{KeysInterface, SortedSetsInterface};
-use fred::types::config::{Config, ReconnectError, ReconnectPolicy, TlsConnector as FredTls};
 use fred::types::sorted_sets::ZSort;
-use fred::types::{Builder, Expiration, ExpireOptions, SetOptions};
+use fred::types::{Expiration, ExpireOptions, SetOptions};
 use time::{Duration, OffsetDateTime};
+use tokio::sync::Notify;
 use tower_sessions::SessionStore;
 use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store;
 use tower_sessions_redis_store::RedisStore;
 
 use self::connections::Connections;
-use super::invalidation::{Access, Beside, Invalidation, Read};
+use super::invalidation::{Beside, Invalidation, Read};
 use super::{InvalidationListener, Loaded, SessionBackend, StoreError};
 use crate::secret::Secret;
 use crate::session::key::SessionHandle;
-
-/// Commands that may wait on a connection before new ones fail at once.
-const LONGEST_QUEUE: usize = 10_000;
 
 /// Before a command is sent again to where its slot is now.
 const REDIRECTION_PAUSE: StdDuration = StdDuration::from_millis(10);
@@ -46,6 +44,9 @@ const REDIRECTION_PAUSE: StdDuration = StdDuration::from_millis(10);
 pub(super) const LONGEST_RECORD: usize = 4 * 1024 * 1024;
 /// Longest value beside the records that is read, in bytes.
 pub(super) const LONGEST_VALUE: usize = 1024 * 1024;
+
+/// What PTTL answers for a key that is not there.
+const MISSING: i64 = -2;
 
 /// Kinds of keys that lie beside a record.
 const NOTE: &str = "seen";
@@ -79,24 +80,9 @@ impl RedisBackend {
     /// # Errors
     /// [`StoreError`] if the URL or its TLS set-up cannot be used.
     pub fn connect(settings: &RedisSettings) -> Result<Self, StoreError> {
-        let (config, access) = configured(settings)?;
+        let (config, access) = client::configured(settings)?;
         let server = config.server.clone();
-        let mut builder = Builder::from_config(config);
-        builder
-            .with_performance_config(|performance| performance.default_command_timeout = settings.timeout)
-            .with_connection_config(|connection| {
-                connection.connection_timeout = settings.timeout;
-                connection.internal_command_timeout = settings.timeout;
-                connection.max_command_attempts = 1;
-                // Redirections are followed by `redirected`: fred ends its task when it is to follow ASK with one
-                // attempt, and takes the answer of another command for that of ASKING with more.
-                connection.max_redirections = 0;
-                connection.max_command_buffer_len = LONGEST_QUEUE;
-                connection.tcp.nodelay = Some(true);
-                connection.reconnect_errors =
-                    vec![ReconnectError::ReadOnly, ReconnectError::Loading, ReconnectError::MasterDown];
-            })
-            .set_policy(ReconnectPolicy::new_exponential(0, 50, 2_000, 2));
+        let builder = client::builder(config, settings.timeout);
         let connections = Connections::start(&builder, settings.timeout)?;
         let invalidation = Invalidation::new(server, access, connections.clone());
         Ok(Self { connections, prefix: settings.prefix.clone(), timeout: settings.timeout, invalidation })
@@ -154,21 +140,6 @@ impl RedisBackend {
     fn key_beside(&self, kind: &str, handle: impl fmt::Display) -> String {
         format!("{}{kind}:{{{handle}}}", self.prefix)
     }
-}
-
-/// What the settings say to fred, and the way to any server.
-fn configured(settings: &RedisSettings) -> Result<(Config, Access), StoreError> {
-    let url = settings.url.expose();
-    // Without its `s`: fred would want the system's authorities for it, also where others are named.
-    let plain = url.strip_prefix("rediss").map(|rest| Secret::new(format!("redis{rest}")));
-    let mut config = address::configuration(plain.as_ref().map_or(url, |plain| plain.expose()))?;
-    config.fail_fast = false;
-    let tls = plain.is_some().then(|| tls::connector(settings.certificate_authorities.as_deref())).transpose()?;
-    config.tls = tls.clone().map(|connector| FredTls::Rustls(connector).into());
-    let (username, password) = (config.username.clone(), config.password.clone().map(Secret::new));
-    let access =
-        Access { username, password, database: config.database.unwrap_or_default(), tls, timeout: settings.timeout };
-    Ok((config, access))
 }
 
 /// Fred's error when it may not follow a redirection; the record store passes on its text alone.
@@ -235,6 +206,10 @@ impl SessionBackend for RedisBackend {
 
     fn tell(&self, listener: Weak<dyn InvalidationListener>) {
         self.invalidation.tell(listener);
+    }
+
+    fn reconnected(&self) -> Option<Arc<Notify>> {
+        Some(self.connections.reconnected())
     }
 
     async fn note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
@@ -315,7 +290,19 @@ impl SessionBackend for RedisBackend {
     }
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.value(&self.value_key(name)).await?)
+        let key = &self.value_key(name);
+        if let Some(value) = self.value(key).await? {
+            return Ok(Some(value));
+        }
+        // GETRANGE answers alike for a value that is empty and for one that is missing.
+        let read = |client: Client| async move {
+            let pipeline = client.pipeline();
+            let _: () = pipeline.pttl(key).await?;
+            let _: () = pipeline.getrange(key, 0, LONGEST_VALUE - 1).await?;
+            pipeline.all::<(i64, Bytes)>().await
+        };
+        let (lifetime, value) = self.redirected(read).await?;
+        Ok((lifetime != MISSING || !value.is_empty()).then(|| value.into()))
     }
 
     async fn remove(&self, name: &str) -> Result<(), StoreError> {
@@ -338,9 +325,9 @@ impl SessionBackend for RedisBackend {
         Ok(())
     }
 
-    async fn list_remove(&self, list: &str, member: &str) -> Result<(), StoreError> {
+    async fn list_remove(&self, list: &str, member: &str) -> Result<bool, StoreError> {
         let key = &self.key("index", list);
-        Ok(self.redirected(|client| async move { client.zrem(key, member).await }).await?)
+        Ok(self.redirected(|client| async move { client.zrem::<i64, _, _>(key, member).await }).await? > 0)
     }
 
     async fn list_down_from(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {

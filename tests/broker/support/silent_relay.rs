@@ -33,9 +33,10 @@ impl SilentRelay {
         self.address.port()
     }
 
-    /// From now on the connections of this moment carry nothing, in neither direction.
-    pub fn lose_established(&self) {
-        self.connections.lock().unwrap().iter().for_each(|connection| connection.store(true, Ordering::SeqCst));
+    /// From now on the connections of this moment carry nothing, in neither direction. Returns how many carried something.
+    pub fn lose_established(&self) -> usize {
+        let connections = self.connections.lock().unwrap();
+        connections.iter().filter(|connection| !connection.swap(true, Ordering::SeqCst)).count()
     }
 
     /// The same for the oldest one that still carries something.

@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fred::clients::Client;
+use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, EventInterface};
-use fred::types::Builder;
 use fred::types::config::Options;
+use fred::types::{Builder, CustomCommand, Value};
 use futures_util::future::try_join_all;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 /// Connections: commands on one are pipelined, so more than one per core gains nothing (measured).
@@ -45,6 +47,7 @@ impl Drop for EndOnDrop {
 pub(in crate::session::store) struct Connections(Arc<Inner>);
 
 struct Inner {
+    reports: Reports,
     lanes: Vec<Arc<Lane>>,
     next: AtomicUsize,
     _watches: Vec<EndOnDrop>,
@@ -64,15 +67,15 @@ struct Running {
 }
 
 impl Running {
-    fn start(builder: &Builder, reasons: &Reasons) -> Result<Self, fred::error::Error> {
+    fn start(builder: &Builder, reports: &Reports) -> Result<Self, Error> {
         let client = builder.build()?;
-        reasons.report(&client);
+        reports.follow(&client);
         let task = tokio::spawn(keep_connected(client.clone())).abort_handle();
         Ok(Self { client, _task: EndOnDrop(task) })
     }
 
     /// Waits for a sign of life on every connection of this client.
-    async fn is_alive(&self, longest: Duration) -> Result<(), fred::error::Error> {
+    async fn is_alive(&self, longest: Duration) -> Result<(), Error> {
         let options = |cluster_node| Options { timeout: Some(longest), cluster_node, ..Options::default() };
         let nodes = match self.client.active_connections() {
             nodes if self.client.is_clustered() && !nodes.is_empty() => nodes.into_iter().map(Some).collect(),
@@ -99,17 +102,17 @@ impl Connections {
     ///
     /// # Errors
     /// fred's, if its configuration cannot be used.
-    pub(in crate::session::store) fn start(builder: &Builder, timeout: Duration) -> Result<Self, fred::error::Error> {
-        let reasons = Reasons::default();
+    pub(in crate::session::store) fn start(builder: &Builder, timeout: Duration) -> Result<Self, Error> {
+        let reports = Reports::default();
         let (mut lanes, mut watches) = (Vec::new(), Vec::new());
         for _ in 0..CONNECTIONS {
-            let running = ArcSwap::from_pointee(Running::start(builder, &reasons)?);
+            let running = ArcSwap::from_pointee(Running::start(builder, &reports)?);
             let lane = Arc::new(Lane { running, is_heard: AtomicBool::new(true) });
-            let watch = tokio::spawn(lane.clone().watch(builder.clone(), timeout.min(PATIENCE), reasons.clone()));
+            let watch = tokio::spawn(lane.clone().watch(builder.clone(), timeout.min(PATIENCE), reports.clone()));
             watches.push(EndOnDrop(watch.abort_handle()));
             lanes.push(lane);
         }
-        Ok(Self(Arc::new(Inner { lanes, next: AtomicUsize::new(0), _watches: watches })))
+        Ok(Self(Arc::new(Inner { reports, lanes, next: AtomicUsize::new(0), _watches: watches })))
     }
 
     /// The client for the next command: they take turns, but for those that are not heard while another is.
@@ -122,23 +125,40 @@ impl Connections {
         heard.unwrap_or(&lanes[first % lanes.len()]).running.load().client.clone()
     }
 
+    /// Is notified when a connection was made anew.
+    pub(in crate::session::store) fn reconnected(&self) -> Arc<Notify> {
+        self.0.reports.reconnected.clone()
+    }
+
     /// Every client.
     pub(in crate::session::store) fn clients(&self) -> Vec<Client> {
         self.0.lanes.iter().map(|lane| lane.running.load().client.clone()).collect()
     }
 
-    /// Asks each connection.
+    /// Asks each connection, and one whether its server takes writes.
     ///
     /// # Errors
-    /// That of the first that does not answer in time.
-    pub(in crate::session::store) async fn ping(&self, timeout: Duration) -> Result<(), fred::error::Error> {
+    /// That of the first that does not answer in time, or if the server is a replica.
+    pub(in crate::session::store) async fn ping(&self, timeout: Duration) -> Result<(), Error> {
         let running = self.0.lanes.iter().map(|lane| lane.running.load_full());
-        try_join_all(running.map(async |running| running.is_alive(timeout).await)).await.map(drop)
+        try_join_all(running.map(async |running| running.is_alive(timeout).await)).await?;
+        let client = self.next();
+        // fred itself follows the primaries of a cluster.
+        if client.is_clustered() {
+            return Ok(());
+        }
+        let options = Options { timeout: Some(timeout), ..Options::default() };
+        let role = CustomCommand::new_static("ROLE", None, false);
+        let answered: Value = client.with_options(&options).custom(role, Vec::<Value>::new()).await?;
+        let is_primary = answered.into_array().first().and_then(Value::as_str).is_some_and(|role| role == "master");
+        is_primary
+            .then_some(())
+            .ok_or_else(|| Error::new(ErrorKind::Unknown, "the server is a replica: it takes no writes"))
     }
 }
 
 impl Lane {
-    async fn watch(self: Arc<Self>, builder: Builder, patience: Duration, reasons: Reasons) {
+    async fn watch(self: Arc<Self>, builder: Builder, patience: Duration, reports: Reports) {
         loop {
             tokio::time::sleep(INTERVAL.min(patience)).await;
             let running = self.running.load_full();
@@ -148,13 +168,14 @@ impl Lane {
                 continue;
             }
             // The same configuration as that of the one that runs, so it can be used.
-            let Ok(rival) = Running::start(&builder, &reasons) else { continue };
+            let Ok(rival) = Running::start(&builder, &reports) else { continue };
             tokio::select! {
                 biased;
                 () = running.comes_alive() => {}
                 () = rival.comes_alive() => {
                     tracing::warn!("a connection to Redis carried nothing any more and was replaced");
                     self.running.store(Arc::new(rival));
+                    reports.reconnected.notify_one();
                 }
                 () = tokio::time::sleep(RACE) => continue,
             }
@@ -176,32 +197,36 @@ async fn keep_connected(client: Client) {
     }
 }
 
-/// Says why there is no connection (wrong password, refused, READONLY), which the failing operations themselves do not
-/// know: each reason once, until the connection is back.
+/// What becomes of connections. Why there is none (wrong password, refused, READONLY) the failing operations themselves do
+/// not know: each reason is said once, until the connection is back.
 #[derive(Clone, Default)]
-struct Reasons(Arc<Mutex<String>>);
+struct Reports {
+    reason: Arc<Mutex<String>>,
+    reconnected: Arc<Notify>,
+}
 
-impl Reasons {
+impl Reports {
     fn replace(&self, reason: String) -> bool {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = *known != reason;
         *known = reason;
         is_new
     }
 
-    fn report(&self, client: &Client) {
-        let reasons = self.clone();
+    fn follow(&self, client: &Client) {
+        let reports = self.clone();
         client.on_error(move |(error, _)| {
-            if reasons.replace(error.to_string()) {
+            if reports.replace(error.to_string()) {
                 tracing::warn!(%error, "there is no connection to Redis");
             }
             std::future::ready(Ok(()))
         });
-        let reasons = self.clone();
+        let reports = self.clone();
         client.on_reconnect(move |_| {
-            if reasons.replace(String::new()) {
+            if reports.replace(String::new()) {
                 tracing::info!("the connection to Redis is back");
             }
+            reports.reconnected.notify_one();
             std::future::ready(Ok(()))
         });
     }

@@ -5,7 +5,8 @@
 
 use redis_protocol::resp3::types::{BytesFrame, Resp3Frame};
 
-use super::{RedisSettings, configured};
+use super::RedisSettings;
+use super::client::configured;
 use crate::session::store::invalidation::Address;
 use crate::session::store::invalidation::connection::{Connection, Talk, items};
 
