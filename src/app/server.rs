@@ -183,7 +183,10 @@ impl House {
             // After a request with `Upgrade` it ends for an upgrade first, with what is written still in its buffer and the
             // stream open; asked again, it has none to offer and closes like any other.
             let outcome = match outcome {
-                Ok(()) => connection.await,
+                Ok(()) => {
+                    progress.no_request_follows();
+                    connection.await
+                }
                 failed => failed,
             };
             if let Err(error) = outcome {
@@ -226,7 +229,8 @@ impl Refused {
 fn log_end(error: &hyper::Error, peer: SocketAddr, progress: &Progress) {
     if error.is_parse() {
         // What HTTP cannot read is answered below the site, so that this is its only line. HTTP/2 is not answered.
-        let status = progress.is_head_refused().then(|| if error.is_parse_too_large() { 431 } else { 400 });
+        let is_http2 = error.to_string().contains("HTTP2");
+        let status = (!is_http2).then(|| if error.is_parse_too_large() { 431 } else { 400 });
         tracing::info!(%peer, status, cause = %error, "a request that cannot be read was refused");
     } else if progress.is_in_a_head() && too_slow(error) == Some(TooSlow::Request) {
         tracing::info!(%peer, "a request's head did not come in time");

@@ -179,9 +179,18 @@ impl Reloads {
                     }
                     let fits = app.sessions().would_be_ours_with(&settings.keyring).await;
                     // Also if nobody knows: with keys that are none of the store's everybody would be signed out.
-                    if let Err(error) = fits {
-                        tracing::error!("nothing was changed: that the store fits these keys is not certain: {error}");
-                        continue;
+                    match fits {
+                        Ok(()) => {}
+                        Err(StoreError::Foreign(foreign)) => {
+                            tracing::error!("nothing was changed: {foreign}");
+                            continue;
+                        }
+                        Err(error) => {
+                            tracing::error!(
+                                "nothing was changed: the store cannot say whether these keys fit: {error}"
+                            );
+                            continue;
+                        }
                     }
                     app.reload(settings);
                     tracing::info!(

@@ -3,9 +3,9 @@
 //! RFC 9068 6 tells clients not to look into access tokens, and that is right for whoever has a choice: their form is
 //! between the provider and its APIs. Keycloak as it is delivered puts roles nowhere else, though, and its operators are
 //! often not those of the back office. So it is off unless asked for, what is read is verified as an ID token is, and a
-//! token that cannot be is no fault: it only says nothing. Keys are not fetched again for it at a login: the ID token
-//! beside it has had that done, and a token that is for its API alone to verify must not use up what ID tokens need. At a
-//! renewal they are, for a key that is not known: there may have been no ID token to do it. Read anew at each renewal.
+//! token that cannot be is no fault: it only says nothing. Keys are not fetched again for it: the ID token beside it has
+//! had that done, and a token that is for its API alone to verify must not use up what ID tokens need. Read anew from
+//! each new token.
 
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
@@ -15,8 +15,7 @@ use super::discovery::Metadata;
 use super::id_token::VerifiedClaims;
 use super::jwt::{self, JwtFault, JwtUse};
 use super::profile::{self, ProfileMapping};
-use super::refreshing::AskedBy;
-use super::signature::{Wanted, keys_unusable};
+use super::signature::keys_unusable;
 use super::token_exchange::ProviderTokens;
 use super::{IdpError, OidcSettings, Provider};
 
@@ -45,10 +44,6 @@ impl Provider {
         if oidc.access_token_claims {
             match self.claims_of_access_token(oidc, metadata, claims, tokens).await {
                 Ok(more) => add(&mut attributes, more, &self.0.settings.profile),
-                // It spoke when it came and is over by now: what it said then cannot be confirmed, and is not taken back.
-                Err(IdpError::IdToken(fault @ JwtFault::Clock("exp"))) if claims.are_remembered() => {
-                    return Err(fault.into());
-                }
                 // It may be no JWT at all, or one that is for its API alone to verify.
                 Err(IdpError::IdToken(fault)) => {
                     tracing::info!(idp = self.name(), %fault, "the access token says nothing of the person");
@@ -70,13 +65,7 @@ impl Provider {
         let jwks_uri = metadata.jwks_uri.as_ref().ok_or(JwtFault::NoKeys)?;
         let header = jwt::read_header(token, oidc.algorithm, JwtUse::AccessToken)?;
         let keys = self.0.keys.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(keys_unusable)?;
-        let payload = match jwt::verify_signature(token, &header, &keys, self.0.settings.tenants()) {
-            Err(JwtFault::UnknownKey) if claims.are_remembered() => {
-                let wanted = Wanted { algorithm: oidc.algorithm, kind: JwtUse::AccessToken, by: AskedBy::Provider };
-                self.signed_by(&self.0.keys, jwks_uri, token, wanted).await?
-            }
-            verified => verified?,
-        };
+        let payload = jwt::verify_signature(token, &header, &keys, self.0.settings.tenants())?;
         let expected = Expectation {
             issuer: text(claims.all(), "iss")?,
             subject: claims.subject(),

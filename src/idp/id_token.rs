@@ -70,7 +70,6 @@ pub struct VerifiedClaims {
     session_expiry: Option<OffsetDateTime>,
     provider_session: Option<String>,
     all: Map<String, Value>,
-    are_remembered: bool,
 }
 
 impl VerifiedClaims {
@@ -81,12 +80,7 @@ impl VerifiedClaims {
         let provider_session = optional_text(&payload, "sid", JwtFault::ClaimType("sid"))?.map(str::to_owned);
         let acr = optional_text(&payload, "acr", JwtFault::ClaimType("acr"))?.map(str::to_owned);
         let session_expiry = optional_moment(&payload, "session_expiry")?;
-        Ok(Self { subject, auth_time, acr, session_expiry, provider_session, all: payload, are_remembered: true })
-    }
-
-    /// Is true for those of a token that passed when it came, perhaps long ago.
-    pub(super) fn are_remembered(&self) -> bool {
-        self.are_remembered
+        Ok(Self { subject, auth_time, acr, session_expiry, provider_session, all: payload })
     }
 
     /// The provider's stable name for the person (`sub`).
@@ -154,15 +148,7 @@ pub fn check(
         return Err(JwtFault::Claim("session_expiry"));
     }
     let provider_session = claims::optional_session_name(&payload)?;
-    Ok(VerifiedClaims {
-        subject,
-        auth_time,
-        acr,
-        session_expiry,
-        provider_session,
-        all: payload,
-        are_remembered: false,
-    })
+    Ok(VerifiedClaims { subject, auth_time, acr, session_expiry, provider_session, all: payload })
 }
 
 /// Core 3.1.3.7 (9) and (10), RFC 7519 4.1.5 (R-D08, R-D09).

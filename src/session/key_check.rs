@@ -138,37 +138,32 @@ impl Keyed {
         Ok(StoreOwner::Us)
     }
 
-    /// Looks at the record, and makes it if there is none; returns what was found first. Of any number of brokers that do so
-    /// at the same time, one makes it and the others find it.
-    pub(super) async fn look_or_begin(&self) -> Result<StoreOwner, StoreError> {
-        let first = self.look().await?;
-        if first == StoreOwner::Us {
-            return Ok(first);
-        }
+    /// Looks at the record, and makes it if there is none. Of any number of brokers that do so at the same time, one
+    /// makes it and the others find it.
+    pub(super) async fn look_or_begin(&self) -> Result<(), StoreError> {
         for _ in 0..ATTEMPTS {
-            self.backend.put_new(NAME, &record(&self.tagger)).await?;
             if self.look().await? == StoreOwner::Us {
-                return Ok(first);
+                return Ok(());
             }
+            self.backend.put_new(NAME, &record(&self.tagger)).await?;
         }
         // It vanishes as often as it is made: somebody empties the store all the time.
         match self.look().await? {
-            StoreOwner::Us => Ok(first),
+            StoreOwner::Us => Ok(()),
             StoreOwner::Nobody => Err(session_store::Error::Backend("it is emptied again and again".into()).into()),
         }
     }
 
     /// Writes the record anew under the key that seals, if it was written under an older one.
-    pub(super) async fn renew(&self) -> Result<StoreOwner, StoreError> {
-        let first = self.look_or_begin().await?;
+    pub(super) async fn renew(&self) -> Result<(), StoreError> {
+        self.look_or_begin().await?;
         let own = record(&self.tagger);
         match self.backend.get(NAME).await? {
             Some(found) if found != own && judge(&found, &self.tagger).is_ok() => {
-                self.backend.put(NAME, &own, None).await?;
+                self.backend.put(NAME, &own, None).await
             }
-            _ => {}
+            _ => Ok(()),
         }
-        Ok(first)
     }
 
     /// Whether other keys fit the store as well. Changes nothing, but puts the record of a store that is ours back if it
@@ -202,7 +197,7 @@ impl Keyed {
     pub(super) async fn ours(&self) -> Result<&dyn SessionBackend, StoreError> {
         match self.known.get() {
             Some(judged) => judged?,
-            None => _ = self.look_or_begin().await?,
+            None => self.look_or_begin().await?,
         }
         Ok(&*self.backend)
     }

@@ -84,8 +84,11 @@ impl Renewing {
     /// # Errors
     /// [`StoreError`] if the store did not take them, tried again and again.
     pub async fn keep_tokens(&mut self, tokens: Tokens, ends_by: Option<OffsetDateTime>) -> Result<Kept, StoreError> {
+        // Another ID token has been verified.
+        let is_verified = tokens.id_token != self.tokens.id_token;
         let record = SessionRecord {
             access_token_expires_at: tokens.access_token_expires_at,
+            unverifiable_since: self.record.unverifiable_since.filter(|_| !is_verified),
             ends_by: self.record.ends_by.into_iter().chain(ends_by).min(),
             ..self.record.clone()
         };

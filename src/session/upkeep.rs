@@ -51,7 +51,7 @@ impl Sessions {
     /// # Errors
     /// [`StoreError::Foreign`] if the store is not ours, another if it cannot be asked.
     pub async fn claim_store(&self) -> Result<(), StoreError> {
-        self.0.keyed.look_or_begin().await.map(|first| self.heed(first))
+        self.0.keyed.look_or_begin().await
     }
 
     /// Does what [`Self::claim_store`] does unless the answer is known.
@@ -67,15 +67,7 @@ impl Sessions {
     /// # Errors
     /// Those of [`Self::claim_store`].
     pub async fn renew_store_claim(&self) -> Result<(), StoreError> {
-        self.0.keyed.renew().await.map(|first| self.heed(first))
-    }
-
-    /// A store that was emptied, or changed for another, behind everybody's back (`SWAPDB` tells nobody) is not the one that
-    /// anything is known of.
-    fn heed(&self, found: StoreOwner) {
-        if let (StoreOwner::Nobody, Some(cache)) = (found, &self.0.near.cache) {
-            cache.clear();
-        }
+        self.0.keyed.renew().await
     }
 
     /// Whose store it is, without beginning it.

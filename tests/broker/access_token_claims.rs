@@ -100,32 +100,3 @@ async fn a_renewal_reads_the_new_access_token() {
         assert_eq!(groups(&browser).await, json!(["staff", "auditor", "editor"]), "{keys}");
     }
 }
-
-/// R-D05, R-I08: roles that a token gave are not taken back because the token cannot be verified any more: one line a reason.
-#[tokio::test]
-async fn a_token_that_spoke_once_and_cannot_be_verified_now_takes_no_role_away() {
-    // The keys change, and the answer to the renewal has no ID token for which they would be fetched.
-    let without = |name: &'static str| change(move |answer| answer[name] = Value::Null);
-    let script =
-        Script { access_token_claims: set(json!({})), refresh_answer: without("id_token"), ..Script::default() };
-    let broker = broker(&format!("{READ}\nrefresh = \"5m\""), script.clone()).await;
-    let (browser, all) = (broker.signed_in().await, json!(["staff", "auditor", "editor"]));
-    broker.idp.rotate_keys();
-    broker.clock.advance(Duration::minutes(6));
-    assert_eq!(broker.status(&browser).await, 200);
-    assert_eq!(groups(&browser).await, all, "the new key is fetched");
-    // It is over by its own word, which nobody else told, and there is no other.
-    let told = set(json!({ "refresh_token": null, "expires_in": null }));
-    let broker = self::broker(
-        &format!("{READ}\nrefresh = \"5m\""),
-        Script { token_answer: told, refresh_answer: None, ..script },
-    )
-    .await;
-    let browser = broker.signed_in().await;
-    broker.clock.advance(Duration::minutes(10));
-    let answer = browser.fetch(&format!("{PUBLIC}/x")).send().await;
-    assert!(answer.status == 200 || answer.code() == "reauthentication_required", "{}", answer.body);
-    if answer.status == 200 {
-        assert_eq!(groups(&browser).await, all);
-    }
-}

@@ -409,21 +409,6 @@ async fn whoever_cannot_ask_after_an_outage_lets_the_next_one_go_first() {
     }
 }
 
-/// RFC 6749 5.1: `expires_in` is only recommended. A token that is over at some time says nothing of the person.
-#[tokio::test]
-async fn an_access_token_whose_end_nobody_told_ends_no_session_by_ending() {
-    let broker = Broker::with(paced()).await;
-    let untold = set(json!({ "refresh_token": null, "expires_in": null }));
-    broker.idp.behave(Script { token_answer: untold, ..Script::default() });
-    let browser = broker.signed_in().await;
-    broker.clock.advance(Duration::minutes(5));
-    let over = Misbehaviour::Refuse(401, &[("www-authenticate", "Bearer error=\"invalid_token\"")]);
-    broker.idp.behave(Script { at_userinfo: over, ..Script::default() });
-    assert_eq!(get(&browser, "/x").await.code(), "reauthentication_required", "and not that the provider ended it");
-    broker.idp.behave(Script::default());
-    assert_eq!(get(&browser, "/x").await.status, 200, "it stands as soon as it is confirmed");
-}
-
 /// R-D05, R-C12: one line a way in which the keys that we are shown may be older than a token, found by going through what a
 /// cache can get wrong. Within ten minutes it ends nothing; the session is confirmed as soon as the keys are there.
 #[tokio::test]

@@ -153,19 +153,6 @@ async fn a_store_that_was_emptied_is_ours_again() {
     assert_eq!(redis.ask(&["GET", RECORD]), own);
 }
 
-/// `SWAPDB` puts another database in the place of ours, and tells nobody who follows its keys.
-#[tokio::test]
-async fn nothing_is_served_of_a_store_that_was_swapped_for_an_empty_one() {
-    let redis = Redis::start();
-    let broker = Broker::with(Setup { store: Store::Redis(redis.port()), ..Setup::default() }).await;
-    let browser = broker.signed_in().await;
-    assert_eq!(broker.status(&browser).await, 200);
-    assert_eq!(redis.ask(&["SWAPDB", "0", "1"]), "OK");
-    broker.app.sessions().renew_store_claim().await.unwrap();
-    assert_eq!(broker.status(&browser).await, 401);
-    assert_eq!(redis.ask(&["EXISTS", RECORD]), "1", "it was begun");
-}
-
 /// Another Redis may answer after an outage, one with another's sessions: nothing of it is used before that was looked at.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_comes_back_as_anothers_is_not_used() {

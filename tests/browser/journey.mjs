@@ -292,6 +292,49 @@ async function checkLateForm(browser) {
   await context.close();
 }
 
+/** Pages for somebody who cannot go on where they are: none of them leads back to work by its first button. */
+const DEAD_ENDS = [
+  ['forbidden', async (page) => {
+    await signIn(page, provider, ORDERS);
+    await page.goto(`${base}/finance`);
+  }],
+  ['late-form', async (page) => {
+    await signIn(page, provider, `${base}/approvals`);
+    const other = await page.context().newPage();
+    await other.goto(CONFIRM);
+    await other.locator(LOGOUT_BUTTON).first().click();
+    await other.waitForURL((url) => at(url) === SIGNED_OUT);
+    await other.close();
+    // Another one than the late form above has decided.
+    await page.locator('form[action^="/approvals/"] button[value="reject"]').last().click();
+    await page.waitForURL((url) => url.pathname.startsWith('/approvals/'));
+  }],
+  ['signed-in', async (page) => {
+    await signIn(page, provider, ORDERS);
+    await page.goto(`${base}/sso/signed-in`);
+  }],
+];
+
+async function inEachDeadEnd(browser, contextOptions, act) {
+  for (const [name, reach] of DEAD_ENDS) {
+    const context = await newContext(browser, contextOptions);
+    const page = await context.newPage();
+    await reach(page);
+    await act(name, page);
+    await context.close();
+  }
+}
+
+async function checkDeadEnds(browser) {
+  await inEachDeadEnd(browser, { bypassCSP: true }, async (name, page) => {
+    await check(`${name} page: by keyboard, for everybody`, async () => {
+      expectNone((await keyboardFaults(page)).faults);
+      expectNone(await axeViolations(page));
+      return page.innerText('h1');
+    });
+  });
+}
+
 async function takeScreenshots(browser, locale, colorScheme) {
   const take = async (name, page) => {
     for (const width of [360, 1280]) {
@@ -309,6 +352,7 @@ async function takeScreenshots(browser, locale, colorScheme) {
   }
   await context.close();
   await inEachState(browser, { locale, colorScheme }, take);
+  await inEachDeadEnd(browser, { locale, colorScheme }, take);
 }
 
 const browser = await launch();
@@ -316,6 +360,7 @@ try {
   await journey(browser);
   await accessibility(browser);
   await checkStates(browser);
+  await checkDeadEnds(browser);
   await checkLateForm(browser);
   if (screenshots) {
     await mkdir(screenshots, { recursive: true });

@@ -21,7 +21,7 @@ enum Stage {
     /// No request is under way.
     Idle { since: Instant },
     /// A request has begun to arrive.
-    Head { since: Instant, refused: bool },
+    Head { since: Instant },
     /// Requests are under way; their bodies have limits of their own.
     Busy { requests: usize },
 }
@@ -53,7 +53,7 @@ struct State {
 impl State {
     fn read_deadline(&self, keep_alive: Duration) -> Option<Instant> {
         match self.stage {
-            Stage::New { since } | Stage::Head { since, .. } => Some(since + HEAD_TIMEOUT),
+            Stage::New { since } | Stage::Head { since } => Some(since + HEAD_TIMEOUT),
             Stage::Idle { since } if !self.write_pending => Some(since + keep_alive),
             Stage::Idle { .. } | Stage::Busy { .. } => None,
         }
@@ -83,7 +83,7 @@ impl Progress {
     pub(super) fn received(&self, now: Instant) {
         let mut state = self.state();
         if matches!(state.stage, Stage::New { .. } | Stage::Idle { .. }) {
-            state.stage = Stage::Head { since: now, refused: false };
+            state.stage = Stage::Head { since: now };
         }
     }
 
@@ -96,14 +96,9 @@ impl Progress {
     pub(super) fn sent(&self, now: Instant) {
         let mut state = self.state();
         state.write_pending = false;
-        match &mut state.stage {
-            Stage::Idle { since } => {
-                *since = now;
-                wake(state);
-            }
-            // Below the site: HTTP has refused it.
-            Stage::Head { refused, .. } => *refused = true,
-            Stage::New { .. } | Stage::Busy { .. } => {}
+        if let Stage::Idle { since } = &mut state.stage {
+            *since = now;
+            wake(state);
         }
     }
 
@@ -163,11 +158,6 @@ impl Progress {
     /// Whether a head was being read when the connection ended.
     pub(super) fn is_in_a_head(&self) -> bool {
         matches!(self.state().stage, Stage::Head { .. })
-    }
-
-    /// Is true if a head was answered before it was a request.
-    pub(super) fn is_head_refused(&self) -> bool {
-        matches!(self.state().stage, Stage::Head { refused: true, .. })
     }
 
     /// Whether the client may be in the middle of sending what nobody reads: closing then would make its system throw

@@ -35,7 +35,7 @@ pub(super) fn findings(routes: &[Route]) -> Vec<Finding> {
         } else if let Some(earlier) = apart() {
             findings.push(Finding::Failure(format!(
                 "route[{index}].path: {} answers nothing but 400: to applications that heed neither case nor a last slash \
-                 it is the same as what route[{earlier}] ({}) covers; give both the same rule, or put the narrower one first",
+                 it is the same as what route[{earlier}] ({}) covers; remove one of the two, or put the narrower one first",
                 name(&route.path),
                 name(&routes[earlier].path),
             )));

@@ -47,15 +47,7 @@ pub(super) async fn renew(provider: &Provider, renewing: &mut Renewing, now: Off
         if has_expired(renewing.tokens(), now) || !provider.can_confirm(&held(renewing)).await? {
             return Err(Fault::LoginNeeded);
         }
-        return match confirm(provider, renewing).await {
-            // A token of which nobody knows how long it lasts is over at some time: that says nothing of the person.
-            Err(Fault::Provider(error))
-                if error.is_about_the_access_token() && renewing.tokens().access_token_expires_at.is_none() =>
-            {
-                Err(Fault::LoginNeeded)
-            }
-            confirmed => confirmed,
-        };
+        return confirm(provider, renewing).await;
     };
     if is_fresh {
         match confirm(provider, renewing).await {

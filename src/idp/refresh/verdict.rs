@@ -66,12 +66,6 @@ impl RenewalError {
         }
     }
 
-    /// Is true if userinfo does not take the access token (RFC 6750 3.1). Plain OAuth 2.0 providers issue tokens that last
-    /// until they are revoked: there it is a word about the person.
-    pub fn is_about_the_access_token(&self) -> bool {
-        matches!(&self.cause, IdpError::Userinfo(UserinfoError::Http(HttpError::Status(401, _))))
-    }
-
     /// Whether no key that is published now signed the ID token. Right after a rotation that passes.
     pub fn is_about_keys(&self) -> bool {
         matches!(self.cause, IdpError::IdToken(JwtFault::UnknownKey | JwtFault::Signature))

@@ -109,6 +109,8 @@ impl Blocks {
         self.backend.list_insert(PERSONS, &index, milliseconds(until), until).await?;
         let list = list_of(&index);
         self.backend.list_insert(&list, &self.seal(&list, &sealed), milliseconds(until), until).await?;
+        // Whoever keeps the list of persons up may have taken them for one without blocks in between.
+        self.backend.list_insert(PERSONS, &index, milliseconds(until), until).await?;
         for old in same {
             self.backend.list_remove(&list, &old.member).await?;
         }
