@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use crate::session::LiveSession;
 use crate::session::key::SessionHandle;
-use crate::telemetry::Printable;
+use crate::printable::Printable;
 
 /// Something that a security review asks for.
 #[derive(Debug)]

@@ -42,7 +42,7 @@
 //! | 3 | [`guard`] |
 //! | 2 | [`web`], [`audit`] |
 //! | 1 | [`session`], [`idp`] |
-//! | 0 | [`identity`], [`clock`], [`secret`], [`telemetry`] |
+//! | 0 | [`telemetry`], and of `counterfoil-core`: [`identity`], [`clock`], [`secret`], [`address`], [`printable`] |
 //!
 //! # As a library
 //!
@@ -51,23 +51,22 @@
 //! of yours; its handlers take a [`CurrentUser`](guard::current_user::CurrentUser). See
 //! `examples/guarded_application.rs`.
 
+pub use counterfoil_core::{address, clock, identity, printable, secret};
+
 pub mod account;
 pub mod api;
 pub mod app;
 pub mod audit;
 pub mod cli;
-pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod guard;
-pub mod identity;
 pub mod idp;
 pub mod login;
 pub mod logout;
 pub mod proxy;
 pub mod respond;
 pub mod routes;
-pub mod secret;
 pub mod session;
 pub mod telemetry;
 pub mod web;

@@ -13,7 +13,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICAT
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use crate::telemetry::Printable;
+use crate::printable::Printable;
 use crate::web::branding::{Branding, Frame};
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::page::{self, Action, ErrorPage};

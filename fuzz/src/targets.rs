@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use counterfoil::config::Source;
 use counterfoil::idp::discovery::{DocumentSource, GivenEndpoints, Metadata};
-use counterfoil::idp::http::is_safe_address;
+use counterfoil::address::is_safe_address;
 use counterfoil::idp::id_token::{self, ExpectedNonce};
 use counterfoil::idp::jwks::{self, ALGORITHMS, KeySet};
 use counterfoil::idp::jwt::{self, JwtFault, JwtUse};

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use crate::guard::visitor::Visitor;
-use crate::telemetry::Printable;
+use crate::printable::Printable;
 use crate::web::client_address::ClientAddress;
 
 /// What became of an answer.

@@ -13,7 +13,7 @@ use crate::session::Sessions;
 use crate::session::blocks::{Block, Meant, Words};
 use crate::session::key::SessionHandle;
 use crate::session::revocation::Selection;
-use crate::telemetry::Printable;
+use crate::printable::Printable;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Write};
 use serde_json::{Value, json};
 
 use super::{CommandError, failed};
-use crate::telemetry::Printable;
+use crate::printable::Printable;
 
 /// Writes a line of the command's result.
 ///

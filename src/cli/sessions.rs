@@ -21,7 +21,8 @@ use crate::session::key_check::StoreOwner;
 use crate::session::revocation::{Order, Revoked, Selection};
 use crate::session::selection::{Filter, PersonFilter};
 use crate::session::{LiveSession, NearCacheSettings, Sessions};
-use crate::telemetry::{self, LogFormat, LogSettings, Printable};
+use crate::printable::Printable;
+use crate::telemetry::{self, LogFormat, LogSettings};
 
 /// With the wrong key, whoever began an empty store here would shut out the brokers that come back to it.
 const NOBODYS: &str = "nothing was done: no broker has begun this store (its record of the server's key is missing; \

@@ -11,7 +11,7 @@ use toml::{Table, Value};
 use url::Url;
 
 use super::reader::Reader;
-use crate::idp::http::is_safe_address;
+use crate::address::is_safe_address;
 use crate::idp::presets::ANY_TENANT;
 
 /// The presets by the `kind` that chooses them.

@@ -21,7 +21,7 @@ use super::{
     userinfo,
 };
 use crate::identity::Identity;
-use crate::telemetry::Printable;
+use crate::printable::Printable;
 
 /// What a finished login brought.
 #[derive(Debug, Clone)]

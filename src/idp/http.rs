@@ -16,7 +16,7 @@ use reqwest::{Certificate, Identity};
 use rustls_native_certs::load_native_certs;
 use serde_json::{Map, Value};
 use thiserror::Error;
-use url::{Host, Url};
+use url::Url;
 
 use super::address_class::AddressGuard;
 use super::provider_words::{ProviderWords, Sent};
@@ -323,21 +323,4 @@ fn is_json(answer: &http::Response<Vec<u8>>) -> bool {
 /// [`HttpError::NotAnObject`].
 pub fn json_object(body: &[u8]) -> Result<Map<String, Value>, HttpError> {
     strict_json::object(body).map_err(|_| HttpError::NotAnObject)
-}
-
-/// Whether secrets may be sent to an address: HTTPS, or plain HTTP that never leaves this machine (R-F02).
-pub fn is_safe_address(url: &Url) -> bool {
-    let has_no_credentials = url.username().is_empty() && url.password().is_none();
-    has_no_credentials && url.host().is_some() && (url.scheme() == "https" || is_loopback_http(url))
-}
-
-/// Whether an address is plain HTTP on this machine.
-pub fn is_loopback_http(url: &Url) -> bool {
-    url.scheme() == "http"
-        && match url.host() {
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            Some(Host::Domain(domain)) => domain == "localhost" || domain.ends_with(".localhost"),
-            None => false,
-        }
 }

@@ -17,7 +17,7 @@ use url::form_urlencoded;
 use super::client_authentication::secret_of_basic;
 use super::http::{json_object, media_type};
 use crate::secret::Secret;
-use crate::telemetry::is_unprintable;
+use crate::printable::is_unprintable;
 
 /// Longest error code kept, in characters.
 const LONGEST_CODE: usize = 64;

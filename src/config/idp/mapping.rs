@@ -3,7 +3,7 @@
 use url::Url;
 
 use crate::config::reader::Reader;
-use crate::idp::http::is_safe_address;
+use crate::address::is_safe_address;
 use crate::idp::presets::{ProfileApi, ProfileApiKind};
 use crate::idp::profile::{GroupsAs, ProfileMapping, RequiredClaim};
 

@@ -5,7 +5,7 @@ use url::Url;
 use crate::config::reader::Reader;
 use crate::idp::OAuth2Settings;
 use crate::idp::discovery::check_authorization_endpoint;
-use crate::idp::http::is_safe_address;
+use crate::address::is_safe_address;
 
 pub(super) fn read(section: &mut Reader) -> Option<OAuth2Settings> {
     let mut endpoint = |key: &str| {

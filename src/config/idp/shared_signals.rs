@@ -4,7 +4,7 @@ use url::Url;
 
 use crate::config::reader::Reader;
 use crate::idp::IdpKind;
-use crate::idp::http::is_safe_address;
+use crate::address::is_safe_address;
 use crate::idp::jwks::{self, ALGORITHMS};
 use crate::idp::security_event::SharedSignals;
 

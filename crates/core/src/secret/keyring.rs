@@ -18,7 +18,6 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::Secret;
-#[cfg(test)]
 use super::random_bytes;
 
 /// Bytes of a server key.
@@ -52,10 +51,10 @@ impl Keyring {
         (!keys.newest_first.is_empty()).then(|| Self(Arc::new(ArcSwap::from_pointee(keys))))
     }
 
-    /// A ring of one fresh random key.
-    #[cfg(test)]
-    pub(crate) fn ephemeral() -> Self {
-        Self::new(vec![Secret::new(random_bytes())]).unwrap()
+    /// A ring of one fresh random key, for tests: what it seals is lost with the process.
+    pub fn ephemeral() -> Self {
+        let newest_first = vec![Secret::new(random_bytes())];
+        Self(Arc::new(ArcSwap::from_pointee(Keys { newest_first, sealing: 0, version: 0 })))
     }
 
     /// Takes over another ring's keys. The key that sealed so far goes on sealing, if it is among them. The version of

@@ -1,0 +1,9 @@
+//! What every part of Counterfoil builds on: who somebody is, what time it is, what is secret.
+//!
+//! Knows nothing of sessions, of providers or of HTTP. Six modules, and no more: a test of the workspace holds the list.
+
+pub mod address;
+pub mod clock;
+pub mod identity;
+pub mod printable;
+pub mod secret;
