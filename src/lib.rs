@@ -52,21 +52,21 @@
 //! `examples/guarded_application.rs`.
 
 pub use counterfoil_core::{address, clock, identity, printable, secret};
+pub use counterfoil_demo as demo;
+pub use counterfoil_oidc as idp;
+pub use counterfoil_session as session;
+pub use counterfoil_session::audit;
 
 pub mod account;
 pub mod api;
 pub mod app;
-pub mod audit;
 pub mod cli;
 pub mod config;
-pub mod demo;
 pub mod guard;
-pub mod idp;
 pub mod login;
 pub mod logout;
 pub mod proxy;
 pub mod respond;
 pub mod routes;
-pub mod session;
 pub mod telemetry;
 pub mod web;

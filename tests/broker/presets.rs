@@ -1,4 +1,4 @@
-//! Presets: each provider's documented answers, recorded in `presets/*.json`, make the person they describe.
+//! Presets: each provider's documented answers, recorded in `crates/oidc/tests/recorded`, make the person they describe.
 //!
 //! The endpoints are moved to this machine by the keys that everybody may write; everything else is the preset's.
 
@@ -45,7 +45,7 @@ const NEEDS: [(&str, &str); 15] = [
 ];
 
 fn recorded(kind: &str) -> Value {
-    let file = format!("{}/tests/broker/presets/{kind}.json", env!("CARGO_MANIFEST_DIR"));
+    let file = format!("{}/crates/oidc/tests/recorded/{kind}.json", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 

@@ -1,0 +1,223 @@
+//! What a later metadata document may not change by itself: which hosts get what is ours and our people's.
+//!
+//! Whoever gets hold of a provider's metadata for an hour must not thereby get client secrets, codes, tokens and the
+//! people's passwords. So a document that is fetched again and names another host than before for an endpoint is refused
+//! as a whole: the old endpoints stay in use, the audit trail says so, `/readyz` has a note. Somebody who may (SIGHUP, a
+//! restart) takes it over; SIGHUP only what was refused and shown before, since it is sent for other reasons too.
+//!
+//! Why every endpoint: the token, revocation, pushed-request and userinfo endpoints get credentials, codes and tokens;
+//! `jwks_uri` says whose signatures count, so that whoever names it can end sessions by logout tokens; browsers are sent
+//! to the authorization endpoint, where people type their passwords, and take ID tokens to the end-session endpoint.
+//! Paths may change: whoever holds the host holds them. An endpoint that is new has to be where the issuer or the token
+//! endpoint is; one that was gone may also come back to where it was.
+
+use std::collections::HashMap;
+use std::sync::{OnceLock, PoisonError, RwLock};
+
+use url::Url;
+
+use super::Metadata;
+
+/// An endpoint that was to move to another host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MovedEndpoint {
+    /// Its name in the metadata.
+    pub name: &'static str,
+    /// Where it was (scheme, host and port); `None` if it is new.
+    pub from: Option<String>,
+    /// Where it is said to be.
+    pub to: String,
+}
+
+/// Hears of endpoints that are to move: of which provider, and whether that was taken over.
+pub type MoveObserver = fn(idp: &str, moved: &MovedEndpoint, confirmed: bool);
+
+/// Watches one provider's endpoints.
+#[derive(Debug)]
+pub(crate) struct EndpointWatch {
+    idp: String,
+    observer: OnceLock<MoveObserver>,
+    /// Where the issuer is, if it is anywhere.
+    issuer: Option<String>,
+    /// What is refused now.
+    refused: RwLock<Vec<MovedEndpoint>>,
+    /// Where each endpoint was last, also one that is gone now.
+    places: RwLock<Places>,
+}
+
+type Places = HashMap<&'static str, String>;
+
+impl EndpointWatch {
+    pub(super) fn new(idp: String, issuer: &str) -> Self {
+        let issuer = Url::parse(issuer).ok().as_ref().map(place);
+        Self { idp, observer: OnceLock::new(), issuer, refused: RwLock::default(), places: RwLock::default() }
+    }
+
+    /// From now on this one hears of what is refused and what is taken over. The first one stays.
+    pub(crate) fn report_to(&self, observer: MoveObserver) {
+        let _ = self.observer.set(observer);
+    }
+
+    /// The endpoints whose move is refused now.
+    pub(crate) fn refused(&self) -> Vec<MovedEndpoint> {
+        self.refused.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The metadata to use from now on: the later ones, unless they move an endpoint and nobody confirmed that. Confirmed
+    /// is what was refused before, so that it could be seen; documents that move anything else are refused. Each move is
+    /// told once, however often it is met.
+    pub(super) fn choose(&self, known: &Metadata, later: Metadata, confirmed: bool) -> Metadata {
+        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+        remember(&mut places, known);
+        let moved = moved_endpoints(known, &later, self.issuer.as_ref(), &places);
+        let mut refused = self.refused.write().unwrap_or_else(PoisonError::into_inner);
+        let confirmed = confirmed && moved.iter().all(|one| refused.contains(one));
+        let is_taken = confirmed || moved.is_empty();
+        let before = std::mem::replace(&mut *refused, if is_taken { Vec::new() } else { moved.clone() });
+        drop(refused);
+        for one in moved.iter().filter(|one| confirmed || !before.contains(one)) {
+            if let Some(observer) = self.observer.get() {
+                observer(&self.idp, one, confirmed);
+            }
+        }
+        if !is_taken {
+            return known.clone();
+        }
+        // Who moved house has nothing more to do with the old one.
+        if !moved.is_empty() {
+            places.clear();
+        }
+        remember(&mut places, &later);
+        later
+    }
+}
+
+fn remember(places: &mut Places, metadata: &Metadata) {
+    places.extend(metadata.endpoints().into_iter().filter_map(|(name, url)| Some((name, place(url?)))));
+}
+
+/// The endpoints that are at another host than before. Pure.
+fn moved_endpoints(known: &Metadata, later: &Metadata, issuer: Option<&String>, places: &Places) -> Vec<MovedEndpoint> {
+    let home = place(&known.token_endpoint);
+    let mut moved = Vec::new();
+    for ((name, before), (_, after)) in known.endpoints().into_iter().zip(later.endpoints()) {
+        let Some(after) = after.map(place) else { continue };
+        let stays = match before.map(place) {
+            Some(before) => after == before,
+            None => [Some(&home), issuer, places.get(name)].contains(&Some(&after)),
+        };
+        if !stays {
+            moved.push(MovedEndpoint { name, from: places.get(name).cloned(), to: after });
+        }
+    }
+    moved
+}
+
+fn place(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata(changes: &[(&str, Option<&str>)]) -> Metadata {
+        let url = |name: &str| {
+            let given = changes.iter().find(|(given, _)| *given == name).map(|(_, url)| *url);
+            let url = given.unwrap_or_else(|| (name != "revocation_endpoint").then_some("https://idp.test/x"));
+            url.map(|url| Url::parse(url).unwrap())
+        };
+        Metadata {
+            authorization_endpoint: url("authorization_endpoint").unwrap(),
+            token_endpoint: url("token_endpoint").unwrap(),
+            userinfo_endpoint: url("userinfo_endpoint"),
+            jwks_uri: url("jwks_uri"),
+            end_session_endpoint: url("end_session_endpoint"),
+            revocation_endpoint: url("revocation_endpoint"),
+            pushed_authorization_request_endpoint: url("pushed_authorization_request_endpoint"),
+            pushed_requests_demanded: false,
+            response_issuer_promised: false,
+            claims_supported: None,
+            offers: crate::offers::Offers::default(),
+        }
+    }
+
+    /// One line a case: what changes, and whether it is refused. Found by moving each endpoint in every part of its
+    /// address, adding it and taking it away.
+    #[test]
+    fn an_endpoint_stays_at_its_host_until_somebody_says_otherwise() {
+        let names = metadata(&[]).endpoints().map(|(name, _)| name);
+        for name in names {
+            for (url, refused) in [
+                ("https://evil.test/x", true),
+                ("https://idp.test.evil.test/x", true),
+                ("https://idp.test:8443/x", true),
+                ("http://idp.test/x", true),
+                ("https://idp.test./x", true),
+                ("https://idp.test/elsewhere?tenant=1", false),
+                ("https://IDP.test:443/x", false),
+            ] {
+                let watch = EndpointWatch::new("company".to_owned(), "https://issuer.test/realm");
+                let known = metadata(&[]);
+                let later = || metadata(&[(name, Some(url))]);
+                let chosen = watch.choose(&known, later(), false);
+                assert_eq!(watch.refused().len(), usize::from(refused), "{name} {url}");
+                assert_eq!(chosen, if refused { known.clone() } else { later() }, "{name} {url}");
+                assert_eq!(watch.choose(&known, later(), true), later(), "{name} {url}");
+                assert!(watch.refused().is_empty(), "{name} {url}");
+            }
+        }
+        for (name, url, refused) in [
+            ("revocation_endpoint", Some("https://idp.test/revoke"), false),
+            ("revocation_endpoint", Some("https://issuer.test/revoke"), false),
+            ("revocation_endpoint", Some("https://evil.test/revoke"), true),
+            ("userinfo_endpoint", Some("https://issuer.test/me"), true),
+            ("userinfo_endpoint", None, false),
+            ("end_session_endpoint", None, false),
+        ] {
+            let watch = EndpointWatch::new("company".to_owned(), "https://issuer.test/realm");
+            watch.choose(&metadata(&[]), metadata(&[(name, url)]), false);
+            assert_eq!(!watch.refused().is_empty(), refused, "{name} {url:?}");
+        }
+    }
+
+    /// One line a case: what the order meets after a move of userinfo was refused and shown, and whether it is taken.
+    #[test]
+    fn an_order_takes_over_what_was_shown_and_nothing_else() {
+        let shown = ("userinfo_endpoint", Some("https://new.test/me"));
+        for (met, taken) in [
+            (&[shown][..], true),
+            (&[("userinfo_endpoint", Some("https://new.test/other"))], true),
+            (&[("userinfo_endpoint", Some("https://evil.test/me"))], false),
+            (&[("token_endpoint", Some("https://evil.test/token"))], false),
+            (&[shown, ("jwks_uri", Some("https://evil.test/jwks"))], false),
+            (&[], true),
+        ] {
+            let watch = EndpointWatch::new("company".to_owned(), "https://issuer.test");
+            let known = metadata(&[]);
+            watch.choose(&known, metadata(&[shown]), false);
+            let chosen = watch.choose(&known, metadata(met), true);
+            assert_eq!(chosen, if taken { metadata(met) } else { known }, "{met:?}");
+            assert_eq!(watch.refused().is_empty(), taken, "{met:?}");
+        }
+    }
+
+    /// One line a place at which an endpoint comes back that was gone for one document, and whether that is refused.
+    #[test]
+    fn an_endpoint_that_was_gone_comes_back_to_its_host() {
+        let (name, old) = ("userinfo_endpoint", Some("https://api.test/me"));
+        for (back, refused) in [
+            ("https://api.test/me", false),
+            ("https://api.test/v2/me", false),
+            ("https://idp.test/me", false),
+            ("https://issuer.test/me", false),
+            ("https://evil.test/me", true),
+        ] {
+            let watch = EndpointWatch::new("company".to_owned(), "https://issuer.test");
+            let gone = watch.choose(&metadata(&[(name, old)]), metadata(&[(name, None)]), false);
+            assert_eq!(gone, metadata(&[(name, None)]));
+            watch.choose(&gone, metadata(&[(name, Some(back))]), false);
+            assert_eq!(watch.refused().len(), usize::from(refused), "{back}");
+        }
+    }
+}

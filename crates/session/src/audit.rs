@@ -1,0 +1,345 @@
+//! The audit trail: who signed in, who was refused, whose session ended (R-O02).
+//!
+//! One writer, [`audit`]: structured events under the log target `audit`, so that operators can keep them
+//! apart. Handles name sessions; secrets never come here.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::LiveSession;
+use crate::key::SessionHandle;
+use counterfoil_core::printable::Printable;
+
+/// Something that a security review asks for.
+#[derive(Debug)]
+pub enum AuditEvent<'a> {
+    /// A login was completed.
+    LoginCompleted {
+        /// The new session.
+        session: SessionHandle,
+        /// The provider's configured name.
+        idp: &'a str,
+        /// The provider's name for the person.
+        subject: &'a str,
+        /// How many groups the provider named.
+        groups: usize,
+        /// Whether the provider named an e-mail address that counts for nothing, because it does not vouch for it.
+        address_dropped: bool,
+        /// Where the login came from.
+        client: IpAddr,
+    },
+    /// A login was not completed.
+    LoginFailed {
+        /// The provider's configured name.
+        idp: &'a str,
+        /// Why; with the reason that was given, marked with whose word it is.
+        reason: &'a str,
+        /// Whether nothing but the browser's word stands behind it.
+        by_browser: bool,
+        /// Where the login came from.
+        client: IpAddr,
+    },
+    /// Somebody signed out.
+    LoggedOut {
+        /// The session that ended.
+        session: SessionHandle,
+        /// The provider's name for the person.
+        subject: &'a str,
+    },
+    /// Somebody with a session was not allowed to pass.
+    AccessDenied {
+        /// The caller's session.
+        session: Option<&'a LiveSession>,
+        /// What they asked for.
+        path: &'a str,
+        /// The route that covers it, as the configuration writes it.
+        route: &'a str,
+        /// What the route demands.
+        rule: &'a str,
+        /// What the person has of it.
+        has: &'a str,
+    },
+    /// A session that is bound to its browser was presented by another one.
+    BindingMismatch {
+        /// The session.
+        session: &'a LiveSession,
+    },
+    /// A reviewer looked at sessions.
+    SessionsViewed {
+        /// Who.
+        by: &'a str,
+        /// What they asked for.
+        what: &'a str,
+        /// From where.
+        client: IpAddr,
+    },
+    /// One session that a reviewer ended.
+    SessionRevoked {
+        /// The session.
+        session: SessionHandle,
+        /// Who ended it.
+        by: &'a str,
+    },
+    /// A reviewer ended sessions.
+    SessionsRevoked {
+        /// Who.
+        by: &'a str,
+        /// Whose sessions they meant.
+        selection: &'a str,
+        /// Why, in their words.
+        reason: &'a str,
+        /// For how long the persons concerned may have no session; nothing if no block was ordered.
+        block: Option<&'a str>,
+        /// How many blocks this lifted.
+        lifted: usize,
+        /// How many there were.
+        matched: usize,
+        /// How many of them this ended.
+        ended: usize,
+        /// Whether all was done that was ordered.
+        complete: bool,
+        /// From where; `None` at a terminal.
+        client: Option<IpAddr>,
+    },
+    /// A reviewer let persons back in who were blocked.
+    BlocksLifted {
+        /// Who.
+        by: &'a str,
+        /// Whose blocks they meant.
+        selection: &'a str,
+        /// Why, in their words.
+        reason: &'a str,
+        /// How many this lifted.
+        lifted: usize,
+        /// Whether all was done that was ordered.
+        complete: bool,
+        /// From where; `None` at a terminal.
+        client: Option<IpAddr>,
+    },
+    /// An operator changed the timeouts.
+    TimeoutsChanged {
+        /// Who.
+        by: &'a str,
+        /// To what.
+        timeouts: &'a str,
+        /// Whether the store took it; if not, it may have.
+        complete: bool,
+        /// From where.
+        client: IpAddr,
+    },
+    /// Somebody was refused by the administration API.
+    AdministrationDenied {
+        /// Who, as far as they said.
+        by: &'a str,
+        /// What they asked for.
+        path: &'a str,
+        /// From where.
+        client: IpAddr,
+    },
+    /// Somebody proved who they are and got no session all the same.
+    SessionRefused {
+        /// The provider's configured name.
+        idp: &'a str,
+        /// The provider's name for the person.
+        subject: &'a str,
+        /// Why.
+        reason: &'a str,
+        /// Where the login came from.
+        client: IpAddr,
+    },
+    /// The provider no longer stands by a person: their session ended.
+    RenewalRefused {
+        /// The session.
+        session: SessionHandle,
+        /// The provider's configured name.
+        idp: &'a str,
+        /// The provider's name for the person.
+        subject: &'a str,
+        /// Why; with the reason that the provider gave.
+        reason: &'a str,
+    },
+    /// A session could not be renewed with its provider, and lives on.
+    RenewalFailed {
+        /// The session.
+        session: SessionHandle,
+        /// The provider's configured name.
+        idp: &'a str,
+        /// The provider's name for the person.
+        subject: &'a str,
+        /// Why; with the reason that the provider gave.
+        reason: &'a str,
+    },
+    /// A provider said that sessions are over.
+    ProviderEnded {
+        /// The provider's configured name.
+        idp: &'a str,
+        /// How it said so.
+        way: NoticeWay,
+        /// What it meant.
+        selection: &'a str,
+        /// What it said, in our words.
+        reason: &'a str,
+        /// How many sessions this ended.
+        ended: usize,
+        /// Whether all was done.
+        complete: bool,
+        /// From where; for a front-channel logout, the browser.
+        client: IpAddr,
+    },
+    /// Something that claims to be a provider's word was not believed.
+    ProviderNoticeRefused {
+        /// The provider's configured name.
+        idp: &'a str,
+        /// How it came.
+        way: NoticeWay,
+        /// Why, without anything the sender wrote.
+        reason: &'a str,
+        /// From where.
+        client: IpAddr,
+        /// How many more were refused before it that have no event of their own.
+        unsaid: u64,
+    },
+    /// A provider's metadata name another host for an endpoint than before.
+    EndpointMoved {
+        /// The provider's configured name.
+        idp: &'a str,
+        /// Which endpoint, by its name in the metadata.
+        endpoint: &'a str,
+        /// Where it was; `None` if it is new.
+        from: Option<&'a str>,
+        /// Where it is said to be.
+        to: &'a str,
+        /// Whether that was taken over, because somebody who may said so; refused otherwise.
+        confirmed: bool,
+    },
+    /// A configuration was loaded.
+    ConfigurationLoaded {
+        /// How many providers it has.
+        idps: usize,
+        /// How many routes it has.
+        routes: usize,
+    },
+}
+
+/// How a provider says that a session is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoticeWay {
+    /// By a logout token.
+    BackChannel,
+    /// Through the person's browser.
+    FrontChannel,
+    /// By a security event token.
+    SecurityEvent,
+}
+
+impl fmt::Display for NoticeWay {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::BackChannel => "back_channel",
+            Self::FrontChannel => "front_channel",
+            Self::SecurityEvent => "security_event",
+        })
+    }
+}
+
+/// Writes an event.
+pub fn audit(event: &AuditEvent<'_>) {
+    match event {
+        AuditEvent::LoginCompleted { session, idp, subject, groups, address_dropped, client } => {
+            let subject = Printable(subject);
+            tracing::info!(
+                target: "audit", event = "login_completed", %session, idp, %subject, groups, address_dropped, %client
+            );
+        }
+        AuditEvent::LoginFailed { idp, reason, by_browser, client } => {
+            let (idp, reason) = (Printable(idp), Printable(reason));
+            // What anybody can make up rouses nobody.
+            if *by_browser {
+                tracing::info!(target: "audit", event = "login_failed", %idp, %reason, by_browser, %client);
+            } else {
+                tracing::warn!(target: "audit", event = "login_failed", %idp, %reason, by_browser, %client);
+            }
+        }
+        AuditEvent::LoggedOut { session, subject } => {
+            tracing::info!(target: "audit", event = "logged_out", %session, subject = %Printable(subject));
+        }
+        AuditEvent::AccessDenied { session: caller, path, route, rule, has } => {
+            let session = caller.map(|session| session.handle().to_string());
+            let subject = caller.map(|session| session.record().identity.subject.as_str()).unwrap_or_default();
+            let (subject, path, route) = (Printable(subject), Printable(path), Printable(route));
+            let (rule, has) = (Printable(rule), Printable(has));
+            tracing::warn!(target: "audit", event = "access_denied", session, %subject, %path, %route, %rule, %has);
+        }
+        AuditEvent::SessionRefused { idp, subject, reason, client } => {
+            let (idp, subject, reason) = (Printable(idp), Printable(subject), Printable(reason));
+            tracing::warn!(target: "audit", event = "session_refused", %idp, %subject, %reason, %client);
+        }
+        AuditEvent::BindingMismatch { session: live } => {
+            let (session, subject) = (live.handle(), Printable(&live.record().identity.subject));
+            tracing::warn!(target: "audit", event = "binding_mismatch", %session, %subject);
+        }
+        AuditEvent::SessionsViewed { by, what, client } => {
+            let (by, what) = (Printable(by), Printable(what));
+            tracing::info!(target: "audit", event = "sessions_viewed", %by, %what, %client);
+        }
+        AuditEvent::SessionRevoked { session, by } => {
+            tracing::warn!(target: "audit", event = "session_revoked", %session, by = %Printable(by));
+        }
+        AuditEvent::SessionsRevoked { by, selection, reason, block, lifted, matched, ended, complete, client } => {
+            let (by, selection, reason) = (Printable(by), Printable(selection), Printable(reason));
+            let client = client.map(|client| client.to_string());
+            tracing::warn!(
+                target: "audit", event = "sessions_revoked", %by, %selection, %reason, block, lifted, matched, ended,
+                complete, client
+            );
+        }
+        AuditEvent::BlocksLifted { by, selection, reason, lifted, complete, client } => {
+            let (by, selection, reason) = (Printable(by), Printable(selection), Printable(reason));
+            let client = client.map(|client| client.to_string());
+            tracing::warn!(
+                target: "audit", event = "blocks_lifted", %by, %selection, %reason, lifted, complete, client
+            );
+        }
+        AuditEvent::TimeoutsChanged { by, timeouts, complete, client } => {
+            let (by, timeouts) = (Printable(by), Printable(timeouts));
+            tracing::warn!(target: "audit", event = "timeouts_changed", %by, %timeouts, complete, %client);
+        }
+        AuditEvent::AdministrationDenied { by, path, client } => {
+            let (by, path) = (Printable(by), Printable(path));
+            tracing::warn!(target: "audit", event = "administration_denied", %by, %path, %client);
+        }
+        AuditEvent::RenewalRefused { session, idp, subject, reason } => {
+            let (subject, reason) = (Printable(subject), Printable(reason));
+            tracing::warn!(target: "audit", event = "renewal_refused", %session, idp, %subject, %reason);
+        }
+        AuditEvent::RenewalFailed { session, idp, subject, reason } => {
+            let (subject, reason) = (Printable(subject), Printable(reason));
+            tracing::warn!(target: "audit", event = "renewal_failed", %session, idp, %subject, %reason);
+        }
+        AuditEvent::ProviderEnded { idp, way, selection, reason, ended, complete, client } => {
+            let (idp, selection, reason) = (Printable(idp), Printable(selection), Printable(reason));
+            // What follows a logout by itself is everyday life, and so is word of a session that is over already.
+            if *complete && (*way != NoticeWay::SecurityEvent || *ended == 0) {
+                tracing::info!(
+                    target: "audit", event = "provider_ended", %idp, %way, %selection, %reason, ended, complete, %client
+                );
+            } else {
+                tracing::warn!(
+                    target: "audit", event = "provider_ended", %idp, %way, %selection, %reason, ended, complete, %client
+                );
+            }
+        }
+        AuditEvent::ProviderNoticeRefused { idp, way, reason, client, unsaid } => {
+            let (idp, reason) = (Printable(idp), Printable(reason));
+            tracing::warn!(target: "audit", event = "provider_notice_refused", %idp, %way, %reason, %client, unsaid);
+        }
+        AuditEvent::EndpointMoved { idp, endpoint, from, to, confirmed } => {
+            let (from, to) = (Printable(from.unwrap_or("nowhere")), Printable(to));
+            let event = if *confirmed { "endpoint_moved" } else { "endpoint_move_refused" };
+            tracing::warn!(target: "audit", event, idp, endpoint, %from, %to);
+        }
+        AuditEvent::ConfigurationLoaded { idps, routes } => {
+            tracing::info!(target: "audit", event = "configuration_loaded", idps, routes);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Blocks of single persons, in the store.
+//!
+//! A block stands in a list of that person's, scored by when it ends: a login looks at the highest score alone and needs
+//! no key for it, so that one which cannot be read refuses all the same. The member is sealed and says who is blocked,
+//! in whose words, by whom and why. Another list names the persons who have such a list, for those who look at all.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+
+use super::{Block, Words, moment_of};
+use counterfoil_core::identity::Identity;
+use counterfoil_core::secret::keyring::{Keyring, Sealer};
+use crate::cut_off::Terms;
+use crate::listing::AT_A_TIME;
+use crate::registry::{Index, milliseconds};
+use crate::store::{SessionBackend, StoreError};
+
+/// The list of the persons who have blocks of their own.
+const PERSONS: &str = "blocks";
+
+/// What is sealed of a block of one person.
+#[derive(Debug, Serialize, Deserialize)]
+struct Sealed {
+    person: Identity,
+    words: Words,
+    #[serde(with = "time::serde::timestamp::milliseconds")]
+    since: OffsetDateTime,
+    by: String,
+    reason: String,
+}
+
+/// The blocks of single persons.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    backend: Arc<dyn SessionBackend>,
+    sealer: Sealer,
+}
+
+/// A block of one person, and the member of the list that it is.
+#[derive(Debug)]
+pub(super) struct Found {
+    index: String,
+    member: String,
+    sealed: Option<Sealed>,
+    until: i64,
+}
+
+impl Found {
+    pub(super) fn is_of(&self, index: &Index) -> bool {
+        self.index == index.as_str()
+    }
+
+    pub(super) fn block(&self) -> Block {
+        let until = moment_of(self.until);
+        match &self.sealed {
+            Some(Sealed { person, words, since, by, reason }) => Block {
+                person: Some(person.clone()),
+                words: Some(words.clone()),
+                until,
+                since: Some(*since),
+                by: Some(by.clone()),
+                reason: Some(reason.clone()),
+            },
+            None => Block { person: None, words: None, until, since: None, by: None, reason: None },
+        }
+    }
+}
+
+impl Blocks {
+    pub(crate) fn new(backend: Arc<dyn SessionBackend>, keyring: &Keyring) -> Self {
+        Self { backend, sealer: keyring.sealer("counterfoil block v1", &[]) }
+    }
+
+    /// Lays one down. In the same words a shorter block does not shorten the one there is.
+    pub(crate) async fn lay_down(
+        &self,
+        person: &Identity,
+        words: &Words,
+        terms: &Terms,
+        block_for: Duration,
+    ) -> Result<(), StoreError> {
+        let index = Index::subject(&person.issuer, &person.subject).as_str().to_owned();
+        let known = self.of_person(&index, terms.at).await?;
+        let (same, _): (Vec<_>, Vec<_>) =
+            known.into_iter().partition(|found| found.sealed.as_ref().is_some_and(|sealed| sealed.words.are(words)));
+        let until = terms.at + block_for;
+        // The longer block stays, with whoever ordered it.
+        let longest = same.iter().filter(|found| moment_of(found.until) > until).max_by_key(|found| found.until);
+        let (until, stays) =
+            (longest.map_or(until, |found| moment_of(found.until)), longest.and_then(|found| found.sealed.as_ref()));
+        let sealed = Sealed {
+            // Whoever is named without having a session is known by no more than that.
+            person: same
+                .iter()
+                .find_map(|found| found.sealed.as_ref())
+                .map_or(person, |known| if person.idp.is_empty() { &known.person } else { person })
+                .clone(),
+            words: words.clone(),
+            since: stays.map_or(terms.at, |stays| stays.since),
+            by: stays.map_or(&terms.by, |stays| &stays.by).clone(),
+            reason: stays.map_or(&terms.reason, |stays| &stays.reason).clone(),
+        };
+        // Where it can be found first, then what refuses.
+        self.backend.list_insert(PERSONS, &index, milliseconds(until), until).await?;
+        let list = list_of(&index);
+        self.backend.list_insert(&list, &self.seal(&list, &sealed), milliseconds(until), until).await?;
+        // Whoever keeps the list of persons up may have taken them for one without blocks in between.
+        self.backend.list_insert(PERSONS, &index, milliseconds(until), until).await?;
+        for old in same {
+            self.backend.list_remove(&list, &old.member).await?;
+        }
+        Ok(())
+    }
+
+    /// Until when a person is blocked, whoever ordered it.
+    pub(crate) async fn until(&self, index: &Index) -> Result<Option<OffsetDateTime>, StoreError> {
+        let longest = self.backend.list_down_from(&list_of(index.as_str()), i64::MAX, 1).await?;
+        Ok(longest.first().map(|(_, until)| moment_of(*until)))
+    }
+
+    /// Every block of a single person that stands.
+    pub(super) async fn all(&self, now: OffsetDateTime) -> Result<Vec<Found>, StoreError> {
+        let persons = self.backend.list_down_from(PERSONS, i64::MAX, usize::MAX).await?;
+        let found = stream::iter(persons)
+            .map(async |(index, _)| self.of_person(&index, now).await)
+            .buffered(AT_A_TIME)
+            .try_collect::<Vec<_>>()
+            .await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    pub(super) async fn of_person(&self, index: &str, now: OffsetDateTime) -> Result<Vec<Found>, StoreError> {
+        let list = list_of(index);
+        let members = self.backend.list_down_from(&list, i64::MAX, usize::MAX).await?;
+        let standing = members.into_iter().filter(|(_, until)| *until > milliseconds(now));
+        let found = standing.map(|(member, until)| {
+            let sealed = self.open(&list, &member);
+            Found { index: index.to_owned(), member, sealed, until }
+        });
+        Ok(found.collect())
+    }
+
+    pub(super) async fn remove(&self, found: &Found) -> Result<(), StoreError> {
+        // The person stays in the list of those who have blocks until the block would have ended: another may have been
+        // laid down meanwhile.
+        self.backend.list_remove(&list_of(&found.index), &found.member).await.map(drop)
+    }
+
+    /// Seals again, under the newest key, what was sealed under an older one, and forgets what is over.
+    pub(crate) async fn keep_up(&self, now: OffsetDateTime) -> Result<(), StoreError> {
+        for overdue in self.backend.list_up_to(PERSONS, milliseconds(now), usize::MAX).await? {
+            for member in self.backend.list_up_to(&list_of(&overdue), milliseconds(now), usize::MAX).await? {
+                self.backend.list_remove(&list_of(&overdue), &member).await?;
+            }
+            if self.of_person(&overdue, now).await?.is_empty() {
+                self.backend.list_remove(PERSONS, &overdue).await?;
+                // One that was laid down just now stays to be found.
+                let standing = self.of_person(&overdue, now).await?;
+                if let Some(longest) = standing.iter().map(|found| found.until).max() {
+                    self.backend.list_insert(PERSONS, &overdue, longest, moment_of(longest)).await?;
+                }
+            }
+        }
+        for found in self.all(now).await? {
+            let list = list_of(&found.index);
+            let is_new = STANDARD_NO_PAD
+                .decode(&found.member)
+                .is_ok_and(|sealed| self.sealer.is_sealed_under_the_newest(list.as_bytes(), &sealed));
+            if let Some(sealed) = found.sealed.as_ref().filter(|_| !is_new) {
+                let until = moment_of(found.until);
+                let anew = self.seal(&list, sealed);
+                self.backend.list_insert(&list, &anew, found.until, until).await?;
+                // Lifted or taken in by another meanwhile: it does not come back.
+                if !self.backend.list_remove(&list, &found.member).await? {
+                    self.backend.list_remove(&list, &anew).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn seal(&self, list: &str, sealed: &Sealed) -> String {
+        let text = serde_json::to_vec(sealed).unwrap_or_else(|_| unreachable!("a struct of strings is JSON"));
+        STANDARD_NO_PAD.encode(self.sealer.seal(list.as_bytes(), &text))
+    }
+
+    fn open(&self, list: &str, member: &str) -> Option<Sealed> {
+        let opened = self.sealer.open(list.as_bytes(), &STANDARD_NO_PAD.decode(member).ok()?).ok()?;
+        serde_json::from_slice(&opened).ok()
+    }
+}
+
+fn list_of(index: &str) -> String {
+    format!("blocks-of:{index}")
+}

@@ -1,0 +1,184 @@
+//! A login becomes a session, unless a cut-off or the limit per person says no.
+//!
+//! The cut-offs are read before and after the record is written. A revocation lays its cut-off down first and then ends
+//! what it finds; so either this login finds the cut-off, or the revocation finds the record (R-N04).
+
+use std::time::{Duration as StdDuration, Instant};
+
+use thiserror::Error;
+use time::{Duration, OffsetDateTime};
+use tokio::sync::oneshot;
+
+use super::Sessions;
+use super::cut_off::{Attempt, Freshness, Refusal};
+use super::ending::{EndCause, Tombstone};
+use super::key::SessionKey;
+use super::policy::OnLimit;
+use super::record::{ClientTraits, SessionRecord, Tokens};
+use super::registry::Index;
+use super::store::StoreError;
+use counterfoil_core::identity::Identity;
+
+/// Longest time that one login of a person keeps the others waiting, should its process end in the middle.
+const LONGEST_TURN: Duration = Duration::seconds(5);
+/// Longest time that a login waits for its turn.
+const LONGEST_WAIT: StdDuration = StdDuration::from_secs(8);
+/// Between two attempts to have it.
+const SHORTEST_PAUSE: StdDuration = StdDuration::from_millis(5);
+const LONGEST_PAUSE: StdDuration = StdDuration::from_millis(100);
+
+/// What a login hands over to be remembered.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// Who signed in.
+    pub identity: Identity,
+    /// When the login was begun.
+    pub begun_at: OffsetDateTime,
+    /// When the person last proved who they are to the provider, if it said so.
+    pub auth_time: Option<OffsetDateTime>,
+    /// In what manner they did (`acr`), if it said so.
+    pub acr: Option<String>,
+    /// When the provider wants the session to be over, if it said so.
+    pub ends_by: Option<OffsetDateTime>,
+    /// What is known of how fresh that proof is.
+    pub freshness: Freshness,
+    /// The provider's name for its own session (`sid`), if it said so.
+    pub provider_session: Option<String>,
+    /// The provider's tokens.
+    pub tokens: Tokens,
+    /// Where the login came from.
+    pub client: ClientTraits,
+}
+
+/// Why there is no session.
+#[derive(Debug, Error)]
+pub enum EstablishError {
+    /// The store did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The person may not have one.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+impl Sessions {
+    /// Remembers a login under a fresh key, which goes into the cookie and nowhere else.
+    ///
+    /// # Errors
+    /// [`EstablishError`]: then there is no session.
+    pub async fn establish(&self, new: NewSession) -> Result<SessionKey, EstablishError> {
+        let (hand_over, handed_over) = oneshot::channel();
+        let sessions = self.clone();
+        // The browser may hang up: what was begun is brought to its end.
+        tokio::spawn(async move {
+            let established = sessions.establish_in_turn(new).await;
+            if let Err(Ok(key)) = hand_over.send(established) {
+                // Nobody can use it, but it would count.
+                if let Err(error) = sessions.end(key.handle()).await {
+                    tracing::warn!(session = %key.handle(), %error, "a session that nobody waited for lives on");
+                }
+            }
+        });
+        handed_over.await.unwrap_or_else(|_| Err(StoreError::Silent.into()))
+    }
+
+    /// One login of a person at a time, if their number is limited: each has to see what the other did.
+    async fn establish_in_turn(&self, new: NewSession) -> Result<SessionKey, EstablishError> {
+        let rules = self.rules();
+        let Some(most) = rules.max_per_user else { return self.establish_one(new, None).await };
+        let name = format!("limit:{}", Index::subject(&new.identity.issuer, &new.identity.subject).as_str());
+        let (asked, mut pause) = (Instant::now(), SHORTEST_PAUSE);
+        while !self.claim_once(&name, LONGEST_TURN).await? {
+            if asked.elapsed() > LONGEST_WAIT {
+                return Err(StoreError::Busy.into());
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        let begun = Instant::now();
+        let established = self.establish_one(new, Some((most.get(), rules.on_limit))).await;
+        // Later it may be somebody else's turn already.
+        if begun.elapsed() < LONGEST_TURN.unsigned_abs()
+            && let Err(error) = self.0.backend.release(&name).await
+        {
+            tracing::warn!(%error, "a login's turn could not be given back; it ends by itself");
+        }
+        established
+    }
+
+    async fn establish_one(
+        &self,
+        new: NewSession,
+        limit: Option<(usize, OnLimit)>,
+    ) -> Result<SessionKey, EstablishError> {
+        self.0.policies.be_sure().await?;
+        let now = self.0.clock.now();
+        let key = SessionKey::generate();
+        let handle = key.handle();
+        let record = SessionRecord {
+            identity: new.identity,
+            provider_session: new.provider_session,
+            created_at: now,
+            auth_time: new.auth_time,
+            acr: new.acr,
+            ends_by: new.ends_by,
+            renewed_at: now,
+            access_token_expires_at: new.tokens.access_token_expires_at,
+            client: new.client,
+            unconfirmed: false,
+            indeterminate_since: None,
+            failing_since: None,
+            unverifiable_since: None,
+        };
+        let attempt = Attempt { record: &record, begun_at: new.begun_at, freshness: new.freshness };
+        self.refuse_if_cut_off(attempt).await?;
+        self.prune_lists_of(&record).await?;
+        let others = match limit {
+            Some(_) => self.of_subject(&record.identity.issuer, &record.identity.subject).await?,
+            None => Vec::new(),
+        };
+        if limit.is_some_and(|(most, on_limit)| on_limit == OnLimit::Refuse && others.len() >= most) {
+            return Err(Refusal::TooManySessions.into());
+        }
+        let backstop = self.0.policies.timeouts().limits_for(&record.identity.groups).backstop(now, record.ends_by);
+        // Entry first, record second: an entry without a record is pruned in time, a record without an
+        // entry could never be found again to be revoked.
+        self.0.registry.insert(&record, handle, backstop).await?;
+        let established = match self.0.sealed.create(&key, &record, &new.tokens, backstop).await {
+            Ok(()) => self.refuse_if_cut_off(attempt).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(refused) = established {
+            // If this fails as well, the key is lost with this answer: nobody can use the record.
+            self.tear_up(handle, None, now).await?;
+            self.0.registry.remove(&record, handle).await?;
+            return Err(refused);
+        }
+        if let Some((most, _)) = limit {
+            let tombstone = Tombstone::of(EndCause::Displaced, now);
+            for oldest in others.iter().skip(most - 1) {
+                self.end_known(&oldest.known, Some(&tombstone)).await?;
+            }
+        }
+        Ok(key)
+    }
+
+    async fn refuse_if_cut_off(&self, attempt: Attempt<'_>) -> Result<(), EstablishError> {
+        match self.0.cut_offs.refusal(&self.0.blocks, attempt, self.0.clock.now()).await? {
+            Some(refusal) => Err(refusal.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends what no timeout lets live and nobody has asked for since, so that no list grows without bound.
+    async fn prune_lists_of(&self, record: &SessionRecord) -> Result<(), StoreError> {
+        let oldest = record.created_at - self.0.policies.timeouts().longest_absolute();
+        for index in Index::of(record) {
+            for overdue in self.0.registry.overdue(&index, oldest).await? {
+                self.tear_up(overdue, None, record.created_at).await?;
+                self.0.registry.forget(&index, overdue).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! The two halves of the ticket: the secret key in the cookie, and its public handle.
+//!
+//! Why a handle: the store, lists and logs name a session by it, so nothing that can be read there can be
+//! used as a cookie. `tower-sessions-redis-store` names a record by its [`Id`] alone, so the handle *is* an
+//! `Id`: 128 bits, of which the first 18 are fixed so that its text begins with `cf-` and one pattern
+//! (`cf-*`) covers every record; 110 bits of the key's hash remain.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use thiserror::Error;
+use tower_sessions::session::Id;
+use zeroize::Zeroizing;
+
+use counterfoil_core::secret::{Secret, random_bytes};
+
+/// Random bytes of a session key.
+const KEY_BYTES: usize = 32;
+/// Characters of a session key in the cookie.
+const KEY_CHARACTERS: usize = 43;
+/// Separates this hash from every other use of SHA-256 on the key.
+const HANDLE_CONTEXT: &[u8] = b"counterfoil session handle v1";
+
+/// The browser's half: 256 random bits. Whoever holds it is signed in.
+#[derive(Debug, Clone)]
+pub struct SessionKey(Secret<[u8; KEY_BYTES]>);
+
+impl SessionKey {
+    /// A fresh key.
+    pub fn generate() -> Self {
+        Self(Secret::new(random_bytes()))
+    }
+
+    /// Reads a cookie's value. `None` for anything a server of this kind never issued by form: length and
+    /// alphabet are checked here, before any store hears of it.
+    pub fn parse(cookie_value: &[u8]) -> Option<Self> {
+        if cookie_value.len() != KEY_CHARACTERS {
+            return None;
+        }
+        // The library wants room for whole groups of four characters.
+        let mut room = Zeroizing::new([0; KEY_BYTES + 1]);
+        let length = URL_SAFE_NO_PAD.decode_slice(cookie_value, &mut *room).ok()?;
+        room[..length].try_into().ok().map(|bytes| Self(Secret::new(bytes)))
+    }
+
+    /// The cookie's value.
+    pub fn expose_cookie_value(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0.expose())
+    }
+
+    /// The key's bytes, to derive the key of the session's tokens from.
+    pub(super) fn expose_bytes(&self) -> &[u8] {
+        self.0.expose()
+    }
+
+    /// The house's half.
+    pub fn handle(&self) -> SessionHandle {
+        // In one piece: a running hash would allocate.
+        let mut named = Zeroizing::new([0; HANDLE_CONTEXT.len() + KEY_BYTES]);
+        named[..HANDLE_CONTEXT.len()].copy_from_slice(HANDLE_CONTEXT);
+        named[HANDLE_CONTEXT.len()..].copy_from_slice(self.0.expose());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest::digest(&digest::SHA256, &*named).as_ref()[..16]);
+        SessionHandle::with_prefix(bytes)
+    }
+}
+
+/// The house's half: a session's public name, derived one-way from its key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionHandle(i128);
+
+/// A text that names no session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("not a session handle: `cf-` and 19 base64url characters")]
+pub struct InvalidHandle;
+
+impl SessionHandle {
+    fn with_prefix(mut bytes: [u8; 16]) -> Self {
+        // base64url `cf-` is 011100 011111 111110: 0x71, 0xff, then the top bits 10.
+        bytes[0] = 0x71;
+        bytes[1] = 0xff;
+        bytes[2] = 0b1000_0000 | (bytes[2] & 0b0011_1111);
+        Self(i128::from_le_bytes(bytes))
+    }
+
+    /// One of so many buckets, evenly.
+    pub(crate) fn bucket(self, buckets: usize) -> usize {
+        // Hash and nothing else, and none of the bits that tables of handles go by.
+        usize::from(self.0.to_le_bytes()[4]) % buckets
+    }
+
+    /// The name under which `tower-sessions` knows the record.
+    pub fn id(self) -> Id {
+        Id(self.0)
+    }
+}
+
+impl fmt::Debug for SessionHandle {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl fmt::Display for SessionHandle {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.id().fmt(formatter)
+    }
+}
+
+impl FromStr for SessionHandle {
+    type Err = InvalidHandle;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHandle> {
+        let id = Id::from_str(text).map_err(|_| InvalidHandle)?;
+        let handle = Self(id.0);
+        // Only the canonical spelling names a session.
+        if handle.to_string() == text && text.starts_with("cf-") { Ok(handle) } else { Err(InvalidHandle) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn a_handle_begins_with_cf_and_is_read_back() {
+        let handle = SessionKey::generate().handle();
+        let text = handle.to_string();
+        assert!(text.starts_with("cf-") && text.len() == 22, "{text}");
+        assert_eq!(text.parse(), Ok(handle));
+    }
+
+    /// R-G01, R-G02: keys are distinct, long and without structure.
+    #[test]
+    fn ten_thousand_keys_are_distinct_and_evenly_spread() {
+        let keys: Vec<_> = (0..10_000).map(|_| SessionKey::generate()).collect();
+        let distinct: HashSet<_> = keys.iter().map(SessionKey::expose_cookie_value).collect();
+        assert_eq!(distinct.len(), keys.len());
+        assert!(distinct.iter().all(|value| value.len() == KEY_CHARACTERS));
+
+        let mut counts = [0_u32; 256];
+        keys.iter().flat_map(SessionKey::expose_bytes).for_each(|byte| counts[usize::from(*byte)] += 1);
+        let expected = 10_000.0 * 32.0 / 256.0;
+        let chi_square: f64 = counts.iter().map(|count| (f64::from(*count) - expected).powi(2) / expected).sum();
+        // 255 degrees of freedom: beyond 400 once in a hundred million runs.
+        assert!(chi_square < 400.0, "chi-square {chi_square}");
+    }
+
+    /// R-G03, R-G04: junk is refused by form.
+    #[test]
+    fn only_well_formed_cookie_values_become_keys() {
+        let value = SessionKey::generate().expose_cookie_value();
+        assert_eq!(SessionKey::parse(value.as_bytes()).unwrap().expose_cookie_value(), value);
+        for junk in ["", "x", &value[1..], &format!("{value}A"), &value.replace(&value[..1], "!"), &"=".repeat(43)] {
+            assert!(SessionKey::parse(junk.as_bytes()).is_none(), "{junk}");
+        }
+    }
+
+    /// R-N02: what lists show cannot be used as a cookie.
+    #[test]
+    fn a_handle_is_not_a_key() {
+        assert!(SessionKey::parse(SessionKey::generate().handle().to_string().as_bytes()).is_none());
+    }
+
+    #[test]
+    fn only_canonical_handles_are_read() {
+        for text in ["", "cf-", "cf-8QzvTn2LmX0aPq4RsWgAA", "xx-8QzvTn2LmX0aPq4RsWg", "cf-8QzvTn2LmX0aPq4RsW/"] {
+            assert_eq!(text.parse::<SessionHandle>(), Err(InvalidHandle), "{text}");
+        }
+    }
+}

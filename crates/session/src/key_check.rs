@@ -1,0 +1,385 @@
+//! Whose store it is: a record that tells the format of what lies there and proves under which of the server's keys.
+//!
+//! A broker with another key takes every session for none, signs everybody out, and is never noticed until then; two of
+//! them beside each other flip people between signed in and signed out. So `Keyed` stands between the sessions and
+//! their store: nothing is read or written before the record was found to fit (made if there is none), and nothing any
+//! more once it was found not to. The record is looked at when the broker starts, when its keys change, when the store was
+//! emptied or a connection to it is made anew, and every minute.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use thiserror::Error;
+use time::{Duration, OffsetDateTime};
+use tokio::sync::Notify;
+use tower_sessions::SessionStore;
+use tower_sessions::session::{Id, Record};
+use tower_sessions::session_store;
+
+use super::key::SessionHandle;
+use super::store::{InvalidationListener, Loaded, SessionBackend, StoreError};
+use counterfoil_core::secret::keyring::{Keyring, Tagger};
+
+/// The format of all that is stored. Whoever changes it so that older brokers, or this one, misread the other's raises
+/// this number.
+pub const STORE_FORMAT: u32 = 1;
+
+/// The record's name.
+const NAME: &str = "keys";
+/// How often it is made, should it vanish each time.
+const ATTEMPTS: usize = 3;
+const PURPOSE: &str = "counterfoil store keys v1";
+
+/// Why a store is not ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Foreign {
+    /// It was begun with a key that is none of ours.
+    #[error(
+        "the store was begun with another key than those of secrets.keys: \
+         give this broker that key, or an empty database of its own"
+    )]
+    Key,
+    /// What lies there is of another format.
+    #[error(
+        "the store holds another format than this version's ({STORE_FORMAT}): \
+         run the version that wrote it, or use an empty database"
+    )]
+    Format,
+}
+
+/// What looking at the record found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreOwner {
+    /// Us.
+    Us,
+    /// Nobody: it is empty, or was emptied.
+    Nobody,
+}
+
+/// Whose store it is, as far as is known, in one word: the number of the look that told, and its verdict in the lowest
+/// bits. So of two looks that overlap the later one counts, whichever ends first.
+#[derive(Debug, Default)]
+struct Known {
+    newest: AtomicU64,
+    looks: AtomicU64,
+}
+
+/// A look's number, drawn before it reads.
+#[derive(Debug, Clone, Copy)]
+struct Look(u64);
+
+type Verdict = Option<Result<(), Foreign>>;
+
+impl Known {
+    const BITS: u32 = 2;
+
+    fn begin(&self) -> Look {
+        Look(self.looks.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    /// Takes over what a look found, unless a later one told already; returns what was known before if it was taken over.
+    fn conclude(&self, Look(number): Look, verdict: Verdict) -> Option<Verdict> {
+        let told = (number << Self::BITS) | Self::code(verdict);
+        let before = self.newest.fetch_max(told, Ordering::AcqRel);
+        (before < told).then(|| Self::verdict(before))
+    }
+
+    fn get(&self) -> Verdict {
+        Self::verdict(self.newest.load(Ordering::Acquire))
+    }
+
+    fn code(verdict: Verdict) -> u64 {
+        match verdict {
+            None => 0,
+            Some(Ok(())) => 1,
+            Some(Err(Foreign::Key)) => 2,
+            Some(Err(Foreign::Format)) => 3,
+        }
+    }
+
+    fn verdict(word: u64) -> Verdict {
+        match word & ((1 << Self::BITS) - 1) {
+            0 => None,
+            1 => Some(Ok(())),
+            2 => Some(Err(Foreign::Key)),
+            _ => Some(Err(Foreign::Format)),
+        }
+    }
+}
+
+/// A store that is used only while it is ours.
+pub(super) struct Keyed {
+    backend: Arc<dyn SessionBackend>,
+    tagger: Tagger,
+    /// Read by every check of a session.
+    known: Known,
+}
+
+impl Keyed {
+    pub(super) fn new(backend: Arc<dyn SessionBackend>, keyring: &Keyring) -> Arc<Self> {
+        let tagger = keyring.tagger(PURPOSE);
+        Arc::new(Self { backend, tagger, known: Known::default() })
+    }
+
+    /// Is true if the store was found to be ours when it was last looked at.
+    pub(super) fn is_ours(&self) -> bool {
+        self.known.get() == Some(Ok(()))
+    }
+
+    /// Looks at the record; changes nothing in the store.
+    pub(super) async fn look(&self) -> Result<StoreOwner, StoreError> {
+        let look = self.known.begin();
+        let Some(found) = self.backend.get(NAME).await? else { return Ok(StoreOwner::Nobody) };
+        self.conclude(look, judge(&found, &self.tagger))?;
+        Ok(StoreOwner::Us)
+    }
+
+    /// Looks at the record, and makes it if there is none. Of any number of brokers that do so at the same time, one
+    /// makes it and the others find it.
+    pub(super) async fn look_or_begin(&self) -> Result<(), StoreError> {
+        for _ in 0..ATTEMPTS {
+            if self.look().await? == StoreOwner::Us {
+                return Ok(());
+            }
+            self.backend.put_new(NAME, &record(&self.tagger)).await?;
+        }
+        // It vanishes as often as it is made: somebody empties the store all the time.
+        match self.look().await? {
+            StoreOwner::Us => Ok(()),
+            StoreOwner::Nobody => Err(session_store::Error::Backend("it is emptied again and again".into()).into()),
+        }
+    }
+
+    /// Writes the record anew under the key that seals, if it was written under an older one.
+    pub(super) async fn renew(&self) -> Result<(), StoreError> {
+        self.look_or_begin().await?;
+        let own = record(&self.tagger);
+        match self.backend.get(NAME).await? {
+            Some(found) if found != own && judge(&found, &self.tagger).is_ok() => {
+                self.backend.put(NAME, &own, None).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether other keys fit the store as well. Changes nothing, but puts the record of a store that is ours back if it
+    /// is missing: any key would fit one without.
+    pub(super) async fn fits(&self, keyring: &Keyring) -> Result<(), StoreError> {
+        if self.is_ours() {
+            self.look_or_begin().await?;
+        }
+        match self.backend.get(NAME).await? {
+            Some(found) => Ok(judge(&found, &keyring.tagger(PURPOSE))?),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets whose store it is, so that the next question looks first. What began to look before tells nothing any more.
+    pub(super) fn doubt(&self) {
+        self.known.conclude(self.known.begin(), None);
+    }
+
+    fn conclude(&self, look: Look, judged: Result<(), Foreign>) -> Result<(), Foreign> {
+        let before = self.known.conclude(look, Some(judged));
+        if let (Err(foreign), Some(before)) = (judged, before)
+            && before != Some(judged)
+        {
+            tracing::error!(%foreign, "nobody is served");
+        }
+        judged
+    }
+
+    /// To be called before anything is asked of the store.
+    pub(super) async fn ours(&self) -> Result<&dyn SessionBackend, StoreError> {
+        match self.known.get() {
+            Some(judged) => judged?,
+            None => self.look_or_begin().await?,
+        }
+        Ok(&*self.backend)
+    }
+
+    async fn our_records(&self) -> session_store::Result<&dyn SessionBackend> {
+        self.ours().await.map_err(|error| session_store::Error::Backend(error.to_string()))
+    }
+}
+
+/// The record under the key that seals: the format, and a tag.
+fn record(tagger: &Tagger) -> Vec<u8> {
+    format!("{STORE_FORMAT} {}", STANDARD_NO_PAD.encode(tagger.tag(NAME.as_bytes()))).into_bytes()
+}
+
+/// Whether a record is ours, by any key of the ring.
+fn judge(record: &[u8], tagger: &Tagger) -> Result<(), Foreign> {
+    let (format, tag) =
+        std::str::from_utf8(record).ok().and_then(|text| text.split_once(' ')).ok_or(Foreign::Format)?;
+    if format.parse() != Ok(STORE_FORMAT) {
+        return Err(Foreign::Format);
+    }
+    let tag = STANDARD_NO_PAD.decode(tag).map_err(|_| Foreign::Key)?;
+    if tagger.verify(NAME.as_bytes(), &tag) { Ok(()) } else { Err(Foreign::Key) }
+}
+
+impl fmt::Debug for Keyed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Keyed").field("is_ours", &self.is_ours()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl SessionStore for Keyed {
+    async fn create(&self, record: &mut Record) -> session_store::Result<()> {
+        self.our_records().await?.create(record).await
+    }
+
+    async fn save(&self, record: &Record) -> session_store::Result<()> {
+        self.our_records().await?.save(record).await
+    }
+
+    async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
+        self.our_records().await?.load(id).await
+    }
+
+    async fn delete(&self, id: &Id) -> session_store::Result<()> {
+        self.our_records().await?.delete(id).await
+    }
+}
+
+#[async_trait]
+impl SessionBackend for Keyed {
+    async fn load_watched(&self, handle: SessionHandle) -> Result<Loaded, StoreError> {
+        self.ours().await?.load_watched(handle).await
+    }
+
+    fn tell(&self, listener: Weak<dyn InvalidationListener>) {
+        self.backend.tell(listener);
+    }
+
+    fn reconnected(&self) -> Option<Arc<Notify>> {
+        self.backend.reconnected()
+    }
+
+    async fn note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
+        self.ours().await?.note(handle, note, until).await
+    }
+
+    async fn end(&self, handle: SessionHandle, tombstone: Option<(&[u8], OffsetDateTime)>) -> Result<bool, StoreError> {
+        self.ours().await?.end(handle, tombstone).await
+    }
+
+    async fn tombstone(&self, handle: SessionHandle) -> Result<Option<Vec<u8>>, StoreError> {
+        self.ours().await?.tombstone(handle).await
+    }
+
+    async fn keep(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError> {
+        self.ours().await?.keep(handle, until).await
+    }
+
+    async fn claim_once(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
+        self.ours().await?.claim_once(name, lifetime).await
+    }
+
+    async fn prolong(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
+        self.ours().await?.prolong(name, lifetime).await
+    }
+
+    async fn release(&self, name: &str) -> Result<(), StoreError> {
+        self.ours().await?.release(name).await
+    }
+
+    async fn put(&self, name: &str, value: &[u8], until: Option<OffsetDateTime>) -> Result<(), StoreError> {
+        self.ours().await?.put(name, value, until).await
+    }
+
+    async fn put_new(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
+        self.ours().await?.put_new(name, value).await
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.ours().await?.get(name).await
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.ours().await?.remove(name).await
+    }
+
+    async fn list_insert(&self, list: &str, member: &str, score: i64, until: OffsetDateTime) -> Result<(), StoreError> {
+        self.ours().await?.list_insert(list, member, score, until).await
+    }
+
+    async fn list_remove(&self, list: &str, member: &str) -> Result<bool, StoreError> {
+        self.ours().await?.list_remove(list, member).await
+    }
+
+    async fn list_down_from(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
+        self.ours().await?.list_down_from(list, highest, limit).await
+    }
+
+    async fn list_up_to(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.ours().await?.list_up_to(list, highest, limit).await
+    }
+
+    async fn list_delete(&self, list: &str) -> Result<(), StoreError> {
+        self.ours().await?.list_delete(list).await
+    }
+
+    async fn list_length(&self, list: &str) -> Result<u64, StoreError> {
+        self.ours().await?.list_length(list).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.backend.ping().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use counterfoil_core::secret::Secret;
+
+    fn tagger(keys: &[u8]) -> Tagger {
+        Keyring::new(keys.iter().map(|byte| Secret::new([*byte; 32])).collect()).unwrap().tagger(PURPOSE)
+    }
+
+    /// Looks that overlap in every order: the one that began last tells, a doubt like a look.
+    #[test]
+    fn of_looks_that_overlap_the_one_that_began_last_counts() {
+        let verdicts = [None, Some(Ok(())), Some(Err(Foreign::Key)), Some(Err(Foreign::Format))];
+        for earlier in verdicts {
+            for later in verdicts {
+                let known = Known::default();
+                let (first, second) = (known.begin(), known.begin());
+                assert_eq!(known.conclude(second, later), Some(None));
+                assert_eq!(known.conclude(first, earlier), None);
+                assert_eq!(known.get(), later);
+                let third = known.begin();
+                assert_eq!(known.conclude(third, earlier), Some(later));
+                assert_eq!(known.get(), earlier);
+            }
+        }
+    }
+
+    #[test]
+    fn a_store_is_ours_by_any_key_of_the_ring_and_this_format_alone() {
+        let own = record(&tagger(&[1]));
+        assert_eq!(judge(&own, &tagger(&[1])), Ok(()));
+        assert_eq!(judge(&own, &tagger(&[2, 1])), Ok(()));
+        assert_eq!(judge(&own, &tagger(&[2])), Err(Foreign::Key));
+        let text = String::from_utf8(own).unwrap();
+        for (changed, foreign) in [
+            (text.replacen('1', "2", 1), Foreign::Format),
+            (text.replacen('1', "", 1), Foreign::Format),
+            ("nothing of ours".to_owned(), Foreign::Format),
+            (text[..text.len() - 1].to_owned(), Foreign::Key),
+            (text[..2].to_owned(), Foreign::Key),
+            (format!("{text}AAAA"), Foreign::Key),
+            (format!("{STORE_FORMAT} ="), Foreign::Key),
+        ] {
+            assert_eq!(judge(changed.as_bytes(), &tagger(&[1])), Err(foreign), "{changed}");
+        }
+        assert_eq!(judge(b"\xff", &tagger(&[1])), Err(Foreign::Format));
+    }
+}

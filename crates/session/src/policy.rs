@@ -1,0 +1,208 @@
+//! The rules in force: how long sessions live, how many a person may have, what binds them to a browser.
+//!
+//! The configuration says what applies; timeouts stored by an operator (`PUT /sso/api/v1/timeouts`) go before it, on
+//! every replica, until they are withdrawn. Each replica looks for them twice a second, so a change reaches live
+//! sessions within a second; a store that cannot be asked changes nothing. Integrity: what is stored is sealed, so
+//! whoever can write to Redis cannot lengthen sessions.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+
+use super::store::{SessionBackend, StoreError};
+use super::timeout::TimeoutPolicy;
+use counterfoil_core::secret::keyring::{Keyring, Sealer};
+
+/// The name of the stored timeouts.
+const STORED: &str = "timeouts";
+
+/// What an operator decides about sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRules {
+    /// How long they live.
+    pub timeouts: TimeoutPolicy,
+    /// How many of them a person may have at a time.
+    pub max_per_user: Option<NonZeroUsize>,
+    /// What happens to one too many.
+    pub on_limit: OnLimit,
+    /// What a request must have in common with the login.
+    pub bind: Binding,
+}
+
+/// What happens at a login of somebody who has as many sessions as they may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnLimit {
+    /// The oldest session ends, and is told why.
+    #[default]
+    EndOldest,
+    /// The login is refused until the person ends another session.
+    Refuse,
+}
+
+/// What binds a session to the browser of its login, beyond the cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Binding {
+    /// Nothing.
+    #[default]
+    None,
+    /// The `User-Agent`, but for the digits in it.
+    UserAgent,
+}
+
+/// Where the timeouts in force come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PolicySource {
+    /// The configuration of this replica.
+    Configuration,
+    /// The store, for every replica.
+    Stored,
+}
+
+/// The timeouts stored by an operator cannot be read: sealed under a key that is gone, or damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the stored timeouts cannot be read, so the configuration's apply")]
+struct Unreadable;
+
+/// The rules in force in this process.
+#[derive(Debug)]
+pub(super) struct Policies {
+    backend: Arc<dyn SessionBackend>,
+    sealer: Sealer,
+    configured: ArcSwap<SessionRules>,
+    in_force: ArcSwap<TimeoutPolicy>,
+    stored: Mutex<Stored>,
+    changes: AtomicU64,
+    has_looked: AtomicBool,
+}
+
+/// What was stored when it was looked at last, and what could be read of it.
+type Stored = Option<(Vec<u8>, Option<TimeoutPolicy>)>;
+
+impl Policies {
+    pub(super) fn new(backend: Arc<dyn SessionBackend>, keyring: &Keyring, rules: SessionRules) -> Self {
+        let sealer = keyring.sealer("counterfoil timeouts v1", &[]);
+        let in_force = ArcSwap::from_pointee(rules.timeouts.clone());
+        Self {
+            backend,
+            sealer,
+            configured: ArcSwap::from_pointee(rules),
+            in_force,
+            stored: Mutex::default(),
+            changes: AtomicU64::new(0),
+            has_looked: AtomicBool::new(false),
+        }
+    }
+
+    /// The timeouts that apply.
+    pub(super) fn timeouts(&self) -> arc_swap::Guard<Arc<TimeoutPolicy>> {
+        self.in_force.load()
+    }
+
+    /// Everything but the timeouts, which may be stored ones.
+    pub(super) fn rules(&self) -> arc_swap::Guard<Arc<SessionRules>> {
+        self.configured.load()
+    }
+
+    pub(super) fn source(&self) -> PolicySource {
+        match &*self.stored() {
+            Some((_, Some(_))) => PolicySource::Stored,
+            _ => PolicySource::Configuration,
+        }
+    }
+
+    /// Takes over another configuration.
+    pub(super) fn configure(&self, rules: SessionRules) {
+        let stored = self.stored();
+        self.configured.store(Arc::new(rules));
+        match &*stored {
+            Some((_, Some(_))) => {
+                tracing::warn!("stored timeouts go before those of the configuration until they are withdrawn");
+            }
+            _ => self.in_force.store(Arc::new(self.configured.load().timeouts.clone())),
+        }
+    }
+
+    /// Stores timeouts for every replica, or withdraws them; they apply here at once.
+    pub(super) async fn store(&self, policy: Option<&TimeoutPolicy>) -> Result<(), StoreError> {
+        let sealed = policy.map(|policy| self.seal(policy));
+        match &sealed {
+            Some(sealed) => self.backend.put(STORED, sealed, None).await?,
+            None => self.backend.remove(STORED).await?,
+        }
+        // A look that is under way may have read what was there before.
+        let mut stored = self.stored();
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.apply(&mut stored, sealed.map(|sealed| (sealed, policy.cloned())));
+        Ok(())
+    }
+
+    /// Before anything is judged for the first time: what is stored may be longer than what is configured, and a session
+    /// that is ended by mistake is ended for good.
+    pub(super) async fn be_sure(&self) -> Result<(), StoreError> {
+        if self.has_looked.load(Ordering::Acquire) { Ok(()) } else { self.look().await }
+    }
+
+    /// Looks for stored timeouts.
+    pub(super) async fn look(&self) -> Result<(), StoreError> {
+        let changes = self.changes.load(Ordering::Acquire);
+        let found = self.backend.get(STORED).await?;
+        let mut stored = self.stored();
+        if self.changes.load(Ordering::Acquire) != changes {
+            return Ok(());
+        }
+        let is_known = stored.as_ref().map(|(text, _)| text) == found.as_ref();
+        // What could not be opened may be opened later, when its key has become known.
+        if is_known && stored.as_ref().is_none_or(|(_, policy)| policy.is_some()) {
+            self.has_looked.store(true, Ordering::Release);
+            return Ok(());
+        }
+        let opened = found.as_deref().map(|sealed| self.open(sealed));
+        if let (Some(Err(error)), false) = (&opened, is_known) {
+            tracing::error!(%error, "timeouts");
+        }
+        self.apply(&mut stored, found.map(|text| (text, opened.and_then(Result::ok))));
+        Ok(())
+    }
+
+    fn apply(&self, stored: &mut Stored, found: Stored) {
+        let policy = found.as_ref().and_then(|(_, policy)| policy.clone());
+        let in_force = policy.unwrap_or_else(|| self.configured.load().timeouts.clone());
+        *stored = found;
+        self.has_looked.store(true, Ordering::Release);
+        if **self.in_force.load() != in_force {
+            tracing::info!(are_stored = stored.is_some(), "other timeouts apply from now on");
+            self.in_force.store(Arc::new(in_force));
+        }
+    }
+
+    /// Seals stored timeouts again, under the newest key, if they were sealed under an older one.
+    pub(super) async fn seal_again(&self) -> Result<(), StoreError> {
+        let Some(sealed) = self.backend.get(STORED).await? else { return Ok(()) };
+        if self.sealer.is_sealed_under_the_newest(STORED.as_bytes(), &sealed) {
+            return Ok(());
+        }
+        let Ok(policy) = self.open(&sealed) else { return Ok(()) };
+        // Somebody may have stored others meanwhile.
+        if self.backend.get(STORED).await?.as_deref() != Some(sealed.as_slice()) {
+            return Ok(());
+        }
+        self.backend.put(STORED, &self.seal(&policy), None).await
+    }
+
+    fn stored(&self) -> MutexGuard<'_, Stored> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seal(&self, policy: &TimeoutPolicy) -> Vec<u8> {
+        let text = serde_json::to_vec(policy).unwrap_or_else(|_| unreachable!("a policy is JSON"));
+        self.sealer.seal(STORED.as_bytes(), &text)
+    }
+
+    fn open(&self, sealed: &[u8]) -> Result<TimeoutPolicy, Unreadable> {
+        let opened = self.sealer.open(STORED.as_bytes(), sealed).map_err(|_| Unreadable)?;
+        serde_json::from_slice(&opened).map_err(|_| Unreadable)
+    }
+}

@@ -1,0 +1,289 @@
+//! Renewing a session with whoever vouches for it: what is kept of it, by whoever has the session's turn.
+//!
+//! A refresh token that is used twice is taken for stolen, so everything new is stored before the turn
+//! ([`super::turn`]) is given up, and only where the record still exists: no renewal brings an ended session back
+//! (R-G09, R-N04). What is asked of the provider, and when, is not decided here: the caller's `work` does that.
+
+use std::sync::atomic::AtomicI64;
+use std::time::{Duration as StdDuration, Instant};
+
+use time::{Duration, OffsetDateTime};
+
+use super::ending::{EndCause, Tombstone};
+use super::key::{SessionHandle, SessionKey};
+use super::record::{ExposedSecret, SessionRecord, Tokens};
+use super::registry::milliseconds;
+use super::store::{InvalidationListener, StoreError};
+use super::{KnownSession, Sessions};
+use counterfoil_core::identity::Identity;
+
+/// How long storing is tried again: the provider may have made the old refresh token worthless.
+const STORE_FOR: StdDuration = StdDuration::from_secs(4);
+const STORE_AGAIN_AFTER: StdDuration = StdDuration::from_millis(100);
+/// How long nobody asks again after an attempt that failed.
+pub const REST: Duration = Duration::seconds(10);
+
+pub(super) fn rest(handle: SessionHandle) -> String {
+    format!("renewal-rest:{handle}")
+}
+
+/// What became of something new about a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It is stored.
+    Stored,
+    /// The session has ended.
+    Ended,
+    /// Somebody else has renewed the session meanwhile: what they stored is newer.
+    Overtaken,
+}
+
+/// Why a provider did not confirm a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// It is away for everybody, or nobody asked it.
+    Outage,
+    /// It answers others.
+    OfThisSession,
+    /// It answers with tokens that no published key signed.
+    Keys,
+}
+
+/// A session whose turn it is: what the store has of it, and the right to change that.
+#[derive(Debug)]
+pub struct Renewing {
+    sessions: Sessions,
+    key: SessionKey,
+    record: SessionRecord,
+    tokens: Tokens,
+}
+
+impl Renewing {
+    pub(super) fn new(sessions: Sessions, key: SessionKey, record: SessionRecord, tokens: Tokens) -> Self {
+        Self { sessions, key, record, tokens }
+    }
+
+    /// The session's public name.
+    pub fn handle(&self) -> SessionHandle {
+        self.key.handle()
+    }
+
+    /// What is remembered of the session.
+    pub fn record(&self) -> &SessionRecord {
+        &self.record
+    }
+
+    /// The provider's tokens.
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Stores new tokens, and the end that the provider may have set beside them: it moves earlier and never later
+    /// (R-G10).
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store did not take them, tried again and again.
+    pub async fn keep_tokens(&mut self, tokens: Tokens, ends_by: Option<OffsetDateTime>) -> Result<Kept, StoreError> {
+        // Another ID token has been verified.
+        let is_verified = tokens.id_token != self.tokens.id_token;
+        let record = SessionRecord {
+            access_token_expires_at: tokens.access_token_expires_at,
+            unverifiable_since: self.record.unverifiable_since.filter(|_| !is_verified),
+            ends_by: self.record.ends_by.into_iter().chain(ends_by).min(),
+            ..self.record.clone()
+        };
+        let tokens = Tokens { issued_at: tokens.issued_at.truncate_to_millisecond(), ..tokens };
+        self.store(record, tokens).await
+    }
+
+    /// Remembers that the provider did not confirm the person, and since when. `is_rejected`: whether the session counts
+    /// for nothing from here on, on every replica, until the provider confirms them again.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store did not take it.
+    pub async fn mark_indeterminate(&mut self, is_rejected: bool, failure: Failure) -> Result<Kept, StoreError> {
+        let now = self.sessions.0.clock.now().truncate_to_millisecond();
+        let record = SessionRecord {
+            unconfirmed: self.record.unconfirmed || is_rejected,
+            indeterminate_since: self.record.indeterminate_since.or(Some(now)),
+            failing_since: self.record.failing_since.or((failure != Failure::Outage).then_some(now)),
+            unverifiable_since: self.record.unverifiable_since.or((failure == Failure::Keys).then_some(now)),
+            ..self.record.clone()
+        };
+        if record == self.record {
+            return Ok(Kept::Stored);
+        }
+        self.store(record, self.tokens.clone()).await
+    }
+
+    /// Stores what the provider says of the person now. A session that a revocation meant which came since it last did
+    /// is ended.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store did not take it.
+    pub async fn keep_identity(&mut self, identity: Identity) -> Result<Kept, StoreError> {
+        let (before, now) = (self.record.clone(), self.sessions.0.clock.now());
+        let after = SessionRecord { identity, ..before.clone() };
+        let changes = before.identity != after.identity;
+        if self.is_meant(&before, &after, now).await? {
+            return self.end(EndCause::Revoked).await.map(|_| Kept::Ended);
+        }
+        if changes {
+            // Not as confirmed yet: if what follows comes to nothing, it is asked again.
+            let kept = self.store(after, self.tokens.clone()).await?;
+            if kept != Kept::Stored {
+                return Ok(kept);
+            }
+            if self.was_meant_meanwhile(&before, now).await {
+                return self.end(EndCause::Revoked).await.map(|_| Kept::Ended);
+            }
+        }
+        // As it is stored: what was stored is compared with it.
+        let renewed_at = now.truncate_to_millisecond();
+        let record = SessionRecord {
+            renewed_at,
+            unconfirmed: false,
+            indeterminate_since: None,
+            failing_since: None,
+            unverifiable_since: None,
+            ..self.record.clone()
+        };
+        self.store(record, self.tokens.clone()).await
+    }
+
+    /// "Everybody of the group finance": the revocation did not find whom this has just made one of them.
+    async fn was_meant_meanwhile(&self, before: &SessionRecord, now: OffsetDateTime) -> bool {
+        let trying = Trying::begin();
+        loop {
+            match self.is_meant(before, &self.record, now).await {
+                Ok(is_meant) => return is_meant,
+                Err(error) => {
+                    let Err(error) = trying.pause(error).await else { continue };
+                    tracing::warn!(session = %self.handle(), %error, "whether a session was revoked cannot be found out");
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// Whether a revocation means the person as they are now and has not ended their session as they were.
+    async fn is_meant(
+        &self,
+        before: &SessionRecord,
+        after: &SessionRecord,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        self.sessions.0.cut_offs.concerns_the_renewed(before, after, now).await
+    }
+
+    /// Ends the session, tried again and again; whether there was one until now, as this renewal knows it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked: it may live on.
+    pub async fn end(&self, cause: EndCause) -> Result<bool, StoreError> {
+        let trying = Trying::begin();
+        loop {
+            let ended = self.try_to_end(cause).await;
+            self.sessions.0.near.invalidate(self.handle());
+            match ended {
+                Ok(ended) => return Ok(ended),
+                Err(error) => trying.pause(error).await?,
+            }
+        }
+    }
+
+    async fn try_to_end(&self, cause: EndCause) -> Result<bool, StoreError> {
+        // Somebody else's reason stands.
+        let Some((was, had, _)) = self.sessions.0.sealed.load_whole(&self.key).await? else { return Ok(false) };
+        // If the lease was lost, somebody else may have renewed it since: to their token ours was a second use, and the
+        // provider's no was to that, not to the person.
+        let is_ours = version(&was, &had) == version(&self.record, &self.tokens);
+        if cause == EndCause::EndedByProvider && !is_ours {
+            return Ok(false);
+        }
+        let tombstone = Tombstone::of(cause, self.sessions.0.clock.now());
+        let known =
+            KnownSession { handle: self.handle(), record: self.record.clone(), last_seen: AtomicI64::default() };
+        self.sessions.end_known(&known, Some(&tombstone)).await
+    }
+
+    /// Lets the others know that an attempt failed: for a moment nobody makes another.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn rest(&self) -> Result<(), StoreError> {
+        let until = self.sessions.0.clock.now() + REST;
+        let text = milliseconds(until).to_string();
+        self.sessions.0.backend.put(&rest(self.handle()), text.as_bytes(), Some(until)).await
+    }
+
+    async fn store(&mut self, record: SessionRecord, tokens: Tokens) -> Result<Kept, StoreError> {
+        let trying = Trying::begin();
+        loop {
+            match self.try_to_store(&record, &tokens).await {
+                Ok(Kept::Stored) => {
+                    (self.record, self.tokens) = (record, tokens);
+                    return Ok(Kept::Stored);
+                }
+                Ok(other) => return Ok(other),
+                Err(error) => trying.pause(error).await?,
+            }
+        }
+    }
+
+    async fn try_to_store(&self, record: &SessionRecord, tokens: &Tokens) -> Result<Kept, StoreError> {
+        let Sessions(inner) = &self.sessions;
+        let Some((was, had, expires)) = inner.sealed.load_whole(&self.key).await? else { return Ok(Kept::Ended) };
+        // Not if the lease was lost and somebody else has renewed it since: theirs is newer. What a try before this one
+        // stored without our hearing of it is ours.
+        let ours = [(&self.record, &self.tokens), (record, tokens)];
+        if !ours.iter().any(|(record, tokens)| version(&was, &had) == version(record, tokens)) {
+            return Ok(Kept::Overtaken);
+        }
+        inner.policies.look().await?;
+        let backstop =
+            inner.policies.timeouts().limits_for(&record.identity.groups).backstop(record.created_at, record.ends_by);
+        if backstop > expires {
+            // Entry first, record second, as at the login: no record outlives its entries.
+            inner.registry.insert(record, self.handle(), backstop).await?;
+        }
+        let saved = inner.sealed.save(&self.key, record, tokens, backstop.max(expires)).await;
+        // Also if the store did not answer: it may have done it.
+        inner.near.invalidate(self.handle());
+        saved?;
+        // A record that went in between is not brought back, and the store does not say so.
+        let still = inner.sealed.load_whole(&self.key).await?;
+        Ok(if still.is_some() { Kept::Stored } else { Kept::Ended })
+    }
+}
+
+/// The mark that tells what one renewal stored from what another did. The refresh token belongs to it: one that was rotated
+/// by an answer of which nothing else is believed is stored alone.
+fn version<'a>(
+    record: &SessionRecord,
+    tokens: &'a Tokens,
+) -> (OffsetDateTime, OffsetDateTime, Option<&'a ExposedSecret>) {
+    (record.renewed_at, tokens.issued_at, tokens.refresh_token.as_ref())
+}
+
+/// What is tried for a while, as long as the store fails.
+struct Trying(Instant);
+
+impl Trying {
+    fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Waits for the next try.
+    ///
+    /// # Errors
+    /// The same again, if it has been tried for long enough.
+    async fn pause(&self, error: StoreError) -> Result<(), StoreError> {
+        if self.0.elapsed() >= STORE_FOR {
+            return Err(error);
+        }
+        tracing::warn!(%error, "what came of a renewal could not be stored yet");
+        tokio::time::sleep(STORE_AGAIN_AFTER).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! What a revocation lays down on persons: those it names, and those whose sessions it ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+
+use super::Order;
+use counterfoil_core::identity::Identity;
+use crate::blocks::Words;
+use crate::cut_off::Terms;
+use crate::listing::AT_A_TIME;
+use crate::selection::Filter;
+use crate::store::StoreError;
+use crate::{KnownSession, Sessions};
+
+impl Sessions {
+    /// Counted from now, however long the revocation has been at it: what is laid down later is never earlier.
+    pub(super) fn terms(&self, order: &Order) -> Terms {
+        Terms {
+            at: self.0.clock.now(),
+            block_for: order.block(),
+            fresh_login: order.fresh_login,
+            remember_for: self.0.policies.timeouts().longest_absolute(),
+            by: order.by.clone(),
+            reason: order.reason.clone(),
+        }
+    }
+
+    /// Refuses the logins under way of the persons whose sessions end, and blocks them if that is ordered: in the words
+    /// of the order, so that the same words lift it, whoever the persons are by then.
+    pub(super) async fn cut_off(
+        &self,
+        sessions: &[Arc<KnownSession>],
+        filter: Option<&Filter>,
+        terms: &Terms,
+    ) -> Result<(), StoreError> {
+        let mut persons: BTreeMap<_, (Identity, Vec<Words>)> = BTreeMap::new();
+        for known in sessions {
+            let identity = &known.record.identity;
+            let person =
+                persons.entry((&identity.issuer, &identity.subject)).or_insert_with(|| (identity.clone(), Vec::new()));
+            match filter {
+                Some(filter) if person.1.is_empty() => person.1.push(Words::of(filter)),
+                Some(_) => {}
+                None => person.1.push(Words::of_session(known.handle)),
+            }
+        }
+        let mut done = stream::iter(persons.into_values())
+            .map(async |(person, words)| {
+                if let Some(block) = terms.block_for {
+                    for words in words {
+                        self.0.blocks.lay_down(&person, &words, terms, block).await?;
+                    }
+                }
+                self.0.cut_offs.set_for_subject(&person.issuer, &person.subject, terms).await
+            })
+            .buffer_unordered(AT_A_TIME);
+        let mut failed = None;
+        while let Some(done) = done.next().await {
+            failed = done.err().or(failed);
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Blocks the one person whom the order names by issuer and subject, whether or not they have a session.
+    pub(super) async fn block_the_named(&self, filter: &Filter, terms: &Terms) -> Result<(), StoreError> {
+        let logins = filter.of_logins();
+        let named = logins.as_ref().and_then(|logins| logins.one_person());
+        let (Some(block), Some((issuer, subject))) = (terms.block_for, named) else { return Ok(()) };
+        // Nothing else is known of them.
+        let person = Identity {
+            idp: String::new(),
+            issuer: issuer.to_owned(),
+            subject: subject.to_owned(),
+            name: None,
+            preferred_username: None,
+            email: None,
+            email_verified: false,
+            groups: Vec::new(),
+        };
+        self.0.blocks.lay_down(&person, &Words::of(filter), terms, block).await
+    }
+}

@@ -1,0 +1,308 @@
+//! Which sessions somebody means: a pure decision.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+
+use super::cut_off::LONGEST_LOGIN;
+use super::record::SessionRecord;
+use counterfoil_core::identity::Identity;
+
+/// What is known of a person; everything that is given must fit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonFilter {
+    /// Their subject, user name or e-mail address, as a whole.
+    pub user: Option<String>,
+    /// The provider's issuer identifier.
+    pub issuer: Option<String>,
+    /// The provider's name for them.
+    pub subject: Option<String>,
+    /// The configured name of the provider.
+    pub idp: Option<String>,
+    /// A group they are in, as far as the provider last said.
+    pub group: Option<String>,
+    /// Their e-mail address, if the provider says that it is verified.
+    #[serde(default)]
+    pub verified_email: Option<String>,
+}
+
+/// A provider's word on something that happened, which may come days later: sessions that began when it had long
+/// happened are not meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Happened {
+    /// When.
+    pub at: OffsetDateTime,
+    /// Whether only a person who showed who they are since then is beyond doubt.
+    pub proof_needed: bool,
+}
+
+impl Happened {
+    /// Whether a session may be meant. Only what is known speaks for one: a login that was under way then became a
+    /// session later, and one by an older authentication is an old one.
+    fn concerns(&self, record: &SessionRecord) -> bool {
+        let began_later = record.created_at > self.at + LONGEST_LOGIN;
+        let was_proven = record.auth_time.map_or(!self.proof_needed, |proven_at| proven_at >= self.at);
+        !(began_later && was_proven)
+    }
+}
+
+/// Some of the sessions; everything that is given must fit, nothing given means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Whose.
+    pub person: PersonFilter,
+    /// Where the login came from.
+    pub ip: Option<IpAddr>,
+    /// Established longer ago than this.
+    pub older_than: Option<Duration>,
+    /// Last used longer ago than this.
+    pub idle_longer_than: Option<Duration>,
+    /// What happened, if sessions that began long after it are not meant.
+    pub happened: Option<Happened>,
+}
+
+impl PersonFilter {
+    /// The person it names by issuer and subject, whatever else it says.
+    pub fn by_subject(&self) -> Option<(&str, &str)> {
+        self.issuer.as_deref().zip(self.subject.as_deref())
+    }
+
+    /// Whether a person fits.
+    pub fn fits(&self, identity: &Identity) -> bool {
+        let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        is(&self.issuer, &identity.issuer)
+            && is(&self.subject, &identity.subject)
+            && is(&self.idp, &identity.idp)
+            && self.group.as_ref().is_none_or(|group| identity.groups.contains(group))
+            && self.verified_email.as_deref().is_none_or(|wanted| {
+                identity.email_verified
+                    && identity.email.as_deref().is_some_and(|email| email.eq_ignore_ascii_case(wanted))
+            })
+            && self.user.as_deref().is_none_or(|user| {
+                user == identity.subject
+                    || identity.preferred_username.as_deref() == Some(user)
+                    || identity.email.as_deref().is_some_and(|email| email.eq_ignore_ascii_case(user))
+            })
+    }
+}
+
+impl Filter {
+    /// Whether it means everybody.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether everything that is given says something: an empty name or an age of nothing would fit by accident.
+    pub fn is_sensible(&self) -> bool {
+        let PersonFilter { user, issuer, subject, idp, group, verified_email } = &self.person;
+        let texts = [user, issuer, subject, idp, group, verified_email];
+        texts.into_iter().flatten().all(|text| !text.is_empty())
+            && [self.older_than, self.idle_longer_than].into_iter().flatten().all(Duration::is_positive)
+    }
+
+    /// Whether a session fits.
+    pub fn fits(&self, record: &SessionRecord, last_seen_at: OffsetDateTime, now: OffsetDateTime) -> bool {
+        self.person.fits(&record.identity)
+            && self.ip.is_none_or(|ip| record.came_from() == Some(ip))
+            && self.older_than.is_none_or(|age| now - record.created_at > age)
+            && self.idle_longer_than.is_none_or(|age| now - last_seen_at > age)
+            && self.happened.is_none_or(|happened| happened.concerns(record))
+    }
+
+    /// Whether it names a person: by user name, address, or issuer and subject.
+    pub fn names_a_person(&self) -> bool {
+        self.person.user.is_some() || self.person.verified_email.is_some() || self.person.by_subject().is_some()
+    }
+
+    /// Everything of one person.
+    pub fn subject(issuer: &str, subject: &str) -> Self {
+        let person = PersonFilter {
+            issuer: Some(issuer.to_owned()),
+            subject: Some(subject.to_owned()),
+            ..PersonFilter::default()
+        };
+        Self { person, ..Self::default() }
+    }
+
+    /// Everything of whoever has this verified address at a provider.
+    pub fn address(issuer: &str, email: &str) -> Self {
+        let person = PersonFilter {
+            issuer: Some(issuer.to_owned()),
+            verified_email: Some(email.to_owned()),
+            ..PersonFilter::default()
+        };
+        Self { person, ..Self::default() }
+    }
+
+    /// The logins it means, if it says nothing that only an old session can be.
+    pub fn of_logins(&self) -> Option<LoginFilter> {
+        let by_age = self.older_than.is_some() || self.idle_longer_than.is_some();
+        (!by_age).then(|| LoginFilter { person: self.person.clone(), ip: self.ip })
+    }
+}
+
+/// Says whom it means, in the words that a terminal takes.
+impl fmt::Display for Filter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PersonFilter { user, issuer, subject, idp, group, verified_email } = &self.person;
+        let age = |age: Option<Duration>| age.map(|age| humantime::format_duration(age.unsigned_abs()).to_string());
+        let parts = [
+            ("user", user.clone()),
+            ("issuer", issuer.clone()),
+            ("subject", subject.clone()),
+            ("provider", idp.clone()),
+            ("group", group.clone()),
+            ("verified e-mail", verified_email.clone()),
+            ("address", self.ip.map(|ip| ip.to_string())),
+            ("older than", age(self.older_than)),
+            ("idle longer than", age(self.idle_longer_than)),
+            ("begun before", self.happened.map(|happened| happened.at.to_string())),
+        ];
+        let said: Vec<_> =
+            parts.iter().filter_map(|(what, value)| Some(format!("{what} {}", value.as_ref()?))).collect();
+        if said.is_empty() { formatter.write_str("everybody") } else { formatter.write_str(&said.join(", ")) }
+    }
+}
+
+/// Some of the logins that are under way.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginFilter {
+    /// Whose.
+    pub person: PersonFilter,
+    /// Where they come from.
+    pub ip: Option<IpAddr>,
+}
+
+impl LoginFilter {
+    /// Whether it says who is meant, and nothing else.
+    pub fn says_who(&self) -> bool {
+        self.ip.is_none()
+    }
+
+    /// The one person it names by issuer and subject, if it says nothing else.
+    pub fn one_person(&self) -> Option<(&str, &str)> {
+        let PersonFilter { user: None, idp: None, group: None, verified_email: None, .. } = &self.person else {
+            return None;
+        };
+        self.person.by_subject().filter(|_| self.says_who())
+    }
+
+    /// Whether a login fits.
+    pub fn fits(&self, record: &SessionRecord) -> bool {
+        self.person.fits(&record.identity) && self.ip.is_none_or(|ip| record.came_from() == Some(ip))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::record::ClientTraits;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-31 12:00 UTC);
+
+    fn record() -> SessionRecord {
+        SessionRecord {
+            identity: Identity {
+                idp: "company".into(),
+                issuer: "https://idp.example.test".into(),
+                subject: "248289761001".into(),
+                name: Some("Alice Kim".into()),
+                preferred_username: Some("alice".into()),
+                email: Some("alice@example.com".into()),
+                email_verified: true,
+                groups: vec!["staff".into(), "finance".into()],
+            },
+            provider_session: None,
+            created_at: NOW - Duration::HOUR,
+            auth_time: None,
+            acr: None,
+            ends_by: None,
+            renewed_at: NOW - Duration::HOUR,
+            access_token_expires_at: None,
+            client: ClientTraits::new([192, 0, 2, 7].into(), None),
+            unconfirmed: false,
+            indeterminate_since: None,
+            failing_since: None,
+            unverifiable_since: None,
+        }
+    }
+
+    /// One line a case.
+    #[test]
+    fn everything_that_is_given_must_fit() {
+        let person = |change: fn(&mut PersonFilter)| {
+            let mut filter = Filter::default();
+            change(&mut filter.person);
+            filter
+        };
+        let with = |change: fn(&mut Filter)| {
+            let mut filter = Filter::default();
+            change(&mut filter);
+            filter
+        };
+        for (filter, expected) in [
+            (Filter::default(), true),
+            (person(|filter| filter.user = Some("alice".into())), true),
+            (person(|filter| filter.user = Some("Alice@Example.com".into())), true),
+            (person(|filter| filter.user = Some("248289761001".into())), true),
+            (person(|filter| filter.user = Some("ali".into())), false),
+            (person(|filter| filter.user = Some("Alice Kim".into())), false),
+            (person(|filter| filter.group = Some("finance".into())), true),
+            (person(|filter| filter.group = Some("fin".into())), false),
+            (person(|filter| filter.idp = Some("company".into())), true),
+            (person(|filter| filter.issuer = Some("https://other.example.test".into())), false),
+            (person(|filter| filter.subject = Some("alice".into())), false),
+            (with(|filter| filter.ip = Some([192, 0, 2, 7].into())), true),
+            (with(|filter| filter.ip = Some([192, 0, 2, 8].into())), false),
+            (with(|filter| filter.older_than = Some(Duration::minutes(59))), true),
+            (with(|filter| filter.older_than = Some(Duration::HOUR)), false),
+            (with(|filter| filter.idle_longer_than = Some(Duration::minutes(9))), true),
+            (with(|filter| filter.idle_longer_than = Some(Duration::minutes(10))), false),
+        ] {
+            assert_eq!(filter.fits(&record(), NOW - Duration::minutes(10), NOW), expected, "{filter:?}");
+        }
+    }
+
+    /// One line a case: when it happened, when the session's person proved who they are, whether a change of credentials
+    /// and whether an end of sessions concerns it.
+    #[test]
+    fn late_tidings_concern_what_may_have_been_before_and_nothing_else() {
+        let established = record().created_at;
+        let ago = |minutes| established - Duration::minutes(minutes);
+        for (at, auth_time, changed, revoked) in [
+            (established + Duration::HOUR, None, true, true),
+            (established, Some(established), true, true),
+            // The login may have been under way.
+            (ago(15), Some(established), true, true),
+            (ago(16), Some(established), false, false),
+            (ago(16), Some(ago(16)), false, false),
+            (ago(16), Some(ago(17)), true, true),
+            (ago(16), None, true, false),
+        ] {
+            let record = SessionRecord { auth_time, ..record() };
+            let concerns = |proof_needed| Happened { at, proof_needed }.concerns(&record);
+            assert_eq!([concerns(true), concerns(false)], [changed, revoked], "{at} {auth_time:?}");
+        }
+    }
+
+    #[test]
+    fn a_login_under_way_can_be_meant_by_anything_but_its_age() {
+        let mut filter = Filter::subject("https://idp.example.test", "248289761001");
+        assert!(filter.of_logins().unwrap().one_person().is_some());
+        filter.ip = Some([192, 0, 2, 7].into());
+        let logins = filter.of_logins().unwrap();
+        assert!(logins.fits(&record()) && !logins.says_who() && logins.one_person().is_none());
+        filter.ip = Some([192, 0, 2, 8].into());
+        assert!(!filter.of_logins().unwrap().fits(&record()));
+        // Whoever is just signing in is refused once, and told.
+        filter.happened = Some(Happened { at: NOW - Duration::DAY, proof_needed: false });
+        assert!(filter.of_logins().is_some());
+        filter.older_than = Some(Duration::HOUR);
+        assert!(filter.of_logins().is_none());
+        assert!(Filter::default().of_logins().unwrap().fits(&record()));
+    }
+}

@@ -1,0 +1,302 @@
+//! One connection to one primary: it tells of changes, proves that it is heard, and reads records.
+//!
+//! Each tenth of a second it asks the server for its `ROLE`. The answer comes after every change that was pushed
+//! before, so it extends the [`Lease`] by half a second from when it was asked for; a server that hangs, or is no
+//! longer a primary, is believed for that long and no longer.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use redis_protocol::resp3::types::{BytesFrame, Resp3Frame};
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot};
+
+use super::connection::{Connection, Talk, command};
+use super::{Access, Address, Beside, Shared};
+use crate::key::SessionHandle;
+use crate::store::near_cache::{Lease, Watch};
+use crate::store::redis::{LONGEST_RECORD, LONGEST_VALUE};
+
+/// Between two proofs of life.
+const HEARTBEAT: Duration = Duration::from_millis(100);
+/// How long an answer is good for, from when it was asked for.
+const LEASE: Duration = Duration::from_millis(500);
+/// Longest silence before a link is made anew; `timeout` is added, up to this.
+const MOST_TIMEOUT: Duration = Duration::from_secs(1);
+/// Reads that may wait to be sent; more are read through the pool.
+const LONGEST_QUEUE: usize = 4_096;
+/// Room for what arrives, in bytes.
+const READ_AT_ONCE: usize = 64 * 1024;
+/// Pauses between attempts to connect.
+const PAUSES: std::ops::RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(1);
+
+/// What a link read, and until when it answers for it.
+pub(in super::super) struct Read {
+    pub(in super::super) record: Option<Bytes>,
+    pub(in super::super) note: Option<Bytes>,
+    /// Whether a record lies there that its tombstone outweighs.
+    pub(in super::super) is_outweighed: bool,
+    pub(in super::super) expires: Option<Instant>,
+    pub(in super::super) watch: Watch,
+}
+
+/// The near end of a link.
+pub(super) struct Link {
+    lease: Arc<Lease>,
+    reads: mpsc::Sender<ReadRequest>,
+}
+
+/// Answers to one request: the record, when it expires, the note, the beginning of the tombstone.
+const ANSWERS: usize = 4;
+
+struct ReadRequest {
+    handle: SessionHandle,
+    beside: Beside,
+    answer: oneshot::Sender<[BytesFrame; ANSWERS]>,
+}
+
+impl ReadRequest {
+    fn send(self, outgoing: &mut BytesMut, pending: &mut VecDeque<Pending>) {
+        let (handle, Beside { note, tombstone }) = (self.handle.to_string(), &self.beside);
+        let up_to = |key: &str, last: usize, outgoing: &mut BytesMut| {
+            command(outgoing, &[b"GETRANGE", key.as_bytes(), b"0", last.to_string().as_bytes()]);
+        };
+        up_to(&handle, LONGEST_RECORD - 1, outgoing);
+        command(outgoing, &[b"PTTL", handle.as_bytes()]);
+        up_to(note, LONGEST_VALUE - 1, outgoing);
+        up_to(tombstone, 0, outgoing);
+        pending.push_back(Pending::Read { frames: Vec::with_capacity(ANSWERS), answer: self.answer });
+    }
+}
+
+/// What the next answers on the wire belong to.
+enum Pending {
+    Heartbeat { asked: Instant },
+    ClusterState { asked: Instant },
+    Read { frames: Vec<BytesFrame>, answer: oneshot::Sender<[BytesFrame; ANSWERS]> },
+}
+
+/// Why a link ended.
+#[derive(Debug, Error)]
+pub(super) enum LinkError {
+    #[error(transparent)]
+    Talk(#[from] Talk),
+    #[error("it is no primary")]
+    NotPrimary,
+    #[error("its cluster is not whole")]
+    ClusterDown,
+    #[error("it did not answer in time")]
+    Silent,
+}
+
+impl From<std::io::Error> for LinkError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Talk(error.into())
+    }
+}
+
+impl Link {
+    /// A link to this server, and the task that keeps it up for ever.
+    pub(super) fn new(
+        address: Address,
+        access: Access,
+        in_cluster: bool,
+        shared: Arc<Shared>,
+    ) -> (Arc<Self>, impl Future<Output = ()> + Send) {
+        let (reads, requests) = mpsc::channel(LONGEST_QUEUE);
+        let lease = Lease::new(Instant::now());
+        let link = Arc::new(Self { lease: lease.clone(), reads });
+        let far_end = FarEnd { address, access, in_cluster, shared, lease, requests };
+        (link, far_end.keep_up())
+    }
+
+    /// Whether the server answers for what is read now.
+    pub(super) fn is_heard(&self, now: Instant) -> bool {
+        self.lease.holds(now)
+    }
+
+    /// Reads a record, unless it has a tombstone, and the note beside it. `None` if the server does not want to answer,
+    /// or not for as long as it is believed without one.
+    pub(super) async fn read(&self, handle: SessionHandle, beside: Beside) -> Option<Read> {
+        let (answer, answered) = oneshot::channel();
+        // Before it is sent: whatever voids earlier reads from here on voids this one as well.
+        let (watch, sent) = (self.lease.watch(), Instant::now());
+        self.reads.try_send(ReadRequest { handle, beside, answer }).ok()?;
+        let [record, expires, note, tombstone] = tokio::time::timeout(LEASE, answered).await.ok()?.ok()?;
+        let is_live = text(tombstone)?.is_empty();
+        let kept = |part: Bytes| (is_live && !part.is_empty()).then_some(part);
+        let (record, note) = (text(record)?, kept(text(note)?));
+        let is_outweighed = !is_live && !record.is_empty();
+        let expires = match expires {
+            // -1: it never expires; -2: there is none.
+            BytesFrame::Number { data, .. } => u64::try_from(data).ok().map(Duration::from_millis),
+            _ => return None,
+        };
+        let expires = expires.map(|expires| sent + expires);
+        Some(Read { record: kept(record), note, is_outweighed, expires, watch })
+    }
+}
+
+/// A text; `None` for anything else: an error, a redirection, another type.
+fn text(frame: BytesFrame) -> Option<Bytes> {
+    match frame {
+        BytesFrame::BlobString { data, .. } => Some(data),
+        _ => None,
+    }
+}
+
+/// The side of a link that talks to the server.
+struct FarEnd {
+    address: Address,
+    access: Access,
+    in_cluster: bool,
+    shared: Arc<Shared>,
+    lease: Arc<Lease>,
+    requests: mpsc::Receiver<ReadRequest>,
+}
+
+impl FarEnd {
+    async fn keep_up(mut self) {
+        // Ended from outside by dropping this future: then nothing may be believed either.
+        let ending = EndOnDrop(self.lease.clone(), self.shared.clone());
+        let mut pause = *PAUSES.start();
+        let mut known = String::new();
+        loop {
+            let Err(error) = self.talk().await;
+            if self.lease.was_held() {
+                ending.end();
+                pause = *PAUSES.start();
+                known.clear();
+            }
+            // Whatever waits for an answer is read through the pool.
+            while self.requests.try_recv().is_ok() {}
+            let reason = error.to_string();
+            if reason != known {
+                tracing::warn!(server = %self.address, %error, "changes in Redis cannot be heard: every check asks it");
+                known = reason;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(*PAUSES.end());
+        }
+    }
+
+    /// One connection, from its beginning to its end.
+    async fn talk(&mut self) -> Result<std::convert::Infallible, LinkError> {
+        let mut connection = Connection::open(&self.address, &self.access).await?;
+        connection.ask(&["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "cf-"]).await?;
+        let (mut reader, mut writer, mut received) = connection.into_parts();
+        let mut pending = VecDeque::new();
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut last_heard = Instant::now();
+        let mut outgoing = BytesMut::new();
+        loop {
+            received.reserve(READ_AT_ONCE);
+            tokio::select! {
+                biased;
+                read = reader.read_buf(&mut received) => {
+                    if read? == 0 {
+                        return Err(Talk::Closed.into());
+                    }
+                    while let Some(frame) = super::connection::take_frame(&mut received)? {
+                        last_heard = Instant::now();
+                        self.hear(frame, &mut pending)?;
+                    }
+                }
+                _ = heartbeat.tick() => {
+                    let asked = Instant::now();
+                    if asked - last_heard > LEASE + self.access.timeout.min(MOST_TIMEOUT) {
+                        return Err(LinkError::Silent);
+                    }
+                    command(&mut outgoing, &[b"ROLE"]);
+                    pending.push_back(Pending::Heartbeat { asked });
+                    if self.in_cluster {
+                        command(&mut outgoing, &[b"CLUSTER", b"INFO"]);
+                        pending.push_back(Pending::ClusterState { asked });
+                    }
+                }
+                Some(request) = self.requests.recv() => {
+                    request.send(&mut outgoing, &mut pending);
+                    while let Ok(request) = self.requests.try_recv() {
+                        request.send(&mut outgoing, &mut pending);
+                    }
+                }
+            }
+            if !outgoing.is_empty() {
+                let written = tokio::time::timeout(LEASE, writer.write_all_buf(&mut outgoing)).await;
+                written.map_err(|_| LinkError::Silent)??;
+            }
+        }
+    }
+
+    fn hear(&self, frame: BytesFrame, pending: &mut VecDeque<Pending>) -> Result<(), LinkError> {
+        if let BytesFrame::Push { data, .. } = &frame {
+            self.hear_push(data);
+            return Ok(());
+        }
+        match pending.pop_front().ok_or(Talk::OutOfStep)? {
+            Pending::Heartbeat { asked } => {
+                let role = match &frame {
+                    BytesFrame::Array { data, .. } => data.first().and_then(BytesFrame::as_str),
+                    _ => None,
+                };
+                if role != Some("master") {
+                    return Err(Talk::refusal(&frame).map_or(LinkError::NotPrimary, LinkError::Talk));
+                }
+                if !self.in_cluster {
+                    self.lease.extend(asked + LEASE);
+                }
+            }
+            Pending::ClusterState { asked } => {
+                // On the wrong side of a partition a node keeps answering about itself, but says so.
+                if !frame.as_str().is_some_and(|state| state.contains("cluster_state:ok")) {
+                    return Err(Talk::refusal(&frame).map_or(LinkError::ClusterDown, LinkError::Talk));
+                }
+                self.lease.extend(asked + LEASE);
+            }
+            Pending::Read { mut frames, answer } => {
+                frames.push(frame);
+                match <[BytesFrame; ANSWERS]>::try_from(frames) {
+                    // Whoever asked may have given up.
+                    Ok(frames) => _ = answer.send(frames),
+                    Err(frames) => pending.push_front(Pending::Read { frames, answer }),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hear_push(&self, push: &[BytesFrame]) {
+        let [kind, what] = push else { return };
+        if kind.as_str() != Some("invalidate") {
+            return;
+        }
+        if let BytesFrame::Array { data, .. } = what {
+            for handle in data.iter().filter_map(|key| key.as_str()?.parse().ok()) {
+                self.shared.listeners.each(|listener| listener.invalidate(handle));
+            }
+        } else {
+            // FLUSHALL and FLUSHDB name nothing.
+            self.lease.void();
+            self.shared.listeners.each(|listener| listener.invalidate_all());
+        }
+    }
+}
+
+struct EndOnDrop(Arc<Lease>, Arc<Shared>);
+
+impl EndOnDrop {
+    fn end(&self) {
+        self.0.end();
+        self.1.listeners.each(|listener| listener.invalidate_all());
+    }
+}
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

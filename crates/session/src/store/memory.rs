@@ -1,0 +1,276 @@
+//! Sessions in this process alone: for the demo and for tests. Gone with the process, unknown to replicas.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+
+use async_trait::async_trait;
+use time::{Duration, OffsetDateTime};
+use tower_sessions::SessionStore;
+use tower_sessions::session::{Id, Record};
+use tower_sessions::session_store;
+
+use super::{InvalidationListener, Loaded, SessionBackend, StoreError};
+use counterfoil_core::clock::SharedClock;
+use crate::key::SessionHandle;
+
+/// Writes between two sweeps of what has expired: keeps memory bounded by what is live.
+const WRITES_PER_SWEEP: u32 = 256;
+
+/// A store in memory.
+pub struct MemoryStore {
+    clock: SharedClock,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    records: HashMap<Id, Record>,
+    /// Claims, notes, tombstones and values, by kind and name.
+    values: HashMap<(Kind, String), (Vec<u8>, Option<OffsetDateTime>)>,
+    lists: HashMap<String, List>,
+    writes_since_sweep: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Claim,
+    Note,
+    Tombstone,
+    Value,
+}
+
+struct List {
+    members: HashMap<String, i64>,
+    order: BTreeSet<(i64, String)>,
+    until: OffsetDateTime,
+}
+
+impl State {
+    fn sweep_now_and_then(&mut self, now: OffsetDateTime) {
+        self.writes_since_sweep += 1;
+        if self.writes_since_sweep < WRITES_PER_SWEEP {
+            return;
+        }
+        self.writes_since_sweep = 0;
+        self.records.retain(|_, record| record.expiry_date > now);
+        self.values.retain(|_, (_, until)| until.is_none_or(|until| until > now));
+        self.lists.retain(|_, list| list.until > now && !list.members.is_empty());
+    }
+
+    fn value(&self, kind: Kind, name: &str, now: OffsetDateTime) -> Option<Vec<u8>> {
+        let (value, until) = self.values.get(&(kind, name.to_owned()))?;
+        until.is_none_or(|until| until > now).then(|| value.clone())
+    }
+
+    fn set_value(&mut self, kind: Kind, name: &str, value: &[u8], until: Option<OffsetDateTime>) {
+        self.values.insert((kind, name.to_owned()), (value.to_vec(), until));
+    }
+
+    fn list(&self, name: &str, now: OffsetDateTime) -> Option<&List> {
+        self.lists.get(name).filter(|list| list.until > now)
+    }
+}
+
+impl MemoryStore {
+    /// An empty store; `clock` decides what has expired.
+    pub fn new(clock: SharedClock) -> Self {
+        Self { clock, state: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change below is complete or not begun when it can panic, so a poisoned lock is sound.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_to_write(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        state.sweep_now_and_then(self.clock.now());
+        state
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("MemoryStore").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl SessionStore for MemoryStore {
+    async fn create(&self, record: &mut Record) -> session_store::Result<()> {
+        let now = self.clock.now();
+        let mut state = self.lock_to_write();
+        while state.records.get(&record.id).is_some_and(|existing| existing.expiry_date > now) {
+            record.id = Id::default();
+        }
+        state.records.insert(record.id, record.clone());
+        Ok(())
+    }
+
+    async fn save(&self, record: &Record) -> session_store::Result<()> {
+        let now = self.clock.now();
+        let mut state = self.lock_to_write();
+        if let Some(existing) = state.records.get_mut(&record.id).filter(|existing| existing.expiry_date > now) {
+            *existing = record.clone();
+        }
+        Ok(())
+    }
+
+    async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
+        let (now, state) = (self.clock.now(), self.lock());
+        if state.value(Kind::Tombstone, &id.to_string(), now).is_some() {
+            return Ok(None);
+        }
+        Ok(state.records.get(id).filter(|record| record.expiry_date > now).cloned())
+    }
+
+    async fn delete(&self, id: &Id) -> session_store::Result<()> {
+        self.lock_to_write().records.remove(id);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl SessionBackend for MemoryStore {
+    async fn load_watched(&self, handle: SessionHandle) -> Result<Loaded, StoreError> {
+        let record = self.load(&handle.id()).await?;
+        let (now, state) = (self.clock.now(), self.lock());
+        let note = record.as_ref().and_then(|_| state.value(Kind::Note, &handle.to_string(), now));
+        let lies_there = state.records.get(&handle.id()).is_some_and(|record| record.expiry_date > now);
+        let is_outweighed = lies_there && state.value(Kind::Tombstone, &handle.to_string(), now).is_some();
+        // Asking this store costs no more than asking a cache.
+        Ok(Loaded { record, is_outweighed, note, ..Loaded::default() })
+    }
+
+    fn tell(&self, _listener: Weak<dyn InvalidationListener>) {}
+
+    async fn note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
+        self.lock_to_write().set_value(Kind::Note, &handle.to_string(), note, Some(until));
+        Ok(())
+    }
+
+    async fn end(&self, handle: SessionHandle, tombstone: Option<(&[u8], OffsetDateTime)>) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let mut state = self.lock_to_write();
+        if let Some((tombstone, until)) = tombstone {
+            state.set_value(Kind::Tombstone, &handle.to_string(), tombstone, Some(until));
+        }
+        state.values.remove(&(Kind::Note, handle.to_string()));
+        Ok(state.records.remove(&handle.id()).is_some_and(|record| record.expiry_date > now))
+    }
+
+    async fn tombstone(&self, handle: SessionHandle) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.lock().value(Kind::Tombstone, &handle.to_string(), self.clock.now()))
+    }
+
+    async fn keep(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut state = self.lock_to_write();
+        if let Some(record) = state.records.get_mut(&handle.id()).filter(|record| record.expiry_date > now) {
+            record.expiry_date = record.expiry_date.max(until);
+        }
+        if let Some((_, note_until)) = state.values.get_mut(&(Kind::Note, handle.to_string())) {
+            *note_until = (*note_until).max(Some(until));
+        }
+        Ok(())
+    }
+
+    async fn claim_once(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let mut state = self.lock_to_write();
+        let is_free = state.value(Kind::Claim, name, now).is_none();
+        if is_free {
+            state.set_value(Kind::Claim, name, &[], Some(now + lifetime));
+        }
+        Ok(is_free)
+    }
+
+    async fn prolong(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let mut state = self.lock_to_write();
+        let is_taken = state.value(Kind::Claim, name, now).is_some();
+        if is_taken {
+            state.set_value(Kind::Claim, name, &[], Some(now + lifetime));
+        }
+        Ok(is_taken)
+    }
+
+    async fn release(&self, name: &str) -> Result<(), StoreError> {
+        self.lock_to_write().values.remove(&(Kind::Claim, name.to_owned()));
+        Ok(())
+    }
+
+    async fn put(&self, name: &str, value: &[u8], until: Option<OffsetDateTime>) -> Result<(), StoreError> {
+        self.lock_to_write().set_value(Kind::Value, name, value, until);
+        Ok(())
+    }
+
+    async fn put_new(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
+        let mut state = self.lock_to_write();
+        let is_new = state.value(Kind::Value, name, self.clock.now()).is_none();
+        if is_new {
+            state.set_value(Kind::Value, name, value, None);
+        }
+        Ok(is_new)
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.lock().value(Kind::Value, name, self.clock.now()))
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.lock_to_write().values.remove(&(Kind::Value, name.to_owned()));
+        Ok(())
+    }
+
+    async fn list_insert(&self, list: &str, member: &str, score: i64, until: OffsetDateTime) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut state = self.lock_to_write();
+        if state.lists.get(list).is_some_and(|list| list.until <= now) {
+            state.lists.remove(list);
+        }
+        let empty = || List { members: HashMap::new(), order: BTreeSet::new(), until };
+        let list = state.lists.entry(list.to_owned()).or_insert_with(empty);
+        list.until = list.until.max(until);
+        if let Some(old) = list.members.insert(member.to_owned(), score) {
+            list.order.remove(&(old, member.to_owned()));
+        }
+        list.order.insert((score, member.to_owned()));
+        Ok(())
+    }
+
+    async fn list_remove(&self, list: &str, member: &str) -> Result<bool, StoreError> {
+        let mut state = self.lock_to_write();
+        let Some(list) = state.lists.get_mut(list) else { return Ok(false) };
+        let Some(score) = list.members.remove(member) else { return Ok(false) };
+        Ok(list.order.remove(&(score, member.to_owned())))
+    }
+
+    async fn list_down_from(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
+        let state = self.lock();
+        let Some(list) = state.list(list, self.clock.now()) else { return Ok(Vec::new()) };
+        let found = list.order.iter().rev().skip_while(|(score, _)| *score > highest).take(limit);
+        Ok(found.map(|(score, member)| (member.clone(), *score)).collect())
+    }
+
+    async fn list_up_to(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<String>, StoreError> {
+        let state = self.lock();
+        let Some(list) = state.list(list, self.clock.now()) else { return Ok(Vec::new()) };
+        let found = list.order.iter().take_while(|(score, _)| *score <= highest).take(limit);
+        Ok(found.map(|(_, member)| member.clone()).collect())
+    }
+
+    async fn list_delete(&self, list: &str) -> Result<(), StoreError> {
+        self.lock_to_write().lists.remove(list);
+        Ok(())
+    }
+
+    async fn list_length(&self, list: &str) -> Result<u64, StoreError> {
+        Ok(self.lock().list(list, self.clock.now()).map_or(0, |list| list.members.len() as u64))
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}

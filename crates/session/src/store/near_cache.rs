@@ -1,0 +1,217 @@
+//! The near cache: opened records in this process, for as long as their end would be heard of.
+//!
+//! Three rules keep it from ever serving what was revoked:
+//! 1. A record enters with a [`Watch`]: the promise of the very connection it was read on to tell when it changes.
+//!    The promise holds while the [`Lease`] of that connection does; when the connection is lost, or silent for
+//!    longer than the lease, everything read on it is void at once.
+//! 2. An invalidation that arrives while a load is under way wins: [`NearCache::fill`] takes a [`FillToken`] from
+//!    before the load, and does nothing if its shard heard of any change since.
+//! 3. A maximum age bounds every entry all the same, and so does the store's own expiry.
+//!
+//! Every operation is one critical section of one shard, so their order is all there is to check; `model` tries all
+//! of them. Holds no tokens and knows neither Redis nor encryption. Used by `session` alone.
+
+#[cfg(test)]
+mod model;
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use quick_cache::UnitWeighter;
+use quick_cache::unsync::{Cache, DefaultLifecycle};
+
+use crate::key::SessionHandle;
+
+/// Locks that can be held at the same time, so that cores do not wait for each other.
+const SHARDS: usize = 64;
+
+/// How long one connection to the store answers for what was read on it.
+#[derive(Debug)]
+pub struct Lease {
+    born: Instant,
+    /// Nanoseconds after `born`; 0 when there is none.
+    until: AtomicU64,
+    /// Moves on whenever everything that was read becomes void.
+    epoch: AtomicU64,
+}
+
+/// The promise that a change of what was read would have been heard of.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    lease: Arc<Lease>,
+    epoch: u64,
+}
+
+impl Lease {
+    /// A lease that has not begun.
+    pub fn new(now: Instant) -> Arc<Self> {
+        Arc::new(Self { born: now, until: AtomicU64::new(0), epoch: AtomicU64::new(0) })
+    }
+
+    /// The other side was heard: what it says holds until then.
+    pub fn extend(&self, until: Instant) {
+        let nanoseconds = until.saturating_duration_since(self.born).as_nanos();
+        self.until.store(u64::try_from(nanoseconds).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    /// Whether the connection is heard.
+    pub fn holds(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.born).as_nanos() < u128::from(self.until.load(Ordering::Acquire))
+    }
+
+    /// Whether it was ever extended since it ended last.
+    pub fn was_held(&self) -> bool {
+        self.until.load(Ordering::Acquire) != 0
+    }
+
+    /// Everything read so far is void.
+    pub fn void(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The connection is lost.
+    pub fn end(&self) {
+        self.until.store(0, Ordering::Release);
+        self.void();
+    }
+
+    /// Watches what is read from now on.
+    pub fn watch(self: &Arc<Self>) -> Watch {
+        Watch { lease: self.clone(), epoch: self.epoch.load(Ordering::Acquire) }
+    }
+}
+
+impl Watch {
+    fn holds(&self, now: Instant) -> bool {
+        self.lease.epoch.load(Ordering::Acquire) == self.epoch && self.lease.holds(now)
+    }
+}
+
+/// Taken before a load begins; shows afterwards whether anything changed meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub struct FillToken {
+    handle: SessionHandle,
+    generation: u64,
+}
+
+/// A bounded cache of values by session.
+pub struct NearCache<V> {
+    shards: Box<[Mutex<Shard<V>>]>,
+    max_age: Duration,
+}
+
+struct Shard<V> {
+    entries: Cache<SessionHandle, Entry<V>, UnitWeighter, AsItIs>,
+    /// Invalidations heard so far.
+    generation: u64,
+}
+
+/// A handle is a hash already, and only handles that we gave out ever enter.
+#[derive(Debug, Clone, Copy, Default)]
+struct AsItIs;
+
+impl BuildHasher for AsItIs {
+    type Hasher = Bits;
+
+    fn build_hasher(&self) -> Bits {
+        Bits(0)
+    }
+}
+
+/// The half of a handle that has no fixed part.
+struct Bits(u64);
+
+impl Hasher for Bits {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_i128(&mut self, handle: i128) {
+        self.0 = u64::try_from(handle.cast_unsigned() >> 64).unwrap_or_default();
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[derive(Clone)]
+struct Entry<V> {
+    value: Arc<V>,
+    watch: Watch,
+    expires: Instant,
+}
+
+impl<V> NearCache<V> {
+    /// A cache of about so many entries, none of them older than `max_age`.
+    pub fn new(entries: usize, max_age: Duration) -> Self {
+        Self::with_shards(SHARDS, entries, max_age)
+    }
+
+    fn with_shards(shards: usize, entries: usize, max_age: Duration) -> Self {
+        let room = entries.div_ceil(shards);
+        let cache = || Cache::with(room, room as u64, UnitWeighter, AsItIs, DefaultLifecycle::default());
+        let shard = || Shard { entries: cache(), generation: 0 };
+        Self { shards: (0..shards).map(|_| Mutex::new(shard())).collect(), max_age }
+    }
+
+    /// What is known of a session, if it may still be believed.
+    pub fn get(&self, handle: SessionHandle, now: Instant) -> Option<Arc<V>> {
+        let shard = self.shard(handle);
+        let entry = shard.entries.get(&handle)?;
+        (now < entry.expires && entry.watch.holds(now)).then(|| entry.value.clone())
+    }
+
+    /// To be called before the store is asked.
+    pub fn begin_load(&self, handle: SessionHandle) -> FillToken {
+        FillToken { handle, generation: self.shard(handle).generation }
+    }
+
+    /// Keeps what the store answered, unless a change was heard of since the load began.
+    pub fn fill(&self, token: FillToken, value: Arc<V>, watch: Watch, expires: Option<Instant>, now: Instant) {
+        let mut shard = self.shard(token.handle);
+        if shard.generation != token.generation {
+            return;
+        }
+        let oldest = now + self.max_age;
+        let expires = expires.map_or(oldest, |expires| expires.min(oldest));
+        shard.entries.insert(token.handle, Entry { value, watch, expires });
+    }
+
+    /// A session changed or ended: it is forgotten, and loads under way come too late.
+    pub fn invalidate(&self, handle: SessionHandle) {
+        let mut shard = self.shard(handle);
+        shard.generation += 1;
+        shard.entries.remove(&handle);
+    }
+
+    /// Everything is forgotten, and loads under way come too late.
+    pub fn clear(&self) {
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            shard.generation += 1;
+            shard.entries.clear();
+        }
+    }
+
+    fn shard(&self, handle: SessionHandle) -> MutexGuard<'_, Shard<V>> {
+        // A handle is a hash already, and only handles that we gave out ever enter.
+        lock(&self.shards[handle.bucket(self.shards.len())])
+    }
+}
+
+fn lock<V>(shard: &Mutex<Shard<V>>) -> MutexGuard<'_, Shard<V>> {
+    // Whoever panicked left at worst an entry too few.
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<V> fmt::Debug for NearCache<V> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("NearCache").field("max_age", &self.max_age).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,353 @@
+//! Every interleaving of what can happen to one cached session, up to a stated depth (`stateright`).
+//!
+//! The model is the world around the cache: a server, one connection on which changes, answers and proofs of life
+//! arrive in order, two loads at a time, a clock. The cache and its lease are the real ones: each state is reached by
+//! doing to them what was done on the way there.
+//!
+//! What must hold: once a revocation has been delivered (pushed, or applied by this process itself), or the lease has
+//! run out since, no read returns the record. Two further tests take one defence away each and see the model notice.
+
+use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use stateright::{Checker, HasDiscoveries, Model, Property};
+
+use super::{FillToken, Lease, NearCache, Watch};
+use crate::key::{SessionHandle, SessionKey};
+
+/// Longest sequence of events that is tried.
+const DEPTH: usize = 12;
+/// The lease, in ticks of the clock; and how far the clock runs.
+const LEASE: u8 = 2;
+const LAST_TICK: u8 = 4;
+const LOADERS: usize = 2;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Event {
+    /// A request misses and asks the server.
+    Ask(usize),
+    /// The server reads the record; its answer is on the wire.
+    Answer(usize),
+    /// The request has its answer and fills the cache.
+    Fill(usize),
+    /// The next thing on the wire arrives.
+    Receive,
+    /// Somebody overwrites the record.
+    Overwrite,
+    /// Somebody deletes it: another replica, an operator, Redis itself.
+    Delete,
+    /// Somebody empties the server.
+    Flush,
+    /// This process, which had it deleted, forgets it before it answers.
+    ForgetHere,
+    /// The link asks for a proof of life.
+    Heartbeat,
+    /// The server gives it.
+    ProveLife,
+    Disconnect,
+    Reconnect,
+    Tick,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum OnTheWire {
+    Changed,
+    Flushed,
+    Alive { asked: u8 },
+    Read { loader: usize, version: Option<u8> },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Loader {
+    Idle,
+    Asked,
+    Answered { version: Option<u8> },
+    Received { version: Option<u8> },
+}
+
+/// What everybody but the cache knows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct World {
+    now: u8,
+    version: Option<u8>,
+    connected: bool,
+    heartbeat: Option<u8>,
+    wire: VecDeque<OnTheWire>,
+    loaders: [Loader; LOADERS],
+    deleted_at: Option<u8>,
+    delivered: bool,
+    /// What a read would return just now.
+    served: Option<u8>,
+}
+
+/// A state: the world, how it came about, and what the cache looks like from inside.
+#[derive(Debug, Clone)]
+struct State {
+    world: World,
+    history: Vec<Event>,
+    inside: Inside,
+}
+
+/// All that the cache's future depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Inside {
+    lease_until: u64,
+    entry: Option<(u8, bool, Duration)>,
+    loads: [Option<(bool, bool)>; LOADERS],
+}
+
+// Two ways to the same world and cache are one state.
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        self.world == other.world && self.inside == other.inside
+    }
+}
+impl Eq for State {}
+impl Hash for State {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.world.hash(hasher);
+        self.inside.hash(hasher);
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Defect {
+    None,
+    /// Fills do not ask whether anything changed since their load began.
+    NoFillToken,
+    /// What was read is trusted for as long as there is any connection.
+    NoWatch,
+}
+
+struct Interleavings {
+    defect: Defect,
+    handle: SessionHandle,
+    born: Instant,
+}
+
+/// The real thing, with what its callers hold.
+struct Subject {
+    cache: NearCache<u8>,
+    lease: Arc<Lease>,
+    loads: [Option<(FillToken, Watch)>; LOADERS],
+}
+
+impl Interleavings {
+    fn with(defect: Defect) -> Self {
+        Self { defect, handle: SessionKey::generate().handle(), born: Instant::now() }
+    }
+
+    fn at(&self, tick: u8) -> Instant {
+        self.born + Duration::from_secs(u64::from(tick) + 1)
+    }
+
+    fn replay(&self, history: &[Event]) -> State {
+        let mut subject = Subject {
+            cache: NearCache::with_shards(1, 4, Duration::from_hours(1)),
+            lease: Lease::new(self.born),
+            loads: [const { None }; LOADERS],
+        };
+        let mut world = World {
+            now: 0,
+            version: Some(0),
+            connected: true,
+            heartbeat: None,
+            wire: VecDeque::new(),
+            loaders: [Loader::Idle; LOADERS],
+            deleted_at: None,
+            delivered: false,
+            served: None,
+        };
+        for event in history {
+            self.happen(*event, &mut world, &mut subject);
+        }
+        world.served = subject.cache.get(self.handle, self.at(world.now)).map(|value| *value);
+        let inside = self.look_inside(&subject);
+        State { world, history: history.to_vec(), inside }
+    }
+
+    fn look_inside(&self, subject: &Subject) -> Inside {
+        let (epoch, shard) = (subject.lease.watch().epoch, subject.cache.shard(self.handle));
+        let entry = shard.entries.get(&self.handle);
+        Inside {
+            lease_until: subject.lease.until.load(std::sync::atomic::Ordering::Acquire),
+            entry: entry.map(|entry| (*entry.value, entry.watch.epoch == epoch, entry.expires - self.born)),
+            loads: subject.loads.each_ref().map(|load| {
+                let (token, watch) = load.as_ref()?;
+                Some((token.generation == shard.generation, watch.epoch == epoch))
+            }),
+        }
+    }
+
+    fn happen(&self, event: Event, world: &mut World, subject: &mut Subject) {
+        let now = self.at(world.now);
+        match event {
+            Event::Ask(loader) => {
+                subject.loads[loader] = Some((subject.cache.begin_load(self.handle), subject.lease.watch()));
+                world.loaders[loader] = Loader::Asked;
+            }
+            Event::Answer(loader) => {
+                world.loaders[loader] = Loader::Answered { version: world.version };
+                world.wire.push_back(OnTheWire::Read { loader, version: world.version });
+            }
+            Event::Fill(loader) => {
+                let (mut token, mut watch) = subject.loads[loader].take().unwrap();
+                match self.defect {
+                    Defect::None => {}
+                    Defect::NoFillToken => token = subject.cache.begin_load(self.handle),
+                    Defect::NoWatch => watch = subject.lease.watch(),
+                }
+                if let Loader::Received { version: Some(version) } = world.loaders[loader] {
+                    subject.cache.fill(token, Arc::new(version), watch, None, now);
+                }
+                world.loaders[loader] = Loader::Idle;
+            }
+            Event::Receive => match world.wire.pop_front().unwrap() {
+                OnTheWire::Changed => {
+                    subject.cache.invalidate(self.handle);
+                    world.delivered |= world.deleted_at.is_some() && !world.wire.contains(&OnTheWire::Changed);
+                }
+                OnTheWire::Flushed => {
+                    subject.lease.void();
+                    subject.cache.clear();
+                    world.delivered = true;
+                }
+                OnTheWire::Alive { asked } => subject.lease.extend(self.at(asked + LEASE)),
+                OnTheWire::Read { loader, version } => world.loaders[loader] = Loader::Received { version },
+            },
+            Event::Overwrite => {
+                world.version = world.version.map(|version| version + 1);
+                world.tell(OnTheWire::Changed);
+            }
+            Event::Delete => {
+                (world.version, world.deleted_at) = (None, Some(world.now));
+                world.tell(OnTheWire::Changed);
+            }
+            Event::Flush => {
+                (world.version, world.deleted_at) = (None, Some(world.now));
+                world.tell(OnTheWire::Flushed);
+            }
+            Event::ForgetHere => {
+                subject.cache.invalidate(self.handle);
+                world.delivered = true;
+            }
+            Event::Heartbeat => world.heartbeat = Some(world.now),
+            Event::ProveLife => {
+                let asked = world.heartbeat.take().unwrap();
+                world.wire.push_back(OnTheWire::Alive { asked });
+            }
+            Event::Disconnect => {
+                subject.lease.end();
+                if self.defect != Defect::NoWatch {
+                    subject.cache.clear();
+                }
+                (world.connected, world.heartbeat) = (false, None);
+                world.wire.clear();
+                for (loader, load) in world.loaders.iter_mut().zip(&mut subject.loads) {
+                    // What was read is with its reader; what was not yet will never be.
+                    if !matches!(loader, Loader::Received { .. }) {
+                        (*loader, *load) = (Loader::Idle, None);
+                    }
+                }
+            }
+            Event::Reconnect => world.connected = true,
+            Event::Tick => world.now += 1,
+        }
+    }
+}
+
+impl World {
+    fn tell(&mut self, what: OnTheWire) {
+        if self.connected {
+            self.wire.push_back(what);
+        }
+    }
+}
+
+impl Model for Interleavings {
+    type State = State;
+    type Action = Event;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![self.replay(&[Event::Heartbeat, Event::ProveLife, Event::Receive])]
+    }
+
+    fn actions(&self, state: &State, events: &mut Vec<Event>) {
+        let world = &state.world;
+        let exists = world.version.is_some();
+        for (index, loader) in world.loaders.iter().enumerate() {
+            match loader {
+                Loader::Idle if world.connected => events.push(Event::Ask(index)),
+                Loader::Asked => events.push(Event::Answer(index)),
+                Loader::Received { .. } => events.push(Event::Fill(index)),
+                Loader::Idle | Loader::Answered { .. } => {}
+            }
+        }
+        let possible = [
+            (Event::Receive, !world.wire.is_empty()),
+            (Event::Overwrite, exists && world.version < Some(1)),
+            (Event::Delete, exists),
+            (Event::Flush, exists),
+            (Event::ForgetHere, world.deleted_at.is_some() && !world.delivered),
+            (Event::Heartbeat, world.connected && world.heartbeat.is_none()),
+            (Event::ProveLife, world.heartbeat.is_some()),
+            (Event::Disconnect, world.connected),
+            (Event::Reconnect, !world.connected),
+            (Event::Tick, world.now < LAST_TICK),
+        ];
+        events.extend(possible.into_iter().filter(|(_, possible)| *possible).map(|(event, _)| event));
+    }
+
+    fn next_state(&self, state: &State, event: Event) -> Option<State> {
+        let mut history = state.history.clone();
+        history.push(event);
+        Some(self.replay(&history))
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("what was revoked is not served", |_, state: &State| {
+                let world = &state.world;
+                let lease_is_over = world.deleted_at.is_some_and(|deleted| world.now >= deleted + LEASE);
+                !(world.delivered || lease_is_over) || world.served.is_none()
+            }),
+            Property::sometimes("a record is served from the cache", |_, state: &State| state.world.served.is_some()),
+            Property::sometimes("a deleted record is served until that is heard", |_, state: &State| {
+                state.world.served.is_some() && state.world.deleted_at.is_some()
+            }),
+            Property::sometimes("it is served again after a reconnect", |_, state: &State| {
+                state.world.served.is_some() && state.history.contains(&Event::Reconnect)
+            }),
+        ]
+    }
+
+    fn within_boundary(&self, state: &State) -> bool {
+        state.history.len() <= DEPTH + 3
+    }
+}
+
+/// R-N04, R-N01
+#[test]
+fn no_interleaving_serves_what_was_revoked() {
+    let checker = Interleavings::with(Defect::None).checker().threads(2).spawn_bfs().join();
+    checker.assert_properties();
+    assert!(checker.unique_state_count() > 10_000, "{}", checker.unique_state_count());
+}
+
+/// Whether the model finds a revoked record served when one defence is missing.
+fn notices(defect: Defect) -> bool {
+    let checker = Interleavings::with(defect).checker().finish_when(HasDiscoveries::AnyFailures);
+    checker.threads(2).spawn_bfs().join().discovery("what was revoked is not served").is_some()
+}
+
+#[test]
+fn the_model_notices_a_fill_that_ignores_what_changed_meanwhile() {
+    assert!(notices(Defect::NoFillToken));
+}
+
+#[test]
+fn the_model_notices_a_fill_that_outlives_its_connection() {
+    assert!(notices(Defect::NoWatch));
+}

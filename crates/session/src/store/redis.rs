@@ -1,0 +1,386 @@
+//! Sessions in Redis (7 or newer), shared by every replica.
+//!
+//! Records are written by `tower_sessions_redis_store::RedisStore`, under their handle as the key; everything else
+//! goes through the same clients, under keys that begin with the configured prefix. Each operation touches the
+//! keys of one hash slot only: what belongs to one record carries its handle as a hash tag (`{cf-…}`). Writes, and
+//! reads without a live link, go through the pool; reads for the near cache through [`super::invalidation`].
+//!
+//! No more is read of a value than one of ours can be long: whoever can write to Redis fills no process with it. A
+//! record that has a tombstone is none, although somebody put it back.
+
+mod address;
+mod client;
+pub(super) mod connections;
+pub mod examination;
+mod tls;
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::{Duration as StdDuration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fred::clients::Client;
+use fred::interfaces::{KeysInterface, SortedSetsInterface};
+use fred::types::sorted_sets::ZSort;
+use fred::types::{Expiration, ExpireOptions, SetOptions};
+use time::{Duration, OffsetDateTime};
+use tokio::sync::Notify;
+use tower_sessions::SessionStore;
+use tower_sessions::session::{Id, Record};
+use tower_sessions::session_store;
+use tower_sessions_redis_store::RedisStore;
+
+use self::connections::Connections;
+use super::invalidation::{Beside, Invalidation, Read};
+use super::{InvalidationListener, Loaded, SessionBackend, StoreError};
+use counterfoil_core::secret::Secret;
+use crate::key::SessionHandle;
+
+/// Before a command is sent again to where its slot is now.
+const REDIRECTION_PAUSE: StdDuration = StdDuration::from_millis(10);
+
+/// Longest record that is read, in bytes: a token answer of the largest size and the largest number of groups, sealed.
+pub(super) const LONGEST_RECORD: usize = 4 * 1024 * 1024;
+/// Longest value beside the records that is read, in bytes.
+pub(super) const LONGEST_VALUE: usize = 1024 * 1024;
+
+/// What PTTL answers for a key that is not there.
+const MISSING: i64 = -2;
+
+/// Kinds of keys that lie beside a record.
+const NOTE: &str = "seen";
+const TOMBSTONE: &str = "tombstone";
+
+/// How to reach Redis.
+#[derive(Debug, Clone)]
+pub struct RedisSettings {
+    /// `redis://` or `rediss://`, also with `-cluster` or `-sentinel`; with credentials and database if needed.
+    pub url: Secret<String>,
+    /// Certificates (PEM) of the authorities that are believed, instead of the system's.
+    pub certificate_authorities: Option<String>,
+    /// Begins every key but the records' own.
+    pub prefix: String,
+    /// Longest wait for a connection and for an answer.
+    pub timeout: StdDuration,
+}
+
+/// A store in Redis.
+pub struct RedisBackend {
+    connections: Connections,
+    prefix: String,
+    timeout: StdDuration,
+    invalidation: Invalidation,
+}
+
+impl RedisBackend {
+    /// Starts connecting in the background and keeps doing so until it is dropped: a store that is down is reported by
+    /// each operation, and is used again as soon as it is back.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the URL or its TLS set-up cannot be used.
+    pub fn connect(settings: &RedisSettings) -> Result<Self, StoreError> {
+        let (config, access) = client::configured(settings)?;
+        let server = config.server.clone();
+        let builder = client::builder(config, settings.timeout);
+        let connections = Connections::start(&builder, settings.timeout)?;
+        let invalidation = Invalidation::new(server, access, connections.clone());
+        Ok(Self { connections, prefix: settings.prefix.clone(), timeout: settings.timeout, invalidation })
+    }
+
+    /// Asks again when the keys were at another node of a cluster. Whoever is sent away has changed nothing; fred
+    /// learns from it where a slot is now. A slot that is just moving has arrived in a moment, or is an outage.
+    async fn redirected<T, E, Asked>(&self, ask: impl Fn(Client) -> Asked + Send + Sync) -> Result<T, E>
+    where
+        Asked: Future<Output = Result<T, E>> + Send,
+        E: fmt::Display,
+    {
+        let started = Instant::now();
+        loop {
+            match ask(self.connections.next()).await {
+                Err(error) if is_redirection(&error) && started.elapsed() < self.timeout => {
+                    tokio::time::sleep(REDIRECTION_PAUSE).await;
+                }
+                answered => return answered,
+            }
+        }
+    }
+
+    /// What lies under a record's key and the note beside it, unless a tombstone does, and whether one outweighs a
+    /// record. One round trip.
+    async fn read(&self, id: &Id) -> Result<(Option<Bytes>, Option<Bytes>, bool), fred::error::Error> {
+        let (record, note, tombstone) = &(id.to_string(), self.key_beside(NOTE, id), self.key_beside(TOMBSTONE, id));
+        let read = |client: Client| async move {
+            let pipeline = client.pipeline();
+            let _: () = pipeline.getrange(record, 0, LONGEST_RECORD - 1).await?;
+            let _: () = pipeline.getrange(note, 0, LONGEST_VALUE - 1).await?;
+            let _: () = pipeline.getrange(tombstone, 0, 0).await?;
+            pipeline.all::<[Bytes; 3]>().await
+        };
+        let [record, note, tombstone] = self.redirected(read).await?;
+        let (is_live, is_outweighed) = (tombstone.is_empty(), !tombstone.is_empty() && !record.is_empty());
+        Ok((found(record).filter(|_| is_live), found(note).filter(|_| is_live), is_outweighed))
+    }
+
+    /// A value, as far as one of ours goes.
+    async fn value(&self, key: &str) -> Result<Option<Vec<u8>>, fred::error::Error> {
+        let get = |client: Client| async move { client.getrange::<Bytes, _>(key, 0, LONGEST_VALUE - 1).await };
+        Ok(found(self.redirected(get).await?).map(Into::into))
+    }
+
+    fn key(&self, kind: &str, name: &str) -> String {
+        format!("{}{kind}:{name}", self.prefix)
+    }
+
+    fn value_key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// What belongs to a record lies in its slot.
+    fn key_beside(&self, kind: &str, handle: impl fmt::Display) -> String {
+        format!("{}{kind}:{{{handle}}}", self.prefix)
+    }
+}
+
+/// Fred's error when it may not follow a redirection; the record store passes on its text alone.
+fn is_redirection(error: &impl fmt::Display) -> bool {
+    error.to_string().contains("Too many redirections")
+}
+
+/// What a part of a value is: nothing that is stored is empty.
+fn found(part: Bytes) -> Option<Bytes> {
+    (!part.is_empty()).then_some(part)
+}
+
+/// The format of `RedisStore`, which wrote it.
+fn decoded(record: Option<Bytes>) -> session_store::Result<Option<Record>> {
+    if record.as_ref().is_some_and(|record| record.len() >= LONGEST_RECORD) {
+        return Err(session_store::Error::Decode("it is longer than a record can be".into()));
+    }
+    let record = record.map(|bytes| rmp_serde::from_slice(&bytes));
+    record.transpose().map_err(|error| session_store::Error::Decode(error.to_string()))
+}
+
+impl fmt::Debug for RedisBackend {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("RedisBackend").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl SessionStore for RedisBackend {
+    async fn create(&self, record: &mut Record) -> session_store::Result<()> {
+        let record = &tokio::sync::Mutex::new(record);
+        self.redirected(|client| async move { RedisStore::new(client).create(*record.lock().await).await }).await
+    }
+
+    async fn save(&self, record: &Record) -> session_store::Result<()> {
+        self.redirected(|client| async move { RedisStore::new(client).save(record).await }).await
+    }
+
+    async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
+        let (record, ..) = self.read(id).await.map_err(|error| session_store::Error::Backend(error.to_string()))?;
+        decoded(record)
+    }
+
+    async fn delete(&self, id: &Id) -> session_store::Result<()> {
+        self.redirected(|client| async move { RedisStore::new(client).delete(id).await }).await
+    }
+}
+
+#[async_trait]
+impl SessionBackend for RedisBackend {
+    async fn load_watched(&self, handle: SessionHandle) -> Result<Loaded, StoreError> {
+        let beside = Beside { note: self.key_beside(NOTE, handle), tombstone: self.key_beside(TOMBSTONE, handle) };
+        let Some(read) = self.invalidation.read(handle, beside).await else {
+            let read = self.read(&handle.id()).await;
+            let (record, note, is_outweighed) =
+                read.map_err(|error| session_store::Error::Backend(error.to_string()))?;
+            let (record, note) = (decoded(record)?, note.map(Into::into));
+            return Ok(Loaded { record, is_outweighed, note, ..Loaded::default() });
+        };
+        let Read { record, note, is_outweighed, expires, watch } = read;
+        let (record, note) = (decoded(record)?, note.map(Into::into));
+        Ok(Loaded { record, is_outweighed, note, expires, watch: Some(watch) })
+    }
+
+    fn tell(&self, listener: Weak<dyn InvalidationListener>) {
+        self.invalidation.tell(listener);
+    }
+
+    fn reconnected(&self) -> Option<Arc<Notify>> {
+        Some(self.connections.reconnected())
+    }
+
+    async fn note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
+        let key = &self.key_beside(NOTE, handle);
+        let set = |client: Client| async move { client.set(key, note, Some(at(until)), None, false).await };
+        Ok(self.redirected(set).await?)
+    }
+
+    async fn end(&self, handle: SessionHandle, tombstone: Option<(&[u8], OffsetDateTime)>) -> Result<bool, StoreError> {
+        // The tombstone first: nobody should find the session gone without a reason.
+        if let Some((tombstone, until)) = tombstone {
+            let key = &self.key_beside(TOMBSTONE, handle);
+            let set = |client: Client| async move {
+                client.set::<(), _, _>(key, tombstone, Some(at(until)), None, false).await
+            };
+            // A Redis that is full takes no tombstone; that the session ends is worth more than its reason.
+            if let Err(error) = self.redirected(set).await {
+                tracing::warn!(session = %handle, %error, "an ended session could not be told why");
+            }
+        }
+        let (note, record) = (&self.key_beside(NOTE, handle), &handle.to_string());
+        let note = self.redirected(|client| async move { client.del::<i64, _>(note).await });
+        let record = self.redirected(|client| async move { client.del::<i64, _>(record).await });
+        // The record goes also if the note does not.
+        let (note, records) = tokio::join!(note, record);
+        note?;
+        Ok(records? > 0)
+    }
+
+    async fn tombstone(&self, handle: SessionHandle) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.value(&self.key_beside(TOMBSTONE, handle)).await?)
+    }
+
+    async fn keep(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError> {
+        let (until, options) = (until.unix_timestamp() + 1, Some(ExpireOptions::GT));
+        let (note, record, options) = (&self.key_beside(NOTE, handle), &handle.to_string(), &options);
+        let keep = |client: Client| async move {
+            let pipeline = client.pipeline();
+            let _: () = pipeline.expire_at(record, until, options.clone()).await?;
+            let _: () = pipeline.expire_at(note, until, options.clone()).await?;
+            pipeline.all::<Vec<i64>>().await
+        };
+        self.redirected(keep).await?;
+        Ok(())
+    }
+
+    async fn claim_once(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
+        let key = &self.key("once", name);
+        let claim = |client: Client| async move {
+            client.set(key, 1, Some(within(lifetime)), Some(SetOptions::NX), false).await
+        };
+        Ok(self.redirected(claim).await?)
+    }
+
+    async fn prolong(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
+        let key = &self.key("once", name);
+        let prolong = |client: Client| async move {
+            client.set(key, 1, Some(within(lifetime)), Some(SetOptions::XX), false).await
+        };
+        Ok(self.redirected(prolong).await?)
+    }
+
+    async fn release(&self, name: &str) -> Result<(), StoreError> {
+        let key = &self.key("once", name);
+        Ok(self.redirected(|client| async move { client.del(key).await }).await?)
+    }
+
+    async fn put(&self, name: &str, value: &[u8], until: Option<OffsetDateTime>) -> Result<(), StoreError> {
+        let key = &self.value_key(name);
+        let set = |client: Client| async move { client.set(key, value, until.map(at), None, false).await };
+        Ok(self.redirected(set).await?)
+    }
+
+    async fn put_new(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
+        let key = &self.value_key(name);
+        let set = |client: Client| async move { client.set(key, value, None, Some(SetOptions::NX), false).await };
+        Ok(self.redirected(set).await?)
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let key = &self.value_key(name);
+        if let Some(value) = self.value(key).await? {
+            return Ok(Some(value));
+        }
+        // GETRANGE answers alike for a value that is empty and for one that is missing.
+        let read = |client: Client| async move {
+            let pipeline = client.pipeline();
+            let _: () = pipeline.pttl(key).await?;
+            let _: () = pipeline.getrange(key, 0, LONGEST_VALUE - 1).await?;
+            pipeline.all::<(i64, Bytes)>().await
+        };
+        let (lifetime, value) = self.redirected(read).await?;
+        Ok((lifetime != MISSING || !value.is_empty()).then(|| value.into()))
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let key = &self.value_key(name);
+        Ok(self.redirected(|client| async move { client.del(key).await }).await?)
+    }
+
+    async fn list_insert(&self, list: &str, member: &str, score: i64, until: OffsetDateTime) -> Result<(), StoreError> {
+        let key = &self.key("index", list);
+        let until = until.unix_timestamp() + 1;
+        let insert = |client: Client| async move {
+            let pipeline = client.pipeline();
+            let _: () = pipeline.zadd(key, None, None, false, false, (exact(score), member)).await?;
+            // The list lives as long as its longest member: NX gives it an expiry, GT only ever extends it.
+            let _: () = pipeline.expire_at(key, until, Some(ExpireOptions::NX)).await?;
+            let _: () = pipeline.expire_at(key, until, Some(ExpireOptions::GT)).await?;
+            pipeline.all::<Vec<i64>>().await
+        };
+        self.redirected(insert).await?;
+        Ok(())
+    }
+
+    async fn list_remove(&self, list: &str, member: &str) -> Result<bool, StoreError> {
+        let key = &self.key("index", list);
+        Ok(self.redirected(|client| async move { client.zrem::<i64, _, _>(key, member).await }).await? > 0)
+    }
+
+    async fn list_down_from(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
+        let (from, to) = (exact(highest), f64::NEG_INFINITY);
+        let limit = Some((0, i64::try_from(limit).unwrap_or(i64::MAX)));
+        let key = &self.key("index", list);
+        let read =
+            |client: Client| async move { client.zrange(key, from, to, Some(ZSort::ByScore), true, limit, true).await };
+        let found: Vec<(String, f64)> = self.redirected(read).await?;
+        Ok(found.into_iter().map(|(member, score)| (member, whole(score))).collect())
+    }
+
+    async fn list_up_to(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<String>, StoreError> {
+        let (from, to) = (f64::NEG_INFINITY, exact(highest));
+        let limit = Some((0, i64::try_from(limit).unwrap_or(i64::MAX)));
+        let key = &self.key("index", list);
+        let read = |client: Client| async move {
+            client.zrange(key, from, to, Some(ZSort::ByScore), false, limit, false).await
+        };
+        Ok(self.redirected(read).await?)
+    }
+
+    async fn list_delete(&self, list: &str) -> Result<(), StoreError> {
+        let key = &self.key("index", list);
+        Ok(self.redirected(|client| async move { client.del(key).await }).await?)
+    }
+
+    async fn list_length(&self, list: &str) -> Result<u64, StoreError> {
+        let key = &self.key("index", list);
+        Ok(self.redirected(|client| async move { client.zcard(key).await }).await?)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(self.connections.ping(self.timeout).await?)
+    }
+}
+
+fn at(moment: OffsetDateTime) -> Expiration {
+    let milliseconds = moment.unix_timestamp_nanos() / 1_000_000;
+    Expiration::PXAT(i64::try_from(milliseconds).unwrap_or(i64::MAX))
+}
+
+fn within(lifetime: Duration) -> Expiration {
+    Expiration::PX(i64::try_from(lifetime.whole_milliseconds()).unwrap_or(i64::MAX))
+}
+
+/// A sorted set's score. Milliseconds since 1970 are exact in an `f64` for the next hundred thousand years.
+#[expect(clippy::cast_precision_loss, reason = "see above")]
+fn exact(score: i64) -> f64 {
+    score as f64
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "only whole numbers are written")]
+fn whole(score: f64) -> i64 {
+    score as i64
+}

@@ -1,0 +1,232 @@
+//! Typed sessions over stored bytes: what is encrypted under what.
+//!
+//! A stored record has two sealed halves, both bound to the handle they are stored under:
+//! - `listed` (the [`SessionRecord`]) under the server's keys alone: checks and lists need it;
+//! - `private` (the [`Tokens`]) under the server's keys *and* the session key in the cookie. A dump of
+//!   the store together with the server's keys opens no tokens, and the tokens of a deleted session are
+//!   unreadable to everybody. It stays in the store until it is needed: no cache holds tokens.
+//!
+//! Beside the record lies a note, sealed as well: when the session was last used. Noting a use therefore neither
+//! touches the record nor tells every replica to forget it.
+//!
+//! A record that cannot be read (damaged, of a newer format, sealed under a retired key) is no session:
+//! logged, and answered as absent (R-G11).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use serde_json::Value;
+use thiserror::Error;
+use time::{Duration, OffsetDateTime};
+use tower_sessions::session::{Id, Record};
+use tower_sessions::session_store;
+
+use super::near_cache::Watch;
+use super::{SessionBackend, StoreError};
+use counterfoil_core::secret::keyring::{Keyring, Sealer, Unopenable};
+use crate::key::{SessionHandle, SessionKey};
+use crate::record::{SessionRecord, Tokens};
+
+/// The format this version writes, and the only one it reads.
+const FORMAT: u64 = 2;
+const LISTED_PURPOSE: &str = "counterfoil session listed v1";
+const PRIVATE_PURPOSE: &str = "counterfoil session private v1";
+const SEEN_PURPOSE: &str = "counterfoil session seen v1";
+/// Redis counts expiry in whole seconds here; rounding up keeps the backstop behind the policy.
+const EXPIRY_ROUNDING: Duration = Duration::SECOND;
+
+/// What lies under a handle.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// A session.
+    Session(Box<Opened>),
+    /// Nothing.
+    Nothing,
+    /// Nothing that counts: a record that its tombstone outweighs. It has ended, and has yet to be deleted.
+    Outweighed,
+    /// Something that is no session for us: damaged, of a newer format, sealed under a key that is not known (yet). It
+    /// may be one for another replica.
+    Unreadable,
+}
+
+/// A session as it lies in the store, its listed half opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) record: SessionRecord,
+    pub(crate) last_seen_at: OffsetDateTime,
+    pub(crate) expires: Option<Instant>,
+    pub(crate) watch: Option<Watch>,
+}
+
+/// Why a stored record is no session.
+#[derive(Debug, Error)]
+enum Unreadable {
+    #[error("not a record of this format")]
+    Format,
+    #[error("not base64: {0}")]
+    Encoding(#[from] base64::DecodeError),
+    #[error(transparent)]
+    Unopenable(#[from] Unopenable),
+    #[error("not the expected content: {0}")]
+    Content(#[from] rmp_serde::decode::Error),
+}
+
+/// Sessions, sealed into a backend.
+#[derive(Debug)]
+pub(crate) struct SealedStore {
+    backend: Arc<dyn SessionBackend>,
+    keyring: Keyring,
+    listed: Sealer,
+    seen: Sealer,
+}
+
+impl SealedStore {
+    pub(crate) fn new(backend: Arc<dyn SessionBackend>, keyring: Keyring) -> Self {
+        let listed = keyring.sealer(LISTED_PURPOSE, &[]);
+        let seen = keyring.sealer(SEEN_PURPOSE, &[]);
+        Self { backend, keyring, listed, seen }
+    }
+
+    /// Stores a new session; never overwrites one.
+    pub(crate) async fn create(
+        &self,
+        key: &SessionKey,
+        record: &SessionRecord,
+        tokens: &Tokens,
+        expires_at: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let mut stored = self.stored(key, record, tokens, expires_at);
+        self.backend.create(&mut stored).await?;
+        // The record store answers a collision by another id, which our cookie would not name.
+        if stored.id != key.handle().id() {
+            self.backend.delete(&stored.id).await?;
+            return Err(StoreError::HandleTaken);
+        }
+        Ok(())
+    }
+
+    /// Replaces what is stored of a session, if there still is one.
+    pub(crate) async fn save(
+        &self,
+        key: &SessionKey,
+        record: &SessionRecord,
+        tokens: &Tokens,
+        expires_at: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        Ok(self.backend.save(&self.stored(key, record, tokens, expires_at)).await?)
+    }
+
+    fn stored(&self, key: &SessionKey, record: &SessionRecord, tokens: &Tokens, expires_at: OffsetDateTime) -> Record {
+        let handle = key.handle();
+        let subject = handle.to_string();
+        let listed = self.listed.seal(subject.as_bytes(), &packed(record));
+        let private = self.private_sealer(key).seal(subject.as_bytes(), &packed(tokens));
+        let data = [
+            ("format", Value::from(FORMAT)),
+            ("listed", Value::from(STANDARD_NO_PAD.encode(listed))),
+            ("private", Value::from(STANDARD_NO_PAD.encode(private))),
+        ];
+        Record {
+            id: handle.id(),
+            data: data.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            expiry_date: expires_at + EXPIRY_ROUNDING,
+        }
+    }
+
+    /// What lies under a handle.
+    pub(crate) async fn load(&self, handle: SessionHandle) -> Result<Found, StoreError> {
+        let unreadable = |cause: &dyn std::fmt::Display| {
+            tracing::warn!(session = %handle, %cause, "a stored session cannot be read and counts as absent");
+            Ok(Found::Unreadable)
+        };
+        let loaded = match self.backend.load_watched(handle).await {
+            Ok(loaded) => loaded,
+            Err(StoreError::Records(session_store::Error::Decode(cause))) => return unreadable(&cause),
+            // Somebody put another kind of value under the key: for ever no session, not an outage.
+            Err(StoreError::Records(session_store::Error::Backend(cause))) if cause.contains("WRONGTYPE") => {
+                return unreadable(&cause);
+            }
+            Err(error) => return Err(error),
+        };
+        if loaded.is_outweighed {
+            return Ok(Found::Outweighed);
+        }
+        let Some(stored) = loaded.record else { return Ok(Found::Nothing) };
+        let record: SessionRecord = match self.open_listed(handle, &stored) {
+            Ok(record) => record,
+            Err(cause) => return unreadable(&cause),
+        };
+        let seen = loaded.note.and_then(|note| self.open_seen(handle, &note));
+        let last_seen_at = seen.unwrap_or(record.created_at).max(record.created_at);
+        let (expires, watch) = (loaded.expires, loaded.watch);
+        Ok(Found::Session(Box::new(Opened { record, last_seen_at, expires, watch })))
+    }
+
+    /// Notes a use. Never touches the record.
+    pub(crate) async fn note_use(
+        &self,
+        handle: SessionHandle,
+        at: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let milliseconds = at.unix_timestamp_nanos() / 1_000_000;
+        let note = self.seen.seal(handle.to_string().as_bytes(), milliseconds.to_string().as_bytes());
+        self.backend.note(handle, &note, until).await
+    }
+
+    /// The provider's tokens of a session; `None` if it is gone, or (logged) if the key does not fit.
+    pub(crate) async fn tokens(&self, key: &SessionKey) -> Result<Option<Tokens>, StoreError> {
+        Ok(self.load_whole(key).await?.map(|(_, tokens, _)| tokens))
+    }
+
+    /// A session with its tokens, and until when the store was told to keep it at least; `None` if it is gone, or
+    /// (logged) if it cannot be read.
+    pub(crate) async fn load_whole(
+        &self,
+        key: &SessionKey,
+    ) -> Result<Option<(SessionRecord, Tokens, OffsetDateTime)>, StoreError> {
+        let handle = key.handle();
+        let Some(stored) = self.backend.load(&handle.id()).await? else { return Ok(None) };
+        let open = || -> Result<_, Unreadable> {
+            let record = self.open_listed(handle, &stored)?;
+            let sealed = STANDARD_NO_PAD.decode(text(&stored, "private")?)?;
+            let opened = self.private_sealer(key).open(handle.to_string().as_bytes(), &sealed)?;
+            Ok((record, rmp_serde::from_slice(&opened)?, stored.expiry_date - EXPIRY_ROUNDING))
+        };
+        Ok(open().inspect_err(|cause| tracing::warn!(session = %handle, %cause, "tokens cannot be read")).ok())
+    }
+
+    fn private_sealer(&self, key: &SessionKey) -> Sealer {
+        self.keyring.sealer(PRIVATE_PURPOSE, key.expose_bytes())
+    }
+
+    fn open_listed(&self, handle: SessionHandle, stored: &Record) -> Result<SessionRecord, Unreadable> {
+        // The store names the record inside as well; a record copied under another key is not ours.
+        let own = |id: Id| id == handle.id();
+        if !own(stored.id) || stored.data.get("format").and_then(Value::as_u64) != Some(FORMAT) {
+            return Err(Unreadable::Format);
+        }
+        let sealed = STANDARD_NO_PAD.decode(text(stored, "listed")?)?;
+        let opened = self.listed.open(handle.to_string().as_bytes(), &sealed)?;
+        Ok(rmp_serde::from_slice(&opened)?)
+    }
+
+    /// A note that cannot be read is none: then the session counts as used less recently.
+    fn open_seen(&self, handle: SessionHandle, note: &[u8]) -> Option<OffsetDateTime> {
+        let opened = self.seen.open(handle.to_string().as_bytes(), note).ok()?;
+        let milliseconds: i128 = std::str::from_utf8(&opened).ok()?.parse().ok()?;
+        OffsetDateTime::from_unix_timestamp_nanos(milliseconds.checked_mul(1_000_000)?).ok()
+    }
+}
+
+fn text<'a>(stored: &'a Record, name: &str) -> Result<&'a str, Unreadable> {
+    stored.data.get(name).and_then(Value::as_str).ok_or(Unreadable::Format)
+}
+
+/// In `MessagePack` without names, so that little lies in Redis: whoever changes the order of a struct's fields, or
+/// takes one away, changes [`FORMAT`]. A new one stands last and has a default; before this version nobody reads it. Wiped after sealing.
+fn packed<T: serde::Serialize>(value: &T) -> zeroize::Zeroizing<Vec<u8>> {
+    rmp_serde::to_vec(value).unwrap_or_else(|_| unreachable!("structs of strings and numbers can be packed")).into()
+}

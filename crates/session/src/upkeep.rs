@@ -1,0 +1,246 @@
+//! Keeping the books: following the timeouts that are stored, keeping records for as long as the timeouts of the moment
+//! let them live, and pruning what none lets live.
+//!
+//! Runs in the background of each replica ([`Sessions::keep_up`]): one task looks for stored timeouts, one whose store it
+//! is, another does what takes longer, so that none waits for the others. What needs doing once is done by whoever claims it.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration as StdDuration, Instant};
+
+use aws_lc_rs::digest;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use time::Duration;
+
+use super::key_check::StoreOwner;
+use super::listing::AT_A_TIME;
+use super::policy::{PolicySource, SessionRules};
+use super::selection::Filter;
+use super::store::StoreError;
+use super::timeout::TimeoutPolicy;
+use super::{Inner, LiveSession, Sessions};
+use counterfoil_core::secret::keyring::Keyring;
+
+/// Between two looks at the stored timeouts: well below the second in which a change has to be everywhere.
+const LOOK: StdDuration = StdDuration::from_millis(400);
+/// Between two looks at whose store it is.
+const KEY_CHECK: StdDuration = StdDuration::from_mins(1);
+/// The same, while the store could not be asked.
+const KEY_RETRY: StdDuration = StdDuration::from_secs(1);
+/// Between two rounds of everything else.
+const ROUND: StdDuration = StdDuration::from_secs(5);
+/// Rounds between two prunings.
+const ROUNDS_PER_PRUNING: u32 = 12;
+/// Longest time that one replica's walk keeps the others from theirs.
+const LONGEST_TURN: Duration = Duration::minutes(5);
+/// Sessions kept up together.
+const BATCH: usize = 1_000;
+/// The timeouts that every record was last kept for, by their hash.
+const KEPT_FOR: &str = "kept-for";
+
+impl Sessions {
+    /// Keeps the books in the background for as long as somebody holds these sessions.
+    pub fn keep_up(&self) {
+        tokio::spawn(look_for_stored_timeouts(Arc::downgrade(&self.0)));
+        tokio::spawn(do_the_rounds(Arc::downgrade(&self.0)));
+        tokio::spawn(look_whose_store_it_is(Arc::downgrade(&self.0)));
+    }
+
+    /// Makes sure that the store is ours, and begins it if it is nobody's. Until that has succeeded once, every other
+    /// question does it first; from when it fails for [`StoreError::Foreign`] none is asked any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Foreign`] if the store is not ours, another if it cannot be asked.
+    pub async fn claim_store(&self) -> Result<(), StoreError> {
+        self.0.keyed.look_or_begin().await
+    }
+
+    /// Does what [`Self::claim_store`] does unless the answer is known.
+    ///
+    /// # Errors
+    /// Those of [`Self::claim_store`].
+    pub async fn ensure_store_is_ours(&self) -> Result<(), StoreError> {
+        self.0.keyed.ours().await.map(drop)
+    }
+
+    /// The same, and lets the store know if another of our keys seals by now: once a minute.
+    ///
+    /// # Errors
+    /// Those of [`Self::claim_store`].
+    pub async fn renew_store_claim(&self) -> Result<(), StoreError> {
+        self.0.keyed.renew().await
+    }
+
+    /// Whose store it is, without beginning it.
+    ///
+    /// # Errors
+    /// Those of [`Self::claim_store`].
+    pub async fn store_owner(&self) -> Result<StoreOwner, StoreError> {
+        self.0.keyed.look().await
+    }
+
+    /// Makes sure that the store would be ours with other keys as well.
+    ///
+    /// # Errors
+    /// Those of [`Self::claim_store`].
+    pub async fn would_be_ours_with(&self, keyring: &Keyring) -> Result<(), StoreError> {
+        self.0.keyed.fits(keyring).await
+    }
+
+    /// Takes over other rules. Timeouts stored by an operator go before them.
+    pub fn configure(&self, rules: SessionRules) {
+        self.0.policies.configure(rules);
+    }
+
+    /// The timeouts in force, and where they come from.
+    pub fn timeouts(&self) -> (Arc<TimeoutPolicy>, PolicySource) {
+        (self.0.policies.timeouts().clone(), self.0.policies.source())
+    }
+
+    /// Stores timeouts for every replica, or withdraws the stored ones. They apply here at once and everywhere within
+    /// a second.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn store_timeouts(&self, policy: Option<&TimeoutPolicy>) -> Result<(), StoreError> {
+        self.0.policies.store(policy).await?;
+        let sessions = self.clone();
+        // At once, for records that are about to expire; the rounds do it again, for those that were established by
+        // replicas that had not heard of it, and until it has come to its end once.
+        tokio::spawn(async move { sessions.keep_all().await });
+        Ok(())
+    }
+
+    /// Reads timeouts that an operator stored.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked: then nothing changes.
+    pub async fn look_at_stored_timeouts(&self) -> Result<(), StoreError> {
+        self.0.policies.look().await
+    }
+
+    /// If other timeouts apply than the records were last kept for, the store is told to keep them long enough. Done
+    /// again until somebody has brought it to its end.
+    async fn keep_for_the_timeouts(&self) -> Result<(), StoreError> {
+        let policy = self.timeouts().0;
+        let text = serde_json::to_vec(&*policy).unwrap_or_default();
+        let hash = digest::digest(&digest::SHA256, &text);
+        if self.0.backend.get(KEPT_FOR).await?.as_deref() == Some(hash.as_ref())
+            || !self.claim_once(KEPT_FOR, LONGEST_TURN).await?
+        {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let kept = self.keep_all().await;
+        if begun.elapsed() > LONGEST_TURN.unsigned_abs() {
+            // Somebody else may be at it.
+            return kept;
+        }
+        if kept.is_ok() {
+            self.0.backend.put(KEPT_FOR, hash.as_ref(), None).await?;
+        }
+        self.0.backend.release(KEPT_FOR).await?;
+        kept
+    }
+
+    async fn keep_all(&self) -> Result<(), StoreError> {
+        let mut place = None;
+        loop {
+            let page = self.page(&Filter::default(), place, BATCH).await?;
+            let kept = stream::iter(page.sessions).map(async |session| self.keep(&session).await);
+            kept.buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
+            if page.next.is_none() {
+                return Ok(());
+            }
+            place = page.next;
+        }
+    }
+
+    /// Entry first, record second, as at the login: no record outlives its entries.
+    async fn keep(&self, session: &LiveSession) -> Result<(), StoreError> {
+        let until = session.absolute_expires_at();
+        self.0.registry.insert(session.record(), session.handle(), until).await?;
+        self.0.backend.keep(session.handle(), until).await
+    }
+
+    /// Ends what is older than any timeout allows and takes it out of the lists.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked: the rest goes next time.
+    pub async fn prune(&self) -> Result<(), StoreError> {
+        let oldest = self.0.clock.now() - self.timeouts().0.longest_absolute();
+        for hour in self.0.registry.overdue_hours(oldest).await? {
+            for handle in self.0.registry.members_of_hour(hour).await? {
+                self.tear_up(handle, None, oldest).await?;
+            }
+            self.0.registry.forget_hour(hour).await?;
+        }
+        self.0.cut_offs.keep_up(self.0.clock.now()).await?;
+        self.0.blocks.keep_up(self.0.clock.now()).await?;
+        self.0.policies.seal_again().await
+    }
+}
+
+async fn look_for_stored_timeouts(inner: Weak<Inner>) {
+    let mut trouble = Trouble::default();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Some(sessions) = inner.upgrade().map(Sessions) else { return };
+        let looked = sessions.look_at_stored_timeouts().await;
+        trouble.tell(looked, "stored timeouts cannot be looked for");
+    }
+}
+
+async fn look_whose_store_it_is(inner: Weak<Inner>) {
+    let (mut trouble, mut is_known) = (Trouble::default(), true);
+    let Some(reconnected) = inner.upgrade().map(|inner| inner.backend.reconnected().unwrap_or_default()) else {
+        return;
+    };
+    loop {
+        let Some(near) = inner.upgrade().map(|inner| inner.near.clone()) else { return };
+        let was_cleared = tokio::select! {
+            () = near.cleared.notified() => true,
+            () = reconnected.notified() => true,
+            () = tokio::time::sleep(if is_known { KEY_CHECK } else { KEY_RETRY }) => false,
+        };
+        let Some(sessions) = inner.upgrade().map(Sessions) else { return };
+        if was_cleared {
+            // Another Redis may answer from now on: whoever asks looks first.
+            sessions.0.keyed.doubt();
+        }
+        let looked =
+            if was_cleared || !is_known { sessions.claim_store().await } else { sessions.renew_store_claim().await };
+        is_known = matches!(looked, Ok(()) | Err(StoreError::Foreign(_)));
+        trouble.tell(looked, "it is not known whose store it is");
+    }
+}
+
+async fn do_the_rounds(inner: Weak<Inner>) {
+    let (mut rounds, mut trouble) = (0_u32, Trouble::default());
+    loop {
+        tokio::time::sleep(ROUND).await;
+        let Some(sessions) = inner.upgrade().map(Sessions) else { return };
+        let mut done = sessions.keep_for_the_timeouts().await;
+        rounds = rounds.wrapping_add(1);
+        if rounds.is_multiple_of(ROUNDS_PER_PRUNING) && done.is_ok() {
+            done = match sessions.claim_once("pruning", Duration::seconds(50)).await {
+                Ok(true) => sessions.prune().await,
+                other => other.map(drop),
+            };
+        }
+        trouble.tell(done, "the books of sessions cannot be kept");
+    }
+}
+
+/// Says what goes wrong again and again once.
+#[derive(Debug, Default)]
+struct Trouble(Option<String>);
+
+impl Trouble {
+    fn tell(&mut self, done: Result<(), StoreError>, what: &'static str) {
+        let reason = done.err().map(|error| error.to_string());
+        if let Some(reason) = reason.as_ref().filter(|reason| self.0.as_ref() != Some(reason)) {
+            tracing::warn!(%reason, "{what}");
+        }
+        self.0 = reason;
+    }
+}
