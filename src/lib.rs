@@ -20,7 +20,7 @@
 //!
 //! A reviewer asks the [`api`] or the terminal ([`cli`]); [`session::revocation`] lays down a cut-off for logins under
 //! way, leaves tombstones and deletes records. Redis tells every replica on the connection that it read them on
-//! ([`session::store::invalidation`]), the near caches drop them, and the next request is anonymous and says why.
+//! ([`session_redis`]), the near caches drop them, and the next request is anonymous and says why.
 //!
 //! # The life of a renewal
 //!
@@ -56,6 +56,7 @@ pub use counterfoil_demo as demo;
 pub use counterfoil_oidc as idp;
 pub use counterfoil_session as session;
 pub use counterfoil_session::audit;
+pub use counterfoil_session_redis as session_redis;
 
 pub mod account;
 pub mod api;

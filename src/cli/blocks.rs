@@ -9,11 +9,11 @@ use super::output::{say, table, tell};
 use super::sessions::{FilterArguments, at_the_terminal, confirm, open, reason_given, selection, short};
 use super::{CommandError, ConfigFile, failed};
 use crate::api::sessions::audit_lifted;
+use crate::printable::Printable;
 use crate::session::Sessions;
 use crate::session::blocks::{Block, Meant, Words};
 use crate::session::key::SessionHandle;
 use crate::session::revocation::Selection;
-use crate::printable::Printable;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -15,13 +15,13 @@ use crate::api::durations;
 use crate::api::sessions::{FRESH_LOGIN, SessionView, audit_revocation};
 use crate::clock::SystemClock;
 use crate::config::{Source, StoreSettings};
+use crate::printable::Printable;
 use crate::session::ending::{EndCause, Tombstone};
 use crate::session::key::SessionHandle;
 use crate::session::key_check::StoreOwner;
 use crate::session::revocation::{Order, Revoked, Selection};
 use crate::session::selection::{Filter, PersonFilter};
 use crate::session::{LiveSession, NearCacheSettings, Sessions};
-use crate::printable::Printable;
 use crate::telemetry::{self, LogFormat, LogSettings};
 
 /// With the wrong key, whoever began an empty store here would shut out the brokers that come back to it.

@@ -9,8 +9,8 @@ use crate::clock::SharedClock;
 use crate::secret::Secret;
 use crate::session::NearCacheSettings;
 use crate::session::store::memory::MemoryStore;
-use crate::session::store::redis::{RedisBackend, RedisSettings};
 use crate::session::store::{SessionBackend, StoreError};
+use crate::session_redis::{RedisBackend, RedisSettings};
 
 /// Begins every Redis key but the records' own, unless configured.
 const DEFAULT_PREFIX: &str = "counterfoil:";

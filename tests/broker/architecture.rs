@@ -28,7 +28,8 @@ const CRATES: [(&str, &[&str]); 9] = [
 ];
 
 /// All that `core` is: what belongs to one part of the house has its place there.
-const CORE: [&str; 7] = ["address.rs", "clock.rs", "identity.rs", "lib.rs", "printable.rs", "secret.rs", "secret/keyring.rs"];
+const CORE: [&str; 7] =
+    ["address.rs", "clock.rs", "identity.rs", "lib.rs", "printable.rs", "secret.rs", "secret/keyring.rs"];
 
 /// Every Rust file below a folder.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
@@ -97,7 +98,8 @@ fn no_crate_names_one_that_it_must_not_know() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let (_, may_name) = CRATES.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("{name}"));
         let manifest = std::fs::read_to_string(root().join("crates").join(&name).join("Cargo.toml")).unwrap();
-        let named = manifest.lines().filter_map(|line| line.strip_prefix("counterfoil-")?.split(['.', ' ', '=']).next());
+        let named =
+            manifest.lines().filter_map(|line| line.strip_prefix("counterfoil-")?.split(['.', ' ', '=']).next());
         for named in named {
             assert!(may_name.contains(&named), "{name} names {named}");
         }

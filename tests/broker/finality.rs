@@ -7,7 +7,7 @@ use std::time::{Duration as StdDuration, Instant};
 
 use counterfoil::session::key::SessionKey;
 use counterfoil::session::store::SessionBackend;
-use counterfoil::session::store::redis::RedisBackend;
+use counterfoil::session_redis::RedisBackend;
 use http::Method;
 use serde_json::json;
 use time::{Duration, OffsetDateTime};

@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use counterfoil::session::store::redis::RedisBackend;
+use counterfoil::session_redis::RedisBackend;
 
 use crate::support::broker::{Broker, Setup, Store};
 use crate::support::child::{Program, free_port, free_ports, until, wait_until};

@@ -5,7 +5,7 @@ use counterfoil::session::ending::EndCause;
 use counterfoil::session::revocation::{Order, Selection};
 use counterfoil::session::selection::Filter;
 use counterfoil::session::store::SessionBackend;
-use counterfoil::session::store::redis::RedisBackend;
+use counterfoil::session_redis::RedisBackend;
 use fred::interfaces::{ClientLike, KeysInterface};
 use std::sync::Arc;
 use time::Duration;

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use counterfoil::session::store::redis::{RedisBackend, RedisSettings};
+use counterfoil::session_redis::{RedisBackend, RedisSettings};
 
 use crate::support::broker::{Broker, Setup, Store};
 use crate::support::browser::Browser;

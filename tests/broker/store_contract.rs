@@ -7,7 +7,7 @@ use counterfoil::clock::{Clock, ManualClock, SystemClock};
 use counterfoil::session::key::{SessionHandle, SessionKey};
 use counterfoil::session::store::SessionBackend;
 use counterfoil::session::store::memory::MemoryStore;
-use counterfoil::session::store::redis::{RedisBackend, RedisSettings};
+use counterfoil::session_redis::{RedisBackend, RedisSettings};
 use time::{Duration, OffsetDateTime};
 use tower_sessions::session::Record;
 

@@ -352,7 +352,7 @@ async fn redis_set(redis: &Redis, number: u32) {
 async fn a_redis_whose_name_is_unknown_is_an_outage() {
     let mut settings = unreliable(6379);
     settings.url = counterfoil::secret::Secret::new("redis://redis.invalid:6379/0".to_owned());
-    let store = Arc::new(counterfoil::session::store::redis::RedisBackend::connect(&settings).unwrap());
+    let store = Arc::new(counterfoil::session_redis::RedisBackend::connect(&settings).unwrap());
     let broker = Broker::with(Setup { store: Store::Shared(store), ..Setup::default() }).await;
     let browser = broker.browser();
     browser.plant("app.example.test", SESSION, &"A".repeat(43));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use counterfoil::clock::{ManualClock, SystemClock};
 use counterfoil::session::store::memory::MemoryStore;
-use counterfoil::session::store::redis::RedisBackend;
 use counterfoil::session::store::{SessionBackend, StoreError};
+use counterfoil::session_redis::RedisBackend;
 
 use crate::support::broker::{Broker, KEY, PUBLIC, SESSION, Setup, Store};
 use crate::support::browser::Browser;

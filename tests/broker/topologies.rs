@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use counterfoil::session::store::redis::{RedisBackend, RedisSettings};
+use counterfoil::session_redis::{RedisBackend, RedisSettings};
 
 use crate::support::broker::{Broker, SESSION, Setup, Store};
 use crate::support::browser::Browser;

@@ -16,12 +16,12 @@ use self::moved::EndpointWatch;
 use super::address_class::AddressGuard;
 use super::authorization::LONGEST_NAMED;
 use super::http::{Caches, HttpError, ProviderHttp};
-use counterfoil_core::address::is_safe_address;
 use super::offers::Offers;
 use super::presets::entra::published_under;
 use super::refreshing::{FetchFailure, Fetched, Lifetimes, Refreshing};
 use super::request_parameters::is_reserved;
 use super::{IdpKind, IdpSettings};
+use counterfoil_core::address::is_safe_address;
 use counterfoil_core::clock::SharedClock;
 
 /// Endpoints hardly ever change.

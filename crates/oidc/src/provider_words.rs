@@ -16,8 +16,8 @@ use url::form_urlencoded;
 
 use super::client_authentication::secret_of_basic;
 use super::http::{json_object, media_type};
-use counterfoil_core::secret::Secret;
 use counterfoil_core::printable::is_unprintable;
+use counterfoil_core::secret::Secret;
 
 /// Longest error code kept, in characters.
 const LONGEST_CODE: usize = 64;

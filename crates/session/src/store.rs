@@ -6,10 +6,8 @@
 //! [`sealed`] encrypts what goes in, and [`near_cache`] keeps what came out for as long as [`invalidation`]
 //! answers for it.
 
-pub mod invalidation;
 pub mod memory;
 pub mod near_cache;
-pub mod redis;
 pub mod sealed;
 
 use std::sync::{Arc, Weak};
@@ -35,7 +33,7 @@ pub enum StoreError {
     Records(#[from] tower_sessions::session_store::Error),
     /// A command beside the records failed.
     #[error("the session store failed: {0}")]
-    Redis(#[from] fred::error::Error),
+    Backend(Box<dyn std::error::Error + Send + Sync>),
     /// The store did not answer in time.
     #[error("the session store did not answer in time")]
     Silent,
@@ -57,6 +55,13 @@ pub enum StoreError {
     /// A session of the same handle exists: with 110 bits of hash this is a damaged random generator.
     #[error("a session of the same handle exists")]
     HandleTaken,
+}
+
+impl StoreError {
+    /// Wraps a store's own error.
+    pub fn backend(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Backend(error.into())
+    }
 }
 
 /// A record as the store had it when it was asked.

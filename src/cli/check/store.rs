@@ -9,8 +9,8 @@ use crate::secret::keyring::Keyring;
 use crate::session::key_check::StoreOwner;
 use crate::session::policy::SessionRules;
 use crate::session::store::StoreError;
-use crate::session::store::redis::examination::{self, examine};
 use crate::session::{NearCacheSettings, Sessions};
+use crate::session_redis::examination::{self, examine};
 
 /// What there is to say about the store.
 pub(super) async fn findings(

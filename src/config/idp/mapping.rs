@@ -2,8 +2,8 @@
 
 use url::Url;
 
-use crate::config::reader::Reader;
 use crate::address::is_safe_address;
+use crate::config::reader::Reader;
 use crate::idp::presets::{ProfileApi, ProfileApiKind};
 use crate::idp::profile::{GroupsAs, ProfileMapping, RequiredClaim};
 

@@ -6,10 +6,10 @@ use jsonwebtoken::Algorithm;
 use time::Duration;
 use url::Url;
 
+use crate::address::is_safe_address;
 use crate::config::reader::Reader;
 use crate::idp::discovery::{GivenEndpoints, MetadataSource, check_authorization_endpoint};
 use crate::idp::end_session::LogoutMethod;
-use crate::address::is_safe_address;
 use crate::idp::jwks::{self, ALGORITHMS};
 use crate::idp::presets::ANY_TENANT;
 use crate::idp::userinfo::UserinfoUse;

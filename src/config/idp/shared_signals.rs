@@ -2,9 +2,9 @@
 
 use url::Url;
 
+use crate::address::is_safe_address;
 use crate::config::reader::Reader;
 use crate::idp::IdpKind;
-use crate::address::is_safe_address;
 use crate::idp::jwks::{self, ALGORITHMS};
 use crate::idp::security_event::SharedSignals;
 

@@ -10,7 +10,7 @@ use counterfoil::clock::{Clock, ManualClock, SystemClock};
 use counterfoil::config::{Settings, Source};
 use counterfoil::session::store::SessionBackend;
 use counterfoil::session::store::memory::MemoryStore;
-use counterfoil::session::store::redis::RedisBackend;
+use counterfoil::session_redis::RedisBackend;
 use tokio::net::TcpListener;
 
 use super::browser::{Answer, Browser};

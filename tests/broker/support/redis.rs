@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use counterfoil::secret::Secret;
-use counterfoil::session::store::redis::RedisSettings;
+use counterfoil::session_redis::RedisSettings;
 use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use fred::types::{Builder, ClusterHash, CustomCommand, Value};

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use counterfoil::session::store::redis::RedisSettings;
+use counterfoil::session_redis::RedisSettings;
 
 use super::child::{PATIENCE, end_with_this_process, free_ports, wait_until};
 use super::program::Folder;

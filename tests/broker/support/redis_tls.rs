@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::sync::OnceLock;
 
-use counterfoil::session::store::redis::RedisSettings;
+use counterfoil::session_redis::RedisSettings;
 
 use super::certificates::make_certificates;
 use super::child::{end_with_this_process, free_port};

@@ -50,11 +50,7 @@ pub(crate) fn issuers(issuer: &str, tenants: &[String]) -> Vec<String> {
 ///
 /// # Errors
 /// [`JwtFault::Claim`] if the token is from another tenant, or says of none.
-pub(crate) fn issuer_of(
-    issuer: &str,
-    tenants: &[String],
-    payload: &Map<String, Value>,
-) -> Result<String, JwtFault> {
+pub(crate) fn issuer_of(issuer: &str, tenants: &[String], payload: &Map<String, Value>) -> Result<String, JwtFault> {
     if tenants.is_empty() {
         return Ok(issuer.to_owned());
     }

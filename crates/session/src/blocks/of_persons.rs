@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::{Block, Words, moment_of};
-use counterfoil_core::identity::Identity;
-use counterfoil_core::secret::keyring::{Keyring, Sealer};
 use crate::cut_off::Terms;
 use crate::listing::AT_A_TIME;
 use crate::registry::{Index, milliseconds};
 use crate::store::{SessionBackend, StoreError};
+use counterfoil_core::identity::Identity;
+use counterfoil_core::secret::keyring::{Keyring, Sealer};
 
 /// The list of the persons who have blocks of their own.
 const PERSONS: &str = "blocks";

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 
 use super::Order;
-use counterfoil_core::identity::Identity;
 use crate::blocks::Words;
 use crate::cut_off::Terms;
 use crate::listing::AT_A_TIME;
 use crate::selection::Filter;
 use crate::store::StoreError;
 use crate::{KnownSession, Sessions};
+use counterfoil_core::identity::Identity;
 
 impl Sessions {
     /// Counted from now, however long the revocation has been at it: what is laid down later is never earlier.

@@ -11,8 +11,8 @@ use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store;
 
 use super::{InvalidationListener, Loaded, SessionBackend, StoreError};
-use counterfoil_core::clock::SharedClock;
 use crate::key::SessionHandle;
+use counterfoil_core::clock::SharedClock;
 
 /// Writes between two sweeps of what has expired: keeps memory bounded by what is live.
 const WRITES_PER_SWEEP: u32 = 256;

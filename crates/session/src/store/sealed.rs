@@ -25,9 +25,9 @@ use tower_sessions::session_store;
 
 use super::near_cache::Watch;
 use super::{SessionBackend, StoreError};
-use counterfoil_core::secret::keyring::{Keyring, Sealer, Unopenable};
 use crate::key::{SessionHandle, SessionKey};
 use crate::record::{SessionRecord, Tokens};
+use counterfoil_core::secret::keyring::{Keyring, Sealer, Unopenable};
 
 /// The format this version writes, and the only one it reads.
 const FORMAT: u64 = 2;

@@ -14,8 +14,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::connection::{Connection, Talk, items, number, text};
 use super::link::Link;
 use super::{Access, Address, Links, Shared};
+use crate::connections::Connections;
 use counterfoil_core::secret::Secret;
-use crate::store::redis::connections::Connections;
 
 /// Between two looks at who the primaries are.
 const INTERVAL: Duration = Duration::from_secs(1);

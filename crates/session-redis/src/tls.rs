@@ -7,7 +7,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
-use crate::store::StoreError;
+use counterfoil_session::store::StoreError;
 
 /// A connector that believes these authorities (PEM), or the system's.
 pub(super) fn connector(authorities: Option<&str>) -> Result<TlsConnector, StoreError> {

@@ -24,10 +24,10 @@ use redis_protocol::redis_keyslot;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
-use super::InvalidationListener;
-use super::redis::connections::Connections;
+use crate::connections::Connections;
 use counterfoil_core::secret::Secret;
-use crate::key::SessionHandle;
+use counterfoil_session::key::SessionHandle;
+use counterfoil_session::store::InvalidationListener;
 
 use self::link::Link;
 pub(super) use self::link::Read;

@@ -44,7 +44,7 @@ impl Drop for EndOnDrop {
 
 /// The connections of the pool. Cheap to clone; they end with the last clone.
 #[derive(Clone)]
-pub(in crate::store) struct Connections(Arc<Inner>);
+pub(crate) struct Connections(Arc<Inner>);
 
 struct Inner {
     reports: Reports,
@@ -102,7 +102,7 @@ impl Connections {
     ///
     /// # Errors
     /// fred's, if its configuration cannot be used.
-    pub(in crate::store) fn start(builder: &Builder, timeout: Duration) -> Result<Self, Error> {
+    pub(crate) fn start(builder: &Builder, timeout: Duration) -> Result<Self, Error> {
         let reports = Reports::default();
         let (mut lanes, mut watches) = (Vec::new(), Vec::new());
         for _ in 0..CONNECTIONS {
@@ -116,7 +116,7 @@ impl Connections {
     }
 
     /// The client for the next command: they take turns, but for those that are not heard while another is.
-    pub(in crate::store) fn next(&self) -> Client {
+    pub(crate) fn next(&self) -> Client {
         let Inner { lanes, next, .. } = &*self.0;
         let first = next.fetch_add(1, Ordering::Relaxed);
         let mut turns = (first..first + lanes.len()).map(|turn| &lanes[turn % lanes.len()]);
@@ -126,12 +126,12 @@ impl Connections {
     }
 
     /// Is notified when a connection was made anew.
-    pub(in crate::store) fn reconnected(&self) -> Arc<Notify> {
+    pub(crate) fn reconnected(&self) -> Arc<Notify> {
         self.0.reports.reconnected.clone()
     }
 
     /// Every client.
-    pub(in crate::store) fn clients(&self) -> Vec<Client> {
+    pub(crate) fn clients(&self) -> Vec<Client> {
         self.0.lanes.iter().map(|lane| lane.running.load().client.clone()).collect()
     }
 
@@ -139,7 +139,7 @@ impl Connections {
     ///
     /// # Errors
     /// That of the first that does not answer in time, or if the server is a replica.
-    pub(in crate::store) async fn ping(&self, timeout: Duration) -> Result<(), Error> {
+    pub(crate) async fn ping(&self, timeout: Duration) -> Result<(), Error> {
         let running = self.0.lanes.iter().map(|lane| lane.running.load_full());
         try_join_all(running.map(async |running| running.is_alive(timeout).await)).await?;
         let client = self.next();

@@ -6,9 +6,9 @@ use fred::types::Builder;
 use fred::types::config::{Config, ReconnectError, ReconnectPolicy, TlsConnector as FredTls};
 
 use super::{RedisSettings, address, tls};
+use crate::feed::Access;
 use counterfoil_core::secret::Secret;
-use crate::store::StoreError;
-use crate::store::invalidation::Access;
+use counterfoil_session::store::StoreError;
 
 /// Commands that may wait on a connection before new ones fail at once.
 const LONGEST_QUEUE: usize = 10_000;
@@ -18,7 +18,8 @@ pub(super) fn configured(settings: &RedisSettings) -> Result<(Config, Access), S
     let url = settings.url.expose();
     // Without its `s`: fred would want the system's authorities for it, also where others are named.
     let plain = url.strip_prefix("rediss").map(|rest| Secret::new(format!("redis{rest}")));
-    let mut config = address::configuration(plain.as_ref().map_or(url, |plain| plain.expose()))?;
+    let mut config =
+        address::configuration(plain.as_ref().map_or(url, |plain| plain.expose())).map_err(StoreError::backend)?;
     config.fail_fast = false;
     let tls = plain.is_some().then(|| tls::connector(settings.certificate_authorities.as_deref())).transpose()?;
     config.tls = tls.clone().map(|connector| FredTls::Rustls(connector).into());

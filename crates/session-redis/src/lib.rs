@@ -3,15 +3,16 @@
 //! Records are written by `tower_sessions_redis_store::RedisStore`, under their handle as the key; everything else
 //! goes through the same clients, under keys that begin with the configured prefix. Each operation touches the
 //! keys of one hash slot only: what belongs to one record carries its handle as a hash tag (`{cf-…}`). Writes, and
-//! reads without a live link, go through the pool; reads for the near cache through [`super::invalidation`].
+//! reads without a live link, go through the pool; reads for the near cache through [`feed`].
 //!
 //! No more is read of a value than one of ours can be long: whoever can write to Redis fills no process with it. A
 //! record that has a tombstone is none, although somebody put it back.
 
 mod address;
 mod client;
-pub(super) mod connections;
+mod connections;
 pub mod examination;
+mod feed;
 mod tls;
 
 use std::fmt;
@@ -32,18 +33,18 @@ use tower_sessions::session_store;
 use tower_sessions_redis_store::RedisStore;
 
 use self::connections::Connections;
-use super::invalidation::{Beside, Invalidation, Read};
-use super::{InvalidationListener, Loaded, SessionBackend, StoreError};
+use self::feed::{Beside, Invalidation, Read};
 use counterfoil_core::secret::Secret;
-use crate::key::SessionHandle;
+use counterfoil_session::key::SessionHandle;
+use counterfoil_session::store::{InvalidationListener, Loaded, SessionBackend, StoreError};
 
 /// Before a command is sent again to where its slot is now.
 const REDIRECTION_PAUSE: StdDuration = StdDuration::from_millis(10);
 
 /// Longest record that is read, in bytes: a token answer of the largest size and the largest number of groups, sealed.
-pub(super) const LONGEST_RECORD: usize = 4 * 1024 * 1024;
+pub(crate) const LONGEST_RECORD: usize = 4 * 1024 * 1024;
 /// Longest value beside the records that is read, in bytes.
-pub(super) const LONGEST_VALUE: usize = 1024 * 1024;
+pub(crate) const LONGEST_VALUE: usize = 1024 * 1024;
 
 /// What PTTL answers for a key that is not there.
 const MISSING: i64 = -2;
@@ -83,7 +84,7 @@ impl RedisBackend {
         let (config, access) = client::configured(settings)?;
         let server = config.server.clone();
         let builder = client::builder(config, settings.timeout);
-        let connections = Connections::start(&builder, settings.timeout)?;
+        let connections = Connections::start(&builder, settings.timeout).map_err(StoreError::backend)?;
         let invalidation = Invalidation::new(server, access, connections.clone());
         Ok(Self { connections, prefix: settings.prefix.clone(), timeout: settings.timeout, invalidation })
     }
@@ -106,6 +107,14 @@ impl RedisBackend {
         }
     }
 
+    /// Asks like `redirected`, and tells failures as a store does.
+    async fn ask<T, Asked>(&self, ask: impl Fn(Client) -> Asked + Send + Sync) -> Result<T, StoreError>
+    where
+        Asked: Future<Output = Result<T, fred::error::Error>> + Send,
+    {
+        self.redirected(ask).await.map_err(StoreError::backend)
+    }
+
     /// What lies under a record's key and the note beside it, unless a tombstone does, and whether one outweighs a
     /// record. One round trip.
     async fn read(&self, id: &Id) -> Result<(Option<Bytes>, Option<Bytes>, bool), fred::error::Error> {
@@ -123,9 +132,9 @@ impl RedisBackend {
     }
 
     /// A value, as far as one of ours goes.
-    async fn value(&self, key: &str) -> Result<Option<Vec<u8>>, fred::error::Error> {
+    async fn value(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let get = |client: Client| async move { client.getrange::<Bytes, _>(key, 0, LONGEST_VALUE - 1).await };
-        Ok(found(self.redirected(get).await?).map(Into::into))
+        Ok(found(self.ask(get).await?).map(Into::into))
     }
 
     fn key(&self, kind: &str, name: &str) -> String {
@@ -215,7 +224,7 @@ impl SessionBackend for RedisBackend {
     async fn note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
         let key = &self.key_beside(NOTE, handle);
         let set = |client: Client| async move { client.set(key, note, Some(at(until)), None, false).await };
-        Ok(self.redirected(set).await?)
+        self.ask(set).await
     }
 
     async fn end(&self, handle: SessionHandle, tombstone: Option<(&[u8], OffsetDateTime)>) -> Result<bool, StoreError> {
@@ -226,13 +235,13 @@ impl SessionBackend for RedisBackend {
                 client.set::<(), _, _>(key, tombstone, Some(at(until)), None, false).await
             };
             // A Redis that is full takes no tombstone; that the session ends is worth more than its reason.
-            if let Err(error) = self.redirected(set).await {
+            if let Err(error) = self.ask(set).await {
                 tracing::warn!(session = %handle, %error, "an ended session could not be told why");
             }
         }
         let (note, record) = (&self.key_beside(NOTE, handle), &handle.to_string());
-        let note = self.redirected(|client| async move { client.del::<i64, _>(note).await });
-        let record = self.redirected(|client| async move { client.del::<i64, _>(record).await });
+        let note = self.ask(|client| async move { client.del::<i64, _>(note).await });
+        let record = self.ask(|client| async move { client.del::<i64, _>(record).await });
         // The record goes also if the note does not.
         let (note, records) = tokio::join!(note, record);
         note?;
@@ -240,7 +249,7 @@ impl SessionBackend for RedisBackend {
     }
 
     async fn tombstone(&self, handle: SessionHandle) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.value(&self.key_beside(TOMBSTONE, handle)).await?)
+        self.value(&self.key_beside(TOMBSTONE, handle)).await
     }
 
     async fn keep(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError> {
@@ -252,7 +261,7 @@ impl SessionBackend for RedisBackend {
             let _: () = pipeline.expire_at(note, until, options.clone()).await?;
             pipeline.all::<Vec<i64>>().await
         };
-        self.redirected(keep).await?;
+        self.ask(keep).await?;
         Ok(())
     }
 
@@ -261,7 +270,7 @@ impl SessionBackend for RedisBackend {
         let claim = |client: Client| async move {
             client.set(key, 1, Some(within(lifetime)), Some(SetOptions::NX), false).await
         };
-        Ok(self.redirected(claim).await?)
+        self.ask(claim).await
     }
 
     async fn prolong(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
@@ -269,24 +278,24 @@ impl SessionBackend for RedisBackend {
         let prolong = |client: Client| async move {
             client.set(key, 1, Some(within(lifetime)), Some(SetOptions::XX), false).await
         };
-        Ok(self.redirected(prolong).await?)
+        self.ask(prolong).await
     }
 
     async fn release(&self, name: &str) -> Result<(), StoreError> {
         let key = &self.key("once", name);
-        Ok(self.redirected(|client| async move { client.del(key).await }).await?)
+        self.ask(|client| async move { client.del(key).await }).await
     }
 
     async fn put(&self, name: &str, value: &[u8], until: Option<OffsetDateTime>) -> Result<(), StoreError> {
         let key = &self.value_key(name);
         let set = |client: Client| async move { client.set(key, value, until.map(at), None, false).await };
-        Ok(self.redirected(set).await?)
+        self.ask(set).await
     }
 
     async fn put_new(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
         let key = &self.value_key(name);
         let set = |client: Client| async move { client.set(key, value, None, Some(SetOptions::NX), false).await };
-        Ok(self.redirected(set).await?)
+        self.ask(set).await
     }
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -301,13 +310,13 @@ impl SessionBackend for RedisBackend {
             let _: () = pipeline.getrange(key, 0, LONGEST_VALUE - 1).await?;
             pipeline.all::<(i64, Bytes)>().await
         };
-        let (lifetime, value) = self.redirected(read).await?;
+        let (lifetime, value) = self.ask(read).await?;
         Ok((lifetime != MISSING || !value.is_empty()).then(|| value.into()))
     }
 
     async fn remove(&self, name: &str) -> Result<(), StoreError> {
         let key = &self.value_key(name);
-        Ok(self.redirected(|client| async move { client.del(key).await }).await?)
+        self.ask(|client| async move { client.del(key).await }).await
     }
 
     async fn list_insert(&self, list: &str, member: &str, score: i64, until: OffsetDateTime) -> Result<(), StoreError> {
@@ -321,13 +330,13 @@ impl SessionBackend for RedisBackend {
             let _: () = pipeline.expire_at(key, until, Some(ExpireOptions::GT)).await?;
             pipeline.all::<Vec<i64>>().await
         };
-        self.redirected(insert).await?;
+        self.ask(insert).await?;
         Ok(())
     }
 
     async fn list_remove(&self, list: &str, member: &str) -> Result<bool, StoreError> {
         let key = &self.key("index", list);
-        Ok(self.redirected(|client| async move { client.zrem::<i64, _, _>(key, member).await }).await? > 0)
+        Ok(self.ask(|client| async move { client.zrem::<i64, _, _>(key, member).await }).await? > 0)
     }
 
     async fn list_down_from(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
@@ -336,7 +345,7 @@ impl SessionBackend for RedisBackend {
         let key = &self.key("index", list);
         let read =
             |client: Client| async move { client.zrange(key, from, to, Some(ZSort::ByScore), true, limit, true).await };
-        let found: Vec<(String, f64)> = self.redirected(read).await?;
+        let found: Vec<(String, f64)> = self.ask(read).await?;
         Ok(found.into_iter().map(|(member, score)| (member, whole(score))).collect())
     }
 
@@ -347,21 +356,21 @@ impl SessionBackend for RedisBackend {
         let read = |client: Client| async move {
             client.zrange(key, from, to, Some(ZSort::ByScore), false, limit, false).await
         };
-        Ok(self.redirected(read).await?)
+        self.ask(read).await
     }
 
     async fn list_delete(&self, list: &str) -> Result<(), StoreError> {
         let key = &self.key("index", list);
-        Ok(self.redirected(|client| async move { client.del(key).await }).await?)
+        self.ask(|client| async move { client.del(key).await }).await
     }
 
     async fn list_length(&self, list: &str) -> Result<u64, StoreError> {
         let key = &self.key("index", list);
-        Ok(self.redirected(|client| async move { client.zcard(key).await }).await?)
+        self.ask(|client| async move { client.zcard(key).await }).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        Ok(self.connections.ping(self.timeout).await?)
+        self.connections.ping(self.timeout).await.map_err(StoreError::backend)
     }
 }
 

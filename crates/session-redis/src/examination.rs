@@ -7,8 +7,8 @@ use redis_protocol::resp3::types::{BytesFrame, Resp3Frame};
 
 use super::RedisSettings;
 use super::client::configured;
-use crate::store::invalidation::Address;
-use crate::store::invalidation::connection::{Connection, Talk, items};
+use crate::feed::Address;
+use crate::feed::connection::{Connection, Talk, items};
 
 /// The oldest version that tells of everything the broker relies on.
 const OLDEST: u32 = 7;

@@ -16,9 +16,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::connection::{Connection, Talk, command};
 use super::{Access, Address, Beside, Shared};
-use crate::key::SessionHandle;
-use crate::store::near_cache::{Lease, Watch};
-use crate::store::redis::{LONGEST_RECORD, LONGEST_VALUE};
+use crate::{LONGEST_RECORD, LONGEST_VALUE};
+use counterfoil_session::key::SessionHandle;
+use counterfoil_session::store::near_cache::{Lease, Watch};
 
 /// Between two proofs of life.
 const HEARTBEAT: Duration = Duration::from_millis(100);
@@ -34,13 +34,13 @@ const READ_AT_ONCE: usize = 64 * 1024;
 const PAUSES: std::ops::RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(1);
 
 /// What a link read, and until when it answers for it.
-pub(in super::super) struct Read {
-    pub(in super::super) record: Option<Bytes>,
-    pub(in super::super) note: Option<Bytes>,
+pub(crate) struct Read {
+    pub(crate) record: Option<Bytes>,
+    pub(crate) note: Option<Bytes>,
     /// Whether a record lies there that its tombstone outweighs.
-    pub(in super::super) is_outweighed: bool,
-    pub(in super::super) expires: Option<Instant>,
-    pub(in super::super) watch: Watch,
+    pub(crate) is_outweighed: bool,
+    pub(crate) expires: Option<Instant>,
+    pub(crate) watch: Watch,
 }
 
 /// The near end of a link.

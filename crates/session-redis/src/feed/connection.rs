@@ -19,7 +19,7 @@ const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
 
 /// Why a conversation failed.
 #[derive(Debug, Error)]
-pub(in crate::store) enum Talk {
+pub(crate) enum Talk {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("it did not answer in time")]
@@ -57,7 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(super) type Parts = (ReadHalf<Box<dyn Stream>>, WriteHalf<Box<dyn Stream>>, BytesMut);
 
 /// An open connection.
-pub(in crate::store) struct Connection {
+pub(crate) struct Connection {
     stream: Box<dyn Stream>,
     received: BytesMut,
     access: Access,
@@ -65,7 +65,7 @@ pub(in crate::store) struct Connection {
 
 impl Connection {
     /// Connects, signs in and chooses the database.
-    pub(in crate::store) async fn open(address: &Address, access: &Access) -> Result<Self, Talk> {
+    pub(crate) async fn open(address: &Address, access: &Access) -> Result<Self, Talk> {
         let opened = tokio::time::timeout(access.timeout, Self::connect(address, access)).await;
         let mut connection = opened.map_err(|_| Talk::Silent)??;
         match &access.password {
@@ -95,7 +95,7 @@ impl Connection {
     }
 
     /// Asks one thing and waits for its answer; an error is an error.
-    pub(in crate::store) async fn ask(&mut self, words: &[&str]) -> Result<BytesFrame, Talk> {
+    pub(crate) async fn ask(&mut self, words: &[&str]) -> Result<BytesFrame, Talk> {
         let mut outgoing = BytesMut::new();
         command(&mut outgoing, &words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
         let exchange = async {
@@ -138,7 +138,7 @@ pub(super) fn take_frame(received: &mut BytesMut) -> Result<Option<BytesFrame>, 
 }
 
 /// The items of an array.
-pub(in crate::store) fn items(frame: &BytesFrame) -> &[BytesFrame] {
+pub(crate) fn items(frame: &BytesFrame) -> &[BytesFrame] {
     match frame {
         BytesFrame::Array { data, .. } => data,
         _ => &[],
