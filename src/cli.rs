@@ -4,6 +4,7 @@
 
 mod blocks;
 mod check;
+#[cfg(feature = "demo")]
 mod demo;
 mod keys;
 mod output;
@@ -32,6 +33,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// The whole product on an empty machine, with an identity provider and a back office to try it on
+    #[cfg(feature = "demo")]
     Demo(demo::Arguments),
     /// Guard a back office
     Serve(ConfigFile),
@@ -101,6 +103,7 @@ pub fn run() -> ExitCode {
         }
     };
     let result = match arguments.command {
+        #[cfg(feature = "demo")]
         Command::Demo(arguments) => in_runtime(demo::run(arguments)),
         Command::Serve(file) => in_runtime(serve::run(file)),
         Command::Check(file) => in_runtime(check::run(file)),

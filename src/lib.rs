@@ -36,7 +36,7 @@
 //! | row | modules |
 //! | --- | --- |
 //! | 7 | `main`, [`cli`] |
-//! | 6 | [`app`], [`demo`] |
+//! | 6 | [`app`] |
 //! | 5 | [`routes`], [`respond`], [`config`] |
 //! | 4 | [`login`], [`logout`], [`account`], [`api`], [`proxy`] |
 //! | 3 | [`guard`] |
@@ -52,10 +52,12 @@
 //! `examples/guarded_application.rs`.
 
 pub use counterfoil_core::{address, clock, identity, printable, secret};
+#[cfg(feature = "demo")]
 pub use counterfoil_demo as demo;
 pub use counterfoil_oidc as idp;
 pub use counterfoil_session as session;
 pub use counterfoil_session::audit;
+#[cfg(feature = "redis")]
 pub use counterfoil_session_redis as session_redis;
 
 pub mod account;

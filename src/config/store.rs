@@ -10,6 +10,7 @@ use crate::secret::Secret;
 use crate::session::NearCacheSettings;
 use crate::session::store::memory::MemoryStore;
 use crate::session::store::{SessionBackend, StoreError};
+#[cfg(feature = "redis")]
 use crate::session_redis::{RedisBackend, RedisSettings};
 
 /// Begins every Redis key but the records' own, unless configured.
@@ -31,6 +32,7 @@ pub enum StoreSettings {
     /// In this process alone.
     Memory,
     /// In Redis.
+    #[cfg(feature = "redis")]
     Redis(RedisSettings),
 }
 
@@ -55,15 +57,22 @@ impl StoreSettings {
             "redis" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel" | "rediss-sentinel"
                 if parsed.host_str().is_some_and(|host| !host.is_empty()) =>
             {
-                Ok(Self::Redis(RedisSettings {
-                    url,
-                    certificate_authorities: None,
-                    prefix: DEFAULT_PREFIX.into(),
-                    timeout: DEFAULT_TIMEOUT,
-                }))
+                Self::redis(url)
             }
             _ => Err("must be redis://, redis-sentinel://, redis-cluster://, each with rediss for TLS, or memory:"),
         }
+    }
+
+    #[cfg(feature = "redis")]
+    #[expect(clippy::unnecessary_wraps, reason = "a build without Redis refuses it here")]
+    fn redis(url: Secret<String>) -> Result<Self, &'static str> {
+        let (prefix, timeout) = (DEFAULT_PREFIX.into(), DEFAULT_TIMEOUT);
+        Ok(Self::Redis(RedisSettings { url, certificate_authorities: None, prefix, timeout }))
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn redis(_: Secret<String>) -> Result<Self, &'static str> {
+        Err("is Redis, which this program was built without (feature `redis`)")
     }
 
     /// Opens the store. A Redis that is down is no error: it is connected to as soon as it is there.
@@ -73,6 +82,7 @@ impl StoreSettings {
     pub fn open(&self, clock: SharedClock) -> Result<Arc<dyn SessionBackend>, StoreError> {
         Ok(match self {
             Self::Memory => Arc::new(MemoryStore::new(clock)),
+            #[cfg(feature = "redis")]
             Self::Redis(settings) => Arc::new(RedisBackend::connect(settings)?),
         })
     }
@@ -104,6 +114,7 @@ pub(super) fn read(section: &mut Reader, warnings: &mut Vec<String>) -> Option<S
         section.fault("prefix", "must not contain braces, which decide where a cluster keeps a key");
     }
     let ca_file = section.optional::<String>("ca_file");
+    #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "no store without Redis has TLS"))]
     let certificate_authorities = ca_file.and_then(|path| match std::fs::read_to_string(&path) {
         Ok(pem) => Some(pem),
         Err(error) => {
@@ -120,6 +131,7 @@ pub(super) fn read(section: &mut Reader, warnings: &mut Vec<String>) -> Option<S
             warnings.push("store.url: sessions are kept in this process and end with it".into());
             Some(StoreSettings::Memory)
         }
+        #[cfg(feature = "redis")]
         Ok(StoreSettings::Redis(settings)) => {
             if certificate_authorities.is_some() && !settings.url.expose().starts_with("rediss") {
                 section.fault("ca_file", "is for TLS alone: the URL must begin with rediss");

@@ -1,34 +1,44 @@
 //! The store's half of `counterfoil check`: whether it can be used, and whose it is.
 
+#[cfg(feature = "redis")]
 use std::time::Duration;
 
 use super::Finding;
 use crate::clock::SharedClock;
 use crate::config::StoreSettings;
 use crate::secret::keyring::Keyring;
+#[cfg(feature = "redis")]
 use crate::session::key_check::StoreOwner;
 use crate::session::policy::SessionRules;
+#[cfg(feature = "redis")]
 use crate::session::store::StoreError;
+#[cfg(feature = "redis")]
 use crate::session::{NearCacheSettings, Sessions};
+#[cfg(feature = "redis")]
 use crate::session_redis::examination::{self, examine};
 
 /// What there is to say about the store.
+#[cfg_attr(not(feature = "redis"), expect(unused_variables, clippy::unused_async, reason = "there is nobody to ask"))]
 pub(super) async fn findings(
     store: &StoreSettings,
     keyring: &Keyring,
     rules: &SessionRules,
     clock: SharedClock,
 ) -> Vec<Finding> {
-    let StoreSettings::Redis(settings) = store else {
-        return vec![Finding::Fine("store.url: sessions are kept in this process".into())];
-    };
-    let mut findings: Vec<_> = examine(settings).await.into_iter().map(named).collect();
-    if !findings.iter().any(|finding| matches!(finding, Finding::Failure(_))) {
-        findings.push(named(owner(store, keyring, rules, clock).await));
+    match store {
+        StoreSettings::Memory => vec![Finding::Fine("store.url: sessions are kept in this process".into())],
+        #[cfg(feature = "redis")]
+        StoreSettings::Redis(settings) => {
+            let mut findings: Vec<_> = examine(settings).await.into_iter().map(named).collect();
+            if !findings.iter().any(|finding| matches!(finding, Finding::Failure(_))) {
+                findings.push(named(owner(store, keyring, rules, clock).await));
+            }
+            findings
+        }
     }
-    findings
 }
 
+#[cfg(feature = "redis")]
 async fn owner(
     store: &StoreSettings,
     keyring: &Keyring,
@@ -50,6 +60,7 @@ async fn owner(
     }
 }
 
+#[cfg(feature = "redis")]
 fn named(finding: examination::Finding) -> Finding {
     let named = |text: String| format!("store.url: {text}");
     match finding {
