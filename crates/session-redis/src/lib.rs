@@ -3,7 +3,7 @@
 //! Records are written by `tower_sessions_redis_store::RedisStore`, under their handle as the key; everything else
 //! goes through the same clients, under keys that begin with the configured prefix. Each operation touches the
 //! keys of one hash slot only: what belongs to one record carries its handle as a hash tag (`{cf-…}`). Writes, and
-//! reads without a live link, go through the pool; reads for the near cache through [`feed`].
+//! reads without a live link, go through the pool; reads for the near cache through `feed`.
 //!
 //! No more is read of a value than one of ours can be long: whoever can write to Redis fills no process with it. A
 //! record that has a tombstone is none, although somebody put it back.

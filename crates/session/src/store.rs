@@ -3,8 +3,8 @@
 //! [`SessionBackend`] is the contract that `redis` and `memory` fulfil, and that `tests/` runs one suite
 //! against. It extends `tower_sessions::SessionStore` (the records) by what a record store lacks: names that
 //! can be taken once, lists, small values, and reading a record so that its end will be heard of. Above it,
-//! [`sealed`] encrypts what goes in, and [`near_cache`] keeps what came out for as long as [`invalidation`]
-//! answers for it.
+//! [`sealed`] encrypts what goes in, and [`near_cache`] keeps what came out for as long as the store promises to tell of
+//! changes.
 
 pub mod memory;
 pub mod near_cache;
