@@ -1,4 +1,4 @@
-//! What employees can ask about their own session.
+//! The endpoints through which employees ask about their own session.
 
 use std::sync::Arc;
 
@@ -16,16 +16,16 @@ use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::{self, CsrfTokens};
 use crate::web::failure::{Failure, FailureKind};
 
-/// What the account endpoints work with. Cheap to clone.
+/// The state behind the account endpoints. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Account {
-    /// Whose sessions are asked for.
+    /// The sessions asked for.
     pub sessions: Sessions,
-    /// Whether a provider still answers for them.
+    /// Asks providers whether they still answer for them.
     pub renewals: Renewals,
     /// The cookies read.
     pub cookies: Arc<CookiePolicy>,
-    /// What pages of ours show to prove themselves.
+    /// The anti-forgery tokens of our own pages.
     pub csrf: Arc<CsrfTokens>,
 }
 

@@ -32,20 +32,20 @@ use crate::web::public_url::PublicUrl;
 
 use self::caller::AdminRights;
 
-/// What the API works with. Cheap to clone.
+/// The state behind the API. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Api {
-    /// What is looked at and ended.
+    /// The sessions that are looked at and ended.
     pub sessions: Sessions,
-    /// Whether they are still what their providers say.
+    /// Asks providers whether the sessions still stand.
     pub renewals: Renewals,
-    /// Whose session asks.
+    /// Finds the session that asks.
     pub cookies: Arc<CookiePolicy>,
     /// Proves that a browser's request is its own.
     pub csrf: Arc<CsrfTokens>,
-    /// Where browsers' requests must come from.
+    /// The origin that browsers' requests must come from.
     pub public_url: Arc<PublicUrl>,
-    /// Who may do what; can be replaced.
+    /// The rights to look and to end; can be replaced.
     pub rights: Arc<ArcSwap<AdminRights>>,
 }
 

@@ -63,16 +63,16 @@ const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(30);
 /// From when a key was put in front to when it seals: long enough to reload every replica.
 pub const KEY_ACTIVATION: Duration = Duration::from_mins(1);
 
-/// What the outside world looks like to the broker.
+/// The outside world, as the broker sees it.
 #[derive(Debug, Clone)]
 pub struct Ports {
     /// The time.
     pub clock: SharedClock,
-    /// Where sessions are kept.
+    /// The store of sessions.
     pub store: Arc<dyn SessionBackend>,
 }
 
-/// Why a valid configuration cannot be run on this machine.
+/// The reason that a valid configuration cannot be run on this machine.
 #[derive(Debug, Error)]
 pub enum BuildError {
     /// No client for providers.
@@ -96,7 +96,7 @@ pub struct App {
     reloadable: Reloadable,
 }
 
-/// What a reload changes.
+/// The parts that a reload changes.
 #[derive(Debug, Clone)]
 struct Reloadable {
     keyring: Keyring,
@@ -216,7 +216,7 @@ impl App {
         }
         let keyring = keyring.clone();
         tokio::spawn(async move {
-            // What comes of both is logged, and looked at again every minute.
+            // The outcome of both is logged, and looked at again every minute.
             let _ = claimant.claim_store().await;
             tokio::time::sleep(KEY_ACTIVATION).await;
             keyring.seal_under_the_newest(version);
@@ -247,7 +247,7 @@ impl App {
         self.operations.router()
     }
 
-    /// What `/readyz` reports, and what makes it false at shutdown.
+    /// The state that `/readyz` reports, and the switch that makes it false at shutdown.
     pub fn operations(&self) -> &Operations {
         &self.operations
     }
@@ -276,7 +276,7 @@ impl App {
                     interval = (interval * 2).min(LONGEST_PROBE_INTERVAL);
                 }
                 tracing::info!(idp = provider.name(), "an identity provider is ready");
-                // What `check` says too, for those who did not ask it. That the metadata are known was just seen.
+                // `check` reports these too, but not everybody runs it. That the metadata are known was just seen.
                 let misfits = provider.misfits(&Needs::default()).await.unwrap_or_default();
                 for Misfit { key, problem, .. } in
                     misfits.into_iter().filter(|misfit| misfit.weight != Weight::Possible)

@@ -50,7 +50,7 @@ enum Command {
     Keys(keys::Command),
 }
 
-/// Where the configuration is.
+/// The place of the configuration.
 #[derive(Debug, Clone, clap::Args)]
 struct ConfigFile {
     /// A TOML file; without it the environment alone counts
@@ -58,7 +58,7 @@ struct ConfigFile {
     config: Option<PathBuf>,
 }
 
-/// Why a command ends early.
+/// The reason that a command ends early.
 #[derive(Debug, Error)]
 enum CommandError {
     /// The configuration is wrong: exit code 64.

@@ -55,19 +55,19 @@ pub struct Settings {
     pub public_url: PublicUrl,
     /// Ports and limits.
     pub server: ServerSettings,
-    /// Whose forwarding headers count.
+    /// The proxies whose forwarding headers count.
     pub trusted_proxies: TrustedProxies,
     /// The server's keys.
     pub keyring: Keyring,
-    /// Where sessions are kept.
+    /// The place where sessions are kept.
     pub store: StoreSettings,
     /// The session cookie's name, if not the default.
     pub cookie_name: Option<String>,
-    /// How long sessions live, how many there may be.
+    /// The lifetimes of sessions, and the limit on their number.
     pub rules: SessionRules,
-    /// How much of the store is kept in this process.
+    /// The part of the store that is kept in this process.
     pub near_cache: NearCacheSettings,
-    /// Who may look at sessions and end them.
+    /// The rights to look at sessions and to end them.
     pub admin: AdminRights,
     /// The identity providers, by name.
     pub idps: Vec<IdpSettings>,
@@ -75,24 +75,24 @@ pub struct Settings {
     pub default_idp: Option<String>,
     /// The routes, in order.
     pub routes: Vec<Route>,
-    /// Which header fields do not cross the proxy.
+    /// The header fields that do not cross the proxy.
     pub stripped: StrippedNames,
-    /// What the pages say.
+    /// The operator's words for the pages.
     pub branding: Branding,
-    /// How logs look.
+    /// The level and format of the logs.
     pub log: LogSettings,
-    /// What is valid, but should be known: settings without effect, sessions kept in memory.
+    /// Notes on valid settings that should be known: settings without effect, sessions kept in memory.
     pub warnings: Vec<String>,
 }
 
-/// Where a configuration comes from.
+/// The source of a configuration.
 #[derive(Debug, Default)]
 pub struct Source {
     /// The TOML file's content.
     pub file: Option<String>,
     /// Environment variables; those of other programs do no harm.
     pub environment: BTreeMap<String, String>,
-    /// What is wrong with the source itself, to be reported with everything else.
+    /// The faults of the source itself, to be reported with everything else.
     pub faults: Vec<Fault>,
 }
 
@@ -101,7 +101,7 @@ pub struct Source {
 pub struct Fault {
     /// The key, dotted.
     pub key: String,
-    /// What is wrong, and what would be right.
+    /// The problem, and its remedy.
     pub problem: String,
 }
 
@@ -116,7 +116,7 @@ impl fmt::Display for Faults {
     }
 }
 
-/// Why a source cannot be read at all.
+/// The reason that a source cannot be read at all.
 #[derive(Debug, Error)]
 pub enum SourceError {
     /// The file is not there or not readable.
@@ -124,7 +124,7 @@ pub enum SourceError {
     File {
         /// The file.
         path: String,
-        /// Why.
+        /// The system's reason.
         cause: std::io::Error,
     },
 }
@@ -195,14 +195,14 @@ impl Source {
     }
 }
 
-/// What is needed to look at sessions and to end them without being a broker.
+/// The settings for looking at sessions and ending them without being a broker.
 #[derive(Debug)]
 pub struct ReviewSettings {
     /// The server's keys.
     pub keyring: Keyring,
-    /// Where sessions are kept.
+    /// The place where sessions are kept.
     pub store: StoreSettings,
-    /// How long sessions live, unless other timeouts are stored.
+    /// The lifetimes of sessions, unless other timeouts are stored.
     pub rules: SessionRules,
 }
 
@@ -212,7 +212,7 @@ fn review_settings(reader: &mut Reader) -> Option<ReviewSettings> {
     store::read_near_cache(&mut store_section);
     let store = store::read(&mut store_section, &mut Vec::new());
     drop(store_section);
-    // Whether the cookie's name fits the public URL is not asked here.
+    // It is not asked here whether the cookie's name fits the public URL.
     let session = session::read(&mut reader.section("session"), None);
     // The rest is for the broker.
     reader.ignore_the_rest();

@@ -1,4 +1,4 @@
-//! Who calls the API, and what they may (R-N03).
+//! The callers of the API, and their rights (R-N03).
 //!
 //! A machine shows a token as `Authorization: Bearer`. A browser shows its session, whose groups decide, and the
 //! header `X-CSRF-Token` that only our own pages can know. Which it is depends on the `Authorization` header alone, so
@@ -35,7 +35,7 @@ pub struct AdminRights {
     pub groups: Vec<String>,
     /// May change timeouts.
     pub ops_groups: Vec<String>,
-    /// Whose word on groups counts: the configured names of providers. Empty: any.
+    /// The configured names of the providers whose word on groups counts. Empty: any.
     pub idps: Vec<String>,
     /// May do both.
     pub tokens: ApiTokens,
@@ -82,11 +82,11 @@ pub struct ReviewerOrOperator(pub Caller);
 pub struct Caller {
     /// Their name: of a person, provider and subject.
     pub name: String,
-    /// Where the call comes from.
+    /// The address that the call comes from.
     pub client: IpAddr,
 }
 
-/// What a caller may.
+/// A caller's rights.
 #[derive(Debug, Clone, Copy, Default)]
 struct Rights {
     review: bool,

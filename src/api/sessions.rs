@@ -46,7 +46,7 @@ pub struct SessionView {
     preferred_username: Option<String>,
     email: Option<String>,
     groups: Vec<String>,
-    /// Where the login came from.
+    /// The address that the login came from.
     client_address: Option<String>,
     user_agent: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
@@ -64,14 +64,14 @@ pub struct SessionView {
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     absolute_expires_at: OffsetDateTime,
-    /// Since when the provider has been asked whether it still stands by the person, without confirming it.
+    /// The time from which on the provider has been asked about the person without confirming them.
     #[serde(with = "time::serde::rfc3339::option")]
     #[schema(value_type = Option<String>, format = DateTime)]
     indeterminate_since: Option<OffsetDateTime>,
 }
 
 impl SessionView {
-    /// What reviewers see of a session.
+    /// A session as reviewers see it.
     pub fn of(session: &LiveSession) -> Self {
         let (record, identity) = (session.record(), session.record().identity.clone());
         Self {
@@ -95,7 +95,7 @@ impl SessionView {
     }
 }
 
-/// Which sessions are meant; everything that is given must fit. What is not known is an error, not "everybody".
+/// The filter that selects sessions; everything that is given must fit. An unknown name is an error, not "everybody".
 #[derive(Debug, Default, Deserialize, ToSchema, IntoParams)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
@@ -112,7 +112,7 @@ pub struct FilterBody {
     idp: Option<String>,
     /// A group they were in at the login.
     group: Option<String>,
-    /// Where the login came from.
+    /// The address that the login came from.
     #[schema(value_type = Option<String>)]
     #[param(value_type = Option<String>)]
     ip: Option<IpAddr>,
@@ -136,7 +136,7 @@ impl From<FilterBody> for Filter {
     }
 }
 
-/// Which page of a listing; stands in the query beside the filter.
+/// The page of a listing; stands in the query beside the filter.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
@@ -145,7 +145,7 @@ pub struct PageQuery {
     limit: Option<usize>,
     /// The `next` of the page before.
     cursor: Option<String>,
-    /// Whether to count all that fit, which looks at each of them.
+    /// Set to count all that fit, which looks at each of them.
     count: bool,
 }
 
@@ -170,15 +170,15 @@ pub struct ListAnswer {
     sessions: Vec<SessionView>,
     /// The `cursor` of the next page; none at the end.
     next: Option<String>,
-    /// How many sessions are registered in all, those included that ended by themselves lately; only if asked for.
+    /// The number of all registered sessions, those included that ended by themselves lately; only if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     registered: Option<u64>,
-    /// How many sessions fit; only if asked for.
+    /// The number of sessions that fit; only if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<usize>,
 }
 
-/// What is asked for when sessions are to end: `handles` or a `filter`.
+/// An order to end sessions: `handles` or a `filter`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevocationBody {
@@ -187,13 +187,13 @@ pub struct RevocationBody {
     /// Everybody is `{"all": true}`.
     #[serde(default)]
     filter: Option<FilterBody>,
-    /// Why, for other reviewers and the audit trail; the person does not see it.
+    /// The reason, for other reviewers and the audit trail; the person does not see it.
     reason: String,
     /// No new session for the persons concerned for so long; `0s` lifts what the same words blocked.
     #[serde(default, deserialize_with = "durations::option::deserialize")]
     #[schema(value_type = Option<String>, example = "1h")]
     block_for: Option<Duration>,
-    /// Whether the persons concerned have to show who they are at the provider before their next session.
+    /// True if the persons concerned have to show who they are at the provider before their next session.
     #[serde(default = "yes")]
     fresh_login: bool,
     /// Only says which sessions would end.
@@ -205,23 +205,23 @@ fn yes() -> bool {
     true
 }
 
-/// What came of it.
+/// The outcome of a revocation.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RevocationAnswer {
-    /// How many live sessions were meant.
+    /// The number of live sessions that were meant.
     matched: usize,
-    /// How many of them this call ended.
+    /// The number of them that this call ended.
     ended: usize,
     /// Their handles, the first thousand.
     sessions: Vec<String>,
-    /// What the persons concerned have to do before their next session, if anything.
+    /// The sign-in that the persons concerned owe before their next session, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     fresh_login: Option<&'static str>,
-    /// How many blocks this call lifted: with a `block_for` of `0s`, those that the same words had laid down.
+    /// The number of blocks this call lifted: with a `block_for` of `0s`, those that the same words had laid down.
     lifted: usize,
 }
 
-/// What a fresh login is, for reviewers.
+/// The explanation of a fresh login, for reviewers.
 pub const FRESH_LOGIN: &str = "A fresh login is asked for: the next session needs a sign-in in which the provider asked \
     who it is, later than this revocation. Providers that do not say when somebody signed in (idp.*.auth_time) are sent \
     prompt=login for that, and nothing proves that they asked.";

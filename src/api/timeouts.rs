@@ -56,7 +56,7 @@ pub struct TimeoutsAnswer {
     timeouts: TimeoutsBody,
     /// `configuration`, or `stored` by an operator for every replica.
     source: &'static str,
-    /// How many live sessions would end; only on a dry run, whose timeouts are those that were asked about.
+    /// The number of live sessions that would end; only on a dry run, whose timeouts are those that were asked about.
     #[serde(skip_serializing_if = "Option::is_none")]
     would_end: Option<usize>,
 }

@@ -15,7 +15,7 @@ use crate::guard::visitor::Visitor;
 use crate::printable::Printable;
 use crate::web::client_address::ClientAddress;
 
-/// What became of an answer.
+/// The way an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     /// It went out whole.
@@ -26,7 +26,7 @@ enum End {
     Client,
 }
 
-/// What is known of a request before its answer has gone out. Writes its line when it is dropped: of a client that left
+/// The facts of a request before its answer has gone out. Writes its line when it is dropped: of a client that left
 /// before there was an answer, too.
 #[derive(Debug)]
 pub(super) struct AccessLine {

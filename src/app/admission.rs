@@ -23,23 +23,23 @@ use crate::web::request_id::{self, RequestId};
 const LONGEST_TARGET: usize = 24 * 1024;
 /// Largest header lines together, in bytes.
 const LARGEST_HEADERS: usize = 32 * 1024;
-/// What is served at all.
+/// The methods that are served at all.
 const METHODS: [Method; 7] =
     [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
 
 /// The same as a header says it.
 const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// What the outer layers work with.
+/// The state of the outer layers.
 #[derive(Debug, Clone)]
 pub(super) struct Admission {
     pub(super) public_url: Arc<PublicUrl>,
     pub(super) trusted_proxies: Arc<TrustedProxies>,
-    /// Whether a trusted proxy may name requests.
+    /// Set if a trusted proxy may name requests.
     pub(super) takes_request_ids: bool,
 }
 
-/// Why a request is not let in; for the log.
+/// The reason that a request is not let in; for the log.
 #[derive(Debug, Error)]
 enum NotAdmitted {
     #[error("its address has {0} bytes, more than {LONGEST_TARGET}")]
@@ -73,7 +73,7 @@ pub(super) async fn identify(State(admission): State<Admission>, mut request: Re
     request.extensions_mut().insert(address);
     request.extensions_mut().insert(visitor.clone());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    // What follows a body that was not understood, or not asked for, is no request (RFC 9110 10.1.1, RFC 9112 6.1).
+    // Bytes after a body that was not understood, or not asked for, are no request (RFC 9110 10.1.1, RFC 9112 6.1).
     let is_understood = transfer_coding_fault(request.headers()).is_none();
     let (request, is_touched) = watch_expected_content(request);
     let span = tracing::info_span!("request", id = id.as_str());
@@ -90,7 +90,7 @@ pub(super) async fn identify(State(admission): State<Admission>, mut request: Re
     .await
 }
 
-/// Whether the content of a request that waits for 100 (Continue) is asked for, which is when that is sent.
+/// Watches whether the content of a request that waits for 100 (Continue) is asked for, which is when that is sent.
 fn watch_expected_content(request: Request) -> (Request, Option<Arc<AtomicBool>>) {
     if !request.headers().contains_key(EXPECT) || request.body().is_end_stream() {
         return (request, None);
@@ -152,7 +152,7 @@ fn fault(public_url: &PublicUrl, request: &Request, is_plain: bool) -> Option<(F
         .then(|| (FailureKind::WrongHost, NotAdmitted::PlainHttp(public_url.origin().to_owned())))
 }
 
-/// What speaks against a request's way of framing its body: anything but one `chunked` (RFC 9112 6.1). The server that
+/// A fault in the way a request frames its body: anything but one `chunked` (RFC 9112 6.1). The server that
 /// reads the body looks at the end of the list alone, and what it then hands on would go to the upstream as something
 /// that it is not.
 fn transfer_coding_fault(headers: &HeaderMap) -> Option<(FailureKind, NotAdmitted)> {

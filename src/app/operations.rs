@@ -16,7 +16,7 @@ use crate::idp::{Health, Provider};
 use crate::session::Sessions;
 use crate::session::store::StoreError;
 
-/// What the operators' site works with. Cheap to clone.
+/// The state behind the operators' site. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Operations {
     sessions: Sessions,
@@ -31,7 +31,7 @@ struct Readiness {
     draining: bool,
     store: &'static str,
     idps: std::collections::BTreeMap<String, &'static str>,
-    /// What somebody should look at, by provider.
+    /// Notes that somebody should look at, by provider.
     #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     notes: std::collections::BTreeMap<String, String>,
 }

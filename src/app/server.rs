@@ -1,10 +1,10 @@
 //! The server loop: HTTP/1.1 with bounds on everything a client can make large, slow or many (R-K09), and an end
 //! that lets requests under way finish (R-P09).
 //!
-//! What a client is waited for is decided below HTTP, on the stream (`stream`), but for requests' bodies, which have
-//! [limits of their own](crate::web::request_body). How many connections there may be, and whose, is in `peers`.
+//! Timeouts on clients are decided below HTTP, on the stream (`stream`), but for requests' bodies, which have
+//! [limits of their own](crate::web::request_body). `peers` bounds the connections, in all and for each client.
 //!
-//! Why not `axum::serve`: it sets no time limits and no bound on connections. Why not hyper's own timer for heads: it
+//! Not `axum::serve`: it sets no time limits and no bound on connections. Not hyper's own timer for heads: it
 //! runs while a connection is idle, so that it would have to be as long as a load balancer keeps connections.
 
 pub mod descriptors;
@@ -52,11 +52,11 @@ pub struct ConnectionLimits {
     pub most: usize,
     /// Most connections of one peer; 0: a quarter of all.
     pub per_peer: usize,
-    /// How long an idle connection is kept for its next request.
+    /// Longest time that an idle connection is kept for its next request.
     pub keep_alive: Duration,
     /// Least bytes a second at which a client has to read, after 30 seconds of grace.
     pub least_rate: u64,
-    /// Who has no share, since they speak for many.
+    /// The proxies, which have no share, since they speak for many.
     pub proxies: Arc<TrustedProxies>,
 }
 
@@ -228,7 +228,7 @@ impl Refused {
 /// Says why a connection ended early, as loudly as it may matter to somebody.
 fn log_end(error: &hyper::Error, peer: SocketAddr, progress: &Progress) {
     if error.is_parse() {
-        // What HTTP cannot read is answered below the site, so that this is its only line. HTTP/2 is not answered.
+        // A request that HTTP cannot read is answered below the site: this is its only line. HTTP/2 is not answered.
         let is_http2 = error.to_string().contains("HTTP2");
         let status = (!is_http2).then(|| if error.is_parse_too_large() { 431 } else { 400 });
         tracing::info!(%peer, status, cause = %error, "a request that cannot be read was refused");
@@ -241,7 +241,7 @@ fn log_end(error: &hyper::Error, peer: SocketAddr, progress: &Progress) {
     }
 }
 
-/// What a client took too long for, if that is why a connection ended.
+/// The step that a client took too long for, if that is why a connection ended.
 fn too_slow(error: &(dyn Error + 'static)) -> Option<TooSlow> {
     let within = |error: &io::Error| error.get_ref().and_then(|inner| inner.downcast_ref::<TooSlow>()).copied();
     causes(error).find_map(|cause| cause.downcast_ref::<io::Error>().and_then(within))

@@ -29,7 +29,7 @@ pub(super) enum Command {
     Lift(Box<LiftArguments>),
 }
 
-/// Which blocks are meant, and why.
+/// The blocks to lift, and the reason.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct LiftArguments {
@@ -42,7 +42,7 @@ pub(super) struct LiftArguments {
     /// Every block that stands
     #[arg(long)]
     all: bool,
-    /// Why: for other reviewers and the audit trail
+    /// The reason, for other reviewers and the audit trail
     #[arg(long, value_name = "TEXT")]
     reason: String,
     /// Only say which blocks would be lifted
@@ -154,7 +154,7 @@ fn words(block: &Block) -> String {
 /// A block, as reviewers see it.
 #[derive(Debug, Serialize)]
 struct BlockView<'a> {
-    /// Whom the order meant, for people.
+    /// The persons that the order meant, for people.
     ordered_for: String,
     /// The same for programs: a handle, or a filter by the names that the API takes.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -26,16 +26,16 @@ const CLIENT_ID: &str = "backoffice";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Where the back office is reached; its public URL is http:// and this address
+    /// Address of the back office; its public URL is http:// and this address
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where the demo identity provider is reached
+    /// Address of the demo identity provider
     #[arg(long, default_value = "127.0.0.1:8081")]
     idp_listen: SocketAddr,
-    /// Where health is reported
+    /// Address of the health reports
     #[arg(long, default_value = "127.0.0.1:9090")]
     ops_listen: SocketAddr,
-    /// Where sessions are kept
+    /// URL of the session store
     #[arg(long, default_value = "memory:")]
     store: String,
     /// Listen on other addresses than loopback, although anybody may sign in as anybody

@@ -20,7 +20,7 @@ pub(super) enum Command {
     Generate,
     /// Print the public half of a client key (PKCS#8 PEM) as the JWK Set that a provider registers
     Jwks {
-        /// What `client_key_file` names
+        /// The file that `client_key_file` names
         file: PathBuf,
         /// The value of `client_key_id`, if it is configured
         #[arg(long, value_name = "KID")]

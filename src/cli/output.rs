@@ -1,6 +1,6 @@
-//! What commands print: lines on standard output, for the next program; words on standard error, for the person.
+//! The output of commands: lines on standard output, for the next program; words on standard error, for the person.
 //!
-//! Why not `println!`: it panics as soon as whoever reads has seen enough (`counterfoil check | head -1`). That is no
+//! Not `println!`: it panics as soon as whoever reads has seen enough (`counterfoil check | head -1`). That is no
 //! error of anybody's; clippy keeps the macros out of the commands.
 
 use std::io::{ErrorKind, Write};
@@ -34,7 +34,7 @@ pub(super) fn ask(question: &str) {
     let _ = write!(terminal, "{question}").and_then(|()| terminal.flush());
 }
 
-/// Why a command ended early, for a person or for a program.
+/// Tells a person or a program why a command ended early.
 pub(super) fn complain(error: &CommandError, json: bool) {
     if !json {
         return tell(&error.to_string());
@@ -83,7 +83,7 @@ fn cell_of(text: &str) -> String {
     text.chars().take(WIDEST - 1).chain(['…']).collect()
 }
 
-/// How many columns of a terminal a text takes: Korean, Chinese and Japanese characters take two each.
+/// The number of columns of a terminal a text takes: Korean, Chinese and Japanese characters take two each.
 fn columns(text: &str) -> usize {
     let is_wide = |character: char| {
         matches!(character, '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7a3}'

@@ -19,10 +19,10 @@ use crate::telemetry;
 
 /// Most connections on the operators' port: whoever watches has few.
 const MOST_WATCHING: usize = 64;
-/// How long renewals whose browsers hung up may take: the provider may have made their old tokens worthless.
+/// Longest time for renewals whose browsers hung up: the provider may have made their old tokens worthless.
 const LAST_RENEWALS: Duration = Duration::from_secs(10);
 
-/// How long tokens of people who signed out a moment ago may take on their way back.
+/// Longest time for tokens of people who signed out a moment ago to go back.
 const LAST_RETURNS: Duration = Duration::from_secs(5);
 /// Longest wait for the files of the configuration at a reload.
 const LONGEST_READING: Duration = Duration::from_secs(10);

@@ -61,7 +61,7 @@ pub(super) enum Command {
         /// Everybody's
         #[arg(long)]
         all: bool,
-        /// Why: for other reviewers and the audit trail; the person does not see it
+        /// The reason, for other reviewers and the audit trail; the person does not see it
         #[arg(long, value_name = "TEXT")]
         reason: String,
         /// No new session for the persons concerned for so long; 0s lifts what the same words blocked
@@ -82,7 +82,7 @@ pub(super) enum Command {
     },
 }
 
-/// Which sessions are meant; everything that is given must fit.
+/// The filter that selects sessions; everything that is given must fit.
 #[derive(Debug, Args)]
 pub(super) struct FilterArguments {
     /// Subject, user name or e-mail address
@@ -100,7 +100,7 @@ pub(super) struct FilterArguments {
     /// A group they were in at the login
     #[arg(long)]
     group: Option<String>,
-    /// Where the login came from
+    /// Address that the login came from
     #[arg(long)]
     ip: Option<IpAddr>,
     /// Established longer ago than this
@@ -158,7 +158,7 @@ pub(super) fn reason_given(reason: String) -> Result<String, CommandError> {
     if reason.trim().is_empty() { Err(CommandError::Usage("--reason must say why".into())) } else { Ok(reason) }
 }
 
-/// Who orders, as far as the machine knows.
+/// The person who orders, as far as the machine knows.
 pub(super) fn at_the_terminal() -> String {
     format!("terminal:{}", std::env::var_os("USER").unwrap_or_default().display())
 }
@@ -170,7 +170,7 @@ pub(super) async fn open(file: &ConfigFile, json: bool) -> Result<Sessions, Comm
         let problem = "store.url: sessions in memory can be reached through the broker that holds them alone";
         return Err(CommandError::Usage(problem.into()));
     }
-    // What goes wrong underneath, and the audit trail.
+    // Logs the faults of the layers below, and the audit trail.
     let format = if json { LogFormat::Json } else { LogFormat::Human };
     telemetry::start(LogSettings { level: tracing::Level::WARN, format }, std::io::stderr);
     let clock = Arc::new(SystemClock);

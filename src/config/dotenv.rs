@@ -1,6 +1,6 @@
 //! `.env` files: `NAME=value` lines, and nothing clever.
 //!
-//! Why not a library: the one at hand substitutes `$name`, which changes passwords, and quotes the line it cannot
+//! Not a library: the one at hand substitutes `$name`, which changes passwords, and quotes the line it cannot
 //! read, which shows them. Here a value is what stands there; quotes around it are taken off.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! `[idp.<name>]`: the identity providers, and `[login]`: which of them is meant when none is named.
 //!
-//! What all providers have stands here; one file beside it for each part of the section.
+//! The settings that all providers have stand here; one file beside it for each part of the section.
 
 mod client;
 mod mapping;
@@ -24,9 +24,9 @@ pub(super) use self::request::read_acr;
 const DEFAULT_TIMEOUT: StdDuration = StdDuration::from_secs(8);
 /// Shortest `refresh`: each renewal asks the provider twice.
 const SHORTEST_PACE: StdDuration = StdDuration::from_secs(30);
-/// How long a session goes on that the provider does not confirm while it serves others.
+/// The default grace of a session that the provider does not confirm while it serves others.
 const DEFAULT_GRACE: StdDuration = StdDuration::from_hours(1);
-/// How long a request waits for the provider to confirm a session that stands.
+/// The default time that a request waits for the provider to confirm a session that stands.
 const DEFAULT_WAIT: StdDuration = StdDuration::from_millis(500);
 const LONGEST_WAIT: StdDuration = StdDuration::from_mins(1);
 const TIMEOUTS: RangeInclusive<StdDuration> = StdDuration::from_millis(100)..=StdDuration::from_mins(1);
@@ -76,7 +76,7 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
         Some(_) => {
             let presets = presets::kinds().collect::<Vec<_>>().join(", ");
             section.fault("kind", format!("must be oidc, oauth2, or a preset: {presets}"));
-            // What belongs to which kind cannot be told, so the rest is not judged.
+            // It cannot be told which settings belong to which kind, so the rest is not judged.
             section.ignore_the_rest();
             return None;
         }
@@ -117,7 +117,7 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
         profile_api,
         timeout: read_timeout(section),
         revoke_tokens_at_logout: section.or("revoke_tokens_at_logout", true),
-        // What the configuration itself names is its own word.
+        // An address that the configuration itself names is its own word.
         private_addresses: is_oidc && section.or("private_addresses", false),
         shared_signals: shared_signals::read(section, kind.as_ref(), &client.id),
         name,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::reader::Reader;
 use crate::idp::proxy::ProviderProxy;
 
-/// Where others look for a proxy, the first one first. Not `HTTP_PROXY`: nothing goes out by plain HTTP, and a CGI server
-/// lets clients set it.
+/// The variables in which others look for a proxy, the first one first. Not `HTTP_PROXY`: nothing goes out by plain
+/// HTTP, and a CGI server lets clients set it.
 const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const EXCEPTIONS: [&str; 2] = ["NO_PROXY", "no_proxy"];
 

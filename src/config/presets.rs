@@ -112,7 +112,7 @@ impl Filler<'_> {
     }
 
     fn value_of(&mut self, name: &str) -> String {
-        // What is needed may be a setting's own name, whose value is not to be had from itself.
+        // A needed name may be a setting's own, whose value is not to be had from itself.
         let settings = if self.needs.contains_key(name) { self.defaults } else { self.settings };
         let written = [self.section.table(), self.defaults, settings];
         let written = written.into_iter().find_map(|table| table.get(name)?.as_str());
@@ -133,7 +133,7 @@ impl Filler<'_> {
     }
 }
 
-/// What is put into addresses must not change what they mean.
+/// Reports values that would change the meaning of the addresses they are put into.
 fn check_values<'a>(section: &Reader, names: impl Iterator<Item = &'a String>) {
     let plain = |name: &str, text: &str| {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);

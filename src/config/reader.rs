@@ -1,6 +1,6 @@
 //! Reading typed values out of TOML and environment, and remembering every fault on the way.
 //!
-//! Why not serde's derive: it stops at the first fault, and operators deserve them all.
+//! Not serde's derive: it stops at the first fault, and operators deserve them all.
 
 mod setting;
 
@@ -26,13 +26,13 @@ pub(super) struct Reader {
     shared: Rc<Shared>,
 }
 
-/// What the readers of all tables have in common.
+/// The state that the readers of all tables share.
 #[derive(Debug, Default)]
 struct Shared {
     faults: RefCell<Vec<Fault>>,
     /// Every key that was asked for.
     asked: RefCell<BTreeSet<String>>,
-    /// What the environment set.
+    /// The settings that the environment set.
     environment: BTreeSet<String>,
 }
 
@@ -78,7 +78,7 @@ impl Reader {
         self.table.clear();
     }
 
-    /// What was not read yet, as it is written.
+    /// The part that was not read yet, as it is written.
     pub(super) fn table(&self) -> &Table {
         &self.table
     }

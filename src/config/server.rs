@@ -26,9 +26,9 @@ pub struct ServerSettings {
     pub drain_delay: Duration,
     /// Longest wait for requests under way at shutdown.
     pub shutdown_timeout: Duration,
-    /// How long requests' bodies are waited for.
+    /// The timeouts on requests' bodies.
     pub body_limits: BodyLimits,
-    /// How long an idle connection is kept.
+    /// Longest time that an idle connection is kept.
     pub keep_alive_timeout: Duration,
     /// Most connections on the public port.
     pub max_connections: usize,
@@ -36,7 +36,7 @@ pub struct ServerSettings {
     pub per_peer_connections: usize,
     /// Longest wait for an upstream to read more of a request, and to begin its answer.
     pub upstream_timeout: Duration,
-    /// Whether the name that a trusted proxy has given a request is kept.
+    /// Set if the name that a trusted proxy has given a request is kept.
     pub request_id_from_trusted_proxies: bool,
 }
 

@@ -78,7 +78,7 @@ fn limits(section: &mut Reader, default: Option<(StdDuration, StdDuration)>) -> 
     let idle = read("idle_timeout", default.map(|(idle, _)| idle));
     let absolute = read("absolute_timeout", default.map(|(_, absolute)| absolute));
     let (idle, absolute) = (idle?, absolute?);
-    // What is longer than this type can say is too long for anything.
+    // A duration that this type cannot hold is too long for anything.
     let duration = |duration: StdDuration| Duration::try_from(duration).unwrap_or(Duration::MAX);
     let limits = Limits::new(duration(idle), duration(absolute));
     if let Err(fault) = limits {

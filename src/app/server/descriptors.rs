@@ -1,4 +1,4 @@
-//! How many files and connections this process may have open.
+//! The number of files and connections this process may have open.
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -13,7 +13,7 @@ pub fn raise() -> usize {
     allowed()
 }
 
-/// How many there are now.
+/// The limit that holds now.
 pub(super) fn allowed() -> usize {
     let current = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from(current).unwrap_or(usize::MAX)

@@ -1,4 +1,4 @@
-//! Who has how many connections, and who makes room when there are too many.
+//! A count of each peer's connections, and the choice of one to make room when there are too many.
 //!
 //! One peer has no more than its share, so that nobody can take every place; proxies have no share, since they speak
 //! for many. Where there is no room for a newcomer, whoever has been idle for longest goes first.
@@ -89,7 +89,7 @@ impl Peers {
     }
 }
 
-/// How many connections a peer may have beyond its share while they are on their way out.
+/// The number of connections a peer may have beyond its share while they are on their way out.
 fn most_leaving(share: usize) -> usize {
     (share / 4).max(4)
 }
@@ -116,7 +116,7 @@ impl Drop for Place {
     }
 }
 
-/// What counts as one peer: an address, or what one customer gets of IPv6 (a /64).
+/// The name of a peer: its address, or the part of it that one customer gets of IPv6 (a /64).
 fn name(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),

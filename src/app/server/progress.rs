@@ -1,4 +1,4 @@
-//! What a connection is at, as its stream and its requests tell, and until when its client is waited for. No I/O.
+//! The stage of a connection, as its stream and its requests tell, and the deadline of its client. No I/O.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -10,10 +10,10 @@ use tokio::time::Instant;
 /// Longest wait for a request's head, from its first byte on; and for the first byte of a new connection.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a new connection is given to say something before it counts as idle.
+/// The time that a new connection is given to say something before it counts as idle.
 const NEWCOMERS_TIME: Duration = Duration::from_secs(1);
 
-/// What a connection is at.
+/// The stage of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// Nothing was ever received.
@@ -26,7 +26,7 @@ enum Stage {
     Busy { requests: usize },
 }
 
-/// What is known of a connection, for everybody who has a part in it.
+/// The state of a connection, for everybody who has a part in it.
 #[derive(Debug)]
 pub(super) struct Progress {
     keep_alive: Duration,
@@ -38,7 +38,7 @@ pub(super) struct Progress {
 #[derive(Debug)]
 struct State {
     stage: Stage,
-    /// How many requests there were.
+    /// The number of requests so far.
     requests: u64,
     /// The latest request's body was dropped before its end.
     cut_short: bool,
@@ -137,7 +137,7 @@ impl Progress {
         }
     }
 
-    /// Until when to wait for the client's next byte; if there is no end to it, `reader` is woken as soon as there is.
+    /// The deadline of the client's next byte; if there is none yet, `reader` is woken as soon as there is.
     pub(super) fn read_deadline(&self, reader: &Waker) -> Option<Instant> {
         let mut state = self.state();
         let deadline = state.read_deadline(self.keep_alive);
@@ -145,7 +145,7 @@ impl Progress {
         deadline
     }
 
-    /// Since when the connection has done nothing for anybody.
+    /// The moment from which on the connection has done nothing for anybody; none while it is in use.
     pub(super) fn idle_since(&self, now: Instant) -> Option<Instant> {
         let state = self.state();
         match state.stage {
@@ -155,20 +155,20 @@ impl Progress {
         }
     }
 
-    /// Whether a head was being read when the connection ended.
+    /// Is true if a head was being read when the connection ended.
     pub(super) fn is_in_a_head(&self) -> bool {
         matches!(self.state().stage, Stage::Head { .. })
     }
 
-    /// Whether the client may be in the middle of sending what nobody reads: closing then would make its system throw
-    /// our answer away (RFC 9112 9.6).
+    /// Is true if the client may be in the middle of sending bytes that nobody reads: closing then would make its
+    /// system throw our answer away (RFC 9112 9.6).
     pub(super) fn may_be_sending(&self) -> bool {
         let state = self.state();
         state.cut_short || matches!(state.stage, Stage::Head { .. })
     }
 
-    /// Whether the client may be sending a body that nobody wants, while it does not read. Then the connection is asked
-    /// to leave: what is to be thrown away is known only once no further request is read.
+    /// Is true if the client may be sending a body that nobody wants, while it does not read. Then the connection is
+    /// asked to leave: which bytes are to be thrown away is known only once no further request is read.
     pub(super) fn may_discard(&self) -> bool {
         let state = self.state();
         if state.cut_short && !state.closing {
@@ -259,7 +259,7 @@ mod tests {
         assert!(progress.may_be_sending());
     }
 
-    /// What comes after a body that was cut short may be the next request, unless HTTP was told to read none.
+    /// The bytes after a body that was cut short may be the next request, unless HTTP was told to read none.
     #[test]
     fn nothing_of_a_request_is_thrown_away_for_the_sake_of_another() {
         let progress = Progress::new(KEEP_ALIVE, Instant::now());

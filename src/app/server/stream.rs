@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep};
 use super::progress::Progress;
 use crate::web::request_body::{Patience, poll_at};
 
-/// How much of what nobody wants is thrown away before a connection is closed, in bytes, and for how long.
+/// Most unwanted bytes that are thrown away before a connection is closed, and the longest time that takes.
 const MOST_DISCARDED: usize = 64 * 1024 * 1024;
 const LONGEST_DISCARDING: Duration = Duration::from_secs(30);
 /// Longest silence in between: the client has nothing more to send.
@@ -42,14 +42,14 @@ pub(super) struct ClientStream<S> {
     shut_down: bool,
 }
 
-/// How far the client is with reading.
+/// The client's progress in reading.
 struct Writing {
     patience: Patience,
     waiting_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// What was thrown away so far.
+/// The bytes thrown away so far.
 struct Discarding {
     began: Instant,
     last: Instant,

@@ -1,13 +1,13 @@
-//! What of the configuration asks for a moment that a provider does not tell (`auth_time`). Pure.
+//! The settings that ask for a moment that a provider does not tell (`auth_time`). Pure.
 
 use crate::guard::route::Route;
 
 /// Something that asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unmeetable {
-    /// What is wrong, beginning with the key.
+    /// The problem, beginning with the key.
     pub(super) problem: String,
-    /// Whether nobody at all can meet it; otherwise nobody of this provider.
+    /// True if nobody at all can meet it; otherwise nobody of this provider.
     pub(super) is_certain: bool,
 }
 

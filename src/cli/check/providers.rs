@@ -1,5 +1,5 @@
-//! What `check` says of identity providers: whether they can be asked, whether they know us, what of the configuration
-//! they do not offer, and what has to be registered there.
+//! The findings of `check` on identity providers: whether they can be asked, whether they know us, which settings they
+//! do not offer, and what has to be registered there.
 
 use super::Finding;
 use crate::clock::SharedClock;
@@ -10,7 +10,7 @@ use crate::idp::trial::Trial;
 use crate::idp::{IdpError, IdpSettings, Provider};
 use crate::web::public_url::PublicUrl;
 
-/// What the rest of the configuration expects to know of a provider's people. Pure.
+/// The knowledge of a provider's people that the rest of the configuration expects. Pure.
 pub(super) fn needs(idp: &str, settings: &Settings) -> Needs {
     let is_admitted = |idps: &[String]| idps.is_empty() || idps.iter().any(|name| name == idp);
     let routes: Vec<_> =
@@ -46,7 +46,7 @@ pub(super) async fn findings(
     match Provider::new(idp.clone(), redirect_uri, clock) {
         Ok(provider) => {
             findings.extend(asked(&provider, idp, &key, needs).await);
-            // What plain OAuth 2.0 cannot be asked is a fault of the configuration already.
+            // A question that plain OAuth 2.0 cannot be asked is a fault of the configuration already.
             is_told = idp.is_plain_oauth2() || !provider.is_known() || provider.tells_authentication_time();
         }
         Err(error) => findings.push(Finding::Failure(format!("{key}: {error}"))),
@@ -72,7 +72,7 @@ async fn asked(provider: &Provider, idp: &IdpSettings, key: &str, needs: &Needs)
     [Finding::Fine(answers), of_trial(key, &trial)].into_iter().chain(misfits).collect()
 }
 
-/// What the provider says to our credentials. Pure.
+/// The provider's answer to our credentials. Pure.
 fn of_trial(key: &str, trial: &Trial) -> Finding {
     match trial {
         Trial::Accepted => Finding::Fine(format!("{key}: the provider knows client_id and its proof")),
@@ -95,7 +95,7 @@ fn of_trial(key: &str, trial: &Trial) -> Finding {
     }
 }
 
-/// What of the configuration the provider does not offer. Pure.
+/// A setting that the provider does not offer. Pure.
 fn of_misfit(key: &str, Misfit { key: part, problem, weight }: Misfit, trial: &Trial) -> Finding {
     let key = if part.starts_with("route[") { part } else { format!("{key}.{part}") };
     let line = format!("{key}: {problem}");

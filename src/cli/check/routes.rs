@@ -1,4 +1,4 @@
-//! What `check` says of routes and of the applications behind them.
+//! The findings of `check` on routes and on the applications behind them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -121,7 +121,7 @@ async fn one_upstream(index: usize, upstream: &Uri, server: &ServerSettings, pub
     }
 }
 
-/// Which of the broker's own ports these addresses lead to. Pure.
+/// The broker's own port that these addresses lead to, if any. Pure.
 fn own_port(addresses: &[SocketAddr], server: &ServerSettings) -> Option<(&'static str, SocketAddr)> {
     let ports = [("server.listen", server.listen), ("server.ops_listen", server.ops_listen)];
     ports.into_iter().find(|(_, own)| {

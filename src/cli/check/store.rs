@@ -17,7 +17,7 @@ use crate::session::{NearCacheSettings, Sessions};
 #[cfg(feature = "redis")]
 use crate::session_redis::examination::{self, examine};
 
-/// What there is to say about the store.
+/// The findings of `check` on the store.
 #[cfg_attr(not(feature = "redis"), expect(unused_variables, clippy::unused_async, reason = "there is nobody to ask"))]
 pub(super) async fn findings(
     store: &StoreSettings,

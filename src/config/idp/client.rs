@@ -1,4 +1,4 @@
-//! Who we are at the provider, and how we prove it.
+//! The broker's name at the provider, and its proof.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(super) struct Client {
     pub(super) request_object_key: Option<SigningKey>,
 }
 
-/// What the configuration gives to prove it with. What is given but faulty is its own fault, not a missing one.
+/// The means of proof that the configuration gives. A faulty one is its own fault, not a missing one.
 struct Means {
     has_secret: bool,
     secret: Option<Secret<String>>,
@@ -65,7 +65,7 @@ fn is_given(section: &Reader, key: &str) -> bool {
     section.has(key) || section.has(&format!("{key}_file"))
 }
 
-/// How the proof is made; after a fault a public client, which is never used.
+/// The method of proof; after a fault a public client, which is never used.
 fn read_authentication(section: &mut Reader, means: Means) -> ClientAuthentication {
     let method =
         section.optional::<String>("token_endpoint_auth_method").unwrap_or_else(|| "client_secret_basic".to_owned());

@@ -1,4 +1,4 @@
-//! Where in the claims or the profile a person's attributes stand, and what these must say.
+//! The places of a person's attributes in the claims or the profile, and the values these must have.
 
 use url::Url;
 
@@ -41,7 +41,7 @@ fn read_groups_as(section: &mut Reader) -> GroupsAs {
     }
 }
 
-/// What the provider must say of everybody who signs in, by path.
+/// The claims that the provider must make of everybody who signs in, by path.
 pub(super) fn read_required_claims(section: &mut Reader) -> Vec<RequiredClaim> {
     let paths: Vec<_> = section.table().keys().cloned().collect();
     let claims = paths.into_iter().filter_map(|path| {

@@ -1,4 +1,4 @@
-//! What only plain OAuth 2.0 providers have: their endpoints, since they publish no metadata.
+//! The settings that only plain OAuth 2.0 providers have: their endpoints, since they publish no metadata.
 
 use url::Url;
 
@@ -33,7 +33,7 @@ pub(super) fn read(section: &mut Reader) -> Option<OAuth2Settings> {
     })
 }
 
-/// What the provider calls itself in its answers (RFC 9207). It keeps people of different providers apart, so it
+/// The provider's name for itself in its answers (RFC 9207). It keeps people of different providers apart, so it
 /// must be a name.
 fn read_plain_issuer(section: &mut Reader) -> Option<String> {
     let issuer = section.optional::<String>("issuer")?;

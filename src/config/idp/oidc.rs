@@ -1,4 +1,4 @@
-//! What only OpenID Connect providers have: the issuer, and how its tokens are judged.
+//! The settings that only OpenID Connect providers have: the issuer, and how its tokens are judged.
 
 use std::time::Duration as StdDuration;
 

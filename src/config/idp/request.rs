@@ -1,4 +1,4 @@
-//! What `[idp.<name>]` says about authorization requests.
+//! The settings in `[idp.<name>]` for authorization requests.
 
 use std::time::Duration as StdDuration;
 

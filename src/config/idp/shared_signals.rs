@@ -1,4 +1,4 @@
-//! Who transmits security events of a provider (`[idp.<name>.shared_signals]`).
+//! The transmitter of a provider's security events (`[idp.<name>.shared_signals]`).
 
 use url::Url;
 
@@ -35,7 +35,7 @@ pub(super) fn read(section: &mut Reader, kind: Option<&IdpKind>, client_id: &str
     if bearer_token.as_ref().is_some_and(|token| token.expose().is_empty()) {
         section.fault("bearer_token", "must not be empty");
     }
-    // What is wrong with the provider itself is said elsewhere.
+    // Faults of the provider itself are reported elsewhere.
     kind?;
     let is_the_provider =
         of_provider.is_some() && issuer.as_ref().is_none_or(|issuer| Some(issuer) == of_provider.as_ref());

@@ -9,16 +9,16 @@ use url::Url;
 
 /// A type that settings can have. From the environment everything comes as text.
 pub(in crate::config) trait Setting: Sized {
-    /// What is expected, in words.
+    /// The expected value, in words.
     const WHAT: &'static str;
-    /// Whether it is a list.
+    /// True if it is a list.
     const IS_LIST: bool = false;
-    /// Whether a fault may repeat the value: never what may hold a secret.
+    /// True if a fault may repeat the value: never one that may hold a secret.
     const MAY_BE_SHOWN: bool = false;
 
     fn read(value: &Value) -> Option<Self>;
 
-    /// What exactly is wrong with a value that cannot be read, if more can be said than what is expected.
+    /// The exact fault of a value that cannot be read, if more can be said than the expected value.
     fn fault(_value: &Value) -> Option<String> {
         None
     }
