@@ -47,30 +47,30 @@ use self::limit::Tickets;
 use self::pending::PendingLogins;
 use self::way_back::WaysBack;
 
-/// What signing in works with. Cheap to clone.
+/// The state behind signing in. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Login {
     /// Every configured provider, in the order of the chooser page.
     pub providers: Arc<[Provider]>,
     /// The provider that is meant when none is named; without one, people choose.
     pub default_provider: Option<Arc<str>>,
-    /// What is remembered between start and callback.
+    /// The logins between start and callback.
     pub pending: Arc<PendingLogins>,
-    /// What the provider carries back and forth.
+    /// The pages that the provider carries there and back.
     pub ways_back: Arc<WaysBack>,
-    /// Who may end a session of theirs without having one.
+    /// Lets people end a session of theirs without having one.
     pub tickets: Arc<Tickets>,
     /// Proves that a form is our own.
     pub csrf: Arc<CsrfTokens>,
-    /// Where our own pages are.
+    /// The address of our own pages.
     pub public_url: Arc<PublicUrl>,
-    /// Where sessions are established.
+    /// Establishes sessions.
     pub sessions: Sessions,
-    /// How cookies are written.
+    /// Names and writes cookies.
     pub cookies: Arc<CookiePolicy>,
-    /// Which routes demand a recent authentication.
+    /// The routes, some of which demand a recent authentication.
     pub routes: Arc<RouteTable>,
-    /// What the pages say.
+    /// The operator's words for the pages.
     pub branding: Arc<Branding>,
     /// Judges how old a pending login is.
     pub clock: SharedClock,
@@ -81,7 +81,7 @@ impl Login {
         self.providers.iter().find(|provider| provider.name() == name)
     }
 
-    /// Who is signed in, for a page about a login that failed. They go on to the page that the login was for, unless
+    /// The person who is signed in, for a page about a failed login. They go on to the page that the login was for, unless
     /// that would only begin it again.
     fn account_of(&self, session: &LiveSession, page: &ReturnTo) -> SignedInAs {
         let demanding = self.route_behind(page).is_some_and(|route| route.demands_of_login());
@@ -90,7 +90,7 @@ impl Login {
     }
 }
 
-/// Whose fault a provider's error is: the provider's being away, the clocks', or the answer's.
+/// The failure for a provider's error: the provider's being away, the clocks' fault, or the answer's.
 fn failure_kind(error: &IdpError) -> FailureKind {
     let by_answer = |error: &HttpError| {
         if error.is_outage() { FailureKind::IdpUnavailable } else { FailureKind::LoginFailed }

@@ -32,23 +32,23 @@ use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::CsrfTokens;
 use crate::web::public_url::PublicUrl;
 
-/// Where a browser lands after signing out; registered at the provider.
+/// The page a browser lands on after signing out; registered at the provider.
 pub const SIGNED_OUT: &str = "/sso/signed-out";
 
-/// What signing out works with. Cheap to clone.
+/// The state behind signing out. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Logout {
-    /// Where the provider's own session ends.
+    /// Every configured provider, for the end of its own session.
     pub providers: Arc<[Provider]>,
-    /// Whose sessions end.
+    /// Ends sessions.
     pub sessions: Sessions,
-    /// How the cookie is cleared.
+    /// Clears the cookie.
     pub cookies: Arc<CookiePolicy>,
     /// Proves that the request comes from our own page.
     pub csrf: Arc<CsrfTokens>,
-    /// Where the provider sends the browser back to.
+    /// The origin of the address that the provider sends the browser back to.
     pub public_url: Arc<PublicUrl>,
-    /// What the pages say.
+    /// The operator's words for the pages.
     pub branding: Arc<Branding>,
     /// Writes down what was not believed.
     pub refusals: Arc<Refusals>,
@@ -58,9 +58,9 @@ pub struct Logout {
 #[derive(Debug)]
 struct Notice {
     provider: Provider,
-    /// How it came.
+    /// The way it came.
     way: NoticeWay,
-    /// Whose sessions end.
+    /// The sessions that end.
     selections: Vec<Selection>,
     order: Order,
     /// Its name, and until when it could be sent again; what comes through a browser has none.
@@ -68,7 +68,7 @@ struct Notice {
     client: IpAddr,
 }
 
-/// What came of a notice.
+/// The outcome of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     /// It was carried out, whether it concerned anybody or not.

@@ -25,7 +25,7 @@ use crate::web::{navigation, security_headers};
 /// Seconds after which a request that met an outage may be tried again.
 const RETRY_AFTER_SECONDS: &str = "5";
 
-/// Who has to do something about it; decides the log level.
+/// The one who has to do something about it; decides the log level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Blame {
     /// The person, the browser, or nobody: everyday life.
@@ -42,7 +42,7 @@ enum Blame {
     Broker,
 }
 
-/// What a failure looks like.
+/// The look of a failure.
 struct Appearance {
     status: StatusCode,
     /// Machine-readable (the contract's list).
@@ -129,12 +129,12 @@ fn words_for_programs(kind: FailureKind) -> Option<&'static str> {
     })
 }
 
-/// What answering works with. Cheap to clone.
+/// The state behind answering. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Responder {
-    /// What the pages say.
+    /// The operator's words for the pages.
     pub branding: Arc<Branding>,
-    /// Where people are sent who came by another name.
+    /// The address that people are sent to who came by another name.
     pub public_url: Arc<PublicUrl>,
 }
 
@@ -159,11 +159,11 @@ pub async fn draw_failures(State(responder): State<Responder>, request: Request,
     drawn
 }
 
-/// What is known of a request that failed.
+/// The facts of a request that failed.
 struct Asked {
     headers: HeaderMap,
     id: String,
-    /// Whether the administration API was asked.
+    /// True if the administration API was asked.
     is_api: bool,
 }
 

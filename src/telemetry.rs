@@ -7,7 +7,7 @@
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
     /// For people at a terminal.
@@ -20,7 +20,7 @@ pub enum LogFormat {
 /// The `[log]` section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogSettings {
-    /// How lines look.
+    /// The format of lines.
     pub format: LogFormat,
     /// The finest level of this crate's own events.
     pub level: tracing::Level,

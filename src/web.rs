@@ -1,4 +1,4 @@
-//! What every page and endpoint of the broker shares: cookies, headers, languages, pages, return paths.
+//! The parts that every page and endpoint of the broker shares: cookies, headers, languages, pages, return paths.
 //!
 //! Knows HTTP and nothing of sessions or providers. Each file owns one duty and is used by the rooms above.
 

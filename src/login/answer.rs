@@ -13,7 +13,7 @@ use crate::idp::{IdpError, Provider};
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::query::Parameters;
 
-/// How an answer came.
+/// The way an answer came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Carrier {
     /// In the callback address.
@@ -22,11 +22,11 @@ pub(super) enum Carrier {
     Form,
 }
 
-/// Why a login was not finished, and whether it can still be.
+/// A login that was not finished: the failure, and the chance to bring the answer again.
 #[derive(Debug)]
 pub(super) struct Unfinished {
     pub(super) failure: Failure,
-    /// Whether the same answer may be brought again: nothing of it was used up.
+    /// True if the same answer may be brought again: nothing of it was used up.
     pub(super) may_be_repeated: bool,
 }
 
@@ -113,7 +113,7 @@ impl Login {
         }
     }
 
-    /// What the provider answers, verified if its answers are signed; then nothing outside the signed part counts.
+    /// The provider's answer, verified if its answers are signed; then nothing outside the signed part counts.
     pub(super) async fn answer_of(
         &self,
         provider: &Provider,

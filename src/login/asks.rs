@@ -1,5 +1,5 @@
-//! What a login asks of how and when the person authenticates, and who asks it: a revocation, the page's route, or the
-//! provider's section of the configuration. For the log, which has to name them, and for the page.
+//! The demands on how and when the person authenticates in a login, and their origin: a revocation, the page's route,
+//! or the provider's section of the configuration. For the log, which has to name them, and for the page.
 
 use thiserror::Error;
 
@@ -23,7 +23,7 @@ pub(super) struct Asks<'a> {
     pub(super) route: Option<&'a Route>,
 }
 
-/// Why a login failed, and who had asked for what it failed at.
+/// The error of a failed login, and the origin of the demand that it failed at.
 #[derive(Debug, Error)]
 #[error("{cause}{asked}")]
 pub(super) struct Explained {
@@ -51,8 +51,8 @@ impl Asks<'_> {
         Explained { cause, asked }
     }
 
-    /// What an authentication in another way than asked for leads to: one more login, in which the provider has to ask who
-    /// it is, and then a page.
+    /// Answers an authentication in another way than asked for: with one more login, in which the provider has to ask
+    /// who it is, and then with a page.
     pub(super) fn stronger_login(&self, identity: &Identity, acr: Option<&str>) -> Result<Finished, Failure> {
         if !self.pending.attempt.fresh {
             return Ok(Finished::WeakLogin);
@@ -64,7 +64,7 @@ impl Asks<'_> {
         Err(Failure::caused(FailureKind::StrongerLoginNeeded, cause).with_account(account))
     }
 
-    /// Who asks how long ago the person authenticated.
+    /// The origin of the demand on how long ago the person authenticated.
     fn moment_asked_by(&self) -> String {
         let idp = self.provider.name();
         let remedy = format!(
@@ -87,7 +87,7 @@ impl Asks<'_> {
         }
     }
 
-    /// Who asks in which way the person authenticates.
+    /// The origin of the demand on the way in which the person authenticates.
     fn way_asked_by(&self) -> String {
         match self.route.filter(|route| !route.acr.is_empty()) {
             Some(route) => format!("by acr of the route {}", named(&route.path)),
@@ -104,7 +104,7 @@ fn named(path: &PathRule) -> String {
     }
 }
 
-/// Whether a provider did not say that somebody signed in as lately as was asked for.
+/// Is true if a provider did not say that somebody signed in as lately as was asked for.
 pub(super) fn is_about_auth_time(error: &IdpError) -> bool {
     matches!(error, IdpError::IdToken(fault) if fault.claim() == Some("auth_time"))
 }

@@ -43,7 +43,7 @@ use crate::web::query::Parameters;
 use crate::web::redirect::see_other;
 use crate::web::{form, navigation};
 
-/// Why an answer that belongs to a pending login brings no session.
+/// The reason that an answer that belongs to a pending login brings no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(super) enum CallbackFault {
     #[error("no login with this state is pending in this browser")]
@@ -117,7 +117,7 @@ pub async fn by_form(
     login.take(&idp, &brought, Carrier::Form, &headers, address.client).await
 }
 
-/// What a good answer of the provider came to.
+/// The outcome of a good answer of the provider.
 pub(super) enum Finished {
     /// A session.
     SignedIn(SessionKey),
@@ -182,7 +182,7 @@ impl Login {
         client: IpAddr,
     ) -> Failure {
         let reason = failure.cause.as_ref().map_or_else(String::new, ToString::to_string);
-        // What the provider says of the person comes from the provider, whatever the browser brought.
+        // A fault in the profile comes from the provider, whatever the browser brought.
         let is_profile =
             |cause: &(dyn Error + 'static)| matches!(cause.downcast_ref::<IdpError>(), Some(IdpError::Profile(_)));
         let told_by_provider = failure.cause.as_deref().is_some_and(|cause| is_profile(cause));
@@ -316,7 +316,7 @@ impl Login {
     }
 }
 
-/// What the login proves about when the person showed who they are.
+/// The login's proof of the time at which the person showed who they are.
 fn freshness(provider: &Provider, pending: &PendingLogin, auth_time: Option<OffsetDateTime>) -> Freshness {
     match auth_time {
         // Demanded just now, so that nothing but the provider's clock lies in between.
@@ -333,7 +333,7 @@ fn freshness(provider: &Provider, pending: &PendingLogin, auth_time: Option<Offs
     }
 }
 
-/// Whether the provider says that its page had been left open for too long: nobody refused anything. These are the
+/// Is true if the provider says that its page had been left open for too long: nobody refused anything. These are the
 /// words of Keycloak.
 fn says_that_its_form_expired(answer: &AuthorizationAnswer) -> bool {
     answer.error.as_deref() == Some("temporarily_unavailable")
@@ -375,7 +375,7 @@ impl NoCode {
     }
 }
 
-/// Why there is no code, and what is said about it.
+/// The reason that there is no code, and the provider's words about it.
 #[derive(Debug, Error)]
 #[error("{fault}{said}")]
 struct Told {

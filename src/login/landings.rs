@@ -1,4 +1,4 @@
-//! How often a browser has landed on a page after signing in, just now: breaks loops (R-I09).
+//! A count of a browser's recent landings on a page after signing in: breaks loops (R-I09).
 //!
 //! A page that sends everybody back to the sign-in, or a session cookie that is set and never comes back, would send a
 //! browser round and round, because the provider answers without asking. After [`MOST`] completed logins for one page
@@ -15,11 +15,11 @@ use time::{Duration, OffsetDateTime};
 use crate::web::cookies::CookiePolicy;
 use crate::web::return_to::ReturnTo;
 
-/// How long a completed login counts, from the first of them.
+/// The time for which a completed login counts, from the first of them.
 const WINDOW: Duration = Duration::seconds(30);
 /// Most completed logins for one page in that time.
 const MOST: u32 = 5;
-/// How much of a page's hash names it: in bytes, and as base64url.
+/// The length of the piece of a page's hash that names it: in bytes, and as base64url.
 const NAME_BYTES: usize = 9;
 const NAME_LENGTH: usize = 12;
 /// Most pages that are remembered.
@@ -39,14 +39,14 @@ struct Landing {
 }
 
 impl Landings {
-    /// What the browser remembers and still counts.
+    /// The landings that the browser remembers and that still count.
     pub(super) fn read(cookies: &CookiePolicy, headers: &HeaderMap, now: OffsetDateTime) -> Self {
         let name = cookies.landings_name();
         let text = cookies.values(&name, headers).next().and_then(|value| std::str::from_utf8(value).ok());
         Self::remembered(text.unwrap_or_default(), now)
     }
 
-    /// What was written down ([`Self::text`]) and still counts.
+    /// The landings that were written down ([`Self::text`]) and still count.
     pub(super) fn remembered(text: &str, now: OffsetDateTime) -> Self {
         let words: Vec<_> = text.split('.').collect();
         let is_name = |word: &str| {
@@ -67,7 +67,7 @@ impl Landings {
         words.collect::<Vec<_>>().join(".")
     }
 
-    /// Whether a login that leads to this page is one too many.
+    /// Is true if a login that leads to this page is one too many.
     pub(super) fn are_a_loop(&self, page: &ReturnTo) -> bool {
         let page = name_of(page);
         self.0.iter().any(|landing| landing.page == page && landing.count >= MOST)

@@ -27,12 +27,12 @@ use crate::web::redirect::see_other;
 use crate::web::return_to::ReturnTo;
 use crate::web::{form, security_headers};
 
-/// Where the page is.
+/// The path of the page.
 pub const LIMIT: &str = "/sso/limit";
-/// How long a ticket is good for.
+/// The lifetime of a ticket.
 const LIFETIME: Duration = Duration::minutes(10);
 
-/// Who may end sessions here, and where they wanted to go.
+/// A ticket: the person who may end sessions here, and the page they wanted to go to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Ticket {
     issuer: String,
@@ -78,7 +78,7 @@ impl Ticket {
         Self { issuer, subject, return_to: return_to.to_string(), until: now + LIFETIME }
     }
 
-    /// What the anti-forgery token of the form is bound to: no handle of a session looks like it.
+    /// The name that the anti-forgery token of the form is bound to: no handle of a session looks like it.
     fn name(&self) -> String {
         format!("limit {} {}", self.issuer, self.subject)
     }

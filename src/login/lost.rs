@@ -18,7 +18,7 @@ use crate::web::failure::{Failure, FailureKind, SignedInAs};
 use crate::web::redirect::see_other;
 use crate::web::return_to::ReturnTo;
 
-/// What happened to the login that an answer is for.
+/// The fate of the login that an answer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lost {
     /// It is over, or forgotten.
@@ -63,7 +63,7 @@ impl Login {
         Err(refused(FailureKind::LoginExpired, fault).with_sign_in(way.page.login_href()))
     }
 
-    /// Who is signed in although this login failed.
+    /// The person who is signed in although this login failed.
     pub(super) async fn account_beside(
         &self,
         failure: &Failure,

@@ -19,9 +19,9 @@ use crate::session::key::SessionHandle;
 use crate::web::cookies::CookiePolicy;
 use crate::web::return_to::ReturnTo;
 
-/// How long a login may take.
+/// The longest time that a login may take.
 pub const LIFETIME: Duration = Duration::minutes(10);
-/// How long the browser keeps its cookie: one that comes too late is begun again for the page it was for.
+/// The time that the browser keeps its cookie: one that comes too late is begun again for the page it was for.
 const KEPT_FOR: Duration = Duration::HOUR;
 /// Most bytes of pending cookies a browser is left with: well below what servers allow for all headers.
 const MOST_BYTES: usize = 5 * 1024;
@@ -33,7 +33,7 @@ const MOST_LOGINS: usize = 8;
 pub struct PendingLogin {
     /// The provider it was begun with.
     pub idp: String,
-    /// Where the person lands; checked when it was sealed, and again when it is used.
+    /// The page the person lands on; checked when it was sealed, and again when it is used.
     return_to: String,
     #[serde(with = "time::serde::timestamp::milliseconds")]
     started_at: OffsetDateTime,
@@ -41,13 +41,13 @@ pub struct PendingLogin {
     pub attempt: Attempt,
     #[serde(default)]
     answered_by_form: Option<LeftBehind>,
-    /// Whether it was begun in place of another that came to nothing by itself.
+    /// Set if it was begun in place of another that came to nothing by itself.
     #[serde(default)]
     pub begun_again: bool,
 }
 
-/// What the browser's `Lax` cookies said when a login was begun whose answer comes in another site's form: they do not
-/// come along with that.
+/// The content of the browser's `Lax` cookies when a login was begun whose answer comes in another site's form: they do
+/// not come along with that.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct LeftBehind {
     /// The sessions that the browser had; a new login ends them all the same (R-B09).
@@ -114,7 +114,7 @@ impl PendingLogin {
         self
     }
 
-    /// Where the person lands.
+    /// The page the person lands on.
     pub fn return_to(&self) -> ReturnTo {
         ReturnTo::parse(&self.return_to).unwrap_or_else(ReturnTo::home)
     }
@@ -124,7 +124,7 @@ impl PendingLogin {
         format!("login:{}", hash(&self.attempt.state))
     }
 
-    /// When the login was begun.
+    /// The time at which the login was begun.
     pub fn started_at(&self) -> OffsetDateTime {
         self.started_at
     }
@@ -188,7 +188,7 @@ impl PendingLogins {
         same_state.then_some((name, login))
     }
 
-    /// Whether the browser keeps a login of this site's, so that it keeps our cookies and has begun one lately.
+    /// Is true if the browser keeps a login of this site's, so that it keeps our cookies and has begun one lately.
     pub fn are_in(&self, cookies: &CookiePolicy, headers: &HeaderMap) -> bool {
         cookies.pending(headers).any(|(name, value)| self.open(name, value).is_some())
     }

@@ -85,23 +85,23 @@ pub async fn start(
     }
 }
 
-/// What a login is for.
+/// The wishes for a login.
 struct Wanted<'a> {
     /// The route of the page that the person came for.
     route: Option<&'a Route>,
-    /// Whether a session at the provider is not enough.
+    /// True if a session at the provider is not enough.
     fresh: bool,
-    /// Where the person lands.
+    /// The page the person lands on.
     back: &'a ReturnTo,
-    /// Who is probably going to sign in.
+    /// The person who is probably going to sign in.
     hint: Option<String>,
-    /// Whether it takes the place of a login that came to nothing by itself.
+    /// True if it takes the place of a login that came to nothing by itself.
     again: bool,
 }
 
 impl Wanted<'_> {
     fn options(&self, language: Language, state_carries: String) -> LoginOptions {
-        // How recent the authentication must be for the page that the person came for, in seconds (R-A13).
+        // The greatest age of the authentication for the page that the person came for, in seconds (R-A13).
         let max_age = self.route.and_then(|route| u64::try_from(route.max_auth_age?.whole_seconds()).ok());
         LoginOptions {
             max_age,
@@ -192,7 +192,7 @@ impl Login {
         Ok(response)
     }
 
-    /// Who is signed in, for a page about a login that cannot begin.
+    /// The person who is signed in, for a page about a login that cannot begin.
     async fn account(&self, page: &ReturnTo, headers: &HeaderMap) -> Option<SignedInAs> {
         match presented(&self.sessions, &self.cookies, headers).await {
             Ok(Presented::Live(_, session)) => Some(self.account_of(&session, page)),
@@ -200,7 +200,7 @@ impl Login {
         }
     }
 
-    /// How the session ended whose cookie the browser still has. Nothing depends on it: the callback asks again.
+    /// The end of the session whose cookie the browser still has. Nothing depends on it: the callback asks again.
     async fn tombstone(&self, headers: &HeaderMap) -> Option<Tombstone> {
         match presented(&self.sessions, &self.cookies, headers).await {
             Ok(Presented::Ended(tombstone)) => tombstone,

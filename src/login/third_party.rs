@@ -19,10 +19,10 @@ use crate::web::query::Parameters;
 use crate::web::redirect::see_other;
 use crate::web::return_to::ReturnTo;
 
-/// What is read of such a request.
+/// The parameters that are read of such a request.
 const READ: [&str; 3] = ["iss", "target_link_uri", "login_hint"];
 
-/// Why such a login does not start.
+/// The reason that such a login does not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(super) enum ThirdPartyFault {
     /// None of our providers is called that.
@@ -41,7 +41,7 @@ impl From<ThirdPartyFault> for Failure {
 }
 
 impl Login {
-    /// Whom such a request means, and which page.
+    /// The provider and the page that such a request means.
     pub(super) fn third_party_target(
         &self,
         iss: &str,

@@ -15,15 +15,15 @@ use crate::web::return_to::ReturnTo;
 /// which is what the strictest providers take, and the answer's head below what proxies take.
 const LONGEST_PAGE: usize = 300;
 
-/// What each box is sealed for.
+/// The subject that each box is sealed for.
 const SUBJECT: &[u8] = b"state";
 
-/// Where somebody was going.
+/// The page somebody was going to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WayBack {
     /// The page they came for.
     pub page: ReturnTo,
-    /// Whether the login had been begun again by itself, which happens once.
+    /// True if the login had been begun again by itself, which happens once.
     pub begun_again: bool,
 }
 
@@ -39,7 +39,7 @@ impl WaysBack {
         Self { sealer: keyring.sealer("counterfoil way back v1", &[]) }
     }
 
-    /// What a `state` carries. A page that is too long goes without its query; the start page if it is still too long.
+    /// Seals the page for a `state`. One that is too long goes without its query, or gives way to the start page.
     pub fn seal(&self, page: &ReturnTo, begun_again: bool) -> String {
         let candidates = [page.as_str(), page.path()];
         let page = candidates.into_iter().find(|page| page.len() <= LONGEST_PAGE).unwrap_or("/");

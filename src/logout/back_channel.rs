@@ -27,7 +27,7 @@ use crate::web::failure::{Failure, FailureKind};
 use crate::web::form;
 use crate::web::query::Parameters;
 
-/// Why a logout request is refused.
+/// The reason that a logout request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 enum Refusal {
     #[error("the request is not form-encoded")]

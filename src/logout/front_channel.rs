@@ -29,7 +29,7 @@ use crate::web::page::SignedOutReason;
 use crate::web::query::Parameters;
 use crate::web::{navigation, security_headers};
 
-/// Why a request is refused.
+/// The reason that a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 enum Refusal {
     #[error("it does not name the provider and its session, each once")]

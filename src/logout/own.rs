@@ -201,7 +201,7 @@ impl Logout {
     fn forget(&self, headers: &mut HeaderMap) {
         headers.append(SET_COOKIE, self.clear_cookie());
         headers.append(SET_COOKIE, self.cookies.clear(&self.cookies.landings_name()));
-        // What the browser kept of protected pages goes too (R-J02). Cookies are cleared by name: the
+        // The browser's copies of protected pages go too (R-J02). Cookies are cleared by name: the
         // directive "cookies" would take the back office's own as well.
         headers.insert(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\""));
     }

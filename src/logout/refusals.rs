@@ -15,7 +15,7 @@ use crate::clock::SharedClock;
 /// Lines in a second, for each provider.
 const MOST_IN_A_SECOND: u64 = 10;
 
-/// What was refused lately, by the provider's configured name.
+/// The recent refusals, by the provider's configured name.
 #[derive(Debug)]
 pub struct Refusals {
     clock: SharedClock,
@@ -29,7 +29,7 @@ struct Lately {
 }
 
 impl Lately {
-    /// Whether this one has a line, and how many before it had none. Pure.
+    /// The number of refusals before this one that had no line, if this one has a line. Pure.
     fn count(&mut self, now: OffsetDateTime) -> Option<u64> {
         let second = now.unix_timestamp();
         let unsaid = if self.second == second { 0 } else { self.refused.saturating_sub(MOST_IN_A_SECOND) };

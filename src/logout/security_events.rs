@@ -29,7 +29,7 @@ use crate::web::client_address::ClientAddress;
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::form;
 
-/// Why an event is refused.
+/// The reason that an event is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 enum Refusal {
     #[error("the transmitter did not show its bearer token")]
@@ -60,7 +60,7 @@ pub async fn security_events(
         logout.refusals.note(provider.name(), NoticeWay::SecurityEvent, &refusal.to_string(), address.client);
         Ok(refusal.response())
     };
-    // Who asks comes before what they say.
+    // The transmitter is checked before its message.
     if !is_admitted(signals, &headers) {
         return refuse(&Refusal::Stranger);
     }
@@ -76,14 +76,14 @@ pub async fn security_events(
         Err(error @ NoticeError::Unusable(_)) => return Err(Failure::caused(FailureKind::IdpUnavailable, error)),
     };
     if let Some(notice) = notice(provider, signals, &event, address) {
-        // What was told before is acknowledged again: transmitters repeat what they heard no answer to.
+        // An event that was told before is acknowledged again: transmitters repeat what they heard no answer to.
         let carried_out = logout.carry_out(notice).await;
         carried_out.map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))?;
     }
     Ok(StatusCode::ACCEPTED.into_response())
 }
 
-/// Whether the transmitter shows the bearer token that was agreed on; compared in constant time.
+/// Is true if the transmitter shows the bearer token that was agreed on; compared in constant time.
 fn is_admitted(signals: &SharedSignals, headers: &HeaderMap) -> bool {
     let Some(agreed) = &signals.bearer_token else { return true };
     let shown =
@@ -92,7 +92,7 @@ fn is_admitted(signals: &SharedSignals, headers: &HeaderMap) -> bool {
     shown.is_some_and(|(_, token)| Secret::new(token.trim().to_owned()) == *agreed)
 }
 
-/// What is to be done about an event, if anything.
+/// The notice to carry out for an event, if any.
 fn notice(
     provider: &Provider,
     signals: &SharedSignals,
@@ -120,8 +120,8 @@ fn notice(
     })
 }
 
-/// Whose sessions end. The provider's session that is over is so for good, whenever we hear of it; a person may have
-/// come back since.
+/// The sessions that end. The provider's session that is over is so for good, whenever we hear of it; a person may
+/// have come back since.
 fn selection(meant: &Meant, happened: Happened) -> Selection {
     let since = |filter| Filter { happened: Some(happened), ..filter };
     match meant.clone() {

@@ -14,7 +14,7 @@ pub const LARGEST_HEAD: usize = 64 * 1024;
 /// Most fields of a head, because room for them is made before it is read: as many as sixteen bytes each leave room for.
 pub const MOST_FIELDS: usize = LARGEST_HEAD / 16;
 
-/// Why an answer is not passed on.
+/// The reason that an answer is not passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum UntrustedAnswer {
     /// A status that HTTP does not have (RFC 9110 15).
@@ -74,8 +74,8 @@ pub fn check(head: &mut Parts) -> Result<(), UntrustedAnswer> {
     Ok(())
 }
 
-/// Whether more bytes than the answer has may follow it, so that its connection must not be used again: a status without
-/// content beside the word that there is some (RFC 9112 6.3, rule 1).
+/// Is true if more bytes than the answer has may follow it, so that its connection must not be used again: a status
+/// without content beside the word that there is some (RFC 9112 6.3, rule 1).
 pub fn may_be_followed(head: &Parts) -> bool {
     matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         && head.headers.contains_key(TRANSFER_ENCODING)

@@ -1,4 +1,4 @@
-//! Who may keep an answer: what the guard lets through for one person is nobody else's (RFC 9111 3, R-K11).
+//! The right to keep an answer: one that the guard lets through for one person is nobody else's (RFC 9111 3, R-K11).
 //!
 //! A shared cache stores whatever is not `private` or `no-store`: a lifetime, a `no-cache`, or nothing at all is
 //! enough. It then serves the next person without asking the broker, or asks it only whether the answer is still good.
@@ -15,7 +15,7 @@ const TARGETED: [HeaderName; 5] = [
     HeaderName::from_static("x-accel-expires"),
 ];
 
-/// For whom an answer is.
+/// The people an answer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
     /// Whoever passed the guard.

@@ -16,10 +16,10 @@ use http::{HeaderMap, Version};
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::watch;
 
-/// How long an upstream may say nothing before it gets the content all the same.
+/// Longest silence of an upstream before it gets the content all the same.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// What an upstream has said to a request's head.
+/// The word of an upstream on a request's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Word {
     Nothing,
@@ -43,8 +43,8 @@ impl Heard {
     }
 }
 
-/// Whether a request waits for a word before it sends its content. HTTP/1.0 has no such word, and a request without
-/// content nothing to wait for.
+/// Is true if a request waits for a word before it sends its content. HTTP/1.0 has no such word, and a request without
+/// content has nothing to wait for.
 pub fn is_expected(headers: &HeaderMap, version: Version, has_content: bool) -> bool {
     let waits = headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     waits && has_content && version >= Version::HTTP_11

@@ -42,11 +42,11 @@ use crate::web::request_id::RequestId;
 const TCP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest wait for a connection to an upstream, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an idle connection is kept for the next request: less than the five seconds after which common
+/// Longest time that an idle connection is kept for the next request: less than the five seconds after which common
 /// application servers close it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What forwarding works with. Cheap to clone.
+/// The state behind forwarding. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Proxy {
     client: Client<TimeoutConnector<HttpsConnector<HttpConnector>>, Body>,
@@ -56,7 +56,7 @@ pub struct Proxy {
     stripped: Arc<StrippedNames>,
 }
 
-/// Why a request cannot be forwarded.
+/// The reason that a request cannot be forwarded.
 #[derive(Debug, Error)]
 pub enum ForwardError {
     /// The route is for applications in front of which another proxy stands, or in this process.
@@ -105,7 +105,7 @@ impl Proxy {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            // What a proxy has to mend in answers: a blank before the colon (RFC 9112 5.1), lines that go on (5.2).
+            // A proxy has to mend answers: a blank before the colon (RFC 9112 5.1), lines that go on (5.2).
             .http1_allow_spaces_after_header_name_in_responses(true)
             .http1_allow_obsolete_multiline_headers_in_responses(true)
             .http1_max_headers(answer::MOST_FIELDS)
@@ -200,7 +200,7 @@ fn hold_expected_content(request: Request) -> (Request, Option<Heard>) {
     (request, Some(heard))
 }
 
-/// Whether anything comes before the end.
+/// Is true if the body brings bytes, or fails, before its end.
 async fn has_content(mut body: Body) -> bool {
     while let Some(frame) = body.frame().await {
         if !frame.is_ok_and(|frame| frame.data_ref().is_none_or(Bytes::is_empty)) {
@@ -222,7 +222,7 @@ pub async fn forward(
     Extension(request_id): Extension<RequestId>,
     mut request: Request,
 ) -> Result<Response, Failure> {
-    // What the head announces (RFC 9112 6.3); layers in between may hide the body's own word.
+    // It is the head that announces a body (RFC 9112 6.3); layers in between may hide the body's own word.
     let has_body = [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| request.headers().contains_key(name));
     if !expectation::is_expected(request.headers(), request.version(), has_body) {
         request.headers_mut().remove(EXPECT);
@@ -272,7 +272,7 @@ fn frame_anew(headers: &mut HeaderMap) {
     }
 }
 
-/// For whom an answer is, as far as caches are concerned.
+/// The people an answer is for, as far as caches are concerned.
 fn audience(admitted: &Admitted) -> Audience {
     match (admitted.route.caching, admitted.route.access.public) {
         (Caching::Private, false) => Audience::Guarded,
@@ -297,7 +297,7 @@ fn believing_nobody() -> io::Result<ClientConfig> {
     Ok(config.map_err(io::Error::other)?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
-/// Whether an upstream's connection ended before an answer began, or was never used.
+/// Is true if an upstream's connection ended before an answer began, or was never used.
 fn ended_early(error: &hyper_util::client::legacy::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     causes(error).any(|cause| {
@@ -308,7 +308,7 @@ fn ended_early(error: &hyper_util::client::legacy::Error) -> bool {
     })
 }
 
-/// Whether the request's own body could not be read to its end.
+/// Is true if the request's own body could not be read to its end.
 fn request_broke(error: &hyper_util::client::legacy::Error) -> bool {
     causes(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_user))
 }

@@ -1,4 +1,4 @@
-//! Which headers cross the proxy, in both directions. Pure functions over header maps.
+//! The headers that cross the proxy, in both directions. Pure functions over header maps.
 //!
 //! Towards the upstream: what the client could forge goes, in every spelling (R-K01, [`super::names`]); what concerns
 //! one hop only goes (RFC 9110 7.6.1, R-K03); then what the broker knows is set. Back: hop-by-hop fields, what no upstream
@@ -20,18 +20,18 @@ use crate::web::request_id::{self, RequestId};
 /// whole group, and how many are missing is said beside it.
 const LONGEST_VALUE: usize = 4096;
 
-/// What the upstream learns of the hop in front of it.
+/// The hop in front of the upstream, as the upstream learns of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Hop<'a> {
-    /// Where the request comes from.
+    /// The address that the request comes from.
     pub address: ClientAddress,
-    /// What the browser calls us.
+    /// The browser's address for us.
     pub public_url: &'a PublicUrl,
-    /// How our cookies are named.
+    /// The names of our cookies.
     pub cookies: &'a CookiePolicy,
     /// The request's name in our log.
     pub request_id: &'a RequestId,
-    /// Which names do not cross.
+    /// The names that do not cross.
     pub stripped: &'a StrippedNames,
 }
 

@@ -10,7 +10,7 @@ use http::header::{HeaderMap, HeaderName};
 /// Request fields that some application believes, because a proxy is supposed to have written them. `*` stands for any
 /// ending.
 pub const REQUEST: &[&str] = &[
-    // Who asks, in the words of this broker and of other proxies.
+    // The person who asks, in the words of this broker and of other proxies.
     "x-auth-request-*",
     "x-user",
     "x-email",
@@ -67,7 +67,7 @@ pub const REQUEST: &[&str] = &[
     "osso-*",
     // By which name the broker's log knows the request.
     "x-request-id",
-    // Which certificate the client has shown (RFC 9440, and before it).
+    // The certificate that the client has shown (RFC 9440, and before it).
     "client-cert*",
     "x-client-cert*",
     "x-client-verify",
@@ -76,7 +76,7 @@ pub const REQUEST: &[&str] = &[
     "ssl-client-*",
     "x-ssl*",
     "x-arr-clientcert",
-    // Where it comes from, and how (RFC 7239, and before it).
+    // The request's origin, and its way here (RFC 7239, and before it).
     "forwarded",
     "forwarded-*",
     "x-forwarded*",
@@ -115,7 +115,7 @@ pub const REQUEST: &[&str] = &[
     "x-https",
     "front-end-https",
     "x-arr-ssl",
-    // What is asked for, in place of the request line and `Host`.
+    // The target of the request, in place of the request line and `Host`.
     "x-original-*",
     "x-rewrite-url",
     "x-http-method*",
@@ -125,7 +125,7 @@ pub const REQUEST: &[&str] = &[
     "x-script-name",
     "x-invoke-*",
     "x-middleware-subrequest*",
-    // What a server does: the variable HTTP_PROXY of CGI programs, and which file it sends.
+    // Orders to a server: the variable HTTP_PROXY of CGI programs, and the file that it sends.
     "proxy",
     "x-sendfile-type",
     "x-accel-mapping",
@@ -133,14 +133,14 @@ pub const REQUEST: &[&str] = &[
 
 /// Answer fields that upstreams do not say to browsers, or to a proxy in front, in the broker's stead.
 pub const ANSWER: &[&str] = &[
-    // Who somebody is, and the token of the broker's own forms.
+    // A person's name, and the token of the broker's own forms.
     "x-auth-request-*",
     "x-csrf-token",
-    // What holds for the whole origin: the session's cookie with it, its address, where its faults are reported.
+    // Rules for the whole origin: the session's cookie with it, its address, where its faults are reported.
     "clear-site-data",
     "alt-svc",
     "nel",
-    // What servers in front obey instead of sending the answer.
+    // Orders that servers in front obey instead of sending the answer.
     "x-accel-redirect",
     "x-sendfile",
     "x-lighttpd-send-file",
@@ -184,7 +184,7 @@ pub struct FieldNames {
     kept: Vec<HeaderName>,
 }
 
-/// Why a text is no name in a list of names.
+/// The reason that a text is no name in a list of names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidFieldName {
     /// Not a token (RFC 9110 5.1).
@@ -254,7 +254,7 @@ impl FieldNames {
     fn sorted(mut self) -> Self {
         self.whole.sort_unstable();
         self.beginnings.sort_unstable();
-        // What a shorter beginning covers stands right behind it.
+        // A name that a shorter beginning covers stands right behind it.
         self.beginnings.dedup_by(|next, kept| next.starts_with(kept.as_str()));
         self
     }
@@ -318,7 +318,7 @@ fn kept_name(text: &str) -> Result<HeaderName, InvalidFieldName> {
     Ok(name)
 }
 
-/// Whether a name reads as one of these to some servers, and to others does not.
+/// Is true if a name reads as one of these to some servers, and to others does not.
 fn is_misspelt(name: &str, folded: &str, names: &[&str]) -> bool {
     names.iter().any(|known| *known != name && known.bytes().filter(|byte| *byte != b'-').eq(folded.bytes()))
 }
@@ -382,7 +382,7 @@ mod tests {
         }
     }
 
-    /// What applications and browsers send of their own; the first ones share a beginning with a name of the table.
+    /// Fields that applications and browsers send of their own; the first share a beginning with a name of the table.
     #[test]
     fn what_no_proxy_is_supposed_to_write_crosses() {
         let own = [

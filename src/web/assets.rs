@@ -13,7 +13,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 const STYLESHEET: &str = "counterfoil.css";
 const LOGO: &str = "counterfoil.svg";
 
-/// How much of the digest an address carries: enough to tell two releases apart.
+/// The length of the piece of the digest that an address carries: enough to tell two releases apart.
 const VERSION_LENGTH: usize = 8;
 
 static STYLESHEET_ASSET: LazyLock<Asset> = LazyLock::new(|| {

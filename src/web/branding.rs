@@ -1,11 +1,11 @@
-//! What every page of the broker has in common: the operator's name for the service, whom to ask, and the
+//! The elements that every page of the broker has in common: the operator's name for the service, whom to ask, and the
 //! language.
 //!
 //! Used by `page`, and by `config` which reads it.
 
 use super::language::Language;
 
-/// What an operator says about the service.
+/// The operator's words about the service.
 #[derive(Debug, Clone)]
 pub struct Branding {
     /// The name people know the service by.
@@ -52,7 +52,7 @@ fn is_mail_address(text: &str) -> bool {
     text.split_once('@').is_some_and(|(name, host)| plain(name) && plain(host))
 }
 
-/// What every page has in common.
+/// The elements that every page has in common.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {
     /// The language of the page.

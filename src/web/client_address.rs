@@ -1,4 +1,4 @@
-//! Where a request really comes from: the trusted-hop rule (R-O04, R-K04).
+//! The true address of a request's sender: the trusted-hop rule (R-O04, R-K04).
 //!
 //! `X-Forwarded-For` is read from the right, and only as long as the hop that wrote it is a configured proxy;
 //! everything further left is what somebody claimed.
@@ -15,9 +15,9 @@ pub struct TrustedProxies(Vec<IpNet>);
 /// Both ends of what is known of a request's origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress {
-    /// Who opened the connection.
+    /// The one who opened the connection.
     pub peer: IpAddr,
-    /// Who asked, as far as trusted proxies tell.
+    /// The one who asked, as far as trusted proxies tell.
     pub client: IpAddr,
 }
 
@@ -27,7 +27,7 @@ impl TrustedProxies {
         Self(networks)
     }
 
-    /// Whether an address is one of the proxies.
+    /// Is true if an address is one of the proxies.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address.to_canonical()))
     }
@@ -49,8 +49,8 @@ impl TrustedProxies {
         ClientAddress { peer, client }
     }
 
-    /// Whether a trusted proxy says that the browser came by plain HTTP. Proxies in a row append what each of them sees, so
-    /// the first value is the browser's; `ws` is what some call plain HTTP that is about to become a WebSocket.
+    /// Is true if a trusted proxy says that the browser came by plain HTTP. Proxies in a row append what each of them
+    /// sees, so the first value is the browser's; `ws` is what some call plain HTTP that is about to become a WebSocket.
     pub fn says_plain_http(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         let first = headers.get("x-forwarded-proto").map(HeaderValue::as_bytes).unwrap_or_default();
         let scheme = first.split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();

@@ -1,6 +1,6 @@
 //! The broker's cookies: named, written, found and taken out, byte for byte.
 //!
-//! Why not a cookie library: those at hand lose a whole header line to one odd byte, or trim Unicode spaces
+//! Not a cookie library: those at hand lose a whole header line to one odd byte, or trim Unicode spaces
 //! so that a foreign name becomes `__Host-…` (R-H06, R-H07). RFC 6265bis needs little: lines split at `;`,
 //! names compared exactly, spaces and tabs trimmed.
 
@@ -18,7 +18,7 @@ const LIMIT: &str = "limit";
 /// The name of the cookie that counts on which pages a browser has landed lately, after the prefix.
 const LANDINGS: &str = "landings";
 
-/// How the broker's cookies are named and written.
+/// Names and writes the broker's cookies.
 #[derive(Debug, Clone)]
 pub struct CookiePolicy {
     session_name: String,
@@ -128,7 +128,7 @@ impl CookiePolicy {
         }
     }
 
-    /// Whether an upstream's `Set-Cookie` must be dropped: it names one of the broker's cookies, or nothing,
+    /// Is true if an upstream's `Set-Cookie` must be dropped: it names one of the broker's cookies, or nothing,
     /// which a browser may send back as if its value were a pair (R-H09).
     pub fn refuses_from_upstream(&self, set_cookie: &HeaderValue) -> bool {
         let (name, _) = pair(set_cookie.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default());
@@ -136,7 +136,7 @@ impl CookiePolicy {
     }
 }
 
-/// Whether a text can be a cookie's name (RFC 6265 4.1.1: a token).
+/// Is true if a text can be a cookie's name (RFC 6265 4.1.1: a token).
 pub fn is_cookie_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }

@@ -27,13 +27,13 @@ impl CsrfTokens {
         URL_SAFE_NO_PAD.encode(self.tagger.tag(session.as_bytes()))
     }
 
-    /// Whether a token is that session's.
+    /// Is true if a token is that session's.
     pub fn verify(&self, session: &str, token: &str) -> bool {
         URL_SAFE_NO_PAD.decode(token).is_ok_and(|tag| self.tagger.verify(session.as_bytes(), &tag))
     }
 }
 
-/// Whether the browser says, or lets it stand, that a request comes from one of our own pages.
+/// Is true if the browser says, or lets it stand, that a request comes from one of our own pages.
 pub fn is_same_origin(headers: &HeaderMap, public_url: &PublicUrl) -> bool {
     let own_origin = |value: &http::HeaderValue| value.as_bytes() == public_url.origin().as_bytes();
     match headers.get("sec-fetch-site") {
@@ -42,7 +42,7 @@ pub fn is_same_origin(headers: &HeaderMap, public_url: &PublicUrl) -> bool {
     }
 }
 
-/// Whether a reading request may be answered with personal data: asked by our own pages, or by no page at
+/// Is true if a reading request may be answered with personal data: asked by our own pages, or by no page at
 /// all (R-G15, R-M02).
 pub fn may_read(headers: &HeaderMap) -> bool {
     headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none")

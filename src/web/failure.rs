@@ -17,7 +17,7 @@ use super::request_body::TooSlow;
 use super::return_to::ReturnTo;
 use crate::identity::Identity;
 
-/// What happened.
+/// The kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
     /// No session, and the request cannot be sent to the login.
@@ -105,7 +105,7 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    /// Whether nothing but the browser's word stands behind a login that failed so: anybody can make that up.
+    /// Is true if nothing but the browser's word stands behind a login that failed so: anybody can make that up.
     pub fn is_of_the_browser(self) -> bool {
         matches!(
             self,
@@ -120,24 +120,24 @@ impl FailureKind {
     }
 }
 
-/// Why a request ends here.
+/// The failure that ends a request.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// What happened.
+    /// The kind of failure.
     pub kind: FailureKind,
-    /// What exactly was wrong, for the program that asked; never anything secret.
+    /// The exact fault, for the program that asked; never anything secret.
     pub detail: Option<String>,
-    /// Why, for the log alone.
+    /// The reason, for the log alone.
     pub cause: Option<Arc<dyn Error + Send + Sync>>,
     /// The address of a login that leads back to what was asked for.
     pub sign_in: Option<String>,
-    /// What else the answer says, in a box: few say any of it, and a failure is the error of many functions.
+    /// Further details of the answer, in a box: few have any of them, and a failure is the error of many functions.
     pub details: Option<Box<Details>>,
     /// `Set-Cookie` values to send along.
     pub cookies: Vec<HeaderValue>,
 }
 
-/// What some answers say besides.
+/// Further details of some answers.
 #[derive(Debug, Clone, Default)]
 pub struct Details {
     new_tab_sign_in: Option<String>,
@@ -148,11 +148,11 @@ pub struct Details {
 /// The person whose session lives whatever became of the request, for pages that would otherwise leave them guessing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedInAs {
-    /// What to call the person, and what tells two accounts of theirs apart.
+    /// The name to call the person by, which also tells two accounts of theirs apart.
     pub name: String,
-    /// Where they go on as they are.
+    /// The address at which they go on as they are.
     pub go_on: String,
-    /// Where signing in with another account begins.
+    /// The address at which signing in with another account begins.
     pub switch: String,
 }
 
@@ -217,7 +217,7 @@ impl Failure {
         self
     }
 
-    /// Who is signed in all the same.
+    /// The person who is signed in all the same.
     pub fn account(&self) -> Option<&SignedInAs> {
         self.details.as_ref()?.account.as_ref()
     }
@@ -269,7 +269,7 @@ pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a 
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (**error).source())
 }
 
-/// Whether an error comes from a request's body that did not come in time: nobody's fault but the sender's.
+/// Is true if an error comes from a request's body that did not come in time: nobody's fault but the sender's.
 pub fn is_silence(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(<dyn Error>::is::<TooSlow>)
 }

@@ -55,7 +55,7 @@ pub fn media_type(headers: &HeaderMap) -> Option<String> {
     Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
-/// Why a body could not be read.
+/// The failure for a body that could not be read.
 pub fn unreadable(rejection: BytesRejection) -> Failure {
     let kind = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         FailureKind::PayloadTooLarge

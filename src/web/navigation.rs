@@ -1,4 +1,4 @@
-//! Whether a request is a person going to a page, or a program asking for something.
+//! The distinction between a person going to a page and a program asking for something.
 //!
 //! Only a person can sign in: programs get 401 and no cookie (R-A12, R-I02). Browsers say which it is by
 //! `Sec-Fetch-Mode`; for older ones and for scripts `Accept` decides.
@@ -6,7 +6,7 @@
 use http::header::ACCEPT;
 use http::{HeaderMap, Method};
 
-/// Whether the answer will be shown to a person as a page.
+/// Is true if the answer will be shown to a person as a page.
 pub fn is_navigation(headers: &HeaderMap) -> bool {
     if is_script(headers) {
         return false;
@@ -17,12 +17,12 @@ pub fn is_navigation(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Whether the request may be sent to the login and come back: a person going to a page without side effect.
+/// Is true if the request may be sent to the login and come back: a person going to a page without side effect.
 pub fn can_be_sent_to_login(method: &Method, headers: &HeaderMap) -> bool {
     matches!(*method, Method::GET | Method::HEAD) && is_navigation(headers) && !is_speculative(headers)
 }
 
-/// Whether a request to the login address itself may start one. It asks for a login by its very address, so
+/// Is true if a request to the login address itself may start one. It asks for a login by its very address, so
 /// a client that says nothing of itself (`curl`) may; a script, image or frame in a page may not.
 pub fn may_start_login(headers: &HeaderMap) -> bool {
     if is_script(headers) || is_speculative(headers) {
@@ -34,22 +34,22 @@ pub fn may_start_login(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Whether a browser asks ahead of a click that may never come: prefetch and prerender, in each spelling that browsers
-/// have had for it (Fetch: `Sec-Purpose`).
+/// Is true if a browser asks ahead of a click that may never come: prefetch and prerender, in each spelling that
+/// browsers have had for it (Fetch: `Sec-Purpose`).
 pub fn is_speculative(headers: &HeaderMap) -> bool {
     ["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter().any(|name| {
         words(headers, name).any(|word| matches!(&*word.to_ascii_lowercase(), "prefetch" | "prerender" | "preview"))
     })
 }
 
-/// Whether a script of a page sent the request and says so. Apps that embed a browser send their own name in this
+/// Is true if a script of a page sent the request and says so. Apps that embed a browser send their own name in this
 /// field with every page a person opens, so the value counts and not the field.
 fn is_script(headers: &HeaderMap) -> bool {
     words(headers, "x-requested-with").any(|word| word.eq_ignore_ascii_case("XMLHttpRequest"))
 }
 
-/// Whether the answer is for a whole window. A service worker that asks on the page's behalf says `empty`; so does a
-/// script, but scripts do not ask for HTML in mode `navigate`.
+/// Is true if the answer is for a whole window. A service worker that asks on the page's behalf says `empty`; so does
+/// a script, but scripts do not ask for HTML in mode `navigate`.
 fn is_document(headers: &HeaderMap) -> bool {
     match text(headers, "sec-fetch-dest") {
         None | Some("document") => true,

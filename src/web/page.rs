@@ -44,7 +44,7 @@ pub fn response(status: StatusCode, language: Language, html: String) -> Respons
 pub struct ProviderChoice {
     /// The provider's name as people know it.
     pub display_name: String,
-    /// Where signing in with it begins.
+    /// The address at which signing in with it begins.
     pub href: String,
 }
 
@@ -52,7 +52,7 @@ pub struct ProviderChoice {
 #[derive(Template)]
 #[template(path = "sign_in_chooser.html", whitespace = "minimize")]
 pub struct SignInChooser<'a> {
-    /// What every page has in common.
+    /// The elements that every page has in common.
     pub frame: Frame<'a>,
     /// The ways to sign in, in the order shown; none at all is said in words.
     pub providers: Vec<ProviderChoice>,
@@ -64,7 +64,7 @@ impl SignInChooser<'_> {
     }
 }
 
-/// What signing out came to.
+/// The outcome of signing out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignedOutReason {
     /// The session ended here and at the company account.
@@ -79,11 +79,11 @@ pub enum SignedOutReason {
 #[derive(Template)]
 #[template(path = "signed_out.html", whitespace = "minimize")]
 pub struct SignedOut<'a> {
-    /// What every page has in common.
+    /// The elements that every page has in common.
     pub frame: Frame<'a>,
-    /// What signing out came to.
+    /// The outcome of signing out.
     pub reason: SignedOutReason,
-    /// Where signing in begins.
+    /// The address at which signing in begins.
     pub sign_in_href: &'a str,
 }
 
@@ -135,13 +135,13 @@ impl SignedOut<'_> {
 #[derive(Template)]
 #[template(path = "confirm_logout.html", whitespace = "minimize")]
 pub struct ConfirmLogout<'a> {
-    /// What every page has in common.
+    /// The elements that every page has in common.
     pub frame: Frame<'a>,
-    /// Who is signed in: a name or an address. `None` while the store cannot say.
+    /// The person who is signed in: a name or an address. `None` while the store cannot say.
     pub name: Option<&'a str>,
     /// The token the form sends back to show that the request is the person's own.
     pub csrf_token: &'a str,
-    /// Where "Stay signed in" leads.
+    /// The address that "Stay signed in" leads to.
     pub cancel_href: &'a str,
 }
 
@@ -151,7 +151,7 @@ impl ConfirmLogout<'_> {
     }
 }
 
-/// What a person can do about an error, with the address to go to.
+/// A step that a person can take after an error, with the address to go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action<'a> {
     /// Sign in.
@@ -182,23 +182,23 @@ impl Action<'_> {
 #[derive(Template)]
 #[template(path = "error.html", whitespace = "minimize")]
 pub struct ErrorPage<'a> {
-    /// What every page has in common.
+    /// The elements that every page has in common.
     pub frame: Frame<'a>,
     /// The status the response carries.
     pub status: u16,
-    /// Which texts to show: the messages `error-{kind}-title` and `error-{kind}-advice`.
+    /// The kind of error, which selects the messages `error-{kind}-title` and `error-{kind}-advice`.
     pub kind: &'static str,
     /// The stable code of the error, for those who look into it.
     pub code: &'static str,
     /// The request's id, to quote to support.
     pub request_id: &'a str,
-    /// What the person's browser calls this site.
+    /// The name of this site in the person's browser.
     pub site: &'a str,
-    /// What the person can do about it, the best first.
+    /// The steps that the person can take, the best first.
     pub actions: Vec<Action<'a>>,
-    /// Who is signed in all the same.
+    /// The person who is signed in all the same.
     pub account: Option<&'a str>,
-    /// Where to sign in in another tab, if reloading this page sends again what was sent.
+    /// The address at which to sign in in another tab, if reloading this page sends again what was sent.
     pub new_tab_sign_in: Option<&'a str>,
 }
 

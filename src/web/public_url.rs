@@ -16,7 +16,7 @@ pub struct PublicUrl {
     authority: String,
 }
 
-/// Why an address cannot be the public URL.
+/// The reason that an address cannot be the public URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidPublicUrl {
     /// Not an absolute URL.
@@ -67,7 +67,7 @@ impl PublicUrl {
         self.url.scheme()
     }
 
-    /// Whether browsers reach us by HTTPS.
+    /// Is true if browsers reach us by HTTPS.
     pub fn is_https(&self) -> bool {
         self.url.scheme() == "https"
     }
@@ -79,7 +79,7 @@ impl PublicUrl {
         url
     }
 
-    /// Whether a request's one `Host` header names this origin (R-K07).
+    /// Is true if a request's one `Host` header names this origin (R-K07).
     pub fn is_named_by(&self, headers: &HeaderMap) -> bool {
         let mut hosts = headers.get_all(HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };

@@ -9,10 +9,10 @@ use super::failure::{Failure, FailureKind};
 /// Largest head of an answer of the broker's own, in bytes: proxies in front take one memory page (nginx), and make a 502
 /// of what is larger.
 pub const LARGEST_HEAD: usize = 4096;
-/// What an answer's head still gets on its way out: the status, and the headers that all answers have.
+/// The room for what an answer's head still gets on its way out: the status, and the headers that all answers have.
 const YET_TO_COME: usize = 768;
 
-/// Whether an answer with these headers stays below [`LARGEST_HEAD`].
+/// Is true if an answer with these headers stays below [`LARGEST_HEAD`].
 pub fn fits_every_proxy(headers: &HeaderMap) -> bool {
     let line = |(name, value): (&http::HeaderName, &HeaderValue)| name.as_str().len() + value.len() + ": \r\n".len();
     headers.iter().map(line).sum::<usize>() + YET_TO_COME <= LARGEST_HEAD

@@ -1,11 +1,11 @@
-//! How long the sender of a request's body is waited for: the silences, and the progress.
+//! Timeouts on the sender of a request's body: on silence, and on progress.
 //!
 //! A sender who writes one byte every few seconds is never silent and never done, so silence alone bounds nothing. A
 //! body that the broker reads itself has to be there as a whole after a while. One that is passed on may be large and
 //! slow, but not slower than a least rate. Only the time counts in which somebody waits for the sender: an upstream
 //! that reads slowly is not the sender's fault.
 //!
-//! Why not on the bytes of the connection: with several requests on one (HTTP/2) those say nothing of a single body.
+//! Not on the bytes of the connection: with several requests on one (HTTP/2) those say nothing of a single body.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use http_body::{Frame, SizeHint};
 use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How far behind the least rate anybody may fall, silence included.
+/// The longest time by which anybody may fall behind the least rate, silence included.
 pub const GRACE: Duration = Duration::from_secs(30);
 
 /// The bounds on waiting for a body.
@@ -38,8 +38,8 @@ pub struct BodyLimits {
 #[error("the request's body did not come in time")]
 pub struct TooSlow;
 
-/// How much longer somebody is waited for who has to move bytes at a least rate. It begins with, and never grows
-/// beyond, [`GRACE`]: who was fast gains no right to a long silence.
+/// The remaining wait for somebody who has to move bytes at a least rate. It begins with, and never grows beyond,
+/// [`GRACE`]: who was fast gains no right to a long silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
     left: Duration,
@@ -52,7 +52,7 @@ impl Patience {
         Self { left: GRACE, least_rate: least_rate.max(1) }
     }
 
-    /// How much longer to wait.
+    /// The time still to wait.
     pub fn left(&self) -> Duration {
         self.left
     }
@@ -89,7 +89,7 @@ impl BodyLimits {
         request.map(|body| Body::new(LimitedBody::new(body, self, passed_on)))
     }
 
-    /// Until when to wait for more of a body.
+    /// The deadline for more of a body.
     fn deadline(&self, began: Instant, waiting_since: Instant, patience: Option<Patience>) -> Instant {
         let progress = patience.map_or(began + self.whole, |patience| waiting_since + patience.left());
         progress.min(waiting_since + self.silence)
@@ -214,7 +214,7 @@ mod tests {
         }
     }
 
-    /// What was moved quickly buys no more than the grace.
+    /// A fast transfer buys no more than the grace.
     #[test]
     fn patience_cannot_be_saved_up() {
         let fast = Patience::new(1024).after(Duration::ZERO, 1 << 40);

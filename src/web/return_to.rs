@@ -1,4 +1,4 @@
-//! Where an employee lands after signing in: a local path, or nothing.
+//! The place an employee lands after signing in: a local path, or nothing.
 //!
 //! Every place that reads a return path reads it through [`ReturnTo::parse`] (R-I03), so the list of tricks is
 //! defended once. A path is accepted if no browser, proxy or server could read it as another origin, another
@@ -19,7 +19,7 @@ const LONGEST: usize = 2048;
 /// Longest return path as part of an address, in bytes.
 const LONGEST_ENCODED: usize = 2800;
 
-/// Where a person lands who signed in for the sake of another tab.
+/// The page for a person who signed in for the sake of another tab.
 pub const SIGNED_IN: &str = "/sso/signed-in";
 
 /// The broker's own pages that are made to be landed on. Its other addresses do something, or say something to
@@ -177,8 +177,8 @@ fn stays_on_any_origin(text: &str) -> bool {
     })
 }
 
-/// Whether the path is the application's, or one of our [`LANDING_PAGES`] in its own spelling. What is ours is asked for
-/// in every spelling that some server may fold onto `/sso`.
+/// Is true if the path is the application's, or one of our [`LANDING_PAGES`] in its own spelling. Our paths are asked
+/// for in every spelling that some server may fold onto `/sso`.
 fn may_be_landed_on(text: &str) -> bool {
     let path = text.split(['?', '#']).next().unwrap_or_default();
     let decoded = decode(path).unwrap_or_default().to_ascii_lowercase();

@@ -44,7 +44,7 @@ pub fn allow_framing_by(headers: &mut HeaderMap, origins: &[String]) {
     }
 }
 
-/// Whether a page may be framed. `X-Frame-Options` cannot name those who may, so it stays away then.
+/// Is true if a page may be framed. `X-Frame-Options` cannot name those who may, so it stays away then.
 fn may_be_framed(headers: &HeaderMap) -> bool {
     let policy = headers.get(CONTENT_SECURITY_POLICY).and_then(|policy| policy.to_str().ok());
     policy.is_some_and(|policy| policy.contains(FRAME_ANCESTORS) && !policy.contains(NEVER_FRAMED))

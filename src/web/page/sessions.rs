@@ -14,9 +14,9 @@ use crate::web::language::Language;
 #[derive(Template)]
 #[template(path = "signed_in.html", whitespace = "minimize")]
 pub struct SignedIn<'a> {
-    /// What every page has in common.
+    /// The elements that every page has in common.
     pub frame: Frame<'a>,
-    /// Who is signed in.
+    /// The person who is signed in.
     pub name: &'a str,
 }
 
@@ -30,13 +30,13 @@ impl SignedIn<'_> {
 #[derive(Template)]
 #[template(path = "session_ended.html", whitespace = "minimize")]
 pub struct SessionEnded<'a> {
-    /// What every page has in common.
+    /// The elements that every page has in common.
     pub frame: Frame<'a>,
-    /// Why it ended, if that is known: the messages `error-{kind}-title` and `error-{kind}-advice`.
+    /// The reason it ended, if that is known: the messages `error-{kind}-title` and `error-{kind}-advice`.
     pub kind: Option<&'static str>,
-    /// When it ended.
+    /// The time at which it ended.
     pub ended_at: Option<Moment>,
-    /// Where signing in begins; it should lead back to the page the person came for.
+    /// The address at which signing in begins; it should lead back to the page the person came for.
     pub sign_in_href: &'a str,
 }
 
@@ -53,7 +53,7 @@ impl SessionEnded<'_> {
         )
     }
 
-    /// Whether the company account is as it was, for all that is known: not if the session ended from there.
+    /// Is true if the company account is as it was, for all that is known: not if the session ended from there.
     fn leaves_account(&self) -> bool {
         self.kind != Some("session-ended-by-provider")
     }
@@ -75,9 +75,9 @@ pub struct OwnSession {
     pub handle: String,
     /// The browser, as it calls itself.
     pub browser: String,
-    /// Where it signed in from.
+    /// The address that it signed in from.
     pub address: String,
-    /// When it was last used.
+    /// The time of its last use.
     pub last_seen: Moment,
 }
 
@@ -85,13 +85,13 @@ pub struct OwnSession {
 #[derive(Template)]
 #[template(path = "too_many_sessions.html", whitespace = "minimize")]
 pub struct TooManySessions<'a> {
-    /// What every page has in common.
+    /// The elements that every page has in common.
     pub frame: Frame<'a>,
     /// Their sessions, newest first.
     pub sessions: Vec<OwnSession>,
     /// The token the form sends back to show that the request is the person's own.
     pub csrf_token: &'a str,
-    /// Where the login goes on.
+    /// The address at which the login goes on.
     pub sign_in_href: &'a str,
 }
 
@@ -120,7 +120,7 @@ impl Moment {
         Self { at: at.to_offset(UtcOffset::UTC), now }
     }
 
-    /// How long ago it was, in whole minutes, hours or days.
+    /// The time that has passed since, in whole minutes, hours or days.
     pub(super) fn ago(&self, language: Language) -> String {
         let age = (self.now - self.at).max(Duration::ZERO);
         let (id, count) = match (age.whole_days(), age.whole_hours(), age.whole_minutes()) {

@@ -9,15 +9,15 @@ use crate::web::branding::Frame;
 #[derive(Template)]
 #[template(path = "sign_out_there.html", whitespace = "minimize")]
 pub struct SignOutThere<'a> {
-    /// What every page has in common.
+    /// The elements that every page has in common.
     pub frame: Frame<'a>,
-    /// What people call the provider.
+    /// The name that people know the provider by.
     pub provider: &'a str,
     /// The provider's logout: the one address on our pages that is not ours.
     pub endpoint: &'a str,
-    /// What the form says there.
+    /// The names and values of the form's fields.
     pub fields: &'a [(String, String)],
-    /// Where "not there" leads.
+    /// The address that "not there" leads to.
     pub stay_href: &'a str,
 }
 
