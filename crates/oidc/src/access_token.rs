@@ -19,11 +19,11 @@ use super::signature::keys_unusable;
 use super::token_exchange::ProviderTokens;
 use super::{IdpError, OidcSettings, Provider};
 
-/// What only the ID token can say: of the login, not of the person.
+/// Claims that only the ID token can make: of the login, not of the person.
 const OF_THE_ID_TOKEN: [&str; 12] =
     ["iss", "sub", "aud", "azp", "sid", "exp", "iat", "nonce", "acr", "amr", "auth_time", "session_expiry"];
 
-/// What an access token must fit.
+/// The values that an access token's claims must fit.
 struct Expectation<'a> {
     issuer: &'a str,
     subject: &'a str,
@@ -32,7 +32,7 @@ struct Expectation<'a> {
 }
 
 impl Provider {
-    /// What the tokens of a login or a renewal say of the person: the ID token, and the access token beside it.
+    /// Returns what the tokens of a login or a renewal say of the person: the ID token, and the access token beside it.
     pub(super) async fn said_by_tokens(
         &self,
         oidc: &OidcSettings,
@@ -77,8 +77,8 @@ impl Provider {
     }
 }
 
-/// Its maker, its end, whom it was issued to (`azp`, or `client_id` as RFC 9068 2.2 has it) and whom it is about. Not its
-/// audience: that is somebody else's API.
+/// Checks its issuer, its times, whom it was issued to (`azp`, or `client_id` as RFC 9068 2.2 has it) and whom it is
+/// about. Not its audience: that is somebody else's API.
 fn check(payload: &Map<String, Value>, expected: &Expectation<'_>, now: OffsetDateTime) -> Result<(), JwtFault> {
     let issuer = text(payload, "iss")?;
     if issuer != expected.issuer {

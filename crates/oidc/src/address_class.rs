@@ -1,4 +1,4 @@
-//! What a provider's document may have us call: addresses of the Internet, or of the network that the issuer is in.
+//! Guards which addresses a provider's document may have us call: the Internet's, or those of the issuer's own network.
 //!
 //! A document that is read from the Internet must not turn the broker's own requests into the company's network
 //! (server-side request forgery: `169.254.169.254` and its like). Origins that the configuration names are the operator's
@@ -21,13 +21,13 @@ pub(super) enum AddressClass {
     Public,
     /// RFC 1918, and the unique local addresses of RFC 4193.
     Private,
-    /// Between a provider of access and its customers (RFC 6598).
+    /// The network between a provider of access and its customers (RFC 6598).
     Shared,
-    /// This link alone (RFC 3927, RFC 4291 2.5.6), and where clouds tell their machines secrets.
+    /// This link alone (RFC 3927, RFC 4291 2.5.6), and the addresses at which clouds tell their machines secrets.
     LinkLocal,
     /// This machine.
     Loopback,
-    /// Nothing that a provider has: multicast, documentation, benchmarks, the future.
+    /// Addresses that no provider has: multicast, documentation, benchmarks, the future.
     Reserved,
 }
 
@@ -66,7 +66,7 @@ impl AddressClass {
             | [0, 0, 0, 0, 0xffff, 0, high, low]
             | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
             | [0x2002, high, low, ..] => embedded(high, low),
-            // Where Amazon and Google tell their machines secrets.
+            // Addresses at which Amazon and Google tell their machines secrets, and this link's.
             [0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254] | [0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x254] | [0xfe80..=0xfebf, ..] => {
                 Self::LinkLocal
             }
@@ -79,18 +79,18 @@ impl AddressClass {
     }
 }
 
-/// Why a host is not called.
+/// The reason why a host is not called: its network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("its address is of another network than the issuer's: `private_addresses = true` lets that be")]
 pub(super) struct ForeignNetwork;
 
-/// Which hosts are judged, and by what. Cheap to clone.
+/// A guard over the hosts that are called: which ones it judges, and by what. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct AddressGuard(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Where the documents are; `None` if the configuration lets every address be.
+    /// The host of the documents; `None` if the configuration lets every address be.
     issuer: Option<String>,
     /// Origins (scheme, host and port) that the configuration names.
     named: HashSet<Origin>,
@@ -101,12 +101,12 @@ struct Inner {
 }
 
 impl AddressGuard {
-    /// Judges nothing.
+    /// Makes a guard that judges nothing.
     pub(super) fn open() -> Self {
         Self::new(None, std::iter::empty())
     }
 
-    /// Judges by the network of the issuer; nothing without one. Origins of `named` are the configuration's word.
+    /// Makes a guard that judges by the issuer's network; nothing without one. The configuration vouches for `named`.
     pub(super) fn new<'a>(issuer: Option<&str>, named: impl Iterator<Item = &'a Url>) -> Self {
         let issuer = issuer.and_then(|issuer| Url::parse(issuer).ok());
         let urls: Vec<_> = named.cloned().chain(issuer.clone()).collect();
@@ -147,7 +147,7 @@ impl AddressGuard {
         self.0.judged.read().unwrap_or_else(PoisonError::into_inner).contains(host)
     }
 
-    /// Whether all of these may be called.
+    /// Is true if all of these may be called.
     async fn lets_be(&self, classes: Vec<AddressClass>) -> bool {
         if classes.iter().all(|class| *class == AddressClass::Public) {
             return true;
@@ -160,7 +160,7 @@ impl AddressGuard {
     }
 }
 
-/// Public addresses are, and those of a network that the issuer is in. Pure.
+/// Is true if each address is public or of a network that the issuer is in. Pure.
 fn are_fit(classes: &[AddressClass], issuers: &[AddressClass]) -> bool {
     classes.iter().all(|class| *class == AddressClass::Public || issuers.contains(class))
 }

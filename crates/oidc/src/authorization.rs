@@ -1,4 +1,4 @@
-//! What goes through the browser: the authorization request, its answer's issuer, and the logout request.
+//! Messages that go through the browser: the authorization request, its answer's issuer, and the logout request.
 //!
 //! RFC 6749 4.1.1, RFC 7636, RFC 9207, OpenID Connect Core 3.1.2.1, RP-Initiated Logout 2. Pure.
 
@@ -17,24 +17,24 @@ use super::request_parameters::parameters;
 use super::token_exchange::TokenAnswer;
 use counterfoil_core::secret::{Secret, random_token, serialize_exposed};
 
-/// What a particular login asks of the provider.
+/// The demands of a particular login on the provider.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoginOptions {
     /// The oldest authentication that is accepted, in seconds.
     pub max_age: Option<u64>,
-    /// Whether the person has to show who they are now, whatever session lives at the provider.
+    /// Set if the person has to authenticate now, whatever session lives at the provider.
     pub fresh: bool,
     /// Ways to authenticate (`acr`), one of which it has to be; empty: any.
     pub acr_values: Vec<String>,
-    /// Who is going to sign in, as far as somebody guesses; acceptable in form.
+    /// The person who is going to sign in, as far as somebody guesses; acceptable in form.
     pub login_hint: Option<String>,
     /// The language our pages have for this browser.
     pub language: Option<&'static str>,
-    /// What the `state` carries behind its random part: opaque to everybody else, of the characters of RFC 6749 A.5.
+    /// The text behind the random part of `state`: opaque to everybody else, of the characters of RFC 6749 A.5.
     pub state_carries: Option<String>,
 }
 
-/// What must be remembered between the authorization request and the callback.
+/// A login attempt, remembered between the authorization request and the callback.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Attempt {
     /// Ties the answer to this request: 256 random bits, and what the login wants it to carry besides.
@@ -46,7 +46,7 @@ pub struct Attempt {
     pub verifier: Secret<String>,
     /// The oldest authentication that was asked for, in seconds.
     pub max_age: Option<u64>,
-    /// Whether a fresh one was asked for.
+    /// Set if a fresh one was asked for.
     #[serde(default)]
     pub fresh: bool,
     /// Ways to authenticate that were asked for, one of which it has to be; empty: any.
@@ -55,8 +55,8 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Whether somebody authenticated in one of the ways that were asked for. It is the provider's choice whether it heeds
-    /// that (Core 5.5.1.1), so another way is no fault of its answer.
+    /// Is true if somebody authenticated in one of the ways that were asked for. It is the provider's choice whether it
+    /// heeds that (Core 5.5.1.1), so another way is no fault of its answer.
     pub fn is_met_by(&self, acr: Option<&str>) -> bool {
         self.acr_values.is_empty() || acr.is_some_and(|acr| self.acr_values.iter().any(|wanted| wanted == acr))
     }
@@ -68,18 +68,18 @@ impl fmt::Debug for Attempt {
     }
 }
 
-/// What the provider answered the browser (RFC 6749 4.1.2), apart from the `state`.
+/// The provider's answer to the browser (RFC 6749 4.1.2), apart from the `state`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuthorizationAnswer {
-    /// To be exchanged.
+    /// The code to exchange for tokens.
     pub code: Option<String>,
-    /// Why there is no code.
+    /// The error code (RFC 6749 4.1.2.1), if there is no code to exchange.
     pub error: Option<String>,
-    /// What else is said about it: for whoever looks after the broker.
+    /// More words of the provider about it, for whoever looks after the broker.
     pub said: ProviderWords,
-    /// What the provider says of that, for developers.
+    /// The provider's description of the error, for developers.
     pub error_description: Option<String>,
-    /// Who answers (RFC 9207).
+    /// The issuer that answers (RFC 9207).
     pub iss: Option<String>,
 }
 
@@ -123,7 +123,7 @@ pub(super) type OAuthClient = oauth2::Client<
 >;
 
 pub(super) fn oauth_client(settings: &IdpSettings, metadata: &Metadata, redirect_uri: &Url) -> OAuthClient {
-    // How we authenticate is for the back channel to add: the crate knows two of the ways, we need five.
+    // The back channel adds the client authentication: the crate knows two of the ways, we need five.
     oauth2::Client::new(ClientId::new(settings.client_id.clone()))
         .set_auth_uri(AuthUrl::from_url(metadata.authorization_endpoint.clone()))
         .set_token_uri(TokenUrl::from_url(metadata.token_endpoint.clone()))

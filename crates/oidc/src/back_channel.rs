@@ -29,7 +29,7 @@ pub(super) struct BackChannel<'a> {
     pub(super) http: &'a ProviderHttp,
     pub(super) settings: &'a IdpSettings,
     pub(super) metadata: &'a Metadata,
-    /// Where tokens are bound to a key of ours.
+    /// Set if tokens are bound to a key of ours.
     pub(super) dpop: Option<&'a Dpop>,
     pub(super) clock: &'a SharedClock,
 }
@@ -89,7 +89,7 @@ impl BackChannel<'_> {
             return Ok(answer);
         }
         match self.http.ask(&request).await {
-            // What the request carries was sent the first time: its answer stands.
+            // The first try sent all that the request carries: its answer stands.
             Err(error) if error.was_not_sent() => Ok(answer),
             Err(error) => Err(error),
             Ok(answer) => {
@@ -145,7 +145,7 @@ impl BackChannel<'_> {
     }
 }
 
-/// What an `Authorization` header says that shows an access token.
+/// Writes the value of an `Authorization` header that shows an access token.
 pub(super) fn credentials(scheme: &str, access_token: &Secret<String>) -> Result<HeaderValue, HttpError> {
     let text = Secret::new(format!("{scheme} {}", access_token.expose()));
     let mut value = HeaderValue::try_from(text.expose()).map_err(|_| HttpError::Request)?;

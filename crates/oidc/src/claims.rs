@@ -66,7 +66,7 @@ pub(super) fn name(payload: &Map<String, Value>, claim: &'static str) -> Result<
     optional_name(payload, claim)?.ok_or(JwtFault::Missing(claim))
 }
 
-/// Whether a claim is there.
+/// Is true if a claim is there.
 pub(super) fn has(payload: &Map<String, Value>, name: &str) -> bool {
     payload.get(name).is_some_and(|value| !value.is_null())
 }
@@ -119,9 +119,9 @@ pub(super) fn check_audience(
 /// The times of a token: each is judged wherever it stands (RFC 7519 4.1.4 to 4.1.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Times {
-    /// When it was issued.
+    /// The time of its issue.
     pub(super) issued_at: Option<OffsetDateTime>,
-    /// When it is over.
+    /// The time of its expiry.
     pub(super) expires_at: Option<OffsetDateTime>,
 }
 
@@ -160,7 +160,7 @@ mod tests {
     const LOGOUT: &str = "http://schemas.openid.net/event/backchannel-logout";
     const REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
 
-    /// Whoever reads claims of the provider.
+    /// A reader of the provider's claims.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     enum Reader {
         IdToken,
@@ -174,7 +174,7 @@ mod tests {
         [Reader::IdToken, Reader::Userinfo, Reader::Answer, Reader::LogoutToken, Reader::SecurityEvent];
 
     impl Reader {
-        /// What the reader says of an honest token with these claims set.
+        /// Returns the reader's verdict on an honest token with these claims set.
         fn verdict(self, changes: &Value) -> Result<(), JwtFault> {
             let now = NOW.unix_timestamp();
             let mut payload = json!({ "iss": ISSUER, "aud": "backoffice", "iat": now, "exp": now + 300, "jti": "j" });
@@ -301,7 +301,7 @@ mod tests {
             }
         }
         for reader in READERS {
-            // As long as idpyoidc writes it.
+            // A session's name is as long as this when idpyoidc writes it.
             for honest in [json!({}), json!({ "sid": "x".repeat(400) })] {
                 assert_eq!(reader.verdict(&honest), Ok(()), "{reader:?}");
             }

@@ -1,4 +1,4 @@
-//! How we prove to a provider's own endpoints who we are (RFC 6749 2.3, RFC 7523, RFC 8705, OpenID Connect Core 9).
+//! Client authentication at a provider's own endpoints (RFC 6749 2.3, RFC 7523, RFC 8705, OpenID Connect Core 9).
 //!
 //! One proof for every request that is posted there, made anew each time it is sent. Sends nothing itself:
 //! `back_channel` does.
@@ -13,12 +13,12 @@ use url::form_urlencoded::{byte_serialize, parse};
 use super::signing_key::{SigningKey, SigningKeyError};
 use counterfoil_core::secret::{Secret, random_token};
 
-/// How long an assertion may be used, in seconds: it is sent at once, and only once.
+/// Lifetime of an assertion, in seconds: it is sent at once, and only once.
 const ASSERTION_LIFETIME: i64 = 60;
-/// RFC 7523 2.2.
+/// The type of our assertions (RFC 7523 2.2).
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// How we prove who we are, and with what.
+/// A way to authenticate as a client, and the secret or key for it.
 #[derive(Debug, Clone)]
 pub enum ClientAuthentication {
     /// `client_secret_basic`
@@ -31,21 +31,21 @@ pub enum ClientAuthentication {
     PrivateKeyJwt {
         /// Signs the assertions.
         key: SigningKey,
-        /// What they are addressed to.
+        /// The party that they are addressed to.
         audience: AssertionAudience,
     },
     /// A `client_secret` that is a JWT, signed anew for each request: Apple's way.
     SignedSecret {
         /// Signs it.
         key: SigningKey,
-        /// On whose behalf: the team.
+        /// The team on whose behalf it is signed.
         issuer: String,
     },
     /// `tls_client_auth` and `self_signed_tls_client_auth`: the connection's certificate is the proof.
     MutualTls,
 }
 
-/// Whom an assertion is addressed to.
+/// The party that an assertion is addressed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AssertionAudience {
     /// The issuer identifier, which cannot be mistaken for another provider's.
@@ -54,7 +54,7 @@ pub enum AssertionAudience {
     TokenEndpoint,
 }
 
-/// Who we are to whom.
+/// The names of both sides: our `client_id`, and the provider's.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Parties<'a> {
     pub(super) client_id: &'a str,
@@ -63,7 +63,7 @@ pub(super) struct Parties<'a> {
     pub(super) token_endpoint: &'a str,
 }
 
-/// What a request carries beside its own form.
+/// The proof that a request carries beside its own form.
 #[derive(Debug)]
 pub(super) struct Proof {
     /// The `Authorization` header.
@@ -114,7 +114,7 @@ impl ClientAuthentication {
     }
 }
 
-/// What a refusal adds for whoever looks after the configuration.
+/// Writes the advice that a refusal adds for whoever looks after the configuration.
 pub(super) fn advice(key: Option<&'static str>) -> String {
     key.map_or_else(String::new, |key| format!(" (it may be about {key})"))
 }
@@ -137,7 +137,7 @@ fn basic(client_id: &str, secret: &Secret<String>) -> Result<HeaderValue, Signin
     Ok(value)
 }
 
-/// RFC 7523 3: ours, about us, for this provider, for a minute, under a name of its own.
+/// Signs an assertion of ours, about us, for this provider, for a minute, under a name of its own (RFC 7523 3).
 fn assertion(
     key: &SigningKey,
     audience: AssertionAudience,
@@ -153,7 +153,7 @@ fn assertion(
     key.sign(None, &claims)
 }
 
-/// Of the team, about us, for this provider, for a minute. Providers allow half a year; whoever finds one has less.
+/// Signs a secret of the team, about us, for this provider, for a minute (providers allow half a year): it may leak.
 fn signed_secret(
     key: &SigningKey,
     team: &str,

@@ -1,4 +1,4 @@
-//! What a provider says of itself: OpenID Connect Discovery 1.0 (RFC 8414 in shape).
+//! The metadata in which a provider describes itself: OpenID Connect Discovery 1.0 (RFC 8414 in shape).
 //!
 //! The issuer comes from the configuration; a document that names another issuer, or any address that is not safe to
 //! send secrets to, is refused as a whole (R-F01, R-F02). The configuration may put endpoints in the place of the
@@ -35,27 +35,27 @@ const LIFETIMES: Lifetimes = Lifetimes {
 /// The endpoints of a provider, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
-    /// Where the browser is sent.
+    /// The endpoint that the browser is sent to.
     pub authorization_endpoint: Url,
-    /// Where the code is exchanged.
+    /// The endpoint that exchanges the code.
     pub token_endpoint: Url,
-    /// Who somebody is (OpenID Connect only, and optional there).
+    /// The endpoint that says who somebody is (OpenID Connect only, and optional there).
     pub userinfo_endpoint: Option<Url>,
     /// The provider's public keys (OpenID Connect only).
     pub jwks_uri: Option<Url>,
-    /// Where the browser ends its session at the provider.
+    /// The endpoint at which the browser ends its session at the provider.
     pub end_session_endpoint: Option<Url>,
-    /// Where tokens are given back (RFC 7009).
+    /// The endpoint that revokes tokens (RFC 7009).
     pub revocation_endpoint: Option<Url>,
-    /// Where authorization requests are pushed (RFC 9126).
+    /// The endpoint that takes pushed authorization requests (RFC 9126).
     pub pushed_authorization_request_endpoint: Option<Url>,
-    /// Whether the provider takes no other authorization requests (RFC 9126 5).
+    /// Set if the provider takes no other authorization requests (RFC 9126 5).
     pub pushed_requests_demanded: bool,
-    /// Whether the answer to the browser always names the issuer (RFC 9207 3).
+    /// Set if the answer to the browser always names the issuer (RFC 9207 3).
     pub response_issuer_promised: bool,
     /// The claims that the provider may say something about, if it lists them (Discovery 3).
     pub claims_supported: Option<Vec<String>>,
-    /// What else it offers.
+    /// Its other offers.
     pub offers: Offers,
 }
 
@@ -80,7 +80,7 @@ impl GivenEndpoints {
         Self(endpoints)
     }
 
-    /// Where they are.
+    /// Iterates over their addresses.
     pub(super) fn urls(&self) -> impl Iterator<Item = &Url> {
         self.0.iter().map(|(_, url)| url)
     }
@@ -90,7 +90,7 @@ impl GivenEndpoints {
     }
 }
 
-/// Where a provider's metadata comes from.
+/// The source of a provider's metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MetadataSource {
     /// The configuration alone.
@@ -128,14 +128,14 @@ pub(super) struct Discovered {
     addresses: AddressGuard,
 }
 
-/// How a document is fetched and read.
+/// The settings by which a document is fetched and read.
 #[derive(Debug)]
 pub struct DocumentSource {
     /// The configured issuer.
     pub issuer: String,
     /// Endpoints that take the place of the document's.
     pub given: GivenEndpoints,
-    /// Whether we show a certificate, for which a provider may have other addresses (RFC 8705 5).
+    /// Set if we show a certificate, for which a provider may have other addresses (RFC 8705 5).
     pub mutual_tls: bool,
 }
 
@@ -192,7 +192,7 @@ impl MetadataCache {
         }
     }
 
-    /// How the last fetch failed, if it did; another one begins behind the caller's back if that was a while ago.
+    /// Returns the failure of the last fetch, if it failed; starts another in the background if that was a while ago.
     pub(super) fn checked(
         &self,
         http: &ProviderHttp,
@@ -211,7 +211,7 @@ impl MetadataCache {
         }
     }
 
-    /// Who watches for endpoints that move, where they can.
+    /// Returns the watch for endpoints that move, where they can.
     pub(super) fn watch(&self) -> Option<&EndpointWatch> {
         match self {
             Self::Given(_) => None,
@@ -288,7 +288,7 @@ fn with_given(
         Some(Value::Object(aliases)) => aliases,
         Some(_) => return Err(HttpError::Unacceptable("the metadata's mtls_endpoint_aliases are no object")),
     };
-    // The browser has no certificate of ours: what it is sent to has no alias.
+    // The browser has no certificate of ours: an endpoint that it is sent to has no alias.
     let for_us = |name: &str| !matches!(name, "authorization_endpoint" | "end_session_endpoint");
     for (name, address) in aliases.into_iter().filter(|(name, _)| mutual_tls && for_us(name)) {
         if GivenEndpoints::NAMES.contains(&name.as_str()) && !given.has(&name) {
@@ -299,7 +299,7 @@ fn with_given(
     Ok(document)
 }
 
-/// `may_be_local`: which endpoints may be http on loopback, by name.
+/// Reads and checks the endpoints; `may_be_local` says by name which may be http on loopback.
 fn read_endpoints(document: &Map<String, Value>, may_be_local: impl Fn(&str) -> bool) -> Result<Metadata, HttpError> {
     let endpoint = |document, name| endpoint(document, name, may_be_local(name));
     let required = |name, complaint| endpoint(document, name)?.ok_or(HttpError::Unacceptable(complaint));
@@ -320,7 +320,7 @@ fn read_endpoints(document: &Map<String, Value>, may_be_local: impl Fn(&str) -> 
     Ok(metadata)
 }
 
-/// A list of names, of which what is no text is left out; what is no list says nothing.
+/// Reads a list of names, and leaves out those that are no text; anything but a list says nothing.
 fn list(document: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
     let listed = document.get(name)?.as_array()?;
     Some(listed.iter().filter_map(Value::as_str).map(str::to_owned).collect())
@@ -411,7 +411,7 @@ mod tests {
         assert!(MetadataSource::given(&own()).is_err(), "too few to do without a document");
     }
 
-    /// R-F02: what is on this machine is for the configuration to name.
+    /// R-F02: addresses on this machine are for the configuration to name.
     #[test]
     fn local_endpoints_are_for_the_configuration_or_a_local_issuer_to_name() {
         let local = "http://127.0.0.1:8080/token";

@@ -21,12 +21,12 @@ use counterfoil_core::secret::{Secret, random_token};
 const LONGEST_NONCE: usize = 1024;
 const NONCE_WANTED: &str = "use_dpop_nonce";
 
-/// How `dpop = true` is done.
+/// The settings behind `dpop = true`.
 #[derive(Debug, Clone)]
 pub struct DpopSettings {
     /// The key that tokens are bound to.
     pub key: SigningKey,
-    /// Whether every replica has the same key, in this process and the next, so that codes and refresh tokens can be
+    /// Set if every replica has the same key, in this process and the next, so that codes and refresh tokens can be
     /// bound to it.
     pub key_is_shared: bool,
 }
@@ -35,7 +35,7 @@ pub struct DpopSettings {
 #[derive(Debug)]
 pub(super) struct Dpop {
     settings: DpopSettings,
-    /// By origin: a provider's endpoints may be several servers (RFC 9449 8.2).
+    /// The nonces by origin: a provider's endpoints may be several servers (RFC 9449 8.2).
     nonces: Mutex<HashMap<String, String>>,
 }
 
@@ -44,7 +44,7 @@ impl Dpop {
         Self { settings, nonces: Mutex::default() }
     }
 
-    /// What binds an authorization code to the key (RFC 9449 10), if the key is that of whoever takes the callback.
+    /// Returns the thumbprint that binds a code to the key (RFC 9449 10), if whoever takes the callback has that key.
     pub(super) fn code_binding(&self) -> Option<String> {
         self.settings.key.thumbprint().ok().filter(|_| self.settings.key_is_shared)
     }
@@ -83,7 +83,7 @@ impl Dpop {
     }
 }
 
-/// Whether an answer refuses a request only for want of a nonce, and brings one: nothing was used up, so the request
+/// Is true if an answer refuses a request only for want of a nonce, and brings one: nothing was used up, so the request
 /// may be sent again (RFC 9449 8, 9).
 pub(super) fn wants_nonce(answer: &Response<Vec<u8>>) -> bool {
     let complained = match answer.status().as_u16() {
@@ -96,7 +96,7 @@ pub(super) fn wants_nonce(answer: &Response<Vec<u8>>) -> bool {
     complained && answer.headers().contains_key("dpop-nonce")
 }
 
-/// Whether an answer refuses our proof, and says nothing of the token that it came with (RFC 9449 7.1).
+/// Is true if an answer refuses our proof, and says nothing of the token that it came with (RFC 9449 7.1).
 pub(super) fn is_unproven(answer: &Response<Vec<u8>>) -> bool {
     [NONCE_WANTED, "invalid_dpop_proof"].iter().any(|error| challenges_with(answer, error))
 }

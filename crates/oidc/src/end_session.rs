@@ -11,26 +11,26 @@ use counterfoil_core::secret::{Secret, random_token};
 /// Largest ID token that goes into an address, in bytes: a longer address is refused by servers and proxies on the way.
 const LARGEST_HINT: usize = 2 * 1024;
 
-/// How the browser brings a logout to the provider (RP-Initiated Logout 2: both have to be supported there).
+/// The HTTP method that brings a logout to the provider (RP-Initiated Logout 2: both have to be supported there).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogoutMethod {
-    /// By an address. The provider's cookies come along even if they are `SameSite=Lax`.
+    /// An address to go to. The provider's cookies come along even if they are `SameSite=Lax`.
     #[default]
     Get,
-    /// By a form, which the person sends: pages of ours run no script.
+    /// A form, which the person sends: pages of ours run no script.
     Post,
 }
 
 /// A logout at the provider, for the browser to bring there.
 #[derive(Debug, Clone)]
 pub enum LogoutRequest {
-    /// Go there.
+    /// An address to go to.
     Address(Url),
-    /// Send these fields there.
+    /// A form to send.
     Form {
-        /// Where to.
+        /// The address to send it to.
         endpoint: Url,
-        /// Their names and values.
+        /// The names and values of its fields.
         fields: Vec<(String, String)>,
     },
 }
@@ -52,7 +52,7 @@ impl Provider {
         })
     }
 
-    /// Whether the hint fits into what carries it; that it does not is said once.
+    /// Is true if the hint fits into what carries it; logs once that one does not.
     fn is_bearable(&self, oidc: &OidcSettings, hint: &Secret<String>) -> bool {
         let bytes = hint.expose().len();
         let fits = oidc.logout_method == LogoutMethod::Post || bytes <= LARGEST_HINT;

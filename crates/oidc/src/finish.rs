@@ -23,16 +23,16 @@ use super::{
 use counterfoil_core::identity::Identity;
 use counterfoil_core::printable::Printable;
 
-/// What a finished login brought.
+/// The result of a finished login.
 #[derive(Debug, Clone)]
 pub struct SignedIn {
-    /// Who it is.
+    /// The person's identity.
     pub identity: Identity,
-    /// When they last proved it to the provider, if it says so.
+    /// The time at which they last authenticated at the provider, if it says so.
     pub auth_time: Option<OffsetDateTime>,
-    /// In what manner they did (`acr`), if it says so.
+    /// The manner in which they did (`acr`), if it says so.
     pub acr: Option<String>,
-    /// When the provider wants the session to be over, if it says so.
+    /// The time at which the provider wants the session to be over, if it says so.
     pub session_expiry: Option<OffsetDateTime>,
     /// The provider's name for its session (`sid`).
     pub provider_session: Option<String>,
@@ -87,7 +87,7 @@ impl Provider {
         Ok(SignedIn { identity, auth_time: None, acr: None, session_expiry: None, provider_session: None, tokens })
     }
 
-    /// Who the ID token and userinfo say it is.
+    /// Returns the identity that the tokens, userinfo and the profile API add up to.
     pub(super) async fn identity_of_claims(
         &self,
         oidc: &OidcSettings,
@@ -109,7 +109,7 @@ impl Provider {
         Ok(profile::identity_from_claims(&self.0.settings, issuer, claims.subject(), &attributes)?)
     }
 
-    /// Whether userinfo is to be asked after the tokens said this much.
+    /// Is true if userinfo is to be asked after the tokens said this much.
     pub(super) fn asks_userinfo(&self, oidc: &OidcSettings, said: &Map<String, Value>) -> bool {
         let IdpSettings { profile, required_claims, .. } = &self.0.settings;
         match oidc.userinfo {
@@ -119,7 +119,7 @@ impl Provider {
         }
     }
 
-    /// Who the profile endpoint says it is.
+    /// Returns the identity that the profile endpoint names.
     pub(super) async fn identity_of_profile(
         &self,
         plain: &OAuth2Settings,

@@ -1,6 +1,6 @@
 //! The one HTTP client towards providers: no redirects, bounded waiting, bounded answers.
 //!
-//! Used by every file of `idp` that asks the provider something (R-C07, R-F03, R-P02); through `back_channel`
+//! Used by every file of this crate that asks the provider something (R-C07, R-F03, R-P02); through `back_channel`
 //! where credentials go with it. The one place that knows of certificates.
 
 mod freshness;
@@ -30,7 +30,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Largest answer read. Metadata, keys and profiles are a few kilobytes.
 const LARGEST_ANSWER: usize = 1024 * 1024;
 
-/// Why a provider's answer could not be had or used. Names no address or token, and of a body the reason alone.
+/// The reason why an answer could not be had or used. Names no address or token, and of a body the reason alone.
 #[derive(Debug, Error)]
 pub enum HttpError {
     /// No client can be built.
@@ -50,7 +50,7 @@ pub enum HttpError {
     /// Another status than 200, and what the provider gave as its reason.
     #[error("it answered with status {0}{1}")]
     Status(u16, ProviderWords),
-    /// More than is read.
+    /// An answer larger than is read.
     #[error("its answer is larger than {LARGEST_ANSWER} bytes")]
     TooLarge,
     /// Another kind of document than asked for.
@@ -76,7 +76,7 @@ pub enum HttpError {
     /// It was asked a moment ago for the like of this, which it did not have, and is not asked again yet.
     #[error("it was asked a moment ago, and is asked again in {again_in} seconds")]
     AskedJustNow {
-        /// In how many seconds, at most.
+        /// The seconds until it is asked again, at most.
         again_in: u64,
     },
     /// Our own request could not be written down.
@@ -90,7 +90,7 @@ impl HttpError {
         Self::Status(status, ProviderWords::default())
     }
 
-    /// Whether the provider may well be fine in a moment: unreachable, too slow, or failing itself.
+    /// Is true if the provider may well be fine in a moment: unreachable, too slow, or failing itself.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Timeout | Self::AskedJustNow { .. } => true,
@@ -107,19 +107,19 @@ impl HttpError {
         }
     }
 
-    /// Whether nothing was sent, because no connection could be opened: what the request carried is as good as before.
+    /// Is true if nothing was sent, because no connection could be opened: the request's content is as good as before.
     pub fn was_not_sent(&self) -> bool {
         matches!(self, Self::Unreachable(error) if error.is_connect())
     }
 
-    /// Whether a connection that stood broke before there was an answer: one that was used before and that the provider
-    /// closed meanwhile, most likely.
+    /// Is true if a connection that stood broke before there was an answer: one that was used before and that the
+    /// provider closed meanwhile, most likely.
     fn is_broken_connection(&self) -> bool {
         matches!(self, Self::Unreachable(error) if error.is_request() && !error.is_connect() && !error.is_timeout())
     }
 
-    /// What an answer with another status than 200 is. A 403 that says when to come back, or that no request is left
-    /// (as GitHub does), is about how much is asked, as a 429 is.
+    /// Makes an error of an answer with another status than 200. A 403 that says when to come back, or that no request
+    /// is left (as GitHub does), is a rate limit, as a 429 is.
     pub(super) fn of(answer: &http::Response<Vec<u8>>) -> Self {
         let headers = answer.headers();
         let said = ProviderWords::of_answer(answer);
@@ -143,7 +143,7 @@ fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static)
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (**error).source()).last().unwrap_or(error)
 }
 
-/// Whom we believe on a connection, and whom we show ourselves to be.
+/// The authorities that we believe on a connection, and the certificate that we show.
 #[derive(Debug, Clone, Default)]
 pub struct TlsSettings {
     /// The authorities that are believed (PEM), instead of the system's.
@@ -152,7 +152,7 @@ pub struct TlsSettings {
     pub identity: Option<Secret<String>>,
 }
 
-/// What caches between us and a provider are to do (RFC 9111 5.2.1.4).
+/// The part that caches between us and a provider are to play (RFC 9111 5.2.1.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Caches {
     /// They may answer with what they have.
@@ -293,7 +293,7 @@ fn client_builder(
         .retry(reqwest::retry::never())
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(timeout)
-        // What the environment says was read with the configuration. It forgets what is there, so ours comes later.
+        // The environment's proxies were read with the configuration. This drops every proxy, so ours comes later.
         .no_proxy()
         .user_agent(concat!("counterfoil/", env!("CARGO_PKG_VERSION")));
     Ok(match proxy {

@@ -1,4 +1,4 @@
-//! ID tokens: what their claims must say (OpenID Connect Core 3.1.3.7, RFC 8725).
+//! The checks of an ID token's claims (OpenID Connect Core 3.1.3.7, RFC 8725).
 //!
 //! Pure, after [`super::jwt`] has found the signature to be the provider's: was it made for us, now, and for this
 //! login? Only [`check`] makes [`VerifiedClaims`]. Times are judged against the caller's `now`.
@@ -17,7 +17,7 @@ use super::jwt::JwtFault;
 /// A token was issued for the request just made; one this old means that the clocks disagree.
 const OLDEST_ISSUE: Duration = Duration::minutes(5);
 
-/// What an ID token must fit.
+/// The values that an ID token's claims must fit.
 #[derive(Debug)]
 pub struct Expectation<'a> {
     /// The configured issuer.
@@ -26,26 +26,26 @@ pub struct Expectation<'a> {
     pub client_id: &'a str,
     /// Audiences that may stand beside it.
     pub additional_audiences: &'a [String],
-    /// What ties it to the login.
+    /// The `nonce` that ties it to the login.
     pub nonce: ExpectedNonce<'a>,
     /// The access token that came with it, for `at_hash`.
     pub access_token: &'a str,
     /// The oldest authentication that was asked for, in seconds.
     pub max_age: Option<u64>,
-    /// Whether the moment of the authentication has to be told where an age was asked for.
+    /// Set if the moment of the authentication has to be told where an age was asked for.
     pub auth_time_required: bool,
-    /// How far the provider's clock may be off.
+    /// The most that the provider's clock may be off.
     pub clock_skew: Duration,
     /// The configured algorithm.
     pub algorithm: Algorithm,
 }
 
-/// Which `nonce` an ID token must carry.
+/// The `nonce` that an ID token must carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExpectedNonce<'a> {
-    /// What this login's authorization request carried.
+    /// The one of this login's authorization request.
     Exactly(&'a str),
-    /// What the login's carried, or none at all: a token from a refresh (Core 12.2).
+    /// The one of the login's request, or none at all: a token from a refresh (Core 12.2).
     IfAny(Option<&'a str>),
 }
 
@@ -73,7 +73,7 @@ pub struct VerifiedClaims {
 }
 
 impl VerifiedClaims {
-    /// The claims of a token that passed every check when it came and was sealed from then on.
+    /// Reads the claims of a token that passed every check when it came and was sealed from then on.
     pub(super) fn remembered(payload: Map<String, Value>) -> Result<Self, JwtFault> {
         let subject = text(&payload, "sub")?.to_owned();
         let auth_time = optional_moment(&payload, "auth_time")?;
@@ -83,32 +83,32 @@ impl VerifiedClaims {
         Ok(Self { subject, auth_time, acr, session_expiry, provider_session, all: payload })
     }
 
-    /// The provider's stable name for the person (`sub`).
+    /// Returns the provider's stable name for the person (`sub`).
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// When the person last authenticated (`auth_time`).
+    /// Returns the time at which the person last authenticated (`auth_time`).
     pub fn auth_time(&self) -> Option<OffsetDateTime> {
         self.auth_time
     }
 
-    /// In what manner the person authenticated (`acr`).
+    /// Returns the manner in which the person authenticated (`acr`).
     pub fn acr(&self) -> Option<&str> {
         self.acr.as_deref()
     }
 
-    /// When the provider wants the session to be over (`session_expiry`).
+    /// Returns the time at which the provider wants the session to be over (`session_expiry`).
     pub fn session_expiry(&self) -> Option<OffsetDateTime> {
         self.session_expiry
     }
 
-    /// The provider's name for its session (`sid`).
+    /// Returns the provider's name for its session (`sid`).
     pub fn provider_session(&self) -> Option<&str> {
         self.provider_session.as_deref()
     }
 
-    /// Every claim.
+    /// Returns every claim.
     pub fn all(&self) -> &Map<String, Value> {
         &self.all
     }
@@ -137,7 +137,7 @@ pub fn check(
         return Err(JwtFault::Type);
     }
     let auth_time = optional_moment(&payload, "auth_time")?;
-    // Whoever is said to sign in tomorrow would be fresh for ever.
+    // A person who is said to sign in tomorrow would be fresh for ever.
     if auth_time.is_some_and(|auth_time| auth_time > now + expected.clock_skew) {
         return Err(JwtFault::Clock("auth_time"));
     }
@@ -151,7 +151,7 @@ pub fn check(
     Ok(VerifiedClaims { subject, auth_time, acr, session_expiry, provider_session, all: payload })
 }
 
-/// Core 3.1.3.7 (9) and (10), RFC 7519 4.1.5 (R-D08, R-D09).
+/// Checks the token's times (Core 3.1.3.7 (9) and (10), RFC 7519 4.1.5; R-D08, R-D09).
 fn check_times(payload: &Map<String, Value>, skew: Duration, now: OffsetDateTime) -> Result<(), JwtFault> {
     let times = claims::check_times(payload, skew, now)?;
     times.expires_at.ok_or(JwtFault::Missing("exp"))?;
@@ -159,7 +159,7 @@ fn check_times(payload: &Map<String, Value>, skew: Duration, now: OffsetDateTime
     if issued_at < now - skew - OLDEST_ISSUE { Err(JwtFault::Clock("iat")) } else { Ok(()) }
 }
 
-/// Core 3.1.3.8: the left half of the access token's hash (R-D12).
+/// Checks `at_hash`, the left half of the access token's hash (Core 3.1.3.8, R-D12).
 fn check_access_token_hash(payload: &Map<String, Value>, expected: &Expectation<'_>) -> Result<(), JwtFault> {
     let fault = JwtFault::Claim("at_hash");
     let Some(claimed) = optional_text(payload, "at_hash", JwtFault::ClaimType("at_hash"))? else { return Ok(()) };
@@ -174,7 +174,7 @@ fn check_access_token_hash(payload: &Map<String, Value>, expected: &Expectation<
     if bool::from(left_half.as_bytes().ct_eq(claimed.as_bytes())) { Ok(()) } else { Err(fault) }
 }
 
-/// Core 3.1.3.7 (13): an authentication as recent as was asked for (R-A13).
+/// Checks that the authentication is as recent as was asked for (Core 3.1.3.7 (13), R-A13).
 fn check_authentication_age(
     auth_time: Option<OffsetDateTime>,
     expected: &Expectation<'_>,
@@ -182,8 +182,8 @@ fn check_authentication_age(
 ) -> Result<(), JwtFault> {
     let Some(max_age) = expected.max_age else { return Ok(()) };
     let max_age = Duration::seconds(i64::try_from(max_age).unwrap_or(i64::MAX / 2));
-    // No larger than the age itself, or `30s` would last for ninety. Of one that is asked for just now (0) nothing but the
-    // difference of the clocks is left.
+    // The skew is no larger than the age itself, or `30s` would last for ninety. Of one that is asked for just now (0)
+    // nothing but the difference of the clocks is left.
     let skew = if max_age.is_zero() { expected.clock_skew } else { expected.clock_skew.min(max_age) };
     match auth_time {
         None if !expected.auth_time_required => Ok(()),

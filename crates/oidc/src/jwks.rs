@@ -44,7 +44,7 @@ impl KeyCache {
         Self(Refreshing::new(LIFETIMES, idp, document))
     }
 
-    /// Why there are no keys, if there are none since fetching them failed.
+    /// Returns the failure to fetch keys, if there are none because of it.
     pub(super) fn failure(&self) -> Option<Arc<HttpError>> {
         self.0.failure().filter(|_| self.0.known().is_none())
     }
@@ -109,7 +109,7 @@ pub struct KeySet {
 pub(super) struct VerificationKey {
     kid: Option<String>,
     declared_algorithm: Option<String>,
-    /// For whose tokens alone it is, where one set serves many tenants.
+    /// The one issuer whose tokens it may sign, where one set serves many tenants.
     issuer: Option<String>,
     jwk: Jwk,
     key: DecodingKey,
@@ -123,7 +123,7 @@ impl KeySet {
         self.keys.iter().filter(named).filter(move |key| key.fits(header.algorithm))
     }
 
-    /// Whether any key may have signed a token with this header.
+    /// Is true if any key may have signed a token with this header.
     pub(super) fn has(&self, header: &SignedHeader) -> bool {
         self.candidates(header).next().is_some()
     }
@@ -132,7 +132,7 @@ impl KeySet {
 impl VerificationKey {
     fn read(value: &Value) -> Option<Self> {
         let jwk: Jwk = serde_json::from_value(value.clone()).ok()?;
-        // RFC 7517 4.2 and 4.3: what a key says it is for has to include this.
+        // RFC 7517 4.2 and 4.3: the uses that a key declares have to include this.
         let verifies = |operations: &Vec<KeyOperations>| operations.contains(&KeyOperations::Verify);
         let for_signatures = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature))
             && jwk.common.key_operations.as_ref().is_none_or(verifies);
@@ -154,21 +154,21 @@ impl VerificationKey {
         })
     }
 
-    /// Whether a signature of these bytes is this key's.
+    /// Is true if a signature of these bytes is this key's.
     pub(super) fn made(&self, signature: &str, message: &str, algorithm: Algorithm) -> bool {
         // The library is asked for the signature alone: what the bytes say is read by us, once and afterwards.
         jsonwebtoken::crypto::verify(signature, message.as_bytes(), &self.key, algorithm).unwrap_or(false)
     }
 
-    /// Whether this key may have signed a token with these claims: a key of several tenants' set can be for the tokens of
-    /// one issuer alone (Microsoft's `issuer` beside the key).
+    /// Is true if this key may have signed a token with these claims: a key of several tenants' set can be for the
+    /// tokens of one issuer alone (Microsoft's `issuer` beside the key).
     pub(super) fn may_speak_for(&self, payload: &Map<String, Value>, tenants: &[String]) -> bool {
         let said = payload.get("iss").and_then(Value::as_str);
         let may = |own: &String| tenants.is_empty() || said.is_some_and(|said| is_issuer(own, tenants, said));
         self.issuer.as_ref().is_none_or(may)
     }
 
-    /// Whether a signature of this algorithm can be this key's: by type, curve and its own `alg`.
+    /// Is true if a signature of this algorithm can be this key's: by type, curve and its own `alg`.
     fn fits(&self, algorithm: Algorithm) -> bool {
         let declared = self.declared_algorithm.as_deref().is_none_or(|own| own == name(algorithm));
         declared

@@ -18,14 +18,14 @@ use super::strict_json;
 /// Largest token that is looked at, in bytes.
 pub(super) const LARGEST_TOKEN: usize = 64 * 1024;
 
-/// What a token is for; decides which `typ` it may carry, so that none passes for another (RFC 8725 3.11, R-D14).
+/// A token's purpose; decides which `typ` it may carry, so that none passes for another (RFC 8725 3.11, R-D14).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JwtUse {
     /// An ID token, or signed userinfo: `JWT` or nothing.
     Claims,
     /// A logout token: `logout+jwt`, and `JWT` or nothing unless the type is demanded (Back-Channel Logout 2.4).
     LogoutToken {
-        /// Whether it has to say so.
+        /// Set if `logout+jwt` is demanded.
         typ_required: bool,
     },
     /// A security event token: `secevent+jwt` (RFC 8417 2.3).
@@ -66,7 +66,7 @@ impl JwtUse {
     }
 }
 
-/// Why a token was not accepted. Never shows the token's content, but for who made it.
+/// The reason why a token was not accepted. Never shows the token's content, but for its issuer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum JwtFault {
     /// There is none where there has to be one (R-C05).
@@ -140,7 +140,7 @@ pub struct OtherIssuer {
 /// As much of a foreign issuer as is shown, in characters.
 const LONGEST_ISSUER: usize = 256;
 
-/// What a token says about its own signature, after it was found acceptable.
+/// A token's header about its own signature, after it was found acceptable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedHeader {
     pub(super) kid: Option<String>,

@@ -77,7 +77,7 @@ use self::userinfo::UserinfoError;
 pub use self::finish::SignedIn;
 pub use self::settings::{AuthTime, IdpKind, IdpSettings, OAuth2Settings, OidcSettings};
 
-/// Why a login with a provider cannot go on.
+/// The reason why a login with a provider cannot go on.
 #[derive(Debug, Error)]
 pub enum IdpError {
     /// Its metadata or keys cannot be had.
@@ -121,16 +121,16 @@ pub enum IdpError {
 }
 
 impl IdpError {
-    /// Whether the provider was not sent the code, since it could not be reached: the code is as good as before.
+    /// Is true if the provider was not sent the code, since it could not be reached: the code is as good as before.
     pub fn was_not_sent(&self) -> bool {
         matches!(self, Self::TokenExchange(TokenExchangeError::Http(error)) if error.was_not_sent())
     }
 }
 
-/// Between two questions to a provider that nobody needs just now but who asks how it is.
+/// Shortest time between two requests to a provider that are made for [`Provider::health`] alone.
 const HEALTH_INTERVAL: Duration = Duration::seconds(30);
 
-/// How a provider is.
+/// The state of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
     /// It answered when it was last asked.
@@ -153,16 +153,16 @@ struct Inner {
     dpop: Option<Dpop>,
     metadata: MetadataCache,
     keys: KeyCache,
-    /// Of a transmitter of security events that is not the provider itself.
+    /// The keys of a transmitter of security events that is not the provider itself.
     signal_keys: KeyCache,
     /// Bounds how many authorization requests are pushed at once.
     pushes: Semaphore,
     /// Tokens on their way back.
     returns: Returns,
-    /// Whether it was said that ID tokens are too large for the address of a logout.
+    /// Set once it was logged that ID tokens are too large for the address of a logout.
     large_hint_noted: AtomicBool,
     track_record: TrackRecord,
-    /// Whether it was written down that groups are said in a form that is not read.
+    /// Set once it was logged that groups are said in a form that is not read.
     groups_noted: AtomicBool,
     clock: SharedClock,
 }
@@ -195,22 +195,22 @@ impl Provider {
         })))
     }
 
-    /// The configured name.
+    /// Returns the configured name.
     pub fn name(&self) -> &str {
         &self.0.settings.name
     }
 
-    /// What people call it.
+    /// Returns the name that people know it by.
     pub fn display_name(&self) -> &str {
         &self.0.settings.display_name
     }
 
-    /// Whether people of this provider can authenticate in one of these ways (`acr`); any will do if there is none.
+    /// Is true if people of this provider can authenticate in one of these ways (`acr`); any will do if there is none.
     pub fn can_meet(&self, wanted: &[String]) -> bool {
         self.0.settings.can_meet(wanted)
     }
 
-    /// Whether the provider says when somebody authenticated, as far as is known: its metadata may say that it does not.
+    /// Is true if the provider says when somebody authenticated, as far as is known: its metadata may say it does not.
     pub fn tells_authentication_time(&self) -> bool {
         match &self.0.settings.kind {
             IdpKind::Oidc(oidc) => {
@@ -221,47 +221,47 @@ impl Provider {
         }
     }
 
-    /// Whether the provider speaks plain OAuth 2.0.
+    /// Is true if the provider speaks plain OAuth 2.0.
     pub fn is_plain_oauth2(&self) -> bool {
         self.0.settings.is_plain_oauth2()
     }
 
-    /// Whether every login makes the person show who they are at the provider (`prompt=login`, Core 3.1.2.1).
+    /// Is true if every login makes the person authenticate at the provider (`prompt=login`, Core 3.1.2.1).
     pub fn always_asks_who_it_is(&self) -> bool {
         self.0.settings.request.prompt.contains(&Prompt::Login)
     }
 
-    /// The oldest authentication that the configuration accepts at any login with this provider, in seconds.
+    /// Returns the oldest authentication that the configuration accepts at any login with this provider, in seconds.
     pub fn max_age(&self) -> Option<u64> {
         self.0.settings.request.max_age
     }
 
-    /// How often the provider is asked whether it still stands by a person.
+    /// Returns the interval at which the provider is asked whether it still stands by a person.
     pub fn pace(&self) -> Option<Duration> {
         self.0.settings.refresh
     }
 
-    /// How long a session goes on that the provider does not confirm while it serves others.
+    /// Returns the time that a session goes on which the provider does not confirm while it serves others.
     pub fn refresh_grace(&self) -> Duration {
         self.0.settings.refresh_grace
     }
 
-    /// How long a request waits for the provider to confirm a session that stands.
+    /// Returns the time that a request waits for the provider to confirm a session that stands.
     pub fn refresh_wait(&self) -> StdDuration {
         self.0.settings.refresh_wait
     }
 
-    /// How far the provider's clock may be off; none if it shows none.
+    /// Returns the most that the provider's clock may be off; zero if it shows none.
     pub fn clock_skew(&self) -> Duration {
         self.0.settings.clock_skew().unwrap_or_default()
     }
 
-    /// Longest wait for one answer.
+    /// Returns the longest wait for one answer.
     pub fn timeout(&self) -> StdDuration {
         self.0.settings.timeout
     }
 
-    /// The issuer that identities of this provider carry; with several tenants, the pattern of theirs
+    /// Returns the issuer that identities of this provider carry; with several tenants, the pattern of theirs
     /// ([`Provider::accepts_issuer`]).
     pub fn issuer(&self) -> &str {
         match &self.0.settings.kind {
@@ -270,7 +270,7 @@ impl Provider {
         }
     }
 
-    /// Whether an issuer is this provider's: byte for byte, or that of an allowed tenant.
+    /// Is true if an issuer is this provider's: byte for byte, or that of an allowed tenant.
     pub fn accepts_issuer(&self, issuer: &str) -> bool {
         match &self.0.settings.kind {
             IdpKind::Oidc(oidc) => oidc.accepts_issuer(issuer),
@@ -317,7 +317,7 @@ impl Provider {
         Ok(())
     }
 
-    /// How the provider is, as far as it was last heard of; it is asked again behind the caller's back now and then.
+    /// Returns the provider's state as it was last heard of; asks it again in the background now and then.
     pub fn health(&self) -> Health {
         let Inner { metadata, keys, http, clock, .. } = &*self.0;
         match metadata.checked(http, clock, HEALTH_INTERVAL).or_else(|| keys.failure()) {
@@ -328,7 +328,7 @@ impl Provider {
         }
     }
 
-    /// Whether logins can start without asking the provider anything first.
+    /// Is true if logins can start without asking the provider anything first.
     pub fn is_known(&self) -> bool {
         self.0.metadata.known().is_some()
     }
@@ -345,12 +345,12 @@ impl Provider {
         }
     }
 
-    /// Endpoints that the provider's metadata now name another host for, which was refused.
+    /// Returns the endpoints that the provider's metadata now name another host for, which was refused.
     pub fn refused_moves(&self) -> Vec<MovedEndpoint> {
         self.0.metadata.watch().map(EndpointWatch::refused).unwrap_or_default()
     }
 
-    /// From now on `observer` hears of endpoints that are to move to other hosts.
+    /// Tells `observer` from now on of endpoints that are to move to other hosts.
     pub fn report_moves(&self, observer: MoveObserver) {
         if let Some(watch) = self.0.metadata.watch() {
             watch.report_to(observer);
@@ -362,7 +362,7 @@ impl Provider {
         fetched.map_err(|cause| IdpError::Unusable { what: "the provider's metadata", cause })
     }
 
-    /// The way to the endpoints that want to know who asks.
+    /// Makes the way to the endpoints that want to know who asks.
     fn back_channel<'a>(&'a self, metadata: &'a Metadata) -> BackChannel<'a> {
         let Inner { http, settings, dpop, clock, .. } = &*self.0;
         BackChannel { http, settings, metadata, dpop: dpop.as_ref(), clock }

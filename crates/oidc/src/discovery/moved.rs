@@ -1,11 +1,11 @@
-//! What a later metadata document may not change by itself: which hosts get what is ours and our people's.
+//! The hosts that get our secrets and our people's, which a later metadata document may not change by itself.
 //!
 //! Whoever gets hold of a provider's metadata for an hour must not thereby get client secrets, codes, tokens and the
 //! people's passwords. So a document that is fetched again and names another host than before for an endpoint is refused
 //! as a whole: the old endpoints stay in use, the audit trail says so, `/readyz` has a note. Somebody who may (SIGHUP, a
 //! restart) takes it over; SIGHUP only what was refused and shown before, since it is sent for other reasons too.
 //!
-//! Why every endpoint: the token, revocation, pushed-request and userinfo endpoints get credentials, codes and tokens;
+//! All endpoints count: the token, revocation, pushed-request and userinfo endpoints get credentials, codes and tokens;
 //! `jwks_uri` says whose signatures count, so that whoever names it can end sessions by logout tokens; browsers are sent
 //! to the authorization endpoint, where people type their passwords, and take ID tokens to the end-session endpoint.
 //! Paths may change: whoever holds the host holds them. An endpoint that is new has to be where the issuer or the token
@@ -23,25 +23,25 @@ use super::Metadata;
 pub struct MovedEndpoint {
     /// Its name in the metadata.
     pub name: &'static str,
-    /// Where it was (scheme, host and port); `None` if it is new.
+    /// Its old place (scheme, host and port); `None` if it is new.
     pub from: Option<String>,
-    /// Where it is said to be.
+    /// Its new place, as the document has it.
     pub to: String,
 }
 
 /// Hears of endpoints that are to move: of which provider, and whether that was taken over.
 pub type MoveObserver = fn(idp: &str, moved: &MovedEndpoint, confirmed: bool);
 
-/// Watches one provider's endpoints.
+/// A watch over one provider's endpoints.
 #[derive(Debug)]
 pub(crate) struct EndpointWatch {
     idp: String,
     observer: OnceLock<MoveObserver>,
-    /// Where the issuer is, if it is anywhere.
+    /// The place of the issuer, if it has one.
     issuer: Option<String>,
-    /// What is refused now.
+    /// The moves that are refused now.
     refused: RwLock<Vec<MovedEndpoint>>,
-    /// Where each endpoint was last, also one that is gone now.
+    /// The last place of each endpoint, also of one that is gone now.
     places: RwLock<Places>,
 }
 
@@ -53,7 +53,7 @@ impl EndpointWatch {
         Self { idp, observer: OnceLock::new(), issuer, refused: RwLock::default(), places: RwLock::default() }
     }
 
-    /// From now on this one hears of what is refused and what is taken over. The first one stays.
+    /// Tells `observer` from now on of moves that are refused or taken over. The first observer stays.
     pub(crate) fn report_to(&self, observer: MoveObserver) {
         let _ = self.observer.set(observer);
     }
@@ -83,7 +83,7 @@ impl EndpointWatch {
         if !is_taken {
             return known.clone();
         }
-        // Who moved house has nothing more to do with the old one.
+        // A confirmed move ends the old places: nothing may come back to them unconfirmed.
         if !moved.is_empty() {
             places.clear();
         }

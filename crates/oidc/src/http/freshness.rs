@@ -1,4 +1,4 @@
-//! What an answer says of its own time: how long it is fresh, and when to come back.
+//! Reads an answer's headers about time: how long it is fresh, and when to come back.
 //!
 //! Pure. Bounds are the caller's business ([`super::super::refreshing`]).
 
@@ -7,7 +7,7 @@ use reqwest::header::{AGE, CACHE_CONTROL, DATE, HeaderName, RETRY_AFTER};
 use time::format_description::well_known::Rfc2822;
 use time::{Duration, OffsetDateTime};
 
-/// How long an answer is fresh (RFC 9111 4.2), if it says so: `max-age` less the time it spent in caches.
+/// Returns an answer's remaining freshness (RFC 9111 4.2), if it says so: `max-age` less the time it spent in caches.
 pub(super) fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let fields = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
     let directives: Vec<_> = fields.flat_map(|field| field.split(',')).map(str::trim).collect();
@@ -23,7 +23,7 @@ pub(super) fn max_age(headers: &HeaderMap) -> Option<Duration> {
     Some((said - age).max(Duration::ZERO))
 }
 
-/// When to come back (RFC 9110 10.2.3), if the answer says so: in seconds, or at a time by the provider's own clock.
+/// Returns the wait before a retry (RFC 9110 10.2.3), if the answer names it: in seconds, or by the provider's clock.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let said = text(headers, &RETRY_AFTER)?;
     seconds(said).or_else(|| Some(moment(said)? - moment(text(headers, &DATE)?)?))
