@@ -32,7 +32,7 @@ pub(super) enum AddressClass {
 }
 
 impl AddressClass {
-    /// The class of an address. IPv4 addresses that are written into IPv6 ones are of their own class. Pure.
+    /// Returns the class of an address. IPv4 addresses that are written into IPv6 ones are of their own class. Pure.
     pub(super) fn of(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(address) => Self::of_v4(address),
@@ -165,7 +165,7 @@ fn are_fit(classes: &[AddressClass], issuers: &[AddressClass]) -> bool {
     classes.iter().all(|class| *class == AddressClass::Public || issuers.contains(class))
 }
 
-/// The networks of a host; none if its name cannot be resolved.
+/// Returns the networks of a host; none if its name cannot be resolved.
 async fn classes_of(host: &str) -> Vec<AddressClass> {
     let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     match literal {

@@ -141,7 +141,7 @@ pub(super) fn request(
     (parameters(settings, redirect_uri, options, &attempt), attempt)
 }
 
-/// The secrets of a new login, and what it demands.
+/// Makes the secrets of a new login, and notes its demands.
 fn attempt(settings: &IdpSettings, options: &LoginOptions) -> Attempt {
     let (max_age, acr_values) = settings.request.demands(options);
     let carried = options.state_carries.as_ref().map_or_else(String::new, |carried| format!(".{carried}"));
@@ -155,8 +155,8 @@ fn attempt(settings: &IdpSettings, options: &LoginOptions) -> Attempt {
     }
 }
 
-/// An authorization endpoint with parameters. Its own query is kept (R-A09), but for names that we say something about,
-/// here or in what was pushed or signed: no parameter stands twice (R-A08).
+/// Adds parameters to an authorization endpoint. Its own query is kept (R-A09), but for names that we say something
+/// about, here or in what was pushed or signed: no parameter stands twice (R-A08).
 pub(super) fn with_parameters(endpoint: &Url, parameters: &[(String, String)], said: &[String]) -> Url {
     let is_set = |name: &str| said.iter().chain(parameters.iter().map(|(name, _)| name)).any(|known| known == name);
     let own: Vec<_> = endpoint.query_pairs().filter(|(name, _)| !is_set(name)).collect();
@@ -165,7 +165,7 @@ pub(super) fn with_parameters(endpoint: &Url, parameters: &[(String, String)], s
     url
 }
 
-/// RFC 9207 2.4: present means ours, promised means present.
+/// Checks the answer's issuer (RFC 9207 2.4): present means ours, promised means present.
 pub(super) fn check_response_issuer(
     named: Option<&str>,
     is_ours: impl Fn(&str) -> bool,

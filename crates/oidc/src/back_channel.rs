@@ -128,7 +128,7 @@ impl BackChannel<'_> {
         request.body(body.into_bytes()).map_err(|_| HttpError::Request)
     }
 
-    /// The token stands in the `Authorization` header alone (RFC 6750 2.1, RFC 9449 7.1).
+    /// Writes a request with the token in the `Authorization` header alone (RFC 6750 2.1, RFC 9449 7.1).
     fn token_request(
         &self,
         url: &Url,

@@ -14,12 +14,12 @@ const LONGEST_NAME: usize = 255;
 /// Longest name of a provider's session, in bytes.
 const LONGEST_SESSION_NAME: usize = 2048;
 
-/// A text that has to be there.
+/// Reads a text that has to be there.
 pub(super) fn text<'a>(payload: &'a Map<String, Value>, name: &'static str) -> Result<&'a str, JwtFault> {
     optional_text(payload, name, JwtFault::ClaimType(name))?.ok_or(JwtFault::Missing(name))
 }
 
-/// A text, if it is there at all.
+/// Reads a text, if it is there at all.
 pub(super) fn optional_text<'a, F>(object: &'a Map<String, Value>, name: &str, fault: F) -> Result<Option<&'a str>, F> {
     match object.get(name) {
         None | Some(Value::Null) => Ok(None),
@@ -28,7 +28,7 @@ pub(super) fn optional_text<'a, F>(object: &'a Map<String, Value>, name: &str, f
     }
 }
 
-/// A NumericDate (RFC 7519 2), if it is there at all: a JSON number, with or without a fraction.
+/// Reads a NumericDate (RFC 7519 2), if it is there at all: a JSON number, with or without a fraction.
 pub(super) fn optional_moment(
     payload: &Map<String, Value>,
     name: &'static str,
@@ -40,14 +40,14 @@ pub(super) fn optional_moment(
     moment.map(Some).ok_or(JwtFault::ClaimType(name))
 }
 
-/// A name of a person or a notice, if it is there at all: neither empty nor endless, on one line. Names get into headers,
-/// logs and keys of the store.
+/// Reads a name of a person or a notice, if it is there at all: neither empty nor endless, on one line. Names get into
+/// headers, logs and keys of the store.
 pub(super) fn optional_name(payload: &Map<String, Value>, claim: &'static str) -> Result<Option<String>, JwtFault> {
     bounded(payload, claim, LONGEST_NAME)
 }
 
-/// The provider's name for its session (`sid`), if it is there at all. Providers exist that write a whole sealed record
-/// into it.
+/// Reads the provider's name for its session (`sid`), if it is there at all. Providers exist that write a whole sealed
+/// record into it.
 pub(super) fn optional_session_name(payload: &Map<String, Value>) -> Result<Option<String>, JwtFault> {
     bounded(payload, "sid", LONGEST_SESSION_NAME)
 }
@@ -61,7 +61,7 @@ fn bounded(payload: &Map<String, Value>, claim: &'static str, longest: usize) ->
     }
 }
 
-/// A name that has to be there.
+/// Reads a name that has to be there.
 pub(super) fn name(payload: &Map<String, Value>, claim: &'static str) -> Result<String, JwtFault> {
     optional_name(payload, claim)?.ok_or(JwtFault::Missing(claim))
 }
@@ -71,7 +71,7 @@ pub(super) fn has(payload: &Map<String, Value>, name: &str) -> bool {
     payload.get(name).is_some_and(|value| !value.is_null())
 }
 
-/// The audiences that a token names (RFC 7519 4.1.3); none if it says nothing of any.
+/// Reads the audiences that a token names (RFC 7519 4.1.3); none if it says nothing of any.
 pub(super) fn audiences(payload: &Map<String, Value>) -> Result<Vec<&str>, JwtFault> {
     let fault = || JwtFault::ClaimType("aud");
     match payload.get("aud") {

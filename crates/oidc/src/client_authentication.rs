@@ -73,7 +73,7 @@ pub(super) struct Proof {
 }
 
 impl ClientAuthentication {
-    /// The configuration's keys that a refusal with this code may be about.
+    /// Returns the configuration's keys that a refusal with this code may be about.
     pub(super) fn key_behind(&self, code: &str) -> Option<&'static str> {
         match (code, self) {
             ("invalid_scope", _) => Some("scopes"),
@@ -92,7 +92,7 @@ impl ClientAuthentication {
         }
     }
 
-    /// A proof for one request, never to be sent again (R-C14).
+    /// Makes a proof for one request, never to be sent again (R-C14).
     pub(super) fn prove(&self, parties: Parties<'_>, now: OffsetDateTime) -> Result<Proof, SigningKeyError> {
         let by_form = |more: Vec<(&str, String)>| {
             let form = [("client_id", parties.client_id.to_owned())].into_iter().chain(more);
@@ -119,7 +119,7 @@ pub(super) fn advice(key: Option<&'static str>) -> String {
     key.map_or_else(String::new, |key| format!(" (it may be about {key})"))
 }
 
-/// The secret in the credentials of a `Basic` header of ours.
+/// Reads the secret in the credentials of a `Basic` header of ours.
 pub(super) fn secret_of_basic(credentials: &str) -> Option<Secret<String>> {
     let pair = Secret::new(String::from_utf8(STANDARD.decode(credentials).ok()?).ok()?);
     let (_, secret) = pair.expose().split_once(':')?;
@@ -127,7 +127,7 @@ pub(super) fn secret_of_basic(credentials: &str) -> Option<Secret<String>> {
     Some(Secret::new(decoded.into_owned()))
 }
 
-/// RFC 6749 2.3.1: both are form-encoded before they are joined (R-C01).
+/// Writes a `Basic` header: both parts are form-encoded before they are joined (RFC 6749 2.3.1, R-C01).
 fn basic(client_id: &str, secret: &Secret<String>) -> Result<HeaderValue, SigningKeyError> {
     let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
     let pair = Secret::new(format!("{}:{}", encoded(client_id), encoded(secret.expose())));

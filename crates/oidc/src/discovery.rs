@@ -75,7 +75,7 @@ impl GivenEndpoints {
         "pushed_authorization_request_endpoint",
     ];
 
-    /// Endpoints by their names.
+    /// Makes given endpoints of addresses by their names.
     pub fn new(endpoints: Vec<(&'static str, Url)>) -> Self {
         Self(endpoints)
     }
@@ -100,7 +100,7 @@ pub enum MetadataSource {
 }
 
 impl MetadataSource {
-    /// Metadata out of given endpoints alone.
+    /// Makes metadata of given endpoints alone.
     ///
     /// # Errors
     /// [`HttpError::Unacceptable`] if they are too few, or no addresses to send secrets to.
@@ -242,7 +242,7 @@ const FOREIGN_NETWORK: &str = "the metadata names an address of another network 
                                machine's): private_addresses = true lets that be";
 
 impl Metadata {
-    /// Every endpoint that there is, by its name in the document.
+    /// Returns every endpoint that there is, by its name in the document.
     fn endpoints(&self) -> [(&'static str, Option<&Url>); 7] {
         [
             ("authorization_endpoint", Some(&self.authorization_endpoint)),
@@ -255,7 +255,7 @@ impl Metadata {
         ]
     }
 
-    /// Those that the broker itself calls; browsers are sent to the others.
+    /// Returns those that the broker itself calls; browsers are sent to the others.
     fn endpoints_of_ours(&self) -> impl Iterator<Item = &Url> {
         let is_ours = |name: &str| !["authorization_endpoint", "end_session_endpoint"].contains(&name);
         self.endpoints().into_iter().filter(move |(name, _)| is_ours(name)).filter_map(|(_, url)| url)
@@ -277,7 +277,7 @@ pub fn read(source: &DocumentSource, document: Map<String, Value>) -> Result<Met
     read_endpoints(&with_given(document, &source.given, source.mutual_tls)?, |name| is_local || source.given.has(name))
 }
 
-/// A document with the endpoints that count: given ones before all, then those for whoever shows a certificate.
+/// Puts the endpoints that count into a document: given ones before all, then those for whoever shows a certificate.
 fn with_given(
     mut document: Map<String, Value>,
     given: &GivenEndpoints,
@@ -348,7 +348,7 @@ fn endpoint(document: &Map<String, Value>, name: &str, may_be_local: bool) -> Re
     }
 }
 
-/// The endpoint's own query is kept (RFC 6749 3.1), so it must not hold what we are going to add.
+/// Checks that the endpoint's own query, which is kept (RFC 6749 3.1), does not hold what we are going to add.
 ///
 /// # Errors
 /// [`HttpError::Unacceptable`] if it does.

@@ -49,7 +49,7 @@ impl Dpop {
         self.settings.key.thumbprint().ok().filter(|_| self.settings.key_is_shared)
     }
 
-    /// A proof for one request, with the access token it is made for (RFC 9449 4.2).
+    /// Signs a proof for one request, with the access token it is made for (RFC 9449 4.2).
     pub(super) fn proof(
         &self,
         method: &Method,

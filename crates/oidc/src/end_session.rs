@@ -36,8 +36,8 @@ pub enum LogoutRequest {
 }
 
 impl Provider {
-    /// The browser's logout at the provider, if the provider offers that. The ID token says whose session ends, so that
-    /// nobody has to be asked (RP-Initiated Logout 2, `id_token_hint`: RECOMMENDED).
+    /// Writes the browser's logout at the provider, if the provider offers that. The ID token says whose session ends,
+    /// so that nobody has to be asked (RP-Initiated Logout 2, `id_token_hint`: RECOMMENDED).
     pub async fn logout_request(&self, back_to: &Url, id_token: Option<&Secret<String>>) -> Option<LogoutRequest> {
         let IdpKind::Oidc(oidc) = &self.0.settings.kind else { return None };
         let mut endpoint = self.metadata().await.ok()?.end_session_endpoint.clone()?;
@@ -67,7 +67,7 @@ impl Provider {
         fits
     }
 
-    /// The origins of the provider's pages, as far as they are known: those of its issuer and of its logout.
+    /// Returns the origins of the provider's pages, as far as they are known: those of its issuer and of its logout.
     pub async fn page_origins(&self) -> Vec<String> {
         let issuer = Url::parse(self.issuer()).ok();
         let logout = self.metadata().await.ok().and_then(|metadata| metadata.end_session_endpoint.clone());
@@ -78,8 +78,8 @@ impl Provider {
     }
 }
 
-/// The request's parameters (R-J03). `state` brings the browser back with a mark, and means nothing else to the landing
-/// page; some providers refuse it without a hint beside it.
+/// Makes the request's parameters (R-J03). `state` brings the browser back with a mark, and means nothing else to the
+/// landing page; some providers refuse it without a hint beside it.
 fn fields(client_id: &str, (parameter, back_to): (&str, &Url), hint: Option<&Secret<String>>) -> Vec<(String, String)> {
     let mut fields = vec![("client_id".to_owned(), client_id.to_owned()), (parameter.to_owned(), back_to.to_string())];
     if let Some(hint) = hint {

@@ -85,7 +85,7 @@ pub enum HttpError {
 }
 
 impl HttpError {
-    /// Another status than 200, without a reason.
+    /// Makes an error of another status than 200, without a reason.
     pub(super) fn status(status: u16) -> Self {
         Self::Status(status, ProviderWords::default())
     }
@@ -138,7 +138,7 @@ impl From<reqwest::Error> for HttpError {
     }
 }
 
-/// The last word of a failed connection ("Connection refused", a name that does not resolve), which alone helps.
+/// Returns the root of a failed connection ("Connection refused", a name that does not resolve), which alone helps.
 fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (**error).source()).last().unwrap_or(error)
 }
@@ -170,7 +170,7 @@ pub struct ProviderHttp {
 }
 
 impl ProviderHttp {
-    /// A client that waits at most `timeout` for each whole answer and goes through a proxy, if there is one. Without
+    /// Makes a client that waits at most `timeout` for each whole answer and uses the proxy, if there is one. Without
     /// authorities of its own or of the system's it refuses HTTPS, and needs none for plain HTTP on this machine.
     ///
     /// # Errors
@@ -179,7 +179,7 @@ impl ProviderHttp {
         Self::guarded(timeout, tls, proxy, &AddressGuard::open())
     }
 
-    /// The same, which calls no host that `addresses` does not let be.
+    /// Makes the same, which calls no host that `addresses` does not let be.
     ///
     /// # Errors
     /// As [`ProviderHttp::new`].
@@ -302,13 +302,13 @@ fn client_builder(
     })
 }
 
-/// The media type of an answer, without parameters, in lower case.
+/// Returns the media type of an answer, without parameters, in lower case.
 pub(super) fn media_type(answer: &http::Response<Vec<u8>>) -> Option<String> {
     let value = answer.headers().get(CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
-/// The JSON object that an answer holds and says to hold.
+/// Reads the JSON object that an answer holds and says to hold.
 pub(super) fn json_answer(answer: &http::Response<Vec<u8>>) -> Result<Map<String, Value>, HttpError> {
     if is_json(answer) { json_object(answer.body()) } else { Err(HttpError::ContentType) }
 }
@@ -317,7 +317,7 @@ fn is_json(answer: &http::Response<Vec<u8>>) -> bool {
     media_type(answer).is_some_and(|kind| kind == "application/json" || kind.ends_with("+json"))
 }
 
-/// The JSON object that a body is.
+/// Reads the JSON object that a body is.
 ///
 /// # Errors
 /// [`HttpError::NotAnObject`].

@@ -39,7 +39,7 @@ const LIFETIMES: Lifetimes = Lifetimes {
 pub(super) struct KeyCache(Refreshing<KeySet>);
 
 impl KeyCache {
-    /// Keys of this provider that were never fetched.
+    /// Makes a cache for keys of this provider, none of them fetched yet.
     pub(super) fn new(idp: &str, document: &'static str) -> Self {
         Self(Refreshing::new(LIFETIMES, idp, document))
     }
@@ -49,7 +49,7 @@ impl KeyCache {
         self.0.failure().filter(|_| self.0.known().is_none())
     }
 
-    /// The keys; fetched if there are none or they are not fresh.
+    /// Returns the keys; fetches them if there are none or they are not fresh.
     pub(super) async fn current(
         &self,
         http: &ProviderHttp,
@@ -59,7 +59,7 @@ impl KeyCache {
         self.0.current(clock, fetch(http.clone(), jwks_uri.clone(), Caches::MayAnswer)).await
     }
 
-    /// The keys after a token named one that is not among those `seen`: fetched again, at most once per window and
+    /// Returns the keys after a token named one that is not among those `seen`: refetched, at most once per window and
     /// asker, so that a rotation works at once and invented names cost nothing (R-D05).
     pub(super) async fn after_unknown_key(
         &self,
@@ -116,7 +116,7 @@ pub(super) struct VerificationKey {
 }
 
 impl KeySet {
-    /// The keys that may have signed a token with this header: those it names, or all of the right kind if
+    /// Returns the keys that may have signed a token with this header: those it names, or all of the right kind if
     /// it names none (R-D03).
     pub(super) fn candidates<'a>(&'a self, header: &'a SignedHeader) -> impl Iterator<Item = &'a VerificationKey> {
         let named = move |key: &&VerificationKey| header.kid.is_none() || key.kid == header.kid;
@@ -190,7 +190,7 @@ impl VerificationKey {
     }
 }
 
-/// The length of an RSA modulus as JWKs write it, if it is one.
+/// Returns the length of an RSA modulus as JWKs write it, if it is one.
 pub(super) fn modulus_bytes(modulus: &str) -> Option<usize> {
     let bytes = URL_SAFE_NO_PAD.decode(modulus).ok()?;
     Some(bytes.iter().skip_while(|byte| **byte == 0).count())
@@ -209,7 +209,7 @@ pub const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::EdDSA,
 ];
 
-/// An algorithm's registered name (RFC 7518 3.1).
+/// Returns an algorithm's registered name (RFC 7518 3.1).
 pub fn name(algorithm: Algorithm) -> String {
     format!("{algorithm:?}")
 }

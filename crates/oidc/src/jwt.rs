@@ -114,7 +114,7 @@ pub enum JwtFault {
 }
 
 impl JwtFault {
-    /// The claim at fault: missing, of another type, or wrong. Times that do not fit our clock are another matter.
+    /// Returns the claim at fault: missing, of another type, or wrong; not times that do not fit our clock.
     pub fn claim(&self) -> Option<&'static str> {
         match self {
             Self::Missing(claim) | Self::ClaimType(claim) | Self::Claim(claim) => Some(claim),
@@ -123,7 +123,7 @@ impl JwtFault {
         }
     }
 
-    /// The fault of a token of another issuer.
+    /// Makes the fault of a token of another issuer.
     pub(super) fn issuer(found: &str, expected: &str) -> Self {
         let found = harmless(&found.chars().take(LONGEST_ISSUER).collect::<String>());
         Self::Issuer(Box::new(OtherIssuer { found, expected: expected.to_owned() }))
@@ -196,13 +196,13 @@ pub fn verify_signature(
     if made_by.any(|key| key.may_speak_for(&payload, tenants)) { Ok(payload) } else { Err(JwtFault::Claim("iss")) }
 }
 
-/// The payload of a token that was verified when it came and was sealed from then on.
+/// Reads the payload of a token that was verified when it came and was sealed from then on.
 pub(super) fn payload_of_verified(token: &str) -> Result<Map<String, Value>, JwtFault> {
     let (message, _) = token.rsplit_once('.').ok_or(JwtFault::Malformed)?;
     signed_claims(message)
 }
 
-/// The claims of a header and a payload.
+/// Reads the claims out of a header and a payload.
 fn signed_claims(message: &str) -> Result<Map<String, Value>, JwtFault> {
     let (_, payload) = message.split_once('.').ok_or(JwtFault::Malformed)?;
     let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| JwtFault::Malformed)?;

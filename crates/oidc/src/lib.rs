@@ -168,7 +168,7 @@ struct Inner {
 }
 
 impl Provider {
-    /// A provider that answers browsers at `redirect_uri`. Nothing is asked of it before it is needed.
+    /// Makes a provider that answers browsers at `redirect_uri`. Nothing is asked of it before it is needed.
     ///
     /// # Errors
     /// [`HttpError`] if no HTTPS client can be built on this machine.

@@ -58,14 +58,14 @@ impl EndpointWatch {
         let _ = self.observer.set(observer);
     }
 
-    /// The endpoints whose move is refused now.
+    /// Returns the endpoints whose move is refused now.
     pub(crate) fn refused(&self) -> Vec<MovedEndpoint> {
         self.refused.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The metadata to use from now on: the later ones, unless they move an endpoint and nobody confirmed that. Confirmed
-    /// is what was refused before, so that it could be seen; documents that move anything else are refused. Each move is
-    /// told once, however often it is met.
+    /// Chooses the metadata to use from now on: the later ones, unless they move an endpoint unconfirmed. Only a move
+    /// that was refused before, and so could be seen, can be confirmed; documents that move anything else are refused.
+    /// Each move is told once, however often it is met.
     pub(super) fn choose(&self, known: &Metadata, later: Metadata, confirmed: bool) -> Metadata {
         let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
         remember(&mut places, known);
@@ -96,7 +96,7 @@ fn remember(places: &mut Places, metadata: &Metadata) {
     places.extend(metadata.endpoints().into_iter().filter_map(|(name, url)| Some((name, place(url?)))));
 }
 
-/// The endpoints that are at another host than before. Pure.
+/// Returns the endpoints that are at another host than before. Pure.
 fn moved_endpoints(known: &Metadata, later: &Metadata, issuer: Option<&String>, places: &Places) -> Vec<MovedEndpoint> {
     let home = place(&known.token_endpoint);
     let mut moved = Vec::new();

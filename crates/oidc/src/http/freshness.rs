@@ -33,13 +33,13 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
-/// `delta-seconds` (RFC 9111 1.2.2): a number too large for anything is as large as can be.
+/// Reads `delta-seconds` (RFC 9111 1.2.2): a number too large for anything is as large as can be.
 fn seconds(text: &str) -> Option<Duration> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| Duration::seconds(text.parse::<u32>().unwrap_or(u32::MAX).into()))
 }
 
-/// `IMF-fixdate` (RFC 9110 5.6.7), which is a date of RFC 2822.
+/// Reads an `IMF-fixdate` (RFC 9110 5.6.7), which is a date of RFC 2822.
 fn moment(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc2822).ok()
 }
