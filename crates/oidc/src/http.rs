@@ -56,7 +56,7 @@ pub enum HttpError {
     /// Another kind of document than asked for.
     #[error("it answered with another content type than JSON")]
     ContentType,
-    /// Not a JSON object, or one in which a name has two different values.
+    /// An answer that is no JSON object, or one in which a name has two different values.
     #[error("its answer is not a JSON object, or one name in it has two values")]
     NotAnObject,
     /// A document of another issuer than the configured one, each as it was written.
