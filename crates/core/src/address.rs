@@ -2,13 +2,13 @@
 
 use url::{Host, Url};
 
-/// Whether secrets may be sent to an address: HTTPS, or plain HTTP that never leaves this machine (R-F02).
+/// Is true if secrets may be sent to an address: HTTPS, or plain HTTP that never leaves this machine (R-F02).
 pub fn is_safe_address(url: &Url) -> bool {
     let has_no_credentials = url.username().is_empty() && url.password().is_none();
     has_no_credentials && url.host().is_some() && (url.scheme() == "https" || is_loopback_http(url))
 }
 
-/// Whether an address is plain HTTP on this machine.
+/// Is true if an address is plain HTTP on this machine.
 pub fn is_loopback_http(url: &Url) -> bool {
     url.scheme() == "http"
         && match url.host() {

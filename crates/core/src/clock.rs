@@ -1,4 +1,4 @@
-//! What time it is, as a parameter.
+//! The current time, as a parameter.
 //!
 //! Every decision about time takes `now`; every shell that needs `now` holds a [`SharedClock`]. Only
 //! [`SystemClock`] asks the operating system (`clippy.toml` forbids it elsewhere), so tests move time

@@ -1,4 +1,4 @@
-//! Who the identity provider says somebody is.
+//! A person, as the identity provider describes them.
 //!
 //! An [`Identity`] is made by `idp` after every check of the protocol has passed, kept in the session record
 //! by `session`, and read by `guard` and `proxy`. Its key is the pair of issuer and subject (OpenID Connect
@@ -21,7 +21,7 @@ pub struct Identity {
     pub preferred_username: Option<String>,
     /// E-mail address as the provider gave it; see [`Identity::verified_email`] before relying on it.
     pub email: Option<String>,
-    /// Whether the provider (or, for providers that never say, the operator) vouches for the address.
+    /// True if the provider (or, for providers that never say, the operator) vouches for the address.
     pub email_verified: bool,
     /// Groups or roles, compared exactly.
     pub groups: Vec<String>,
@@ -33,7 +33,7 @@ impl Identity {
         self.email.as_deref().filter(|_| self.email_verified)
     }
 
-    /// What to call the person: the name, else the user name, else the subject.
+    /// Returns the name to show for the person: the name, else the user name, else the subject.
     pub fn display_name(&self) -> &str {
         self.name.as_deref().or(self.preferred_username.as_deref()).unwrap_or(&self.subject)
     }

@@ -1,4 +1,4 @@
-//! What every part of Counterfoil builds on: who somebody is, what time it is, what is secret.
+//! The base that every part of Counterfoil builds on: identities, the clock, secrets.
 //!
 //! Knows nothing of sessions, of providers or of HTTP. Six modules, and no more: a test of the workspace holds the list.
 

@@ -22,7 +22,7 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// Whether a character may break a line, colour a terminal or turn around what is written after it.
+/// Is true if a character may break a line, colour a terminal or turn around what is written after it.
 pub fn is_unprintable(character: char) -> bool {
     character.is_control() || is_invisible(character)
 }

@@ -53,15 +53,15 @@ pub struct RegisteredClient {
     pub client_id: String,
     /// The client's password, RFC 6749 section 2.3.1.
     pub client_secret: String,
-    /// Where authorization answers may go; compared as exact strings.
+    /// Addresses that authorization answers may go to; compared as exact strings.
     pub redirect_uris: Vec<String>,
-    /// Where people may go after signing out; compared as exact strings.
+    /// Addresses that people may go to after signing out; compared as exact strings.
     pub post_logout_redirect_uris: Vec<String>,
-    /// Where logout tokens are sent, if the client wants them.
+    /// Address that logout tokens are sent to, if the client wants them.
     pub backchannel_logout_uri: Option<String>,
 }
 
-/// What a provider is made from.
+/// The settings that a provider is made from.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The issuer, which is also the base of every endpoint; no trailing slash.
@@ -90,7 +90,7 @@ struct State {
     grants: Grants,
 }
 
-/// Which of the two protocols a request speaks. Codes and tokens of one are worth nothing in the other.
+/// The protocol that a request speaks, one of two. Codes and tokens of one are worth nothing in the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Protocol {
     OpenidConnect,

@@ -2,11 +2,11 @@
 //! and 2.6).
 //!
 //! [`Provider::logout_notice`] verifies the signature as for an ID token; [`check`] is pure and judges the claims.
-//! Whose sessions end, and that a notice counts once, is the caller's.
+//! The caller decides whose sessions end, and sees to it that a notice counts once.
 //!
-//! Why `exp` may be missing: early drafts of the specification did not demand it, and providers exist that send none.
+//! `exp` may be missing: early drafts of the specification did not demand it, and providers exist that send none.
 //! Such a token lives for `OLDEST_WITHOUT_EXPIRY` after `iat`. One with `exp` lives until then, yet no longer than
-//! `OLDEST`, which bounds how long its `jti` has to be remembered. Why `typ` may be missing: the certification suite
+//! `OLDEST`, which bounds how long its `jti` has to be remembered. `typ` may be missing too: the certification suite
 //! sends none. `logout_token_typ_required` demands it.
 
 use serde_json::{Map, Value};
@@ -23,21 +23,21 @@ use super::{IdpError, IdpKind, Provider};
 
 /// The event that makes a JWT a logout token.
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
-/// How long a token without `exp` counts.
+/// Lifetime of a token without `exp`.
 const OLDEST_WITHOUT_EXPIRY: Duration = Duration::minutes(5);
-/// How long any token counts: providers that try again later may send the same one.
+/// Longest lifetime of any token: providers that try again later may send the same one.
 const OLDEST: Duration = Duration::minutes(15);
 
-/// What a logout token must fit.
+/// The values that a logout token must fit.
 #[derive(Debug, Clone, Copy)]
 pub struct Expectation<'a> {
     /// The configured issuer, or the pattern of the tenants'.
     pub issuer: &'a str,
-    /// Whose tokens are accepted, at a provider of many tenants.
+    /// Tenants whose tokens are accepted, at a provider of many.
     pub tenants: &'a [String],
     /// Our name at the provider.
     pub client_id: &'a str,
-    /// How far the provider's clock may be off.
+    /// Tolerated error of the provider's clock.
     pub clock_skew: Duration,
 }
 
@@ -50,7 +50,7 @@ pub struct LogoutNotice {
     counts_until: OffsetDateTime,
 }
 
-/// What the provider ended.
+/// The sessions that the provider ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meant {
     /// Everything of one person (`sub` alone).
@@ -65,12 +65,12 @@ pub enum Meant {
 }
 
 impl LogoutNotice {
-    /// Whose word it is: at a provider of many tenants, that of one of them.
+    /// Returns the issuer whose word it is: at a provider of many tenants, that of one of them.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// What the provider ended.
+    /// Returns the sessions that the provider ended.
     pub fn meant(&self) -> &Meant {
         &self.meant
     }
@@ -86,7 +86,7 @@ impl LogoutNotice {
     }
 }
 
-/// Why a logout token cannot be acted on.
+/// The reason why a logout token cannot be acted on.
 #[derive(Debug, Error)]
 pub enum NoticeError {
     /// It is not to be believed.
@@ -98,7 +98,7 @@ pub enum NoticeError {
         /// In how many seconds.
         retry_after: u64,
     },
-    /// What is needed to judge it cannot be had: the provider is to try again.
+    /// Something that is needed to judge it cannot be had: the provider is to try again.
     #[error("the token cannot be judged: {0}")]
     Unusable(#[source] IdpError),
 }
@@ -117,12 +117,12 @@ impl From<IdpError> for NoticeError {
 }
 
 impl Provider {
-    /// Whether this provider can tell of logouts: plain OAuth 2.0 has no signed tokens.
+    /// Is true if this provider can tell of logouts: plain OAuth 2.0 has no signed tokens.
     pub fn can_tell_of_logouts(&self) -> bool {
         matches!(self.0.settings.kind, IdpKind::Oidc(_))
     }
 
-    /// What the provider calls us.
+    /// Returns our name at the provider.
     pub fn client_id(&self) -> &str {
         &self.0.settings.client_id
     }

@@ -1,5 +1,5 @@
-//! What a provider's metadata offer beside the endpoints (OpenID Connect Discovery 3, RFC 8414 2), and what of the
-//! configuration does not fit it.
+//! The offers of a provider's metadata beside the endpoints (OpenID Connect Discovery 3, RFC 8414 2), and the parts of
+//! the configuration that do not fit them.
 //!
 //! Pure. Metadata may say less than is true, and a list that is missing says nothing; what a list does not have is
 //! [`Weight::Certain`] to fail only where the provider has to name all it takes. [`super::Provider::misfits`] asks.
@@ -32,19 +32,19 @@ const LISTS: [&str; 13] = [
 ];
 const AUTH_ALGORITHMS: &str = "token_endpoint_auth_signing_alg_values_supported";
 
-/// What the metadata name.
+/// The features that the metadata name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Offers {
     lists: BTreeMap<&'static str, Vec<String>>,
-    /// Whether request objects are taken in the browser's address; nothing if that is not said.
+    /// True if request objects are taken in the browser's address; `None` if that is not said.
     request_parameter: Option<bool>,
-    /// Whether no request is taken that is not signed (RFC 9101 10.5).
+    /// True if no request is taken that is not signed (RFC 9101 10.5).
     signed_requests_demanded: bool,
-    /// Whether the metadata were written by the provider at all.
+    /// True if the metadata were written by the provider at all.
     is_published: bool,
 }
 
-/// How sure it is that something does not work.
+/// The certainty that something does not work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weight {
     /// No login can succeed.
@@ -60,13 +60,13 @@ pub enum Weight {
 pub struct Misfit {
     /// The key below `idp.<name>`, or a whole key if it has a dot.
     pub key: String,
-    /// What is wrong, and what to set.
+    /// The fault, and the setting that mends it.
     pub problem: String,
-    /// How sure that is.
+    /// The certainty of that.
     pub weight: Weight,
 }
 
-/// What the rest of the configuration expects to know of a person.
+/// The facts about a person that the rest of the configuration expects.
 #[derive(Debug, Clone, Default)]
 pub struct Needs {
     /// The key that asks for groups, if one does.
@@ -165,7 +165,7 @@ impl Found<'_> {
         let authentication = &settings.client_authentication;
         let (method, signed_by) = match authentication {
             ClientAuthentication::Basic(_) => ("client_secret_basic", None),
-            // What it looks like to the provider.
+            // A signed secret looks to the provider like any other in the body.
             ClientAuthentication::Post(_) | ClientAuthentication::SignedSecret { .. } => ("client_secret_post", None),
             ClientAuthentication::None => ("none", None),
             ClientAuthentication::PrivateKeyJwt { key, .. } => ("private_key_jwt", Some(jwks::name(key.algorithm()))),
@@ -324,7 +324,7 @@ impl Found<'_> {
         }
     }
 
-    /// What others expect, and nothing asks for.
+    /// Notes the facts that others expect and nothing asks for.
     fn needs(&mut self, settings: &IdpSettings, needs: &Needs) {
         for (key, wanted) in &needs.acr {
             self.acr(key, wanted);
@@ -386,7 +386,7 @@ fn said(values: &[String]) -> String {
     values.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ") + more
 }
 
-/// What to write instead.
+/// Advises what to write instead.
 fn set_one_of(offered: &[String], is_known: impl Fn(&str) -> bool) -> String {
     match offered.iter().find(|offered| is_known(offered)) {
         Some(first) => format!("set it to \"{first}\""),

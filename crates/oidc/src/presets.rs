@@ -1,4 +1,4 @@
-//! What some providers have to be asked beyond the standard before they have said who somebody is.
+//! Questions beyond the standard that some providers have to be asked before they have said who somebody is.
 //!
 //! A preset is data (`config/presets/*.toml`) in the keys that everybody may write. What data cannot say is one small
 //! function each, here: it asks the provider's own API, at an address from the configuration and never one from an
@@ -23,15 +23,15 @@ use super::token_exchange::ProviderTokens;
 use super::{IdpError, Provider};
 use counterfoil_core::secret::Secret;
 
-/// What stands for the tenant in the issuer of an application in several tenants.
+/// Placeholder for the tenant in the issuer of an application in several tenants.
 pub const ANY_TENANT: &str = "{tenantid}";
 
 /// A provider's own API that knows more than its profile says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProfileApi {
-    /// Whose.
+    /// The provider whose API it is.
     pub kind: ProfileApiKind,
-    /// Where it is; paths are appended.
+    /// Address of the API; paths are appended.
     pub base_url: Url,
 }
 
@@ -46,15 +46,15 @@ pub enum ProfileApiKind {
     MicrosoftGraph,
 }
 
-/// Why a provider's API did not tell what is needed.
+/// The reason why a provider's API did not tell what is needed.
 #[derive(Debug, Error)]
 pub enum ProfileApiError {
     /// No usable answer.
     #[error("{what} cannot be had: {cause}")]
     Unanswered {
-        /// What was asked for.
+        /// The data that were asked for.
         what: &'static str,
-        /// Why.
+        /// The failure.
         #[source]
         cause: HttpError,
     },
@@ -72,7 +72,7 @@ pub(super) struct Api<'a> {
     pub(super) http: &'a ProviderHttp,
     pub(super) base_url: &'a Url,
     pub(super) access_token: &'a Secret<String>,
-    /// What was asked of the person: an API is asked for nothing else.
+    /// Scopes that the person was asked for: an API is asked for nothing else.
     pub(super) scopes: &'a [String],
 }
 

@@ -23,7 +23,7 @@ const LONGEST_ATTRIBUTE: usize = 512;
 /// Most groups of a person: whoever has more is not signed in with some of them.
 pub(super) const MOST_GROUPS: usize = 1_000;
 
-/// Where in the claims (or the profile) each attribute stands, as dotted paths.
+/// The place of each attribute in the claims (or the profile), as dotted paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProfileMapping {
     /// The stable name; for OpenID Connect it is always `sub` of the ID token.
@@ -34,14 +34,14 @@ pub struct ProfileMapping {
     pub preferred_username: String,
     /// The e-mail address.
     pub email: String,
-    /// Whether the address is verified: if the provider says anything at these paths, all must say yes.
+    /// Paths that say if the address is verified: if the provider says anything there, all must say yes.
     pub email_verified: Vec<String>,
-    /// Whether the provider writes that as text, `"true"`; nobody else's text is a yes.
+    /// True if the provider writes that as text, `"true"`; nobody else's text is a yes.
     pub email_verified_as_text: bool,
     /// The groups: lists of texts, or texts. What stands at several paths is put together, and lists on the way are
     /// walked.
     pub groups: Vec<String>,
-    /// How the groups are written there.
+    /// Form in which the groups are written there.
     pub groups_as: GroupsAs,
 }
 
@@ -64,13 +64,13 @@ impl Default for ProfileMapping {
 /// Something that the ID token with userinfo (or the profile) must say, or nobody is signed in: the tenant, say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequiredClaim {
-    /// Where it stands, as a dotted path.
+    /// Its place, as a dotted path.
     pub path: String,
-    /// What it may say, exactly; `*` is any text but an empty one.
+    /// Values that it may have, exactly; `*` is any text but an empty one.
     pub one_of: Vec<String>,
 }
 
-/// Why nobody can be made of a profile.
+/// The reason why nobody can be made of a profile.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ProfileFault {
     /// No usable subject where the configuration says.
@@ -89,7 +89,7 @@ pub enum ProfileFault {
     Groups,
 }
 
-/// Whether an attribute stands at none of its paths: somebody else may have to be asked.
+/// Is true if an attribute stands at none of its paths: somebody else may have to be asked.
 pub(super) fn lacks_something(
     source: &Map<String, Value>,
     mapping: &ProfileMapping,
@@ -103,14 +103,14 @@ pub(super) fn lacks_something(
         || !required.iter().all(|claim| says(&claim.path))
 }
 
-/// Whether a document says everything that is demanded of it.
+/// Checks that a document says everything that is demanded of it.
 pub(super) fn check_required(required: &[RequiredClaim], source: &Map<String, Value>) -> Result<(), ProfileFault> {
     let missing = required.iter().find(|claim| !claim.is_met_by(at(source, &claim.path)));
     missing.map_or(Ok(()), |claim| Err(ProfileFault::RequiredClaim(claim.path.clone())))
 }
 
-/// Whether a document says nothing else than what is demanded. What userinfo adds to an ID token may meet a demand, but
-/// not talk away what the ID token says: only that is sure to be signed.
+/// Checks that a document says nothing else than what is demanded. What userinfo adds to an ID token may meet a demand,
+/// but not talk away what the ID token says: only that is sure to be signed.
 pub(super) fn check_uncontradicted(
     required: &[RequiredClaim],
     source: &Map<String, Value>,
@@ -190,7 +190,7 @@ fn identity(
     })
 }
 
-/// Whether the address counts as verified: what the provider says goes before the operator's trust, and half a yes
+/// Is true if the address counts as verified: what the provider says goes before the operator's trust, and half a yes
 /// is a no (R-D15).
 fn is_verified(source: &Map<String, Value>, mapping: &ProfileMapping, trusted: bool) -> bool {
     let said: Vec<_> = mapping.email_verified.iter().map(|path| at(source, path)).collect();
@@ -200,7 +200,7 @@ fn is_verified(source: &Map<String, Value>, mapping: &ProfileMapping, trusted: b
     if said.iter().all(Option::is_none) { trusted } else { said.into_iter().all(|said| said.is_some_and(says_yes)) }
 }
 
-/// What stands at a dotted path; names that hold dots themselves (`https://example.com/roles`, a client's) come first.
+/// Returns the value at a dotted path; names that hold dots (`https://example.com/roles`, a client's) come first.
 /// `null` is nothing (Core 5.3.2).
 pub(super) fn at<'a>(source: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     if let Some(value) = source.get(path).filter(|value| !value.is_null()) {

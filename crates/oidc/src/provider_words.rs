@@ -1,4 +1,4 @@
-//! What a provider gives as its reason when it refuses: the words that operators search for.
+//! The reason that a provider gives when it refuses: the words that operators search for.
 //!
 //! Read from every place where the standards put them, and from where well-known providers put them instead; bounded,
 //! harmless in a log or a terminal, without anything that we sent as a secret, and marked with whose word it is. They
@@ -29,7 +29,7 @@ const LONGEST_ADDRESS: usize = 200;
 const TELLING_PIECE: usize = 8;
 /// A secret shorter than this stands in too many words by chance.
 const SHORTEST_SECRET: usize = 4;
-/// What stands in a secret's place.
+/// Text in a secret's place.
 const REDACTED: &str = "[redacted]";
 
 /// Parameters of ours that nobody else may know (R-O01), or that name a person.
@@ -67,7 +67,7 @@ const DESCRIPTIONS: [&str; 9] = [
 ];
 const ADDRESSES: [&str; 2] = ["error_uri", "documentation_url"];
 
-/// Whose word a reason is.
+/// The party whose word a reason is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Speaker {
     /// The provider's own: over the back channel, or signed by it.
@@ -105,7 +105,7 @@ impl ProviderWords {
         Self::new(Speaker::Provider, spoken, secrets)
     }
 
-    /// What the browser brought as the provider's word: whoever makes an address can write anything there.
+    /// Words that the browser brought as the provider's: whoever makes an address can write anything there.
     pub fn of_browser(spoken: Spoken<'_>, secrets: &[&str]) -> Self {
         Self::new(Speaker::Browser, spoken, secrets)
     }
@@ -214,7 +214,7 @@ impl fmt::Display for ProviderWords {
     }
 }
 
-/// What was sent along with a request that nobody else may know. Travels with the answer.
+/// The values sent along with a request that nobody else may know. Travels with the answer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sent(Arc<[Secret<String>]>);
 

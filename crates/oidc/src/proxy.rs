@@ -14,10 +14,10 @@ use url::{Position, Url};
 
 use counterfoil_core::secret::Secret;
 
-/// What is never asked through a proxy.
+/// Hosts that are never asked through a proxy.
 const THIS_MACHINE: &str = "localhost,127.0.0.0/8,::1";
 
-/// Why an address is no proxy's. Repeats nothing of it: it may hold a password.
+/// An address that is no proxy's. Repeats nothing of it: it may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("must be the address of an HTTP proxy, such as http://user:password@proxy.example.com:3128")]
 pub struct NoProxyAddress;

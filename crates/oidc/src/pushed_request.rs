@@ -23,10 +23,10 @@ use super::provider_words::ProviderWords;
 /// sign in.
 pub(super) const MOST_AT_ONCE: usize = 32;
 
-/// When requests are pushed.
+/// The policy on pushing requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PushedRequests {
-    /// When the provider offers it.
+    /// Requests are pushed if the provider offers it.
     #[default]
     Auto,
     /// At every login; a provider without it is not used.
@@ -49,7 +49,7 @@ impl PushedRequests {
     }
 }
 
-/// Why a request could not be pushed.
+/// The reason why a request could not be pushed.
 #[derive(Debug, Error)]
 pub enum PushedRequestError {
     /// `never` meets a provider that takes nothing else.
@@ -63,7 +63,7 @@ pub enum PushedRequestError {
     Refused {
         /// One of the registered error codes, or `another error`.
         code: &'static str,
-        /// What it gave as its reason.
+        /// The reason that it gave.
         said: ProviderWords,
         /// The configuration's keys that it may be about.
         key: Option<&'static str>,
@@ -79,7 +79,7 @@ pub enum PushedRequestError {
     Malformed,
 }
 
-/// Where to push a request, if it is to be pushed.
+/// Returns the address to push a request to, if it is to be pushed.
 pub(super) fn endpoint(wanted: PushedRequests, metadata: &Metadata) -> Result<Option<&Url>, PushedRequestError> {
     let offered = metadata.pushed_authorization_request_endpoint.as_ref();
     match wanted {

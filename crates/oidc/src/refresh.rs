@@ -30,30 +30,30 @@ use super::{IdpError, IdpKind, OidcSettings, Provider};
 use counterfoil_core::identity::Identity;
 use counterfoil_core::secret::Secret;
 
-/// What a session holds of its provider.
+/// The part of a session that comes from its provider.
 #[derive(Debug, Clone)]
 pub struct Held {
     /// The tokens of the login, or of the last refresh.
     pub tokens: ProviderTokens,
-    /// What tied the ID token to the login.
+    /// The value that tied the ID token to the login.
     pub nonce: Option<String>,
     /// The issuer whose word the session stands on.
     pub issuer: String,
-    /// Who signed in.
+    /// The subject that signed in.
     pub subject: String,
 }
 
-/// What a refresh brought.
+/// The result of a refresh.
 #[derive(Debug)]
 pub struct Refreshed {
     /// New tokens, and the old ones where the answer left something out.
     pub tokens: ProviderTokens,
-    /// When the provider wants the session to be over, if a new ID token says so.
+    /// Time at which the provider wants the session to be over, if a new ID token says so.
     pub session_expiry: Option<OffsetDateTime>,
 }
 
 impl Provider {
-    /// Whether identities with this issuer are this provider's, as it is configured now.
+    /// Is true if identities with this issuer are this provider's, as it is configured now.
     pub fn speaks_for(&self, issuer: &str) -> bool {
         match &self.0.settings.kind {
             IdpKind::Oidc(oidc) => oidc.accepts_issuer(issuer),
@@ -100,18 +100,18 @@ impl Provider {
         Ok(identity)
     }
 
-    /// Whether the provider has completed an exchange or a renewal with this process.
+    /// Is true if the provider has completed an exchange or a renewal with this process.
     pub fn is_proven(&self) -> bool {
         self.0.track_record.is_proven()
     }
 
-    /// Whether the provider has completed an exchange or a renewal with this process for anybody but this person since
-    /// a moment: what it fails at is not failing for everybody then.
+    /// Is true if the provider has completed an exchange or a renewal with this process for anybody but this person
+    /// since a moment: what it fails at is not failing for everybody then.
     pub fn has_served_another(&self, identity: &Identity, since: OffsetDateTime) -> bool {
         self.0.track_record.has_served_another(identity, since)
     }
 
-    /// Whether the provider is asked who somebody is with the access token that is held.
+    /// Is true if the provider is asked who somebody is with the access token that is held.
     ///
     /// # Errors
     /// [`RenewalError`] if its metadata cannot be had.

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use super::http::HttpError;
 use counterfoil_core::clock::SharedClock;
 
-/// How long a document is used when it cannot be fetched again: keys that were withdrawn must not count for ever.
+/// Longest use of a document that cannot be fetched again: keys that were withdrawn must not count for ever.
 const KEPT_FOR: Duration = Duration::days(7);
 /// The distance of two attempts at a document that is not there or not fresh.
 const RETRY_AFTER: Duration = Duration::seconds(2);
@@ -23,16 +23,16 @@ const REFETCH_AFTER: Duration = Duration::seconds(10);
 /// Longest pause that a provider may ask for.
 const LONGEST_PAUSE: Duration = Duration::minutes(5);
 
-/// How long a kind of document counts.
+/// The lifetimes of a kind of document.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lifetimes {
-    /// How long it is used without asking again, if the provider says nothing of it.
+    /// TTL, within which nobody asks again, if the provider says nothing of it.
     pub(super) unless_said: Duration,
     /// Least that the provider may say.
     pub(super) shortest: Duration,
     /// Most that the provider may say.
     pub(super) longest: Duration,
-    /// How long it is used while asking again goes on behind the caller's back; an older one is waited for.
+    /// Longest use while asking again goes on behind the caller's back; an older one is waited for.
     pub(super) usable: Duration,
 }
 
@@ -40,15 +40,15 @@ pub(super) struct Lifetimes {
 #[derive(Debug)]
 pub(super) struct Fetched<T> {
     pub(super) document: T,
-    /// How long it is fresh, if the answer said so (`Cache-Control: max-age`, RFC 9111 5.2.2.1).
+    /// TTL, if the answer stated one (`Cache-Control: max-age`, RFC 9111 5.2.2.1).
     pub(super) max_age: Option<Duration>,
 }
 
-/// Why a document was not fetched.
+/// A failure to fetch a document.
 #[derive(Debug)]
 pub(super) struct FetchFailure {
     pub(super) error: HttpError,
-    /// When to come back, if the answer said so (RFC 9110 10.2.3).
+    /// Backoff that the answer asked for, if it did (RFC 9110 10.2.3).
     pub(super) retry_after: Option<Duration>,
 }
 
@@ -58,7 +58,7 @@ impl From<HttpError> for FetchFailure {
     }
 }
 
-/// Who wants a document to be fetched again because it lacks something. Each has an allowance of its own, so that
+/// The party that wants a document fetched again because it lacks something. Each has a rate limit of its own, so that
 /// strangers cannot use up what the provider's own words need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AskedBy {
@@ -90,7 +90,7 @@ struct Inner<T> {
     document: &'static str,
     good: RwLock<Option<Good<T>>>,
     attempts: Mutex<Attempts>,
-    /// How the last fetch failed, for whoever must not wait for the one under way.
+    /// The last fetch's failure, for whoever must not wait for the one under way.
     failure: RwLock<Option<Arc<HttpError>>>,
 }
 
@@ -101,11 +101,11 @@ struct Good<T> {
     fresh_for: Duration,
 }
 
-/// What is known of past fetches; holding it is the right to fetch.
+/// The record of past fetches; holding it is the right to fetch.
 #[derive(Debug, Default)]
 struct Attempts {
     last: Option<OffsetDateTime>,
-    /// How long the provider wants to be left alone since.
+    /// Backoff since then that the provider asked for.
     pause: Option<Duration>,
     last_refetch_by_anybody: Option<OffsetDateTime>,
     last_refetch_by_provider: Option<OffsetDateTime>,
@@ -120,7 +120,7 @@ impl Attempts {
         }
     }
 
-    /// Whether the provider has not asked to be left alone until later.
+    /// Is true unless the provider has asked to be left alone until later.
     fn may_ask(&self, now: OffsetDateTime) -> bool {
         self.pause.is_none_or(|pause| is_due(self.last, now, pause))
     }
@@ -141,7 +141,7 @@ impl<T> Refreshing<T> {
 }
 
 impl<T: Send + Sync + 'static> Refreshing<T> {
-    /// How the last fetch failed, if it did.
+    /// Returns the last fetch's failure, if it failed.
     pub(super) fn failure(&self) -> Option<Arc<HttpError>> {
         self.0.failure.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -313,7 +313,7 @@ async fn to_its_end<T: Send + 'static>(
     tokio::spawn(work).await.unwrap_or_else(|_| Err(Arc::new(HttpError::Timeout)))
 }
 
-/// Whether the last attempt was long enough ago; a clock that jumped back does not hold anybody up.
+/// Is true if the last attempt was long enough ago; a clock that jumped back does not hold anybody up.
 fn is_due(last: Option<OffsetDateTime>, now: OffsetDateTime, distance: Duration) -> bool {
     last.is_none_or(|last| (now - last).abs() >= distance)
 }

@@ -9,16 +9,16 @@ use time::OffsetDateTime;
 use super::signing_key::{SigningKey, SigningKeyError};
 use counterfoil_core::secret::random_token;
 
-/// How long an object may be used, in seconds: the browser takes it along at once.
+/// Lifetime of an object, in seconds: the browser takes it along at once.
 const LIFETIME: i64 = 300;
 
-/// What stands beside an object that goes through the browser: OpenID Connect wants the last two, with the same values
+/// Parameters beside an object that goes through the browser: OpenID Connect wants the last two, with the same values
 /// as inside (Core 6.1).
 pub(super) const BESIDE: &[&str] = &["client_id", "response_type", "scope"];
-/// What stands beside an object that is pushed (RFC 9126 3).
+/// Parameters beside an object that is pushed (RFC 9126 3).
 pub(super) const BESIDE_PUSHED: &[&str] = &["client_id"];
 
-/// Puts the parameters of a request into an object; what is sent instead of them.
+/// Puts the parameters of a request into an object; returns what is sent instead of them.
 pub(super) fn wrap(
     parameters: Vec<(String, String)>,
     outside: &[&str],

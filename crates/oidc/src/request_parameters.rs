@@ -1,4 +1,4 @@
-//! What an authorization request says: one list of parameters, however it travels.
+//! The content of an authorization request: one list of parameters, however it travels.
 //!
 //! Owns which parameters there are, what the configuration may add, and how it goes together with what one login asks
 //! for. Does not own how they reach the provider (in the address, pushed, in a request object): that is
@@ -10,7 +10,7 @@ use url::Url;
 use super::authorization::{Attempt, LoginOptions};
 use super::{IdpKind, IdpSettings};
 
-/// What the broker says itself, or must never say: no configuration sets these as an extra parameter (R-A08).
+/// Parameters that the broker says itself, or must never say: no configuration adds them as extra ones (R-A08).
 const RESERVED: [&str; 22] = [
     "response_type",
     "client_id",
@@ -39,31 +39,31 @@ const RESERVED: [&str; 22] = [
 /// Longest `login_hint` that is sent on, in characters.
 const LONGEST_HINT: usize = 254;
 
-/// What the configuration says about the authorization requests of one provider.
+/// The configuration of one provider's authorization requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestSettings {
     /// Parameters that only this provider knows; none of them is [`is_reserved`].
     pub extra: Vec<(String, String)>,
-    /// What the provider is to ask the person (Core 3.1.2.1); never `none`.
+    /// Steps that the provider is to ask of the person (Core 3.1.2.1); never `none`.
     pub prompt: Vec<Prompt>,
     /// The oldest authentication that is accepted at any login with this provider, in seconds.
     pub max_age: Option<u64>,
     /// Ways to authenticate (`acr`), any of which is accepted; empty: all.
     pub acr_values: Vec<String>,
-    /// Whether the provider is told which language our pages would have.
+    /// True if the provider is told which language our pages would have.
     pub ui_locales: bool,
-    /// How the answer comes back, if the provider is to be told.
+    /// Way back of the answer, if the provider is to be told.
     pub response_mode: Option<ResponseMode>,
 }
 
-/// What a provider is to ask the person.
+/// A step that a provider is to ask of the person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prompt {
-    /// Who they are, whatever session lives there.
+    /// A new login, whatever session lives there.
     Login,
-    /// Whether they agree.
+    /// Their agreement.
     Consent,
-    /// Which of their accounts is meant.
+    /// A choice among their accounts.
     SelectAccount,
 }
 
@@ -81,7 +81,7 @@ impl Prompt {
     }
 }
 
-/// How the provider's answer comes back: OAuth 2.0 Multiple Response Types 2.1, Form Post Response Mode, JARM 2.3.
+/// The way back of the provider's answer: OAuth 2.0 Multiple Response Types 2.1, Form Post Response Mode, JARM 2.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResponseMode {
     /// In the address.
@@ -111,18 +111,18 @@ impl ResponseMode {
         }
     }
 
-    /// Whether the browser brings the answer by POST.
+    /// Is true if the browser brings the answer by POST.
     pub fn is_posted(self) -> bool {
         matches!(self, Self::FormPost | Self::FormPostJwt)
     }
 
-    /// Whether the answer is a signed token (JARM).
+    /// Is true if the answer is a signed token (JARM).
     pub fn is_signed(self) -> bool {
         matches!(self, Self::Jwt | Self::QueryJwt | Self::FormPostJwt)
     }
 }
 
-/// Whether a parameter is the broker's own, so that the configuration must not add it.
+/// Is true if a parameter is the broker's own, so that the configuration must not add it.
 pub fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name)
 }
@@ -134,8 +134,8 @@ pub fn acceptable_hint(hint: &str) -> Option<String> {
 }
 
 impl RequestSettings {
-    /// What a login asks of the provider about age and manner of the authentication: the stricter of what is configured
-    /// for the provider and what is wanted for this login.
+    /// Returns a login's demands on age and manner of the authentication: the stricter of what is configured for the
+    /// provider and what is wanted for this login.
     pub(super) fn demands(&self, options: &LoginOptions) -> (Option<u64>, Vec<String>) {
         let max_age = match (self.max_age, options.max_age) {
             _ if options.fresh => Some(0),
@@ -147,7 +147,7 @@ impl RequestSettings {
         (max_age, if both.is_empty() { self.acr_values.clone() } else { both })
     }
 
-    /// Whether one of these ways to authenticate is accepted from this provider.
+    /// Is true if one of these ways to authenticate is accepted from this provider.
     pub fn accepts_any(&self, wanted: &[String]) -> bool {
         wanted.iter().any(|acr| self.accepts(acr))
     }

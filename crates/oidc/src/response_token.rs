@@ -19,28 +19,28 @@ use super::signature::Wanted;
 use super::strict_json;
 use super::{IdpError, IdpKind, Provider};
 
-/// What such an answer must fit.
+/// The values that such an answer must fit.
 #[derive(Debug)]
 pub struct Expectation<'a> {
     /// The configured issuer, or the pattern of the tenants'.
     pub issuer: &'a str,
-    /// Whose answers are accepted, at a provider of many tenants.
+    /// Tenants whose answers are accepted, at a provider of many.
     pub tenants: &'a [String],
     /// Our name at the provider.
     pub client_id: &'a str,
     /// Audiences that may stand beside it.
     pub additional_audiences: &'a [String],
-    /// How far the provider's clock may be off.
+    /// Tolerated error of the provider's clock.
     pub clock_skew: Duration,
 }
 
 impl Provider {
-    /// Whether the browser brings this provider's answers by POST.
+    /// Is true if the browser brings this provider's answers by POST.
     pub fn answers_by_form(&self) -> bool {
         self.0.settings.request.response_mode.is_some_and(ResponseMode::is_posted)
     }
 
-    /// Whether this provider's answers to the browser are signed.
+    /// Is true if this provider's answers to the browser are signed.
     pub fn answers_signed(&self) -> bool {
         self.0.settings.request.response_mode.is_some_and(ResponseMode::is_signed)
     }
@@ -71,7 +71,7 @@ impl Provider {
     }
 }
 
-/// What a signed answer says its `state` is. Not verified: good for looking up a login, and for nothing else.
+/// Returns the `state` that a signed answer claims. Not verified: good for looking up a login, and for nothing else.
 pub fn peek_state(token: &str) -> Option<String> {
     let payload = token.split('.').nth(1).filter(|_| token.len() <= LARGEST_TOKEN)?;
     let payload = strict_json::object(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;

@@ -4,7 +4,7 @@
 //! [`check`] is pure, judges the claims, and says who is meant ([`subject`], RFC 9493). Whose sessions end, and that an
 //! event counts once, is the caller's.
 //!
-//! Why an event may be days old: transmitters repeat what was not taken (RFC 8935 2.4), through outages and weekends,
+//! An event may be days old: transmitters repeat what was not taken (RFC 8935 2.4), through outages and weekends,
 //! and the session it is about may still live. `OLDEST` bounds how long its `jti` has to be remembered.
 
 use jsonwebtoken::Algorithm;
@@ -26,7 +26,7 @@ pub mod subject;
 
 const SESSION_REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
 const CREDENTIAL_CHANGE: &str = "https://schemas.openid.net/secevent/caep/event-type/credential-change";
-/// How long an event counts.
+/// Lifetime of an event.
 const OLDEST: Duration = Duration::days(7);
 /// Of a transmitter that is no OpenID provider of ours, nothing else is known.
 const DEFAULT_SKEW: Duration = Duration::minutes(1);
@@ -36,17 +36,17 @@ const DEFAULT_SKEW: Duration = Duration::minutes(1);
 pub struct SharedSignals {
     /// The transmitter's issuer identifier.
     pub issuer: String,
-    /// What the transmitter calls us.
+    /// Our name at the transmitter.
     pub audience: String,
     /// The transmitter's keys; `None` are the provider's own.
     pub jwks_uri: Option<Url>,
     /// The one algorithm events are signed with.
     pub algorithm: Algorithm,
-    /// What the transmitter has to show as well.
+    /// Token that the transmitter has to show as well.
     pub bearer_token: Option<Secret<String>>,
 }
 
-/// What happened.
+/// The kind of thing that happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occurrence {
     /// A session is over.
@@ -67,16 +67,16 @@ pub struct SecurityEvent {
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tiding {
-    /// What.
+    /// The thing that happened.
     pub occurrence: Occurrence,
-    /// When: an event that comes late is no word about what the person did since.
+    /// Its time: an event that comes late is no word about what the person did since.
     pub happened_at: OffsetDateTime,
-    /// To whom; nobody of ours, perhaps.
+    /// The people or sessions it happened to; nobody of ours, perhaps.
     pub meant: Vec<Meant>,
 }
 
 impl SecurityEvent {
-    /// Whose word it is: at a provider of many tenants, that of one of them.
+    /// Returns the issuer whose word it is: at a provider of many tenants, that of one of them.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
@@ -91,29 +91,29 @@ impl SecurityEvent {
         self.counts_until
     }
 
-    /// What happened to whom, as far as it concerns us.
+    /// Returns what happened to whom, as far as it concerns us.
     pub fn tidings(&self) -> &[Tiding] {
         &self.tidings
     }
 }
 
-/// What an event must fit.
+/// The values that an event must fit.
 #[derive(Debug, Clone, Copy)]
 pub struct Expectation<'a> {
     /// The transmitter.
     pub issuer: &'a str,
-    /// What the transmitter calls us.
+    /// Our name at the transmitter.
     pub audience: &'a str,
     /// The issuer of the persons that it is about, or the pattern of the tenants'.
     pub of_persons: &'a str,
-    /// Whose words and persons are accepted, at a provider of many tenants.
+    /// Tenants whose words and persons are accepted, at a provider of many.
     pub tenants: &'a [String],
-    /// How far the transmitter's clock may be off.
+    /// Tolerated error of the transmitter's clock.
     pub clock_skew: Duration,
 }
 
 impl Provider {
-    /// Who transmits security events of this provider, if anybody does.
+    /// Returns the transmitter of this provider's security events, if there is one.
     pub fn shared_signals(&self) -> Option<&SharedSignals> {
         self.0.settings.shared_signals.as_ref()
     }
@@ -189,14 +189,14 @@ pub fn check<'a>(
     Ok(SecurityEvent { issuer: issuer.to_owned(), id, counts_until, tidings })
 }
 
-/// When an event happened (CAEP 1.0 2). A moment that cannot be, as early drafts' milliseconds, is that of the token.
+/// Returns the time of an event (CAEP 1.0 2). A moment that cannot be, as early drafts' milliseconds, is the token's.
 fn happened_at(event: &Map<String, Value>, issued_at: OffsetDateTime, skew: Duration) -> OffsetDateTime {
     let said = optional_moment(event, "event_timestamp").ok().flatten();
     said.filter(|at| *at <= issued_at + skew && *at > issued_at - OLDEST).unwrap_or(issued_at)
 }
 
 /// RFC 8417 2.2: `iat` is required, and an event does not expire; one that does all the same is not used after that.
-/// When it was issued, and until when it counts.
+/// Returns the time it was issued, and the time until which it counts.
 fn check_times(
     payload: &Map<String, Value>,
     skew: Duration,

@@ -1,4 +1,4 @@
-//! What the configuration says about a provider. Data alone; each part belongs to the file that uses it.
+//! The configuration of one provider. Data alone; each part belongs to the file that uses it.
 
 use std::time::Duration as StdDuration;
 
@@ -26,53 +26,53 @@ use super::userinfo::UserinfoUse;
 pub struct IdpSettings {
     /// Part of the callback URL.
     pub name: String,
-    /// What people call it.
+    /// Name that people know it by.
     pub display_name: String,
     /// Our name at the provider.
     pub client_id: String,
-    /// How we prove that it is us.
+    /// Proof that it is us.
     pub client_authentication: ClientAuthentication,
-    /// Whom we believe, and who we are, on the connection itself.
+    /// Certificates that we trust, and that we show, on the connection itself.
     pub tls: TlsSettings,
-    /// What stands between us and the provider.
+    /// Proxy between us and the provider, if there is one.
     pub proxy: Option<ProviderProxy>,
-    /// Whether tokens are bound to a key of ours (RFC 9449).
+    /// Set if tokens are bound to a key of ours (RFC 9449).
     pub dpop: Option<DpopSettings>,
-    /// What is asked for.
+    /// Scopes that are asked for.
     pub scopes: Vec<String>,
-    /// Whether an e-mail address counts as verified although the provider does not say so.
+    /// True if an e-mail address counts as verified although the provider does not say so.
     pub trust_email: bool,
-    /// Where in the claims or the profile the attributes stand.
+    /// Places of the attributes in the claims or the profile.
     pub profile: ProfileMapping,
-    /// Whether authorization requests are pushed (RFC 9126).
+    /// Policy on pushing authorization requests (RFC 9126).
     pub pushed_requests: PushedRequests,
     /// Signs authorization requests, if they are to be signed (RFC 9101).
     pub request_object_key: Option<SigningKey>,
-    /// What the ID token or the profile must say.
+    /// Claims that the ID token or the profile must have.
     pub required_claims: Vec<RequiredClaim>,
-    /// Which API of the provider knows what the claims or the profile do not say.
+    /// API of the provider that knows what the claims or the profile do not say.
     pub profile_api: Option<ProfileApi>,
-    /// What authorization requests say beyond the protocol's own.
+    /// Additions to authorization requests beyond the protocol's own.
     pub request: RequestSettings,
-    /// How often the provider is asked whether it still stands by a person; never, unless configured.
+    /// Interval at which the provider is asked whether it still stands by a person; never, unless configured.
     pub refresh: Option<Duration>,
-    /// How long a session goes on that the provider does not confirm while it serves others.
+    /// Grace period of a session that the provider does not confirm while it serves others.
     pub refresh_grace: Duration,
-    /// How long a request waits for the provider to confirm a session that stands.
+    /// Longest wait of a request for the provider to confirm a session that stands.
     pub refresh_wait: StdDuration,
     /// Longest wait for one answer of the provider.
     pub timeout: StdDuration,
-    /// Whether the provider is told at logout that the session's tokens are no longer needed.
+    /// True if the provider is told at logout that the session's tokens are no longer needed.
     pub revoke_tokens_at_logout: bool,
-    /// Who transmits security events, if anybody does.
+    /// Transmitter of security events, if there is one.
     pub shared_signals: Option<SharedSignals>,
-    /// Whether the metadata may name addresses of other networks than the issuer's.
+    /// True if the metadata may name addresses of other networks than the issuer's.
     pub private_addresses: bool,
     /// OpenID Connect or plain OAuth 2.0.
     pub kind: IdpKind,
 }
 
-/// Which protocol a provider speaks.
+/// The protocol that a provider speaks.
 #[derive(Debug, Clone)]
 pub enum IdpKind {
     /// OpenID Connect.
@@ -81,14 +81,14 @@ pub enum IdpKind {
     OAuth2(Box<OAuth2Settings>),
 }
 
-/// What only OpenID Connect providers have.
+/// The settings that only OpenID Connect providers have.
 #[derive(Debug, Clone)]
 pub struct OidcSettings {
     /// The issuer identifier, compared byte for byte; with `tenants`, `{tenantid}` stands for each of them in it.
     pub issuer: String,
-    /// Where the endpoints are.
+    /// Source of the endpoints.
     pub metadata: MetadataSource,
-    /// Whose tokens are accepted, at a provider of many tenants.
+    /// Tenants whose tokens are accepted, at a provider of many.
     pub tenants: Vec<String>,
     /// Audiences that may stand beside `client_id` in tokens for us.
     pub additional_audiences: Vec<String>,
@@ -96,25 +96,25 @@ pub struct OidcSettings {
     pub algorithm: jsonwebtoken::Algorithm,
     /// The one algorithm answers to the browser are signed with, where they are signed at all.
     pub answer_algorithm: jsonwebtoken::Algorithm,
-    /// How far the provider's clock may be off.
+    /// Tolerated error of the provider's clock.
     pub clock_skew: Duration,
-    /// Whether its ID tokens say when somebody signed in.
+    /// Expectation that its ID tokens say when somebody signed in.
     pub auth_time: AuthTime,
-    /// Whether the access token, if it is a JWT of the provider, is one more source of attributes.
+    /// True if the access token, if it is a JWT of the provider, is one more source of attributes.
     pub access_token_claims: bool,
-    /// When userinfo is asked, if there is any.
+    /// Policy on asking userinfo, if there is any.
     pub userinfo: UserinfoUse,
-    /// Whether the ID token is handed to the browser as `id_token_hint` at logout.
+    /// True if the ID token is handed to the browser as `id_token_hint` at logout.
     pub logout_id_token_hint: bool,
-    /// How the browser brings a logout there.
+    /// Way in which the browser brings a logout there.
     pub logout_method: LogoutMethod,
-    /// What the provider calls the address that the browser comes back to after a logout.
+    /// The provider's name for the address that the browser comes back to after a logout.
     pub logout_redirect_parameter: String,
-    /// Whether logout tokens have to say that they are such (`typ`).
+    /// True if logout tokens have to say that they are such (`typ`).
     pub logout_token_typ_required: bool,
 }
 
-/// Whether a provider's ID tokens say when somebody signed in (`auth_time`, Core 2). One that comes is checked in any case.
+/// Presence of `auth_time` (Core 2), the time of the login, in ID tokens. One that comes is checked in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthTime {
     /// They do, unless the metadata lists the claims there are and leaves it out.
@@ -129,7 +129,7 @@ impl AuthTime {
     /// Every value, by its name in the configuration.
     pub const ALL: [(&'static str, Self); 3] = [("auto", Self::Auto), ("told", Self::Told), ("untold", Self::Untold)];
 
-    /// Whether it is told by a provider whose metadata lists these claims, if any.
+    /// Is true if it is told by a provider whose metadata lists these claims, if any.
     pub(super) fn is_told(self, claims_supported: Option<&[String]>) -> bool {
         match self {
             Self::Told => true,
@@ -139,41 +139,41 @@ impl AuthTime {
     }
 }
 
-/// What only plain OAuth 2.0 providers have.
+/// The settings that only plain OAuth 2.0 providers have.
 #[derive(Debug, Clone)]
 pub struct OAuth2Settings {
     /// The issuer identifier for RFC 9207, if the provider has one.
     pub issuer: Option<String>,
-    /// Where the browser is sent.
+    /// Address that the browser is sent to.
     pub authorization_endpoint: Url,
-    /// Where the code is exchanged.
+    /// Address at which the code is exchanged.
     pub token_endpoint: Url,
-    /// Who somebody is, as JSON.
+    /// Address that says who somebody is, as JSON.
     pub profile_endpoint: Url,
-    /// Where tokens are given back (RFC 7009).
+    /// Address at which tokens are given back (RFC 7009).
     pub revocation_endpoint: Option<Url>,
-    /// Where authorization requests are pushed (RFC 9126).
+    /// Address that authorization requests are pushed to (RFC 9126).
     pub pushed_authorization_request_endpoint: Option<Url>,
-    /// What stands between scopes: a space (RFC 6749 3.3), unless the provider wants something else.
+    /// Separator of scopes: a space (RFC 6749 3.3), unless the provider wants something else.
     pub scope_separator: String,
-    /// Whether the token request repeats `state`.
+    /// True if the token request repeats `state`.
     pub token_request_state: bool,
 }
 
 impl OidcSettings {
-    /// Whether an issuer is this provider's: byte for byte, or that of an allowed tenant.
+    /// Is true if an issuer is this provider's: byte for byte, or that of an allowed tenant.
     pub fn accepts_issuer(&self, issuer: &str) -> bool {
         is_issuer(&self.issuer, &self.tenants, issuer)
     }
 }
 
 impl IdpSettings {
-    /// Whether the provider speaks plain OAuth 2.0, and so cannot say when somebody authenticated.
+    /// Is true if the provider speaks plain OAuth 2.0, and so cannot say when somebody authenticated.
     pub fn is_plain_oauth2(&self) -> bool {
         matches!(self.kind, IdpKind::OAuth2(_))
     }
 
-    /// Whether the configuration rules out that the provider says when somebody signed in.
+    /// Is true if the configuration rules out that the provider says when somebody signed in.
     pub fn never_tells_auth_time(&self) -> bool {
         match &self.kind {
             IdpKind::Oidc(oidc) => oidc.auth_time == AuthTime::Untold,
@@ -181,7 +181,7 @@ impl IdpSettings {
         }
     }
 
-    /// Whose tokens are accepted, at a provider of many tenants.
+    /// Returns the tenants whose tokens are accepted, at a provider of many.
     pub(super) fn tenants(&self) -> &[String] {
         match &self.kind {
             IdpKind::Oidc(oidc) => &oidc.tenants,
@@ -189,7 +189,7 @@ impl IdpSettings {
         }
     }
 
-    /// Which hosts may be called that only the provider's metadata name.
+    /// Returns the guard that says which hosts may be called that only the provider's metadata name.
     pub(super) fn address_guard(&self) -> AddressGuard {
         let IdpKind::Oidc(oidc) = &self.kind else { return AddressGuard::open() };
         let given = match &oidc.metadata {
@@ -212,7 +212,7 @@ impl IdpSettings {
         }
     }
 
-    /// Whether people of this provider can authenticate in one of these ways (`acr`); any will do if there is none.
+    /// Is true if people of this provider can authenticate in one of these ways (`acr`), or if none is wanted.
     pub fn can_meet(&self, wanted: &[String]) -> bool {
         wanted.is_empty() || (!self.is_plain_oauth2() && self.request.accepts_any(wanted))
     }
@@ -226,7 +226,7 @@ impl IdpSettings {
         }
     }
 
-    /// What stands between scopes.
+    /// Returns the separator of scopes.
     pub(super) fn scope_separator(&self) -> &str {
         match &self.kind {
             IdpKind::Oidc(_) => " ",
@@ -234,7 +234,7 @@ impl IdpSettings {
         }
     }
 
-    /// How far the provider's clock may be off; plain OAuth 2.0 providers show none.
+    /// Returns the tolerated error of the provider's clock; plain OAuth 2.0 providers show none.
     pub fn clock_skew(&self) -> Option<Duration> {
         match &self.kind {
             IdpKind::Oidc(oidc) => Some(oidc.clock_skew),

@@ -1,6 +1,6 @@
 //! Verifies a token by keys that are published now: the one place where keys are fetched for a token.
 //!
-//! What its claims must say is for [`super::id_token`], [`super::logout_token`] and the like to check.
+//! Its claims are for [`super::id_token`], [`super::logout_token`] and the like to check.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use super::jwt::{self, JwtFault, JwtUse};
 use super::refreshing::{AskedBy, Refetched, asked_just_now};
 use super::{IdpError, OidcSettings, Provider};
 
-/// What is to be signed by whom, and who brought it.
+/// The demands on a signed token, and the party that brought it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
     /// The one algorithm that counts.
     pub(super) algorithm: Algorithm,
-    /// What kind of token it has to be.
+    /// The kind of token it has to be.
     pub(super) kind: JwtUse,
-    /// Who brought it.
+    /// The party that brought it.
     pub(super) by: AskedBy,
 }
 
@@ -67,7 +67,7 @@ impl Provider {
     }
 }
 
-/// Whether other keys may make it good.
+/// Is true if other keys may make it good.
 fn is_about_keys(fault: &JwtFault) -> bool {
     matches!(fault, JwtFault::UnknownKey | JwtFault::Signature)
 }

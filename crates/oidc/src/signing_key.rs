@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::jwks;
 use counterfoil_core::secret::Secret;
 
-/// Why a text is no key to sign with. Never shows the text.
+/// The reason why a text is no key to sign with. Never shows the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SigningKeyError {
     /// Another document, another encoding, or another kind of key.
@@ -97,7 +97,7 @@ impl SigningKey {
         public.common = jsonwebtoken::jwk::CommonParameters::default();
         let thumbprint = public.thumbprint(ThumbprintHash::SHA256).map_err(|_| SigningKeyError::Unreadable)?;
         let key = Self(Arc::new(Inner { private, public, algorithm, kid: kid.unwrap_or(thumbprint) }));
-        // What cannot sign is found out now, not at the first login.
+        // A key that cannot sign is found out now, not at the first login.
         key.sign(None, &json!({}))?;
         Ok(key)
     }

@@ -27,7 +27,7 @@ impl Provider {
         Ok((authorization::with_parameters(&metadata.authorization_endpoint, &parameters, &said), attempt))
     }
 
-    /// What the browser takes along of an authorization request: all of it, or an object or a reference in its place.
+    /// Returns the part of a request that the browser takes along: all of it, or an object or a reference in its place.
     async fn for_the_browser(
         &self,
         metadata: &Metadata,

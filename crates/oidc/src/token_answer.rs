@@ -35,7 +35,7 @@ pub(super) fn as_specified(mut answer: Response<Vec<u8>>, is_plain: bool) -> Res
     answer
 }
 
-/// Whether an answer says no and is no error document (RFC 6749 5.2): a page, an empty body, or a code that is no text.
+/// Is true of a refusal that is no error document (RFC 6749 5.2): a page, an empty body, or a code that is no text.
 pub(super) fn refuses_in_other_words(answer: &Response<Vec<u8>>) -> bool {
     let document = json_object(answer.body()).unwrap_or_default();
     match answer.status() {
@@ -52,7 +52,7 @@ pub(super) fn with_harmless_words(mut answer: Response<Vec<u8>>) -> Response<Vec
     let (said, own) = (ProviderWords::of_answer(&answer), ProviderWords::of_body(&answer));
     let document = json_object(answer.body()).unwrap_or_default();
     let code = document.get("error").and_then(Value::as_str);
-    // What is acted on is the body's code alone (RFC 6749 5.2), and as it came: cleaned, it might be another.
+    // Only the body's code is acted on (RFC 6749 5.2), and as it came: cleaned, it might be another.
     let known = code.filter(|code| KNOWN_REFUSALS.contains(code) || AWAY.contains(code));
     let other = if code.is_some() { own.code() } else { said.code() };
     let mut plain = Map::new();
@@ -79,7 +79,7 @@ const AWAY: [&str; 11] = [
     "org_login_required",
 ];
 
-/// Whether a refusal is no word about anybody (R-C12).
+/// Is true if a refusal is no word about anybody (R-C12).
 pub(super) fn says_away(document: &Map<String, Value>) -> bool {
     document.get("error").and_then(Value::as_str).is_some_and(|said| AWAY.contains(&said))
 }

@@ -55,7 +55,7 @@ const ABOUT_THE_CODE: [&str; 4] = ["invalid_grant", "bad_verification_code", "in
 pub struct ProviderTokens {
     /// For userinfo and for upstreams that were promised it.
     pub access_token: Secret<String>,
-    /// When it expires; unknown if the provider did not say so understandably.
+    /// Its expiry; unknown if the provider did not say so understandably.
     pub access_token_expires_at: Option<OffsetDateTime>,
     /// For new access tokens.
     pub refresh_token: Option<Secret<String>>,
@@ -63,7 +63,7 @@ pub struct ProviderTokens {
     pub id_token: Option<Secret<String>>,
 }
 
-/// Why the code was not exchanged, or no new tokens came. Names no token, code or secret.
+/// The reason why the code was not exchanged, or no new tokens came. Names no token, code or secret.
 #[derive(Debug, Error)]
 pub enum TokenExchangeError {
     /// The token endpoint refused: `invalid_client` means our credentials, `invalid_grant` the code.
@@ -71,7 +71,7 @@ pub enum TokenExchangeError {
     Refused {
         /// One of the registered error codes, or `another error`.
         code: &'static str,
-        /// What it gave as its reason.
+        /// The reason that it gave.
         said: ProviderWords,
         /// The configuration's keys that it may be about.
         key: Option<&'static str>,
@@ -88,7 +88,7 @@ pub enum TokenExchangeError {
 }
 
 impl TokenExchangeError {
-    /// Whether nothing is wrong but that the code was used, or took too long to get here.
+    /// Is true if nothing is wrong but that the code was used, or took too long to get here.
     pub fn is_about_the_code(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if ABOUT_THE_CODE.contains(code))
     }
@@ -195,7 +195,7 @@ pub(super) fn failure(
                 address: response.error_uri().map(String::as_str),
             };
             let key = back_channel.settings.client_authentication.key_behind(code);
-            // What was sent was taken out of the rest before.
+            // The secrets that were sent have been taken out of the rest before.
             TokenExchangeError::Refused { code, said: ProviderWords::of_provider(spoken, &[]), key }
         }
         RequestTokenError::Request(error) => TokenExchangeError::Http(error),

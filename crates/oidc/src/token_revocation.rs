@@ -3,9 +3,9 @@
 //! Best effort, and never in anybody's way: the caller lets it run behind the logout. The refresh token goes first,
 //! since it could bring new access tokens (R-J06).
 //!
-//! Why only at one's own logout, and where a renewal finds its session ended: the tokens are sealed under the cookie's
-//! key, and only the browser's own request brings that. Whoever ends somebody else's session cannot read them; deleting
-//! the record makes them unreadable for ever.
+//! It happens only at one's own logout, and where a renewal finds its session ended: the tokens are sealed under the
+//! cookie's key, and only the browser's own request brings that. Whoever ends somebody else's session cannot read them;
+//! deleting the record makes them unreadable for ever.
 
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ use super::back_channel::BackChannel;
 use super::http::HttpError;
 use counterfoil_core::secret::Secret;
 
-/// How long after a logout tokens are given back: the browser has been to the provider by then.
+/// Delay between a logout and giving its tokens back: the browser has been to the provider by then.
 const AFTER_LOGOUT: time::Duration = time::Duration::seconds(5);
-/// Between two looks at the clock.
+/// Pause between two looks at the clock.
 const LOOK: Duration = Duration::from_millis(250);
 /// The longest pause that a busy provider may ask for (RFC 7009 2.2.1).
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Why tokens live on at the provider.
+/// The reason why tokens live on at the provider.
 #[derive(Debug, Error)]
 enum RevocationError {
     #[error("the provider's metadata cannot be had: {0}")]
@@ -39,9 +39,9 @@ enum RevocationError {
 /// Tokens that are to be given back, and how many are under way.
 #[derive(Debug)]
 pub(super) struct Returns {
-    /// How many sessions' tokens are not given back yet.
+    /// Number of sessions whose tokens are not given back yet.
     open: watch::Sender<usize>,
-    /// Whether nobody waits any longer.
+    /// True if nobody waits any longer.
     in_a_hurry: watch::Sender<bool>,
 }
 

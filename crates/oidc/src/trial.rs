@@ -14,7 +14,7 @@ use crate::client_authentication::ClientAuthentication;
 /// A code that no provider ever issued.
 const NO_CODE: &str = "counterfoil-check-this-code-was-never-issued";
 
-/// What a provider says to our credentials.
+/// A provider's answer to our credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trial {
     /// It knows us by them.
@@ -32,7 +32,7 @@ pub enum Trial {
 }
 
 impl Provider {
-    /// What of this provider's section does not fit its metadata.
+    /// Returns the parts of this provider's section that do not fit its metadata.
     ///
     /// # Errors
     /// [`IdpError::Unusable`] if they cannot be had.

@@ -22,7 +22,7 @@ use counterfoil_core::secret::Secret;
 const PROVEN_BY_THE_ID_TOKEN: [&str; 12] =
     ["iss", "sub", "aud", "azp", "sid", "exp", "iat", "nonce", "acr", "amr", "auth_time", "session_expiry"];
 
-/// When userinfo is asked, if there is any.
+/// The policy on asking userinfo, if there is any.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum UserinfoUse {
     /// At every login and renewal.
@@ -34,7 +34,7 @@ pub enum UserinfoUse {
     Never,
 }
 
-/// Why userinfo was not accepted.
+/// The reason why userinfo was not accepted.
 #[derive(Debug, Error)]
 pub enum UserinfoError {
     /// No usable answer.
@@ -103,14 +103,14 @@ pub fn read(answer: &Response<Vec<u8>>) -> Result<Answer, HttpError> {
     }
 }
 
-/// What a signed answer must fit.
+/// The values that a signed answer must fit.
 #[derive(Debug, Clone, Copy)]
 pub struct Expectation<'a> {
     /// The issuer of the ID token.
     pub issuer: &'a str,
     /// Our name at the provider.
     pub client_id: &'a str,
-    /// How far the provider's clock may be off.
+    /// Tolerated error of the provider's clock.
     pub clock_skew: Duration,
 }
 
@@ -289,7 +289,7 @@ mod tests {
                 json!({ "realm_access": null }),
                 json!({ "realm_access": { "roles": ["r"] } }),
             ),
-            // What is there counts, also if it is less.
+            // A value that is there counts, also if it is less.
             (json!({ "a": { "b": ["r"], "c": 1 } }), json!({ "a": { "b": ["s"] } }), json!({ "a": { "b": ["s"] } })),
             (json!({ "groups": ["staff"] }), json!({ "groups": [] }), json!({ "groups": [] })),
             (json!({ "groups": ["staff"] }), json!({ "groups": "" }), json!({ "groups": "" })),

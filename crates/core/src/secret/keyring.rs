@@ -33,13 +33,13 @@ pub struct Keyring(Arc<ArcSwap<Keys>>);
 #[derive(Debug)]
 struct Keys {
     newest_first: Vec<Secret<[u8; KEY_BYTES]>>,
-    /// Which of them seals.
+    /// Index of the key that seals.
     sealing: usize,
     /// Tells the derived keys apart that were made before a change.
     version: u64,
 }
 
-/// Why a box did not open: it was damaged, is of another purpose or subject, or its key has been retired.
+/// A failure to open a box: it was damaged, is of another purpose or subject, or its key has been retired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("sealed under none of the server's keys, or damaged")]
 pub struct Unopenable;
@@ -164,7 +164,7 @@ impl Sealer {
         sealed
     }
 
-    /// Whether a box was sealed under the newest key, so that it need not be sealed again.
+    /// Is true if a box was sealed under the newest key, so that it need not be sealed again.
     pub fn is_sealed_under_the_newest(&self, subject: &[u8], sealed: &[u8]) -> bool {
         let derived = self.derived();
         let Some((nonce, body)) = sealed.get(1..).and_then(|rest| rest.split_first_chunk::<NONCE_LEN>()) else {
@@ -220,7 +220,7 @@ impl Tagger {
         hmac::sign(&derived.keys[derived.sealing], message).as_ref().to_vec()
     }
 
-    /// Whether `tag` is the message's tag under any key of the ring; in constant time.
+    /// Is true if `tag` is the message's tag under any key of the ring; in constant time.
     pub fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
         self.derived().keys.iter().any(|key| hmac::verify(key, message, tag).is_ok())
     }

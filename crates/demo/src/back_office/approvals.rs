@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 const LONGEST_NAME: usize = 100;
 
-/// What somebody presses.
+/// A decision that somebody makes by pressing its button.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Decision {
@@ -14,7 +14,7 @@ pub(super) enum Decision {
     Reject,
 }
 
-/// What was decided, and by whom.
+/// A decision, and the person who made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub decision: Decision,
@@ -31,7 +31,7 @@ pub(super) struct Approval {
     pub verdict: Option<Verdict>,
 }
 
-/// Why nothing was decided.
+/// The reason why nothing was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ApprovalError {
     #[error("There is nothing to decide under this name.")]
@@ -50,7 +50,7 @@ impl Decision {
     }
 }
 
-/// What waits at the start.
+/// Returns the approvals that wait at the start.
 pub(super) fn sample() -> Vec<Approval> {
     let waiting = [
         ("refund-118", "Refund for LS-2042", "$56.70 to Studio Vang, three rolls damaged in transit.", "Mina Torres"),

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-/// What can become of an order.
+/// Every status that an order can have.
 pub(super) const STATUSES: [&str; 5] = ["new", "packed", "shipped", "held", "cancelled"];
 
 const ORDER_COUNT: usize = 24;
@@ -80,7 +80,7 @@ pub(super) fn with_status<'a>(orders: &'a [Order], status: &'a str) -> impl Iter
     orders.iter().filter(move |order| status.is_empty() || order.status == status)
 }
 
-/// How many orders have each status.
+/// Counts the orders of each status.
 pub(super) fn counts(orders: &[Order]) -> Vec<(&'static str, usize)> {
     STATUSES.map(|status| (status, with_status(orders, status).count())).to_vec()
 }

@@ -1,4 +1,4 @@
-//! How the sample back office looks.
+//! The look of the sample back office.
 //!
 //! Owns the templates, the assets and the headers of its answers. Called by the handlers.
 

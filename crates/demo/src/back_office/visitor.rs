@@ -1,4 +1,4 @@
-//! Who the visitor is, as the broker's headers say.
+//! The visitor, as the broker's headers describe them.
 //!
 //! Owns reading the `X-Auth-Request-…` headers and the answers to somebody without them. The application trusts
 //! them because only the broker reaches it. Called by the handlers.
@@ -49,7 +49,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SignedIn {
     }
 }
 
-/// Whether a form came from this application's own page, as far as the browser tells.
+/// Is true if a form came from this application's own page, as far as the browser tells.
 pub(super) fn is_own_form(headers: &HeaderMap) -> bool {
     headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none")
 }

@@ -1,4 +1,4 @@
-//! Where the answer to an authorization request goes.
+//! The address that the answer to an authorization request goes to.
 //!
 //! Owns that only an exactly registered redirect URI ever gets one, and what every answer carries. Pure. Called
 //! by `authorization_request`, which reads it first, and `authorize`.
@@ -7,7 +7,7 @@ use super::authorization_request::RequestError;
 use super::parameters::{Parameters, extended};
 use super::{Protocol, RegisteredClient, clients};
 
-/// Why there is nowhere to send an answer to: the person sees a page, RFC 6749 section 4.1.2.1.
+/// The reason why there is nowhere to send an answer to: the person sees a page, RFC 6749 section 4.1.2.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum AddressError {
     #[error("The request does not name a client that is registered here (client_id).")]
@@ -16,7 +16,7 @@ pub(super) enum AddressError {
     UnregisteredRedirectUri,
 }
 
-/// Where and how to answer; only made for a registered redirect URI.
+/// The target of an answer, and what every answer carries; only made for a registered redirect URI.
 #[derive(Debug)]
 pub(super) struct Address {
     pub redirect_uri: String,

@@ -12,7 +12,7 @@ use super::scopes::Scopes;
 use super::sessions::Session;
 use super::{Protocol, RegisteredClient};
 
-/// Why the client gets an error instead of a code.
+/// The reason why the client gets an error instead of a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RequestError {
     #[error("a parameter appears more than once")]
@@ -54,7 +54,7 @@ pub(super) enum Refusal {
     ToClient(Address, RequestError),
 }
 
-/// What the request says about asking the person.
+/// The request's wish about asking the person (`prompt`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Prompt {
     Unspecified,
@@ -136,7 +136,7 @@ impl AuthorizationRequest {
         })
     }
 
-    /// Whether this session answers the request without asking. `hinted` is the subject of an `id_token_hint`.
+    /// Is true if this session answers the request without asking. `hinted` is the subject of an `id_token_hint`.
     pub(super) fn is_satisfied_by(&self, session: &Session, hinted: Option<&str>, now: OffsetDateTime) -> bool {
         let age = (now - session.signed_in_at).whole_seconds();
         // max_age=0 means the same as prompt=login.

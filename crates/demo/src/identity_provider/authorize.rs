@@ -145,7 +145,7 @@ fn ask(
     pages::page(status, &page)
 }
 
-/// What the client will learn, in words.
+/// Lists in words what the client will learn.
 fn wishes(request: &AuthorizationRequest) -> String {
     let described = [
         ("profile", "your name and groups"),

@@ -20,7 +20,7 @@ const LIFETIME: Duration = Duration::minutes(2);
 /// Section 2.5 asks not to wait long for a client.
 const PATIENCE: StdDuration = StdDuration::from_millis(2500);
 
-/// Why a client was not told.
+/// The reason why a client was not told.
 #[derive(Debug, thiserror::Error)]
 enum DeliveryError {
     #[error("the logout token could not be signed: {0}")]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::grants::Access;
 use super::{IdentityProvider, Protocol};
 
-/// Why an access token was not accepted.
+/// The reason why an access token was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BearerError {
     #[error("the request has no Bearer token in its Authorization header")]

@@ -1,4 +1,4 @@
-//! Which registered client a request comes from.
+//! Recognises the registered client that a request comes from.
 //!
 //! Owns client authentication (RFC 6749 section 2.3.1) and the exact comparison of redirect URIs. Called by
 //! `authorization_request`, `token`, `revoke` and `end_session`.
@@ -13,7 +13,7 @@ use url::form_urlencoded;
 use super::RegisteredClient;
 use super::parameters::Parameters;
 
-/// Why a client was not recognised.
+/// The reason why a client was not recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ClientError {
     #[error("the Authorization header is not a readable Basic one")]

@@ -1,4 +1,4 @@
-//! What the provider says about itself.
+//! The documents that the provider publishes about itself.
 //!
 //! Owns the discovery document (OpenID Connect Discovery 1.0, RFC 8414, RFC 9207) and the key set. Called by
 //! the router; clients read both once in a while.

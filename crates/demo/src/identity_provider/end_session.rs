@@ -14,7 +14,7 @@ use super::parameters::{Parameters, extended};
 use super::sessions::{self, Session};
 use super::{IdentityProvider, RegisteredClient, Settings, backchannel_logout, clients, same_origin};
 
-/// Why nobody is signed out and nobody is sent on.
+/// The reason why nobody is signed out and nobody is sent on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum EndSessionError {
     #[error("A parameter appears more than once.")]
@@ -32,7 +32,7 @@ enum EndSessionError {
 /// A request that may be followed.
 struct EndSessionRequest {
     hint: Option<Hint>,
-    /// Where to go afterwards, with the state.
+    /// Address to go to afterwards, with the state.
     return_to: Option<String>,
 }
 
@@ -120,7 +120,7 @@ impl EndSessionRequest {
         Ok(Self { hint, return_to })
     }
 
-    /// Whether the hint is from this very session, so that nobody has to be asked.
+    /// Is true if the hint is from this very session, so that nobody has to be asked.
     fn belongs_to(&self, session: &Session) -> bool {
         self.hint.as_ref().is_some_and(|hint| {
             hint.sid == session.sid || session.participants.iter().any(|participant| participant.sid == hint.sid)

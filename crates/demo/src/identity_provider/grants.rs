@@ -19,7 +19,7 @@ use super::accounts::Account;
 use super::scopes::Scopes;
 use super::table::Table;
 
-/// How long an access token lives.
+/// Lifetime of an access token.
 pub(super) const ACCESS_TOKEN_LIFETIME: Duration = Duration::minutes(5);
 const CODE_LIFETIME: Duration = Duration::seconds(60);
 /// A used code is remembered longer than it is valid, so that a late second use is still seen as one.
@@ -27,7 +27,7 @@ const CODE_MEMORY: Duration = Duration::minutes(10);
 /// Counted from the authorization; rotation does not prolong it.
 const REFRESH_LIFETIME: Duration = Duration::hours(12);
 
-/// What one person allowed one client in one authorization.
+/// One person's permission for one client, from one authorization.
 #[derive(Clone)]
 pub(super) struct Grant {
     pub protocol: Protocol,
@@ -41,7 +41,7 @@ pub(super) struct Grant {
     pub granted_at: OffsetDateTime,
 }
 
-/// What the client has to show again to redeem a code.
+/// The values that the client has to show again to redeem a code.
 pub(super) struct Binding {
     pub redirect_uri: String,
     /// The S256 code challenge, RFC 7636 section 4.2.
@@ -80,7 +80,7 @@ pub(super) struct Access {
     pub scopes: Scopes,
 }
 
-/// Why a code or a refresh token was not accepted.
+/// The reason why a code or a refresh token was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum GrantError {
     #[error("the code is unknown or was issued to another client")]
@@ -172,7 +172,7 @@ impl Grants {
         Ok(self.issue_tokens(grant, narrowed, now))
     }
 
-    /// What an access token stands for, if it is alive and belongs to this protocol.
+    /// Returns the access that a token stands for, if it is alive and belongs to this protocol.
     pub(super) fn access(&self, token: &str, protocol: Protocol, now: OffsetDateTime) -> Option<Access> {
         self.access_tokens.get(token, now).filter(|access| access.grant.protocol == protocol).cloned()
     }

@@ -1,4 +1,4 @@
-//! What an ID token says.
+//! The content of an ID token.
 //!
 //! Owns its claims, OpenID Connect Core 1.0 section 2. Does not sign. Called by `token`.
 

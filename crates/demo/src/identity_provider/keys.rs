@@ -28,7 +28,7 @@ pub(super) struct SigningKey {
     published: Jwk,
 }
 
-/// What an `id_token_hint` tells.
+/// The content of an `id_token_hint`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Hint {
     pub aud: String,

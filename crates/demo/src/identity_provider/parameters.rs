@@ -26,12 +26,12 @@ impl Parameters {
         }
     }
 
-    /// Whether this parameter is there at all, even if empty or repeated.
+    /// Is true if this parameter is there at all, even if empty or repeated.
     pub(super) fn mentions(&self, name: &str) -> bool {
         self.0.iter().any(|(key, _)| key == name)
     }
 
-    /// Whether any parameter is there more than once.
+    /// Is true if any parameter is there more than once.
     pub(super) fn has_repetition(&self) -> bool {
         let mut seen = HashSet::new();
         !self.0.iter().all(|(key, _)| seen.insert(key))
@@ -43,7 +43,7 @@ impl Parameters {
     }
 }
 
-/// Whether the body is declared as form-encoded, which is the only kind the token endpoints take.
+/// Is true if the body is declared as form-encoded, which is the only kind the token endpoints take.
 pub(super) fn declares_form(headers: &HeaderMap) -> bool {
     let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = declared.split(';').next().unwrap_or_default().trim();

@@ -1,4 +1,4 @@
-//! Whether a form came from the provider's own page.
+//! Checks that a form came from the provider's own page.
 //!
 //! Owns the check against forged form posts: another site must not be able to sign somebody in or out. Called by
 //! `authorize` and `end_session` for the presses of a button, not for the protocols' own cross-site requests.
@@ -6,7 +6,7 @@
 use http::{HeaderMap, header};
 use url::Url;
 
-/// What the person reads when a form is refused.
+/// The text that the person reads when a form is refused.
 pub(super) const FOREIGN_FORM: &str = "The form was sent from another site's page.";
 
 /// True unless the browser says that the form is another site's. A program without such headers, such as curl,

@@ -28,7 +28,7 @@ impl Scopes {
         asked.all(|scope| self.contains(scope)).then(|| Self::granted(requested))
     }
 
-    /// Whether the set has this scope.
+    /// Is true if the set has this scope.
     pub(super) fn contains(&self, scope: &str) -> bool {
         self.0.contains(&scope)
     }

@@ -23,7 +23,7 @@ pub(super) struct Session {
     pub sid: String,
     pub account: &'static Account,
     pub signed_in_at: OffsetDateTime,
-    /// Who has to hear of the end of this session.
+    /// Clients that have to hear of the end of this session.
     pub participants: Vec<Participant>,
 }
 

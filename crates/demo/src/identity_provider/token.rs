@@ -17,7 +17,7 @@ use super::parameters::{Parameters, declares_form};
 use super::sessions::Participant;
 use super::{IdentityProvider, Protocol, RegisteredClient, id_token};
 
-/// Why the token or the revocation endpoint refuses.
+/// The reason why the token or the revocation endpoint refuses.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TokenError {
     #[error("the body has to be application/x-www-form-urlencoded")]

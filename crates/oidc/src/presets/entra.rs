@@ -13,7 +13,7 @@ use crate::claims;
 use crate::jwt::JwtFault;
 
 const GROUPS: &str = "Microsoft Graph's groups";
-/// What stands for all tenants in addresses.
+/// Placeholder for all tenants in addresses.
 const ALL_TENANTS: &str = "organizations";
 /// Memberships of all kinds, in the largest pages that there are.
 const MEMBERSHIPS: List = List {
@@ -30,7 +30,7 @@ pub(crate) fn published_under(issuer: &str) -> String {
     issuer.replace(ANY_TENANT, ALL_TENANTS)
 }
 
-/// Whether an issuer is the configured one, or that of an allowed tenant. Pure.
+/// Is true if an issuer is the configured one, or that of an allowed tenant. Pure.
 pub(crate) fn is_issuer(issuer: &str, tenants: &[String], said: &str) -> bool {
     if tenants.is_empty() {
         return issuer == said;

@@ -1,7 +1,7 @@
 //! Lists that a provider's API gives out page by page.
 //!
-//! How the next page is asked for is the provider's to say: pages may be short, and their names are not always numbers.
-//! Where it is asked for is not: of the link in an answer nothing but the query is used.
+//! The provider says how the next page is asked for: pages may be short, and their names are not always numbers.
+//! It does not say where: of the link in an answer nothing but the query is used.
 
 use oauth2::http::Response;
 use oauth2::http::header::LINK;
@@ -22,14 +22,14 @@ pub(super) struct List {
     pub(super) path: &'static str,
     /// The query for the first page.
     pub(super) first: &'static str,
-    /// Where the items stand in an answer, as a JSON pointer.
+    /// Place of the items in an answer, as a JSON pointer.
     pub(super) items: &'static str,
     pub(super) next: Next,
     /// Whoever has more is refused, not given some.
     pub(super) most_pages: usize,
 }
 
-/// Where an answer says how the next page is asked for.
+/// The place where an answer says how the next page is asked for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Next {
     /// In a member that is a link.
@@ -81,7 +81,7 @@ fn query_of(link: &str) -> Result<String, Unreadable> {
     Url::parse(link).ok().and_then(|url| url.query().map(str::to_owned)).ok_or(Unreadable)
 }
 
-/// What the header links as next.
+/// Returns the address that the header links as next.
 fn linked(answer: &Response<Value>) -> Result<Option<&str>, Unreadable> {
     for value in answer.headers().get_all(LINK) {
         for link in value.to_str().map_err(|_| Unreadable)?.split('<').skip(1) {

@@ -7,7 +7,7 @@
 /// Longest local part, domain and address, in bytes (RFC 5321 4.5.3.1).
 const LONGEST: (usize, usize, usize) = (64, 255, 254);
 
-/// Whether a text is one address: `Dot-string "@" Domain`.
+/// Is true if a text is one address: `Dot-string "@" Domain`.
 pub(super) fn is_address(text: &str) -> bool {
     let Some((local, domain)) = text.split_once('@') else { return false };
     let (longest_local, longest_domain, longest) = LONGEST;

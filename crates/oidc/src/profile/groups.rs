@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{MOST_GROUPS, ProfileFault, ProfileMapping, is_attribute};
 
-/// How groups are written (`profile.groups_as`).
+/// The form in which groups are written (`profile.groups_as`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GroupsAs {
     /// Lists of texts, or texts.
@@ -34,7 +34,7 @@ pub(super) fn groups_at(source: &Map<String, Value>, mapping: &ProfileMapping) -
     Ok(found)
 }
 
-/// Where groups are said in a form that is not read, and what would read it.
+/// Returns the path at which groups are said in a form that is not read, and what would read it.
 pub(crate) fn dropped_groups<'a>(
     source: &Map<String, Value>,
     mapping: &'a ProfileMapping,
@@ -66,7 +66,7 @@ fn collect(leaf: &Value, written: GroupsAs, found: &mut Vec<String>) {
             found.extend(members.iter().filter(|(_, value)| is_said(value)).map(|(name, _)| name.clone()));
         }
         (Value::String(text), GroupsAs::Json) => match inside(text) {
-            // What is inside of a text inside of a text is a text.
+            // JSON is unpacked once: a text inside of that text stays a text.
             Some(value) => leaves_of(&value, "", &mut |leaf| collect(leaf, GroupsAs::Keys, found)),
             None => found.push(text.clone()),
         },

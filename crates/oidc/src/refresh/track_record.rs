@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use counterfoil_core::identity::Identity;
 
-/// When a person was last served.
+/// The last time that a person was served.
 #[derive(Debug)]
 struct Served {
     issuer: String,
@@ -39,12 +39,12 @@ impl TrackRecord {
         *first = Some(served);
     }
 
-    /// Whether the provider has ever completed an exchange or a renewal with this process.
+    /// Is true if the provider has ever completed an exchange or a renewal with this process.
     pub fn is_proven(&self) -> bool {
         self.lock()[0].is_some()
     }
 
-    /// Whether the provider has served anybody but this person since a moment.
+    /// Is true if the provider has served anybody but this person since a moment.
     pub fn has_served_another(&self, identity: &Identity, since: OffsetDateTime) -> bool {
         let is_another = |served: &Served| !served.is_of(&identity.issuer, &identity.subject) && served.at >= since;
         self.lock().iter().flatten().any(is_another)

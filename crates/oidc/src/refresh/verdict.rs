@@ -1,4 +1,4 @@
-//! What an answer of the provider, or its silence, says of the person whose session is to be renewed. Pure.
+//! Judges what the provider's answer, or its silence, says of the person whose session is to be renewed. Pure.
 //!
 //! A refusal ends the session. What may be an outage, our own credentials or a clock ends nothing (R-C12). In between
 //! lies every other answer: it is no word against the person and none for them, so the session is not over and counts
@@ -26,13 +26,13 @@ pub enum Verdict {
     Unavailable,
 }
 
-/// Why a session was not renewed.
+/// The reason why a session was not renewed.
 #[derive(Debug, Error)]
 #[error("{}{cause}", .verdict.preamble())]
 pub struct RenewalError {
-    /// What follows from it.
+    /// The consequence for the session.
     pub verdict: Verdict,
-    /// What happened.
+    /// The failure itself.
     #[source]
     pub cause: IdpError,
     /// The refresh token that takes the place of the one just used, if the answer got that far.
@@ -56,7 +56,7 @@ impl RenewalError {
         Self { verdict: verdict(&cause, is_proven), cause, rotated: None }
     }
 
-    /// Whether the provider does not know us, or not by these credentials: a fault of the configuration.
+    /// Is true if the provider does not know us, or not by these credentials: a fault of the configuration.
     pub fn is_about_the_client(&self) -> bool {
         match &self.cause {
             IdpError::TokenExchange(TokenExchangeError::Refused { code, .. }) => ABOUT_THE_CLIENT.contains(code),
@@ -66,13 +66,13 @@ impl RenewalError {
         }
     }
 
-    /// Whether no key that is published now signed the ID token. Right after a rotation that passes.
+    /// Is true if no key that is published now signed the ID token. Right after a rotation that passes.
     pub fn is_about_keys(&self) -> bool {
         matches!(self.cause, IdpError::IdToken(JwtFault::UnknownKey | JwtFault::Signature))
     }
 
-    /// Whether the next attempt for anybody is bound to fail as well: the provider is away, or does not know us. What
-    /// it answers to one person's access token concerns that person alone; that it does not answer at all does not.
+    /// Is true if the next attempt for anybody is bound to fail as well: the provider is away, or does not know us.
+    /// Its answer to one person's access token concerns that person alone; that it does not answer at all does not.
     pub fn concerns_everybody(&self) -> bool {
         // Not 500: one person's data can do that.
         let away = |error: &HttpError| {
@@ -154,8 +154,8 @@ fn verdict(error: &IdpError, is_proven: bool) -> Verdict {
         | IdpError::ProfileApi(ProfileApiError::Malformed(_) | ProfileApiError::TooMany(_))
         // With too many groups nobody could sign in, and whoever stayed would keep those they had, for good.
         | IdpError::Profile(ProfileFault::Subject | ProfileFault::RequiredClaim(_) | ProfileFault::Groups)
-        // How a token is written, and for whom besides, is no word about the person: one setting at the provider
-        // changes it for everybody, and another changes it back.
+        // The form of a token, and its other audiences, are no word about the person: one setting at the provider
+        // changes them for everybody, and another changes them back.
         | IdpError::IdToken(
             JwtFault::Absent
             | JwtFault::Malformed

@@ -1,4 +1,4 @@
-//! Who a security event is about (RFC 9493, and the complex subjects of the Shared Signals Framework).
+//! The subject of a security event (RFC 9493, and the complex subjects of the Shared Signals Framework).
 //!
 //! Pure. What is meant may be more than what is said: a device or a tenant cannot be told apart here, so an event about
 //! a person's device is one about the person. A format that is not known, or another issuer's person, is nobody of
@@ -10,12 +10,12 @@ use super::Occurrence;
 use crate::claims::optional_text;
 use crate::jwt::JwtFault;
 
-/// Who is meant, in the provider's words.
+/// The people or sessions that are meant, in the provider's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meant {
     /// Everything of one person.
     Person {
-        /// Whose person.
+        /// The person's issuer.
         issuer: String,
         /// The issuer's name for them.
         subject: String,
@@ -29,7 +29,7 @@ pub enum Meant {
     },
     /// One session at the provider, and whose it is, if that is said as well.
     ProviderSession {
-        /// Whose session.
+        /// The session's issuer.
         issuer: String,
         /// The issuer's name for it.
         sid: String,
@@ -38,7 +38,7 @@ pub enum Meant {
     },
 }
 
-/// What one identifier names.
+/// The thing that one identifier names.
 enum Named {
     /// Somebody who may be ours.
     Ours(Meant),
@@ -48,7 +48,7 @@ enum Named {
     Unknown,
 }
 
-/// What an identifier without further context names.
+/// The kind of thing that an identifier without further context names.
 #[derive(Debug, Clone, Copy)]
 enum Role {
     Person,
@@ -143,7 +143,7 @@ fn both(user: Meant, session: Meant, occurrence: Occurrence) -> Result<Meant, Jw
             // A new credential concerns each of the person's sessions.
             Occurrence::CredentialChange => Meant::Person { issuer, subject },
         }),
-        // Whether the session is theirs cannot be asked by an address: all of theirs are.
+        // An address cannot tell if the session is theirs: all of theirs are meant.
         (user @ Meant::Address { .. }, Meant::ProviderSession { .. }) => Ok(user),
         (user, session) if user == session => Ok(user),
         _ => Err(FAULT),
