@@ -32,7 +32,7 @@ pub struct Account {
 /// Carries the token that the administration API asks browsers for.
 const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 
-/// The body of `GET /sso/session`: who, which groups, when it ends. No token, ever.
+/// The body of `GET /sso/session`: the person, their groups, the session's end. No token, ever.
 #[derive(Debug, Serialize)]
 struct SessionBody<'a> {
     subject: &'a str,

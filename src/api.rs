@@ -2,7 +2,7 @@
 //! machines.
 //!
 //! [`caller`] says who asks and what they may; [`sessions`] lists and ends; [`timeouts`] changes how long sessions
-//! live. [`openapi`] describes it all. Handlers are mounted by `routes`. What changes anything or shows sessions is
+//! live. [`openapi`] describes it all. Handlers are mounted by `routes`. Every change and every look at sessions is
 //! audited (R-N05).
 
 pub mod caller;

@@ -60,7 +60,7 @@ use self::operations::Operations;
 /// Longest wait between two attempts at a provider that was never reached.
 const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// From when a key was put in front to when it seals: long enough to reload every replica.
+/// The time between a key's being put in front and its first seal: long enough to reload every replica.
 pub const KEY_ACTIVATION: Duration = Duration::from_mins(1);
 
 /// The outside world, as the broker sees it.

@@ -73,7 +73,7 @@ enum CommandError {
     /// Something failed: exit code 1.
     #[error("{0}")]
     Failed(String),
-    /// Something failed, and it was said on standard output what: exit code 1.
+    /// Something failed, and standard output said so already: exit code 1.
     #[error("said already")]
     Said,
     /// Whoever read the output has seen enough: exit code 0.
@@ -83,7 +83,7 @@ enum CommandError {
 
 /// Runs the program with the process's arguments.
 pub fn run() -> ExitCode {
-    // Also for what goes wrong before a command knows.
+    // Errors that come before the arguments are parsed respect it, too.
     let json = std::env::args_os().any(|argument| argument == "--json");
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

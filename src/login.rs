@@ -81,7 +81,7 @@ impl Login {
         self.providers.iter().find(|provider| provider.name() == name)
     }
 
-    /// The person who is signed in, for a page about a failed login. They go on to the page that the login was for, unless
+    /// The person who is signed in, on the page about a failed login. They go on to the page the login was for, unless
     /// that would only begin it again.
     fn account_of(&self, session: &LiveSession, page: &ReturnTo) -> SignedInAs {
         let demanding = self.route_behind(page).is_some_and(|route| route.demands_of_login());

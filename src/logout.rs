@@ -82,8 +82,7 @@ impl Logout {
         self.providers.iter().find(|provider| provider.name() == name)
     }
 
-    /// Whoever vouches for a person, if that is still configured: what another provider of the same name issued is not
-    /// its business.
+    /// The provider that vouches for a person, if it is still configured: another one of the same name does not count.
     fn provider_of(&self, identity: &Identity) -> Option<&Provider> {
         self.provider(&identity.idp).filter(|provider| provider.speaks_for(&identity.issuer))
     }
@@ -92,7 +91,7 @@ impl Logout {
         self.cookies.clear(self.cookies.session_name())
     }
 
-    /// Does what a provider said, once. With an error it may be half done: the provider is to say it again.
+    /// Carries out a provider's notice, once. With an error it may be half done: the provider is to say it again.
     async fn carry_out(&self, notice: Notice) -> Result<Outcome, StoreError> {
         let sessions = self.sessions.clone();
         // Whoever asked may hang up: what was begun is brought to its end all the same.

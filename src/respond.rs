@@ -1,4 +1,4 @@
-//! From what happened to what is answered: the one place that knows the status, the words and the blame of
+//! The answers to failures: the one place that knows the status, the words and the blame of
 //! every [`FailureKind`], and that logs it.
 
 use std::error::Error;

@@ -61,7 +61,7 @@ pub struct Rooms {
     pub account: Account,
     /// Administration by JSON.
     pub api: Api,
-    /// In front of everything else.
+    /// The guard, in front of everything else.
     pub guard: Arc<Guard>,
 }
 

@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::MakeWriter;
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// For people at a terminal.
+    /// Lines for people at a terminal.
     #[default]
     Human,
     /// One JSON object a line.

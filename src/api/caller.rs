@@ -1,7 +1,7 @@
 //! The callers of the API, and their rights (R-N03).
 //!
 //! A machine shows a token as `Authorization: Bearer`. A browser shows its session, whose groups decide, and the
-//! header `X-CSRF-Token` that only our own pages can know. Which it is depends on the `Authorization` header alone, so
+//! header `X-CSRF-Token` that only our own pages can know. The `Authorization` header alone decides between them, so
 //! neither can be mixed with the other.
 
 use std::net::IpAddr;
@@ -46,7 +46,7 @@ pub struct AdminRights {
 pub struct ApiTokens(Vec<[u8; 32]>);
 
 impl ApiTokens {
-    /// These tokens.
+    /// The hashes of these tokens.
     pub fn new(tokens: &[String]) -> Self {
         Self(tokens.iter().map(|token| hash(token)).collect())
     }

@@ -196,7 +196,7 @@ pub struct RevocationBody {
     /// True if the persons concerned have to show who they are at the provider before their next session.
     #[serde(default = "yes")]
     fresh_login: bool,
-    /// Only says which sessions would end.
+    /// Set to be told only which sessions would end.
     #[serde(default)]
     dry_run: bool,
 }

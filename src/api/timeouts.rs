@@ -1,4 +1,4 @@
-//! `/sso/api/v1/timeouts`: how long sessions live, on every replica.
+//! `/sso/api/v1/timeouts`: the lifetimes of sessions, on every replica.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -28,10 +28,10 @@ pub struct TimeoutsBody {
     #[serde(with = "durations")]
     #[schema(value_type = String, example = "12h")]
     absolute_timeout: Duration,
-    /// For members of some groups; the first match applies.
+    /// The timeouts for members of some groups; the first match applies.
     #[serde(default)]
     timeout: Vec<GroupTimeouts>,
-    /// Only says how many live sessions would end.
+    /// Set to be told only how many live sessions would end.
     #[serde(default, skip_serializing)]
     dry_run: bool,
 }

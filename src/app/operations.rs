@@ -42,7 +42,7 @@ impl Operations {
         Self { sessions, providers, draining: Arc::default() }
     }
 
-    /// From now on not ready: the process is about to end.
+    /// Turns readiness off for good: the process is about to end.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
@@ -84,7 +84,7 @@ impl Operations {
     }
 }
 
-/// That the provider's metadata name other hosts than before, if they do.
+/// A note that the provider's metadata name other hosts than before, if they do.
 fn note(provider: &Provider) -> Option<(String, String)> {
     let moves = provider.refused_moves();
     let each = moves

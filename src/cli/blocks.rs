@@ -1,4 +1,4 @@
-//! `counterfoil blocks`: who may have no session until when, and letting them back in.
+//! `counterfoil blocks`: the people who may have no session for a time, and letting them back in.
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -112,7 +112,7 @@ fn tell_count(count: usize, what: &str, json: bool) {
     }
 }
 
-/// Says what keeps the persons out all the same.
+/// Lists the blocks that keep the persons out all the same.
 pub(super) fn tell_what_stands(standing: &[Block]) {
     for block in standing {
         let (words, until) = (words(block), short(block.until));

@@ -1,7 +1,7 @@
-//! `counterfoil check`: what will not work, one line per finding, with what to do about it.
+//! `counterfoil check`: the faults ahead, one line per finding, with the remedy.
 //!
 //! Judges the configuration itself ([`routes`]), and asks the store, every upstream and every identity provider
-//! ([`providers`]). What certainly breaks is a failure, what may work is a note. Each finding: docs/check.md.
+//! ([`providers`]). A certain fault is a failure, a possible one is a note. Each finding: docs/check.md.
 
 mod providers;
 mod routes;
@@ -29,7 +29,7 @@ enum Finding {
 
 pub(super) async fn run(file: ConfigFile) -> Result<(), CommandError> {
     let settings = file.settings()?;
-    // Only what goes wrong underneath, such as a password that Redis does not take.
+    // Logs only the faults of the layers below, such as a password that Redis does not take.
     telemetry::start(LogSettings { level: tracing::Level::WARN, ..settings.log }, std::io::stderr);
     let clock: SharedClock = Arc::new(SystemClock);
     let mut report = Report::default();

@@ -56,7 +56,7 @@ pub(super) fn complain(error: &CommandError, json: bool) {
 /// A column that is longer than this is cut.
 const WIDEST: usize = 40;
 
-/// Lines up a table's columns. What stands in the cells is made printable.
+/// Lines up a table's columns. The content of the cells is made printable.
 pub(super) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Vec<String> {
     let rows: Vec<[String; COLUMNS]> = rows.iter().map(|row| row.clone().map(|cell| cell_of(&cell))).collect();
     let mut widths = [0; COLUMNS];

@@ -24,7 +24,7 @@ use crate::session::selection::{Filter, PersonFilter};
 use crate::session::{LiveSession, NearCacheSettings, Sessions};
 use crate::telemetry::{self, LogFormat, LogSettings};
 
-/// With the wrong key, whoever began an empty store here would shut out the brokers that come back to it.
+/// The refusal to begin an empty store: with the wrong key that would shut out the brokers that come back to it.
 const NOBODYS: &str = "nothing was done: no broker has begun this store (its record of the server's key is missing; \
                        a running broker puts it back within a minute)";
 

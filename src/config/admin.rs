@@ -1,4 +1,4 @@
-//! `[admin]`: who may look at sessions, end them and change the timeouts.
+//! `[admin]`: the rights to look at sessions, end them and change the timeouts.
 
 use super::reader::Reader;
 use crate::api::caller::{AdminRights, ApiTokens};

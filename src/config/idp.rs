@@ -31,7 +31,7 @@ const DEFAULT_WAIT: StdDuration = StdDuration::from_millis(500);
 const LONGEST_WAIT: StdDuration = StdDuration::from_mins(1);
 const TIMEOUTS: RangeInclusive<StdDuration> = StdDuration::from_millis(100)..=StdDuration::from_mins(1);
 
-/// Reads every provider. `is_https`: whether browsers reach us by HTTPS.
+/// Reads every provider. `is_https`: true if browsers reach us by HTTPS.
 pub(super) fn read(reader: &mut Reader, is_https: bool, warnings: &mut Vec<String>) -> Vec<IdpSettings> {
     let sections = reader.named_sections("idp");
     if sections.is_empty() {

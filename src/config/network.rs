@@ -1,4 +1,4 @@
-//! `[network]`: how providers are reached, from here or from the variables that every tool reads.
+//! `[network]`: the proxy to providers, set here or in the variables that every tool reads.
 
 use std::collections::BTreeMap;
 

@@ -64,7 +64,7 @@ impl Reader {
         Ok(Self { path: String::new(), origin: String::new(), table, shared: Rc::new(shared) })
     }
 
-    /// Whatever was not read is unknown; ends the reading of everything.
+    /// Ends the reading of everything; a setting that was not read is unknown, which is a fault.
     pub(super) fn finish(mut self) -> Vec<Fault> {
         self.refuse_the_rest();
         let mut faults = std::mem::take(&mut *self.shared.faults.borrow_mut());

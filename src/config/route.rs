@@ -1,4 +1,4 @@
-//! `[[route]]`: who may pass where, and where it goes.
+//! `[[route]]`: the people who may pass, and the upstream behind.
 
 use std::time::Duration as StdDuration;
 

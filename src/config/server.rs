@@ -22,7 +22,7 @@ pub struct ServerSettings {
     pub listen: SocketAddr,
     /// The operators' port.
     pub ops_listen: SocketAddr,
-    /// From when the process is asked to end to when it accepts no more connections.
+    /// The time for which a process that was asked to end still accepts connections.
     pub drain_delay: Duration,
     /// Longest wait for requests under way at shutdown.
     pub shutdown_timeout: Duration,

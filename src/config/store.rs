@@ -29,9 +29,9 @@ const MAX_AGES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::fr
 /// The `[store]` section.
 #[derive(Debug, Clone)]
 pub enum StoreSettings {
-    /// In this process alone.
+    /// A store in this process alone.
     Memory,
-    /// In Redis.
+    /// A store in Redis.
     #[cfg(feature = "redis")]
     Redis(RedisSettings),
 }
@@ -40,7 +40,7 @@ impl StoreSettings {
     /// Reads a store URL with everything else at its default.
     ///
     /// # Errors
-    /// What is wrong with the URL, without repeating it: it may hold a password.
+    /// The fault in the URL, without repeating it: it may hold a password.
     pub fn of_url(url: Secret<String>) -> Result<Self, &'static str> {
         if url.expose() == "memory:" {
             return Ok(Self::Memory);

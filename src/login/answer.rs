@@ -16,9 +16,9 @@ use crate::web::query::Parameters;
 /// The way an answer came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Carrier {
-    /// In the callback address.
+    /// It came in the callback address.
     Address,
-    /// In a form.
+    /// It came in a form.
     Form,
 }
 

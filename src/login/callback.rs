@@ -232,7 +232,7 @@ impl Login {
         let said = answer.said.clone().without(&[&pending.attempt.nonce, pending.attempt.verifier.expose()]);
         let code = code_of(answer).map_err(|refusal| refusal.told(said))?;
         provider.prepare_to_finish().await.map_err(Unfinished::before_the_exchange)?;
-        // Only now: answers that would not be exchanged anyway leave nothing in the store.
+        // The login is claimed only now: answers that would not be exchanged anyway leave nothing in the store.
         if !self.claim(pending).await? {
             return Ok(None);
         }
@@ -369,7 +369,7 @@ struct NoCode {
 }
 
 impl NoCode {
-    /// With the reason, for the log and the audit trail; never for the page (RFC 6749 4.1.2.1).
+    /// The failure with its reason, for the log and the audit trail; never for the page (RFC 6749 4.1.2.1).
     fn told(self, said: ProviderWords) -> Failure {
         Failure::caused(self.kind, Told { fault: self.fault, said })
     }

@@ -61,7 +61,7 @@ impl Landings {
         Self(words.chunks_exact(3).take(MOST_PAGES).filter_map(landing).collect())
     }
 
-    /// As the cookie says it.
+    /// The text for the cookie.
     pub(super) fn text(&self) -> String {
         let words = self.0.iter().map(|landing| format!("{}.{}.{}", landing.page, landing.count, landing.since));
         words.collect::<Vec<_>>().join(".")

@@ -28,7 +28,7 @@ pub(super) enum Lost {
 }
 
 impl Login {
-    /// Answers who brings an answer that nothing is pending for any more.
+    /// Answers a browser that brings an answer to a login that is no longer pending.
     pub(super) async fn lead_on(
         &self,
         idp: &str,
@@ -44,7 +44,7 @@ impl Login {
         self.resume(Some(idp), state, lost, headers).await
     }
 
-    /// Answers who is sent on to the login address with the `state` of such an answer.
+    /// Answers a browser that is sent on to the login address with the `state` of such an answer.
     pub(super) async fn resume(
         &self,
         idp: Option<&str>,

@@ -52,7 +52,7 @@ pub struct PendingLogin {
 struct LeftBehind {
     /// The sessions that the browser had; a new login ends them all the same (R-B09).
     sessions: Vec<String>,
-    /// On which pages it had landed lately.
+    /// The pages that it had landed on lately.
     landings: String,
 }
 
@@ -84,7 +84,7 @@ impl PendingLogin {
         self
     }
 
-    /// On which pages the browser had landed, if its own word does not come along with the answer.
+    /// The pages that the browser had landed on, if its own word does not come along with the answer.
     pub fn landings(&self) -> Option<&str> {
         self.answered_by_form.as_ref().map(|left| left.landings.as_str())
     }

@@ -2,7 +2,7 @@
 //!
 //! `GET /sso/login?iss=…&target_link_uri=…&login_hint=…`, or the same by POST. Whoever sent the browser here may say
 //! which of our providers is meant, which page of ours, and who is probably signing in: nothing else is taken from
-//! them. What follows is a login like any other, begun by this broker in this browser.
+//! them. The login itself is like any other, begun by this broker in this browser.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;

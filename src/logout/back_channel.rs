@@ -42,7 +42,7 @@ enum Refusal {
     TooSoon { retry_after: u64 },
 }
 
-/// Ends what the provider says is over.
+/// Ends the sessions that the provider says are over.
 ///
 /// # Errors
 /// [`Failure`]: 404 for an unknown provider, 503 if the store or the provider's keys cannot be had.
@@ -105,7 +105,7 @@ fn token(headers: &HeaderMap, body: &[u8]) -> Result<String, Refusal> {
     form.and_then(|form| form.get("logout_token").map(str::to_owned)).ok_or(Refusal::NoToken)
 }
 
-/// 2.8: an OAuth error, whose words say nothing that the sender wrote. What cannot be judged yet is to be sent again.
+/// An OAuth error (2.8), which repeats nothing of the sender's. A token that cannot be judged yet is to be sent again.
 fn refused(refusal: &Refusal) -> Response {
     let (status, error, retry_after) = match refusal {
         Refusal::TooSoon { retry_after } => {

@@ -115,7 +115,7 @@ fn notice(provider: &Provider, session: &LiveSession, sid: String, address: Clie
 }
 
 impl Logout {
-    /// Nobody reads it: the provider shows it in a frame of no size.
+    /// A page that nobody reads: the provider shows it in a frame of no size.
     async fn framed_page(&self, provider: &Provider, headers: &HeaderMap) -> Response {
         let frame = Frame::for_request(headers, &self.branding);
         let mut response = signed_out_page(frame, SignedOutReason::LocalOnly);

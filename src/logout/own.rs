@@ -80,8 +80,8 @@ pub async fn logout(
     let found = presented(&logout.sessions, &logout.cookies, &headers).await;
     let (key, session) = match found.map_err(|failure| logout.incomplete(failure))? {
         Presented::Live(key, session) => (key, session),
-        // Nothing that lives here and now. What the cookie names goes all the same: it may be bound to another browser,
-        // or sealed under a key that this replica does not know.
+        // No session lives here and now. The one that the cookie names ends all the same: it may be bound to another
+        // browser, or sealed under a key that this replica does not know.
         Presented::Nothing | Presented::Ended(_) => {
             for key in &keys {
                 let ended = logout.sessions.end(key.handle()).await;
@@ -114,8 +114,8 @@ pub async fn logout(
 const SIGNED_OUT_HERE: &str = "/sso/signed-out?only=here";
 const SIGNED_OUT_ALREADY: &str = "/sso/signed-out?only=nothing";
 
-/// `GET /sso/signed-out`: what came of it. A `state` means that the provider sent the browser back; its value is
-/// ignored (R-J04).
+/// `GET /sso/signed-out`: the outcome of signing out. A `state` means that the provider sent the browser back; its value
+/// is ignored (R-J04).
 ///
 /// # Errors
 /// [`Failure`] if the page has to send the browser elsewhere and cannot.

@@ -109,7 +109,7 @@ fn notice(
     let reason = if has_changed { "credentials were changed at the provider" } else { "revoked at the provider" };
     let (issuer, audience) = (event.issuer().to_owned(), signals.audience.clone());
     let name = NoticeName { way: "security_event", issuer, audience, id: event.id().to_owned() };
-    // Also if nobody of ours is meant: that is written down.
+    // A notice that means nobody of ours counts, too: it is written down.
     (!event.tidings().is_empty()).then(|| Notice {
         provider: provider.clone(),
         way: NoticeWay::SecurityEvent,

@@ -9,7 +9,7 @@ use http::response::Parts;
 use http::{StatusCode, Version};
 use thiserror::Error;
 
-/// Largest head of an answer, names and values together, in bytes. How many fields share it is the upstream's affair.
+/// Largest head of an answer, names and values together, in bytes. The upstream may share it out among its fields.
 pub const LARGEST_HEAD: usize = 64 * 1024;
 /// Most fields of a head, because room for them is made before it is read: as many as sixteen bytes each leave room for.
 pub const MOST_FIELDS: usize = LARGEST_HEAD / 16;

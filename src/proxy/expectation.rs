@@ -57,7 +57,7 @@ pub fn hold(content: Body) -> (Body, Heard) {
         let silence = tokio::time::timeout(LONGEST_WAIT, word.wait_for(|word| *word != Word::Nothing));
         let is_refused = matches!(silence.await, Ok(Ok(word)) if *word == Word::Final);
         if is_refused {
-            // Until the answer is through: to break off now would cut it short.
+            // The wait lasts until the answer is through: to break off now would cut it short.
             let _ = word.wait_for(|_| false).await;
         }
         !is_refused

@@ -81,7 +81,7 @@ pub enum ForwardError {
 
 impl Proxy {
     /// A proxy with a connection pool of its own. An upstream may take `timeout` to begin its answer once it has
-    /// the request, and as long between two pieces of a request that it reads. `https`: whether any is reached by TLS.
+    /// the request, and as long between two pieces of a request that it reads. `https`: true if any is reached by TLS.
     ///
     /// # Errors
     /// If one is, and this machine has no root certificates to verify it with.
@@ -232,7 +232,7 @@ pub async fn forward(
     towards_upstream(request.headers_mut(), hop, admitted.user.as_ref());
     if let Some(token) = &admitted.access_token {
         let set = set_access_token(request.headers_mut(), token);
-        // Not without it: the upstream would take the request for somebody else's.
+        // A request never goes without its token: the upstream would take the request for somebody else's.
         set.map_err(|error| Failure::caused(FailureKind::UpstreamUnavailable, error))?;
     }
     // The browser's name for us, in its one spelling: applications build links with it.

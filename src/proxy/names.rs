@@ -65,7 +65,7 @@ pub const REQUEST: &[&str] = &[
     "sm-universalid",
     "oam-remote-user*",
     "osso-*",
-    // By which name the broker's log knows the request.
+    // The name by which the broker's log knows the request.
     "x-request-id",
     // The certificate that the client has shown (RFC 9440, and before it).
     "client-cert*",

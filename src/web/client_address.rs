@@ -12,7 +12,7 @@ use ipnet::IpNet;
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
 
-/// Both ends of what is known of a request's origin.
+/// The nearest and the farthest known address of a request's origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress {
     /// The one who opened the connection.
@@ -50,7 +50,7 @@ impl TrustedProxies {
     }
 
     /// Is true if a trusted proxy says that the browser came by plain HTTP. Proxies in a row append what each of them
-    /// sees, so the first value is the browser's; `ws` is what some call plain HTTP that is about to become a WebSocket.
+    /// sees, so the first value is the browser's; some say `ws` of plain HTTP that is about to become a WebSocket.
     pub fn says_plain_http(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         let first = headers.get("x-forwarded-proto").map(HeaderValue::as_bytes).unwrap_or_default();
         let scheme = first.split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();

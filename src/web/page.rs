@@ -1,6 +1,6 @@
 //! The pages people see.
 //!
-//! Owns what each page needs to know and how it becomes HTML; the words are in `language`, the
+//! Owns the data of each page and its way to HTML; the words are in `language`, the
 //! markup in `templates/`, the look in `static/counterfoil.css`. Does not own status codes,
 //! headers or the choice of a page. Called by the handlers and by the error responder. Every
 //! address given to a page must already be one of ours: pages escape it, but do not judge it.

@@ -32,12 +32,12 @@ impl RequestId {
         Some(Self(id.into()))
     }
 
-    /// As text.
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// As a header's value.
+    /// The id as a header's value.
     pub fn header_value(&self) -> HeaderValue {
         HeaderValue::try_from(self.as_str()).unwrap_or(HeaderValue::from_static(""))
     }

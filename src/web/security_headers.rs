@@ -6,13 +6,13 @@ use http::header::{
 };
 use http::{HeaderMap, header};
 
-/// For pages without a form: nothing but our own style and images.
+/// The policy of pages without a form: nothing but our own style and images.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
     form-action 'none'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
 
 const FRAME_ANCESTORS: &str = "frame-ancestors";
 const NEVER_FRAMED: &str = "frame-ancestors 'none'";
-/// For pages with a form. Its answer may lead to the provider and on from there, and browsers apply
+/// The policy of pages with a form. Its answer may lead to the provider and on from there, and browsers apply
 /// `form-action` to each hop, so only the rest of the policy stands.
 const POLICY_WITH_FORM: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
     base-uri 'none'; frame-ancestors 'none'; object-src 'none'";

@@ -46,7 +46,7 @@ struct State {
     closing: bool,
     /// The client has not yet read what it was sent.
     write_pending: bool,
-    /// Whoever waits for the client's next byte without an end.
+    /// The task that waits for the client's next byte without a deadline.
     reader: Option<Waker>,
 }
 

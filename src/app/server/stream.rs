@@ -24,10 +24,10 @@ const DISCARDING_SILENCE: Duration = Duration::from_secs(5);
 /// A client took too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(super) enum TooSlow {
-    /// To send a request.
+    /// It took too long to send a request.
     #[error("the next request did not come in time")]
     Request,
-    /// To read an answer.
+    /// It took too long to read an answer.
     #[error("the answer was not read in time")]
     Answer,
 }

@@ -12,7 +12,7 @@ pub(super) struct Unmeetable {
 }
 
 /// Everything that asks when somebody signed in, of a provider that does not say so. `max_age`: the provider's own
-/// demand; `is_alone`: whether there is no other provider.
+/// demand; `is_alone`: true if there is no other provider.
 pub(super) fn unmeetable(idp: &str, max_age: Option<u64>, routes: &[Route], is_alone: bool) -> Vec<Unmeetable> {
     let remedy = format!(
         "the provider does not say when somebody signed in (its metadata lists claims, auth_time not among them; if it \

@@ -33,7 +33,7 @@ pub(super) fn needs(idp: &str, settings: &Settings) -> Needs {
     Needs { groups, emails, acr }
 }
 
-/// Asks a provider. Whether it says when somebody signed in comes along, as far as that is known.
+/// Asks a provider. The second value is true unless it is known not to say when somebody signed in.
 pub(super) async fn findings(
     idp: &IdpSettings,
     needs: &Needs,

@@ -1,4 +1,4 @@
-//! The store's half of `counterfoil check`: whether it can be used, and whose it is.
+//! The store's half of `counterfoil check`: its usability, and its owner.
 
 #[cfg(feature = "redis")]
 use std::time::Duration;

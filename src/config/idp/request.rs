@@ -15,7 +15,7 @@ const OWN_KEYS: [(&str, &str); 6] = [
     ("ui_locales", "ui_locales"),
 ];
 
-/// Reads it. `is_oidc`: whether the provider speaks OpenID Connect; `is_https`: whether browsers reach us by HTTPS.
+/// Reads them. `is_oidc`: true if the provider speaks OpenID Connect; `is_https`: true if browsers reach us by HTTPS.
 pub(super) fn read(section: &mut Reader, is_oidc: bool, is_https: bool) -> RequestSettings {
     let max_age = section.optional::<StdDuration>("max_age").map(|age| age.as_secs());
     let acr_values = read_acr(section, "acr_values");
