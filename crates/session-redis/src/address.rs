@@ -1,7 +1,7 @@
-//! Where Redis is, as its URL says: servers by name or by address, of either kind (RFC 3986 3.2.2).
+//! The place of Redis, as its URL says: servers by name or by address, of either kind (RFC 3986 3.2.2).
 //!
-//! fred keeps the brackets of an IPv6 address, which are none of it: whoever resolves the host, or checks a certificate for
-//! it, finds nothing of that name. Of further nodes (`node=`) it splits an IPv6 address at each colon.
+//! fred keeps the brackets of an IPv6 address, which are none of it: whoever resolves the host, or checks a
+//! certificate for it, finds nothing of that name. Of further nodes (`node=`) it splits an IPv6 address at each colon.
 
 use fred::error::{Error, ErrorKind};
 use fred::types::config::{Config, Server, ServerConfig};

@@ -13,7 +13,7 @@ use counterfoil_session::store::StoreError;
 /// Commands that may wait on a connection before new ones fail at once.
 const LONGEST_QUEUE: usize = 10_000;
 
-/// What the settings say to fred, and the way to any server.
+/// Returns the settings in fred's terms, and the way to any server.
 pub(super) fn configured(settings: &RedisSettings) -> Result<(Config, Access), StoreError> {
     let url = settings.url.expose();
     // Without its `s`: fred would want the system's authorities for it, also where others are named.
@@ -29,7 +29,7 @@ pub(super) fn configured(settings: &RedisSettings) -> Result<(Config, Access), S
     Ok((config, access))
 }
 
-/// What makes every client of the pool; `timeout` is the longest wait for a connection and for an answer.
+/// Returns the builder of every client of the pool; `timeout` is the longest wait for a connection and for an answer.
 pub(super) fn builder(config: Config, timeout: Duration) -> Builder {
     let mut builder = Builder::from_config(config);
     builder

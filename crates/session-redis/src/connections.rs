@@ -23,14 +23,14 @@ use tokio::task::AbortHandle;
 
 /// Connections: commands on one are pipelined, so more than one per core gains nothing (measured).
 const CONNECTIONS: usize = 2;
-/// Between two signs of life.
+/// Interval between two signs of life.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Longest wait for one before there is a rival; a shorter `timeout` is shorter.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Longest race between a silent connection and its rival: then there is another rival, since this one may have been lost
 /// as well.
 const RACE: Duration = Duration::from_secs(5);
-/// Before a client that gave up begins again.
+/// Pause before a client that gave up begins again.
 const RESTART_PAUSE: Duration = Duration::from_millis(50);
 
 /// Ends a task when it is dropped.
@@ -56,7 +56,7 @@ struct Inner {
 /// One place of the pool, whoever fills it.
 struct Lane {
     running: ArcSwap<Running>,
-    /// Whether the last sign of life came in time.
+    /// Set if the last sign of life came in time.
     is_heard: AtomicBool,
 }
 
@@ -88,7 +88,7 @@ impl Running {
         try_join_all(pings).await.map(drop)
     }
 
-    /// Waits for however long it takes. What was asked last is not given up: an answer counts that comes late.
+    /// Waits for however long it takes. The last question is not given up: an answer counts that comes late.
     async fn comes_alive(&self) {
         while self.is_alive(RACE).await.is_err() {
             tokio::time::sleep(RESTART_PAUSE).await;
@@ -197,8 +197,8 @@ async fn keep_connected(client: Client) {
     }
 }
 
-/// What becomes of connections. Why there is none (wrong password, refused, READONLY) the failing operations themselves do
-/// not know: each reason is said once, until the connection is back.
+/// Reports of connections that are lost or back. The failing operations themselves do not know why there is none
+/// (wrong password, refused, READONLY): each reason is said once, until the connection is back.
 #[derive(Clone, Default)]
 struct Reports {
     reason: Arc<Mutex<String>>,

@@ -1,7 +1,7 @@
-//! What `check` asks of a Redis: whether it can be used as it is, and if not, why, and what to do.
+//! The examination of a Redis for `check`: whether it can be used as it is, and if not, why, and what to do.
 //!
-//! Over a connection of its own, which says what went wrong in Redis' own words. Every command that the broker needs is
-//! tried in a way that changes nothing, on a key of each kind.
+//! It has a connection of its own, which says what went wrong in Redis' own words. Every command that the broker needs
+//! is tried in a way that changes nothing, on a key of each kind.
 
 use redis_protocol::resp3::types::{BytesFrame, Resp3Frame};
 
@@ -52,7 +52,7 @@ async fn connected(settings: &RedisSettings) -> Result<(Connection, bool), Strin
     opened.map(|connection| (connection, is_sentinel)).map_err(|talk| format!("{address}: {talk}: {}", remedy(&talk)))
 }
 
-/// What to do about a conversation that failed.
+/// Returns the remedy for a conversation that failed.
 fn remedy(talk: &Talk) -> &'static str {
     let is = |text: &str, words: &[&str]| words.iter().any(|word| text.contains(word));
     match talk {
@@ -103,7 +103,7 @@ async fn server(connection: &mut Connection) -> Vec<Finding> {
     judged(&information)
 }
 
-/// What the server's own report (`INFO`) says. Pure.
+/// Judges the server's own report (`INFO`). Pure.
 fn judged(information: &str) -> Vec<Finding> {
     let value = |name: &str| {
         let line = information.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -159,7 +159,7 @@ async fn rights(connection: &mut Connection, prefix: &str) -> Vec<Finding> {
     vec![Finding::Fault(format!("its user lacks rights: {missing}: see the ACL line in the README"))]
 }
 
-/// Which of these are refused for want of rights, in Redis' own words.
+/// Returns those of these that are refused for want of rights, in Redis' own words.
 async fn refused(connection: &mut Connection, tried: &[&[&str]]) -> Vec<String> {
     let mut refused = Vec::new();
     for words in tried {

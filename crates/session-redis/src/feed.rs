@@ -8,8 +8,8 @@
 //! `topology` knows which primaries there are. Without a live link nothing is cached and everything is read through
 //! the pool: slower, never wrong.
 //!
-//! Why not fred's own tracking: it drops the push of `FLUSHALL`, loses pushes when many come at once, does not
-//! start again after a reconnect, and asks one node of a cluster only.
+//! fred's own tracking does not suffice: it drops the push of `FLUSHALL`, loses pushes when many come at once, does
+//! not start again after a reconnect, and asks one node of a cluster only.
 
 pub(super) mod connection;
 mod link;
@@ -32,7 +32,7 @@ use counterfoil_session::store::InvalidationListener;
 use self::link::Link;
 pub(super) use self::link::Read;
 
-/// How to reach any server of the store.
+/// The means to reach any server of the store.
 #[derive(Clone)]
 pub(super) struct Access {
     pub(super) username: Option<String>,
@@ -48,7 +48,7 @@ pub(super) struct Beside {
     pub(super) tombstone: String,
 }
 
-/// Where a server listens.
+/// The place where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Address {
     pub(super) host: String,
@@ -64,7 +64,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// Who is told.
+/// The listeners that are told.
 #[derive(Default)]
 struct Listeners(RwLock<Vec<Weak<dyn InvalidationListener>>>);
 
@@ -84,7 +84,7 @@ impl Listeners {
 /// The links to every primary, and which of them has which records.
 type Links = Vec<(std::ops::RangeInclusive<u16>, Arc<Link>)>;
 
-/// What the tasks share with their owner.
+/// The state that the tasks share with their owner.
 #[derive(Default)]
 struct Shared {
     listeners: Listeners,

@@ -38,7 +38,7 @@ use counterfoil_core::secret::Secret;
 use counterfoil_session::key::SessionHandle;
 use counterfoil_session::store::{InvalidationListener, Loaded, SessionBackend, StoreError};
 
-/// Before a command is sent again to where its slot is now.
+/// Pause before a command is sent again to where its slot is now.
 const REDIRECTION_PAUSE: StdDuration = StdDuration::from_millis(10);
 
 /// Longest record that is read, in bytes: a token answer of the largest size and the largest number of groups, sealed.
@@ -46,14 +46,14 @@ pub(crate) const LONGEST_RECORD: usize = 4 * 1024 * 1024;
 /// Longest value beside the records that is read, in bytes.
 pub(crate) const LONGEST_VALUE: usize = 1024 * 1024;
 
-/// What PTTL answers for a key that is not there.
+/// PTTL's answer for a key that is not there.
 const MISSING: i64 = -2;
 
 /// Kinds of keys that lie beside a record.
 const NOTE: &str = "seen";
 const TOMBSTONE: &str = "tombstone";
 
-/// How to reach Redis.
+/// The settings to reach Redis.
 #[derive(Debug, Clone)]
 pub struct RedisSettings {
     /// `redis://` or `rediss://`, also with `-cluster` or `-sentinel`; with credentials and database if needed.
@@ -115,8 +115,8 @@ impl RedisBackend {
         self.redirected(ask).await.map_err(StoreError::backend)
     }
 
-    /// What lies under a record's key and the note beside it, unless a tombstone does, and whether one outweighs a
-    /// record. One round trip.
+    /// Reads a record and the note beside it, unless there is a tombstone, and whether one outweighs a record. Takes
+    /// one round trip.
     async fn read(&self, id: &Id) -> Result<(Option<Bytes>, Option<Bytes>, bool), fred::error::Error> {
         let (record, note, tombstone) = &(id.to_string(), self.key_beside(NOTE, id), self.key_beside(TOMBSTONE, id));
         let read = |client: Client| async move {
@@ -145,7 +145,7 @@ impl RedisBackend {
         format!("{}{name}", self.prefix)
     }
 
-    /// What belongs to a record lies in its slot.
+    /// Returns the key of something beside a record, which lies in the record's slot.
     fn key_beside(&self, kind: &str, handle: impl fmt::Display) -> String {
         format!("{}{kind}:{{{handle}}}", self.prefix)
     }
@@ -156,7 +156,7 @@ fn is_redirection(error: &impl fmt::Display) -> bool {
     error.to_string().contains("Too many redirections")
 }
 
-/// What a part of a value is: nothing that is stored is empty.
+/// Returns a part of an answer, `None` if it is empty: nothing that is stored is empty.
 fn found(part: Bytes) -> Option<Bytes> {
     (!part.is_empty()).then_some(part)
 }

@@ -21,22 +21,22 @@ pub enum AuditEvent<'a> {
         idp: &'a str,
         /// The provider's name for the person.
         subject: &'a str,
-        /// How many groups the provider named.
+        /// The number of groups that the provider named.
         groups: usize,
-        /// Whether the provider named an e-mail address that counts for nothing, because it does not vouch for it.
+        /// Set if the provider named an e-mail address that counts for nothing, because it does not vouch for it.
         address_dropped: bool,
-        /// Where the login came from.
+        /// The address that the login came from.
         client: IpAddr,
     },
     /// A login was not completed.
     LoginFailed {
         /// The provider's configured name.
         idp: &'a str,
-        /// Why; with the reason that was given, marked with whose word it is.
+        /// The reason; with the one that was given, marked with whose word it is.
         reason: &'a str,
-        /// Whether nothing but the browser's word stands behind it.
+        /// Set if nothing but the browser's word stands behind it.
         by_browser: bool,
-        /// Where the login came from.
+        /// The address that the login came from.
         client: IpAddr,
     },
     /// Somebody signed out.
@@ -50,13 +50,13 @@ pub enum AuditEvent<'a> {
     AccessDenied {
         /// The caller's session.
         session: Option<&'a LiveSession>,
-        /// What they asked for.
+        /// The path they asked for.
         path: &'a str,
         /// The route that covers it, as the configuration writes it.
         route: &'a str,
-        /// What the route demands.
+        /// The route's demand.
         rule: &'a str,
-        /// What the person has of it.
+        /// Everything about the person that a rule looks at, in the same words.
         has: &'a str,
     },
     /// A session that is bound to its browser was presented by another one.
@@ -66,74 +66,74 @@ pub enum AuditEvent<'a> {
     },
     /// A reviewer looked at sessions.
     SessionsViewed {
-        /// Who.
+        /// The reviewer.
         by: &'a str,
-        /// What they asked for.
+        /// The request, in words.
         what: &'a str,
-        /// From where.
+        /// The address they came from.
         client: IpAddr,
     },
     /// One session that a reviewer ended.
     SessionRevoked {
         /// The session.
         session: SessionHandle,
-        /// Who ended it.
+        /// The reviewer who ended it.
         by: &'a str,
     },
     /// A reviewer ended sessions.
     SessionsRevoked {
-        /// Who.
+        /// The reviewer.
         by: &'a str,
-        /// Whose sessions they meant.
+        /// The sessions they meant.
         selection: &'a str,
-        /// Why, in their words.
+        /// The reason, in their words.
         reason: &'a str,
-        /// For how long the persons concerned may have no session; nothing if no block was ordered.
+        /// The time for which the persons concerned may have no session; nothing if no block was ordered.
         block: Option<&'a str>,
-        /// How many blocks this lifted.
+        /// The number of blocks that this lifted.
         lifted: usize,
-        /// How many there were.
+        /// The number of sessions that there were.
         matched: usize,
-        /// How many of them this ended.
+        /// The number of them that this ended.
         ended: usize,
-        /// Whether all was done that was ordered.
+        /// Set if all was done that was ordered.
         complete: bool,
-        /// From where; `None` at a terminal.
+        /// The address they came from; `None` at a terminal.
         client: Option<IpAddr>,
     },
     /// A reviewer let persons back in who were blocked.
     BlocksLifted {
-        /// Who.
+        /// The reviewer.
         by: &'a str,
-        /// Whose blocks they meant.
+        /// The blocks they meant.
         selection: &'a str,
-        /// Why, in their words.
+        /// The reason, in their words.
         reason: &'a str,
-        /// How many this lifted.
+        /// The number of blocks that this lifted.
         lifted: usize,
-        /// Whether all was done that was ordered.
+        /// Set if all was done that was ordered.
         complete: bool,
-        /// From where; `None` at a terminal.
+        /// The address they came from; `None` at a terminal.
         client: Option<IpAddr>,
     },
     /// An operator changed the timeouts.
     TimeoutsChanged {
-        /// Who.
+        /// The operator.
         by: &'a str,
-        /// To what.
+        /// The new timeouts.
         timeouts: &'a str,
-        /// Whether the store took it; if not, it may have.
+        /// Set if the store surely took it; if not, it may have.
         complete: bool,
-        /// From where.
+        /// The address they came from.
         client: IpAddr,
     },
     /// Somebody was refused by the administration API.
     AdministrationDenied {
-        /// Who, as far as they said.
+        /// The caller's name, as far as they said.
         by: &'a str,
-        /// What they asked for.
+        /// The path they asked for.
         path: &'a str,
-        /// From where.
+        /// The address they came from.
         client: IpAddr,
     },
     /// Somebody proved who they are and got no session all the same.
@@ -142,9 +142,9 @@ pub enum AuditEvent<'a> {
         idp: &'a str,
         /// The provider's name for the person.
         subject: &'a str,
-        /// Why.
+        /// The reason.
         reason: &'a str,
-        /// Where the login came from.
+        /// The address that the login came from.
         client: IpAddr,
     },
     /// The provider no longer stands by a person: their session ended.
@@ -155,7 +155,7 @@ pub enum AuditEvent<'a> {
         idp: &'a str,
         /// The provider's name for the person.
         subject: &'a str,
-        /// Why; with the reason that the provider gave.
+        /// The reason; with the one that the provider gave.
         reason: &'a str,
     },
     /// A session could not be renewed with its provider, and lives on.
@@ -166,62 +166,62 @@ pub enum AuditEvent<'a> {
         idp: &'a str,
         /// The provider's name for the person.
         subject: &'a str,
-        /// Why; with the reason that the provider gave.
+        /// The reason; with the one that the provider gave.
         reason: &'a str,
     },
     /// A provider said that sessions are over.
     ProviderEnded {
         /// The provider's configured name.
         idp: &'a str,
-        /// How it said so.
+        /// The way it said so.
         way: NoticeWay,
-        /// What it meant.
+        /// The sessions it meant.
         selection: &'a str,
-        /// What it said, in our words.
+        /// The provider's word, in our words.
         reason: &'a str,
-        /// How many sessions this ended.
+        /// The number of sessions that this ended.
         ended: usize,
-        /// Whether all was done.
+        /// Set if all was done.
         complete: bool,
-        /// From where; for a front-channel logout, the browser.
+        /// The address it came from; for a front-channel logout, the browser's.
         client: IpAddr,
     },
     /// Something that claims to be a provider's word was not believed.
     ProviderNoticeRefused {
         /// The provider's configured name.
         idp: &'a str,
-        /// How it came.
+        /// The way it came.
         way: NoticeWay,
-        /// Why, without anything the sender wrote.
+        /// The reason, without anything the sender wrote.
         reason: &'a str,
-        /// From where.
+        /// The address it came from.
         client: IpAddr,
-        /// How many more were refused before it that have no event of their own.
+        /// The number of those refused before it that have no event of their own.
         unsaid: u64,
     },
     /// A provider's metadata name another host for an endpoint than before.
     EndpointMoved {
         /// The provider's configured name.
         idp: &'a str,
-        /// Which endpoint, by its name in the metadata.
+        /// The endpoint, by its name in the metadata.
         endpoint: &'a str,
-        /// Where it was; `None` if it is new.
+        /// Its origin before (scheme, host and port); `None` if it is new.
         from: Option<&'a str>,
-        /// Where it is said to be.
+        /// Its origin now, as the metadata say.
         to: &'a str,
-        /// Whether that was taken over, because somebody who may said so; refused otherwise.
+        /// Set if that was taken over, because somebody who may said so; refused otherwise.
         confirmed: bool,
     },
     /// A configuration was loaded.
     ConfigurationLoaded {
-        /// How many providers it has.
+        /// The number of providers it has.
         idps: usize,
-        /// How many routes it has.
+        /// The number of routes it has.
         routes: usize,
     },
 }
 
-/// How a provider says that a session is over.
+/// The way in which a provider says that a session is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoticeWay {
     /// By a logout token.
@@ -253,7 +253,7 @@ pub fn audit(event: &AuditEvent<'_>) {
         }
         AuditEvent::LoginFailed { idp, reason, by_browser, client } => {
             let (idp, reason) = (Printable(idp), Printable(reason));
-            // What anybody can make up rouses nobody.
+            // An event that anybody can make up rouses nobody.
             if *by_browser {
                 tracing::info!(target: "audit", event = "login_failed", %idp, %reason, by_browser, %client);
             } else {
@@ -318,7 +318,7 @@ pub fn audit(event: &AuditEvent<'_>) {
         }
         AuditEvent::ProviderEnded { idp, way, selection, reason, ended, complete, client } => {
             let (idp, selection, reason) = (Printable(idp), Printable(selection), Printable(reason));
-            // What follows a logout by itself is everyday life, and so is word of a session that is over already.
+            // A notice that follows a logout by itself is everyday life; so is word of a session that is over already.
             if *complete && (*way != NoticeWay::SecurityEvent || *ended == 0) {
                 tracing::info!(
                     target: "audit", event = "provider_ended", %idp, %way, %selection, %reason, ended, complete, %client

@@ -75,7 +75,7 @@ impl Words {
         Self::Filter { logins: logins.clone(), older_than: None, idle_longer_than: None }
     }
 
-    /// Whether two orders mean the same: addresses are compared as people write them.
+    /// Is true if two orders mean the same: addresses are compared as people write them.
     fn are(&self, other: &Self) -> bool {
         self.folded() == other.folded()
     }
@@ -120,30 +120,30 @@ impl fmt::Display for Meant {
 pub struct Block {
     /// The person who is blocked; `None`: whoever fits the words.
     pub person: Option<Identity>,
-    /// In whose words it was ordered; `None` if they cannot be read: they were sealed under a key that is gone.
+    /// The words in which it was ordered; `None` if they cannot be read: they were sealed under a key that is gone.
     pub words: Option<Words>,
-    /// Until when nobody it means gets a session.
+    /// The end of the block: until then nobody it means gets a session.
     pub until: OffsetDateTime,
-    /// When it was ordered.
+    /// The moment it was ordered.
     pub since: Option<OffsetDateTime>,
-    /// Who ordered it.
+    /// The person or program that ordered it.
     pub by: Option<String>,
-    /// Why, in their words.
+    /// The reason, in their words.
     pub reason: Option<String>,
 }
 
-/// What becomes of blocks that were to be lifted.
+/// The outcome of lifting blocks.
 #[derive(Debug, Default)]
 pub struct Lifted {
     /// Those that are gone.
     pub lifted: Vec<Block>,
     /// Those that stand against the same persons all the same, by other words.
     pub standing: Vec<Block>,
-    /// Why not all that were meant are gone.
+    /// The store's failure, if not all that were meant are gone.
     pub failure: Option<StoreError>,
 }
 
-/// Which blocks are meant.
+/// The blocks that are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meant {
     /// Every one.
@@ -156,7 +156,7 @@ pub enum Meant {
 }
 
 impl Meant {
-    /// What an order of this selection laid down.
+    /// Means the blocks that an order of this selection laid down.
     pub fn by_order(selection: &Selection) -> Self {
         Self::InTheseWords(match selection {
             Selection::Handles(handles) => handles.iter().copied().map(Words::of_session).collect(),
@@ -166,7 +166,7 @@ impl Meant {
         })
     }
 
-    /// Whether a block of many is meant.
+    /// Is true if a block of many is meant.
     pub(super) fn means_words(&self, words: &Words) -> bool {
         match self {
             Self::All => true,
@@ -224,7 +224,7 @@ impl Sessions {
         Ok(blocks)
     }
 
-    /// Which blocks [`Self::lift_blocks`] would lift.
+    /// Returns the blocks that [`Self::lift_blocks`] would lift.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.

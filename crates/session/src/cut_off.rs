@@ -22,20 +22,20 @@ use super::selection::LoginFilter;
 use super::store::{SessionBackend, StoreError};
 use counterfoil_core::secret::keyring::{Keyring, Sealer};
 
-/// How long a login may be under way: the pending login's lifetime, and some.
+/// Longest time for which a login may be under way: the pending login's lifetime, and some.
 pub(super) const LONGEST_LOGIN: Duration = Duration::minutes(15);
-/// How far the clocks of two replicas may be apart: what was begun so shortly after a cut-off may have been begun
-/// before.
+/// Largest difference between the clocks of two replicas: a login that was begun so shortly after a cut-off may have
+/// been begun before.
 const CLOCKS_APART: Duration = Duration::seconds(2);
 /// The list of those that concern many.
 const OF_MANY: &str = "cut-offs";
 /// Most of them at a time; revocations of many are rare events.
 const MOST_OF_MANY: usize = 1_000;
-/// How long a demand for fresh logins is remembered once the block that it came with was lifted: longer than any
-/// session may last.
+/// Retention of a demand for fresh logins once the block that it came with was lifted: longer than any session may
+/// last.
 const LONGEST_REMEMBERED: Duration = Duration::days(400);
 
-/// Why a person who proved who they are gets no session.
+/// The reason why a person who proved who they are gets no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// The login was begun before their sessions were ended.
@@ -52,7 +52,7 @@ pub enum Refusal {
     TooManySessions,
 }
 
-/// What a login proves about when the person showed who they are.
+/// A login's proof of when the person last showed who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
     /// At that moment.
@@ -71,14 +71,14 @@ pub(super) struct Attempt<'a> {
     pub(super) freshness: Freshness,
 }
 
-/// What a revocation lays down for logins to come.
+/// The terms that a revocation lays down for logins to come.
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
     pub(super) at: OffsetDateTime,
     /// Longer than nothing.
     pub(super) block_for: Option<Duration>,
     pub(super) fresh_login: bool,
-    /// How long a session at the provider may be expected to last.
+    /// The longest that a session at the provider may be expected to last.
     pub(super) remember_for: Duration,
     pub(super) by: String,
     pub(super) reason: String,
@@ -101,7 +101,7 @@ struct OfMany {
 }
 
 impl OfMany {
-    /// When it says nothing any more.
+    /// Returns the moment from which it says nothing any more.
     fn ends(&self, remember_for: Duration) -> OffsetDateTime {
         let fresh = self.fresh_since.map(|since| since + remember_for);
         [self.blocked_until, fresh].into_iter().flatten().fold(self.at + LONGEST_LOGIN, OffsetDateTime::max)
@@ -161,7 +161,7 @@ impl CutOffs {
         if let Some((issuer, subject)) = logins.one_person() {
             return self.set_for_subject(issuer, subject, terms).await;
         }
-        // Who else comes from the same address has nothing to do with blocks and fresh logins.
+        // Blocks and fresh logins are not for others who come from the same address.
         let block_for = terms.block_for.filter(|_| logins.says_who());
         let mut cut_off = OfMany {
             logins: logins.clone(),
@@ -251,7 +251,7 @@ impl CutOffs {
         serde_json::from_slice(&opened).ok()
     }
 
-    /// Why this login may not become a session, if there is a reason.
+    /// Returns the reason why this login may not become a session, if there is one.
     pub(super) async fn refusal(
         &self,
         blocks: &Blocks,
@@ -280,8 +280,8 @@ impl CutOffs {
         Ok(judge(attempt, blocked, cut_off, fresh, now))
     }
 
-    /// Whether a revocation of many means a person as they are now: one that came since the provider last said who they
-    /// are, or one that blocks and did not mean them as they were.
+    /// Is true if a revocation of many means a person as they are now: one that came since the provider last said who
+    /// they are, or one that blocks and did not mean them as they were.
     pub(super) async fn concerns_the_renewed(
         &self,
         before: &SessionRecord,
@@ -307,7 +307,7 @@ impl CutOffs {
             let milliseconds = std::str::from_utf8(&value).ok().and_then(|text| text.parse::<i128>().ok());
             let moment = milliseconds
                 .and_then(|number| OffsetDateTime::from_unix_timestamp_nanos(number.checked_mul(1_000_000)?).ok());
-            // What stands there and cannot be read refuses.
+            // A mark that cannot be read refuses.
             moment.unwrap_or(time::Date::MAX.midnight().assume_utc())
         });
         Ok(moment)

@@ -1,9 +1,9 @@
-//! How a session ended: what its tombstone says.
+//! The end of a session, as its tombstone tells it.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-/// Why a session is over.
+/// The cause of a session's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndCause {
@@ -21,21 +21,21 @@ pub enum EndCause {
     EndedByProvider,
 }
 
-/// What is left of a session, for as long as its cookie could have lived.
+/// The remains of a session, kept for as long as its cookie could have lived.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tombstone {
-    /// When it ended.
+    /// The moment it ended.
     #[serde(with = "time::serde::timestamp::milliseconds")]
     pub ended_at: OffsetDateTime,
-    /// Why.
+    /// The cause of the end.
     pub cause: EndCause,
-    /// In the words of whoever ended it: for reviewers, never shown to the person.
+    /// The reason, in the words of whoever ended it: for reviewers, never shown to the person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// By whom: for reviewers, never shown to the person.
+    /// The person or program that ended it: for reviewers, never shown to the person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Whether the next login has to be a fresh one, whatever session lives at the provider.
+    /// Set if the next login has to be a fresh one, whatever session lives at the provider.
     #[serde(default)]
     pub fresh_login: bool,
 }

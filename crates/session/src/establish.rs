@@ -27,30 +27,30 @@ const LONGEST_WAIT: StdDuration = StdDuration::from_secs(8);
 const SHORTEST_PAUSE: StdDuration = StdDuration::from_millis(5);
 const LONGEST_PAUSE: StdDuration = StdDuration::from_millis(100);
 
-/// What a login hands over to be remembered.
+/// The facts that a login hands over to be remembered.
 #[derive(Debug, Clone)]
 pub struct NewSession {
-    /// Who signed in.
+    /// The person who signed in.
     pub identity: Identity,
-    /// When the login was begun.
+    /// The moment the login was begun.
     pub begun_at: OffsetDateTime,
-    /// When the person last proved who they are to the provider, if it said so.
+    /// The moment the person last proved who they are to the provider, if it said so.
     pub auth_time: Option<OffsetDateTime>,
-    /// In what manner they did (`acr`), if it said so.
+    /// The manner in which they did (`acr`), if it said so.
     pub acr: Option<String>,
-    /// When the provider wants the session to be over, if it said so.
+    /// The moment by which the provider wants the session to be over, if it said so.
     pub ends_by: Option<OffsetDateTime>,
-    /// What is known of how fresh that proof is.
+    /// The freshness of that proof, as far as it is known.
     pub freshness: Freshness,
     /// The provider's name for its own session (`sid`), if it said so.
     pub provider_session: Option<String>,
     /// The provider's tokens.
     pub tokens: Tokens,
-    /// Where the login came from.
+    /// The client that the login came from.
     pub client: ClientTraits,
 }
 
-/// Why there is no session.
+/// The reason why there is no session.
 #[derive(Debug, Error)]
 pub enum EstablishError {
     /// The store did not take it.

@@ -1,6 +1,6 @@
 //! The two halves of the ticket: the secret key in the cookie, and its public handle.
 //!
-//! Why a handle: the store, lists and logs name a session by it, so nothing that can be read there can be
+//! The store, lists and logs name a session by its handle, so nothing that can be read there can be
 //! used as a cookie. `tower-sessions-redis-store` names a record by its [`Id`] alone, so the handle *is* an
 //! `Id`: 128 bits, of which the first 18 are fixed so that its text begins with `cf-` and one pattern
 //! (`cf-*`) covers every record; 110 bits of the key's hash remain.

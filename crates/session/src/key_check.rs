@@ -1,4 +1,5 @@
-//! Whose store it is: a record that tells the format of what lies there and proves under which of the server's keys.
+//! The mark of a store's owner: a record that tells the format of what lies there and proves under which of the
+//! server's keys.
 //!
 //! A broker with another key takes every session for none, signs everybody out, and is never noticed until then; two of
 //! them beside each other flip people between signed in and signed out. So `Keyed` stands between the sessions and
@@ -30,11 +31,11 @@ pub const STORE_FORMAT: u32 = 1;
 
 /// The record's name.
 const NAME: &str = "keys";
-/// How often it is made, should it vanish each time.
+/// Attempts at making it, should it vanish each time.
 const ATTEMPTS: usize = 3;
 const PURPOSE: &str = "counterfoil store keys v1";
 
-/// Why a store is not ours.
+/// The reason why a store is not ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Foreign {
     /// It was begun with a key that is none of ours.
@@ -43,7 +44,7 @@ pub enum Foreign {
          give this broker that key, or an empty database of its own"
     )]
     Key,
-    /// What lies there is of another format.
+    /// It holds another format.
     #[error(
         "the store holds another format than this version's ({STORE_FORMAT}): \
          run the version that wrote it, or use an empty database"
@@ -51,7 +52,7 @@ pub enum Foreign {
     Format,
 }
 
-/// What looking at the record found.
+/// The owner of a store, as a look at the record found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreOwner {
     /// Us.
@@ -60,7 +61,7 @@ pub enum StoreOwner {
     Nobody,
 }
 
-/// Whose store it is, as far as is known, in one word: the number of the look that told, and its verdict in the lowest
+/// The store's owner, as far as is known, in one word: the number of the look that told, and its verdict in the lowest
 /// bits. So of two looks that overlap the later one counts, whichever ends first.
 #[derive(Debug, Default)]
 struct Known {
@@ -166,8 +167,8 @@ impl Keyed {
         }
     }
 
-    /// Whether other keys fit the store as well. Changes nothing, but puts the record of a store that is ours back if it
-    /// is missing: any key would fit one without.
+    /// Checks that other keys fit the store as well. Changes nothing, but puts the record of a store that is ours back
+    /// if it is missing: any key would fit one without.
     pub(super) async fn fits(&self, keyring: &Keyring) -> Result<(), StoreError> {
         if self.is_ours() {
             self.look_or_begin().await?;
@@ -178,7 +179,7 @@ impl Keyed {
         }
     }
 
-    /// Forgets whose store it is, so that the next question looks first. What began to look before tells nothing any more.
+    /// Forgets whose store it is, so that the next question looks first. A look begun before tells nothing any more.
     pub(super) fn doubt(&self) {
         self.known.conclude(self.known.begin(), None);
     }
@@ -212,7 +213,7 @@ fn record(tagger: &Tagger) -> Vec<u8> {
     format!("{STORE_FORMAT} {}", STANDARD_NO_PAD.encode(tagger.tag(NAME.as_bytes()))).into_bytes()
 }
 
-/// Whether a record is ours, by any key of the ring.
+/// Checks that a record is ours, by any key of the ring.
 fn judge(record: &[u8], tagger: &Tagger) -> Result<(), Foreign> {
     let (format, tag) =
         std::str::from_utf8(record).ok().and_then(|text| text.split_once(' ')).ok_or(Foreign::Format)?;

@@ -57,7 +57,7 @@ use self::store::{InvalidationListener, SessionBackend, StoreError};
 use self::timeout::{Moments, Verdict, judge};
 use self::turn::Queues;
 
-/// What asking for a session found.
+/// The result of asking for a session.
 #[derive(Debug, Clone)]
 pub enum Check {
     /// The session lives.
@@ -110,33 +110,33 @@ impl LiveSession {
         self.known.handle
     }
 
-    /// What is remembered of the session.
+    /// Returns what is remembered of the session.
     pub fn record(&self) -> &SessionRecord {
         &self.known.record
     }
 
-    /// When it was checked.
+    /// Returns the moment it was checked.
     pub fn checked_at(&self) -> OffsetDateTime {
         self.checked_at
     }
 
-    /// When the session was last noted to be in use.
+    /// Returns the moment the session was last noted to be in use.
     pub fn last_seen_at(&self) -> OffsetDateTime {
         self.known.last_seen_at()
     }
 
-    /// When the session ends unless it is used.
+    /// Returns the moment the session ends unless it is used.
     pub fn idle_expires_at(&self) -> OffsetDateTime {
         self.idle_expires_at
     }
 
-    /// When the session ends however much it is used.
+    /// Returns the moment the session ends however much it is used.
     pub fn absolute_expires_at(&self) -> OffsetDateTime {
         self.absolute_expires_at
     }
 }
 
-/// How much of the store is kept in this process.
+/// The limits on what is kept of the store in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NearCacheSettings {
     /// Most sessions kept; 0 asks the store each time.
@@ -162,7 +162,7 @@ struct Inner {
     keyed: Arc<Keyed>,
     policies: Policies,
     queues: Queues,
-    /// Who may look at every session.
+    /// The turn to look at every session: one search at a time has it.
     searches: Semaphore,
     clock: SharedClock,
 }
@@ -264,7 +264,7 @@ impl Sessions {
         self.live(known, self.0.clock.now()).ok()
     }
 
-    /// What the store knows of a session; from now on this process knows it too.
+    /// Loads what the store knows of a session; from now on this process knows it too.
     async fn load(&self, handle: SessionHandle) -> Result<Option<Arc<KnownSession>>, StoreError> {
         self.0.policies.be_sure().await?;
         let token = self.0.near.cache.as_ref().map(|cache| cache.begin_load(handle));
@@ -318,7 +318,7 @@ impl Sessions {
         }
     }
 
-    /// How a session ended, if it left a tombstone.
+    /// Returns how a session ended, if it left a tombstone.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
@@ -340,7 +340,7 @@ impl Sessions {
         (created_at + self.0.policies.timeouts().longest_absolute()).max(now + time::Duration::HOUR)
     }
 
-    /// What binds sessions to the browser of their login.
+    /// Returns what binds sessions to the browser of their login.
     pub fn binding(&self) -> Binding {
         self.0.policies.rules().bind
     }

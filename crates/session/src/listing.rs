@@ -23,7 +23,7 @@ const MOST_LOOKED_AT: usize = 10_000;
 pub struct Page {
     /// The live sessions that fit.
     pub sessions: Vec<LiveSession>,
-    /// Where to go on; `None` at the end.
+    /// The place to go on from; `None` at the end.
     pub next: Option<Place>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Records {
     pub(super) sessions: Vec<Arc<KnownSession>>,
     /// Records that cannot be read here.
     pub(super) unreadable: Vec<SessionHandle>,
-    /// What has ended and may lie there all the same: a revocation deletes it, whoever it was of.
+    /// Those that have ended and may lie there all the same: a revocation deletes them, whoever they were of.
     pub(super) remains: Vec<SessionHandle>,
     pub(super) next: Option<Place>,
     /// Some records could not be asked for.
@@ -65,7 +65,7 @@ impl Sessions {
         }
     }
 
-    /// What the store has under a handle. Not for the near cache: whoever lists everything does not work with it.
+    /// Loads what the store has under a handle. Not for the near cache: whoever lists everything does not work with it.
     pub(super) async fn look_up(&self, handle: SessionHandle) -> Result<Found, StoreError> {
         self.0.policies.be_sure().await?;
         self.0.sealed.load(handle).await
@@ -153,7 +153,7 @@ impl Sessions {
         }
     }
 
-    /// How many live sessions fit: each of them is looked at.
+    /// Counts the live sessions that fit: each of them is looked at.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
@@ -161,7 +161,7 @@ impl Sessions {
         self.count_those(filter, |_, _| true).await
     }
 
-    /// How many live sessions would be over if this policy applied.
+    /// Counts the live sessions that would be over if this policy applied.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
@@ -174,8 +174,7 @@ impl Sessions {
         .await
     }
 
-    /// How many sessions are registered, those included that have ended by themselves since: counted without looking at
-    /// them.
+    /// Counts the registered sessions without looking at them, those included that have ended by themselves since.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.

@@ -1,4 +1,4 @@
-//! What a provider told once: so that a notice that is repeated has no further effect (R-J12).
+//! The memory of providers' notices, which makes them idempotent: one that is repeated has no further effect (R-J12).
 //!
 //! A notice is remembered after it was carried out, not before: the provider repeats what was answered with an error,
 //! and whatever became of a half-taken notice, repeating it must work. That two copies at the same moment are both
@@ -13,21 +13,21 @@ use super::store::StoreError;
 /// The clocks of two replicas may be apart: a notice is forgotten later than it could be sent again.
 const REMEMBERED_LONGER: Duration = Duration::MINUTE;
 
-/// What makes a notice count once. Names are chosen by issuers, apart for every way and every recipient.
+/// The identity by which a notice counts once. Names are chosen by issuers, apart for every way and every recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoticeName {
-    /// How it came.
+    /// The way it came.
     pub way: &'static str,
-    /// Who tells.
+    /// The issuer that tells.
     pub issuer: String,
-    /// Who is told.
+    /// The recipient that is told.
     pub audience: String,
     /// Its own name (`jti`).
     pub id: String,
 }
 
 impl Sessions {
-    /// Whether a notice was carried out before.
+    /// Is true if a notice was carried out before.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: the provider is to try again.

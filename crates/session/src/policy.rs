@@ -19,20 +19,20 @@ use counterfoil_core::secret::keyring::{Keyring, Sealer};
 /// The name of the stored timeouts.
 const STORED: &str = "timeouts";
 
-/// What an operator decides about sessions.
+/// An operator's decisions about sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRules {
-    /// How long they live.
+    /// The limits on their lives.
     pub timeouts: TimeoutPolicy,
-    /// How many of them a person may have at a time.
+    /// The most of them that a person may have at a time.
     pub max_per_user: Option<NonZeroUsize>,
-    /// What happens to one too many.
+    /// The treatment of one too many.
     pub on_limit: OnLimit,
-    /// What a request must have in common with the login.
+    /// The traits that a request must have in common with the login.
     pub bind: Binding,
 }
 
-/// What happens at a login of somebody who has as many sessions as they may.
+/// The treatment of a login of somebody who has as many sessions as they may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnLimit {
     /// The oldest session ends, and is told why.
@@ -42,7 +42,7 @@ pub enum OnLimit {
     Refuse,
 }
 
-/// What binds a session to the browser of its login, beyond the cookie.
+/// The tie of a session to the browser of its login, beyond the cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Binding {
     /// Nothing.
@@ -52,7 +52,7 @@ pub enum Binding {
     UserAgent,
 }
 
-/// Where the timeouts in force come from.
+/// The origin of the timeouts in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PolicySource {
     /// The configuration of this replica.
@@ -78,7 +78,7 @@ pub(super) struct Policies {
     has_looked: AtomicBool,
 }
 
-/// What was stored when it was looked at last, and what could be read of it.
+/// The timeouts that were stored when the store was last looked at, and the policy that could be read of them.
 type Stored = Option<(Vec<u8>, Option<TimeoutPolicy>)>;
 
 impl Policies {
@@ -154,7 +154,7 @@ impl Policies {
             return Ok(());
         }
         let is_known = stored.as_ref().map(|(text, _)| text) == found.as_ref();
-        // What could not be opened may be opened later, when its key has become known.
+        // A policy that could not be opened may be opened later, when its key has become known.
         if is_known && stored.as_ref().is_none_or(|(_, policy)| policy.is_some()) {
             self.has_looked.store(true, Ordering::Release);
             return Ok(());

@@ -1,4 +1,4 @@
-//! What is remembered of a session.
+//! The stored facts of a session.
 //!
 //! Two halves with two readers: [`SessionRecord`] is what checks and lists need; [`Tokens`] open only with the
 //! key from the cookie. The layout of both in the store belongs to `store::sealed`.
@@ -11,43 +11,43 @@ use time::OffsetDateTime;
 use counterfoil_core::identity::Identity;
 use counterfoil_core::secret::{Secret, serialize_exposed};
 
-/// Who, since when, from where. Only a renewal with the provider changes it; when the session was last used is noted
-/// beside it.
+/// The person, the moments and the client of a session. Only a renewal with the provider changes it; when the session
+/// was last used is noted beside it.
 ///
 /// It holds moments, and no deadline of ours: the policy of the moment judges them, so a changed timeout reaches live
 /// sessions at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionRecord {
-    /// Who signed in.
+    /// The person who signed in.
     pub identity: Identity,
     /// The provider's name for its own session (`sid`), if it gave one.
     pub provider_session: Option<String>,
-    /// When the session was established.
+    /// The moment the session was established.
     #[serde(with = "time::serde::timestamp::milliseconds")]
     pub created_at: OffsetDateTime,
-    /// When the person last proved who they are to the provider, if it said so. A login alone proves nothing of
+    /// The moment the person last proved who they are to the provider, if it said so. A login alone proves nothing of
     /// the kind: it may have been answered from the provider's own session.
     #[serde(with = "time::serde::timestamp::milliseconds::option")]
     pub auth_time: Option<OffsetDateTime>,
-    /// In what manner they did (`acr`), if the provider said so.
+    /// The manner in which they did (`acr`), if the provider said so.
     pub acr: Option<String>,
-    /// When the provider wants the session to be over, if it said so.
+    /// The moment by which the provider wants the session to be over, if it said so.
     #[serde(with = "time::serde::timestamp::milliseconds::option")]
     pub ends_by: Option<OffsetDateTime>,
-    /// When the provider last said who this is: at the login, or since.
+    /// The moment the provider last said who this is: at the login, or since.
     #[serde(with = "time::serde::timestamp::milliseconds")]
     pub renewed_at: OffsetDateTime,
-    /// When the provider's access token expires, if it said so; here as well, so that nobody opens tokens to know.
+    /// The provider's access token expires at this moment, if it said so; here as well, so that nobody opens tokens.
     #[serde(with = "time::serde::timestamp::milliseconds::option")]
     pub access_token_expires_at: Option<OffsetDateTime>,
-    /// Where the login came from.
+    /// The client that the login came from.
     pub client: ClientTraits,
-    /// Whether the provider was asked since and did not stand by the person, without refusing them either: where it
+    /// Set if the provider was asked since and did not stand by the person, without refusing them either: where it
     /// has to, nothing but its word or a login helps.
     #[serde(default)]
     pub unconfirmed: bool,
-    /// Since when the provider has been asked about the person without confirming them: it fails, answers nothing that
-    /// says anything of them, or cannot be asked. `None` since it last did.
+    /// The moment since which the provider has been asked about the person without confirming them: it fails, answers
+    /// nothing that says anything of them, or cannot be asked. `None` since it last did.
     #[serde(default, with = "time::serde::timestamp::milliseconds::option")]
     pub indeterminate_since: Option<OffsetDateTime>,
     /// The same, of a provider that answers others: an outage for everybody does not begin it.
@@ -65,7 +65,7 @@ impl SessionRecord {
     }
 }
 
-/// What the login's request showed of the browser. Recorded, not proof of anything.
+/// The browser's traits, as the login's request showed them. Recorded, not proof of anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientTraits {
     /// The client's address, as far as the trusted proxies tell.
@@ -84,7 +84,7 @@ impl ClientTraits {
         Self { address: Some(address.to_string()), user_agent }
     }
 
-    /// Whether a request names the same browser. Digits do not count: browsers update themselves in the middle
+    /// Is true if a request names the same browser. Digits do not count: browsers update themselves in the middle
     /// of a working day.
     pub fn is_same_browser(&self, user_agent: Option<&str>) -> bool {
         let letters = |text: &str| -> Vec<char> {
@@ -97,20 +97,20 @@ impl ClientTraits {
 /// The provider's tokens. Never sent to a browser, logged or shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
-    /// For the provider's own endpoints.
+    /// The token for the provider's own endpoints.
     #[serde(serialize_with = "serialize_exposed")]
     pub access_token: Secret<String>,
-    /// When the access token expires, if the provider said so in a way that can be understood.
+    /// The moment the access token expires, if the provider said so in a way that can be understood.
     #[serde(with = "time::serde::timestamp::milliseconds::option")]
     pub access_token_expires_at: Option<OffsetDateTime>,
-    /// When the provider issued it.
+    /// The moment the provider issued it.
     #[serde(with = "time::serde::timestamp::milliseconds")]
     pub issued_at: OffsetDateTime,
-    /// For new access tokens.
+    /// The token that brings new access tokens.
     pub refresh_token: Option<ExposedSecret>,
-    /// What the provider asserted last.
+    /// The provider's last assertion.
     pub id_token: Option<ExposedSecret>,
-    /// What tied the ID token to the login: a later one may repeat it, and no other (OpenID Connect Core 12.2).
+    /// The value that tied the ID token to the login: a later one may repeat it, no other (OpenID Connect Core 12.2).
     pub nonce: Option<String>,
 }
 

@@ -52,7 +52,7 @@ impl Index {
         Self::named("provider-session-of", &whose.0, sid)
     }
 
-    /// What an issuer told an audience under this name.
+    /// A notice that an issuer gave an audience under this name.
     pub(super) fn notice(NoticeName { way, issuer, audience, id }: &NoticeName) -> Self {
         let between = Self::named(way, issuer, audience);
         Self::named("notice", &between.0, id)
@@ -84,7 +84,7 @@ impl Index {
 /// A place in the order of all sessions: newest first, those of the same millisecond by handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// When the session was established, in milliseconds since 1970.
+    /// The moment the session was established, in milliseconds since 1970.
     pub established: i64,
     /// The session there.
     pub handle: SessionHandle,
@@ -189,7 +189,7 @@ impl Registry {
         }
     }
 
-    /// How many entries there are; some of them may have ended by themselves.
+    /// Counts the entries; some of them may have ended by themselves.
     pub(super) async fn size(&self) -> Result<u64, StoreError> {
         let mut size = 0;
         for (_, hour) in self.backend.list_down_from(HOURS, i64::MAX, usize::MAX).await? {

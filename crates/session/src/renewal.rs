@@ -17,17 +17,17 @@ use super::store::{InvalidationListener, StoreError};
 use super::{KnownSession, Sessions};
 use counterfoil_core::identity::Identity;
 
-/// How long storing is tried again: the provider may have made the old refresh token worthless.
+/// Time for which storing is retried: the provider may have made the old refresh token worthless.
 const STORE_FOR: StdDuration = StdDuration::from_secs(4);
 const STORE_AGAIN_AFTER: StdDuration = StdDuration::from_millis(100);
-/// How long nobody asks again after an attempt that failed.
+/// Backoff after an attempt that failed: nobody asks again for so long.
 pub const REST: Duration = Duration::seconds(10);
 
 pub(super) fn rest(handle: SessionHandle) -> String {
     format!("renewal-rest:{handle}")
 }
 
-/// What became of something new about a session.
+/// The outcome of storing something new about a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kept {
     /// It is stored.
@@ -38,7 +38,7 @@ pub enum Kept {
     Overtaken,
 }
 
-/// Why a provider did not confirm a person.
+/// The reason why a provider did not confirm a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     /// It is away for everybody, or nobody asked it.
@@ -68,7 +68,7 @@ impl Renewing {
         self.key.handle()
     }
 
-    /// What is remembered of the session.
+    /// Returns what is remembered of the session.
     pub fn record(&self) -> &SessionRecord {
         &self.record
     }
@@ -166,7 +166,7 @@ impl Renewing {
         }
     }
 
-    /// Whether a revocation means the person as they are now and has not ended their session as they were.
+    /// Is true if a revocation means the person as they are now and has not ended their session as they were.
     async fn is_meant(
         &self,
         before: &SessionRecord,
@@ -266,7 +266,7 @@ fn version<'a>(
     (record.renewed_at, tokens.issued_at, tokens.refresh_token.as_ref())
 }
 
-/// What is tried for a while, as long as the store fails.
+/// An operation that is retried for a while, as long as the store fails.
 struct Trying(Instant);
 
 impl Trying {

@@ -28,10 +28,10 @@ use super::{KnownSession, LiveSession, Sessions};
 
 /// Records looked at together.
 const BATCH: usize = 1_000;
-/// How long a search waits for others.
+/// Longest time that a search waits for others.
 const SEARCHES_WAIT: StdDuration = StdDuration::from_secs(5);
 
-/// Whose sessions end.
+/// The sessions that end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
     /// These.
@@ -44,7 +44,7 @@ pub enum Selection {
         issuer: String,
         /// Its name for the session (`sid`).
         sid: String,
-        /// Whose it has to be, if that was said as well: somebody else's does not end.
+        /// The person it has to be of, if that was said as well: somebody else's does not end.
         subject: Option<String>,
     },
     /// Those that fit, of persons who are known by something else than their name: whoever has this verified e-mail
@@ -69,18 +69,18 @@ impl fmt::Display for Selection {
     }
 }
 
-/// What a reviewer, or the provider, orders.
+/// An order of a reviewer, or of the provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// Why, in their words.
+    /// The reason, in their words.
     pub reason: String,
-    /// Who they are.
+    /// The name of whoever orders it.
     pub by: String,
-    /// What the persons concerned are told.
+    /// The cause of the end, as the persons concerned are told it.
     pub cause: EndCause,
     /// No new session for the persons concerned for so long; no length lifts what the same words blocked.
     pub block_for: Option<Duration>,
-    /// Whether the next login of the persons concerned has to be a fresh one.
+    /// Set if the next login of the persons concerned has to be a fresh one.
     pub fresh_login: bool,
 }
 
@@ -90,20 +90,20 @@ impl Order {
         self.block_for.filter(|block| block.is_positive())
     }
 
-    /// What the program itself orders: no block, and no fresh login.
+    /// Returns an order of the program itself: no block, and no fresh login.
     fn of_the_program() -> Self {
         let (reason, by) = ("ended by the program".into(), "program".into());
         Self { reason, by, cause: EndCause::Revoked, block_for: None, fresh_login: false }
     }
 
-    /// What a provider orders by a notice of its own: no block; whether a fresh login is due depends on the notice.
+    /// Returns a provider's order by a notice of its own: no block; whether a fresh login is due depends on the notice.
     pub fn of_the_provider(idp: &str, reason: &str, fresh_login: bool) -> Self {
         let (reason, by) = (reason.to_owned(), format!("provider:{idp}"));
         Self { reason, by, cause: EndCause::EndedByProvider, block_for: None, fresh_login }
     }
 }
 
-/// What came of it.
+/// The outcome of a revocation.
 #[derive(Debug, Default)]
 pub struct Revoked {
     /// The sessions that were meant and lived.
@@ -112,7 +112,7 @@ pub struct Revoked {
     pub ended: Vec<SessionHandle>,
     /// The blocks that this call lifted, and those that stand against the same persons all the same.
     pub blocks: Lifted,
-    /// What could not be done, if anything: some sessions may live on.
+    /// The store's failure, if not all could be done: some sessions may live on.
     pub failure: Option<StoreError>,
 }
 
@@ -222,7 +222,7 @@ impl Sessions {
         }
     }
 
-    /// Which sessions [`Self::revoke`] would end.
+    /// Returns the sessions that [`Self::revoke`] would end.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
@@ -295,7 +295,7 @@ impl Sessions {
                 // An end that came half through has hidden it, and other replicas may serve it from memory.
                 Ok(Found::Nothing | Found::Outweighed) => records.remains.push(handle),
                 Ok(Found::Unreadable) => records.unreadable.push(handle),
-                // What cannot be read can perhaps be deleted.
+                // A record that cannot be read can perhaps be deleted.
                 Err(error) => {
                     records.unreadable.push(handle);
                     records.failure = Some(error);

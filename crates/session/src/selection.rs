@@ -1,4 +1,4 @@
-//! Which sessions somebody means: a pure decision.
+//! Selections of sessions: whether one is meant is a pure decision.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use super::cut_off::LONGEST_LOGIN;
 use super::record::SessionRecord;
 use counterfoil_core::identity::Identity;
 
-/// What is known of a person; everything that is given must fit.
+/// The known facts of a person; everything that is given must fit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersonFilter {
     /// Their subject, user name or e-mail address, as a whole.
@@ -32,14 +32,14 @@ pub struct PersonFilter {
 /// happened are not meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Happened {
-    /// When.
+    /// The moment it happened.
     pub at: OffsetDateTime,
-    /// Whether only a person who showed who they are since then is beyond doubt.
+    /// Set if only a person who showed who they are since then is beyond doubt.
     pub proof_needed: bool,
 }
 
 impl Happened {
-    /// Whether a session may be meant. Only what is known speaks for one: a login that was under way then became a
+    /// Is true if a session may be meant. Only what is known speaks for one: a login that was under way then became a
     /// session later, and one by an older authentication is an old one.
     fn concerns(&self, record: &SessionRecord) -> bool {
         let began_later = record.created_at > self.at + LONGEST_LOGIN;
@@ -51,15 +51,15 @@ impl Happened {
 /// Some of the sessions; everything that is given must fit, nothing given means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Whose.
+    /// The person they are of.
     pub person: PersonFilter,
-    /// Where the login came from.
+    /// The address that the login came from.
     pub ip: Option<IpAddr>,
     /// Established longer ago than this.
     pub older_than: Option<Duration>,
     /// Last used longer ago than this.
     pub idle_longer_than: Option<Duration>,
-    /// What happened, if sessions that began long after it are not meant.
+    /// The event, if sessions that began long after it are not meant.
     pub happened: Option<Happened>,
 }
 
@@ -69,7 +69,7 @@ impl PersonFilter {
         self.issuer.as_deref().zip(self.subject.as_deref())
     }
 
-    /// Whether a person fits.
+    /// Is true if a person fits.
     pub fn fits(&self, identity: &Identity) -> bool {
         let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         is(&self.issuer, &identity.issuer)
@@ -89,12 +89,12 @@ impl PersonFilter {
 }
 
 impl Filter {
-    /// Whether it means everybody.
+    /// Is true if it means everybody.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether everything that is given says something: an empty name or an age of nothing would fit by accident.
+    /// Is true if everything that is given says something: an empty name or an age of nothing would fit by accident.
     pub fn is_sensible(&self) -> bool {
         let PersonFilter { user, issuer, subject, idp, group, verified_email } = &self.person;
         let texts = [user, issuer, subject, idp, group, verified_email];
@@ -102,7 +102,7 @@ impl Filter {
             && [self.older_than, self.idle_longer_than].into_iter().flatten().all(Duration::is_positive)
     }
 
-    /// Whether a session fits.
+    /// Is true if a session fits.
     pub fn fits(&self, record: &SessionRecord, last_seen_at: OffsetDateTime, now: OffsetDateTime) -> bool {
         self.person.fits(&record.identity)
             && self.ip.is_none_or(|ip| record.came_from() == Some(ip))
@@ -111,7 +111,7 @@ impl Filter {
             && self.happened.is_none_or(|happened| happened.concerns(record))
     }
 
-    /// Whether it names a person: by user name, address, or issuer and subject.
+    /// Is true if it names a person: by user name, address, or issuer and subject.
     pub fn names_a_person(&self) -> bool {
         self.person.user.is_some() || self.person.verified_email.is_some() || self.person.by_subject().is_some()
     }
@@ -169,14 +169,14 @@ impl fmt::Display for Filter {
 /// Some of the logins that are under way.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginFilter {
-    /// Whose.
+    /// The person they are of.
     pub person: PersonFilter,
-    /// Where they come from.
+    /// The address they come from.
     pub ip: Option<IpAddr>,
 }
 
 impl LoginFilter {
-    /// Whether it says who is meant, and nothing else.
+    /// Is true if it says who is meant, and nothing else.
     pub fn says_who(&self) -> bool {
         self.ip.is_none()
     }
@@ -189,7 +189,7 @@ impl LoginFilter {
         self.person.by_subject().filter(|_| self.says_who())
     }
 
-    /// Whether a login fits.
+    /// Is true if a login fits.
     pub fn fits(&self, record: &SessionRecord) -> bool {
         self.person.fits(&record.identity) && self.ip.is_none_or(|ip| record.came_from() == Some(ip))
     }

@@ -1,4 +1,4 @@
-//! Where sessions are kept: one contract, two stores.
+//! The keeping of sessions: one contract, two stores.
 //!
 //! [`SessionBackend`] is the contract that `redis` and `memory` fulfil, and that `tests/` runs one suite
 //! against. It extends `tower_sessions::SessionStore` (the records) by what a record store lacks: names that
@@ -69,11 +69,11 @@ impl StoreError {
 pub struct Loaded {
     /// The record, if there is one and no tombstone outweighs it.
     pub record: Option<Record>,
-    /// Whether a record lies there that its tombstone outweighs: its end came half through, or somebody put it back.
+    /// Set if a record lies there that its tombstone outweighs: its end came half through, or somebody put it back.
     pub is_outweighed: bool,
-    /// What [`SessionBackend::note`] left beside it.
+    /// The note that [`SessionBackend::note`] left beside it.
     pub note: Option<Vec<u8>>,
-    /// When the store will forget it by itself.
+    /// The moment the store will forget it by itself.
     pub expires: Option<Instant>,
     /// Says until when this may be believed without asking again. `None`: now and never again.
     pub watch: Option<Watch>,
@@ -88,11 +88,12 @@ pub trait InvalidationListener: Send + Sync {
     fn invalidate_all(&self);
 }
 
-/// What a store of sessions must do.
+/// The contract of a store of sessions.
 ///
 /// Of the record store's own methods: `create` never overwrites, `save` changes only what exists (so that
 /// nothing in flight revives a deleted session, R-G09), `load` never returns what has expired or has a tombstone. No
-/// value is empty, or longer than a mebibyte. Every method touches the keys of one hash slot only. Moments are kept to the millisecond unless said otherwise.
+/// value is empty, or longer than a mebibyte. Every method touches the keys of one hash slot only. Moments are kept
+/// to the millisecond unless said otherwise.
 #[async_trait]
 pub trait SessionBackend: SessionStore {
     /// Loads a record, the note beside it, and the promise to tell when either is outdated, if there is one.
@@ -159,9 +160,9 @@ pub trait SessionBackend: SessionStore {
     /// Deletes a whole list.
     async fn list_delete(&self, list: &str) -> Result<(), StoreError>;
 
-    /// How many members a list has.
+    /// Counts the members of a list.
     async fn list_length(&self, list: &str) -> Result<u64, StoreError>;
 
-    /// Whether the store answers.
+    /// Checks that the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
 }

@@ -1,4 +1,4 @@
-//! When a session is over: a pure decision from its moments, the policy and the time.
+//! The end of a session by timeout: a pure decision from its moments, the policy and the time.
 //!
 //! Documented for operators in the README: the idle timeout counts from the last noted use, the absolute
 //! timeout from the login; the first `[[session.timeout]]` that names one of the person's groups applies,
@@ -13,10 +13,10 @@ pub const SHORTEST: Duration = Duration::SECOND;
 /// Longest absolute timeout: browsers keep no cookie longer (RFC 6265bis).
 pub const LONGEST: Duration = Duration::days(400);
 
-/// How long the store keeps a session that the provider ended.
+/// Time for which the store keeps a session that the provider ended.
 const KEPT_AFTER_THE_PROVIDERS_END: Duration = Duration::HOUR;
 
-/// How long a session may live.
+/// The limits on a session's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Longest time between two uses.
@@ -25,7 +25,7 @@ pub struct Limits {
     pub absolute: Duration,
 }
 
-/// Why two durations are no limits.
+/// The reason why two durations are no limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidLimits {
     /// Too short, or too long for any browser.
@@ -51,9 +51,9 @@ impl Limits {
         }
     }
 
-    /// When the store may forget a record by itself: a backstop. Not the idle deadline: the policy judges that at
-    /// each check, can say why a session is over, and may have been lengthened since.
-    /// What the provider ends early is kept for a while, to be able to say so.
+    /// Returns the moment the store may forget a record by itself: a backstop. Not the idle deadline: the policy judges
+    /// that at each check, can say why a session is over, and may have been lengthened since.
+    /// A session that the provider ends early is kept for a while, to be able to say so.
     pub fn backstop(&self, created_at: OffsetDateTime, ends_by: Option<OffsetDateTime>) -> OffsetDateTime {
         let absolute = created_at + self.absolute;
         ends_by.map_or(absolute, |ends_by| absolute.min(ends_by.saturating_add(KEPT_AFTER_THE_PROVIDERS_END)))
@@ -65,7 +65,7 @@ impl Limits {
 pub struct GroupLimits {
     /// Any of these groups.
     pub groups: Vec<String>,
-    /// What applies to their members.
+    /// The limits that apply to their members.
     pub limits: Limits,
 }
 
@@ -91,14 +91,14 @@ impl TimeoutPolicy {
     }
 }
 
-/// What the limits say of a record.
+/// The verdict of the limits on a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// It lives until then.
     Live {
-        /// Unless it is used.
+        /// The moment it ends unless it is used.
         idle_expires_at: OffsetDateTime,
-        /// However much it is used: by the absolute timeout, or because the provider said so.
+        /// The moment it ends however much it is used: by the absolute timeout, or because the provider said so.
         absolute_expires_at: OffsetDateTime,
     },
     /// Not used for longer than the idle timeout.
@@ -110,11 +110,11 @@ pub enum Verdict {
 /// The moments of a session that are judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moments {
-    /// When it was established.
+    /// The moment it was established.
     pub created_at: OffsetDateTime,
-    /// When it was last noted to be in use.
+    /// The moment it was last noted to be in use.
     pub last_seen_at: OffsetDateTime,
-    /// When the provider wants it to be over, if it said so (R-G10). No policy of ours moves that.
+    /// The moment by which the provider wants it to be over, if it said so (R-G10). No policy of ours moves that.
     pub ends_by: Option<OffsetDateTime>,
 }
 

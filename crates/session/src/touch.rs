@@ -14,7 +14,7 @@ use super::{LiveSession, Sessions};
 /// The longest time between two notes of a session in steady use.
 const LONGEST_INTERVAL: Duration = Duration::MINUTE;
 
-/// Whether the last note is old enough for another.
+/// Is true if the last note is old enough for another.
 pub fn is_due(last_seen_at: OffsetDateTime, idle_timeout: Duration, now: OffsetDateTime) -> bool {
     now - last_seen_at >= Duration::min(idle_timeout / 10, LONGEST_INTERVAL)
 }

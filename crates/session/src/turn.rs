@@ -17,7 +17,7 @@ use super::renewal::{Renewing, rest};
 use super::store::{InvalidationListener, StoreError};
 use super::{KnownSession, Sessions};
 
-/// How long a process that died keeps the others from renewing a session.
+/// Lease on a session's turn: so long a process that died keeps the others from renewing it.
 const LEASE: Duration = Duration::seconds(4);
 /// Between two prolongations of the lease: some of them may fail.
 const PROLONG_AFTER: StdDuration = StdDuration::from_secs(1);
@@ -25,7 +25,7 @@ const PROLONG_AFTER: StdDuration = StdDuration::from_secs(1);
 const SHORTEST_PAUSE: StdDuration = StdDuration::from_millis(20);
 const LONGEST_PAUSE: StdDuration = StdDuration::from_millis(200);
 
-/// What came of asking for a turn.
+/// The outcome of asking for a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn<T> {
     /// It was this caller's, and this is what came of the work.
@@ -34,14 +34,14 @@ pub enum Turn<T> {
     NotNeeded,
     /// An attempt failed a moment ago, here or on another replica.
     Resting {
-        /// Whether the provider answered and did not stand by the person.
+        /// Set if the provider answered and did not stand by the person.
         unconfirmed: bool,
     },
 }
 
 type Queue = Arc<tokio::sync::Mutex<()>>;
 
-/// Who waits for a session's turn in this process. Cheap to clone.
+/// The queues of those who wait for a session's turn in this process. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Queues(Arc<Mutex<HashMap<SessionHandle, Queue>>>);
 
@@ -153,7 +153,7 @@ impl Sessions {
         had
     }
 
-    /// What this process knows of a session, else what the store does.
+    /// Returns what this process knows of a session, else what the store does.
     async fn known(&self, handle: SessionHandle) -> Result<Option<Arc<KnownSession>>, StoreError> {
         match self.0.near.cache.as_ref().and_then(|cache| cache.get(handle, Instant::now())) {
             Some(known) => Ok(Some(known)),

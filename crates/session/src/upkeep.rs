@@ -70,7 +70,7 @@ impl Sessions {
         self.0.keyed.renew().await
     }
 
-    /// Whose store it is, without beginning it.
+    /// Returns whose store it is, without beginning it.
     ///
     /// # Errors
     /// Those of [`Self::claim_store`].

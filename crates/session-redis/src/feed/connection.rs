@@ -17,7 +17,7 @@ use super::{Access, Address};
 /// Longest answer that is taken, in bytes: far beyond any record.
 const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
 
-/// Why a conversation failed.
+/// The reason why a conversation failed.
 #[derive(Debug, Error)]
 pub(crate) enum Talk {
     #[error(transparent)]

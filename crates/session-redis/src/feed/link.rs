@@ -20,9 +20,9 @@ use crate::{LONGEST_RECORD, LONGEST_VALUE};
 use counterfoil_session::key::SessionHandle;
 use counterfoil_session::store::near_cache::{Lease, Watch};
 
-/// Between two proofs of life.
+/// Interval between two proofs of life.
 const HEARTBEAT: Duration = Duration::from_millis(100);
-/// How long an answer is good for, from when it was asked for.
+/// Time for which an answer is good, from when it was asked for.
 const LEASE: Duration = Duration::from_millis(500);
 /// Longest silence before a link is made anew; `timeout` is added, up to this.
 const MOST_TIMEOUT: Duration = Duration::from_secs(1);
@@ -33,11 +33,11 @@ const READ_AT_ONCE: usize = 64 * 1024;
 /// Pauses between attempts to connect.
 const PAUSES: std::ops::RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(1);
 
-/// What a link read, and until when it answers for it.
+/// A record as a link read it, and until when the link answers for it.
 pub(crate) struct Read {
     pub(crate) record: Option<Bytes>,
     pub(crate) note: Option<Bytes>,
-    /// Whether a record lies there that its tombstone outweighs.
+    /// Set if a record lies there that its tombstone outweighs.
     pub(crate) is_outweighed: bool,
     pub(crate) expires: Option<Instant>,
     pub(crate) watch: Watch,
@@ -72,14 +72,14 @@ impl ReadRequest {
     }
 }
 
-/// What the next answers on the wire belong to.
+/// The request that the next answers on the wire belong to.
 enum Pending {
     Heartbeat { asked: Instant },
     ClusterState { asked: Instant },
     Read { frames: Vec<BytesFrame>, answer: oneshot::Sender<[BytesFrame; ANSWERS]> },
 }
 
-/// Why a link ended.
+/// The reason why a link ended.
 #[derive(Debug, Error)]
 pub(super) enum LinkError {
     #[error(transparent)]
@@ -113,7 +113,7 @@ impl Link {
         (link, far_end.keep_up())
     }
 
-    /// Whether the server answers for what is read now.
+    /// Is true if the server answers for what is read now.
     pub(super) fn is_heard(&self, now: Instant) -> bool {
         self.lease.holds(now)
     }

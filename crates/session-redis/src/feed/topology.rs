@@ -1,4 +1,4 @@
-//! Which primaries there are, and following them: one server, whoever Sentinel names, or every primary of a cluster.
+//! The primaries of a store, and following them: one server, whoever Sentinel names, or every primary of a cluster.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use super::{Access, Address, Links, Shared};
 use crate::connections::Connections;
 use counterfoil_core::secret::Secret;
 
-/// Between two looks at who the primaries are.
+/// Interval between two looks at who the primaries are.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Looks without an answer after which what was answered before is no longer believed.
 const MOST_UNCONFIRMED: u32 = 3;
-/// How many looks later the pool should have found a new primary.
+/// Looks within which the pool should have found a new primary.
 const LOOKS: u8 = 10;
 /// Every slot of a cluster (Redis cluster specification).
 const SLOTS: std::ops::RangeInclusive<u16> = 0..=16_383;
@@ -43,8 +43,8 @@ pub(super) async fn follow(server: ServerConfig, access: Access, connections: Co
             }
             Err(error) => {
                 unconfirmed += 1;
-                // A primary that was replaced goes on calling itself one. The nodes of a cluster say when they are cut off;
-                // for Sentinel's, only Sentinel can.
+                // A primary that was replaced goes on calling itself one. The nodes of a cluster say when they are cut
+                // off; for Sentinel's, only Sentinel can.
                 if unconfirmed == MOST_UNCONFIRMED && matches!(server, ServerConfig::Sentinel { .. }) {
                     tracing::warn!(%error, "Sentinel does not say who the primary is: every check asks Redis");
                     kept.keep(&Primaries::new());
@@ -63,7 +63,7 @@ pub(super) async fn follow(server: ServerConfig, access: Access, connections: Co
 struct Lead {
     connections: Connections,
     named: Option<Address>,
-    /// How often it is still looked after the pool: sentinels that disagree must not drive it to and fro for ever.
+    /// Looks that are still given to the pool: sentinels that disagree must not drive it to and fro for ever.
     looks: u8,
 }
 
@@ -81,7 +81,7 @@ impl Lead {
             let is_elsewhere = !servers.is_empty() && servers.iter().all(|server| address(server) != *primary);
             // A client without a connection is looking for the primary already.
             if is_elsewhere && client.state() == ClientState::Connected {
-                // How it went is seen at the next look.
+                // The next look sees how it went.
                 tokio::spawn(async move { client.force_reconnection().await });
             }
         }
@@ -97,7 +97,7 @@ struct Kept {
     tasks: JoinSet<()>,
 }
 
-/// Which slots each primary has.
+/// The slots that each primary has.
 type Primaries = Vec<(std::ops::RangeInclusive<u16>, Address)>;
 
 impl Kept {

@@ -23,7 +23,7 @@ use counterfoil_core::secret::keyring::{Keyring, Sealer};
 /// The list of the persons who have blocks of their own.
 const PERSONS: &str = "blocks";
 
-/// What is sealed of a block of one person.
+/// The sealed part of a block of one person.
 #[derive(Debug, Serialize, Deserialize)]
 struct Sealed {
     person: Identity,
@@ -105,7 +105,7 @@ impl Blocks {
             by: stays.map_or(&terms.by, |stays| &stays.by).clone(),
             reason: stays.map_or(&terms.reason, |stays| &stays.reason).clone(),
         };
-        // Where it can be found first, then what refuses.
+        // The list by which the block is found comes first, then the block itself, which refuses.
         self.backend.list_insert(PERSONS, &index, milliseconds(until), until).await?;
         let list = list_of(&index);
         self.backend.list_insert(&list, &self.seal(&list, &sealed), milliseconds(until), until).await?;
@@ -117,7 +117,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// Until when a person is blocked, whoever ordered it.
+    /// Returns until when a person is blocked, whoever ordered it.
     pub(crate) async fn until(&self, index: &Index) -> Result<Option<OffsetDateTime>, StoreError> {
         let longest = self.backend.list_down_from(&list_of(index.as_str()), i64::MAX, 1).await?;
         Ok(longest.first().map(|(_, until)| moment_of(*until)))

@@ -1,4 +1,4 @@
-//! What a revocation lays down on persons: those it names, and those whose sessions it ends.
+//! The cut-offs and blocks that a revocation lays on persons: those it names, and those whose sessions it ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

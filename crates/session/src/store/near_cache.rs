@@ -28,7 +28,7 @@ use crate::key::SessionHandle;
 /// Locks that can be held at the same time, so that cores do not wait for each other.
 const SHARDS: usize = 64;
 
-/// How long one connection to the store answers for what was read on it.
+/// A lease: until it runs out, one connection to the store answers for what was read on it.
 #[derive(Debug)]
 pub struct Lease {
     born: Instant,
@@ -57,12 +57,12 @@ impl Lease {
         self.until.store(u64::try_from(nanoseconds).unwrap_or(u64::MAX), Ordering::Release);
     }
 
-    /// Whether the connection is heard.
+    /// Is true if the connection is heard.
     pub fn holds(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.born).as_nanos() < u128::from(self.until.load(Ordering::Acquire))
     }
 
-    /// Whether it was ever extended since it ended last.
+    /// Is true if it was ever extended since it ended last.
     pub fn was_held(&self) -> bool {
         self.until.load(Ordering::Acquire) != 0
     }
@@ -160,7 +160,7 @@ impl<V> NearCache<V> {
         Self { shards: (0..shards).map(|_| Mutex::new(shard())).collect(), max_age }
     }
 
-    /// What is known of a session, if it may still be believed.
+    /// Returns what is known of a session, if it may still be believed.
     pub fn get(&self, handle: SessionHandle, now: Instant) -> Option<Arc<V>> {
         let shard = self.shard(handle);
         let entry = shard.entries.get(&handle)?;

@@ -37,7 +37,7 @@ const SEEN_PURPOSE: &str = "counterfoil session seen v1";
 /// Redis counts expiry in whole seconds here; rounding up keeps the backstop behind the policy.
 const EXPIRY_ROUNDING: Duration = Duration::SECOND;
 
-/// What lies under a handle.
+/// The content of a handle, as the store has it.
 #[derive(Debug)]
 pub(crate) enum Found {
     /// A session.
@@ -60,7 +60,7 @@ pub(crate) struct Opened {
     pub(crate) watch: Option<Watch>,
 }
 
-/// Why a stored record is no session.
+/// The reason why a stored record is no session.
 #[derive(Debug, Error)]
 enum Unreadable {
     #[error("not a record of this format")]
@@ -135,7 +135,7 @@ impl SealedStore {
         }
     }
 
-    /// What lies under a handle.
+    /// Loads what lies under a handle.
     pub(crate) async fn load(&self, handle: SessionHandle) -> Result<Found, StoreError> {
         let unreadable = |cause: &dyn std::fmt::Display| {
             tracing::warn!(session = %handle, %cause, "a stored session cannot be read and counts as absent");

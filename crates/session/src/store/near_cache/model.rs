@@ -4,7 +4,7 @@
 //! arrive in order, two loads at a time, a clock. The cache and its lease are the real ones: each state is reached by
 //! doing to them what was done on the way there.
 //!
-//! What must hold: once a revocation has been delivered (pushed, or applied by this process itself), or the lease has
+//! The invariant: once a revocation has been delivered (pushed, or applied by this process itself), or the lease has
 //! run out since, no read returns the record. Two further tests take one defence away each and see the model notice.
 
 use std::collections::VecDeque;
@@ -67,7 +67,7 @@ enum Loader {
     Received { version: Option<u8> },
 }
 
-/// What everybody but the cache knows.
+/// The world, as everybody but the cache knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct World {
     now: u8,
@@ -78,7 +78,7 @@ struct World {
     loaders: [Loader; LOADERS],
     deleted_at: Option<u8>,
     delivered: bool,
-    /// What a read would return just now.
+    /// The version that a read would return just now.
     served: Option<u8>,
 }
 
@@ -117,7 +117,7 @@ enum Defect {
     None,
     /// Fills do not ask whether anything changed since their load began.
     NoFillToken,
-    /// What was read is trusted for as long as there is any connection.
+    /// Records that were read are trusted for as long as there is any connection.
     NoWatch,
 }
 
@@ -246,7 +246,7 @@ impl Interleavings {
                 (world.connected, world.heartbeat) = (false, None);
                 world.wire.clear();
                 for (loader, load) in world.loaders.iter_mut().zip(&mut subject.loads) {
-                    // What was read is with its reader; what was not yet will never be.
+                    // A record that was read is with its reader; one that was not yet will never be.
                     if !matches!(loader, Loader::Received { .. }) {
                         (*loader, *load) = (Loader::Idle, None);
                     }
@@ -336,7 +336,7 @@ fn no_interleaving_serves_what_was_revoked() {
     assert!(checker.unique_state_count() > 10_000, "{}", checker.unique_state_count());
 }
 
-/// Whether the model finds a revoked record served when one defence is missing.
+/// Is true if the model finds a revoked record served when one defence is missing.
 fn notices(defect: Defect) -> bool {
     let checker = Interleavings::with(defect).checker().finish_when(HasDiscoveries::AnyFailures);
     checker.threads(2).spawn_bfs().join().discovery("what was revoked is not served").is_some()
