@@ -23,7 +23,7 @@ pub struct Account {
     pub sessions: Sessions,
     /// Asks providers whether they still answer for them.
     pub renewals: Renewals,
-    /// The cookies read.
+    /// Finds the session's cookie.
     pub cookies: Arc<CookiePolicy>,
     /// The anti-forgery tokens of our own pages.
     pub csrf: Arc<CsrfTokens>,

@@ -50,7 +50,7 @@ pub struct Logout {
     pub public_url: Arc<PublicUrl>,
     /// The operator's words for the pages.
     pub branding: Arc<Branding>,
-    /// Writes down what was not believed.
+    /// Writes down the notices that were not believed.
     pub refusals: Arc<Refusals>,
 }
 

@@ -38,7 +38,7 @@ enum Blame {
     Store,
     /// The application behind.
     Upstream,
-    /// We.
+    /// The broker itself.
     Broker,
 }
 

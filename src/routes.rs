@@ -1,4 +1,4 @@
-//! Every address of the broker, and what guards it, on one page.
+//! Every address of the broker, and its guard, on one page.
 //!
 //! | address | guarded by |
 //! | --- | --- |

@@ -1,4 +1,4 @@
-//! Logs: where they go, what they may say.
+//! Logs: their destination, and the limits on their content.
 //!
 //! One line an event, to standard error. The level of the configuration applies to this crate; libraries
 //! stay at `warn` whatever it is, because what they print at finer levels (header frames, commands) can hold

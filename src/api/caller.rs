@@ -31,13 +31,13 @@ const NO_BEARER: &str = "The header Authorization has to say Bearer, a space, an
 /// The `[admin]` section.
 #[derive(Debug, Clone, Default)]
 pub struct AdminRights {
-    /// May see and end sessions.
+    /// The groups whose members may see and end sessions.
     pub groups: Vec<String>,
-    /// May change timeouts.
+    /// The groups whose members may change timeouts.
     pub ops_groups: Vec<String>,
     /// The configured names of the providers whose word on groups counts. Empty: any.
     pub idps: Vec<String>,
-    /// May do both.
+    /// The tokens of machines that may do both.
     pub tokens: ApiTokens,
 }
 

@@ -20,9 +20,9 @@ use crate::web::client_address::ClientAddress;
 enum End {
     /// It went out whole.
     Complete,
-    /// Whoever made it broke off.
+    /// The upstream, or whatever else made it, broke off.
     Upstream,
-    /// Whoever asked for it went away.
+    /// The client went away.
     Client,
 }
 

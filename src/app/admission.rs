@@ -60,7 +60,7 @@ enum NotAdmitted {
     Coding(String),
 }
 
-/// The outermost layer: who asks, under which name the request is spoken of, and what came of it.
+/// The outermost layer: finds the sender, names the request, and logs the outcome.
 pub(super) async fn identify(State(admission): State<Admission>, mut request: Request, next: Next) -> Response {
     let unknown = ([0, 0, 0, 0], 0).into();
     let peer = request.extensions().get::<ConnectInfo<std::net::SocketAddr>>().map_or(unknown, |info| info.0);
@@ -107,7 +107,7 @@ fn watch_expected_content(request: Request) -> (Request, Option<Arc<AtomicBool>>
     (request, Some(touched))
 }
 
-/// The innermost layer before the routes: requests that are not for us, or not of this world.
+/// The innermost layer before the routes: refuses requests that are not for us, or not of this world.
 pub(super) async fn admit(
     State(admission): State<Admission>,
     request: Request,

@@ -1,4 +1,4 @@
-//! Presets: what a well-known provider needs, laid under what the operator writes.
+//! Presets: the settings of well-known providers, laid under the operator's.
 //!
 //! A preset is a file of the very keys that `[idp.<name>]` has; whatever the operator writes goes before it. Values may
 //! name others in braces (`{tenant}`): keys that the preset needs, that have a default, or that the section has anyway.

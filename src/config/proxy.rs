@@ -1,4 +1,4 @@
-//! `[proxy]`: which header fields do not cross, beside those of the built-in table.
+//! `[proxy]`: the header fields that do not cross, beside those of the built-in table.
 
 use super::reader::Reader;
 use crate::proxy::names::{FieldNames, StrippedNames};

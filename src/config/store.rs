@@ -1,4 +1,4 @@
-//! `[store]`: where sessions are kept.
+//! `[store]`: the place where sessions are kept.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

@@ -44,7 +44,7 @@ struct WeakLogin {
 }
 
 impl Asks<'_> {
-    /// The error with who asked for what it failed at, where that is not plain from itself.
+    /// The error with the origin of the demand that it failed at, where that is not plain from itself.
     pub(super) fn explain(&self, cause: IdpError) -> Explained {
         let asked =
             if is_about_auth_time(&cause) { format!("; asked for {}", self.moment_asked_by()) } else { String::new() };

@@ -194,7 +194,7 @@ impl Login {
         failure.with_account(account).with_sign_in(pending.return_to().login_href()).with_cookies(anew)
     }
 
-    /// Makes sure that no other request finishes this login, here or on another replica: whether this one may.
+    /// Claims this login, so that no other request finishes it, here or on another replica; true if this one may.
     async fn claim(&self, pending: &PendingLogin) -> Result<bool, Failure> {
         let first = self.sessions.claim_once(&pending.claim_name(), LIFETIME + Duration::minutes(2)).await;
         first.map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))

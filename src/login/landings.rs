@@ -104,7 +104,7 @@ mod tests {
         CookiePolicy::new(&PublicUrl::parse("https://a.example").unwrap(), None)
     }
 
-    /// Lands on these pages one after the other; whether one of them was one too many.
+    /// Lands on these pages one after the other; true if one of them was one too many.
     fn lands(pages: impl Iterator<Item = (String, OffsetDateTime)>) -> bool {
         let mut headers = HeaderMap::new();
         for (page, at) in pages {

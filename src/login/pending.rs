@@ -1,4 +1,4 @@
-//! Pending logins: what is kept between the authorization request and the callback.
+//! Pending logins: the state between the authorization request and the callback.
 //!
 //! Kept by the browser alone, in one sealed cookie for each login, so anonymous traffic writes nothing to
 //! the store, a callback works only in the browser that began (R-M05), and tabs do not disturb each other

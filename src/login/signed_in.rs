@@ -1,4 +1,4 @@
-//! `GET /sso/signed-in`: where somebody lands who signed in for the sake of another tab.
+//! `GET /sso/signed-in`: the page for a person who signed in for the sake of another tab.
 //!
 //! A form that was sent after its session had ended waits in that tab: once somebody is signed in, reloading it sends
 //! the form again. Nothing leads on from here, so that the tab can be closed.

@@ -27,7 +27,7 @@ pub struct WayBack {
     pub begun_again: bool,
 }
 
-/// Seals ways back into what a `state` carries, and reads them again.
+/// Seals ways back for a `state` to carry, and reads them again.
 #[derive(Debug)]
 pub struct WaysBack {
     sealer: Sealer,

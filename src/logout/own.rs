@@ -114,8 +114,8 @@ pub async fn logout(
 const SIGNED_OUT_HERE: &str = "/sso/signed-out?only=here";
 const SIGNED_OUT_ALREADY: &str = "/sso/signed-out?only=nothing";
 
-/// `GET /sso/signed-out`: the outcome of signing out. A `state` means that the provider sent the browser back; its value
-/// is ignored (R-J04).
+/// `GET /sso/signed-out`: the outcome of signing out. A `state` means that the provider sent the browser back; its
+/// value is ignored (R-J04).
 ///
 /// # Errors
 /// [`Failure`] if the page has to send the browser elsewhere and cannot.
@@ -135,7 +135,7 @@ pub async fn signed_out(State(logout): State<Logout>, uri: Uri, headers: HeaderM
 }
 
 impl Logout {
-    /// Ends a session and gives its tokens back to their provider; its ID token.
+    /// Ends a session and gives its tokens back to their provider; returns its ID token.
     async fn end_and_give_back(
         self,
         key: SessionKey,

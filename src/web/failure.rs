@@ -1,4 +1,4 @@
-//! The vocabulary of what can go wrong for a request.
+//! The vocabulary of failures of a request.
 //!
 //! Rooms above end a request with a [`Failure`]; it travels in the response's extensions to `respond`, which
 //! alone knows its status, words and log level, and draws it once. Values here say what happened, never how

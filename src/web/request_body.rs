@@ -173,7 +173,7 @@ mod tests {
     const LIMITS: BodyLimits =
         BodyLimits { silence: Duration::from_secs(15), whole: Duration::from_secs(30), least_rate: 1024 };
 
-    /// Plays a sender who writes `bytes` every `pause`; after how long it is given up, within a day.
+    /// Plays a sender who writes `bytes` every `pause`; returns the time after which it is given up, within a day.
     fn given_up_after(passed_on: bool, bytes: usize, pause: Duration) -> Option<Duration> {
         let began = Instant::now();
         let (mut now, mut patience) = (began, Patience::new(LIMITS.least_rate));

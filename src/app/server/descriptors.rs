@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Raises the soft limit to the hard one; how many descriptors there are then. The soft limit is low (often 1,024) for
+/// Raises the soft limit to the hard one; returns the one that holds then. The soft limit is low (often 1,024) for
 /// the sake of programs that use `select`, which this is not.
 pub fn raise() -> usize {
     let mut limit = getrlimit(Resource::Nofile);

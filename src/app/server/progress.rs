@@ -102,7 +102,7 @@ impl Progress {
         }
     }
 
-    /// Takes note of a request whose head is there; its number.
+    /// Takes note of a request whose head is there; returns its number.
     pub(super) fn request_began(&self) -> u64 {
         let mut state = self.state();
         state.requests += 1;

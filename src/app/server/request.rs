@@ -49,7 +49,7 @@ impl Drop for UnderWay {
 /// A request's body, which says so if it is dropped before its end.
 struct Asked {
     body: Incoming,
-    /// Its request's.
+    /// The number of its request.
     number: u64,
     under_way: Arc<UnderWay>,
     over: bool,
