@@ -178,7 +178,7 @@ impl Reloads {
                         tracing::warn!("{warning}");
                     }
                     let fits = app.sessions().would_be_ours_with(&settings.keyring).await;
-                    // Nothing is changed, either, if nobody knows: keys that are not the store's would sign everybody out.
+                    // Nothing is changed, either, if nobody knows: keys of another store would sign everybody out.
                     match fits {
                         Ok(()) => {}
                         Err(StoreError::Foreign(foreign)) => {
