@@ -43,7 +43,7 @@ use self::grants::Grants;
 use self::keys::SigningKey;
 use self::sessions::{Session, Sessions};
 
-/// No request of these protocols needs more than this.
+/// Largest body that is read, in bytes; no request of these protocols needs more.
 const LARGEST_BODY: usize = 64 * 1024;
 
 /// An application that may send people here to sign in.

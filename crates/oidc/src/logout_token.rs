@@ -80,7 +80,7 @@ impl LogoutNotice {
         &self.id
     }
 
-    /// From when on the same token is refused because of its age.
+    /// Returns the time from which on the same token is refused because of its age.
     pub fn counts_until(&self) -> OffsetDateTime {
         self.counts_until
     }
@@ -95,7 +95,7 @@ pub enum NoticeError {
     /// No known key signed it, and the keys were fetched a moment ago for another one: the provider is to try again.
     #[error("no known key signed the token, and the keys may not be fetched again yet")]
     TooSoon {
-        /// In how many seconds.
+        /// The wait before that, in seconds.
         retry_after: u64,
     },
     /// Something that is needed to judge it cannot be had: the provider is to try again.
@@ -188,7 +188,7 @@ pub(super) fn events(payload: &Map<String, Value>) -> Result<&Map<String, Value>
     }
 }
 
-/// Issued just now, not over, and until when it counts.
+/// Checks that a token was issued just now and is not over; returns the time until which it counts.
 fn check_times(payload: &Map<String, Value>, skew: Duration, now: OffsetDateTime) -> Result<OffsetDateTime, JwtFault> {
     let times = claims::check_times(payload, skew, now)?;
     let issued_at = times.issued_at.ok_or(JwtFault::Missing("iat"))?;

@@ -165,7 +165,7 @@ impl Found<'_> {
         let authentication = &settings.client_authentication;
         let (method, signed_by) = match authentication {
             ClientAuthentication::Basic(_) => ("client_secret_basic", None),
-            // A signed secret looks to the provider like any other in the body.
+            // To the provider, a signed secret looks like any other in the body.
             ClientAuthentication::Post(_) | ClientAuthentication::SignedSecret { .. } => ("client_secret_post", None),
             ClientAuthentication::None => ("none", None),
             ClientAuthentication::PrivateKeyJwt { key, .. } => ("private_key_jwt", Some(jwks::name(key.algorithm()))),

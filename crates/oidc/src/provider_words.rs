@@ -194,7 +194,7 @@ impl ProviderWords {
 }
 
 impl fmt::Display for ProviderWords {
-    /// Follows on a sentence of ours; nothing if nothing was said.
+    /// Writes the reason behind a sentence of ours; nothing if nothing was said.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(reason) = &self.0 else { return Ok(()) };
         formatter.write_str(match reason.speaker {

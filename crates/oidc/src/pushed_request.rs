@@ -90,8 +90,8 @@ pub(super) fn endpoint(wanted: PushedRequests, metadata: &Metadata) -> Result<Op
     }
 }
 
-/// Pushes a request; what goes through the browser in its place (RFC 9126 4). Each reference is used once: it is made
-/// for one login and kept nowhere.
+/// Pushes a request; returns what goes through the browser in its place (RFC 9126 4). Each reference is used once: it
+/// is made for one login and kept nowhere.
 pub(super) async fn push(
     back_channel: BackChannel<'_>,
     endpoint: &Url,
@@ -105,13 +105,13 @@ pub(super) async fn push(
     Ok(vec![("client_id".to_owned(), client_id), ("request_uri".to_owned(), reference)])
 }
 
-/// One of the places, waited for as long as for an answer: a crowd is served in turn.
+/// Waits for one of the places as long as for an answer: a crowd is served in turn.
 async fn place(at_once: &Semaphore, patience: Duration) -> Result<SemaphorePermit<'_>, PushedRequestError> {
     let place = tokio::time::timeout(patience, at_once.acquire()).await;
     place.ok().and_then(Result::ok).ok_or(PushedRequestError::TooMany)
 }
 
-/// RFC 9126 2.2, 2.3.
+/// Reads the reference in an answer (RFC 9126 2.2, 2.3).
 fn read(answer: &Response<Vec<u8>>, client: &ClientAuthentication) -> Result<String, PushedRequestError> {
     match answer.status().as_u16() {
         201 => reference(&json_answer(answer).map_err(PushedRequestError::Http)?).ok_or(PushedRequestError::Malformed),

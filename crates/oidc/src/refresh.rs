@@ -1,4 +1,4 @@
-//! Later in a session: new tokens for old ones, and who the person is now (RFC 6749 6, OpenID Connect Core 12).
+//! Renewal of a session: new tokens for old ones, and who the person is now (RFC 6749 6, OpenID Connect Core 12).
 //!
 //! Two requests that the caller makes in this order, and stores the first's answer in between: a provider may accept a
 //! refresh token once. [`Provider::refresh`] is the grant; [`Provider::confirm`] asks for the person's claims again.
@@ -158,7 +158,8 @@ impl Provider {
         read.map_err(|cause| RenewalError { rotated, ..self.renewal_error(cause.into()) })
     }
 
-    /// Core 12.2: of the same provider and person, for us, and of this login if it names one at all.
+    /// Checks that a new ID token is of the same provider and person, for us, and of this login if it names one
+    /// (Core 12.2).
     async fn check_refreshed(
         &self,
         oidc: &OidcSettings,

@@ -16,9 +16,9 @@ use counterfoil_core::clock::SharedClock;
 
 /// Longest use of a document that cannot be fetched again: keys that were withdrawn must not count for ever.
 const KEPT_FOR: Duration = Duration::days(7);
-/// The distance of two attempts at a document that is not there or not fresh.
+/// Least time between two attempts at a document that is not there or not fresh.
 const RETRY_AFTER: Duration = Duration::seconds(2);
-/// The distance of two attempts that are made because a fresh document lacks something.
+/// Least time between two attempts that are made because a fresh document lacks something.
 const REFETCH_AFTER: Duration = Duration::seconds(10);
 /// Longest pause that a provider may ask for.
 const LONGEST_PAUSE: Duration = Duration::minutes(5);
@@ -300,12 +300,12 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
     }
 }
 
-/// That a document was fetched a moment ago for the like of this, and lacks what is looked for.
+/// The word that a document was fetched a moment ago for a like request, and lacks what is looked for.
 pub(super) fn asked_just_now() -> HttpError {
     HttpError::AskedJustNow { again_in: REFETCH_AFTER.whole_seconds().unsigned_abs() }
 }
 
-/// Whoever asked may hang up: what was begun is brought to its end all the same.
+/// Brings to its end what was begun, also if whoever asked hangs up.
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Arc<HttpError>>> + Send + 'static,
 ) -> Result<T, Arc<HttpError>> {
@@ -524,7 +524,7 @@ mod tests {
             source.clock.advance(Duration::SECOND);
             assert_eq!(ask().await, 2, "{said:?}");
         }
-        // Nor is it asked because something is missing; but by order.
+        // A missing part is no reason to ask it during the pause; an order to renew is.
         let source = Source::new();
         let document = holding(1, &source);
         let busy = FetchFailure { error: HttpError::status(503), retry_after: Some(Duration::seconds(60)) };
@@ -532,7 +532,7 @@ mod tests {
         source.clock.advance(Duration::seconds(59));
         assert!(refetched(&document, AskedBy::Provider, &source, Ok(2)).await.is_err());
         assert_eq!(source.fetches(), 1);
-        // Nor to see how it is.
+        // A look at the provider's health waits out the pause too.
         let look = async || {
             document.fetch_now_and_then(&source.clock(), Duration::seconds(30), source.clone().answers(Ok(2)));
             settle().await;

@@ -28,7 +28,7 @@ const SESSION_REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-ty
 const CREDENTIAL_CHANGE: &str = "https://schemas.openid.net/secevent/caep/event-type/credential-change";
 /// Lifetime of an event.
 const OLDEST: Duration = Duration::days(7);
-/// Of a transmitter that is no OpenID provider of ours, nothing else is known.
+/// Tolerated error of the clock of a transmitter that is no OpenID provider of ours: nothing else is known of it.
 const DEFAULT_SKEW: Duration = Duration::minutes(1);
 
 /// `[idp.<name>.shared_signals]`: who transmits, and how that is proven.
@@ -86,7 +86,7 @@ impl SecurityEvent {
         &self.id
     }
 
-    /// From when on the same token is refused because of its age.
+    /// Returns the time from which on the same token is refused because of its age.
     pub fn counts_until(&self) -> OffsetDateTime {
         self.counts_until
     }
@@ -161,7 +161,7 @@ pub fn check<'a>(
         return Err(JwtFault::issuer(issuer, expected.issuer));
     }
     let is_of_persons = |said: &str| is_issuer(expected.of_persons, expected.tenants, said);
-    // Of several tenants, a person without an issuer is the one's who tells, or any of them's if it is none of them.
+    // With several tenants, a person without an issuer is of the tenant that tells, or of any if no tenant tells.
     let unnamed =
         if is_of_persons(issuer) { vec![issuer.to_owned()] } else { issuers(expected.of_persons, expected.tenants) };
     check_named(payload, expected.audience)?;

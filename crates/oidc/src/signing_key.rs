@@ -20,7 +20,7 @@ pub enum SigningKeyError {
     /// Another document, another encoding, or another kind of key.
     #[error("is no private key in PKCS#8 PEM (RSA, EC P-256 or P-384, Ed25519)")]
     Unreadable,
-    /// RFC 7518 3.3, RFC 8725 3.5.
+    /// An RSA key that is too short (RFC 7518 3.3, RFC 8725 3.5).
     #[error("is an RSA key of fewer than 2048 bits")]
     TooShort,
     /// RSA keys sign RS256 to PS512, each curve its own algorithm.
@@ -116,7 +116,7 @@ impl SigningKey {
         jwk
     }
 
-    /// RFC 7638.
+    /// Returns the thumbprint of the public half (RFC 7638).
     ///
     /// # Errors
     /// [`SigningKeyError::Unreadable`].

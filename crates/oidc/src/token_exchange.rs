@@ -53,13 +53,13 @@ const ABOUT_THE_CODE: [&str; 4] = ["invalid_grant", "bad_verification_code", "in
 /// The tokens of one login.
 #[derive(Debug, Clone)]
 pub struct ProviderTokens {
-    /// For userinfo and for upstreams that were promised it.
+    /// The token for userinfo and for upstreams that were promised it.
     pub access_token: Secret<String>,
     /// Its expiry; unknown if the provider did not say so understandably.
     pub access_token_expires_at: Option<OffsetDateTime>,
-    /// For new access tokens.
+    /// The token for new access tokens.
     pub refresh_token: Option<Secret<String>>,
-    /// Not verified yet.
+    /// The ID token, not verified yet.
     pub id_token: Option<Secret<String>>,
 }
 

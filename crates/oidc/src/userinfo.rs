@@ -28,7 +28,7 @@ pub enum UserinfoUse {
     /// At every login and renewal.
     #[default]
     Always,
-    /// While something that is mapped to an attribute is said nowhere else.
+    /// Only if something that is mapped to an attribute is said nowhere else.
     WhereNeeded,
     /// At none.
     Never,
@@ -138,7 +138,7 @@ pub fn check_signed(
     if has(payload, "events") { Err(JwtFault::Type) } else { Ok(()) }
 }
 
-/// Core 5.3.2: the same subject, exactly. A refusal may repeat the access token that was shown.
+/// Checks that the subject is exactly the same (Core 5.3.2). A refusal may repeat the access token that was shown.
 ///
 /// # Errors
 /// [`UserinfoError::Subject`], [`UserinfoError::Refused`], [`UserinfoError::Nobody`].
@@ -177,7 +177,7 @@ pub fn merge(claims: &mut Map<String, Value>, userinfo: Map<String, Value>, mapp
     }
 }
 
-/// A value in the place of another one, which stands where the new one has `null` in its place.
+/// Returns the new value, with the old one wherever the new one has `null` in its place.
 fn said_or_before(said: Value, before: Option<Value>) -> Value {
     match (said, before) {
         (Value::Null, Some(before)) => before,

@@ -57,8 +57,8 @@ impl Keyring {
         Self(Arc::new(ArcSwap::from_pointee(Keys { newest_first, sealing: 0, version: 0 })))
     }
 
-    /// Takes over another ring's keys. The key that sealed so far goes on sealing, if it is among them. The version of
-    /// the ring that came of it.
+    /// Takes over another ring's keys. The key that sealed so far goes on sealing, if it is among them. Returns the
+    /// version of the ring that came of it.
     pub fn replace(&self, other: &Self) -> u64 {
         let new = other.0.load();
         let old = self.0.rcu(|old| {
@@ -69,8 +69,8 @@ impl Keyring {
         old.version + 1
     }
 
-    /// From now on the newest key seals; unless the ring has been replaced since it had this version: then its newest
-    /// key may be too new.
+    /// Lets the newest key seal from now on, unless the ring has been replaced since it had this version: then its
+    /// newest key may be too new.
     pub fn seal_under_the_newest(&self, version: u64) {
         self.0.rcu(|old| {
             let is_that = old.version == version;

@@ -18,7 +18,7 @@ const CUSTOMERS: [&str; 7] = [
     "Studio Vang",
     "Sundby Ceramics",
 ];
-/// With the price of one in cents.
+/// Goods, with the price of one in cents.
 const GOODS: [(&str, u32); 5] = [
     ("Packing paper, 50 m", 1_890),
     ("Shipping box, medium", 145),

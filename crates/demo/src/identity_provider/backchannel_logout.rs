@@ -17,7 +17,7 @@ use super::sessions::{Participant, Session};
 use super::{IdentityProvider, clients};
 
 const LIFETIME: Duration = Duration::minutes(2);
-/// Section 2.5 asks not to wait long for a client.
+/// Longest wait for a client's answer; section 2.5 asks not to wait long.
 const PATIENCE: StdDuration = StdDuration::from_millis(2500);
 
 /// The reason why a client was not told.

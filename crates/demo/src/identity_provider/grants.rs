@@ -24,7 +24,7 @@ pub(super) const ACCESS_TOKEN_LIFETIME: Duration = Duration::minutes(5);
 const CODE_LIFETIME: Duration = Duration::seconds(60);
 /// A used code is remembered longer than it is valid, so that a late second use is still seen as one.
 const CODE_MEMORY: Duration = Duration::minutes(10);
-/// Counted from the authorization; rotation does not prolong it.
+/// Lifetime of a refresh token, counted from the authorization; rotation does not prolong it.
 const REFRESH_LIFETIME: Duration = Duration::hours(12);
 
 /// One person's permission for one client, from one authorization.

@@ -132,13 +132,13 @@ fn answer(provider: &IdentityProvider, issued: &Issued, nonce: Option<&str>) -> 
     Ok(Value::Object(answer))
 }
 
-/// RFC 7636 section 4.1.
+/// Is true if a text is a code verifier, RFC 7636 section 4.1.
 fn is_verifier(text: &str) -> bool {
     let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     (43..=128).contains(&text.len()) && text.bytes().all(is_unreserved)
 }
 
-/// RFC 6749 section 5.1.
+/// Returns the headers that keep an answer out of caches, RFC 6749 section 5.1.
 fn uncacheable() -> [(header::HeaderName, &'static str); 2] {
     [(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")]
 }

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::{Api, MOST_GROUPS, ProfileApiError};
 
-/// Items asked for at once; what GitHub and Bitbucket allow.
+/// Items asked for at once; GitHub and Bitbucket allow no more.
 const PAGE: usize = 100;
 /// Twice what full pages need for as many items as can be kept.
 pub(super) const MOST_PAGES: usize = 2 * MOST_GROUPS / PAGE;
@@ -25,7 +25,7 @@ pub(super) struct List {
     /// Place of the items in an answer, as a JSON pointer.
     pub(super) items: &'static str,
     pub(super) next: Next,
-    /// Whoever has more is refused, not given some.
+    /// Most pages that are read: whoever has more is refused, not given some.
     pub(super) most_pages: usize,
 }
 

@@ -20,7 +20,7 @@ pub enum GroupsAs {
     Json,
 }
 
-/// All of them, each once, or none.
+/// Returns all groups, each once, or fails.
 pub(super) fn groups_at(source: &Map<String, Value>, mapping: &ProfileMapping) -> Result<Vec<String>, ProfileFault> {
     let mut found = Vec::new();
     for path in &mapping.groups {
@@ -83,7 +83,7 @@ fn inside(text: &str) -> Option<Value> {
     matches!(value, Value::Array(_) | Value::Object(_)).then_some(value)
 }
 
-/// As [`super::at`], through lists as well: everything that stands there and is no list.
+/// Visits, as [`super::at`] but through lists as well, everything that stands there and is no list.
 fn leaves_at(source: &Map<String, Value>, path: &str, visit: &mut dyn FnMut(&Value)) {
     if let Some(value) = source.get(path) {
         return leaves_of(value, "", visit);

@@ -170,7 +170,7 @@ fn verdict(error: &IdpError, is_proven: bool) -> Verdict {
     }
 }
 
-/// Of an answer that is no clear word, or no answer.
+/// Returns the verdict that follows from an answer that is no clear word, or from none.
 fn verdict_of(error: &HttpError) -> Verdict {
     match error {
         outage if outage.is_outage() => Verdict::Unavailable,

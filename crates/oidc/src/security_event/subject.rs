@@ -22,7 +22,7 @@ pub enum Meant {
     },
     /// Everything of whoever has this verified address.
     Address {
-        /// At which issuer.
+        /// The issuer whose people are meant.
         issuer: String,
         /// The address.
         email: String,
