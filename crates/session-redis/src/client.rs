@@ -16,7 +16,7 @@ const LONGEST_QUEUE: usize = 10_000;
 /// Returns the settings in fred's terms, and the way to any server.
 pub(super) fn configured(settings: &RedisSettings) -> Result<(Config, Access), StoreError> {
     let url = settings.url.expose();
-    // Without its `s`: fred would want the system's authorities for it, also where others are named.
+    // Its `s` is taken off: fred would want the system's authorities for it, also where others are named.
     let plain = url.strip_prefix("rediss").map(|rest| Secret::new(format!("redis{rest}")));
     let mut config =
         address::configuration(plain.as_ref().map_or(url, |plain| plain.expose())).map_err(StoreError::backend)?;

@@ -27,8 +27,8 @@ const CONNECTIONS: usize = 2;
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Longest wait for one before there is a rival; a shorter `timeout` is shorter.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Longest race between a silent connection and its rival: then there is another rival, since this one may have been lost
-/// as well.
+/// Longest race between a silent connection and its rival: then there is another rival, since this one may have been
+/// lost as well.
 const RACE: Duration = Duration::from_secs(5);
 /// Pause before a client that gave up begins again.
 const RESTART_PAUSE: Duration = Duration::from_millis(50);

@@ -132,7 +132,7 @@ fn judged(information: &str) -> Vec<Finding> {
 async fn rights(connection: &mut Connection, prefix: &str) -> Vec<Finding> {
     let mut missing: Vec<String> = Vec::new();
     for key in ["cf-check".to_owned(), format!("{prefix}check")] {
-        // Of a key that is not there: XX makes none.
+        // The key is not there, and XX makes none.
         let tried: [&[&str]; 10] = [
             &["GETRANGE", &key, "0", "0"],
             &["SET", &key, "1", "XX", "PX", "1"],
@@ -149,7 +149,7 @@ async fn rights(connection: &mut Connection, prefix: &str) -> Vec<Finding> {
     }
     let others: [&[&str]; 4] =
         [&["ROLE"], &["CLIENT", "ID"], &["SELECT", "0"], &["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "cf-"]];
-    // Of database 0 alone it is known that it can be chosen.
+    // Database 0 is the only one that is known to exist.
     missing.extend(refused(connection, &others).await);
     missing.dedup();
     if missing.is_empty() {

@@ -1,4 +1,4 @@
-//! Hearing of changes: connections to Redis that tell when a record changes, whoever changed it.
+//! The feed of changes: connections to Redis that tell when a record changes, whoever changed it.
 //!
 //! One `link` to each primary, on which Redis pushes every change of a key that begins with `cf-` (RESP3 client
 //! tracking in broadcast mode: deleted, expired, evicted, overwritten, flushed). Records for the near cache are read

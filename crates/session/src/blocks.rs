@@ -1,9 +1,9 @@
 //! Blocks: who may have no session until when, in whose words, and lifting them (R-N04).
 //!
 //! An order blocks in words ("the group finance"), and every person whose session it ends by name, since they may be of
-//! another group when they come back. What one order laid down, the same words lift, and no others: who lifts the block
-//! of a group does not let in a member of it who is blocked for reasons of their own. Only who names a person lifts
-//! whatever was laid down on them alone.
+//! another group when they come back. A block is lifted by the words that laid it down, and by no others: lifting the
+//! block of a group does not let in a member of it who is blocked for reasons of their own. Only an order that names a
+//! person lifts whatever was laid down on them alone.
 //!
 //! Blocks of persons: `of_persons`; of many: [`super::cut_off`].
 
@@ -32,12 +32,12 @@ pub enum Words {
     Session(String),
     /// Whoever fits.
     Filter {
-        /// By what is said of them.
+        /// The filter of their logins.
         logins: LoginFilter,
-        /// By the age of their session, in milliseconds.
+        /// The age of their session beyond which they fit, in milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         older_than: Option<i64>,
-        /// By how long their session was not used, in milliseconds.
+        /// The time without use of their session beyond which they fit, in milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         idle_longer_than: Option<i64>,
     },
@@ -150,8 +150,8 @@ pub enum Meant {
     All,
     /// Those that were ordered in these words, and every block of a person whom they name by issuer and subject.
     InTheseWords(Vec<Words>),
-    /// Those that were ordered in the words of this filter, and every block of a person whom it names and who fits, unless
-    /// it speaks of addresses or ages: those are of sessions, so then the same words alone count.
+    /// Those that were ordered in the words of this filter, and every block of a person whom it names and who fits,
+    /// unless it speaks of addresses or ages: those are of sessions, so then the same words alone count.
     OfWhomeverFits(Filter),
 }
 
@@ -241,7 +241,7 @@ impl Sessions {
         let mut found = self.0.blocks.all(now).await?;
         found.retain(|found| meant.means(&found.block()));
         if let Some((issuer, subject)) = meant.one_person() {
-            // Also what cannot be read, and what is not in the list of persons.
+            // These include blocks that cannot be read, and those that are not in the list of persons.
             let index = Index::subject(&issuer, &subject);
             found.retain(|found| !found.is_of(&index));
             found.extend(self.0.blocks.of_person(index.as_str(), now).await?);
@@ -249,8 +249,8 @@ impl Sessions {
         Ok(found)
     }
 
-    /// Lifts blocks. It says which, and which others stand against the same persons. With a failure as much of it has been
-    /// done as could be, and repeating it is safe.
+    /// Lifts blocks. It says which, and which others stand against the same persons. With a failure as much of it has
+    /// been done as could be, and repeating it is safe.
     pub async fn lift_blocks(&self, meant: &Meant) -> Lifted {
         let mut lifted = Vec::new();
         let done = self.lift_into(&mut lifted, meant).await;

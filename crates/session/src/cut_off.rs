@@ -55,7 +55,7 @@ pub enum Refusal {
 /// A login's proof of when the person last showed who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// At that moment.
+    /// The person proved who they are at that moment.
     At(OffsetDateTime),
     /// The provider could tell, but was not asked.
     Unknown,
@@ -75,7 +75,7 @@ pub(super) struct Attempt<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
     pub(super) at: OffsetDateTime,
-    /// Longer than nothing.
+    /// The length of the block, longer than nothing.
     pub(super) block_for: Option<Duration>,
     pub(super) fresh_login: bool,
     /// The longest that a session at the provider may be expected to last.
@@ -132,7 +132,7 @@ impl CutOffs {
         Self { backend, sealer: keyring.sealer("counterfoil cut-off v1", &[]) }
     }
 
-    /// For one person. A block is laid down apart from this.
+    /// Lays down a cut-off for one person. A block is laid down apart from this.
     pub(super) async fn set_for_subject(&self, issuer: &str, subject: &str, terms: &Terms) -> Result<(), StoreError> {
         let index = Index::subject(issuer, subject);
         if terms.fresh_login {
@@ -141,7 +141,7 @@ impl CutOffs {
         self.put(&Mark::CutOff.name(&index), terms.at, terms.at + LONGEST_LOGIN).await
     }
 
-    /// For one session at a provider, or one person's part in it.
+    /// Lays down a cut-off for one session at a provider, or one person's part in it.
     pub(super) async fn set_for_provider_session(
         &self,
         issuer: &str,
@@ -156,7 +156,7 @@ impl CutOffs {
         self.put(&Mark::CutOff.name(&index), at, at + LONGEST_LOGIN).await
     }
 
-    /// For every login that fits. Takes in what was laid down in the same words before.
+    /// Lays down a cut-off for every login that fits. Takes in what was laid down in the same words before.
     pub(super) async fn set_for_logins(&self, logins: &LoginFilter, terms: &Terms) -> Result<(), StoreError> {
         if let Some((issuer, subject)) = logins.one_person() {
             return self.set_for_subject(issuer, subject, terms).await;
@@ -197,7 +197,7 @@ impl CutOffs {
         Ok(self.of_many(now).await?.iter().filter_map(|(_, _, cut_off)| cut_off.block(now)).collect())
     }
 
-    /// Lifts blocks of many and adds each to `lifted`; the cut-offs and the fresh logins that were ordered with them stay.
+    /// Lifts blocks of many and adds each to `lifted`; the cut-offs and the fresh logins ordered with them stay.
     pub(super) async fn lift(
         &self,
         meant: &Meant,
@@ -232,7 +232,7 @@ impl CutOffs {
             if let Some(cut_off) = self.open(&member) {
                 let anew = self.seal(&cut_off);
                 self.backend.list_insert(OF_MANY, &anew, until, ends).await?;
-                // Lifted or taken in by another meanwhile: it does not come back.
+                // A cut-off that another has lifted or taken in meanwhile does not come back.
                 if !self.backend.list_remove(OF_MANY, &member).await? {
                     self.backend.list_remove(OF_MANY, &anew).await?;
                 }
@@ -314,7 +314,7 @@ impl CutOffs {
     }
 
     async fn of_many(&self, now: OffsetDateTime) -> Result<Vec<(String, i64, OfMany)>, StoreError> {
-        // More than may be there: some may be unreadable.
+        // Twice as many are read as may be there: some may be unreadable.
         let members = self.backend.list_down_from(OF_MANY, i64::MAX, 2 * MOST_OF_MANY).await?;
         let current = members.into_iter().filter(|(_, until)| *until > milliseconds(now));
         let read = |(member, until): (String, i64)| {

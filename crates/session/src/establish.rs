@@ -23,7 +23,7 @@ use counterfoil_core::identity::Identity;
 const LONGEST_TURN: Duration = Duration::seconds(5);
 /// Longest time that a login waits for its turn.
 const LONGEST_WAIT: StdDuration = StdDuration::from_secs(8);
-/// Between two attempts to have it.
+/// Pauses between two attempts to have it.
 const SHORTEST_PAUSE: StdDuration = StdDuration::from_millis(5);
 const LONGEST_PAUSE: StdDuration = StdDuration::from_millis(100);
 
@@ -73,7 +73,7 @@ impl Sessions {
         tokio::spawn(async move {
             let established = sessions.establish_in_turn(new).await;
             if let Err(Ok(key)) = hand_over.send(established) {
-                // Nobody can use it, but it would count.
+                // Nobody can use the session, but it would count.
                 if let Err(error) = sessions.end(key.handle()).await {
                     tracing::warn!(session = %key.handle(), %error, "a session that nobody waited for lives on");
                 }
@@ -97,7 +97,7 @@ impl Sessions {
         }
         let begun = Instant::now();
         let established = self.establish_one(new, Some((most.get(), rules.on_limit))).await;
-        // Later it may be somebody else's turn already.
+        // After that it may be somebody else's turn already.
         if begun.elapsed() < LONGEST_TURN.unsigned_abs()
             && let Err(error) = self.0.backend.release(&name).await
         {
@@ -141,7 +141,7 @@ impl Sessions {
             return Err(Refusal::TooManySessions.into());
         }
         let backstop = self.0.policies.timeouts().limits_for(&record.identity.groups).backstop(now, record.ends_by);
-        // Entry first, record second: an entry without a record is pruned in time, a record without an
+        // The entry comes first, the record second: an entry without a record is pruned in time, a record without an
         // entry could never be found again to be revoked.
         self.0.registry.insert(&record, handle, backstop).await?;
         let established = match self.0.sealed.create(&key, &record, &new.tokens, backstop).await {

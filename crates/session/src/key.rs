@@ -58,7 +58,7 @@ impl SessionKey {
 
     /// The house's half.
     pub fn handle(&self) -> SessionHandle {
-        // In one piece: a running hash would allocate.
+        // The input is hashed in one piece: a running hash would allocate.
         let mut named = Zeroizing::new([0; HANDLE_CONTEXT.len() + KEY_BYTES]);
         named[..HANDLE_CONTEXT.len()].copy_from_slice(HANDLE_CONTEXT);
         named[HANDLE_CONTEXT.len()..].copy_from_slice(self.0.expose());
@@ -88,7 +88,7 @@ impl SessionHandle {
 
     /// One of so many buckets, evenly.
     pub(crate) fn bucket(self, buckets: usize) -> usize {
-        // Hash and nothing else, and none of the bits that tables of handles go by.
+        // This byte is hash and nothing else, and none of the bits that tables of handles go by.
         usize::from(self.0.to_le_bytes()[4]) % buckets
     }
 

@@ -4,8 +4,8 @@
 //! A broker with another key takes every session for none, signs everybody out, and is never noticed until then; two of
 //! them beside each other flip people between signed in and signed out. So `Keyed` stands between the sessions and
 //! their store: nothing is read or written before the record was found to fit (made if there is none), and nothing any
-//! more once it was found not to. The record is looked at when the broker starts, when its keys change, when the store was
-//! emptied or a connection to it is made anew, and every minute.
+//! more once it was found not to. The record is looked at when the broker starts, when its keys change, when the store
+//! was emptied or a connection to it is made anew, and every minute.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,9 +55,9 @@ pub enum Foreign {
 /// The owner of a store, as a look at the record found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreOwner {
-    /// Us.
+    /// The store is ours.
     Us,
-    /// Nobody: it is empty, or was emptied.
+    /// The store is nobody's: it is empty, or was emptied.
     Nobody,
 }
 
@@ -82,7 +82,7 @@ impl Known {
         Look(self.looks.fetch_add(1, Ordering::AcqRel) + 1)
     }
 
-    /// Takes over what a look found, unless a later one told already; returns what was known before if it was taken over.
+    /// Takes over what a look found, unless a later one told already; returns what was known before if taken over.
     fn conclude(&self, Look(number): Look, verdict: Verdict) -> Option<Verdict> {
         let told = (number << Self::BITS) | Self::code(verdict);
         let before = self.newest.fetch_max(told, Ordering::AcqRel);
@@ -116,7 +116,7 @@ impl Known {
 pub(super) struct Keyed {
     backend: Arc<dyn SessionBackend>,
     tagger: Tagger,
-    /// Read by every check of a session.
+    /// The last verdict, read by every check of a session.
     known: Known,
 }
 
@@ -194,7 +194,7 @@ impl Keyed {
         judged
     }
 
-    /// To be called before anything is asked of the store.
+    /// Returns the store if it is ours; looks first if that is not known. It comes before every use of the store.
     pub(super) async fn ours(&self) -> Result<&dyn SessionBackend, StoreError> {
         match self.known.get() {
             Some(judged) => judged?,

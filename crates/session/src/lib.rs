@@ -171,7 +171,7 @@ struct Inner {
 #[derive(Debug)]
 struct Near {
     cache: Option<NearCache<KnownSession>>,
-    /// Told when the store may have been emptied.
+    /// Notified when the store may have been emptied.
     cleared: Notify,
 }
 
@@ -243,7 +243,7 @@ impl Sessions {
             Err(over) => over,
         };
         let tombstone = Tombstone::of(over.cause, now);
-        // Not needed for the answer (the record is judged again each time), so a failure may wait.
+        // The answer does not need this (the record is judged again each time), so a failure may wait.
         let (record, until) = (&over.known.record, self.cookie_dies_at(over.known.record.created_at));
         let removed = match self.tear_up(handle, Some(&tombstone), until).await {
             Ok(_) => self.0.registry.remove(record, handle).await,
@@ -258,7 +258,7 @@ impl Sessions {
     /// The near cache's word, if it says that the session lives. That it does not, only the store may say: another
     /// replica may have noted a use.
     pub fn check_nearby(&self, handle: SessionHandle) -> Option<LiveSession> {
-        // Of a store that is not ours any more, nothing that was read before counts.
+        // Nothing counts that was read before from a store that is not ours any more.
         let cache = self.0.near.cache.as_ref().filter(|_| self.0.keyed.is_ours())?;
         let known = cache.get(handle, Instant::now())?;
         self.live(known, self.0.clock.now()).ok()
@@ -335,7 +335,7 @@ impl Sessions {
 
     /// No session of that age can live longer, whatever group it is of.
     fn cookie_dies_at(&self, created_at: OffsetDateTime) -> OffsetDateTime {
-        // At least an hour: a session that ended by its age should still be able to say so.
+        // An hour is the least: a session that ended by its age should still be able to say so.
         let now = self.0.clock.now();
         (created_at + self.0.policies.timeouts().longest_absolute()).max(now + time::Duration::HOUR)
     }

@@ -1,4 +1,4 @@
-//! Looking at sessions: one, a page of them, how many.
+//! Views of sessions: one of them, a page, their number.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// All of them, or why not.
+    /// Returns all of them, or the failure that kept some back.
     pub(super) fn complete(self) -> Result<Self, StoreError> {
         match self.failure {
             Some(failure) => Err(failure),
@@ -126,7 +126,7 @@ impl Sessions {
                     }
                     Ok(Found::Outweighed) => records.remains.push(place.handle),
                     Ok(Found::Nothing) => self.0.registry.prune(index, place, now).await?,
-                    // Not ours to forget: a replica with another key may serve it.
+                    // It is not ours to forget: a replica with another key may serve it.
                     Ok(Found::Unreadable) => records.unreadable.push(place.handle),
                     Err(error) => records.failure = Some(error),
                 }

@@ -139,8 +139,8 @@ impl Policies {
         Ok(())
     }
 
-    /// Before anything is judged for the first time: what is stored may be longer than what is configured, and a session
-    /// that is ended by mistake is ended for good.
+    /// Looks for stored timeouts before anything is judged for the first time: they may be longer than those
+    /// configured, and a session that is ended by mistake is ended for good.
     pub(super) async fn be_sure(&self) -> Result<(), StoreError> {
         if self.has_looked.load(Ordering::Acquire) { Ok(()) } else { self.look().await }
     }

@@ -6,7 +6,7 @@
 //! continued from any place in it; a list of an hour is bounded by the logins of that hour.
 //!
 //! The record in the store alone decides whether a session lives. Entry first, record second: an entry without
-//! a record is harmless and goes with its list, a record without an entry could never be found. What is older than
+//! a record is harmless and goes with its list, a record without an entry could never be found. An entry older than
 //! the longest timeout is pruned together with its record, so correctness never depends on the store telling
 //! about expired keys.
 
@@ -59,7 +59,7 @@ impl Index {
     }
 
     fn named(kind: &str, issuer: &str, name: &str) -> Self {
-        // Hashed: names may be of any length and alphabet, and key listings need not show them. The length
+        // The names are hashed: they may be of any length and alphabet, and key listings need not show them. The length
         // in front keeps ("a", "bc") apart from ("ab", "c").
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(&u64::try_from(issuer.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -174,7 +174,7 @@ impl Registry {
                 let handle = member.parse().ok()?;
                 Some(Place { established, handle })
             });
-            // Compared as the store orders them: by their text.
+            // Places are compared as the store orders them: by their text.
             let is_behind = |found: &Place| {
                 place.is_none_or(|place| {
                     (found.established, found.handle.to_string()) < (place.established, place.handle.to_string())
@@ -184,7 +184,7 @@ impl Registry {
             if is_all || !places.is_empty() {
                 return Ok(places);
             }
-            // More sessions of one millisecond than fit into a batch.
+            // One millisecond has more sessions than fit into a batch.
             limit *= 2;
         }
     }

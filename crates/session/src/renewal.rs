@@ -1,8 +1,8 @@
-//! Renewing a session with whoever vouches for it: what is kept of it, by whoever has the session's turn.
+//! The renewal of a session with its provider: what is stored of it, by whoever has the session's turn.
 //!
 //! A refresh token that is used twice is taken for stolen, so everything new is stored before the turn
 //! ([`super::turn`]) is given up, and only where the record still exists: no renewal brings an ended session back
-//! (R-G09, R-N04). What is asked of the provider, and when, is not decided here: the caller's `work` does that.
+//! (R-G09, R-N04). The caller's `work` decides what is asked of the provider, and when.
 
 use std::sync::atomic::AtomicI64;
 use std::time::{Duration as StdDuration, Instant};
@@ -96,8 +96,8 @@ impl Renewing {
         self.store(record, tokens).await
     }
 
-    /// Remembers that the provider did not confirm the person, and since when. `is_rejected`: whether the session counts
-    /// for nothing from here on, on every replica, until the provider confirms them again.
+    /// Remembers that the provider did not confirm the person, and since when. If `is_rejected`, the session counts for
+    /// nothing from here on, on every replica, until the provider confirms them again.
     ///
     /// # Errors
     /// [`StoreError`] if the store did not take it.
@@ -129,7 +129,7 @@ impl Renewing {
             return self.end(EndCause::Revoked).await.map(|_| Kept::Ended);
         }
         if changes {
-            // Not as confirmed yet: if what follows comes to nothing, it is asked again.
+            // The record is not stored as confirmed yet: if what follows comes to nothing, the provider is asked again.
             let kept = self.store(after, self.tokens.clone()).await?;
             if kept != Kept::Stored {
                 return Ok(kept);
@@ -138,7 +138,7 @@ impl Renewing {
                 return self.end(EndCause::Revoked).await.map(|_| Kept::Ended);
             }
         }
-        // As it is stored: what was stored is compared with it.
+        // The moment is cut as the store cuts it: what was stored is compared with it.
         let renewed_at = now.truncate_to_millisecond();
         let record = SessionRecord {
             renewed_at,
@@ -151,7 +151,7 @@ impl Renewing {
         self.store(record, self.tokens.clone()).await
     }
 
-    /// "Everybody of the group finance": the revocation did not find whom this has just made one of them.
+    /// Is true if a revocation ("everybody of the group finance") missed a person whom this has just made one of them.
     async fn was_meant_meanwhile(&self, before: &SessionRecord, now: OffsetDateTime) -> bool {
         let trying = Trying::begin();
         loop {
@@ -234,8 +234,8 @@ impl Renewing {
     async fn try_to_store(&self, record: &SessionRecord, tokens: &Tokens) -> Result<Kept, StoreError> {
         let Sessions(inner) = &self.sessions;
         let Some((was, had, expires)) = inner.sealed.load_whole(&self.key).await? else { return Ok(Kept::Ended) };
-        // Not if the lease was lost and somebody else has renewed it since: theirs is newer. What a try before this one
-        // stored without our hearing of it is ours.
+        // Nothing is stored if the lease was lost and somebody else has renewed it since: theirs is newer. A record
+        // that an earlier try stored without our hearing of it is ours.
         let ours = [(&self.record, &self.tokens), (record, tokens)];
         if !ours.iter().any(|(record, tokens)| version(&was, &had) == version(record, tokens)) {
             return Ok(Kept::Overtaken);
@@ -244,11 +244,11 @@ impl Renewing {
         let backstop =
             inner.policies.timeouts().limits_for(&record.identity.groups).backstop(record.created_at, record.ends_by);
         if backstop > expires {
-            // Entry first, record second, as at the login: no record outlives its entries.
+            // The entry comes first, the record second, as at the login: no record outlives its entries.
             inner.registry.insert(record, self.handle(), backstop).await?;
         }
         let saved = inner.sealed.save(&self.key, record, tokens, backstop.max(expires)).await;
-        // Also if the store did not answer: it may have done it.
+        // This is due also if the store did not answer: it may have done it.
         inner.near.invalidate(self.handle());
         saved?;
         // A record that went in between is not brought back, and the store does not say so.
@@ -257,8 +257,8 @@ impl Renewing {
     }
 }
 
-/// The mark that tells what one renewal stored from what another did. The refresh token belongs to it: one that was rotated
-/// by an answer of which nothing else is believed is stored alone.
+/// The mark that tells what one renewal stored from what another did. The refresh token belongs to it: one that was
+/// rotated by an answer of which nothing else is believed is stored alone.
 fn version<'a>(
     record: &SessionRecord,
     tokens: &'a Tokens,

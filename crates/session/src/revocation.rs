@@ -1,8 +1,8 @@
-//! Ending other people's sessions, for good (R-N01, R-N04).
+//! The ending of other people's sessions, for good (R-N01, R-N04).
 //!
-//! In this order: the cut-off, so that no login under way slips through; then each record that there is, live or not
-//! (the rules may change): tombstone, record, this process's own cache, registry. What cannot be done on the way does
-//! not keep the rest from being done; it is reported, and can be repeated: also what came no further than the tombstone.
+//! The order is: the cut-off, so that no login under way slips through; then each record that there is, live or not
+//! (the rules may change): tombstone, record, this process's own cache, registry. A step that fails does not keep the
+//! rest from being done; it is reported, and can be repeated: also an end that came no further than the tombstone.
 
 mod persons;
 
@@ -34,7 +34,7 @@ const SEARCHES_WAIT: StdDuration = StdDuration::from_secs(5);
 /// The sessions that end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
-    /// These.
+    /// The sessions of these handles.
     Handles(Vec<SessionHandle>),
     /// Those that fit; an empty filter is everybody.
     Matching(Filter),
@@ -48,7 +48,7 @@ pub enum Selection {
         subject: Option<String>,
     },
     /// Those that fit, of persons who are known by something else than their name: whoever has this verified e-mail
-    /// address, say. Who has no session cannot be known by it, and each session there is has to be looked at.
+    /// address, say. A person without a session cannot be known by it, and each session there is has to be looked at.
     Searched(Filter),
 }
 
@@ -171,7 +171,7 @@ impl Sessions {
             let laid_down = self.block_the_named(filter, &self.terms(order)).await;
             revoked.note(laid_down);
         }
-        // Logins under way: by what is said of them, if anything that can be said of a login.
+        // Logins under way are cut off by what the filter says of them, if that can be said of a login.
         if let Some(logins) = filter.and_then(Filter::of_logins) {
             let laid_down = self.0.cut_offs.set_for_logins(&logins, &self.terms(order)).await;
             revoked.note(laid_down);
@@ -181,8 +181,8 @@ impl Sessions {
             let laid_down = cut_offs.set_for_provider_session(issuer, sid, subject.as_deref(), at).await;
             revoked.note(laid_down);
         }
-        // And whoever is found: at their next login they may be of another group, or have another address. Sessions of
-        // theirs from elsewhere at the provider are not meant.
+        // Each person found is cut off too: at their next login they may be of another group, or have another address.
+        // Sessions of theirs from elsewhere at the provider are not meant.
         let each_person = match selection {
             Selection::Handles(_) | Selection::Searched(_) => true,
             Selection::Matching(filter) => !filter.is_empty(),
@@ -336,8 +336,8 @@ impl Sessions {
         Ok(ended)
     }
 
-    /// Takes a session whose record is gone out of the lists. What stays there is harmless, and pruned in time; that
-    /// the session has ended is to be heard all the same.
+    /// Takes a session whose record is gone out of the lists. An entry that stays there is harmless, and pruned in
+    /// time; that the session has ended is to be heard all the same.
     pub(super) async fn forget(&self, record: &SessionRecord, handle: SessionHandle) {
         if let Err(error) = self.0.registry.remove(record, handle).await {
             tracing::warn!(session = %handle, %error, "an ended session is still in a list; it goes with that");
@@ -354,7 +354,7 @@ impl Sessions {
         let sealed = tombstone.map(|tombstone| self.seal_tombstone(handle, tombstone));
         let tombstone = sealed.as_deref().map(|sealed| (sealed, until));
         let ended = self.0.backend.end(handle, tombstone).await;
-        // Also if the store did not answer: it may have done it.
+        // This is due also if the store did not answer: it may have done it.
         self.0.near.invalidate(handle);
         ended
     }
@@ -364,7 +364,7 @@ impl Sessions {
 mod tests {
     use super::*;
 
-    /// R-P06: one search at a time; the next one waits, and not for ever.
+    /// R-P06: one search runs at a time; the next one waits, and not for ever.
     #[tokio::test]
     async fn every_session_is_looked_at_by_one_search_at_a_time() {
         let (searches, patience) = (Semaphore::new(1), StdDuration::from_millis(10));

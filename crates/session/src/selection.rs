@@ -55,9 +55,9 @@ pub struct Filter {
     pub person: PersonFilter,
     /// The address that the login came from.
     pub ip: Option<IpAddr>,
-    /// Established longer ago than this.
+    /// The age beyond which they fit.
     pub older_than: Option<Duration>,
-    /// Last used longer ago than this.
+    /// The time since their last use beyond which they fit.
     pub idle_longer_than: Option<Duration>,
     /// The event, if sessions that began long after it are not meant.
     pub happened: Option<Happened>,
@@ -116,7 +116,7 @@ impl Filter {
         self.person.user.is_some() || self.person.verified_email.is_some() || self.person.by_subject().is_some()
     }
 
-    /// Everything of one person.
+    /// Means everything of one person.
     pub fn subject(issuer: &str, subject: &str) -> Self {
         let person = PersonFilter {
             issuer: Some(issuer.to_owned()),
@@ -126,7 +126,7 @@ impl Filter {
         Self { person, ..Self::default() }
     }
 
-    /// Everything of whoever has this verified address at a provider.
+    /// Means everything of whoever has this verified address at a provider.
     pub fn address(issuer: &str, email: &str) -> Self {
         let person = PersonFilter {
             issuer: Some(issuer.to_owned()),
@@ -267,8 +267,8 @@ mod tests {
         }
     }
 
-    /// One line a case: when it happened, when the session's person proved who they are, whether a change of credentials
-    /// and whether an end of sessions concerns it.
+    /// Each case is a line: when it happened, when the session's person proved who they are, whether a change of
+    /// credentials and whether an end of sessions concerns it.
     #[test]
     fn late_tidings_concern_what_may_have_been_before_and_nothing_else() {
         let established = record().created_at;

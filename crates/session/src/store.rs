@@ -3,8 +3,8 @@
 //! [`SessionBackend`] is the contract that `redis` and `memory` fulfil, and that `tests/` runs one suite
 //! against. It extends `tower_sessions::SessionStore` (the records) by what a record store lacks: names that
 //! can be taken once, lists, small values, and reading a record so that its end will be heard of. Above it,
-//! [`sealed`] encrypts what goes in, and [`near_cache`] keeps what came out for as long as the store promises to tell of
-//! changes.
+//! [`sealed`] encrypts what goes in, and [`near_cache`] keeps what came out for as long as the store promises to tell
+//! of changes.
 
 pub mod memory;
 pub mod near_cache;
@@ -99,7 +99,7 @@ pub trait SessionBackend: SessionStore {
     /// Loads a record, the note beside it, and the promise to tell when either is outdated, if there is one.
     async fn load_watched(&self, handle: SessionHandle) -> Result<Loaded, StoreError>;
 
-    /// From now on tells `listener` what changes; what [`Self::load_watched`] returned before is not covered. A
+    /// Tells `listener` from now on what changes; what [`Self::load_watched`] returned before is not covered. A
     /// store without replicas may have nothing to tell.
     fn tell(&self, listener: Weak<dyn InvalidationListener>);
 
@@ -112,8 +112,8 @@ pub trait SessionBackend: SessionStore {
     /// Leaves a note beside a record. Does not touch the record, so it cannot bring one back.
     async fn note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError>;
 
-    /// Ends a session for good: deletes its record and note, and leaves a tombstone if one is given. Whether
-    /// there was a record.
+    /// Ends a session for good: deletes its record and note, and leaves a tombstone if one is given. Returns
+    /// whether there was a record.
     async fn end(&self, handle: SessionHandle, tombstone: Option<(&[u8], OffsetDateTime)>) -> Result<bool, StoreError>;
 
     /// The tombstone of a session.
@@ -151,10 +151,10 @@ pub trait SessionBackend: SessionStore {
     /// Takes a member out of a list; `false` if it was not in it.
     async fn list_remove(&self, list: &str, member: &str) -> Result<bool, StoreError>;
 
-    /// At most `limit` members with a score of at most `highest`, highest first; equal scores by member, downwards.
+    /// Returns `limit` members at most, scored `highest` at most, highest first; equal scores by member, downwards.
     async fn list_down_from(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<(String, i64)>, StoreError>;
 
-    /// At most `limit` members with a score of at most `highest`, lowest first.
+    /// Returns `limit` members at most, scored `highest` at most, lowest first.
     async fn list_up_to(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<String>, StoreError>;
 
     /// Deletes a whole list.

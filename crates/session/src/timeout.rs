@@ -28,10 +28,10 @@ pub struct Limits {
 /// The reason why two durations are no limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidLimits {
-    /// Too short, or too long for any browser.
+    /// The absolute timeout is too short, or too long for any browser.
     #[error("must be between 1s and 400d")]
     Absolute,
-    /// Too short, or never reached.
+    /// The idle timeout is too short, or never reached.
     #[error("must be at least 1s and at most `absolute_timeout`")]
     Idle,
 }
@@ -72,9 +72,9 @@ pub struct GroupLimits {
 /// Every limit an operator configured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimeoutPolicy {
-    /// For everybody whom no entry of `by_group` names.
+    /// The limits for everybody whom no entry of `by_group` names.
     pub default: Limits,
-    /// First match wins.
+    /// The limits of groups, of which the first match wins.
     pub by_group: Vec<GroupLimits>,
 }
 
@@ -101,9 +101,9 @@ pub enum Verdict {
         /// The moment it ends however much it is used: by the absolute timeout, or because the provider said so.
         absolute_expires_at: OffsetDateTime,
     },
-    /// Not used for longer than the idle timeout.
+    /// It was not used for longer than the idle timeout.
     IdleExpired,
-    /// Older than the absolute timeout, or than the provider allows.
+    /// It is older than the absolute timeout, or than the provider allows.
     AbsoluteExpired,
 }
 

@@ -1,4 +1,4 @@
-//! Noting that a session is in use.
+//! The note that a session is in use.
 //!
 //! Noting each request would cost a write each time, so uses are noted once in a tenth of the idle timeout and
 //! at least once a minute. A session may therefore end up to that much earlier than its last use would

@@ -1,8 +1,8 @@
 //! Turns: one renewal of a session at a time among all replicas (R-C11).
 //!
-//! In this process a place in a queue, among the replicas a lease in the store, prolonged while the work takes its
-//! time. Who has waited looks again first: somebody else has mostly done it by then. What is done, and kept, is
-//! [`super::renewal`]'s.
+//! A turn is a place in a queue in this process, and a lease in the store among the replicas, prolonged while the work
+//! takes its time. Those who have waited look again first: somebody else has mostly done it by then. The work, and what
+//! is stored of it, is [`super::renewal`]'s.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -19,9 +19,9 @@ use super::{KnownSession, Sessions};
 
 /// Lease on a session's turn: so long a process that died keeps the others from renewing it.
 const LEASE: Duration = Duration::seconds(4);
-/// Between two prolongations of the lease: some of them may fail.
+/// Interval between two prolongations of the lease: some of them may fail.
 const PROLONG_AFTER: StdDuration = StdDuration::from_secs(1);
-/// Between two looks at what another replica is doing.
+/// Pauses between two looks at what another replica is doing.
 const SHORTEST_PAUSE: StdDuration = StdDuration::from_millis(20);
 const LONGEST_PAUSE: StdDuration = StdDuration::from_millis(200);
 
@@ -55,7 +55,7 @@ impl Queues {
 struct InQueue {
     queues: Queues,
     handle: SessionHandle,
-    /// There until it is left.
+    /// The queue, until it is left.
     queue: Option<Queue>,
 }
 
@@ -69,7 +69,8 @@ impl InQueue {
 impl Drop for InQueue {
     fn drop(&mut self) {
         let mut queues = self.queues.lock();
-        // Given up before the others are counted, or two who leave at once would each take the other for one who stays.
+        // The queue is given up before the others are counted, or two who leave at once would each think the other
+        // stays.
         drop(self.queue.take());
         if queues.get(&self.handle).is_some_and(|queue| Arc::strong_count(queue) == 1) {
             queues.remove(&self.handle);
@@ -100,7 +101,7 @@ impl Sessions {
         let turn = waiting.await.map_err(|_| StoreError::Busy)?;
         let (sessions, key) = (self.clone(), key.clone());
         let renewing = tokio::spawn(async move {
-            // In this order: the turn is given up before the place in the queue.
+            // The order matters: the turn is given up before the place in the queue.
             let _queued = queued;
             let _turn = turn;
             sessions.with_lease(&key, patience, is_due, work).await
@@ -144,7 +145,7 @@ impl Sessions {
             had = self.work_on(key, is_due, work) => had,
             never = self.prolong(&name, &mut ours_until) => match never {},
         };
-        // Later it may be somebody else's.
+        // After that it may be somebody else's.
         if Instant::now() < ours_until
             && let Err(error) = self.0.backend.release(&name).await
         {
@@ -167,7 +168,7 @@ impl Sessions {
         is_due: impl Fn(&SessionRecord) -> bool,
         work: impl FnOnce(Renewing) -> Done,
     ) -> Result<Turn<T>, StoreError> {
-        // From the store: what was known here may be older than the turn of whoever had it last.
+        // The store is asked: what was known here may be older than the turn of whoever had it last.
         let Some((record, tokens, _)) = self.0.sealed.load_whole(key).await? else { return Ok(Turn::NotNeeded) };
         if !is_due(&record) {
             self.0.near.invalidate(key.handle());
@@ -187,7 +188,7 @@ impl Sessions {
             tokio::time::sleep(PROLONG_AFTER).await;
             let begun = Instant::now();
             if begun >= *ours_until {
-                // Slept too long: it may be somebody else's, who must not be given our time.
+                // This task slept too long: the turn may be somebody else's, who must not be given our time.
                 return std::future::pending().await;
             }
             match self.0.backend.prolong(name, LEASE).await {

@@ -1,8 +1,9 @@
-//! Keeping the books: following the timeouts that are stored, keeping records for as long as the timeouts of the moment
-//! let them live, and pruning what none lets live.
+//! The keeping of the books: following the timeouts that are stored, keeping records for as long as the timeouts of the
+//! moment let them live, and pruning what none lets live.
 //!
-//! Runs in the background of each replica ([`Sessions::keep_up`]): one task looks for stored timeouts, one whose store it
-//! is, another does what takes longer, so that none waits for the others. What needs doing once is done by whoever claims it.
+//! It runs in the background of each replica ([`Sessions::keep_up`]): one task looks for stored timeouts, one whose
+//! store it is, another does what takes longer, so that none waits for the others. Work that needs doing once is done
+//! by whoever claims it.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration as StdDuration, Instant};
@@ -20,13 +21,13 @@ use super::timeout::TimeoutPolicy;
 use super::{Inner, LiveSession, Sessions};
 use counterfoil_core::secret::keyring::Keyring;
 
-/// Between two looks at the stored timeouts: well below the second in which a change has to be everywhere.
+/// Interval between two looks at the stored timeouts: well below the second in which a change has to be everywhere.
 const LOOK: StdDuration = StdDuration::from_millis(400);
-/// Between two looks at whose store it is.
+/// Interval between two looks at whose store it is.
 const KEY_CHECK: StdDuration = StdDuration::from_mins(1);
 /// The same, while the store could not be asked.
 const KEY_RETRY: StdDuration = StdDuration::from_secs(1);
-/// Between two rounds of everything else.
+/// Interval between two rounds of everything else.
 const ROUND: StdDuration = StdDuration::from_secs(5);
 /// Rounds between two prunings.
 const ROUNDS_PER_PRUNING: u32 = 12;
@@ -104,8 +105,8 @@ impl Sessions {
     pub async fn store_timeouts(&self, policy: Option<&TimeoutPolicy>) -> Result<(), StoreError> {
         self.0.policies.store(policy).await?;
         let sessions = self.clone();
-        // At once, for records that are about to expire; the rounds do it again, for those that were established by
-        // replicas that had not heard of it, and until it has come to its end once.
+        // It is done at once, for records that are about to expire; the rounds do it again, for those that were
+        // established by replicas that had not heard of it, and until it has come to its end once.
         tokio::spawn(async move { sessions.keep_all().await });
         Ok(())
     }
@@ -118,8 +119,8 @@ impl Sessions {
         self.0.policies.look().await
     }
 
-    /// If other timeouts apply than the records were last kept for, the store is told to keep them long enough. Done
-    /// again until somebody has brought it to its end.
+    /// Tells the store to keep records long enough if other timeouts apply than they were last kept for. Done again
+    /// until somebody has brought it to its end.
     async fn keep_for_the_timeouts(&self) -> Result<(), StoreError> {
         let policy = self.timeouts().0;
         let text = serde_json::to_vec(&*policy).unwrap_or_default();
@@ -155,7 +156,7 @@ impl Sessions {
         }
     }
 
-    /// Entry first, record second, as at the login: no record outlives its entries.
+    /// Keeps the entry first, then the record, as at the login: no record outlives its entries.
     async fn keep(&self, session: &LiveSession) -> Result<(), StoreError> {
         let until = session.absolute_expires_at();
         self.0.registry.insert(session.record(), session.handle(), until).await?;

@@ -122,7 +122,7 @@ impl Link {
     /// or not for as long as it is believed without one.
     pub(super) async fn read(&self, handle: SessionHandle, beside: Beside) -> Option<Read> {
         let (answer, answered) = oneshot::channel();
-        // Before it is sent: whatever voids earlier reads from here on voids this one as well.
+        // The watch begins before the request is sent: whatever voids earlier reads from here on voids this one too.
         let (watch, sent) = (self.lease.watch(), Instant::now());
         self.reads.try_send(ReadRequest { handle, beside, answer }).ok()?;
         let [record, expires, note, tombstone] = tokio::time::timeout(LEASE, answered).await.ok()?.ok()?;
@@ -160,7 +160,7 @@ struct FarEnd {
 
 impl FarEnd {
     async fn keep_up(mut self) {
-        // Ended from outside by dropping this future: then nothing may be believed either.
+        // This future ends by being dropped from outside: then nothing may be believed either.
         let ending = EndOnDrop(self.lease.clone(), self.shared.clone());
         let mut pause = *PAUSES.start();
         let mut known = String::new();
@@ -251,7 +251,7 @@ impl FarEnd {
                 }
             }
             Pending::ClusterState { asked } => {
-                // On the wrong side of a partition a node keeps answering about itself, but says so.
+                // A node on the wrong side of a partition keeps answering about itself, but says so.
                 if !frame.as_str().is_some_and(|state| state.contains("cluster_state:ok")) {
                     return Err(Talk::refusal(&frame).map_or(LinkError::ClusterDown, LinkError::Talk));
                 }

@@ -118,7 +118,7 @@ impl Kept {
                 };
             }
             ServerConfig::Clustered { hosts, .. } => {
-                // Nodes that are known to be there first, then those of the configuration.
+                // The nodes that are known to be there come first, then those of the configuration.
                 for node in self.links.keys().cloned().chain(hosts.iter().map(address)) {
                     match ask_node(&node, &self.access).await {
                         Ok(primaries) => return Ok(primaries),

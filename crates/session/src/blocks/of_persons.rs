@@ -1,8 +1,9 @@
 //! Blocks of single persons, in the store.
 //!
-//! A block stands in a list of that person's, scored by when it ends: a login looks at the highest score alone and needs
-//! no key for it, so that one which cannot be read refuses all the same. The member is sealed and says who is blocked,
-//! in whose words, by whom and why. Another list names the persons who have such a list, for those who look at all.
+//! A block stands in a list of that person's, scored by when it ends: a login looks at the highest score alone and
+//! needs no key for it, so that one which cannot be read refuses all the same. The member is sealed and says who is
+//! blocked, in whose words, by whom and why. Another list names the persons who have such a list, for those who look
+//! at all.
 
 use std::sync::Arc;
 
@@ -175,7 +176,7 @@ impl Blocks {
                 let until = moment_of(found.until);
                 let anew = self.seal(&list, sealed);
                 self.backend.list_insert(&list, &anew, found.until, until).await?;
-                // Lifted or taken in by another meanwhile: it does not come back.
+                // A block that another has lifted or taken in meanwhile does not come back.
                 if !self.backend.list_remove(&list, &found.member).await? {
                     self.backend.list_remove(&list, &anew).await?;
                 }

@@ -15,7 +15,7 @@ use crate::{KnownSession, Sessions};
 use counterfoil_core::identity::Identity;
 
 impl Sessions {
-    /// Counted from now, however long the revocation has been at it: what is laid down later is never earlier.
+    /// Returns the terms, counted from now, however long the revocation has been at it: later ones are never earlier.
     pub(super) fn terms(&self, order: &Order) -> Terms {
         Terms {
             at: self.0.clock.now(),

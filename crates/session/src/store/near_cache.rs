@@ -34,7 +34,7 @@ pub struct Lease {
     born: Instant,
     /// Nanoseconds after `born`; 0 when there is none.
     until: AtomicU64,
-    /// Moves on whenever everything that was read becomes void.
+    /// A count that moves on whenever everything that was read becomes void.
     epoch: AtomicU64,
 }
 
@@ -67,12 +67,12 @@ impl Lease {
         self.until.load(Ordering::Acquire) != 0
     }
 
-    /// Everything read so far is void.
+    /// Voids everything read so far.
     pub fn void(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The connection is lost.
+    /// Ends the lease: the connection is lost.
     pub fn end(&self) {
         self.until.store(0, Ordering::Release);
         self.void();
@@ -90,7 +90,7 @@ impl Watch {
     }
 }
 
-/// Taken before a load begins; shows afterwards whether anything changed meanwhile.
+/// A token taken before a load begins; it shows afterwards whether anything changed meanwhile.
 #[derive(Debug, Clone, Copy)]
 pub struct FillToken {
     handle: SessionHandle,
@@ -167,7 +167,7 @@ impl<V> NearCache<V> {
         (now < entry.expires && entry.watch.holds(now)).then(|| entry.value.clone())
     }
 
-    /// To be called before the store is asked.
+    /// Begins a load, before the store is asked.
     pub fn begin_load(&self, handle: SessionHandle) -> FillToken {
         FillToken { handle, generation: self.shard(handle).generation }
     }
@@ -190,7 +190,7 @@ impl<V> NearCache<V> {
         shard.entries.remove(&handle);
     }
 
-    /// Everything is forgotten, and loads under way come too late.
+    /// Forgets everything; loads under way come too late.
     pub fn clear(&self) {
         for shard in &self.shards {
             let mut shard = lock(shard);

@@ -1,4 +1,4 @@
-//! Typed sessions over stored bytes: what is encrypted under what.
+//! Typed sessions over stored bytes, and which part is encrypted under which key.
 //!
 //! A stored record has two sealed halves, both bound to the handle they are stored under:
 //! - `listed` (the [`SessionRecord`]) under the server's keys alone: checks and lists need it;
@@ -144,7 +144,7 @@ impl SealedStore {
         let loaded = match self.backend.load_watched(handle).await {
             Ok(loaded) => loaded,
             Err(StoreError::Records(session_store::Error::Decode(cause))) => return unreadable(&cause),
-            // Somebody put another kind of value under the key: for ever no session, not an outage.
+            // Somebody put another kind of value under the key: it is no session for ever, not an outage.
             Err(StoreError::Records(session_store::Error::Backend(cause))) if cause.contains("WRONGTYPE") => {
                 return unreadable(&cause);
             }
@@ -225,8 +225,9 @@ fn text<'a>(stored: &'a Record, name: &str) -> Result<&'a str, Unreadable> {
     stored.data.get(name).and_then(Value::as_str).ok_or(Unreadable::Format)
 }
 
-/// In `MessagePack` without names, so that little lies in Redis: whoever changes the order of a struct's fields, or
-/// takes one away, changes [`FORMAT`]. A new one stands last and has a default; before this version nobody reads it. Wiped after sealing.
+/// Packs into `MessagePack` without names, so that little lies in Redis: whoever changes the order of a struct's
+/// fields, or takes one away, changes [`FORMAT`]. A new one stands last and has a default; before this version nobody
+/// reads it. Wiped after sealing.
 fn packed<T: serde::Serialize>(value: &T) -> zeroize::Zeroizing<Vec<u8>> {
     rmp_serde::to_vec(value).unwrap_or_else(|_| unreachable!("structs of strings and numbers can be packed")).into()
 }

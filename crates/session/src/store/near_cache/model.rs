@@ -328,7 +328,7 @@ impl Model for Interleavings {
     }
 }
 
-/// R-N04, R-N01
+/// R-N04, R-N01: no read returns what was revoked.
 #[test]
 fn no_interleaving_serves_what_was_revoked() {
     let checker = Interleavings::with(Defect::None).checker().threads(2).spawn_bfs().join();
