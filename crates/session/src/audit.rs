@@ -224,11 +224,11 @@ pub enum AuditEvent<'a> {
 /// The way in which a provider says that a session is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoticeWay {
-    /// By a logout token.
+    /// A logout token.
     BackChannel,
-    /// Through the person's browser.
+    /// A call through the person's browser.
     FrontChannel,
-    /// By a security event token.
+    /// A security event token.
     SecurityEvent,
 }
 

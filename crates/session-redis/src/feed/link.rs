@@ -131,7 +131,7 @@ impl Link {
         let (record, note) = (text(record)?, kept(text(note)?));
         let is_outweighed = !is_live && !record.is_empty();
         let expires = match expires {
-            // -1: it never expires; -2: there is none.
+            // The answer -1 says that it never expires, -2 that there is none.
             BytesFrame::Number { data, .. } => u64::try_from(data).ok().map(Duration::from_millis),
             _ => return None,
         };
