@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 
 /// A source of the present moment, in UTC.
 pub trait Clock: Send + Sync + Debug {
-    /// The present moment.
+    /// Returns the present moment.
     fn now(&self) -> OffsetDateTime;
 }
 
@@ -34,7 +34,7 @@ impl Clock for SystemClock {
 pub struct ManualClock(Mutex<OffsetDateTime>);
 
 impl ManualClock {
-    /// A clock that shows `now`.
+    /// Makes a clock that shows `now`.
     pub fn at(now: OffsetDateTime) -> Arc<Self> {
         Arc::new(Self(Mutex::new(now)))
     }

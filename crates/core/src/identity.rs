@@ -28,7 +28,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The e-mail address if it is vouched for. Access rules and upstreams see nothing else.
+    /// Returns the e-mail address if it is vouched for. Access rules and upstreams see nothing else.
     pub fn verified_email(&self) -> Option<&str> {
         self.email.as_deref().filter(|_| self.email_verified)
     }

@@ -27,7 +27,7 @@ pub fn is_unprintable(character: char) -> bool {
     character.is_control() || is_invisible(character)
 }
 
-/// Direction marks and other characters without a glyph of their own.
+/// Is true of direction marks and other characters without a glyph of their own.
 fn is_invisible(character: char) -> bool {
     matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

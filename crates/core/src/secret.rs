@@ -24,7 +24,7 @@ impl<T: Zeroize> Secret<T> {
         Self(value)
     }
 
-    /// The value itself. Each call is a place to look at in a review.
+    /// Returns the value itself. Each call is a place to look at in a review.
     pub fn expose(&self) -> &T {
         &self.0
     }
@@ -56,7 +56,7 @@ impl<'de> Deserialize<'de> for Secret<String> {
     }
 }
 
-/// `#[serde(serialize_with)]` for fields of structs that are encrypted as a whole right after: a `Secret`
+/// Serializes a field (`#[serde(serialize_with)]`) of a struct that is encrypted as a whole right after: a `Secret`
 /// deliberately has no `Serialize`, so that none ends in JSON by accident.
 ///
 /// # Errors
@@ -65,7 +65,7 @@ pub fn serialize_exposed<S: Serializer>(secret: &Secret<String>, serializer: S) 
     serializer.serialize_str(secret.expose())
 }
 
-/// Random bytes from the cryptographic library's generator.
+/// Returns random bytes from the cryptographic library's generator.
 ///
 /// # Panics
 /// If the operating system has no entropy to give: nothing safe can be done without it.
@@ -75,7 +75,7 @@ pub fn random_bytes<const BYTES: usize>() -> [u8; BYTES] {
     bytes
 }
 
-/// Random bytes as base64url without padding: 32 bytes make 43 characters, 256 bits.
+/// Returns random bytes as base64url without padding: 32 bytes make 43 characters, 256 bits.
 pub fn random_token<const BYTES: usize>() -> String {
     URL_SAFE_NO_PAD.encode(random_bytes::<BYTES>())
 }

@@ -51,7 +51,7 @@ struct DecisionForm {
     decision: Decision,
 }
 
-/// The back office's routes; they expect to be at the root of their origin.
+/// Returns the back office's routes; they expect to be at the root of their origin.
 pub fn router() -> Router {
     let office = Office { orders: orders::sample(), approvals: Mutex::new(approvals::sample()) };
     Router::new()
@@ -70,7 +70,7 @@ pub fn router() -> Router {
 }
 
 impl Office {
-    /// The approvals, locked. Every change is a single assignment, so poison is no reason to stop.
+    /// Locks the approvals. Every change is a single assignment, so poison is no reason to stop.
     fn approvals(&self) -> MutexGuard<'_, Vec<Approval>> {
         self.approvals.lock().unwrap_or_else(PoisonError::into_inner)
     }

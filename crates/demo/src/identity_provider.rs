@@ -114,13 +114,13 @@ impl fmt::Debug for Inner {
 }
 
 impl IdentityProvider {
-    /// A provider with a fresh signing key and nobody signed in.
+    /// Makes a provider with a fresh signing key and nobody signed in.
     pub fn new(settings: Settings, clock: SharedClock) -> Self {
         let inner = Inner { settings, clock, key: SigningKey::generate(), state: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
-    /// The provider's routes; they expect to be at the root of the issuer.
+    /// Returns the provider's routes; they expect to be at the root of the issuer.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/.well-known/openid-configuration", get(discovery::configuration))
@@ -152,19 +152,19 @@ impl IdentityProvider {
         self.inner.clock.now()
     }
 
-    /// The state, locked. A panic while it was held leaves single entries at worst, so poison is no reason to stop.
+    /// Locks the state. A panic while it was held leaves single entries at worst, so poison is no reason to stop.
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The sign-in session that the request's cookie names, if it is alive.
+    /// Returns the sign-in session that the request's cookie names, if it is alive.
     fn session(&self, headers: &HeaderMap) -> Option<Session> {
         let cookie = sessions::cookie_in(headers)?;
         self.state().sessions.find(cookie, self.now()).cloned()
     }
 }
 
-/// The two endpoints that both protocols have.
+/// Returns the two endpoints that both protocols have.
 fn flow(protocol: Protocol) -> Router<IdentityProvider> {
     Router::new()
         .route("/authorize", get(authorize::show).post(authorize::submit))

@@ -75,7 +75,7 @@ impl LogoutNotice {
         &self.meant
     }
 
-    /// The notice's own name (`jti`), so that it counts once.
+    /// Returns the notice's own name (`jti`), so that it counts once.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -180,7 +180,7 @@ pub fn check(
     Ok(LogoutNotice { issuer, meant, id, counts_until })
 }
 
-/// The events of a token, by their types (RFC 8417 2.2).
+/// Returns the events of a token, by their types (RFC 8417 2.2).
 pub(super) fn events(payload: &Map<String, Value>) -> Result<&Map<String, Value>, JwtFault> {
     match payload.get("events") {
         None | Some(Value::Null) => Err(JwtFault::Missing("events")),

@@ -95,12 +95,12 @@ impl Offers {
         }
     }
 
-    /// The list under a name, if it has anything.
+    /// Returns the list under a name, if it has anything.
     fn list(&self, name: &str) -> Option<&[String]> {
         self.lists.get(name).map(Vec::as_slice).filter(|list| !list.is_empty())
     }
 
-    /// The list under a name, if it is there and does not have the value.
+    /// Returns the list under a name, if it is there and does not have the value.
     fn without(&self, name: &str, value: &str) -> Option<&[String]> {
         self.list(name).filter(|list| !list.iter().any(|offered| offered == value))
     }
@@ -110,7 +110,7 @@ impl Offers {
     }
 }
 
-/// Everything of a provider's section that does not fit what its metadata offer.
+/// Returns everything of a provider's section that does not fit what its metadata offer.
 pub(super) fn misfits(settings: &IdpSettings, metadata: &Metadata, needs: &Needs) -> Vec<Misfit> {
     let mut found = Found { offers: &metadata.offers, misfits: Vec::new() };
     found.protocol(settings);
@@ -379,7 +379,7 @@ fn known_algorithm(name: &str) -> bool {
     jwks::ALGORITHMS.into_iter().any(|known| jwks::name(known) == name)
 }
 
-/// A list as people read it; providers write long ones.
+/// Writes a list as people read it; providers write long ones.
 fn said(values: &[String]) -> String {
     const MOST: usize = 12;
     let more = if values.len() > MOST { ", …" } else { "" };

@@ -130,7 +130,7 @@ impl Api<'_> {
     }
 }
 
-/// A text somewhere in an answer that must be there.
+/// Returns a text somewhere in an answer that must be there.
 fn text<'a>(what: &'static str, value: &'a Value, pointer: &str) -> Result<&'a str, ProfileApiError> {
     let text = value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
     text.ok_or(ProfileApiError::Malformed(what))
@@ -159,12 +159,12 @@ pub(super) mod recorded {
 
     use serde_json::{Map, Value};
 
-    /// One answer of a provider.
+    /// Returns one answer of a provider.
     pub(crate) fn answer(file: &str, path: &str) -> Value {
         serde_json::from_str::<Value>(file).unwrap()[path].clone()
     }
 
-    /// One answer that is an object.
+    /// Returns one answer that is an object.
     pub(crate) fn object(file: &str, path: &str) -> Map<String, Value> {
         answer(file, path).as_object().unwrap().clone()
     }

@@ -46,7 +46,7 @@ pub struct ProfileMapping {
 }
 
 impl Default for ProfileMapping {
-    /// The standard claims (OpenID Connect Core 5.1), and `groups`.
+    /// Returns the standard claims (OpenID Connect Core 5.1), and `groups`.
     fn default() -> Self {
         Self {
             subject: "sub".into(),
@@ -134,7 +134,7 @@ impl RequiredClaim {
     }
 }
 
-/// The identity of verified claims.
+/// Makes an identity of verified claims.
 pub(super) fn identity_from_claims(
     settings: &IdpSettings,
     issuer: &str,
@@ -147,7 +147,7 @@ pub(super) fn identity_from_claims(
     }
 }
 
-/// The identity of a plain OAuth 2.0 provider's profile.
+/// Makes an identity of a plain OAuth 2.0 provider's profile.
 ///
 /// # Errors
 /// [`ProfileFault`].

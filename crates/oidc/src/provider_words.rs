@@ -100,29 +100,29 @@ pub struct Spoken<'a> {
 }
 
 impl ProviderWords {
-    /// The provider's word, signed by it or heard from it; `secrets` are what it may repeat and nobody may read.
+    /// Takes the provider's word, signed by it or heard from it; `secrets` are what it may repeat and nobody may read.
     pub fn of_provider(spoken: Spoken<'_>, secrets: &[&str]) -> Self {
         Self::new(Speaker::Provider, spoken, secrets)
     }
 
-    /// Words that the browser brought as the provider's: whoever makes an address can write anything there.
+    /// Takes words that the browser brought as the provider's: whoever makes an address can write anything there.
     pub fn of_browser(spoken: Spoken<'_>, secrets: &[&str]) -> Self {
         Self::new(Speaker::Browser, spoken, secrets)
     }
 
-    /// The reason in a refusal of the provider: in its challenge (RFC 6750 3), and in its body.
+    /// Reads the reason in a refusal of the provider: in its challenge (RFC 6750 3), and in its body.
     pub(super) fn of_answer(answer: &Response<Vec<u8>>) -> Self {
         let mut owned = challenge(answer.headers());
         owned.fill_from(body(answer));
         Self::heard(&owned, answer)
     }
 
-    /// The reason in the body of a refusal alone.
+    /// Reads the reason in the body of a refusal alone.
     pub(super) fn of_body(answer: &Response<Vec<u8>>) -> Self {
         Self::heard(&body(answer), answer)
     }
 
-    /// A reason without what was sent for it, or came with it, and nobody may read.
+    /// Returns a reason without what was sent for it, or came with it, and nobody may read.
     fn heard(owned: &Heard, answer: &Response<Vec<u8>>) -> Self {
         let nothing = Sent::default();
         let sent = answer.extensions().get::<Sent>().unwrap_or(&nothing);
@@ -133,12 +133,12 @@ impl ProviderWords {
         Self::of_provider(owned.spoken(), &secrets)
     }
 
-    /// The reason in a document; `secrets` are what was sent for it.
+    /// Reads the reason in a document; `secrets` are what was sent for it.
     pub(super) fn of_document(said: &Map<String, Value>, secrets: &[&str]) -> Self {
         Self::of_provider(document(said).spoken(), secrets)
     }
 
-    /// The same without further secrets.
+    /// Returns the same without further secrets.
     #[must_use]
     pub fn without(self, secrets: &[&str]) -> Self {
         let Some(reason) = self.0 else { return self };
@@ -150,7 +150,7 @@ impl ProviderWords {
         Self::new(reason.speaker, spoken, secrets)
     }
 
-    /// The same without the code, if that is this one: it is told elsewhere.
+    /// Returns the same without the code, if that is this one: it is told elsewhere.
     #[must_use]
     pub(super) fn without_code(self, known: &str) -> Self {
         let Some(mut reason) = self.0 else { return self };
@@ -159,17 +159,17 @@ impl ProviderWords {
         Self((!says_nothing).then_some(reason))
     }
 
-    /// The error code, if one was given.
+    /// Returns the error code, if one was given.
     pub fn code(&self) -> Option<&str> {
         self.0.as_ref()?.code.as_deref()
     }
 
-    /// The description, if one was given.
+    /// Returns the description, if one was given.
     pub fn description(&self) -> Option<&str> {
         self.0.as_ref()?.description.as_deref()
     }
 
-    /// The address of a page about it, if one was given.
+    /// Returns the address of a page about it, if one was given.
     pub fn address(&self) -> Option<&str> {
         self.0.as_ref()?.address.as_deref()
     }
@@ -219,7 +219,7 @@ impl fmt::Display for ProviderWords {
 pub(super) struct Sent(Arc<[Secret<String>]>);
 
 impl Sent {
-    /// The secrets of a request: its credentials, its proof of possession, and what its form holds of them.
+    /// Keeps the secrets of a request: its credentials, its proof of possession, and what its form holds of them.
     pub(super) fn with(request: &Request<Vec<u8>>) -> Self {
         let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
         let mut secrets: Vec<_> =
@@ -277,7 +277,7 @@ fn body(answer: &Response<Vec<u8>>) -> Heard {
     }
 }
 
-/// The standard's members first; then those of an object at `error`, or of the first in a list of `errors`.
+/// Reads the standard's members first; then those of an object at `error`, or of the first in a list of `errors`.
 fn document(said: &Map<String, Value>) -> Heard {
     let nested = match (said.get("error"), said.get("errors").and_then(Value::as_array)) {
         (Some(Value::Object(nested)), _) => Some(nested),
@@ -304,7 +304,7 @@ fn written(value: &Value) -> Option<String> {
     }
 }
 
-/// The parameters of a challenge (RFC 9110 11.6.1, RFC 6750 3), whatever its scheme.
+/// Reads the parameters of a challenge (RFC 9110 11.6.1, RFC 6750 3), whatever its scheme.
 fn challenge(headers: &HeaderMap) -> Heard {
     let mut heard = Heard::default();
     for value in headers.get_all(WWW_AUTHENTICATE) {
@@ -321,7 +321,7 @@ fn challenge(headers: &HeaderMap) -> Heard {
     heard
 }
 
-/// Every `name=value` and `name="value"`, read leniently.
+/// Reads every `name=value` and `name="value"`, leniently.
 fn parameters(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut characters = text.chars().peekable();
@@ -379,7 +379,7 @@ fn redact(text: &str, secrets: &[&str]) -> String {
     clean
 }
 
-/// A text that can neither break a line, nor colour a terminal, nor end its quotation.
+/// Makes a text that can neither break a line, nor colour a terminal, nor end its quotation.
 pub(super) fn harmless(text: &str) -> String {
     let one = |character: char| match character {
         '\r' | '\n' | '\t' => ' ',

@@ -33,8 +33,8 @@ pub struct ProviderProxy {
 }
 
 impl ProviderProxy {
-    /// A proxy at an address, with or without a scheme; `direct` are names, domains (`.example.com`) and networks that
-    /// are reached without it, or `*`.
+    /// Makes a proxy of an address, with or without a scheme; `direct` are names, domains (`.example.com`) and networks
+    /// that are reached without it, or `*`.
     ///
     /// # Errors
     /// [`NoProxyAddress`].
@@ -54,13 +54,13 @@ impl ProviderProxy {
         Ok(Self { address: Secret::new(address), shown, direct, matcher })
     }
 
-    /// The proxy on the way to an address, without its password; none if that is reached directly.
+    /// Returns the proxy on the way to an address, without its password; none if that is reached directly.
     pub fn on_the_way_to(&self, url: &Url) -> Option<&str> {
         let url: Uri = url.as_str().parse().ok()?;
         self.matcher.intercept(&url).map(|_| self.shown.as_str())
     }
 
-    /// The same for the HTTP client, which decides by the same rules.
+    /// Returns the same for the HTTP client, which decides by the same rules.
     pub(super) fn for_client(&self) -> Result<reqwest::Proxy, reqwest::Error> {
         Ok(reqwest::Proxy::https(self.address.expose().as_str())?.no_proxy(NoProxy::from_string(&self.direct)))
     }

@@ -39,7 +39,7 @@ impl PushedRequests {
     /// Every value.
     pub const ALL: [Self; 3] = [Self::Auto, Self::Always, Self::Never];
 
-    /// As the configuration writes it.
+    /// Returns its name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",

@@ -133,7 +133,7 @@ impl<T> Clone for Refreshing<T> {
 }
 
 impl<T> Refreshing<T> {
-    /// A document of this provider that was never fetched.
+    /// Makes a document of this provider that was never fetched.
     pub(super) fn new(lifetimes: Lifetimes, idp: &str, document: &'static str) -> Self {
         let (good, attempts, failure) = (RwLock::new(None), Mutex::default(), RwLock::new(None));
         Self(Arc::new(Inner { lifetimes, idp: idp.to_owned(), document, good, attempts, failure }))
@@ -163,13 +163,13 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
         });
     }
 
-    /// The document if it is there, fresh or not.
+    /// Returns the document if it is there, fresh or not.
     pub(super) fn known(&self) -> Option<Arc<T>> {
         let good = self.0.good.read().unwrap_or_else(PoisonError::into_inner);
         good.as_ref().map(|good| good.document.clone())
     }
 
-    /// The document; fetched if there is none, and behind the caller's back if it is no longer fresh.
+    /// Returns the document; fetches it if there is none, and behind the caller's back if it is no longer fresh.
     pub(super) async fn current<F>(&self, clock: &SharedClock, fetch: F) -> Result<Arc<T>, Arc<HttpError>>
     where
         F: Future<Output = Result<Fetched<T>, FetchFailure>> + Send + 'static,
@@ -200,8 +200,8 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
         Ok(document)
     }
 
-    /// The document, fetched again because `seen` lacks something; at most one fetch per window and asker. Counted apart
-    /// from ordinary fetches: a rotation right after one is followed at once.
+    /// Fetches the document again because `seen` lacks something; at most one fetch per window and asker. It is counted
+    /// apart from ordinary fetches: a rotation right after one is followed at once.
     ///
     /// # Errors
     /// The [`HttpError`] of the last fetch, if that failed; [`HttpError::AskedJustNow`] if `seen` is all there is and may
@@ -300,7 +300,7 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
     }
 }
 
-/// The word that a document was fetched a moment ago for a like request, and lacks what is looked for.
+/// Says that a document was fetched a moment ago for a like request, and lacks what is looked for.
 pub(super) fn asked_just_now() -> HttpError {
     HttpError::AskedJustNow { again_in: REFETCH_AFTER.whole_seconds().unsigned_abs() }
 }
@@ -372,7 +372,7 @@ mod tests {
         Refreshing::new(LIFETIMES, "company", "metadata")
     }
 
-    /// A document that was just fetched.
+    /// Makes a document that was just fetched.
     fn holding(document: u32, source: &Source) -> Refreshing<u32> {
         let held = empty();
         held.keep(Fetched { document, max_age: None }, source.clock.now());
@@ -421,7 +421,7 @@ mod tests {
         assert_eq!(*document.current(&source.clock(), source.clone().answers(Ok(2))).await.unwrap(), 2);
     }
 
-    /// The document after it was asked for again, or the word that it may not be.
+    /// Returns the document after it was asked for again, or the word that it may not be.
     async fn refetched(
         document: &Refreshing<u32>,
         by: AskedBy,

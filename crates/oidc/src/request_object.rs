@@ -38,7 +38,7 @@ pub(super) fn wrap(
     Ok(sent)
 }
 
-/// RFC 9101 4: numbers are numbers and objects are objects; everything else is text.
+/// Makes a claim (RFC 9101 4): numbers are numbers and objects are objects; everything else is text.
 fn claim(name: String, value: String) -> (String, Value) {
     let typed = match name.as_str() {
         "max_age" => value.parse::<u64>().ok().map(Value::from),

@@ -71,7 +71,7 @@ impl Prompt {
     /// Every prompt.
     pub const ALL: [Self; 3] = [Self::Login, Self::Consent, Self::SelectAccount];
 
-    /// As it is written in requests.
+    /// Returns its name in requests.
     pub fn name(self) -> &'static str {
         match self {
             Self::Login => "login",
@@ -100,7 +100,7 @@ impl ResponseMode {
     /// Every mode.
     pub const ALL: [Self; 5] = [Self::Query, Self::FormPost, Self::Jwt, Self::QueryJwt, Self::FormPostJwt];
 
-    /// As it is written in requests.
+    /// Returns its name in requests.
     pub fn name(self) -> &'static str {
         match self {
             Self::Query => "query",
@@ -127,7 +127,7 @@ pub fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name)
 }
 
-/// The part of a `login_hint` that somebody wrote into an address that may be sent on: all of it or nothing.
+/// Returns the part of a `login_hint` that somebody wrote into an address that may be sent on: all of it or nothing.
 pub fn acceptable_hint(hint: &str) -> Option<String> {
     let fits = !hint.is_empty() && hint.chars().count() <= LONGEST_HINT && !hint.chars().any(char::is_control);
     fits.then(|| hint.to_owned())
@@ -157,8 +157,8 @@ impl RequestSettings {
     }
 }
 
-/// Everything an authorization request says. It comes from the configuration, the random generator and what this login
-/// is for; of the browser's words only the language and a hint (R-A02, R-A03, R-A08). No name stands twice.
+/// Returns everything an authorization request says. It comes from the configuration, the random generator and what
+/// this login is for; of the browser's words only the language and a hint (R-A02, R-A03, R-A08). No name stands twice.
 pub(super) fn parameters(
     settings: &IdpSettings,
     redirect_uri: &Url,

@@ -81,7 +81,7 @@ impl SecurityEvent {
         &self.issuer
     }
 
-    /// The event's own name (`jti`), so that it counts once.
+    /// Returns the event's own name (`jti`), so that it counts once.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -195,8 +195,8 @@ fn happened_at(event: &Map<String, Value>, issued_at: OffsetDateTime, skew: Dura
     said.filter(|at| *at <= issued_at + skew && *at > issued_at - OLDEST).unwrap_or(issued_at)
 }
 
-/// RFC 8417 2.2: `iat` is required, and an event does not expire; one that does all the same is not used after that.
-/// Returns the time it was issued, and the time until which it counts.
+/// Returns the time it was issued, and the time until which it counts. RFC 8417 2.2: `iat` is required, and an event
+/// does not expire; one that does all the same is not used after that.
 fn check_times(
     payload: &Map<String, Value>,
     skew: Duration,

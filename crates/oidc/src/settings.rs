@@ -203,7 +203,7 @@ impl IdpSettings {
         AddressGuard::new(judged_by, given.chain(api).chain(signals))
     }
 
-    /// The one name that the provider calls itself by: with several tenants it has several, and plain OAuth 2.0
+    /// Returns the one name that the provider calls itself by: with several tenants it has several, and plain OAuth 2.0
     /// providers may have none.
     pub fn declared_issuer(&self) -> Option<&str> {
         match &self.kind {
@@ -217,7 +217,7 @@ impl IdpSettings {
         wanted.is_empty() || (!self.is_plain_oauth2() && self.request.accepts_any(wanted))
     }
 
-    /// The proxy that the provider is asked through, without its password.
+    /// Returns the proxy that the provider is asked through, without its password.
     pub fn proxy_on_the_way(&self) -> Option<&str> {
         let proxy = self.proxy.as_ref()?;
         match &self.kind {

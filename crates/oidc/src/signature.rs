@@ -27,9 +27,9 @@ pub(super) struct Wanted {
 }
 
 impl Provider {
-    /// The claims of a token that came from the provider over TLS. A signature that none of the known keys made may be
-    /// that of a new key, under a new name or an old one, so the keys are fetched again, once. If they cannot be had,
-    /// nothing is said of the signature.
+    /// Verifies a token that came from the provider over TLS, and returns its claims. A signature that none of the
+    /// known keys made may be that of a new key, under a new name or an old one, so the keys are fetched again, once.
+    /// If they cannot be had, nothing is said of the signature.
     pub(super) async fn signed_payload(
         &self,
         oidc: &OidcSettings,
@@ -41,7 +41,7 @@ impl Provider {
         self.signed_by(&self.0.keys, jwks_uri, token, wanted).await
     }
 
-    /// The claims of any token, by keys published at `jwks_uri`.
+    /// Verifies any token by keys published at `jwks_uri`, and returns its claims.
     pub(super) async fn signed_by(
         &self,
         cache: &KeyCache,

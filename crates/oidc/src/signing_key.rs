@@ -76,7 +76,7 @@ impl SigningKey {
         Self::new(private, public, algorithm, kid)
     }
 
-    /// A fresh P-256 key that lives as long as this process.
+    /// Makes a fresh P-256 key that lives as long as this process.
     ///
     /// # Errors
     /// [`SigningKeyError::Sign`] if the library makes none.
@@ -102,12 +102,12 @@ impl SigningKey {
         Ok(key)
     }
 
-    /// The algorithm it signs with.
+    /// Returns the algorithm it signs with.
     pub fn algorithm(&self) -> Algorithm {
         self.0.algorithm
     }
 
-    /// The public half, with its name, as it is registered at a provider (RFC 7517).
+    /// Returns the public half, with its name, as it is registered at a provider (RFC 7517).
     pub fn registration(&self) -> Value {
         let mut jwk = json!(self.0.public);
         jwk["kid"] = json!(self.0.kid);
@@ -124,7 +124,7 @@ impl SigningKey {
         self.0.public.thumbprint(ThumbprintHash::SHA256).map_err(|_| SigningKeyError::Unreadable)
     }
 
-    /// A JWT of these claims that names the key.
+    /// Signs a JWT of these claims that names the key.
     ///
     /// # Errors
     /// [`SigningKeyError::Sign`].
@@ -133,7 +133,7 @@ impl SigningKey {
         self.encode(&header, claims)
     }
 
-    /// A JWT of these claims that holds the public key itself, for whoever does not know it (RFC 9449 4.2).
+    /// Signs a JWT of these claims that holds the public key itself, for whoever does not know it (RFC 9449 4.2).
     ///
     /// # Errors
     /// [`SigningKeyError::Sign`].

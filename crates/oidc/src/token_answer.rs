@@ -44,7 +44,7 @@ pub(super) fn refuses_in_other_words(answer: &Response<Vec<u8>>) -> bool {
     }
 }
 
-/// An error document as the standard has it, whose words can be shown.
+/// Makes of a refusal the standard's error document, whose words can be shown.
 pub(super) fn with_harmless_words(mut answer: Response<Vec<u8>>) -> Response<Vec<u8>> {
     if answer.status() == StatusCode::OK {
         return answer;
@@ -84,7 +84,7 @@ pub(super) fn says_away(document: &Map<String, Value>) -> bool {
     document.get("error").and_then(Value::as_str).is_some_and(|said| AWAY.contains(&said))
 }
 
-/// The members of a form; none if one of them stands twice (RFC 6749 3.2).
+/// Reads the members of a form; none if one of them stands twice (RFC 6749 3.2).
 fn form(body: &[u8]) -> Option<Map<String, Value>> {
     let mut members = Map::new();
     for (name, value) in form_urlencoded::parse(body) {

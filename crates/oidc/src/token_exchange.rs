@@ -131,13 +131,13 @@ impl TokenResponse for TokenAnswer {
     }
 }
 
-/// RFC 6749 5.1: token types are compared without regard to case.
+/// Reads a token type; its case does not count (RFC 6749 5.1).
 fn in_any_case<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BasicTokenType, D::Error> {
     let lower = String::deserialize(deserializer)?.to_ascii_lowercase();
     BasicTokenType::deserialize(lower.into_deserializer())
 }
 
-/// Whole seconds as a number or as digits, up to a year; anything else is "not said", never "for ever".
+/// Reads whole seconds as a number or digits, up to a year; anything else is "not said", never "for ever".
 fn lenient_lifetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let seconds = match Value::deserialize(deserializer)? {
         Value::Number(number) => number.as_u64(),
@@ -164,7 +164,7 @@ pub(super) async fn exchange(
     tokens(answer, back_channel)
 }
 
-/// The tokens of an answer, if they are of the type that was asked for.
+/// Returns the tokens of an answer, if they are of the type that was asked for.
 pub(super) fn tokens(answer: TokenAnswer, back_channel: BackChannel<'_>) -> Result<ProviderTokens, TokenExchangeError> {
     let bound = BasicTokenType::Extension("dpop".to_owned());
     let wanted = if back_channel.dpop.is_some() { bound } else { BasicTokenType::Bearer };

@@ -73,7 +73,7 @@ impl Provider {
         self.give_back_at(self.0.clock.now(), refresh_token, access_token);
     }
 
-    /// The same for somebody who signs out, a moment after their browser left for the provider's own logout: some
+    /// Does the same for somebody who signs out, a moment after their browser left for the provider's own logout: some
     /// providers fail one of two requests about the same session. The tokens are held in memory until then.
     pub fn give_back_after_logout(&self, refresh_token: Option<Secret<String>>, access_token: Secret<String>) {
         self.give_back_at(self.0.clock.now() + AFTER_LOGOUT, refresh_token, access_token);
@@ -105,7 +105,7 @@ impl Provider {
         });
     }
 
-    /// By the broker's clock, which may be moved.
+    /// Waits by the broker's clock, which may be moved.
     async fn wait_until(&self, due: OffsetDateTime) {
         let mut in_a_hurry = self.0.returns.in_a_hurry.subscribe();
         while self.0.clock.now() < due {

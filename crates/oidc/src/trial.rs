@@ -80,7 +80,7 @@ fn verdict_on_push(code: &'static str) -> Trial {
     }
 }
 
-/// RFC 6749 5.2, and what GitHub, Slack and others say instead.
+/// Judges by RFC 6749 5.2, and by what GitHub, Slack and others say instead.
 fn verdict(answer: &Response<Vec<u8>>) -> Trial {
     let document = json_object(answer.body()).unwrap_or_default();
     let status = answer.status().as_u16();

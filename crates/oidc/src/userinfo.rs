@@ -54,7 +54,7 @@ pub enum UserinfoError {
     Token(#[source] JwtFault),
 }
 
-/// A provider may have tokens that its own userinfo does not take (Keycloak: "lightweight access token").
+/// Returns advice, if a provider takes no such token at its own userinfo (Keycloak: "lightweight access token").
 fn advice(error: &HttpError) -> &'static str {
     match error {
         HttpError::Status(401 | 403, _) => {

@@ -45,13 +45,13 @@ struct Keys {
 pub struct Unopenable;
 
 impl Keyring {
-    /// A ring of these keys, newest first; `None` without any.
+    /// Makes a ring of these keys, newest first; `None` without any.
     pub fn new(newest_first: Vec<Secret<[u8; KEY_BYTES]>>) -> Option<Self> {
         let keys = Keys { newest_first, sealing: 0, version: 0 };
         (!keys.newest_first.is_empty()).then(|| Self(Arc::new(ArcSwap::from_pointee(keys))))
     }
 
-    /// A ring of one fresh random key, for tests: what it seals is lost with the process.
+    /// Makes a ring of one fresh random key, for tests: what it seals is lost with the process.
     pub fn ephemeral() -> Self {
         let newest_first = vec![Secret::new(random_bytes())];
         Self(Arc::new(ArcSwap::from_pointee(Keys { newest_first, sealing: 0, version: 0 })))
@@ -83,14 +83,14 @@ impl Keyring {
         });
     }
 
-    /// The sealer for one purpose; `salt` narrows it further (to one session key, say).
+    /// Returns the sealer for one purpose; `salt` narrows it further (to one session key, say).
     pub fn sealer(&self, purpose: &'static str, salt: &[u8]) -> Sealer {
         let salt = Zeroizing::new(salt.to_vec());
         let derived = ArcSwap::from_pointee(Derived::of(&self.0.load(), |key| aead_key(&derive(key, purpose, &salt))));
         Sealer { keyring: self.clone(), purpose, salt, derived }
     }
 
-    /// The tagger for one purpose.
+    /// Returns the tagger for one purpose.
     pub fn tagger(&self, purpose: &'static str) -> Tagger {
         let derived = ArcSwap::from_pointee(Derived::of(&self.0.load(), |key| hmac_key(key, purpose)));
         Tagger { keyring: self.clone(), purpose, derived }
@@ -111,7 +111,7 @@ impl<K> Derived<K> {
     }
 }
 
-/// HKDF-SHA256 of a server key.
+/// Derives a key from a server key by HKDF-SHA256.
 fn derive(key: &Secret<[u8; KEY_BYTES]>, purpose: &'static str, salt: &[u8]) -> Zeroizing<[u8; KEY_BYTES]> {
     let mut derived = Zeroizing::new([0; KEY_BYTES]);
     hkdf::Salt::new(hkdf::HKDF_SHA256, salt)
@@ -214,7 +214,7 @@ impl Tagger {
         self.derived.load_full()
     }
 
-    /// The tag of a message under the newest key.
+    /// Returns the tag of a message under the newest key.
     pub fn tag(&self, message: &[u8]) -> Vec<u8> {
         let derived = self.derived();
         hmac::sign(&derived.keys[derived.sealing], message).as_ref().to_vec()

@@ -41,7 +41,7 @@ pub(super) enum ApprovalError {
 }
 
 impl Decision {
-    /// The start of "… by somebody".
+    /// Returns the start of "… by somebody".
     pub(super) fn in_words(self) -> &'static str {
         match self {
             Self::Approve => "Approved",

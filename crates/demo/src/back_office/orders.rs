@@ -53,7 +53,7 @@ pub(super) struct Order {
     total_cents: u32,
 }
 
-/// The sample orders, the latest first.
+/// Returns the sample orders, the latest first.
 pub(super) fn sample() -> Vec<Order> {
     let customers = CUSTOMERS.into_iter().cycle();
     let goods = GOODS.into_iter().cycle();
@@ -75,7 +75,7 @@ pub(super) fn sample() -> Vec<Order> {
         .collect()
 }
 
-/// The orders with this status; with an empty one, all.
+/// Returns the orders with this status; with an empty one, all.
 pub(super) fn with_status<'a>(orders: &'a [Order], status: &'a str) -> impl Iterator<Item = &'a Order> {
     orders.iter().filter(move |order| status.is_empty() || order.status == status)
 }
@@ -86,7 +86,7 @@ pub(super) fn counts(orders: &[Order]) -> Vec<(&'static str, usize)> {
 }
 
 impl Order {
-    /// The total as text, `$1,234.50`.
+    /// Returns the total as text, `$1,234.50`.
     pub(super) fn total(&self) -> String {
         let (dollars, cents) = (self.total_cents / 100, self.total_cents % 100);
         match (dollars / 1000, dollars % 1000) {
@@ -95,7 +95,7 @@ impl Order {
         }
     }
 
-    /// The order in the API.
+    /// Returns the order in the API.
     pub(super) fn to_json(&self) -> Value {
         json!({
             "number": self.number, "date": self.date, "customer": self.customer, "goods": self.goods,
@@ -105,7 +105,7 @@ impl Order {
 }
 
 impl Revenue {
-    /// The year's sum.
+    /// Returns the year's sum.
     pub(super) fn year(&self) -> u32 {
         self.quarters.iter().sum()
     }

@@ -83,7 +83,7 @@ pub(super) struct MessagePage<'a> {
     pub link: &'static str,
 }
 
-/// A page with this status.
+/// Renders a page with this status.
 pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
         Ok(html) => (status, page_headers(), Html(html)).into_response(),
@@ -94,17 +94,17 @@ pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
     }
 }
 
-/// `GET /assets/demo.css`.
+/// Answers `GET /assets/demo.css`.
 pub(super) async fn stylesheet() -> impl IntoResponse {
     asset("text/css; charset=utf-8", include_str!("../../static/demo.css"))
 }
 
-/// `GET /assets/demo.js`.
+/// Answers `GET /assets/demo.js`.
 pub(super) async fn script() -> impl IntoResponse {
     asset("text/javascript; charset=utf-8", include_str!("../../static/demo.js"))
 }
 
-/// `GET /assets/icon.svg`.
+/// Answers `GET /assets/icon.svg`.
 pub(super) async fn icon() -> impl IntoResponse {
     asset("image/svg+xml", ICON)
 }

@@ -25,7 +25,7 @@ pub(super) struct Person {
 pub(super) struct SignedIn(pub Person);
 
 impl Person {
-    /// The person, if the broker names one.
+    /// Returns the person, if the broker names one.
     pub(super) fn in_headers(headers: &HeaderMap) -> Option<Self> {
         let user = text(headers, "x-auth-request-user").filter(|user| !user.is_empty())?;
         let or_empty = |name| text(headers, name).unwrap_or_default();
@@ -54,7 +54,7 @@ pub(super) fn is_own_form(headers: &HeaderMap) -> bool {
     headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none")
 }
 
-/// The API's answer to somebody unknown, RFC 9457.
+/// Returns the API's answer to somebody unknown, RFC 9457.
 pub(super) fn missing_in_api() -> Response {
     let headers = [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")];
     let problem = json!({ "type": "about:blank", "title": "Not signed in", "status": 401 });
@@ -76,14 +76,14 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).map(|value| percent_decoded(value.as_bytes()))
 }
 
-/// Split first, decoded afterwards: a comma inside a group's name arrives encoded.
+/// Splits first and decodes afterwards: a comma inside a group's name arrives encoded.
 fn groups(headers: &HeaderMap) -> Vec<String> {
     let joined = headers.get("x-auth-request-groups").map(http::HeaderValue::as_bytes).unwrap_or_default();
     let names = joined.split(|byte| *byte == b',').map(|name| percent_decoded(name.trim_ascii()));
     names.filter(|name| !name.is_empty()).collect()
 }
 
-/// Text with its `%XX` undone. A plus sign is a plus sign here, unlike in a form.
+/// Undoes a text's `%XX`. A plus sign is a plus sign here, unlike in a form.
 fn percent_decoded(encoded: &[u8]) -> String {
     let mut decoded = Vec::with_capacity(encoded.len());
     let mut rest = encoded;

@@ -30,12 +30,12 @@ static ACCOUNTS: [Account; 4] = [
     Account { id: "dave", name: "Dave Choi", email: "dave@example.com", employee: "E-1004", groups: &["staff", "ops"] },
 ];
 
-/// The account with this short name.
+/// Finds the account with this short name.
 pub(super) fn find(id: &str) -> Option<&'static Account> {
     ACCOUNTS.iter().find(|account| account.id == id)
 }
 
-/// All accounts, the one that `login_hint` means first.
+/// Returns all accounts, the one that `login_hint` means first.
 pub(super) fn hinted_first(login_hint: Option<&str>) -> Vec<(&'static Account, bool)> {
     let hinted = |account: &Account| login_hint.is_some_and(|hint| hint == account.id || hint == account.email);
     let mut ordered: Vec<_> = ACCOUNTS.iter().map(|account| (account, hinted(account))).collect();
@@ -44,12 +44,12 @@ pub(super) fn hinted_first(login_hint: Option<&str>) -> Vec<(&'static Account, b
 }
 
 impl Account {
-    /// The letter on the account's button.
+    /// Returns the letter on the account's button.
     pub(super) fn initial(&self) -> &'static str {
         self.name.get(..1).unwrap_or_default()
     }
 
-    /// The claims that these scopes open, OpenID Connect Core 1.0 section 5.4. `groups` comes with `profile`
+    /// Returns the claims that these scopes open, OpenID Connect Core 1.0 section 5.4. `groups` comes with `profile`
     /// as well, so that the standard scopes are enough for an application that needs groups.
     pub(super) fn claims(&self, scopes: &Scopes) -> Map<String, Value> {
         let mut claims = Map::new();
@@ -67,7 +67,7 @@ impl Account {
         claims
     }
 
-    /// The person in the shape of a home-grown OAuth 2.0 provider: nested, with names of its own.
+    /// Returns the person in the shape of a home-grown OAuth 2.0 provider: nested, with names of its own.
     pub(super) fn employee_record(&self) -> Value {
         json!({ "employee": {
             "id": self.employee, "name": self.name, "email": self.email, "departments": self.groups,

@@ -26,12 +26,12 @@ pub(super) struct Address {
 }
 
 impl Address {
-    /// The URL that brings a code to the client.
+    /// Returns the URL that brings a code to the client.
     pub(super) fn with_code(&self, code: &str) -> String {
         self.with(&[("code", code)])
     }
 
-    /// The URL that brings an error to the client.
+    /// Returns the URL that brings an error to the client.
     pub(super) fn with_error(&self, error: RequestError) -> String {
         self.with(&[("error", error.code()), ("error_description", &error.to_string())])
     }

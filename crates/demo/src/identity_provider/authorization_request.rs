@@ -78,7 +78,7 @@ pub(super) struct AuthorizationRequest {
 }
 
 impl RequestError {
-    /// The `error` parameter.
+    /// Returns the `error` parameter.
     pub(super) fn code(self) -> &'static str {
         match self {
             Self::OtherResponseType => "unsupported_response_type",

@@ -19,7 +19,7 @@ use super::parameters::Parameters;
 use super::sessions::{self, Session};
 use super::{IdentityProvider, Protocol, same_origin};
 
-/// `GET`: answers from the session or shows the sign-in page.
+/// Answers a `GET` from the session, or shows the sign-in page.
 pub(super) async fn show(
     State(provider): State<IdentityProvider>,
     Extension(protocol): Extension<Protocol>,
@@ -44,7 +44,7 @@ pub(super) async fn show(
     }
 }
 
-/// `POST`: a press of a button, or a request in the body. The latter goes on as a `GET`, because a cookie with
+/// Takes a `POST`: a press of a button, or a request in the body. The latter goes on as a `GET`, because a cookie with
 /// `SameSite=Lax` does not come with another site's `POST`.
 pub(super) async fn submit(
     State(provider): State<IdentityProvider>,
@@ -80,7 +80,7 @@ fn read(provider: &IdentityProvider, protocol: Protocol, query: &str) -> Result<
     AuthorizationRequest::read(protocol, &parameters, provider.issuer(), provider.clients())
 }
 
-/// The subject of the request's `id_token_hint`, OpenID Connect Core 1.0 section 3.1.2.1.
+/// Returns the subject of the request's `id_token_hint`, OpenID Connect Core 1.0 section 3.1.2.1.
 fn hinted_subject(provider: &IdentityProvider, request: &AuthorizationRequest) -> Result<Option<String>, RequestError> {
     let Some(token) = request.id_token_hint.as_deref() else { return Ok(None) };
     let hint = provider.key().read_hint(token, provider.issuer()).ok_or(RequestError::BadHint)?;
@@ -104,7 +104,7 @@ fn sign_in(
     (cookie, answer(provider, request, &session)).into_response()
 }
 
-/// The redirect that brings a code to the client.
+/// Returns the redirect that brings a code to the client.
 fn answer(provider: &IdentityProvider, request: AuthorizationRequest, session: &Session) -> Response {
     let now = provider.now();
     let grant = Grant {

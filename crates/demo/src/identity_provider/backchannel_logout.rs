@@ -66,7 +66,7 @@ async fn deliver(provider: &IdentityProvider, participant: &Participant, uri: &s
     if status.is_success() { Ok(()) } else { Err(DeliveryError::Refused(status)) }
 }
 
-/// The claims of section 2.4; a nonce must not be among them.
+/// Returns the claims of section 2.4; a nonce must not be among them.
 fn claims(issuer: &str, participant: &Participant, now: OffsetDateTime) -> Value {
     json!({
         "iss": issuer,

@@ -21,7 +21,7 @@ pub(super) enum BearerError {
     Invalid,
 }
 
-/// `GET` and `POST /userinfo`, OpenID Connect Core 1.0 section 5.3.
+/// Answers `GET` and `POST /userinfo`, OpenID Connect Core 1.0 section 5.3.
 pub(super) async fn userinfo(
     State(provider): State<IdentityProvider>,
     headers: HeaderMap,
@@ -33,7 +33,7 @@ pub(super) async fn userinfo(
     Ok(uncacheable(Value::Object(claims)))
 }
 
-/// `GET /oauth2/api/me`.
+/// Answers `GET /oauth2/api/me`.
 pub(super) async fn me(State(provider): State<IdentityProvider>, headers: HeaderMap) -> Result<Response, BearerError> {
     let access = access(&provider, Protocol::PlainOauth, &headers)?;
     Ok(uncacheable(access.grant.account.employee_record()))

@@ -26,12 +26,12 @@ pub(super) enum ClientError {
     WrongCredentials,
 }
 
-/// The client with this name.
+/// Finds the client with this name.
 pub(super) fn find<'a>(clients: &'a [RegisteredClient], client_id: &str) -> Option<&'a RegisteredClient> {
     clients.iter().find(|client| client.client_id == client_id)
 }
 
-/// The client that authenticates in this request.
+/// Finds the client that authenticates in this request.
 pub(super) fn authenticate<'a>(
     clients: &'a [RegisteredClient],
     headers: &HeaderMap,
@@ -68,8 +68,8 @@ fn basic_credentials(header: &str) -> Option<(String, String)> {
     Some((form_decoded(client_id)?, form_decoded(secret)?))
 }
 
-/// Both halves are form-encoded before they are joined, RFC 6749 section 2.3.1. What would be two parameters in
-/// a form was not encoded.
+/// Decodes one half, which was form-encoded before both were joined, RFC 6749 section 2.3.1. What would be two
+/// parameters in a form was not encoded.
 fn form_decoded(encoded: &str) -> Option<String> {
     if encoded.contains(['&', '=']) {
         return None;

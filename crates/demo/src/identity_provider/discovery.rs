@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 use super::{IdentityProvider, scopes};
 
-/// `GET /.well-known/openid-configuration`.
+/// Answers `GET /.well-known/openid-configuration`.
 pub(super) async fn configuration(State(provider): State<IdentityProvider>) -> Json<Value> {
     Json(document(provider.issuer()))
 }
 
-/// `GET /jwks`.
+/// Answers `GET /jwks`.
 pub(super) async fn jwks(State(provider): State<IdentityProvider>) -> Json<JwkSet> {
     Json(provider.key().published())
 }

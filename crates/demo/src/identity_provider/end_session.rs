@@ -36,7 +36,7 @@ struct EndSessionRequest {
     return_to: Option<String>,
 }
 
-/// `GET /end-session`: signs out, or asks first if no ID token shows that the client belongs to this session.
+/// Answers `GET /end-session`: signs out, or asks first if no ID token shows that the client belongs to this session.
 pub(super) async fn show(
     State(provider): State<IdentityProvider>,
     headers: HeaderMap,
@@ -56,7 +56,7 @@ pub(super) async fn show(
     }
 }
 
-/// `POST /end-session`: a press of a button, or a request in the body, which goes on as a `GET` because the
+/// Takes `POST /end-session`: a press of a button, or a request in the body, which goes on as a `GET` because the
 /// cookie does not come with another site's `POST`.
 pub(super) async fn submit(
     State(provider): State<IdentityProvider>,
@@ -165,7 +165,7 @@ mod tests {
     use super::super::testing::{Bench, GOODBYE, ISSUER, authorize_query, settings};
     use super::*;
 
-    /// A client that passes the bodies of its logout requests on.
+    /// Starts a client that passes the bodies of its logout requests on.
     async fn listening_client() -> (String, mpsc::UnboundedReceiver<String>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

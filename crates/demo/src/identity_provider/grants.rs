@@ -123,7 +123,7 @@ pub(super) struct Grants {
 }
 
 impl Grants {
-    /// A code for a fresh grant.
+    /// Issues a code for a fresh grant.
     pub(super) fn issue_code(&mut self, grant: Grant, binding: Binding, now: OffsetDateTime) -> String {
         let value = random_token::<32>();
         let code = Code { grant: Arc::new(grant), binding, is_used: false };
@@ -229,7 +229,7 @@ impl Code {
     }
 }
 
-/// The S256 transformation, RFC 7636 section 4.6.
+/// Makes a challenge of a verifier by S256, RFC 7636 section 4.6.
 fn s256(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier.as_bytes()))
 }

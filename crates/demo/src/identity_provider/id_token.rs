@@ -12,7 +12,7 @@ use super::grants::Issued;
 
 const LIFETIME: Duration = Duration::minutes(5);
 
-/// The claims for fresh tokens. A refresh has no nonce to repeat, section 12.2.
+/// Returns the claims for fresh tokens. A refresh has no nonce to repeat, section 12.2.
 pub(super) fn claims(iss: &str, issued: &Issued, nonce: Option<&str>, now: OffsetDateTime) -> Value {
     let grant = &issued.grant;
     let mut claims = grant.account.claims(&issued.scopes);
@@ -33,7 +33,7 @@ pub(super) fn claims(iss: &str, issued: &Issued, nonce: Option<&str>, now: Offse
     Value::Object(claims)
 }
 
-/// The left half of the SHA-256 digest, section 3.1.3.6.
+/// Returns the left half of the SHA-256 digest, section 3.1.3.6.
 fn access_token_hash(access_token: &str) -> String {
     let hash = digest::digest(&digest::SHA256, access_token.as_bytes());
     URL_SAFE_NO_PAD.encode(&hash.as_ref()[..digest::SHA256_OUTPUT_LEN / 2])

@@ -37,7 +37,7 @@ pub(super) struct Hint {
 }
 
 impl SigningKey {
-    /// A fresh RSA-2048 key.
+    /// Makes a fresh RSA-2048 key.
     ///
     /// # Panics
     /// If the operating system has no entropy or no memory to give: a provider without a key is none.
@@ -59,12 +59,12 @@ impl SigningKey {
         Some(Self { key_id, private, public, published })
     }
 
-    /// The public half as a key set.
+    /// Returns the public half as a key set.
     pub(super) fn published(&self) -> JwkSet {
         JwkSet { keys: vec![self.published.clone()] }
     }
 
-    /// A signed token with these claims.
+    /// Signs a token with these claims.
     pub(super) fn sign(&self, token_type: &str, claims: &Value) -> Result<String, Error> {
         let mut header = Header::new(Algorithm::RS256);
         header.typ = Some(token_type.to_owned());

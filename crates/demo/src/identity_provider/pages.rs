@@ -50,7 +50,7 @@ pub(super) struct SignedOutPage {
     pub is_signed_out: bool,
 }
 
-/// A page with this status.
+/// Renders a page with this status.
 pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
         Ok(html) => (status, page_headers(), Html(html)).into_response(),
@@ -61,25 +61,25 @@ pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
     }
 }
 
-/// A page that says what is wrong with a request.
+/// Renders a page that says what is wrong with a request.
 pub(super) fn problem(title: &'static str, detail: &impl ToString) -> Response {
     page(StatusCode::BAD_REQUEST, &ProblemPage { title, detail: detail.to_string() })
 }
 
-/// A redirect that is neither stored nor named to its target. Always 303, so that a form is not posted on
+/// Returns a redirect that is neither stored nor named to its target. Always 303, so that a form is not posted on
 /// (RFC 9700 section 4.12).
 pub(super) fn redirect(url: &str) -> Response {
     let headers = [(header::CACHE_CONTROL, "no-store"), (header::REFERRER_POLICY, "no-referrer")];
     (headers, Redirect::to(url)).into_response()
 }
 
-/// `GET /demo.css`.
+/// Answers `GET /demo.css`.
 pub(super) async fn stylesheet() -> impl IntoResponse {
     let headers = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
     (headers, include_str!("../../static/demo.css"))
 }
 
-/// `GET /demo-icon.svg`.
+/// Answers `GET /demo-icon.svg`.
 pub(super) async fn icon() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "no-cache")], ICON)
 }

@@ -17,7 +17,7 @@ impl Parameters {
         Self(form_urlencoded::parse(encoded).into_owned().collect())
     }
 
-    /// The value of a parameter that is there exactly once and is not empty.
+    /// Returns the value of a parameter that is there exactly once and is not empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let mut values = self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
         match (values.next(), values.next()) {
@@ -37,7 +37,7 @@ impl Parameters {
         !self.0.iter().all(|(key, _)| seen.insert(key))
     }
 
-    /// These parameters followed by others, encoded again.
+    /// Encodes these parameters again, followed by others.
     pub(super) fn encoded_with(&self, others: &Self) -> String {
         form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).extend_pairs(&others.0).finish()
     }
@@ -50,7 +50,7 @@ pub(super) fn declares_form(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// A URL with more query parameters, its own text untouched: a registered redirect URI may have a query of
+/// Adds query parameters to a URL, its own text untouched: a registered redirect URI may have a query of
 /// its own that has to be kept (RFC 6749 section 3.1.2).
 pub(super) fn extended(url: &str, pairs: &[(&str, &str)]) -> String {
     if pairs.is_empty() {

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use super::token::{TokenError, read_form, required};
 use super::{IdentityProvider, clients};
 
-/// `POST /revoke`. An unknown token is no error, section 2.2. `token_type_hint` is not needed.
+/// Answers `POST /revoke`. An unknown token is no error, section 2.2. `token_type_hint` is not needed.
 pub(super) async fn revoke(
     State(provider): State<IdentityProvider>,
     headers: HeaderMap,

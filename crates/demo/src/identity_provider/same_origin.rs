@@ -9,7 +9,7 @@ use url::Url;
 /// The text that the person reads when a form is refused.
 pub(super) const FOREIGN_FORM: &str = "The form was sent from another site's page.";
 
-/// True unless the browser says that the form is another site's. A program without such headers, such as curl,
+/// Is true unless the browser says that the form is another site's. A program without such headers, such as curl,
 /// has no one else's cookies to misuse.
 pub(super) fn allows(headers: &HeaderMap, issuer: &str) -> bool {
     let site = text(headers, "sec-fetch-site");
@@ -23,7 +23,7 @@ fn is_origin_of(origin: &str, issuer: &str) -> bool {
     Url::parse(issuer).is_ok_and(|issuer| issuer.origin().ascii_serialization() == origin)
 }
 
-/// The demo may be visited as `localhost` while its issuer is `127.0.0.1`.
+/// Is true of a form from the requested host: the demo may be visited as `localhost` while its issuer is `127.0.0.1`.
 fn is_own_host(origin: &str, host: Option<&str>) -> bool {
     origin.split_once("://").is_some_and(|(_, authority)| Some(authority) == host)
 }

@@ -10,19 +10,19 @@ pub(super) const KNOWN: [&str; 5] = ["openid", "profile", "email", "groups", "of
 pub(super) struct Scopes(Vec<&'static str>);
 
 impl Scopes {
-    /// The known ones among the requested; unknown ones are ignored, OpenID Connect Core 1.0 section 3.1.2.1.
+    /// Keeps the known ones of the requested; unknown ones are ignored, OpenID Connect Core 1.0 section 3.1.2.1.
     pub(super) fn granted(requested: &str) -> Self {
         let is_requested = |known: &&str| requested.split(' ').any(|scope| scope == *known);
         Self(KNOWN.into_iter().filter(is_requested).collect())
     }
 
-    /// The same set without `openid`, which means nothing in plain OAuth 2.0.
+    /// Returns the same set without `openid`, which means nothing in plain OAuth 2.0.
     pub(super) fn without_openid(mut self) -> Self {
         self.0.retain(|scope| *scope != "openid");
         self
     }
 
-    /// A subset asked for at refresh; `None` if it asks for more than was granted, RFC 6749 section 6.
+    /// Returns a subset asked for at refresh; `None` if it asks for more than was granted, RFC 6749 section 6.
     pub(super) fn narrowed_to(&self, requested: &str) -> Option<Self> {
         let mut asked = requested.split(' ').filter(|scope| !scope.is_empty());
         asked.all(|scope| self.contains(scope)).then(|| Self::granted(requested))
@@ -33,7 +33,7 @@ impl Scopes {
         self.0.contains(&scope)
     }
 
-    /// The set as the value of a `scope` parameter.
+    /// Returns the set as the value of a `scope` parameter.
     pub(super) fn to_parameter(&self) -> String {
         self.0.join(" ")
     }

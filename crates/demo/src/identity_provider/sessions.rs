@@ -66,7 +66,7 @@ impl Sessions {
         (cookie, session)
     }
 
-    /// The live session of this cookie.
+    /// Finds the live session of this cookie.
     pub(super) fn find(&self, cookie: &str, now: OffsetDateTime) -> Option<&Session> {
         self.0.get(cookie, now)
     }
@@ -86,24 +86,24 @@ impl Sessions {
     }
 }
 
-/// The session cookie's value in a request.
+/// Returns the session cookie's value in a request.
 pub(super) fn cookie_in(headers: &HeaderMap) -> Option<&str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
 }
 
-/// The `Set-Cookie` value that keeps somebody signed in until the browser closes.
+/// Returns the `Set-Cookie` value that keeps somebody signed in until the browser closes.
 pub(super) fn cookie_set(value: &str, issuer: &str) -> String {
     format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Lax{}", secure_for(issuer))
 }
 
-/// The `Set-Cookie` value that makes the browser forget.
+/// Returns the `Set-Cookie` value that makes the browser forget.
 pub(super) fn cookie_cleared(issuer: &str) -> String {
     format!("{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax{}", secure_for(issuer))
 }
 
-/// The demo runs on plain HTTP on the own machine, where not every browser would keep a `Secure` cookie.
+/// Returns `Secure` for HTTPS alone: on plain HTTP on the own machine not every browser would keep such a cookie.
 fn secure_for(issuer: &str) -> &'static str {
     if issuer.starts_with("https://") { "; Secure" } else { "" }
 }

@@ -41,17 +41,17 @@ impl<V> Table<V> {
         self.entries.insert(key, Entry { value, expires_at });
     }
 
-    /// The live value under this key.
+    /// Returns the live value under this key.
     pub(super) fn get(&self, key: &str, now: OffsetDateTime) -> Option<&V> {
         self.entries.get(key).filter(|entry| entry.expires_at > now).map(|entry| &entry.value)
     }
 
-    /// The live value under this key, to change it.
+    /// Returns the live value under this key, to change it.
     pub(super) fn get_mut(&mut self, key: &str, now: OffsetDateTime) -> Option<&mut V> {
         self.entries.get_mut(key).filter(|entry| entry.expires_at > now).map(|entry| &mut entry.value)
     }
 
-    /// Every value, to change it.
+    /// Returns every value, to change it.
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         self.entries.values_mut().map(|entry| &mut entry.value)
     }

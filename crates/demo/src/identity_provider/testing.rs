@@ -49,7 +49,7 @@ pub(super) fn settings(issuer: &str) -> Settings {
     Settings { issuer: issuer.into(), clients: vec![client] }
 }
 
-/// A good authorization request; what is given is appended.
+/// Returns a good authorization request; what is given is appended.
 pub(super) fn authorize_query(more: &str) -> String {
     let callback: String = form_urlencoded::byte_serialize(CALLBACK.as_bytes()).collect();
     format!(
@@ -58,12 +58,12 @@ pub(super) fn authorize_query(more: &str) -> String {
     )
 }
 
-/// The form that redeems a code.
+/// Returns the form that redeems a code.
 pub(super) fn code_form<'a>(code: &'a str, verifier: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", CALLBACK), ("code_verifier", verifier)]
 }
 
-/// The form that uses a refresh token.
+/// Returns the form that uses a refresh token.
 pub(super) fn refresh_form(refresh_token: &str) -> Vec<(&str, &str)> {
     vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token)]
 }
@@ -88,7 +88,7 @@ impl Bench {
         self.send(Request::post(path).header(header::CONTENT_TYPE, kind), form.into()).await
     }
 
-    /// A request of the client itself, which has no cookies.
+    /// Sends a request of the client itself, which has no cookies.
     pub(super) async fn call(&self, path: &str, form: &[(&str, &str)]) -> Answer {
         let basic = format!("Basic {}", STANDARD.encode("broker:s3cret"));
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
@@ -114,7 +114,7 @@ impl Bench {
         self.call("/token", &code_form(&code, VERIFIER)).await.json()
     }
 
-    /// A token's claims, its signature verified with the published key.
+    /// Returns a token's claims, its signature verified with the published key.
     pub(super) fn claims(&self, token: &Value) -> (jsonwebtoken::Header, Value) {
         let published = self.provider.key().published();
         let key = jsonwebtoken::DecodingKey::from_jwk(&published.keys[0]).unwrap();
@@ -125,7 +125,7 @@ impl Bench {
         (decoded.header, decoded.claims)
     }
 
-    /// A browser's request: with the cookie, and keeping a new one.
+    /// Sends a browser's request: with the cookie, and keeping a new one.
     async fn send(&mut self, request: http::request::Builder, body: String) -> Answer {
         let cookie = self.cookie.clone().unwrap_or_default();
         let answer = self.answer(request.header(header::COOKIE, cookie), body).await;
@@ -152,7 +152,7 @@ impl Answer {
         self.headers.get(header::LOCATION).and_then(|url| Url::parse(url.to_str().unwrap()).ok())
     }
 
-    /// A parameter of the redirect.
+    /// Returns a parameter of the redirect.
     pub(super) fn parameter(&self, name: &str) -> Option<String> {
         let url = self.location()?;
         url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())

@@ -38,7 +38,7 @@ pub(super) enum TokenError {
     Signing(#[from] jsonwebtoken::errors::Error),
 }
 
-/// `POST /token`.
+/// Answers `POST /token`.
 pub(super) async fn exchange(
     State(provider): State<IdentityProvider>,
     Extension(protocol): Extension<Protocol>,
@@ -56,7 +56,7 @@ pub(super) async fn exchange(
     Ok((uncacheable(), Json(answer)).into_response())
 }
 
-/// The parameters of a body that has to be a form.
+/// Reads the parameters of a body that has to be a form.
 pub(super) fn read_form(headers: &HeaderMap, body: &[u8]) -> Result<Parameters, TokenError> {
     if !declares_form(headers) {
         return Err(TokenError::NotAForm);
@@ -65,7 +65,7 @@ pub(super) fn read_form(headers: &HeaderMap, body: &[u8]) -> Result<Parameters, 
     if parameters.has_repetition() { Err(TokenError::RepeatedParameter) } else { Ok(parameters) }
 }
 
-/// A parameter that has to be there.
+/// Returns a parameter that has to be there.
 pub(super) fn required<'a>(parameters: &'a Parameters, name: &'static str) -> Result<&'a str, TokenError> {
     parameters.get(name).ok_or(TokenError::Missing(name))
 }
@@ -115,7 +115,7 @@ fn refresh(
     Ok(provider.state().grants.refresh(&presented, provider.now())?)
 }
 
-/// The answer of RFC 6749 section 5.1 and OpenID Connect Core 1.0 section 3.1.3.3.
+/// Returns the answer of RFC 6749 section 5.1 and OpenID Connect Core 1.0 section 3.1.3.3.
 fn answer(provider: &IdentityProvider, issued: &Issued, nonce: Option<&str>) -> Result<Value, TokenError> {
     let mut answer = Map::new();
     answer.insert("access_token".into(), json!(issued.access_token));

@@ -25,7 +25,7 @@ const MEMBERSHIPS: List = List {
     most_pages: 5,
 };
 
-/// The address under which an issuer's metadata is published: of several tenants, under the name of all.
+/// Returns the address under which an issuer's metadata is published: of several tenants, under the name of all.
 pub(crate) fn published_under(issuer: &str) -> String {
     issuer.replace(ANY_TENANT, ALL_TENANTS)
 }
@@ -38,7 +38,7 @@ pub(crate) fn is_issuer(issuer: &str, tenants: &[String], said: &str) -> bool {
     issuers(issuer, tenants).iter().any(|issuer| issuer == said)
 }
 
-/// The issuers there are: the configured one, or one for each allowed tenant. Pure.
+/// Returns the issuers there are: the configured one, or one for each allowed tenant. Pure.
 pub(crate) fn issuers(issuer: &str, tenants: &[String]) -> Vec<String> {
     if tenants.is_empty() {
         return vec![issuer.to_owned()];
@@ -46,7 +46,7 @@ pub(crate) fn issuers(issuer: &str, tenants: &[String]) -> Vec<String> {
     tenants.iter().map(|tenant| issuer.replace(ANY_TENANT, tenant)).collect()
 }
 
-/// The issuer that a token from one of the allowed tenants must name. Pure.
+/// Returns the issuer that a token from one of the allowed tenants must name. Pure.
 ///
 /// # Errors
 /// [`JwtFault::Claim`] if the token is from another tenant, or says of none.
@@ -85,7 +85,7 @@ async fn memberships(api: Api<'_>) -> Result<Vec<String>, ProfileApiError> {
     if groups.len() > MOST_GROUPS { Err(ProfileApiError::TooMany(GROUPS)) } else { Ok(groups) }
 }
 
-/// Directory roles and administrative units are memberships too, but no groups.
+/// Picks the groups: directory roles and administrative units are memberships too, but no groups.
 fn group_ids(items: &[Value]) -> Result<Vec<String>, ProfileApiError> {
     let groups = items.iter().filter(|item| item.get("@odata.type") == Some(&"#microsoft.graph.group".into()));
     groups.map(|group| text(GROUPS, group, "/id").map(str::to_owned)).collect()

@@ -27,7 +27,7 @@ pub(super) async fn complete(api: Api<'_>, profile: &mut Map<String, Value>) -> 
     Ok(())
 }
 
-/// A page may be short although another one follows: the header says which is the last.
+/// Describes a list: a page may be short although another one follows, and the header says which is the last.
 const fn list(what: &'static str, path: &'static str) -> List {
     List { what, path, first: "per_page=100", items: "", next: Next::LinkHeader, most_pages: MOST_PAGES }
 }

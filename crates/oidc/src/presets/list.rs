@@ -39,7 +39,7 @@ pub(super) enum Next {
 }
 
 impl Api<'_> {
-    /// Everything in a list.
+    /// Fetches everything in a list.
     pub(super) async fn all(&self, list: List) -> Result<Vec<Value>, ProfileApiError> {
         let mut all = Vec::new();
         let mut query = list.first.to_owned();
@@ -64,7 +64,7 @@ impl Api<'_> {
 struct Unreadable;
 
 impl Next {
-    /// The query for the next page, if there is one. Pure.
+    /// Returns the query for the next page, if there is one. Pure.
     fn query(self, answer: &Response<Value>) -> Result<Option<String>, Unreadable> {
         let link = match self {
             Self::Member(name) => match answer.body().get(name) {

@@ -15,13 +15,13 @@ pub(super) fn is_address(text: &str) -> bool {
     fits && local.split('.').all(is_atom) && domain.split('.').all(is_label)
 }
 
-/// `Atom` (RFC 5321 4.1.2, RFC 5322 3.2.3).
+/// Is true of an `Atom` (RFC 5321 4.1.2, RFC 5322 3.2.3).
 fn is_atom(text: &str) -> bool {
     !text.is_empty()
         && text.chars().all(|one| one.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(one) || is_foreign(one))
 }
 
-/// `sub-domain`: letters, digits and inner hyphens.
+/// Is true of a `sub-domain`: letters, digits and inner hyphens.
 fn is_label(text: &str) -> bool {
     let is_inner = |one: char| one.is_ascii_alphanumeric() || one == '-' || is_foreign(one);
     !text.is_empty() && text.len() <= 63 && !text.starts_with('-') && !text.ends_with('-') && text.chars().all(is_inner)

@@ -75,7 +75,7 @@ fn collect(leaf: &Value, written: GroupsAs, found: &mut Vec<String>) {
     }
 }
 
-/// The list or the object that a text holds.
+/// Returns the list or the object that a text holds.
 fn inside(text: &str) -> Option<Value> {
     let text = text.trim_start();
     // Nothing else is worth reading, and a group may well be called 7 or `true`.

@@ -50,8 +50,8 @@ impl Verdict {
 }
 
 impl RenewalError {
-    /// The error that a cause comes to. `is_proven`: whether this process has completed an exchange or a renewal with
-    /// the provider, so that what it refuses now is not for our configuration.
+    /// Makes the error that a cause comes to. `is_proven` is true if this process has completed an exchange or a
+    /// renewal with the provider, so that what it refuses now is not for our configuration.
     pub(super) fn of(cause: IdpError, is_proven: bool) -> Self {
         Self { verdict: verdict(&cause, is_proven), cause, rotated: None }
     }

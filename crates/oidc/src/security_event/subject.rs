@@ -83,7 +83,7 @@ pub(super) fn read(
     Ok(everybody)
 }
 
-/// The names of one subject (RFC 9493 3.2.8), which have none themselves.
+/// Returns the names of one subject (RFC 9493 3.2.8), which have none themselves.
 fn aliases(identifier: &Map<String, Value>) -> Result<Vec<&Map<String, Value>>, JwtFault> {
     const ALIASES: Option<&str> = Some("aliases");
     if format(identifier)? != ALIASES {
@@ -135,7 +135,7 @@ fn read_one(
     }
 }
 
-/// A user and a session, which must not be two people's.
+/// Joins a user and a session, which must not be two people's.
 fn both(user: Meant, session: Meant, occurrence: Occurrence) -> Result<Meant, JwtFault> {
     match (user, session) {
         (Meant::Person { issuer, subject }, Meant::ProviderSession { sid, .. }) => Ok(match occurrence {
@@ -175,7 +175,7 @@ fn simple(
     })
 }
 
-/// Early drafts called it `subject_type`.
+/// Returns the identifier's format; early drafts called it `subject_type`.
 fn format(identifier: &Map<String, Value>) -> Result<Option<&str>, JwtFault> {
     match optional_text(identifier, "format", FAULT)? {
         Some(format) => Ok(Some(format)),
