@@ -32,11 +32,11 @@ use base64::engine::general_purpose::STANDARD;
 use counterfoil::app::server::serve;
 use counterfoil::app::{App, Ports};
 use counterfoil::clock::SystemClock;
-use counterfoil::guard::renewal::Renewals;
-use counterfoil::guard::require_session::{Admitted, Guard, RequireSession};
+use counterfoil::guard::current_user::Admitted;
+use counterfoil::guard::require_session::{Guard, RequireSession};
+use counterfoil::guard::revalidation::NoRevalidation;
 use counterfoil::guard::route::RouteTable;
 use counterfoil::identity::Identity;
-use counterfoil::idp::Provider;
 use counterfoil::secret::{random_bytes, random_token};
 use counterfoil::session::key::SessionKey;
 use counterfoil::session::record::ClientTraits;
@@ -104,13 +104,9 @@ async fn site(mode: &str, redis: &str, people: usize) -> Result<(Router, Vec<Str
             let keys = establish(&sessions, 0..people, GROUPS).await;
             let routes = Arc::new(RouteTable::new(settings.routes));
             let (clock, clock_skew) = (Arc::new(SystemClock), time::Duration::ZERO);
-            // A session whose provider is not configured needs a login. Nothing is asked of this one.
-            let callback = settings.public_url.with_path("/sso/callback/company");
-            let providers = settings.idps.into_iter().map(|idp| Provider::new(idp, callback.clone(), clock.clone()));
-            let providers = providers.collect::<Result<Vec<_>, _>>()?;
-            let renewals = Renewals::new(sessions.clone(), &providers, clock.clone());
+            let revalidator = Arc::new(NoRevalidation);
             let public_url = Arc::new(settings.public_url);
-            let guard = Guard { routes, sessions, renewals, cookies, clock, clock_skew, public_url };
+            let guard = Guard { routes, sessions, revalidator, cookies, clock, clock_skew, public_url };
             (handler.layer(RequireSession(Arc::new(guard))), values(keys))
         }
         "broker" | "broker-public" => {

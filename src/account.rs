@@ -10,7 +10,8 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::guard::presented::presented;
-use crate::guard::renewal::Renewals;
+use crate::guard::revalidation::Revalidator;
+use crate::revalidation::Renewals;
 use crate::session::{LiveSession, Sessions};
 use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::{self, CsrfTokens};
@@ -69,7 +70,9 @@ pub async fn session(State(account): State<Account>, headers: HeaderMap) -> Resu
     }
     let found = presented(&account.sessions, &account.cookies, &headers).await?;
     match found.live() {
-        Some((_, session)) if account.renewals.needs_login(session) => Err(FailureKind::LoginTooOld.into()),
+        Some((_, session)) if account.renewals.requires_reauthentication(session) => {
+            Err(FailureKind::LoginTooOld.into())
+        }
         Some((_, session)) => {
             let mut response = Json(body(session)).into_response();
             // For pages of this origin that call the administration API; no other site can read it.

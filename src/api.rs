@@ -22,13 +22,14 @@ use http::header::CACHE_CONTROL;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::guard::renewal::Renewals;
+use crate::revalidation::Renewals;
 use crate::session::Sessions;
 use crate::session::store::StoreError;
 use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::CsrfTokens;
-use crate::web::failure::{Failure, FailureKind, is_silence};
+use crate::web::failure::{Failure, FailureKind};
 use crate::web::public_url::PublicUrl;
+use crate::web::request_body::is_body_timeout;
 
 use self::caller::AdminRights;
 
@@ -65,7 +66,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
 fn unreadable(rejection: JsonRejection) -> Failure {
     let kind = match rejection.status() {
         http::StatusCode::PAYLOAD_TOO_LARGE => FailureKind::PayloadTooLarge,
-        _ if is_silence(&rejection) => FailureKind::RequestTimeout,
+        _ if is_body_timeout(&rejection) => FailureKind::RequestTimeout,
         _ => FailureKind::BadRequest,
     };
     // At the other end is a programmer: what was wrong is no secret.

@@ -30,7 +30,6 @@ use crate::api::caller::AdminRights;
 use crate::audit::{AuditEvent, audit};
 use crate::clock::SharedClock;
 use crate::config::{ServerSettings, Settings};
-use crate::guard::renewal::Renewals;
 use crate::guard::require_session::Guard;
 use crate::guard::route::RouteTable;
 use crate::idp::discovery::moved::MovedEndpoint;
@@ -45,6 +44,7 @@ use crate::logout::Logout;
 use crate::logout::refusals::Refusals;
 use crate::proxy::forward::{Proxy, forward};
 use crate::respond::{Responder, draw_failures};
+use crate::revalidation::Renewals;
 use crate::routes::{self, Rooms};
 use crate::secret::keyring::Keyring;
 use crate::session::Sessions;
@@ -176,7 +176,7 @@ impl App {
             guard: Arc::new(Guard {
                 routes,
                 sessions: sessions.clone(),
-                renewals,
+                revalidator: Arc::new(renewals),
                 cookies: cookies.clone(),
                 clock,
                 clock_skew,

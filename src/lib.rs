@@ -25,7 +25,7 @@
 //! # The life of a renewal
 //!
 //! The [`guard`] notices that a session was not confirmed for too long, or that the access token for an upstream ends
-//! ([`guard::renewal`]); it takes the session's turn among all replicas ([`session::renewal`]), asks the provider
+//! ([`revalidation`]); it takes the session's turn among all replicas ([`session::renewal`]), asks the provider
 //! ([`idp::refresh`]), stores what is new, and looks again.
 //!
 //! # Rows
@@ -54,6 +54,7 @@
 pub use counterfoil_core::{address, clock, identity, printable, secret};
 #[cfg(feature = "demo")]
 pub use counterfoil_demo as demo;
+pub use counterfoil_guard as guard;
 pub use counterfoil_oidc as idp;
 pub use counterfoil_session as session;
 pub use counterfoil_session::audit;
@@ -65,11 +66,11 @@ pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
-pub mod guard;
 pub mod login;
 pub mod logout;
 pub mod proxy;
 pub mod respond;
+pub mod revalidation;
 pub mod routes;
 pub mod telemetry;
 pub mod web;

@@ -2,20 +2,14 @@
 //!
 //! Knows HTTP and nothing of sessions or providers. Each file owns one duty and is used by the rooms above.
 
+pub use counterfoil_guard::{cookies, failure, navigation, public_url, query, redirect, return_to, security_headers};
+
 pub mod assets;
 pub mod branding;
 pub mod client_address;
-pub mod cookies;
 pub mod csrf;
-pub mod failure;
 pub mod form;
 pub mod language;
-pub mod navigation;
 pub mod page;
-pub mod public_url;
-pub mod query;
-pub mod redirect;
 pub mod request_body;
 pub mod request_id;
-pub mod return_to;
-pub mod security_headers;

@@ -18,7 +18,7 @@ use subtle::ConstantTimeEq;
 use super::Api;
 use crate::audit::{AuditEvent, audit};
 use crate::guard::presented::{Presented, presented};
-use crate::guard::renewal::{Need, Standing};
+use crate::guard::revalidation::{Need, Revalidation, Revalidator};
 use crate::web::client_address::ClientAddress;
 use crate::web::csrf;
 use crate::web::failure::{Failure, FailureKind};
@@ -98,14 +98,15 @@ impl Api {
     async fn vouched_for(&self, headers: &HeaderMap) -> Result<Presented, Failure> {
         let found = presented(&self.sessions, &self.cookies, headers).await?;
         let Some((key, session)) = found.live() else { return Ok(found) };
-        match self.renewals.see_to(key, session, Need::Person).await {
-            Ok(Standing::AsItWas) => Ok(found),
-            Ok(Standing::Changed) => {
+        match self.renewals.revalidate_if_due(key, session, Need::Person).await {
+            Ok(Revalidation::Fresh) => Ok(found),
+            Ok(Revalidation::Reload) => {
                 let found = presented(&self.sessions, &self.cookies, headers).await?;
-                let needs_login = found.live().is_some_and(|(_, session)| self.renewals.needs_login(session));
+                let needs_login =
+                    found.live().is_some_and(|(_, session)| self.renewals.requires_reauthentication(session));
                 if needs_login { Err(FailureKind::LoginTooOld.into()) } else { Ok(found) }
             }
-            Ok(Standing::LoginNeeded) => Err(FailureKind::LoginTooOld.into()),
+            Ok(Revalidation::Reauthenticate) => Err(FailureKind::LoginTooOld.into()),
             Err(error) => Err(Failure::caused(FailureKind::StoreUnavailable, error)),
         }
     }

@@ -30,12 +30,13 @@ use super::caching::{Audience, keep_private};
 use super::expectation::{self, Heard};
 use super::headers::{Hop, set_access_token, towards_client, towards_upstream};
 use super::names::StrippedNames;
-use crate::guard::require_session::Admitted;
+use crate::guard::current_user::Admitted;
 use crate::guard::route::{Caching, Route};
 use crate::web::client_address::ClientAddress;
 use crate::web::cookies::CookiePolicy;
-use crate::web::failure::{Failure, FailureKind, causes, is_silence};
+use crate::web::failure::{Failure, FailureKind, causes};
 use crate::web::public_url::PublicUrl;
+use crate::web::request_body::is_body_timeout;
 use crate::web::request_id::RequestId;
 
 /// Longest wait for a TCP connection, shared by the addresses of an upstream's name, so that a dead one is passed over.
@@ -244,7 +245,7 @@ pub async fn forward(
     }
     let mut answer = proxy.send(request.map(|body| has_body.then_some(body)), &admitted).await.map_err(|error| {
         let kind = match &error {
-            ForwardError::Unreachable(cause) if is_silence(cause) => FailureKind::RequestTimeout,
+            ForwardError::Unreachable(cause) if is_body_timeout(cause) => FailureKind::RequestTimeout,
             ForwardError::Unreachable(cause) if request_broke(cause) => FailureKind::BadRequest,
             ForwardError::NoUpstream => FailureKind::NotFound,
             ForwardError::Address(_) | ForwardError::Path(_) => FailureKind::BadRequest,

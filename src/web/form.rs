@@ -11,9 +11,10 @@ use http::{HeaderMap, StatusCode};
 use thiserror::Error;
 
 use super::csrf::is_same_origin;
-use super::failure::{Failure, FailureKind, is_silence};
+use super::failure::{Failure, FailureKind};
 use super::public_url::PublicUrl;
 use super::query::Parameters;
+use super::request_body::is_body_timeout;
 
 /// Reads a form that a page of ours sent. One whose fields make no sense has none: it lacks the page's token.
 ///
@@ -59,7 +60,7 @@ pub fn media_type(headers: &HeaderMap) -> Option<String> {
 pub fn unreadable(rejection: BytesRejection) -> Failure {
     let kind = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         FailureKind::PayloadTooLarge
-    } else if is_silence(&rejection) {
+    } else if is_body_timeout(&rejection) {
         FailureKind::RequestTimeout
     } else {
         FailureKind::BadRequest

@@ -19,6 +19,8 @@ use http_body::{Frame, SizeHint};
 use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::failure::causes;
+
 /// The longest time by which anybody may fall behind the least rate, silence included.
 pub const GRACE: Duration = Duration::from_secs(30);
 
@@ -164,6 +166,11 @@ pub fn poll_at(timer: &mut Option<Pin<Box<Sleep>>>, deadline: Instant, context: 
         timer.as_mut().reset(deadline);
     }
     Poll::Pending
+}
+
+/// Whether an error comes from a request's body that did not come in time: nobody's fault but the sender's.
+pub fn is_body_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error).any(<dyn std::error::Error>::is::<TooSlow>)
 }
 
 #[cfg(test)]

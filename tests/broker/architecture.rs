@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const ROWS: [&[&str]; 7] = [
     &["telemetry"],
     &["web"],
-    &["guard"],
+    &["revalidation"],
     &["login", "logout", "account", "api", "proxy"],
     &["routes", "respond", "config"],
     &["app"],

@@ -214,7 +214,7 @@ async fn a_return_path_that_leads_elsewhere_is_forgotten() {
 #[tokio::test]
 async fn honest_return_paths_are_honoured_exactly() {
     let broker = Broker::start().await;
-    for path in include_str!("../data/redirects_accept.txt").lines() {
+    for path in include_str!("../../crates/guard/tests/data/redirects_accept.txt").lines() {
         let landed = broker.sign_in(&broker.browser(), path).await;
         assert_eq!(landed.location(), path);
     }

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use time::{Duration, OffsetDateTime};
 
-use crate::identity::Identity;
+use counterfoil_core::identity::Identity;
 
 /// Who may pass. Lists that are empty do not restrict; each list that is not must be met.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

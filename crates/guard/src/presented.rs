@@ -8,13 +8,13 @@ use http::HeaderMap;
 use http::header::USER_AGENT;
 use thiserror::Error;
 
-use crate::audit::{AuditEvent, audit};
-use crate::session::ending::{EndCause, Tombstone};
-use crate::session::key::SessionKey;
-use crate::session::policy::Binding;
-use crate::session::{Check, LiveSession, Sessions};
-use crate::web::cookies::CookiePolicy;
-use crate::web::failure::{Failure, FailureKind};
+use crate::cookies::CookiePolicy;
+use crate::failure::{Failure, FailureKind};
+use counterfoil_session::audit::{AuditEvent, audit};
+use counterfoil_session::ending::{EndCause, Tombstone};
+use counterfoil_session::key::SessionKey;
+use counterfoil_session::policy::Binding;
+use counterfoil_session::{Check, LiveSession, Sessions};
 
 /// Most cookies of the name that are looked at.
 const MOST_CANDIDATES: usize = 4;

@@ -6,7 +6,7 @@ use http::header::HOST;
 use thiserror::Error;
 use url::Url;
 
-use crate::address::is_loopback_http;
+use counterfoil_core::address::is_loopback_http;
 
 /// The configured `public_url`, checked: an origin and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]

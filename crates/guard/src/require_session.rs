@@ -17,24 +17,24 @@ use time::Duration;
 use tower::{Layer, Service};
 
 use super::access::{Authentication, AuthenticationRule, Decision, Holdings, decide};
-use super::current_user::CurrentUser;
+use super::current_user::{Admitted, CurrentUser};
 use super::presented::{Presented, presented, presented_nearby};
-use super::renewal::{Need, NoAccessToken, Renewals, Standing};
 use super::request_target::{InvalidTarget, RequestTarget};
+use super::revalidation::{Need, NoAccessToken, Revalidation, Revalidator};
 use super::route::{OnAnonymous, Place, Route, RouteTable};
 use super::visitor::Visitor;
-use crate::audit::{AuditEvent, audit};
-use crate::clock::SharedClock;
-use crate::secret::Secret;
-use crate::session::key::SessionKey;
-use crate::session::record::SessionRecord;
-use crate::session::{LiveSession, Sessions};
-use crate::web::cookies::CookiePolicy;
-use crate::web::failure::{Failure, FailureKind, SignedInAs};
-use crate::web::public_url::PublicUrl;
-use crate::web::redirect::see_other;
-use crate::web::return_to::ReturnTo;
-use crate::web::{navigation, security_headers};
+use crate::cookies::CookiePolicy;
+use crate::failure::{Failure, FailureKind, SignedInAs};
+use crate::public_url::PublicUrl;
+use crate::redirect::see_other;
+use crate::return_to::ReturnTo;
+use crate::{navigation, security_headers};
+use counterfoil_core::clock::SharedClock;
+use counterfoil_core::secret::Secret;
+use counterfoil_session::audit::{AuditEvent, audit};
+use counterfoil_session::key::SessionKey;
+use counterfoil_session::record::SessionRecord;
+use counterfoil_session::{LiveSession, Sessions};
 
 /// Marks a request as no use of the session.
 const BACKGROUND: &str = "x-session-background";
@@ -47,7 +47,7 @@ pub struct Guard {
     /// The sessions asked.
     pub sessions: Sessions,
     /// Whether they are still what their providers say.
-    pub renewals: Renewals,
+    pub revalidator: Arc<dyn Revalidator>,
     /// The cookies read.
     pub cookies: Arc<CookiePolicy>,
     /// Judges `max_auth_age`.
@@ -57,19 +57,6 @@ pub struct Guard {
     pub clock_skew: Duration,
     /// Where our own pages are.
     pub public_url: Arc<PublicUrl>,
-}
-
-/// What the guard found out about a request that it let pass; in the request's extensions.
-#[derive(Debug, Clone)]
-pub struct Admitted {
-    /// The path in the spelling in which it was matched.
-    pub target: RequestTarget,
-    /// The route that covers it.
-    pub route: Arc<Route>,
-    /// The caller, if there is one.
-    pub user: Option<CurrentUser>,
-    /// The provider's access token, where the route passes it on.
-    pub access_token: Option<Secret<String>>,
 }
 
 /// Puts a guard in front of a service. What passes carries [`Admitted`]; the rest is answered with a [`Failure`] (400
@@ -130,7 +117,7 @@ impl Guard {
         let Ok((target, Place::Route(route))) = self.routes.locate(request.uri()) else { return false };
         let Some(session) = presented_nearby(&self.sessions, &self.cookies, request.headers()) else { return false };
         // Tokens are in the store alone.
-        if route.pass_access_token || self.renewals.is_due(&session) {
+        if route.pass_access_token || self.revalidator.is_due(&session) {
             return false;
         }
         let passes = self.decide(Some(&*route), Some(&session)) == Decision::Pass;
@@ -210,22 +197,23 @@ impl Guard {
         let wants_token = route.is_some_and(|route| route.pass_access_token);
         let need = if wants_token { Need::AccessToken } else { Need::Person };
         let is_public = route.is_some_and(|route| route.access.public);
-        match self.renewals.see_to(key, session, need).await {
-            Ok(Standing::AsItWas) => Ok((found, true)),
-            Ok(Standing::Changed) => {
+        match self.revalidator.revalidate_if_due(key, session, need).await {
+            Ok(Revalidation::Fresh) => Ok((found, true)),
+            Ok(Revalidation::Reload) => {
                 let found = self.ask(route, headers).await?;
-                let counts = !found.live().is_some_and(|(_, session)| self.renewals.needs_login(session));
+                let counts =
+                    !found.live().is_some_and(|(_, session)| self.revalidator.requires_reauthentication(session));
                 Ok(if is_public && !counts { (Presented::Nothing, true) } else { (found, counts) })
             }
-            Ok(Standing::LoginNeeded) | Err(_) if is_public => Ok((Presented::Nothing, true)),
-            Ok(Standing::LoginNeeded) => Ok((found, false)),
+            Ok(Revalidation::Reauthenticate) | Err(_) if is_public => Ok((Presented::Nothing, true)),
+            Ok(Revalidation::Reauthenticate) => Ok((found, false)),
             Err(error) => Err(Failure::caused(FailureKind::StoreUnavailable, error)),
         }
     }
 
     /// The access token that the route passes on. Only a login brings one where there is none and no way to one.
     async fn access_token(&self, key: &SessionKey) -> Result<(Decision, Option<Secret<String>>), Failure> {
-        match self.renewals.access_token(key).await {
+        match self.revalidator.access_token(key).await {
             Ok(token) => Ok((Decision::Pass, Some(token))),
             Err(NoAccessToken::LoginNeeded) => Ok((Decision::NeedsFreshLogin, None)),
             Err(why @ NoAccessToken::Unavailable) => Err(Failure::caused(FailureKind::IdpUnavailable, why)),

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::session::LiveSession;
+use counterfoil_session::LiveSession;
 
 /// The session behind a request, noted by whoever finds it; in the request's extensions. Cheap to clone.
 #[derive(Debug, Clone, Default)]

@@ -12,10 +12,11 @@ mod attempt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use thiserror::Error;
+use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
 
 use crate::clock::SharedClock;
+use crate::guard::revalidation::{Need, NoAccessToken, Revalidation, Revalidator};
 use crate::identity::Identity;
 use crate::idp::Provider;
 use crate::idp::refresh::verdict::{RenewalError, Verdict};
@@ -36,40 +37,6 @@ const MARGIN: Duration = Duration::seconds(30);
 const KEYS_SETTLE_IN: Duration = Duration::minutes(10);
 /// Answers of a provider that one renewal may have to wait for.
 const ANSWERS: u32 = 5;
-
-/// What a route needs of the session behind a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
-    /// That the provider still stands by the person.
-    Person,
-    /// Besides, an access token that lasts.
-    AccessToken,
-}
-
-/// How a session stands with its provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Nothing was due, or nobody can be asked now. Nothing was waited for.
-    AsItWas,
-    /// It may have been renewed or ended, here or elsewhere: ask for it again.
-    Changed,
-    /// Only a login can tell whether the provider stands by the person.
-    LoginNeeded,
-}
-
-/// Why there is no access token.
-#[derive(Debug, Error)]
-pub enum NoAccessToken {
-    /// It has expired, and only a login brings another.
-    #[error("the access token has expired and there is no refresh token")]
-    LoginNeeded,
-    /// It has expired, and the provider cannot be asked for another.
-    #[error("the access token has expired and the provider does not renew it now")]
-    Unavailable,
-    /// The session's store cannot be asked.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 /// Everything that renewing works with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -145,70 +112,6 @@ impl Renewals {
         Self(Arc::new(Inner { sessions, providers: providers.iter().map(vouching).collect(), clock }))
     }
 
-    /// Whether a session is to be confirmed before it counts. Cheap.
-    pub fn is_due(&self, session: &LiveSession) -> bool {
-        self.vouching(session).is_none_or(|vouching| {
-            let pace = vouching.provider.pace();
-            pace.is_some() && is_due(session.record(), pace, Need::Person, session.checked_at())
-        })
-    }
-
-    /// Renews a session if that is due, and waits for whoever is at it already.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot be asked.
-    pub async fn see_to(&self, key: &SessionKey, session: &LiveSession, need: Need) -> Result<Standing, StoreError> {
-        let now = self.0.clock.now();
-        // Nobody vouches for it any more: its provider is not configured, or is another one under the same name.
-        let Some(vouching) = self.vouching(session) else { return Ok(Standing::LoginNeeded) };
-        let pace = vouching.provider.pace();
-        if !is_due(session.record(), pace, need, now) {
-            return Ok(Standing::AsItWas);
-        }
-        let unconfirmed = session.record().unconfirmed;
-        let Some(permit) = vouching.may_ask(now) else {
-            return Ok(if unconfirmed { Standing::LoginNeeded } else { Standing::AsItWas });
-        };
-        let patience = vouching.provider.timeout() * ANSWERS;
-        let (clock, this) = (self.0.clock.clone(), self.clone());
-        let is_due = move |record: &SessionRecord| is_due(record, pace, need, clock.now());
-        let work = async move |renewing: Renewing| this.attempt(renewing, permit).await;
-        let turn = self.0.sessions.in_turn(key, patience, is_due, work);
-        // A session that stands is not kept waiting by a provider that is slow; the renewal goes on behind it.
-        let lacks_token = need == Need::AccessToken && token_has_expired(session.record(), now);
-        let stands = !unconfirmed && !lacks_token;
-        let came =
-            if stands { tokio::time::timeout(vouching.provider.refresh_wait(), turn).await } else { Ok(turn.await) };
-        let Ok(came) = came else { return Ok(Standing::Changed) };
-        match came {
-            Ok(Turn::Had(Attempt::LoginNeeded) | Turn::Resting { unconfirmed: true }) => Ok(Standing::LoginNeeded),
-            Err(StoreError::Busy) if unconfirmed => Ok(Standing::LoginNeeded),
-            Ok(Turn::Had(Attempt::Over) | Turn::NotNeeded | Turn::Resting { .. }) | Err(StoreError::Busy) => {
-                Ok(Standing::Changed)
-            }
-            Ok(Turn::Had(Attempt::Unstored(error))) | Err(error) => Err(error),
-        }
-    }
-
-    /// The access token of a session, for an upstream that is promised it.
-    ///
-    /// # Errors
-    /// [`NoAccessToken`].
-    pub async fn access_token(&self, key: &SessionKey) -> Result<Secret<String>, NoAccessToken> {
-        let tokens = self.0.sessions.tokens(key).await?.ok_or(NoAccessToken::LoginNeeded)?;
-        match has_expired(&tokens, self.0.clock.now()) {
-            false => Ok(tokens.access_token),
-            true if tokens.refresh_token.is_some() => Err(NoAccessToken::Unavailable),
-            true => Err(NoAccessToken::LoginNeeded),
-        }
-    }
-
-    /// Whether the session counts for nothing as it is: no provider that is configured now answers for it, or the one
-    /// that has to stand by the person did not. Asks nobody.
-    pub fn needs_login(&self, session: &LiveSession) -> bool {
-        self.vouching(session).is_none() || (session.record().unconfirmed && self.is_due(session))
-    }
-
     fn vouching(&self, session: &LiveSession) -> Option<&Arc<Vouching>> {
         self.vouching_for(&session.record().identity)
     }
@@ -270,6 +173,69 @@ impl Renewals {
                 Attempt::Unstored(error)
             }
         }
+    }
+}
+
+#[async_trait]
+impl Revalidator for Renewals {
+    fn is_due(&self, session: &LiveSession) -> bool {
+        self.vouching(session).is_none_or(|vouching| {
+            let pace = vouching.provider.pace();
+            pace.is_some() && is_due(session.record(), pace, Need::Person, session.checked_at())
+        })
+    }
+
+    async fn revalidate_if_due(
+        &self,
+        key: &SessionKey,
+        session: &LiveSession,
+        need: Need,
+    ) -> Result<Revalidation, StoreError> {
+        let now = self.0.clock.now();
+        // Nobody vouches for it any more: its provider is not configured, or is another one under the same name.
+        let Some(vouching) = self.vouching(session) else { return Ok(Revalidation::Reauthenticate) };
+        let pace = vouching.provider.pace();
+        if !is_due(session.record(), pace, need, now) {
+            return Ok(Revalidation::Fresh);
+        }
+        let unconfirmed = session.record().unconfirmed;
+        let Some(permit) = vouching.may_ask(now) else {
+            return Ok(if unconfirmed { Revalidation::Reauthenticate } else { Revalidation::Fresh });
+        };
+        let patience = vouching.provider.timeout() * ANSWERS;
+        let (clock, this) = (self.0.clock.clone(), self.clone());
+        let is_due = move |record: &SessionRecord| is_due(record, pace, need, clock.now());
+        let work = async move |renewing: Renewing| this.attempt(renewing, permit).await;
+        let turn = self.0.sessions.in_turn(key, patience, is_due, work);
+        // A session that stands is not kept waiting by a provider that is slow; the renewal goes on behind it.
+        let lacks_token = need == Need::AccessToken && token_has_expired(session.record(), now);
+        let stands = !unconfirmed && !lacks_token;
+        let came =
+            if stands { tokio::time::timeout(vouching.provider.refresh_wait(), turn).await } else { Ok(turn.await) };
+        let Ok(came) = came else { return Ok(Revalidation::Reload) };
+        match came {
+            Ok(Turn::Had(Attempt::LoginNeeded) | Turn::Resting { unconfirmed: true }) => {
+                Ok(Revalidation::Reauthenticate)
+            }
+            Err(StoreError::Busy) if unconfirmed => Ok(Revalidation::Reauthenticate),
+            Ok(Turn::Had(Attempt::Over) | Turn::NotNeeded | Turn::Resting { .. }) | Err(StoreError::Busy) => {
+                Ok(Revalidation::Reload)
+            }
+            Ok(Turn::Had(Attempt::Unstored(error))) | Err(error) => Err(error),
+        }
+    }
+
+    async fn access_token(&self, key: &SessionKey) -> Result<Secret<String>, NoAccessToken> {
+        let tokens = self.0.sessions.tokens(key).await?.ok_or(NoAccessToken::LoginNeeded)?;
+        match has_expired(&tokens, self.0.clock.now()) {
+            false => Ok(tokens.access_token),
+            true if tokens.refresh_token.is_some() => Err(NoAccessToken::Unavailable),
+            true => Err(NoAccessToken::LoginNeeded),
+        }
+    }
+
+    fn requires_reauthentication(&self, session: &LiveSession) -> bool {
+        self.vouching(session).is_none() || (session.record().unconfirmed && self.is_due(session))
     }
 }
 

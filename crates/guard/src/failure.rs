@@ -12,10 +12,8 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode};
 
-use super::request_body::TooSlow;
-
 use super::return_to::ReturnTo;
-use crate::identity::Identity;
+use counterfoil_core::identity::Identity;
 
 /// The kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -268,8 +266,11 @@ impl IntoResponse for Failure {
 pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (**error).source())
 }
+<<<<<<< HEAD:src/web/failure.rs
 
 /// Is true if an error comes from a request's body that did not come in time: nobody's fault but the sender's.
 pub fn is_silence(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(<dyn Error>::is::<TooSlow>)
 }
+=======
+>>>>>>> 1d04e0a (Give the guard a crate of its own, which asks a revalidator and knows no provider):crates/guard/src/failure.rs

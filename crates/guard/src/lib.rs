@@ -2,16 +2,24 @@
 //!
 //! A request's path is read once ([`request_target`]), and in every way in which others might; the first route that matches
 //! all of them says who may pass ([`route`], [`access`]); the session behind its cookie is asked for ([`presented`]) and, when that is due, renewed
-//! with its provider ([`renewal`]); and [`require_session`] puts it all together as a middleware. What passes carries
-//! [`Admitted`](require_session::Admitted) in its extensions; handlers take a
+//! with its provider ([`revalidation`]); and [`require_session`] puts it all together as a middleware. What passes carries
+//! [`Admitted`](current_user::Admitted) in its extensions; handlers take a
 //! [`CurrentUser`](current_user::CurrentUser).
 
 pub mod access;
+pub mod cookies;
 pub mod current_user;
+pub mod failure;
+pub mod navigation;
 pub mod presented;
+pub mod public_url;
+pub mod query;
 mod reading;
-pub mod renewal;
+pub mod redirect;
 pub mod request_target;
 pub mod require_session;
+pub mod return_to;
+pub mod revalidation;
 pub mod route;
+pub mod security_headers;
 pub mod visitor;

@@ -274,7 +274,7 @@ mod tests {
     /// R-I03: every return path that is known to have fooled somebody.
     #[test]
     fn known_tricks_are_refused() {
-        for line in include_str!("../../tests/data/redirects_refuse.txt").lines() {
+        for line in include_str!("../tests/data/redirects_refuse.txt").lines() {
             let decoded =
                 url::form_urlencoded::parse(format!("x={}", line.replace('+', "%2B").replace('&', "%26")).as_bytes())
                     .map(|(_, value)| value.into_owned())
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn honest_paths_are_honoured_exactly() {
-        for line in include_str!("../../tests/data/redirects_accept.txt").lines() {
+        for line in include_str!("../tests/data/redirects_accept.txt").lines() {
             assert_eq!(ReturnTo::parse(line).as_ref().map(ReturnTo::as_str), Some(line), "{line}");
         }
     }

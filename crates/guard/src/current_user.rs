@@ -1,13 +1,30 @@
 //! The caller, proven: an extractor for handlers behind the guard.
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
+use counterfoil_core::identity::Identity;
+use counterfoil_core::secret::Secret;
+use counterfoil_session::LiveSession;
+use counterfoil_session::key::SessionHandle;
 use http::request::Parts;
 
-use super::require_session::Admitted;
-use crate::identity::Identity;
-use crate::session::LiveSession;
-use crate::session::key::SessionHandle;
-use crate::web::failure::{Failure, FailureKind};
+use super::request_target::RequestTarget;
+use super::route::Route;
+use crate::failure::{Failure, FailureKind};
+
+/// What the guard found out about a request that it let pass; in the request's extensions.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// The path in the spelling in which it was matched.
+    pub target: RequestTarget,
+    /// The route that covers it.
+    pub route: Arc<Route>,
+    /// The caller, if there is one.
+    pub user: Option<CurrentUser>,
+    /// The provider's access token, where the route passes it on.
+    pub access_token: Option<Secret<String>>,
+}
 
 /// Whoever sent this request, as the guard found them. Holding one is the proof: only the guard makes it.
 #[derive(Debug, Clone)]
