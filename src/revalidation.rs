@@ -30,9 +30,9 @@ use crate::session::{LiveSession, Sessions};
 
 use self::attempt::{Fault, failed, give_back, has_expired, not_confirmed, refused, renew};
 
-/// How long before its end an access token is replaced: it has to last until the upstream has used it.
+/// Time before its end at which an access token is replaced: it has to last until the upstream has used it.
 const MARGIN: Duration = Duration::seconds(30);
-/// How long tokens that no published key signed may be a cache's fault: many keep keys for as long, and some do not ask
+/// Longest time for which tokens that no published key signed may be a cache's fault: many keep keys for as long, and some do not ask
 /// again when they are told to.
 const KEYS_SETTLE_IN: Duration = Duration::minutes(10);
 /// Answers of a provider that one renewal may have to wait for.
@@ -55,21 +55,21 @@ struct Vouching {
     provider: Provider,
     /// Seconds since 1970; 0 while nothing is amiss.
     rests_until: AtomicI64,
-    /// Whether it last said that it does not know us.
+    /// Set while its last word was that it does not know us.
     is_misconfigured: AtomicBool,
 }
 
-/// What came of an attempt.
+/// The outcome of an attempt.
 #[derive(Debug)]
 enum Attempt {
     /// It was renewed, it ended, or nothing could be learnt.
     Over,
     LoginNeeded,
-    /// What the provider said may not have been stored.
+    /// The provider's word may not have been stored.
     Unstored(StoreError),
 }
 
-/// Whether a session has to be renewed: at the provider's pace, or because the access token that a route needs ends
+/// Is true if a session has to be renewed: at the provider's pace, or because the access token that a route needs ends
 /// soon; and at once if the provider did not stand by the person when it was asked.
 pub fn is_due(record: &SessionRecord, pace: Option<Duration>, need: Need, now: OffsetDateTime) -> bool {
     let by_the_pace = pace.is_some_and(|pace| record.unconfirmed || now - record.renewed_at >= pace);
@@ -77,7 +77,7 @@ pub fn is_due(record: &SessionRecord, pace: Option<Duration>, need: Need, now: O
     by_the_pace || (need == Need::AccessToken && (record.unconfirmed || ends_soon()))
 }
 
-/// Whether a session that the provider has failed to confirm for the grace needs a login now: not while nobody is served,
+/// Is true if a session that the provider has failed to confirm for the grace needs a login now: not while nobody is served,
 /// since then a login would be no way out.
 fn is_grace_over(record: &SessionRecord, provider: &Provider, error: &RenewalError, now: OffsetDateTime) -> bool {
     let is_over = |since: OffsetDateTime| {
@@ -86,7 +86,7 @@ fn is_grace_over(record: &SessionRecord, provider: &Provider, error: &RenewalErr
     !error.concerns_everybody() && record.failing_since.is_some_and(is_over)
 }
 
-/// Whether the provider does not stand by the person. That no published key signed a token is such a word only where it
+/// Is true if the provider denies the person. That no published key signed a token is such a word only where it
 /// lasts, and where the provider has served this process.
 fn is_denied(record: &SessionRecord, provider: &Provider, error: &RenewalError, now: OffsetDateTime) -> bool {
     let lasts = || record.unverifiable_since.is_some_and(|since| now - since >= KEYS_SETTLE_IN);

@@ -17,7 +17,7 @@ use crate::session::record::{ExposedSecret, Tokens};
 use crate::session::renewal::{Failure, Kept, Renewing};
 use crate::session::store::StoreError;
 
-/// What ends an attempt early.
+/// A reason that ends an attempt early.
 #[derive(Debug, Error)]
 pub(super) enum Fault {
     #[error(transparent)]

@@ -168,7 +168,7 @@ pub fn poll_at(timer: &mut Option<Pin<Box<Sleep>>>, deadline: Instant, context: 
     Poll::Pending
 }
 
-/// Whether an error comes from a request's body that did not come in time: nobody's fault but the sender's.
+/// Is true if an error comes from a request's body that did not come in time: nobody's fault but the sender's.
 pub fn is_body_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
     causes(error).any(<dyn std::error::Error>::is::<TooSlow>)
 }

@@ -132,6 +132,22 @@ fn there_are_no_drawers_and_no_endless_files() {
     }
 }
 
+/// A comment's first sentence says what a thing is or does.
+#[test]
+fn no_comment_opens_with_a_question() {
+    let opens = |line: &str| {
+        let text = line.trim_start().trim_start_matches(['/', '!']);
+        let comment = line.trim_start().starts_with("///") || line.trim_start().starts_with("//!");
+        comment && [" What ", " Whether ", " Who ", " How ", " Why "].iter().any(|word| text.starts_with(word))
+    };
+    for file in product() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            assert!(!opens(line), "{}:{}: {line}", file.display(), number + 1);
+        }
+    }
+}
+
 /// `tests/REQUIREMENTS.md` names tests that exist.
 #[test]
 fn the_table_of_requirements_is_true() {

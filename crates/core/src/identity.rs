@@ -1,6 +1,6 @@
 //! A person, as the identity provider describes them.
 //!
-//! An [`Identity`] is made by `idp` after every check of the protocol has passed, kept in the session record
+//! An [`Identity`] is made by `counterfoil-oidc` after every check of the protocol has passed, kept in the session record
 //! by `session`, and read by `guard` and `proxy`. Its key is the pair of issuer and subject (OpenID Connect
 //! Core 5.7); an e-mail address is an attribute, never a key.
 

@@ -1,4 +1,4 @@
-//! Who may pass a route: a pure decision.
+//! Access rules of routes: pure decisions on who may pass.
 
 use std::fmt::{self, Write};
 
@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 
 use counterfoil_core::identity::Identity;
 
-/// Who may pass. Lists that are empty do not restrict; each list that is not must be met.
+/// The people who may pass. Lists that are empty do not restrict; each list that is not must be met.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccessRule {
     /// Nobody needs a session.
@@ -71,7 +71,7 @@ fn listed(items: &[String]) -> String {
     text
 }
 
-/// What the rule says of a request.
+/// A rule's verdict on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// It may pass.
@@ -84,7 +84,7 @@ pub enum Decision {
     Forbidden,
 }
 
-/// What a route demands of how the person authenticated.
+/// A route's demands on how the person authenticated.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AuthenticationRule<'a> {
     /// The oldest authentication that may pass.
@@ -93,7 +93,7 @@ pub struct AuthenticationRule<'a> {
     pub acr: &'a [String],
 }
 
-/// How a person authenticated, as far as the provider said.
+/// A person's authentication, as far as the provider told of it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Authentication<'a> {
     /// When.

@@ -13,7 +13,7 @@ use super::request_target::RequestTarget;
 use super::route::Route;
 use crate::failure::{Failure, FailureKind};
 
-/// What the guard found out about a request that it let pass; in the request's extensions.
+/// A request that the guard let pass, as far as it was looked at; stands in the request's extensions.
 #[derive(Debug, Clone)]
 pub struct Admitted {
     /// The path in the spelling in which it was matched.
@@ -35,7 +35,7 @@ impl CurrentUser {
         Self(session)
     }
 
-    /// Who it is.
+    /// The person, as the identity provider described them.
     pub fn identity(&self) -> &Identity {
         &self.0.record().identity
     }

@@ -266,11 +266,3 @@ impl IntoResponse for Failure {
 pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (**error).source())
 }
-<<<<<<< HEAD:src/web/failure.rs
-
-/// Is true if an error comes from a request's body that did not come in time: nobody's fault but the sender's.
-pub fn is_silence(error: &(dyn Error + 'static)) -> bool {
-    causes(error).any(<dyn Error>::is::<TooSlow>)
-}
-=======
->>>>>>> 1d04e0a (Give the guard a crate of its own, which asks a revalidator and knows no provider):crates/guard/src/failure.rs

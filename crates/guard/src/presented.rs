@@ -19,7 +19,7 @@ use counterfoil_session::{Check, LiveSession, Sessions};
 /// Most cookies of the name that are looked at.
 const MOST_CANDIDATES: usize = 4;
 
-/// What a request's cookie came to.
+/// The outcome of looking a request's cookie up.
 #[derive(Debug, Clone)]
 pub enum Presented {
     /// A live session.
@@ -39,7 +39,7 @@ impl Presented {
         }
     }
 
-    /// Why there is no live session.
+    /// The reason why there is no live session.
     pub fn why_not(&self) -> FailureKind {
         match self {
             Self::Ended(Some(tombstone)) => match tombstone.cause {
@@ -112,7 +112,7 @@ pub async fn presented(sessions: &Sessions, cookies: &CookiePolicy, headers: &He
     Ok(found)
 }
 
-/// Whether a session is bound to another browser than the one that sent the request.
+/// Is true if a session is bound to another browser than the one that sent the request.
 fn is_bound_elsewhere(sessions: &Sessions, session: &LiveSession, headers: &HeaderMap) -> bool {
     let user_agent = || headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
     sessions.binding() == Binding::UserAgent && !session.record().client.is_same_browser(user_agent())

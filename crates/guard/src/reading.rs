@@ -27,7 +27,7 @@ const HABITS: [Habit; 9] = [
     foreign_letters_dropped,
 ];
 
-/// Whether every server reads a path alike, apart from case and a slash at its end. Says `false` of some that have one
+/// Is true if every server reads a path alike, apart from case and a slash at its end. Says `false` of some that have one
 /// reading, never `true` of one that has two.
 pub(super) fn is_plain(path: &str) -> bool {
     let bytes = path.as_bytes();
@@ -147,7 +147,7 @@ fn cut_at_query_and_fragment(path: &str) -> String {
     path.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
-/// What file systems ignore: blanks around a name, dots behind it, and the name of a stream in it (`::$DATA`).
+/// The path without what file systems ignore: blanks around a name, dots behind it, and the name of a stream in it (`::$DATA`).
 fn names_trimmed(path: &str) -> String {
     each_name(path, |name| {
         let stream = [name.find("::"), name.find(":$")].into_iter().flatten().min();
@@ -231,7 +231,7 @@ mod tests {
         }
     }
 
-    /// What is not said to be plain may have one reading all the same; the other way round nothing would be looked at.
+    /// A path that is not said to be plain may have one reading all the same; the other way round nothing would be looked at.
     #[test]
     fn a_plain_path_has_one_reading() {
         let alphabet = ["/", ".", "a", "B", ":", "$", "~", "%", ";", "\\", "-", "2f", "|", "*", "é"];

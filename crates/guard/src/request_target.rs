@@ -1,6 +1,6 @@
 //! A request's path: the very string that routes are matched against is the one that is forwarded (R-I04).
 //!
-//! What no path may hold is refused here (control characters, broken escapes, bytes that are no UTF-8). Everything else
+//! Characters that no path may hold are refused here (control characters, broken escapes, bytes that are no UTF-8). Everything else
 //! that servers read in several ways is looked at by [`super::route::RouteTable::locate`]: it passes, byte for byte, if
 //! every reading leads to the same rule.
 

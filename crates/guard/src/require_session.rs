@@ -39,20 +39,20 @@ use counterfoil_session::{LiveSession, Sessions};
 /// Marks a request as no use of the session.
 const BACKGROUND: &str = "x-session-background";
 
-/// What the guard works with.
+/// The guard's collaborators.
 #[derive(Debug)]
 pub struct Guard {
-    /// Who may pass where.
+    /// The routes, with the people who may pass.
     pub routes: Arc<RouteTable>,
     /// The sessions asked.
     pub sessions: Sessions,
-    /// Whether they are still what their providers say.
+    /// Asks whether they are still what their providers say.
     pub revalidator: Arc<dyn Revalidator>,
     /// The cookies read.
     pub cookies: Arc<CookiePolicy>,
     /// Judges `max_auth_age`.
     pub clock: SharedClock,
-    /// How far a provider's clock may be off: what a login accepts as recent, the guard must accept as well,
+    /// Largest difference of a provider's clock: what a login accepts as recent, the guard must accept as well,
     /// or the two would send a browser back and forth.
     pub clock_skew: Duration,
     /// Where our own pages are.
@@ -300,7 +300,7 @@ fn ambiguous(fault: InvalidTarget) -> Failure {
     Failure::caused(FailureKind::AmbiguousPath, fault)
 }
 
-/// Whether nobody asked for it: a page says so of its polls and refreshes, a browser of what it fetches ahead. It does
+/// Is true if nobody asked for it: a page says so of its polls and refreshes, a browser of what it fetches ahead. It does
 /// not keep the session alive; whoever lies about it shortens no session but their own.
 fn is_background(headers: &HeaderMap) -> bool {
     headers.get(BACKGROUND).is_some_and(|value| value == "1") || navigation::is_speculative(headers)

@@ -19,21 +19,21 @@ pub struct Route {
     pub path: PathRule,
     /// Where its requests go: scheme, host and port. `None` for applications mounted in this process.
     pub upstream: Option<Uri>,
-    /// Who may pass.
+    /// The people who may pass.
     pub access: AccessRule,
-    /// What strangers are told.
+    /// The answer to strangers.
     pub on_anonymous: OnAnonymous,
     /// The oldest authentication that may pass.
     pub max_auth_age: Option<Duration>,
-    /// Whether the upstream gets the provider's access token.
+    /// Set if the upstream gets the provider's access token.
     pub pass_access_token: bool,
     /// Ways to authenticate (`acr`), any of which may pass; empty: all.
     pub acr: Vec<String>,
-    /// What a shared cache may keep of its answers.
+    /// The part of its answers that a shared cache may keep.
     pub caching: Caching,
 }
 
-/// What a shared cache may keep of a route's answers.
+/// The part of a route's answers that a shared cache may keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Caching {
     /// Nothing that somebody got who passed the guard.
@@ -43,7 +43,7 @@ pub enum Caching {
     AsTheUpstreamSays,
 }
 
-/// What a request without a session is told.
+/// The answer to a request without a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnAnonymous {
     /// Pages are sent to the login, everything else gets 401.
@@ -74,13 +74,13 @@ impl fmt::Display for PathRule {
 }
 
 impl Route {
-    /// Whether a login for this route is another than for any other page: with a certain provider, or proving more.
+    /// Is true if a login for this route is another than for any other page: with a certain provider, or proving more.
     pub fn demands_of_login(&self) -> bool {
         self.max_auth_age.is_some() || !self.acr.is_empty() || !self.access.idps.is_empty()
     }
 }
 
-/// Why a text is no path rule.
+/// A text that is no path rule.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidPathRule {
     /// Not an absolute path in its one spelling.
@@ -132,7 +132,7 @@ impl PathRule {
         }
     }
 
-    /// Whether such a server takes a path for one of this rule, which has been made [`Self::loose`].
+    /// Is true if such a server takes a path for one of this rule, which has been made [`Self::loose`].
     fn covers_loosely(&self, path: &str) -> bool {
         let path = path.trim_end_matches('/').as_bytes();
         match self {

@@ -1,4 +1,4 @@
-//! Who a request turned out to come from, for the line that the access log has of it.
+//! The person that a request turned out to come from, for the line that the access log has of it.
 
 use std::sync::{Arc, OnceLock};
 
