@@ -31,18 +31,18 @@
 //! # Rows
 //!
 //! A module uses only rows below its own, never its neighbours; `tests/broker/architecture.rs` reads the source and
-//! says so.
+//! says so. `ARCHITECTURE.md` has the crates below, which are re-exported here.
 //!
 //! | row | modules |
 //! | --- | --- |
-//! | 7 | `main`, [`cli`] |
-//! | 6 | [`app`] |
-//! | 5 | [`routes`], [`respond`], [`config`] |
-//! | 4 | [`login`], [`logout`], [`account`], [`api`], [`proxy`] |
-//! | 3 | [`guard`] |
-//! | 2 | [`web`], [`audit`] |
-//! | 1 | [`session`], [`idp`] |
-//! | 0 | [`telemetry`], and of `counterfoil-core`: [`identity`], [`clock`], [`secret`], [`address`], [`printable`] |
+//! | 6 | `main`, [`cli`] |
+//! | 5 | [`app`] |
+//! | 4 | [`routes`], [`respond`], [`config`] |
+//! | 3 | [`login`], [`logout`], [`account`], [`api`], [`proxy`] |
+//! | 2 | [`revalidation`] |
+//! | 1 | [`web`] |
+//! | 0 | [`telemetry`] |
+//! | crates | [`guard`], [`session`] with [`audit`], [`idp`], and of `counterfoil-core` [`identity`], [`clock`], [`secret`], [`address`], [`printable`] |
 //!
 //! # As a library
 //!
