@@ -30,10 +30,10 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use counterfoil::app::server::serve;
-use counterfoil::app::{App, Ports};
+use counterfoil::app::{App, Dependencies};
 use counterfoil::clock::SystemClock;
 use counterfoil::guard::current_user::Admitted;
-use counterfoil::guard::require_session::{Guard, RequireSession};
+use counterfoil::guard::layer::{Guard, RequireSession};
 use counterfoil::guard::revalidation::NoRevalidation;
 use counterfoil::guard::route::RouteTable;
 use counterfoil::identity::Identity;
@@ -100,7 +100,7 @@ async fn site(mode: &str, redis: &str, people: usize) -> Result<(Router, Vec<Str
         }
         "guarded" | "guarded-uncached" => {
             let sessions = open(&settings);
-            sessions.keep_up();
+            sessions.spawn_maintenance();
             let keys = establish(&sessions, 0..people, GROUPS).await;
             let routes = Arc::new(RouteTable::new(settings.routes));
             let (clock, clock_skew) = (Arc::new(SystemClock), time::Duration::ZERO);
@@ -113,7 +113,7 @@ async fn site(mode: &str, redis: &str, people: usize) -> Result<(Router, Vec<Str
             counterfoil::telemetry::start(settings.log, std::io::stderr);
             let clock = Arc::new(SystemClock);
             let store = settings.store.open(clock.clone())?;
-            let app = App::build(settings, Ports { clock, store })?;
+            let app = App::build(settings, Dependencies { clock, store })?;
             let keys = establish(app.sessions(), 0..people, GROUPS).await;
             (app.router_in_front_of(handler), values(keys))
         }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use counterfoil::app::server::serve;
-use counterfoil::app::{App, Ports};
+use counterfoil::app::{App, Dependencies};
 use counterfoil::clock::{SharedClock, SystemClock};
 use counterfoil::config::Source;
 use counterfoil::guard::current_user::CurrentUser;
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listen = settings.server.listen;
     let clock: SharedClock = Arc::new(SystemClock);
     let store = settings.store.open(clock.clone())?;
-    let app = App::build(settings, Ports { clock, store })?;
+    let app = App::build(settings, Dependencies { clock, store })?;
     app.probe_providers();
 
     let back_office = Router::new().route("/", get(greet));

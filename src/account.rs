@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::guard::presented::presented;
 use crate::guard::revalidation::Revalidator;
+use crate::guard::session_lookup::look_up;
 use crate::revalidation::Renewals;
 use crate::session::{LiveSession, Sessions};
 use crate::web::cookies::CookiePolicy;
@@ -68,7 +68,7 @@ pub async fn session(State(account): State<Account>, headers: HeaderMap) -> Resu
     if !csrf::may_read(&headers) {
         return Err(FailureKind::CrossSite.into());
     }
-    let found = presented(&account.sessions, &account.cookies, &headers).await?;
+    let found = look_up(&account.sessions, &account.cookies, &headers).await?;
     match found.live() {
         Some((_, session)) if account.renewals.requires_reauthentication(session) => {
             Err(FailureKind::LoginTooOld.into())

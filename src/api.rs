@@ -85,7 +85,7 @@ fn store_failed(error: StoreError) -> Failure {
     match error {
         // No outage: waiting for seconds does not help.
         StoreError::TooManyCutOffs => wrong(error.to_string()),
-        error => Failure::caused(FailureKind::StoreUnavailable, error),
+        error => error.into(),
     }
 }
 

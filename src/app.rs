@@ -30,22 +30,22 @@ use crate::api::caller::AdminRights;
 use crate::audit::{AuditEvent, audit};
 use crate::clock::SharedClock;
 use crate::config::{ServerSettings, Settings};
-use crate::guard::require_session::Guard;
+use crate::guard::layer::Guard;
 use crate::guard::route::RouteTable;
 use crate::idp::discovery::moved::MovedEndpoint;
 use crate::idp::http::HttpError;
 use crate::idp::offers::{Misfit, Needs, Weight};
 use crate::idp::{IdpSettings, Provider};
 use crate::login::Login;
-use crate::login::limit::Tickets;
 use crate::login::pending::PendingLogins;
+use crate::login::session_limit::GrantSealer;
 use crate::login::way_back::WaysBack;
 use crate::logout::Logout;
-use crate::logout::refusals::Refusals;
+use crate::logout::rejected_notices::RejectedNotices;
 use crate::proxy::forward::{Proxy, forward};
 use crate::respond::{Responder, draw_failures};
 use crate::revalidation::Renewals;
-use crate::routes::{self, Rooms};
+use crate::routes::{self, Handlers};
 use crate::secret::keyring::Keyring;
 use crate::session::Sessions;
 use crate::session::store::SessionBackend;
@@ -65,7 +65,7 @@ pub const KEY_ACTIVATION: Duration = Duration::from_mins(1);
 
 /// The outside world, as the broker sees it.
 #[derive(Debug, Clone)]
-pub struct Ports {
+pub struct Dependencies {
     /// The time.
     pub clock: SharedClock,
     /// The store of sessions.
@@ -86,7 +86,7 @@ pub enum BuildError {
 /// The whole broker. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct App {
-    rooms: Rooms,
+    rooms: Handlers,
     proxy: Proxy,
     responder: Responder,
     admission: Admission,
@@ -109,8 +109,8 @@ impl App {
     ///
     /// # Errors
     /// [`BuildError`] if this machine lacks what HTTPS needs.
-    pub fn build(settings: Settings, ports: Ports) -> Result<Self, BuildError> {
-        let Ports { clock, store } = ports;
+    pub fn build(settings: Settings, ports: Dependencies) -> Result<Self, BuildError> {
+        let Dependencies { clock, store } = ports;
         let ServerSettings { body_limits, upstream_timeout, .. } = settings.server;
         audit(&AuditEvent::ConfigurationLoaded { idps: settings.idps.len(), routes: settings.routes.len() });
         let public_url = Arc::new(settings.public_url);
@@ -122,7 +122,7 @@ impl App {
         let keyring = settings.keyring;
         let clock_skew = settings.idps.iter().filter_map(IdpSettings::clock_skew).max().unwrap_or_default();
         let sessions = Sessions::new(store, &keyring, settings.rules, settings.near_cache, clock.clone());
-        sessions.keep_up();
+        sessions.spawn_maintenance();
         let csrf = Arc::new(CsrfTokens::new(&keyring));
         let rights = Arc::new(ArcSwap::from_pointee(settings.admin));
         let providers: Arc<[Provider]> = settings
@@ -135,13 +135,13 @@ impl App {
             .collect::<Result<_, _>>()?;
         providers.iter().for_each(|provider| provider.report_moves(audit_move));
         let renewals = Renewals::new(sessions.clone(), &providers, clock.clone());
-        let rooms = Rooms {
+        let rooms = Handlers {
             login: Login {
                 providers: providers.clone(),
                 default_provider: settings.default_idp.map(Into::into),
                 pending: Arc::new(PendingLogins::new(&keyring)),
                 ways_back: Arc::new(WaysBack::new(&keyring)),
-                tickets: Arc::new(Tickets::new(&keyring)),
+                grants: Arc::new(GrantSealer::new(&keyring)),
                 csrf: csrf.clone(),
                 public_url: public_url.clone(),
                 sessions: sessions.clone(),
@@ -157,7 +157,7 @@ impl App {
                 csrf: csrf.clone(),
                 public_url: public_url.clone(),
                 branding: branding.clone(),
-                refusals: Arc::new(Refusals::new(clock.clone())),
+                refusals: Arc::new(RejectedNotices::new(clock.clone())),
             },
             account: Account {
                 sessions: sessions.clone(),

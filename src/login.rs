@@ -1,18 +1,18 @@
 //! Signing in: from the login address to the provider, and from the callback to a session.
 //!
 //! [`start`] sends the browser to the provider and leaves a pending login in it ([`pending`]); [`callback`] takes the
-//! provider's answer, matches it to the pending login before anything else, and establishes the session; [`limit`]
-//! helps those who have too many, `landings` those who come back too often, `lost` those whose answer nothing waits for,
+//! provider's answer, matches it to the pending login before anything else, and establishes the session; [`session_limit`]
+//! helps those who have too many, `login_loop` those who come back too often, `lost` those whose answer nothing waits for,
 //! by the [`way_back`] that each login carries. [`third_party`]: logins that begin
 //! elsewhere; [`signed_in`]: logins for the sake of another tab. All are handlers that `routes` mounts.
 
 mod answer;
 mod asks;
 pub mod callback;
-mod landings;
-pub mod limit;
+mod login_loop;
 mod lost;
 pub mod pending;
+pub mod session_limit;
 pub mod signed_in;
 pub mod start;
 pub mod third_party;
@@ -43,8 +43,8 @@ use crate::web::failure::{FailureKind, SignedInAs};
 use crate::web::public_url::PublicUrl;
 use crate::web::return_to::ReturnTo;
 
-use self::limit::Tickets;
 use self::pending::PendingLogins;
+use self::session_limit::GrantSealer;
 use self::way_back::WaysBack;
 
 /// The state behind signing in. Cheap to clone.
@@ -59,7 +59,7 @@ pub struct Login {
     /// The pages that the provider carries there and back.
     pub ways_back: Arc<WaysBack>,
     /// Lets people end a session of theirs without having one.
-    pub tickets: Arc<Tickets>,
+    pub grants: Arc<GrantSealer>,
     /// Proves that a form is our own.
     pub csrf: Arc<CsrfTokens>,
     /// The address of our own pages.

@@ -8,7 +8,7 @@
 pub mod back_channel;
 pub mod front_channel;
 pub mod own;
-pub mod refusals;
+pub mod rejected_notices;
 pub mod security_events;
 
 use std::net::IpAddr;
@@ -17,14 +17,14 @@ use std::sync::Arc;
 use http::HeaderValue;
 use time::OffsetDateTime;
 
-use self::refusals::Refusals;
+use self::rejected_notices::RejectedNotices;
 use tracing::Instrument;
 
 use crate::audit::{AuditEvent, NoticeWay, audit};
 use crate::identity::Identity;
 use crate::idp::Provider;
 use crate::session::Sessions;
-use crate::session::notices::NoticeName;
+use crate::session::replay::ReplayKey;
 use crate::session::revocation::{Order, Selection};
 use crate::session::store::StoreError;
 use crate::web::branding::Branding;
@@ -51,7 +51,7 @@ pub struct Logout {
     /// The operator's words for the pages.
     pub branding: Arc<Branding>,
     /// Writes down the notices that were not believed.
-    pub refusals: Arc<Refusals>,
+    pub refusals: Arc<RejectedNotices>,
 }
 
 /// A provider's word, believed and understood.
@@ -64,7 +64,7 @@ struct Notice {
     selections: Vec<Selection>,
     order: Order,
     /// Its name, and until when it could be sent again; what comes through a browser has none.
-    once: Option<(NoticeName, OffsetDateTime)>,
+    once: Option<(ReplayKey, OffsetDateTime)>,
     client: IpAddr,
 }
 
@@ -84,7 +84,7 @@ impl Logout {
 
     /// The provider that vouches for a person, if it is still configured: another one of the same name does not count.
     fn provider_of(&self, identity: &Identity) -> Option<&Provider> {
-        self.provider(&identity.idp).filter(|provider| provider.speaks_for(&identity.issuer))
+        self.provider(&identity.idp).filter(|provider| provider.recognizes_issuer(&identity.issuer))
     }
 
     fn clear_cookie(&self) -> HeaderValue {
@@ -97,7 +97,7 @@ impl Logout {
         // Whoever asked may hang up: what was begun is brought to its end all the same.
         let task = tokio::spawn(async move { notice.carry_out(&sessions).await }.in_current_span());
         // Only a panic of ours or the end of the process leaves none.
-        task.await.unwrap_or(Err(StoreError::Silent))
+        task.await.unwrap_or(Err(StoreError::Timeout))
     }
 }
 
@@ -109,7 +109,7 @@ impl Notice {
             return Ok(Outcome::CarriedOut);
         }
         if let Some((name, _)) = &self.once
-            && sessions.knows_notice(name).await?
+            && sessions.is_replay(name).await?
         {
             return Ok(Outcome::Repeated);
         }

@@ -23,12 +23,12 @@ use crate::idp::refresh::verdict::{RenewalError, Verdict};
 use crate::secret::Secret;
 use crate::session::key::SessionKey;
 use crate::session::record::SessionRecord;
-use crate::session::renewal::{REST, Renewing};
+use crate::session::refresh_lock::Locked;
+use crate::session::renewal::{LockedSession, REST};
 use crate::session::store::StoreError;
-use crate::session::turn::Turn;
 use crate::session::{LiveSession, Sessions};
 
-use self::attempt::{Fault, failed, give_back, has_expired, not_confirmed, refused, renew};
+use self::attempt::{Fault, failed, has_expired, not_confirmed, refused, renew, revoke_tokens};
 
 /// Time before its end at which an access token is replaced: it has to last until the upstream has used it.
 const MARGIN: Duration = Duration::seconds(30);
@@ -45,16 +45,16 @@ pub struct Renewals(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     sessions: Sessions,
-    providers: Box<[Arc<Vouching>]>,
+    providers: Box<[Arc<ProviderState>]>,
     clock: SharedClock,
 }
 
 /// A provider, and until when it is left alone.
 #[derive(Debug)]
-struct Vouching {
+struct ProviderState {
     provider: Provider,
     /// Seconds since 1970; 0 while nothing is amiss.
-    rests_until: AtomicI64,
+    backoff_until: AtomicI64,
     /// Set while its last word was that it does not know us.
     is_misconfigured: AtomicBool,
 }
@@ -83,7 +83,7 @@ fn is_grace_over(record: &SessionRecord, provider: &Provider, error: &RenewalErr
     let is_over = |since: OffsetDateTime| {
         now - since >= provider.refresh_grace() && provider.has_served_another(&record.identity, since)
     };
-    !error.concerns_everybody() && record.failing_since.is_some_and(is_over)
+    !error.affects_all_sessions() && record.failing_since.is_some_and(is_over)
 }
 
 /// Is true if the provider denies the person. That no published key signed a token is such a word only where it
@@ -106,29 +106,30 @@ impl Renewals {
     /// Renewals of these sessions with these providers.
     pub fn new(sessions: Sessions, providers: &[Provider], clock: SharedClock) -> Self {
         let vouching = |provider: &Provider| {
-            let (rests_until, is_misconfigured) = (AtomicI64::new(0), AtomicBool::new(false));
-            Arc::new(Vouching { provider: provider.clone(), rests_until, is_misconfigured })
+            let (backoff_until, is_misconfigured) = (AtomicI64::new(0), AtomicBool::new(false));
+            Arc::new(ProviderState { provider: provider.clone(), backoff_until, is_misconfigured })
         };
         Self(Arc::new(Inner { sessions, providers: providers.iter().map(vouching).collect(), clock }))
     }
 
-    fn vouching(&self, session: &LiveSession) -> Option<&Arc<Vouching>> {
+    fn vouching(&self, session: &LiveSession) -> Option<&Arc<ProviderState>> {
         self.vouching_for(&session.record().identity)
     }
 
-    fn vouching_for(&self, identity: &Identity) -> Option<&Arc<Vouching>> {
-        let vouches = |provider: &Provider| provider.name() == identity.idp && provider.speaks_for(&identity.issuer);
+    fn vouching_for(&self, identity: &Identity) -> Option<&Arc<ProviderState>> {
+        let vouches =
+            |provider: &Provider| provider.name() == identity.idp && provider.recognizes_issuer(&identity.issuer);
         self.0.providers.iter().find(|vouching| vouches(&vouching.provider))
     }
 
     /// Renews a session whose turn it is. `permit`: the right to ask the provider.
-    async fn attempt(&self, mut renewing: Renewing, mut permit: PermitToAsk) -> Attempt {
+    async fn attempt(&self, mut renewing: LockedSession, mut permit: PermitToAsk) -> Attempt {
         let Some(vouching) = self.vouching_for(&renewing.record().identity) else { return Attempt::LoginNeeded };
         let (provider, idp) = (&vouching.provider, vouching.provider.name());
         let came = renew(provider, &mut renewing, self.0.clock.now()).await;
         // The one that was to go first after an outage may have learnt nothing of the provider.
         let has_learnt_nothing =
-            matches!(came, Err(Fault::LoginNeeded | Fault::Overtaken | Fault::Ended(_) | Fault::Store(_)));
+            matches!(came, Err(Fault::LoginNeeded | Fault::Superseded | Fault::Ended(_) | Fault::Store(_)));
         permit.was_used = !has_learnt_nothing;
         match came {
             Ok(()) => {
@@ -139,12 +140,12 @@ impl Renewals {
             }
             // Without an access token that lasts, the session goes on elsewhere until it is to be confirmed.
             Err(Fault::LoginNeeded) => {
-                let is_due = is_due(renewing.record(), provider.pace(), Need::Person, self.0.clock.now());
+                let is_due = is_due(renewing.record(), provider.refresh_interval(), Need::Person, self.0.clock.now());
                 if is_due { not_confirmed(idp, &mut renewing, true, None).await } else { Attempt::LoginNeeded }
             }
-            Err(Fault::Overtaken) => Attempt::Over,
+            Err(Fault::Superseded) => Attempt::Over,
             Err(Fault::Ended(tokens)) => {
-                give_back(provider, &tokens);
+                revoke_tokens(provider, &tokens);
                 Attempt::Over
             }
             Err(Fault::Provider(error)) if is_denied(renewing.record(), provider, &error, self.0.clock.now()) => {
@@ -153,7 +154,7 @@ impl Renewals {
             }
             Err(Fault::Provider(error)) => {
                 let now = self.0.clock.now();
-                if error.concerns_everybody() {
+                if error.affects_all_sessions() {
                     vouching.rest(now);
                 } else {
                     vouching.is_heard();
@@ -180,7 +181,7 @@ impl Renewals {
 impl Revalidator for Renewals {
     fn is_due(&self, session: &LiveSession) -> bool {
         self.vouching(session).is_none_or(|vouching| {
-            let pace = vouching.provider.pace();
+            let pace = vouching.provider.refresh_interval();
             pace.is_some() && is_due(session.record(), pace, Need::Person, session.checked_at())
         })
     }
@@ -194,7 +195,7 @@ impl Revalidator for Renewals {
         let now = self.0.clock.now();
         // Nobody vouches for it any more: its provider is not configured, or is another one under the same name.
         let Some(vouching) = self.vouching(session) else { return Ok(Revalidation::Reauthenticate) };
-        let pace = vouching.provider.pace();
+        let pace = vouching.provider.refresh_interval();
         if !is_due(session.record(), pace, need, now) {
             return Ok(Revalidation::Fresh);
         }
@@ -205,8 +206,8 @@ impl Revalidator for Renewals {
         let patience = vouching.provider.timeout() * ANSWERS;
         let (clock, this) = (self.0.clock.clone(), self.clone());
         let is_due = move |record: &SessionRecord| is_due(record, pace, need, clock.now());
-        let work = async move |renewing: Renewing| this.attempt(renewing, permit).await;
-        let turn = self.0.sessions.in_turn(key, patience, is_due, work);
+        let work = async move |renewing: LockedSession| this.attempt(renewing, permit).await;
+        let turn = self.0.sessions.with_refresh_lock(key, patience, is_due, work);
         // A session that stands is not kept waiting by a provider that is slow; the renewal goes on behind it.
         let lacks_token = need == Need::AccessToken && token_has_expired(session.record(), now);
         let stands = !unconfirmed && !lacks_token;
@@ -214,14 +215,13 @@ impl Revalidator for Renewals {
             if stands { tokio::time::timeout(vouching.provider.refresh_wait(), turn).await } else { Ok(turn.await) };
         let Ok(came) = came else { return Ok(Revalidation::Reload) };
         match came {
-            Ok(Turn::Had(Attempt::LoginNeeded) | Turn::Resting { unconfirmed: true }) => {
+            Ok(Locked::Done(Attempt::LoginNeeded) | Locked::BackingOff { unconfirmed: true }) => {
                 Ok(Revalidation::Reauthenticate)
             }
-            Err(StoreError::Busy) if unconfirmed => Ok(Revalidation::Reauthenticate),
-            Ok(Turn::Had(Attempt::Over) | Turn::NotNeeded | Turn::Resting { .. }) | Err(StoreError::Busy) => {
-                Ok(Revalidation::Reload)
-            }
-            Ok(Turn::Had(Attempt::Unstored(error))) | Err(error) => Err(error),
+            Err(StoreError::LockTimeout) if unconfirmed => Ok(Revalidation::Reauthenticate),
+            Ok(Locked::Done(Attempt::Over) | Locked::NotNeeded | Locked::BackingOff { .. })
+            | Err(StoreError::LockTimeout) => Ok(Revalidation::Reload),
+            Ok(Locked::Done(Attempt::Unstored(error))) | Err(error) => Err(error),
         }
     }
 
@@ -239,31 +239,31 @@ impl Revalidator for Renewals {
     }
 }
 
-impl Vouching {
+impl ProviderState {
     /// The right to ask the provider now, if it is not left alone. After an outage one attempt goes first; the others go
     /// on when that has succeeded.
     fn may_ask(self: &Arc<Self>, now: OffsetDateTime) -> Option<PermitToAsk> {
-        let rested_until = self.rests_until.load(Ordering::Relaxed);
+        let rested_until = self.backoff_until.load(Ordering::Relaxed);
         let claimed = (now + REST).unix_timestamp();
         let is_first =
-            || self.rests_until.compare_exchange(rested_until, claimed, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            || self.backoff_until.compare_exchange(rested_until, claimed, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         let may = rested_until == 0 || (now.unix_timestamp() >= rested_until && is_first());
         may.then(|| PermitToAsk { vouching: self.clone(), rested_until, claimed, was_used: false })
     }
 
     fn is_heard(&self) {
-        self.rests_until.store(0, Ordering::Relaxed);
+        self.backoff_until.store(0, Ordering::Relaxed);
     }
 
     fn rest(&self, now: OffsetDateTime) {
-        self.rests_until.store((now + REST).unix_timestamp(), Ordering::Relaxed);
+        self.backoff_until.store((now + REST).unix_timestamp(), Ordering::Relaxed);
     }
 }
 
 /// The right to ask a provider. Whoever was to go first after an outage and did not ask lets somebody else go first.
 #[derive(Debug)]
 struct PermitToAsk {
-    vouching: Arc<Vouching>,
+    vouching: Arc<ProviderState>,
     /// Until when the provider was left alone before; 0 if it was not.
     rested_until: i64,
     claimed: i64,
@@ -274,7 +274,7 @@ impl Drop for PermitToAsk {
     fn drop(&mut self) {
         // If it was not left alone, what stands there now is somebody else's; and somebody else may have heard from it.
         if !self.was_used && self.rested_until != 0 {
-            let rests = &self.vouching.rests_until;
+            let rests = &self.vouching.backoff_until;
             let _ = rests.compare_exchange(self.claimed, self.rested_until, Ordering::Relaxed, Ordering::Relaxed);
         }
     }

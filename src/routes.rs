@@ -13,11 +13,11 @@
 //! | `POST /sso/security-events/{idp}` | the transmitter's bearer token and signature; cookies do not count |
 //! | `GET /sso/frontchannel-logout/{idp}` | the names of the provider and of its session, which only that session's browser has |
 //! | `GET /sso/session` | the session itself; never other sites |
-//! | `GET /sso/limit`, `POST /sso/limit` | a ticket from a refused login; the POST also same origin and the CSRF token |
+//! | `GET /sso/limit`, `POST /sso/limit` | a grant from a refused login; the POST also same origin and the CSRF token |
 //! | `/sso/api/v1/…` | a bearer token, or a session with the right group and the CSRF header |
 //! | `GET /sso/api/v1/openapi.json` | nothing: it describes |
 //! | `GET /sso/assets/{name}` | nothing |
-//! | anything else | `guard::require_session`, by the routes of the configuration |
+//! | anything else | `guard::layer`, by the routes of the configuration |
 
 use std::future::ready;
 use std::sync::Arc;
@@ -33,8 +33,8 @@ use tower::util::MapRequestLayer;
 
 use crate::account::{self, Account};
 use crate::api::{self, Api};
-use crate::guard::require_session::{Guard, RequireSession};
-use crate::login::limit::LIMIT;
+use crate::guard::layer::{Guard, RequireSession};
+use crate::login::session_limit::LIMIT;
 use crate::login::{self, Login};
 use crate::logout::back_channel::back_channel;
 use crate::logout::front_channel::front_channel;
@@ -52,7 +52,7 @@ const LARGEST_JSON: usize = 256 * 1024;
 
 /// The rooms that serve addresses of their own.
 #[derive(Debug, Clone)]
-pub struct Rooms {
+pub struct Handlers {
     /// Signing in.
     pub login: Login,
     /// Signing out.
@@ -66,7 +66,7 @@ pub struct Rooms {
 }
 
 /// The whole public site: the broker's addresses, and `back_office` behind the guard.
-pub fn public(rooms: Rooms, back_office: Router) -> Router {
+pub fn public(rooms: Handlers, back_office: Router) -> Router {
     let https = rooms.guard.public_url.is_https();
     let start = get(login::start::start).post(login::third_party::start_by_form);
     let callback = get(login::callback::by_address).post(login::callback::by_form);
@@ -76,7 +76,7 @@ pub fn public(rooms: Rooms, back_office: Router) -> Router {
         .route("/sso/login", start.with_state(rooms.login.clone()))
         .route("/sso/callback/{idp}", callback.with_state(rooms.login.clone()))
         .route(SIGNED_IN, get(login::signed_in::signed_in).with_state(rooms.login.clone()))
-        .route(LIMIT, get(login::limit::choose).post(login::limit::end_one).with_state(rooms.login))
+        .route(LIMIT, get(login::session_limit::choose).post(login::session_limit::end_one).with_state(rooms.login))
         .merge(signing_out(rooms.logout))
         .route("/sso/session", get(account::session).with_state(rooms.account))
         .nest("/sso/api/v1", administration(rooms.api))

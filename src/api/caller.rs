@@ -17,8 +17,8 @@ use subtle::ConstantTimeEq;
 
 use super::Api;
 use crate::audit::{AuditEvent, audit};
-use crate::guard::presented::{Presented, presented};
 use crate::guard::revalidation::{Need, Revalidation, Revalidator};
+use crate::guard::session_lookup::{SessionLookup, look_up};
 use crate::web::client_address::ClientAddress;
 use crate::web::csrf;
 use crate::web::failure::{Failure, FailureKind};
@@ -95,19 +95,19 @@ struct Rights {
 
 impl Api {
     /// The session behind a request, as its provider sees it now: who is no reviewer any more is none here.
-    async fn vouched_for(&self, headers: &HeaderMap) -> Result<Presented, Failure> {
-        let found = presented(&self.sessions, &self.cookies, headers).await?;
+    async fn vouched_for(&self, headers: &HeaderMap) -> Result<SessionLookup, Failure> {
+        let found = look_up(&self.sessions, &self.cookies, headers).await?;
         let Some((key, session)) = found.live() else { return Ok(found) };
         match self.renewals.revalidate_if_due(key, session, Need::Person).await {
             Ok(Revalidation::Fresh) => Ok(found),
             Ok(Revalidation::Reload) => {
-                let found = presented(&self.sessions, &self.cookies, headers).await?;
+                let found = look_up(&self.sessions, &self.cookies, headers).await?;
                 let needs_login =
                     found.live().is_some_and(|(_, session)| self.renewals.requires_reauthentication(session));
                 if needs_login { Err(FailureKind::LoginTooOld.into()) } else { Ok(found) }
             }
             Ok(Revalidation::Reauthenticate) => Err(FailureKind::LoginTooOld.into()),
-            Err(error) => Err(Failure::caused(FailureKind::StoreUnavailable, error)),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::{CommandError, ConfigFile, failed};
 use crate::app::operations::Operations;
 use crate::app::server::{ConnectionLimits, descriptors, serve_within};
-use crate::app::{App, Ports};
+use crate::app::{App, Dependencies};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{ServerSettings, Settings};
 use crate::session::store::StoreError;
@@ -58,7 +58,7 @@ pub(super) async fn run_broker(
     let watching = ConnectionLimits { most: MOST_WATCHING, per_peer: MOST_WATCHING, ..limits.clone() };
     let clock: SharedClock = Arc::new(SystemClock);
     let store = settings.store.open(clock.clone()).map_err(failed)?;
-    let app = App::build(settings, Ports { clock, store }).map_err(failed)?;
+    let app = App::build(settings, Dependencies { clock, store }).map_err(failed)?;
     match app.sessions().claim_store().await {
         Err(StoreError::Foreign(foreign)) => return Err(failed(format!("store.url: {foreign}"))),
         // It may come later; until then nothing is asked of it without looking first.
@@ -83,7 +83,7 @@ pub(super) async fn run_broker(
     });
     let shutdown = drain(ends, app.operations().clone(), drain_delay);
     serve_within(&limits, public, app.router(), shutdown, shutdown_timeout).await;
-    app.sessions().finish_renewals(LAST_RENEWALS).await;
+    app.sessions().finish_refreshes(LAST_RENEWALS).await;
     app.finish_giving_back(LAST_RETURNS).await;
     drained.send_replace(true);
     operators_site.await.map_err(failed)?;

@@ -181,7 +181,7 @@ pub(super) async fn open(file: &ConfigFile, json: bool) -> Result<Sessions, Comm
         StoreOwner::Us => {}
         StoreOwner::Nobody => return Err(failed(NOBODYS)),
     }
-    sessions.look_at_stored_timeouts().await.map_err(failed)?;
+    sessions.reload_stored_timeouts().await.map_err(failed)?;
     Ok(sessions)
 }
 

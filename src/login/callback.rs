@@ -22,13 +22,13 @@ use url::form_urlencoded::byte_serialize;
 
 use super::answer::{Carrier, Unfinished};
 use super::asks::Asks;
-use super::landings::Landings;
-use super::limit::Ticket;
+use super::login_loop::LoginLoopDetector;
 use super::lost::{Lost, again_href};
 use super::pending::{LIFETIME, PendingLogin};
+use super::session_limit::EndSessionGrant;
 use super::{Login, client_traits, failure_kind};
 use crate::audit::{AuditEvent, audit};
-use crate::guard::presented::candidates;
+use crate::guard::session_lookup::candidates;
 use crate::idp::authorization::AuthorizationAnswer;
 use crate::idp::provider_words::ProviderWords;
 use crate::idp::token_exchange::ProviderTokens;
@@ -126,7 +126,7 @@ pub(super) enum Finished {
     /// The person authenticated in another way than was asked for, from the provider's own session perhaps.
     WeakLogin,
     /// The person has to end another session first.
-    TooManySessions(Ticket),
+    TooManySessions(EndSessionGrant),
     /// The person took too long at the provider, which says so.
     FormExpired,
 }
@@ -148,8 +148,8 @@ impl Login {
             return self.lead_on(idp, &state, (Lost::Gone, carrier), headers).await;
         };
         let landings = match pending.landings() {
-            Some(text) => Landings::remembered(text, now),
-            None => Landings::read(&self.cookies, headers, now),
+            Some(text) => LoginLoopDetector::remembered(text, now),
+            None => LoginLoopDetector::read(&self.cookies, headers, now),
         };
         let finished = match self.provider(&pending.idp) {
             Some(_) if landings.are_a_loop(&pending.return_to()) => {
@@ -196,8 +196,8 @@ impl Login {
 
     /// Claims this login, so that no other request finishes it, here or on another replica; true if this one may.
     async fn claim(&self, pending: &PendingLogin) -> Result<bool, Failure> {
-        let first = self.sessions.claim_once(&pending.claim_name(), LIFETIME + Duration::minutes(2)).await;
-        first.map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))
+        let first = self.sessions.put_if_absent(&pending.claim_name(), LIFETIME + Duration::minutes(2)).await;
+        first.map_err(Failure::from)
     }
 
     /// Sends the provider the code. If it cannot be reached at all, the code is as good as before and so is the login.
@@ -243,7 +243,7 @@ impl Login {
             let once_more = asks.stronger_login(&signed_in.identity, signed_in.acr.as_deref());
             return once_more.map(Some).map_err(Unfinished::after_the_exchange);
         }
-        let ticket = Ticket::new(&signed_in.identity, &pending.return_to(), self.clock.now());
+        let grant = EndSessionGrant::new(&signed_in.identity, &pending.return_to(), self.clock.now());
         let subject = signed_in.identity.subject.clone();
         let established = self.establish(provider, pending, signed_in, headers, client).await;
         if let Err(EstablishError::Refused(refusal)) = &established {
@@ -254,12 +254,10 @@ impl Login {
         match established {
             Ok(key) => Ok(Some(Finished::SignedIn(key))),
             Err(EstablishError::Refused(Refusal::FreshLoginNeeded)) => Ok(Some(Finished::FreshLoginNeeded)),
-            Err(EstablishError::Refused(Refusal::TooManySessions)) => Ok(Some(Finished::TooManySessions(ticket))),
+            Err(EstablishError::Refused(Refusal::TooManySessions)) => Ok(Some(Finished::TooManySessions(grant))),
             Err(EstablishError::Refused(why @ Refusal::Overtaken)) => Err(refused(FailureKind::LoginOvertaken, why)),
             Err(EstablishError::Refused(why @ Refusal::Blocked(_))) => Err(refused(FailureKind::LoginBlocked, why)),
-            Err(EstablishError::Store(error)) => {
-                Err(Unfinished::after_the_exchange(Failure::caused(FailureKind::StoreUnavailable, error)))
-            }
+            Err(EstablishError::Store(error)) => Err(Unfinished::after_the_exchange(error.into())),
         }
     }
 
@@ -296,7 +294,12 @@ impl Login {
         Ok(key)
     }
 
-    fn go_on(&self, finished: Finished, pending: &PendingLogin, landings: Landings) -> Result<Response, Failure> {
+    fn go_on(
+        &self,
+        finished: Finished,
+        pending: &PendingLogin,
+        landings: LoginLoopDetector,
+    ) -> Result<Response, Failure> {
         match finished {
             Finished::SignedIn(key) => {
                 let mut response = see_other(pending.return_to().as_str())?;
@@ -310,7 +313,7 @@ impl Login {
                 let idp: String = byte_serialize(pending.idp.as_bytes()).collect();
                 see_other(&format!("{}&idp={idp}&fresh=1", pending.return_to().login_href()))
             }
-            Finished::TooManySessions(ticket) => self.send_to_limit(&ticket),
+            Finished::TooManySessions(grant) => self.send_to_limit(&grant),
             Finished::FormExpired => see_other(&again_href(&pending.return_to(), Some(&pending.idp))),
         }
     }

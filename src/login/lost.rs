@@ -13,7 +13,7 @@ use super::answer::Carrier;
 use super::callback::{CallbackFault, refused};
 use super::pending::PendingLogin;
 use super::way_back::WayBack;
-use crate::guard::presented::{Presented, presented};
+use crate::guard::session_lookup::{SessionLookup, look_up};
 use crate::web::failure::{Failure, FailureKind, SignedInAs};
 use crate::web::redirect::see_other;
 use crate::web::return_to::ReturnTo;
@@ -54,7 +54,7 @@ impl Login {
     ) -> Result<Response, Failure> {
         let fault = if lost == Lost::Repeated { CallbackFault::UsedBefore } else { CallbackFault::NotPending };
         let Some(way) = self.way_back(state, headers) else { return Err(refused(FailureKind::LoginExpired, fault)) };
-        if presented(&self.sessions, &self.cookies, headers).await?.live().is_some() {
+        if look_up(&self.sessions, &self.cookies, headers).await?.live().is_some() {
             return see_other(way.page.as_str());
         }
         if lost == Lost::Gone && !way.begun_again && self.pending.are_in(&self.cookies, headers) {
@@ -73,8 +73,8 @@ impl Login {
         if failure.kind == FailureKind::StoreUnavailable {
             return None;
         }
-        let mut session = match presented(&self.sessions, &self.cookies, headers).await {
-            Ok(Presented::Live(_, session)) => Some(session),
+        let mut session = match look_up(&self.sessions, &self.cookies, headers).await {
+            Ok(SessionLookup::Live(_, session)) => Some(session),
             _ => None,
         };
         // The cookie of a session does not come along with another site's form.

@@ -9,12 +9,12 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use time::OffsetDateTime;
 use url::form_urlencoded::byte_serialize;
 
-use super::landings::Landings;
+use super::login_loop::LoginLoopDetector;
 use super::lost::Lost;
 use super::pending::PendingLogin;
 use super::{Login, failure_kind};
-use crate::guard::presented::{Presented, candidates, presented};
 use crate::guard::route::{Place, Route};
+use crate::guard::session_lookup::{SessionLookup, candidates, look_up};
 use crate::idp::Provider;
 use crate::idp::authorization::LoginOptions;
 use crate::idp::request_parameters::acceptable_hint;
@@ -164,7 +164,7 @@ impl Login {
         let mut pending = pending.begun_again(wanted.again);
         if provider.answers_by_form() {
             let had = candidates(&self.cookies, headers);
-            let landings = Landings::read(&self.cookies, headers, now).text();
+            let landings = LoginLoopDetector::read(&self.cookies, headers, now).text();
             pending = pending.answered_by_form(had.iter().map(SessionKey::handle), landings);
         }
         let mut response = self.leave_for(location.as_str(), &pending, headers, now)?;
@@ -194,16 +194,16 @@ impl Login {
 
     /// The person who is signed in, for a page about a login that cannot begin.
     async fn account(&self, page: &ReturnTo, headers: &HeaderMap) -> Option<SignedInAs> {
-        match presented(&self.sessions, &self.cookies, headers).await {
-            Ok(Presented::Live(_, session)) => Some(self.account_of(&session, page)),
+        match look_up(&self.sessions, &self.cookies, headers).await {
+            Ok(SessionLookup::Live(_, session)) => Some(self.account_of(&session, page)),
             _ => None,
         }
     }
 
     /// The end of the session whose cookie the browser still has. Nothing depends on it: the callback asks again.
     async fn tombstone(&self, headers: &HeaderMap) -> Option<Tombstone> {
-        match presented(&self.sessions, &self.cookies, headers).await {
-            Ok(Presented::Ended(tombstone)) => tombstone,
+        match look_up(&self.sessions, &self.cookies, headers).await {
+            Ok(SessionLookup::Ended(tombstone)) => tombstone,
             _ => None,
         }
     }

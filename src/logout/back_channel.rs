@@ -19,7 +19,7 @@ use crate::audit::NoticeWay;
 use crate::idp::Provider;
 use crate::idp::jwt::JwtFault;
 use crate::idp::logout_token::{LogoutNotice, Meant, NoticeError};
-use crate::session::notices::NoticeName;
+use crate::session::replay::ReplayKey;
 use crate::session::revocation::{Order, Selection};
 use crate::session::selection::Filter;
 use crate::web::client_address::ClientAddress;
@@ -74,7 +74,7 @@ pub async fn back_channel(
     match logout.carry_out(notice(provider, &said, address)).await {
         Ok(Outcome::CarriedOut) => Ok(StatusCode::OK.into_response()),
         Ok(Outcome::Repeated) => refuse(&Refusal::Repeated),
-        Err(error) => Err(Failure::caused(FailureKind::StoreUnavailable, error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -85,7 +85,7 @@ fn notice(provider: &Provider, said: &LogoutNotice, address: ClientAddress) -> N
         Meant::ProviderSession { sid, subject } => Selection::ProviderSession { issuer: issuer.clone(), sid, subject },
     };
     let name =
-        NoticeName { way: "back_channel", audience: provider.client_id().to_owned(), id: said.id().to_owned(), issuer };
+        ReplayKey { way: "back_channel", audience: provider.client_id().to_owned(), id: said.id().to_owned(), issuer };
     Notice {
         provider: provider.clone(),
         way: NoticeWay::BackChannel,

@@ -18,7 +18,7 @@ use thiserror::Error;
 use super::own::signed_out_page;
 use super::{Logout, Notice};
 use crate::audit::NoticeWay;
-use crate::guard::presented::presented;
+use crate::guard::session_lookup::look_up;
 use crate::idp::Provider;
 use crate::session::LiveSession;
 use crate::session::revocation::{Order, Selection};
@@ -66,7 +66,7 @@ pub async fn front_channel(
         Failure::caused(FailureKind::BadRequest, refusal)
     };
     let (issuer, sid) = named_session(uri.query().unwrap_or_default(), provider).map_err(refuse)?;
-    let found = presented(&logout.sessions, &logout.cookies, &headers).await?;
+    let found = look_up(&logout.sessions, &logout.cookies, &headers).await?;
     let Some((_, session)) = found.live() else {
         // The cookie of a session that is over stays: whether it is the one that is meant cannot be told.
         return Ok(logout.framed_page(provider, &headers).await);
@@ -75,7 +75,7 @@ pub async fn front_channel(
         return Err(refuse(Refusal::OtherSession));
     }
     let carried_out = logout.carry_out(notice(provider, session, sid, address)).await;
-    carried_out.map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))?;
+    carried_out?;
     let mut response = logout.framed_page(provider, &headers).await;
     response.headers_mut().append(SET_COOKIE, logout.clear_cookie());
     Ok(response)

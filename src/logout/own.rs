@@ -14,7 +14,7 @@ use url::Url;
 
 use super::{Logout, SIGNED_OUT};
 use crate::audit::{AuditEvent, audit};
-use crate::guard::presented::{Presented, candidates, presented};
+use crate::guard::session_lookup::{SessionLookup, candidates, look_up};
 use crate::idp::Provider;
 use crate::idp::end_session::LogoutRequest;
 use crate::secret::Secret;
@@ -38,7 +38,7 @@ use crate::web::{form, security_headers};
 /// [`Failure`] if two sessions are live.
 pub async fn confirm(State(logout): State<Logout>, headers: HeaderMap) -> Result<Response, Failure> {
     let frame = Frame::for_request(&headers, &logout.branding);
-    let found = presented(&logout.sessions, &logout.cookies, &headers).await;
+    let found = look_up(&logout.sessions, &logout.cookies, &headers).await;
     let (handle, name) = match &found {
         Ok(found) => match found.live() {
             Some((_, session)) => (session.handle(), Some(session.record().identity.display_name())),
@@ -77,12 +77,12 @@ pub async fn logout(
     }
     // The token is checked first: it needs no store, so a stranger cannot make anybody forget a cookie either.
     logout.check_token(&keys, &form)?;
-    let found = presented(&logout.sessions, &logout.cookies, &headers).await;
+    let found = look_up(&logout.sessions, &logout.cookies, &headers).await;
     let (key, session) = match found.map_err(|failure| logout.incomplete(failure))? {
-        Presented::Live(key, session) => (key, session),
+        SessionLookup::Live(key, session) => (key, session),
         // No session lives here and now. The one that the cookie names ends all the same: it may be bound to another
         // browser, or sealed under a key that this replica does not know.
-        Presented::Nothing | Presented::Ended(_) => {
+        SessionLookup::Nothing | SessionLookup::Ended(_) => {
             for key in &keys {
                 let ended = logout.sessions.end(key.handle()).await;
                 ended.map_err(|error| logout.incomplete(Failure::caused(FailureKind::LogoutIncomplete, error)))?;
@@ -94,7 +94,7 @@ pub async fn logout(
     // Whoever asked may hang up: what was begun is brought to its end all the same.
     let ending = tokio::spawn(logout.clone().end_and_give_back(key, session).in_current_span());
     // Only a panic of ours or the end of the process leaves none.
-    let ended = ending.await.unwrap_or(Err(StoreError::Silent));
+    let ended = ending.await.unwrap_or(Err(StoreError::Timeout));
     let id_token = ended.map_err(|error| logout.incomplete(Failure::caused(FailureKind::LogoutIncomplete, error)))?;
     let back = logout.public_url.with_path(SIGNED_OUT);
     let at_provider = match provider {
@@ -120,7 +120,7 @@ const SIGNED_OUT_ALREADY: &str = "/sso/signed-out?only=nothing";
 /// # Errors
 /// [`Failure`] if the page has to send the browser elsewhere and cannot.
 pub async fn signed_out(State(logout): State<Logout>, uri: Uri, headers: HeaderMap) -> Result<Response, Failure> {
-    let found = presented(&logout.sessions, &logout.cookies, &headers).await;
+    let found = look_up(&logout.sessions, &logout.cookies, &headers).await;
     if found.is_ok_and(|found| found.live().is_some()) {
         // Whoever is signed in is not told otherwise.
         return see_other("/sso/logout");

@@ -22,9 +22,9 @@ use crate::idp::logout_token::NoticeError;
 use crate::idp::security_event::subject::Meant;
 use crate::idp::security_event::{Occurrence, SecurityEvent, SharedSignals, Tiding};
 use crate::secret::Secret;
-use crate::session::notices::NoticeName;
+use crate::session::replay::ReplayKey;
 use crate::session::revocation::{Order, Selection};
-use crate::session::selection::{Filter, Happened};
+use crate::session::selection::{EventTime, Filter};
 use crate::web::client_address::ClientAddress;
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::form;
@@ -78,7 +78,7 @@ pub async fn security_events(
     if let Some(notice) = notice(provider, signals, &event, address) {
         // An event that was told before is acknowledged again: transmitters repeat what they heard no answer to.
         let carried_out = logout.carry_out(notice).await;
-        carried_out.map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))?;
+        carried_out?;
     }
     Ok(StatusCode::ACCEPTED.into_response())
 }
@@ -101,14 +101,14 @@ fn notice(
 ) -> Option<Notice> {
     let selections = |tiding: &Tiding| {
         let proof_needed = tiding.occurrence == Occurrence::CredentialChange;
-        let happened = Happened { at: tiding.happened_at, proof_needed };
+        let happened = EventTime { at: tiding.happened_at, proof_needed };
         tiding.meant.iter().map(|meant| selection(meant, happened)).collect::<Vec<_>>()
     };
     let selections = event.tidings().iter().flat_map(selections).collect();
     let has_changed = event.tidings().iter().any(|tiding| tiding.occurrence == Occurrence::CredentialChange);
     let reason = if has_changed { "credentials were changed at the provider" } else { "revoked at the provider" };
     let (issuer, audience) = (event.issuer().to_owned(), signals.audience.clone());
-    let name = NoticeName { way: "security_event", issuer, audience, id: event.id().to_owned() };
+    let name = ReplayKey { way: "security_event", issuer, audience, id: event.id().to_owned() };
     // A notice that means nobody of ours counts, too: it is written down.
     (!event.tidings().is_empty()).then(|| Notice {
         provider: provider.clone(),
@@ -122,7 +122,7 @@ fn notice(
 
 /// The sessions that end. The provider's session that is over is so for good, whenever we hear of it; a person may
 /// have come back since.
-fn selection(meant: &Meant, happened: Happened) -> Selection {
+fn selection(meant: &Meant, happened: EventTime) -> Selection {
     let since = |filter| Filter { happened: Some(happened), ..filter };
     match meant.clone() {
         Meant::Person { issuer, subject } => Selection::Matching(since(Filter::subject(&issuer, &subject))),

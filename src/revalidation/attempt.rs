@@ -9,12 +9,12 @@ use super::{Attempt, MARGIN};
 use crate::audit::{AuditEvent, audit};
 use crate::idp::Provider;
 use crate::idp::refresh::verdict::{RenewalError, Verdict};
-use crate::idp::refresh::{Held, Refreshed};
+use crate::idp::refresh::{Refreshed, StoredGrant};
 use crate::idp::token_exchange::ProviderTokens;
 use crate::secret::Secret;
 use crate::session::ending::EndCause;
 use crate::session::record::{ExposedSecret, Tokens};
-use crate::session::renewal::{Failure, Kept, Renewing};
+use crate::session::renewal::{Failure, LockedSession, Saved};
 use crate::session::store::StoreError;
 
 /// A reason that ends an attempt early.
@@ -29,20 +29,20 @@ pub(super) enum Fault {
     Ended(Tokens),
     /// Somebody else renewed it meanwhile. What they hold is of the same grant: nothing is given back.
     #[error("somebody else renewed the session meanwhile")]
-    Overtaken,
+    Superseded,
     /// There is nothing left to ask the provider with.
     #[error("there is nothing to ask the provider with")]
     LoginNeeded,
 }
 
-pub(super) async fn renew(provider: &Provider, renewing: &mut Renewing, now: OffsetDateTime) -> Result<(), Fault> {
+pub(super) async fn renew(provider: &Provider, renewing: &mut LockedSession, now: OffsetDateTime) -> Result<(), Fault> {
     let refresh_token = renewing.tokens().refresh_token.clone();
     // Tokens that are younger than the last word about the person come from a renewal that got only so far: asking on
     // with them costs no refresh token (R-E05). Within the pace: a grant that is gone shows at the token endpoint alone.
     let issued_at = renewing.tokens().issued_at;
     let is_fresh = issued_at > renewing.record().renewed_at
         && !has_expired(renewing.tokens(), now + MARGIN)
-        && provider.pace().is_none_or(|pace| now - issued_at < pace);
+        && provider.refresh_interval().is_none_or(|pace| now - issued_at < pace);
     let Some(refresh_token) = refresh_token else {
         if has_expired(renewing.tokens(), now) || !provider.can_confirm(&held(renewing)).await? {
             return Err(Fault::LoginNeeded);
@@ -62,7 +62,7 @@ pub(super) async fn renew(provider: &Provider, renewing: &mut Renewing, now: Off
 
 async fn refresh(
     provider: &Provider,
-    renewing: &mut Renewing,
+    renewing: &mut LockedSession,
     refresh_token: &Secret<String>,
     now: OffsetDateTime,
 ) -> Result<(), Fault> {
@@ -87,32 +87,32 @@ async fn refresh(
     keep(renewing, tokens, ends_by).await
 }
 
-async fn keep(renewing: &mut Renewing, tokens: Tokens, ends_by: Option<OffsetDateTime>) -> Result<(), Fault> {
-    match renewing.keep_tokens(tokens.clone(), ends_by).await? {
-        Kept::Stored => Ok(()),
-        Kept::Ended => Err(Fault::Ended(tokens)),
-        Kept::Overtaken => Err(Fault::Overtaken),
+async fn keep(renewing: &mut LockedSession, tokens: Tokens, ends_by: Option<OffsetDateTime>) -> Result<(), Fault> {
+    match renewing.save_tokens(tokens.clone(), ends_by).await? {
+        Saved::Saved => Ok(()),
+        Saved::SessionEnded => Err(Fault::Ended(tokens)),
+        Saved::Superseded => Err(Fault::Superseded),
     }
 }
 
-async fn confirm(provider: &Provider, renewing: &mut Renewing) -> Result<(), Fault> {
+async fn confirm(provider: &Provider, renewing: &mut LockedSession) -> Result<(), Fault> {
     let identity = provider.confirm(&held(renewing)).await?;
-    match renewing.keep_identity(identity).await? {
-        Kept::Stored => Ok(()),
-        Kept::Ended => Err(Fault::Ended(renewing.tokens().clone())),
-        Kept::Overtaken => Err(Fault::Overtaken),
+    match renewing.save_claims(identity).await? {
+        Saved::Saved => Ok(()),
+        Saved::SessionEnded => Err(Fault::Ended(renewing.tokens().clone())),
+        Saved::Superseded => Err(Fault::Superseded),
     }
 }
 
 /// The provider no longer stands by the person.
-pub(super) async fn refused(provider: &Provider, renewing: &Renewing, error: &RenewalError) -> Attempt {
+pub(super) async fn refused(provider: &Provider, renewing: &LockedSession, error: &RenewalError) -> Attempt {
     let (session, idp, subject) = (renewing.handle(), provider.name(), &renewing.record().identity.subject);
     let reason = error.to_string();
     match renewing.end(EndCause::EndedByProvider).await {
         Ok(ended) => {
             if ended {
                 audit(&AuditEvent::RenewalRefused { session, idp, subject, reason: &reason });
-                give_back(provider, renewing.tokens());
+                revoke_tokens(provider, renewing.tokens());
             }
             Attempt::Over
         }
@@ -128,7 +128,7 @@ pub(super) async fn refused(provider: &Provider, renewing: &Renewing, error: &Re
 /// for nothing until it does. With an error it was asked, and is left alone for a moment.
 pub(super) async fn not_confirmed(
     idp: &str,
-    renewing: &mut Renewing,
+    renewing: &mut LockedSession,
     is_rejected: bool,
     error: Option<&RenewalError>,
 ) -> Attempt {
@@ -136,7 +136,7 @@ pub(super) async fn not_confirmed(
     // First of all: whoever comes while it is left alone must not pass as before.
     let failure = error.map_or(Failure::Outage, |error| match error {
         error if error.is_about_keys() => Failure::Keys,
-        error if error.concerns_everybody() => Failure::Outage,
+        error if error.affects_all_sessions() => Failure::Outage,
         _ => Failure::OfThisSession,
     });
     let marked = renewing.mark_indeterminate(is_rejected, failure).await;
@@ -155,7 +155,7 @@ pub(super) async fn not_confirmed(
         }
     }
     match marked {
-        Ok(Kept::Stored) if renewing.record().unconfirmed => Attempt::LoginNeeded,
+        Ok(Saved::Saved) if renewing.record().unconfirmed => Attempt::LoginNeeded,
         Ok(_) => Attempt::Over,
         Err(error) if is_rejected => Attempt::Unstored(error),
         Err(error) => {
@@ -165,31 +165,31 @@ pub(super) async fn not_confirmed(
     }
 }
 
-pub(super) fn give_back(provider: &Provider, tokens: &Tokens) {
-    provider.give_back(tokens.refresh_token.clone().map(|token| token.0), tokens.access_token.clone());
+pub(super) fn revoke_tokens(provider: &Provider, tokens: &Tokens) {
+    provider.revoke_tokens(tokens.refresh_token.clone().map(|token| token.0), tokens.access_token.clone());
 }
 
-fn renewal_failed(idp: &str, renewing: &Renewing, reason: &str) {
+fn renewal_failed(idp: &str, renewing: &LockedSession, reason: &str) {
     let (session, subject) = (renewing.handle(), &renewing.record().identity.subject);
     audit(&AuditEvent::RenewalFailed { session, idp, subject, reason });
 }
 
-pub(super) async fn failed(idp: &str, renewing: &Renewing, reason: &str) {
+pub(super) async fn failed(idp: &str, renewing: &LockedSession, reason: &str) {
     renewal_failed(idp, renewing, reason);
     rest(renewing).await;
 }
 
-async fn rest(renewing: &Renewing) {
+async fn rest(renewing: &LockedSession) {
     if let Err(error) = renewing.rest().await {
         let session = renewing.handle();
         tracing::warn!(%session, %error, "other replicas could not be told that a renewal failed");
     }
 }
 
-fn held(renewing: &Renewing) -> Held {
+fn held(renewing: &LockedSession) -> StoredGrant {
     let tokens = renewing.tokens();
     let open = |secret: &ExposedSecret| secret.0.clone();
-    Held {
+    StoredGrant {
         tokens: ProviderTokens {
             access_token: tokens.access_token.clone(),
             access_token_expires_at: tokens.access_token_expires_at,

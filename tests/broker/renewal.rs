@@ -9,10 +9,10 @@ use counterfoil::secret::Secret;
 use counterfoil::session::ending::EndCause;
 use counterfoil::session::key::SessionKey;
 use counterfoil::session::record::{ExposedSecret, Tokens};
-use counterfoil::session::renewal::{Kept, Renewing};
+use counterfoil::session::refresh_lock::Locked;
+use counterfoil::session::renewal::{LockedSession, Saved};
 use counterfoil::session::store::SessionBackend;
 use counterfoil::session::store::memory::MemoryStore;
-use counterfoil::session::turn::Turn;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use time::Duration;
@@ -677,22 +677,22 @@ async fn a_rotated_token_that_another_replica_kept_is_newer_than_a_renewal_under
     let browser = broker.signed_in().await;
     let key = SessionKey::parse(browser.cookie(SESSION).unwrap().as_bytes()).unwrap();
     let (clock, elsewhere, same) = (template.clock.clone(), replica.app.sessions().clone(), key.clone());
-    let work = async move |mut late: Renewing| {
+    let work = async move |mut late: LockedSession| {
         // The lease is over.
         clock.advance(Duration::seconds(5));
-        let rotate = async move |mut renewing: Renewing| {
+        let rotate = async move |mut renewing: LockedSession| {
             let rotated = Some(ExposedSecret(Secret::new("rotated".to_owned())));
             let tokens = Tokens { refresh_token: rotated, ..renewing.tokens().clone() };
-            renewing.keep_tokens(tokens, None).await.unwrap()
+            renewing.save_tokens(tokens, None).await.unwrap()
         };
-        let rotated = elsewhere.in_turn(&same, StdDuration::from_mins(1), |_| true, rotate).await.unwrap();
-        assert_eq!(rotated, Turn::Had(Kept::Stored));
+        let rotated = elsewhere.with_refresh_lock(&same, StdDuration::from_mins(1), |_| true, rotate).await.unwrap();
+        assert_eq!(rotated, Locked::Done(Saved::Saved));
         assert!(!late.end(EndCause::EndedByProvider).await.unwrap(), "the provider's no was to a token used twice");
         let again = late.tokens().clone();
-        late.keep_tokens(again, None).await.unwrap()
+        late.save_tokens(again, None).await.unwrap()
     };
-    let late = broker.app.sessions().in_turn(&key, StdDuration::from_mins(1), |_| true, work).await.unwrap();
-    assert_eq!(late, Turn::Had(Kept::Overtaken));
+    let late = broker.app.sessions().with_refresh_lock(&key, StdDuration::from_mins(1), |_| true, work).await.unwrap();
+    assert_eq!(late, Locked::Done(Saved::Superseded));
     let kept = broker.app.sessions().tokens(&key).await.unwrap().unwrap();
     assert_eq!(kept.refresh_token.unwrap().0.expose(), "rotated");
 }

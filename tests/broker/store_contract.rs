@@ -181,7 +181,7 @@ async fn a_name_is_claimed_by_exactly_one_of_many(subject: Subject) {
     let claims: Vec<_> = (0..50)
         .map(|_| {
             let (store, name) = (subject.store.clone(), name.clone());
-            tokio::spawn(async move { store.claim_once(&name, Duration::MINUTE).await.unwrap() })
+            tokio::spawn(async move { store.put_if_absent(&name, Duration::MINUTE).await.unwrap() })
         })
         .collect();
     let mut winners = 0;
@@ -193,31 +193,31 @@ async fn a_name_is_claimed_by_exactly_one_of_many(subject: Subject) {
 
 async fn a_claim_expires(subject: Subject) {
     let (short, long) = (format!("test:{}", handle()), format!("test:{}", handle()));
-    assert!(subject.store.claim_once(&long, Duration::HOUR).await.unwrap());
-    assert!(subject.store.claim_once(&short, Duration::milliseconds(300)).await.unwrap());
-    subject.until(async || subject.store.claim_once(&short, Duration::HOUR).await.unwrap()).await;
+    assert!(subject.store.put_if_absent(&long, Duration::HOUR).await.unwrap());
+    assert!(subject.store.put_if_absent(&short, Duration::milliseconds(300)).await.unwrap());
+    subject.until(async || subject.store.put_if_absent(&short, Duration::HOUR).await.unwrap()).await;
     for name in [&short, &long] {
-        assert!(!subject.store.claim_once(name, Duration::HOUR).await.unwrap());
+        assert!(!subject.store.put_if_absent(name, Duration::HOUR).await.unwrap());
     }
 }
 
 /// R-C11
 async fn a_claim_is_prolonged_while_it_is_there_and_never_taken_up_again(subject: Subject) {
     let (kept, lapsed) = (format!("test:{}", handle()), format!("test:{}", handle()));
-    assert!(!subject.store.prolong(&lapsed, Duration::HOUR).await.unwrap(), "nobody has it");
+    assert!(!subject.store.renew_lease(&lapsed, Duration::HOUR).await.unwrap(), "nobody has it");
     subject
         .in_time(async |lifetime| {
             subject.store.release(&kept).await.unwrap();
-            assert!(subject.store.claim_once(&kept, lifetime).await.unwrap());
-            subject.store.prolong(&kept, Duration::HOUR).await.unwrap()
+            assert!(subject.store.put_if_absent(&kept, lifetime).await.unwrap());
+            subject.store.renew_lease(&kept, Duration::HOUR).await.unwrap()
         })
         .await;
-    assert!(subject.store.claim_once(&lapsed, Duration::seconds(1)).await.unwrap());
-    subject.until(async || !subject.store.prolong(&lapsed, Duration::milliseconds(1)).await.unwrap()).await;
-    assert!(!subject.store.claim_once(&kept, Duration::HOUR).await.unwrap());
-    assert!(subject.store.claim_once(&lapsed, Duration::HOUR).await.unwrap());
+    assert!(subject.store.put_if_absent(&lapsed, Duration::seconds(1)).await.unwrap());
+    subject.until(async || !subject.store.renew_lease(&lapsed, Duration::milliseconds(1)).await.unwrap()).await;
+    assert!(!subject.store.put_if_absent(&kept, Duration::HOUR).await.unwrap());
+    assert!(subject.store.put_if_absent(&lapsed, Duration::HOUR).await.unwrap());
     subject.store.release(&kept).await.unwrap();
-    assert!(!subject.store.prolong(&kept, Duration::HOUR).await.unwrap());
+    assert!(!subject.store.renew_lease(&kept, Duration::HOUR).await.unwrap());
 }
 
 /// R-G09: a note cannot bring a record back.

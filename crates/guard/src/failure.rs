@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use counterfoil_core::identity::Identity;
+use counterfoil_session::store::StoreError;
 use http::{HeaderValue, StatusCode};
 
 use super::return_to::ReturnTo;
-use counterfoil_core::identity::Identity;
 
 /// The kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,6 +244,13 @@ impl Failure {
 impl From<FailureKind> for Failure {
     fn from(kind: FailureKind) -> Self {
         Self { kind, detail: None, cause: None, sign_in: None, details: None, cookies: Vec::new() }
+    }
+}
+
+impl From<StoreError> for Failure {
+    /// A store that cannot be asked signs nobody out: 503.
+    fn from(error: StoreError) -> Self {
+        Self::caused(FailureKind::StoreUnavailable, error)
     }
 }
 

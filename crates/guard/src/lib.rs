@@ -1,8 +1,8 @@
 //! The guard: which requests may pass to the back office, and as whom.
 //!
 //! A request's path is read once ([`request_target`]), and in every way in which others might; the first route that matches
-//! all of them says who may pass ([`route`], [`access`]); the session behind its cookie is asked for ([`presented`]) and, when that is due, renewed
-//! with its provider ([`revalidation`]); and [`require_session`] puts it all together as a middleware. What passes carries
+//! all of them says who may pass ([`route`], [`access`]); the session behind its cookie is asked for ([`session_lookup`]) and, when that is due, renewed
+//! with its provider ([`revalidation`]); and [`layer`] puts it all together as a middleware. What passes carries
 //! [`Admitted`](current_user::Admitted) in its extensions; handlers take a
 //! [`CurrentUser`](current_user::CurrentUser).
 
@@ -10,16 +10,16 @@ pub mod access;
 pub mod cookies;
 pub mod current_user;
 pub mod failure;
+pub mod layer;
 pub mod navigation;
-pub mod presented;
 pub mod public_url;
 pub mod query;
 mod reading;
 pub mod redirect;
 pub mod request_target;
-pub mod require_session;
 pub mod return_to;
 pub mod revalidation;
 pub mod route;
 pub mod security_headers;
+pub mod session_lookup;
 pub mod visitor;

@@ -116,6 +116,8 @@ impl PathRule {
     fn covers(&self, path: &str) -> bool {
         match self {
             Self::Exact(own) => path == own,
+            // Compared with nothing, some machines take 75 ns for it.
+            Self::Prefix(own) if own.is_empty() => path.is_empty() || path.starts_with('/'),
             Self::Prefix(own) => {
                 path.strip_prefix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             }

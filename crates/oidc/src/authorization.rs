@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use counterfoil_core::secret::{Secret, random_token, serialize_exposed};
 use oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse};
 use oauth2::{AuthType, AuthUrl, ClientId, EndpointNotSet, EndpointSet, RedirectUrl, StandardRevocableToken, TokenUrl};
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,6 @@ use super::discovery::Metadata;
 use super::provider_words::ProviderWords;
 use super::request_parameters::parameters;
 use super::token_exchange::TokenAnswer;
-use counterfoil_core::secret::{Secret, random_token, serialize_exposed};
 
 /// The demands of a particular login on the provider.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,6 +6,8 @@
 
 use std::pin::Pin;
 
+use counterfoil_core::clock::SharedClock;
+use counterfoil_core::secret::Secret;
 use oauth2::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use oauth2::http::{Method, Request, Response};
 use serde_json::{Map, Value};
@@ -18,8 +20,6 @@ use super::dpop::{self, Dpop};
 use super::http::{HttpError, ProviderHttp, json_answer};
 use super::settings::IdpSettings;
 use super::token_answer;
-use counterfoil_core::clock::SharedClock;
-use counterfoil_core::secret::Secret;
 
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 

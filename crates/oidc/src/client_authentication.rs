@@ -5,13 +5,13 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use counterfoil_core::secret::{Secret, random_token};
 use oauth2::http::HeaderValue;
 use serde_json::json;
 use time::OffsetDateTime;
 use url::form_urlencoded::{byte_serialize, parse};
 
 use super::signing_key::{SigningKey, SigningKeyError};
-use counterfoil_core::secret::{Secret, random_token};
 
 /// Lifetime of an assertion, in seconds: it is sent at once, and only once.
 const ASSERTION_LIFETIME: i64 = 60;

@@ -8,6 +8,8 @@ pub mod moved;
 
 use std::sync::Arc;
 
+use counterfoil_core::address::is_safe_address;
+use counterfoil_core::clock::SharedClock;
 use serde_json::{Map, Value};
 use time::Duration;
 use url::Url;
@@ -15,14 +17,12 @@ use url::Url;
 use self::moved::EndpointWatch;
 use super::address_class::AddressGuard;
 use super::authorization::LONGEST_NAMED;
+use super::cached_document::{CachedDocument, FetchFailure, Fetched, Lifetimes};
 use super::http::{Caches, HttpError, ProviderHttp};
 use super::offers::Offers;
 use super::presets::entra::published_under;
-use super::refreshing::{FetchFailure, Fetched, Lifetimes, Refreshing};
 use super::request_parameters::is_reserved;
 use super::{IdpKind, IdpSettings};
-use counterfoil_core::address::is_safe_address;
-use counterfoil_core::clock::SharedClock;
 
 /// Endpoints hardly ever change.
 const LIFETIMES: Lifetimes = Lifetimes {
@@ -123,7 +123,7 @@ pub(super) enum MetadataCache {
 #[derive(Debug, Clone)]
 pub(super) struct Discovered {
     source: Arc<DocumentSource>,
-    document: Refreshing<Metadata>,
+    document: CachedDocument<Metadata>,
     watch: Arc<EndpointWatch>,
     addresses: AddressGuard,
 }
@@ -150,7 +150,7 @@ impl MetadataCache {
                         given: given.clone(),
                         mutual_tls: settings.tls.identity.is_some(),
                     }),
-                    document: Refreshing::new(LIFETIMES, &settings.name, "metadata"),
+                    document: CachedDocument::new(LIFETIMES, &settings.name, "metadata"),
                     watch: Arc::new(EndpointWatch::new(settings.name.clone(), &published_under(&oidc.issuer))),
                     addresses,
                 }),

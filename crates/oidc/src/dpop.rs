@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use counterfoil_core::secret::{Secret, random_token};
 use oauth2::http::{HeaderMap, Method, Response};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -15,7 +16,6 @@ use url::Url;
 
 use super::http::json_object;
 use super::signing_key::{SigningKey, SigningKeyError};
-use counterfoil_core::secret::{Secret, random_token};
 
 /// Longest nonce that is sent back; longer ones would only make requests fail.
 const LONGEST_NONCE: usize = 1024;

@@ -3,10 +3,10 @@
 
 use std::sync::atomic::Ordering;
 
+use counterfoil_core::secret::{Secret, random_token};
 use url::Url;
 
 use super::{IdpKind, OidcSettings, Provider};
-use counterfoil_core::secret::{Secret, random_token};
 
 /// Largest ID token that goes into an address, in bytes: a longer address is refused by servers and proxies on the way.
 const LARGEST_HINT: usize = 2 * 1024;

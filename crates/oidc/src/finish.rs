@@ -5,6 +5,8 @@
 
 use std::sync::atomic::Ordering;
 
+use counterfoil_core::identity::Identity;
+use counterfoil_core::printable::Printable;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use url::Url;
@@ -20,8 +22,6 @@ use super::{
     IdpError, IdpKind, IdpSettings, OAuth2Settings, OidcSettings, Provider, id_token, presets, profile, token_exchange,
     userinfo,
 };
-use counterfoil_core::identity::Identity;
-use counterfoil_core::printable::Printable;
 
 /// The result of a finished login.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use counterfoil_core::secret::Secret;
 use oauth2::http;
 use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::redirect::Policy;
@@ -19,11 +20,10 @@ use thiserror::Error;
 use url::Url;
 
 use super::address_class::AddressGuard;
+use super::cached_document::{FetchFailure, Fetched};
 use super::provider_words::{ProviderWords, Sent};
 use super::proxy::ProviderProxy;
-use super::refreshing::{FetchFailure, Fetched};
 use super::strict_json;
-use counterfoil_core::secret::Secret;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

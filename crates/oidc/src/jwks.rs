@@ -8,18 +8,18 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use counterfoil_core::clock::SharedClock;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Map, Value};
 use time::Duration;
 use url::Url;
 
+use super::cached_document::{AskedBy, CachedDocument, FetchFailure, Fetched, Lifetimes, Refetched};
 use super::claims::optional_text;
 use super::http::{Caches, HttpError, ProviderHttp};
 use super::jwt::SignedHeader;
 use super::presets::entra::is_issuer;
-use super::refreshing::{AskedBy, FetchFailure, Fetched, Lifetimes, Refetched, Refreshing};
-use counterfoil_core::clock::SharedClock;
 
 /// Shortest RSA modulus that is trusted (RFC 8725 3.5), in bytes.
 pub(super) const SHORTEST_RSA_MODULUS: usize = 2048 / 8;
@@ -36,12 +36,12 @@ const LIFETIMES: Lifetimes = Lifetimes {
 
 /// The keys of one provider.
 #[derive(Debug)]
-pub(super) struct KeyCache(Refreshing<KeySet>);
+pub(super) struct KeyCache(CachedDocument<KeySet>);
 
 impl KeyCache {
     /// Makes a cache for keys of this provider, none of them fetched yet.
     pub(super) fn new(idp: &str, document: &'static str) -> Self {
-        Self(Refreshing::new(LIFETIMES, idp, document))
+        Self(CachedDocument::new(LIFETIMES, idp, document))
     }
 
     /// Returns the failure to fetch keys, if there are none because of it.

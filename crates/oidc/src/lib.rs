@@ -11,6 +11,7 @@ mod access_token;
 mod address_class;
 pub mod authorization;
 mod back_channel;
+mod cached_document;
 mod claims;
 pub mod client_authentication;
 pub mod discovery;
@@ -29,7 +30,6 @@ pub mod provider_words;
 pub mod proxy;
 pub mod pushed_request;
 pub mod refresh;
-mod refreshing;
 mod request_object;
 pub mod request_parameters;
 pub mod response_token;
@@ -237,7 +237,7 @@ impl Provider {
     }
 
     /// Returns the interval at which the provider is asked whether it still stands by a person.
-    pub fn pace(&self) -> Option<Duration> {
+    pub fn refresh_interval(&self) -> Option<Duration> {
         self.0.settings.refresh
     }
 

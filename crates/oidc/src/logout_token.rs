@@ -13,11 +13,11 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
+use super::cached_document::AskedBy;
 use super::claims::{self, check_named, has, name, optional_name, optional_session_name, text};
 use super::http::HttpError;
 use super::jwt::{JwtFault, JwtUse};
 use super::presets::entra::is_issuer;
-use super::refreshing::AskedBy;
 use super::signature::Wanted;
 use super::{IdpError, IdpKind, Provider};
 

@@ -10,6 +10,7 @@ pub(super) mod entra;
 pub(super) mod github;
 mod list;
 
+use counterfoil_core::secret::Secret;
 use oauth2::http;
 use reqwest::header::{ACCEPT, AUTHORIZATION};
 use serde_json::{Map, Value};
@@ -21,7 +22,6 @@ use super::http::{HttpError, ProviderHttp};
 use super::profile::MOST_GROUPS;
 use super::token_exchange::ProviderTokens;
 use super::{IdpError, Provider};
-use counterfoil_core::secret::Secret;
 
 /// Placeholder for the tenant in the issuer of an application in several tenants.
 pub const ANY_TENANT: &str = "{tenantid}";

@@ -7,13 +7,13 @@
 mod address;
 mod groups;
 
+use counterfoil_core::identity::Identity;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use self::address::is_address;
 use self::groups::groups_at;
 use super::{IdpKind, IdpSettings};
-use counterfoil_core::identity::Identity;
 
 pub use self::groups::GroupsAs;
 pub(super) use self::groups::dropped_groups;

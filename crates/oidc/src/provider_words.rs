@@ -9,6 +9,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
+use counterfoil_core::printable::is_unprintable;
+use counterfoil_core::secret::Secret;
 use oauth2::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use oauth2::http::{HeaderMap, HeaderName, Request, Response};
 use serde_json::{Map, Value};
@@ -16,8 +18,6 @@ use url::form_urlencoded;
 
 use super::client_authentication::secret_of_basic;
 use super::http::{json_object, media_type};
-use counterfoil_core::printable::is_unprintable;
-use counterfoil_core::secret::Secret;
 
 /// Longest error code kept, in characters.
 const LONGEST_CODE: usize = 64;

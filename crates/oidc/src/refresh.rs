@@ -9,6 +9,8 @@ pub mod verdict;
 
 use std::pin::Pin;
 
+use counterfoil_core::identity::Identity;
+use counterfoil_core::secret::Secret;
 use oauth2::http::{Request, Response};
 use oauth2::{AsyncHttpClient, RefreshToken, TokenResponse};
 use serde_json::{Map, Value};
@@ -27,12 +29,10 @@ use super::provider_words::ProviderWords;
 use super::token_answer::says_away;
 use super::token_exchange::{self, ProviderTokens};
 use super::{IdpError, IdpKind, OidcSettings, Provider};
-use counterfoil_core::identity::Identity;
-use counterfoil_core::secret::Secret;
 
 /// The part of a session that comes from its provider.
 #[derive(Debug, Clone)]
-pub struct Held {
+pub struct StoredGrant {
     /// The tokens of the login, or of the last refresh.
     pub tokens: ProviderTokens,
     /// The value that tied the ID token to the login.
@@ -54,7 +54,7 @@ pub struct Refreshed {
 
 impl Provider {
     /// Is true if identities with this issuer are this provider's, as it is configured now.
-    pub fn speaks_for(&self, issuer: &str) -> bool {
+    pub fn recognizes_issuer(&self, issuer: &str) -> bool {
         match &self.0.settings.kind {
             IdpKind::Oidc(oidc) => oidc.accepts_issuer(issuer),
             IdpKind::OAuth2(_) => self.issuer() == issuer,
@@ -67,7 +67,7 @@ impl Provider {
     ///
     /// # Errors
     /// [`RenewalError`]. The refresh token may be used up all the same.
-    pub async fn refresh(&self, held: &Held, refresh_token: &Secret<String>) -> Result<Refreshed, RenewalError> {
+    pub async fn refresh(&self, held: &StoredGrant, refresh_token: &Secret<String>) -> Result<Refreshed, RenewalError> {
         let metadata = self.metadata().await.map_err(|cause| self.renewal_error(cause))?;
         let mut tokens = self.refresh_grant(&metadata, refresh_token).await?;
         let mut session_expiry = None;
@@ -76,7 +76,7 @@ impl Provider {
             let claims = checked.map_err(|cause| {
                 let error = self.renewal_error(cause);
                 if error.verdict == Verdict::Denied {
-                    self.give_back(tokens.refresh_token.clone(), tokens.access_token.clone());
+                    self.revoke_tokens(tokens.refresh_token.clone(), tokens.access_token.clone());
                     return error;
                 }
                 RenewalError { rotated: tokens.refresh_token.clone(), ..error }
@@ -94,7 +94,7 @@ impl Provider {
     ///
     /// # Errors
     /// [`RenewalError`].
-    pub async fn confirm(&self, held: &Held) -> Result<Identity, RenewalError> {
+    pub async fn confirm(&self, held: &StoredGrant) -> Result<Identity, RenewalError> {
         let identity = self.identity_now(held).await.map_err(|cause| self.renewal_error(cause))?;
         self.0.track_record.note(&identity, self.0.clock.now());
         Ok(identity)
@@ -115,7 +115,7 @@ impl Provider {
     ///
     /// # Errors
     /// [`RenewalError`] if its metadata cannot be had.
-    pub async fn can_confirm(&self, held: &Held) -> Result<bool, RenewalError> {
+    pub async fn can_confirm(&self, held: &StoredGrant) -> Result<bool, RenewalError> {
         match &self.0.settings.kind {
             IdpKind::Oidc(oidc) => {
                 let metadata = self.metadata().await.map_err(|cause| self.renewal_error(cause))?;
@@ -130,7 +130,7 @@ impl Provider {
         &self,
         oidc: &OidcSettings,
         metadata: &Metadata,
-        held: &Held,
+        held: &StoredGrant,
     ) -> Result<Map<String, Value>, IdpError> {
         let id_token = held.tokens.id_token.as_ref().ok_or(JwtFault::Absent)?;
         let claims = VerifiedClaims::remembered(jwt::payload_of_verified(id_token.expose())?)?;
@@ -164,7 +164,7 @@ impl Provider {
         &self,
         oidc: &OidcSettings,
         metadata: &Metadata,
-        held: &Held,
+        held: &StoredGrant,
         tokens: &ProviderTokens,
     ) -> Result<VerifiedClaims, IdpError> {
         let nonce = ExpectedNonce::IfAny(held.nonce.as_deref());
@@ -176,7 +176,7 @@ impl Provider {
         if claims.subject() == held.subject { Ok(claims) } else { Err(JwtFault::Claim("sub").into()) }
     }
 
-    async fn identity_now(&self, held: &Held) -> Result<Identity, IdpError> {
+    async fn identity_now(&self, held: &StoredGrant) -> Result<Identity, IdpError> {
         let metadata = self.metadata().await?;
         let identity = match &self.0.settings.kind {
             IdpKind::Oidc(oidc) => {

@@ -3,11 +3,11 @@
 //!
 //! Pure. How the object then travels, through the browser or pushed, is not its business.
 
+use counterfoil_core::secret::random_token;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use super::signing_key::{SigningKey, SigningKeyError};
-use counterfoil_core::secret::random_token;
 
 /// Lifetime of an object, in seconds: the browser takes it along at once.
 const LIFETIME: i64 = 300;

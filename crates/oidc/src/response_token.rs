@@ -9,11 +9,11 @@ use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
 use super::authorization::AuthorizationAnswer;
+use super::cached_document::AskedBy;
 use super::claims::{self, check_audience, has, optional_text, text};
 use super::jwt::{JwtFault, JwtUse, LARGEST_TOKEN};
 use super::presets::entra::is_issuer;
 use super::provider_words::{ProviderWords, Spoken};
-use super::refreshing::AskedBy;
 use super::request_parameters::ResponseMode;
 use super::signature::Wanted;
 use super::strict_json;

@@ -7,20 +7,20 @@
 //! An event may be days old: transmitters repeat what was not taken (RFC 8935 2.4), through outages and weekends,
 //! and the session it is about may still live. `OLDEST` bounds how long its `jti` has to be remembered.
 
+use counterfoil_core::secret::Secret;
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 use url::Url;
 
 use self::subject::Meant;
+use super::cached_document::AskedBy;
 use super::claims::{self, check_named, name, optional_moment, text};
 use super::jwt::{JwtFault, JwtUse};
 use super::logout_token::{NoticeError, events};
 use super::presets::entra::{is_issuer, issuers};
-use super::refreshing::AskedBy;
 use super::signature::Wanted;
 use super::{IdpError, IdpKind, Provider};
-use counterfoil_core::secret::Secret;
 
 pub mod subject;
 

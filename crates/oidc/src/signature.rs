@@ -8,11 +8,11 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::cached_document::{AskedBy, Refetched, asked_just_now};
 use super::discovery::Metadata;
 use super::http::HttpError;
 use super::jwks::KeyCache;
 use super::jwt::{self, JwtFault, JwtUse};
-use super::refreshing::{AskedBy, Refetched, asked_just_now};
 use super::{IdpError, OidcSettings, Provider};
 
 /// The demands on a signed token, and the party that brought it.

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use counterfoil_core::secret::Secret;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, ThumbprintHash};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::jwks;
-use counterfoil_core::secret::Secret;
 
 /// The reason why a text is no key to sign with. Never shows the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

@@ -3,6 +3,7 @@
 //! The request and the reading of errors are the `oauth2` crate's; the answer's form is ours, because the
 //! crate's drops the ID token and fails on lifetimes that real providers write in odd ways (R-C06).
 
+use counterfoil_core::secret::Secret;
 use oauth2::basic::{BasicErrorResponse, BasicTokenType};
 use oauth2::{AccessToken, AuthorizationCode, PkceCodeVerifier, RefreshToken, RequestTokenError, TokenResponse};
 use serde::de::IntoDeserializer;
@@ -18,7 +19,6 @@ use super::back_channel::BackChannel;
 use super::client_authentication::advice;
 use super::http::HttpError;
 use super::provider_words::{ProviderWords, Spoken};
-use counterfoil_core::secret::Secret;
 
 /// Longest access token lifetime that is believed.
 const LONGEST_LIFETIME: u64 = 366 * 24 * 60 * 60;

@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use counterfoil_core::secret::Secret;
 use http::header::RETRY_AFTER;
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -18,7 +19,6 @@ use url::Url;
 use super::Provider;
 use super::back_channel::BackChannel;
 use super::http::HttpError;
-use counterfoil_core::secret::Secret;
 
 /// Delay between a logout and giving its tokens back: the browser has been to the provider by then.
 const AFTER_LOGOUT: time::Duration = time::Duration::seconds(5);
@@ -69,7 +69,7 @@ impl Drop for Return {
 
 impl Provider {
     /// Gives a session's tokens back, behind the caller's back, if the provider takes them.
-    pub fn give_back(&self, refresh_token: Option<Secret<String>>, access_token: Secret<String>) {
+    pub fn revoke_tokens(&self, refresh_token: Option<Secret<String>>, access_token: Secret<String>) {
         self.give_back_at(self.0.clock.now(), refresh_token, access_token);
     }
 

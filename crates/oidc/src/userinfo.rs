@@ -3,6 +3,7 @@
 //! Plain JSON, or a JWT signed by the provider. Its subject must be the ID token's (R-E02), and what it says
 //! never replaces what the ID token proved (R-E04).
 
+use counterfoil_core::secret::Secret;
 use oauth2::http::Response;
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -16,7 +17,6 @@ use super::jwt::JwtFault;
 use super::profile::{self, ProfileMapping};
 use super::provider_words::ProviderWords;
 use super::token_answer::says_away;
-use counterfoil_core::secret::Secret;
 
 /// Claims that only the ID token can make.
 const PROVEN_BY_THE_ID_TOKEN: [&str; 12] =

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use counterfoil_core::secret::Secret;
+use counterfoil_session::store::StoreError;
 use fred::types::Builder;
 use fred::types::config::{Config, ReconnectError, ReconnectPolicy, TlsConnector as FredTls};
 
 use super::{RedisSettings, address, tls};
 use crate::feed::Access;
-use counterfoil_core::secret::Secret;
-use counterfoil_session::store::StoreError;
 
 /// Commands that may wait on a connection before new ones fail at once.
 const LONGEST_QUEUE: usize = 10_000;

@@ -8,7 +8,7 @@ use redis_protocol::resp3::types::{BytesFrame, Resp3Frame};
 use super::RedisSettings;
 use super::client::configured;
 use crate::feed::Address;
-use crate::feed::connection::{Connection, Talk, items};
+use crate::feed::connection::{Connection, RespError, items};
 
 /// The oldest version that tells of everything the broker relies on.
 const OLDEST: u32 = 7;
@@ -53,31 +53,35 @@ async fn connected(settings: &RedisSettings) -> Result<(Connection, bool), Strin
 }
 
 /// Returns the remedy for a conversation that failed.
-fn remedy(talk: &Talk) -> &'static str {
+fn remedy(talk: &RespError) -> &'static str {
     let is = |text: &str, words: &[&str]| words.iter().any(|word| text.contains(word));
     match talk {
-        Talk::Refused(text) if is(text, &["WRONGPASS", "invalid password", "invalid username"]) => {
+        RespError::Refused(text) if is(text, &["WRONGPASS", "invalid password", "invalid username"]) => {
             "the user name or the password in the URL is wrong"
         }
-        Talk::Refused(text) if is(text, &["NOAUTH"]) => "it wants a password: redis://user:password@…",
-        Talk::Refused(text) if is(text, &["without any password"]) => "it has no password: leave it out of the URL",
-        Talk::Refused(text) if is(text, &["protected mode", "DENIED"]) => {
+        RespError::Refused(text) if is(text, &["NOAUTH"]) => "it wants a password: redis://user:password@…",
+        RespError::Refused(text) if is(text, &["without any password"]) => {
+            "it has no password: leave it out of the URL"
+        }
+        RespError::Refused(text) if is(text, &["protected mode", "DENIED"]) => {
             "protected mode: give it a password, or let it listen where the broker is"
         }
-        Talk::Refused(text) if is(text, &["NOPERM"]) => "its user lacks rights: see the ACL line in the README",
-        Talk::Refused(text) if is(text, &["DB index"]) => "the database number in the URL is too high",
-        Talk::Refused(text) if is(text, &["unknown command", "NOPROTO"]) => "it is older than Redis 7",
-        Talk::Io(error) if is(&error.to_string(), &["certificate"]) => {
+        RespError::Refused(text) if is(text, &["NOPERM"]) => "its user lacks rights: see the ACL line in the README",
+        RespError::Refused(text) if is(text, &["DB index"]) => "the database number in the URL is too high",
+        RespError::Refused(text) if is(text, &["unknown command", "NOPROTO"]) => "it is older than Redis 7",
+        RespError::Io(error) if is(&error.to_string(), &["certificate"]) => {
             "its certificate is not believed: set store.ca_file to its authority, and name the host as the certificate does"
         }
-        Talk::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => "is it running, and on this port?",
-        Talk::Io(_) => "is the host right, and does it speak TLS exactly if the URL begins with rediss?",
-        Talk::Silent => "is it reachable from here, and does it speak TLS exactly if the URL begins with rediss?",
-        Talk::Closed | Talk::Protocol(_) | Talk::OutOfStep => {
+        RespError::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            "is it running, and on this port?"
+        }
+        RespError::Io(_) => "is the host right, and does it speak TLS exactly if the URL begins with rediss?",
+        RespError::Silent => "is it reachable from here, and does it speak TLS exactly if the URL begins with rediss?",
+        RespError::Closed | RespError::Protocol(_) | RespError::OutOfStep => {
             "is this the port of Redis, and does it speak TLS exactly if the URL begins with rediss?"
         }
-        Talk::Name => "name the host as its certificate does",
-        Talk::Refused(_) | Talk::NoMajority => "see Redis' own log",
+        RespError::Name => "name the host as its certificate does",
+        RespError::Refused(_) | RespError::NoMajority => "see Redis' own log",
     }
 }
 
@@ -163,7 +167,7 @@ async fn rights(connection: &mut Connection, prefix: &str) -> Vec<Finding> {
 async fn refused(connection: &mut Connection, tried: &[&[&str]]) -> Vec<String> {
     let mut refused = Vec::new();
     for words in tried {
-        if let Err(Talk::Refused(text)) = connection.ask(words).await
+        if let Err(RespError::Refused(text)) = connection.ask(words).await
             && text.starts_with("NOPERM")
         {
             let command = if words[0] == "CLIENT" { words[..2].join("|") } else { words[0].to_owned() };

@@ -19,15 +19,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
+use counterfoil_core::secret::Secret;
+use counterfoil_session::key::SessionHandle;
+use counterfoil_session::store::InvalidationListener;
 use fred::types::config::ServerConfig;
 use redis_protocol::redis_keyslot;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 use crate::connections::Connections;
-use counterfoil_core::secret::Secret;
-use counterfoil_session::key::SessionHandle;
-use counterfoil_session::store::InvalidationListener;
 
 use self::link::Link;
 pub(super) use self::link::Read;

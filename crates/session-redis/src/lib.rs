@@ -21,6 +21,9 @@ use std::time::{Duration as StdDuration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use counterfoil_core::secret::Secret;
+use counterfoil_session::key::SessionHandle;
+use counterfoil_session::store::{InvalidationListener, Loaded, SessionBackend, StoreError};
 use fred::clients::Client;
 use fred::interfaces::{KeysInterface, SortedSetsInterface};
 use fred::types::sorted_sets::ZSort;
@@ -34,9 +37,6 @@ use tower_sessions_redis_store::RedisStore;
 
 use self::connections::Connections;
 use self::feed::{Beside, Invalidation, Read};
-use counterfoil_core::secret::Secret;
-use counterfoil_session::key::SessionHandle;
-use counterfoil_session::store::{InvalidationListener, Loaded, SessionBackend, StoreError};
 
 /// Pause before a command is sent again to where its slot is now.
 const REDIRECTION_PAUSE: StdDuration = StdDuration::from_millis(10);
@@ -161,6 +161,12 @@ fn found(part: Bytes) -> Option<Bytes> {
     (!part.is_empty()).then_some(part)
 }
 
+/// Tells a record that cannot be read from an outage. Whoever put another kind of value under its key made it the former.
+fn unread(error: &fred::error::Error) -> session_store::Error {
+    let text = error.to_string();
+    if text.contains("WRONGTYPE") { session_store::Error::Decode(text) } else { session_store::Error::Backend(text) }
+}
+
 /// The format of `RedisStore`, which wrote it.
 fn decoded(record: Option<Bytes>) -> session_store::Result<Option<Record>> {
     if record.as_ref().is_some_and(|record| record.len() >= LONGEST_RECORD) {
@@ -188,7 +194,7 @@ impl SessionStore for RedisBackend {
     }
 
     async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
-        let (record, ..) = self.read(id).await.map_err(|error| session_store::Error::Backend(error.to_string()))?;
+        let (record, ..) = self.read(id).await.map_err(|error| unread(&error))?;
         decoded(record)
     }
 
@@ -203,8 +209,7 @@ impl SessionBackend for RedisBackend {
         let beside = Beside { note: self.key_beside(NOTE, handle), tombstone: self.key_beside(TOMBSTONE, handle) };
         let Some(read) = self.invalidation.read(handle, beside).await else {
             let read = self.read(&handle.id()).await;
-            let (record, note, is_outweighed) =
-                read.map_err(|error| session_store::Error::Backend(error.to_string()))?;
+            let (record, note, is_outweighed) = read.map_err(|error| unread(&error))?;
             let (record, note) = (decoded(record)?, note.map(Into::into));
             return Ok(Loaded { record, is_outweighed, note, ..Loaded::default() });
         };
@@ -265,7 +270,7 @@ impl SessionBackend for RedisBackend {
         Ok(())
     }
 
-    async fn claim_once(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
+    async fn put_if_absent(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
         let key = &self.key("once", name);
         let claim = |client: Client| async move {
             client.set(key, 1, Some(within(lifetime)), Some(SetOptions::NX), false).await
@@ -273,12 +278,12 @@ impl SessionBackend for RedisBackend {
         self.ask(claim).await
     }
 
-    async fn prolong(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
+    async fn renew_lease(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
         let key = &self.key("once", name);
-        let prolong = |client: Client| async move {
+        let renew_lease = |client: Client| async move {
             client.set(key, 1, Some(within(lifetime)), Some(SetOptions::XX), false).await
         };
-        self.ask(prolong).await
+        self.ask(renew_lease).await
     }
 
     async fn release(&self, name: &str) -> Result<(), StoreError> {

@@ -6,9 +6,10 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use counterfoil_core::printable::Printable;
+
 use crate::LiveSession;
 use crate::key::SessionHandle;
-use counterfoil_core::printable::Printable;
 
 /// Something that a security review asks for.
 #[derive(Debug)]

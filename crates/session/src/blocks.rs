@@ -11,6 +11,7 @@ pub(super) mod of_persons;
 
 use std::fmt;
 
+use counterfoil_core::identity::Identity;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
@@ -20,7 +21,6 @@ use super::registry::Index;
 use super::revocation::Selection;
 use super::selection::{Filter, LoginFilter};
 use super::store::StoreError;
-use counterfoil_core::identity::Identity;
 
 use self::of_persons::Found;
 

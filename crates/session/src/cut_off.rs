@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use counterfoil_core::secret::keyring::{Keyring, Sealer};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
@@ -20,7 +21,6 @@ use super::record::SessionRecord;
 use super::registry::{Index, milliseconds};
 use super::selection::LoginFilter;
 use super::store::{SessionBackend, StoreError};
-use counterfoil_core::secret::keyring::{Keyring, Sealer};
 
 /// Longest time for which a login may be under way: the pending login's lifetime, and some.
 pub(super) const LONGEST_LOGIN: Duration = Duration::minutes(15);
@@ -73,7 +73,7 @@ pub(super) struct Attempt<'a> {
 
 /// The terms that a revocation lays down for logins to come.
 #[derive(Debug, Clone)]
-pub(super) struct Terms {
+pub(super) struct CutOffRule {
     pub(super) at: OffsetDateTime,
     /// The length of the block, longer than nothing.
     pub(super) block_for: Option<Duration>,
@@ -133,7 +133,12 @@ impl CutOffs {
     }
 
     /// Lays down a cut-off for one person. A block is laid down apart from this.
-    pub(super) async fn set_for_subject(&self, issuer: &str, subject: &str, terms: &Terms) -> Result<(), StoreError> {
+    pub(super) async fn set_for_subject(
+        &self,
+        issuer: &str,
+        subject: &str,
+        terms: &CutOffRule,
+    ) -> Result<(), StoreError> {
         let index = Index::subject(issuer, subject);
         if terms.fresh_login {
             self.put(&Mark::FreshLogin.name(&index), terms.at, terms.at + terms.remember_for).await?;
@@ -157,7 +162,7 @@ impl CutOffs {
     }
 
     /// Lays down a cut-off for every login that fits. Takes in what was laid down in the same words before.
-    pub(super) async fn set_for_logins(&self, logins: &LoginFilter, terms: &Terms) -> Result<(), StoreError> {
+    pub(super) async fn set_for_logins(&self, logins: &LoginFilter, terms: &CutOffRule) -> Result<(), StoreError> {
         if let Some((issuer, subject)) = logins.one_person() {
             return self.set_for_subject(issuer, subject, terms).await;
         }
@@ -242,13 +247,11 @@ impl CutOffs {
     }
 
     fn seal(&self, cut_off: &OfMany) -> String {
-        let text = serde_json::to_vec(cut_off).unwrap_or_else(|_| unreachable!("a struct of strings is JSON"));
-        STANDARD_NO_PAD.encode(self.sealer.seal(OF_MANY.as_bytes(), &text))
+        STANDARD_NO_PAD.encode(self.sealer.seal_json(OF_MANY.as_bytes(), cut_off))
     }
 
     fn open(&self, member: &str) -> Option<OfMany> {
-        let opened = self.sealer.open(OF_MANY.as_bytes(), &STANDARD_NO_PAD.decode(member).ok()?).ok()?;
-        serde_json::from_slice(&opened).ok()
+        self.sealer.open_json(OF_MANY.as_bytes(), &STANDARD_NO_PAD.decode(member).ok()?).ok()
     }
 
     /// Returns the reason why this login may not become a session, if there is one.
@@ -282,7 +285,7 @@ impl CutOffs {
 
     /// Is true if a revocation of many means a person as they are now: one that came since the provider last said who
     /// they are, or one that blocks and did not mean them as they were.
-    pub(super) async fn concerns_the_renewed(
+    pub(super) async fn applies_after_refresh(
         &self,
         before: &SessionRecord,
         after: &SessionRecord,

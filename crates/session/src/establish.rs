@@ -5,6 +5,7 @@
 
 use std::time::{Duration as StdDuration, Instant};
 
+use counterfoil_core::identity::Identity;
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::oneshot;
@@ -17,7 +18,6 @@ use super::policy::OnLimit;
 use super::record::{ClientTraits, SessionRecord, Tokens};
 use super::registry::Index;
 use super::store::StoreError;
-use counterfoil_core::identity::Identity;
 
 /// Longest time that one login of a person keeps the others waiting, should its process end in the middle.
 const LONGEST_TURN: Duration = Duration::seconds(5);
@@ -79,7 +79,7 @@ impl Sessions {
                 }
             }
         });
-        handed_over.await.unwrap_or_else(|_| Err(StoreError::Silent.into()))
+        handed_over.await.unwrap_or_else(|_| Err(StoreError::Timeout.into()))
     }
 
     /// One login of a person at a time, if their number is limited: each has to see what the other did.
@@ -88,9 +88,9 @@ impl Sessions {
         let Some(most) = rules.max_per_user else { return self.establish_one(new, None).await };
         let name = format!("limit:{}", Index::subject(&new.identity.issuer, &new.identity.subject).as_str());
         let (asked, mut pause) = (Instant::now(), SHORTEST_PAUSE);
-        while !self.claim_once(&name, LONGEST_TURN).await? {
+        while !self.put_if_absent(&name, LONGEST_TURN).await? {
             if asked.elapsed() > LONGEST_WAIT {
-                return Err(StoreError::Busy.into());
+                return Err(StoreError::LockTimeout.into());
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -111,7 +111,7 @@ impl Sessions {
         new: NewSession,
         limit: Option<(usize, OnLimit)>,
     ) -> Result<SessionKey, EstablishError> {
-        self.0.policies.be_sure().await?;
+        self.0.policies.ensure_loaded().await?;
         let now = self.0.clock.now();
         let key = SessionKey::generate();
         let handle = key.handle();

@@ -14,6 +14,7 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use counterfoil_core::secret::keyring::{Keyring, Tagger};
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
@@ -23,7 +24,6 @@ use tower_sessions::session_store;
 
 use super::key::SessionHandle;
 use super::store::{InvalidationListener, Loaded, SessionBackend, StoreError};
-use counterfoil_core::secret::keyring::{Keyring, Tagger};
 
 /// The format of all that is stored. Whoever changes it so that older brokers, or this one, misread the other's raises
 /// this number.
@@ -279,12 +279,12 @@ impl SessionBackend for Keyed {
         self.ours().await?.keep(handle, until).await
     }
 
-    async fn claim_once(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
-        self.ours().await?.claim_once(name, lifetime).await
+    async fn put_if_absent(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
+        self.ours().await?.put_if_absent(name, lifetime).await
     }
 
-    async fn prolong(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
-        self.ours().await?.prolong(name, lifetime).await
+    async fn renew_lease(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
+        self.ours().await?.renew_lease(name, lifetime).await
     }
 
     async fn release(&self, name: &str) -> Result<(), StoreError> {

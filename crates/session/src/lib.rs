@@ -5,9 +5,9 @@
 //! - [`establish`]: a login becomes a session, unless a [`cut_off`] forbids it;
 //! - [`Sessions::check`]: from the near cache, else from the store, judged by the time ([`timeout`]) and the
 //!   rules in force ([`policy`]);
-//! - [`touch`]: noting that it is in use; [`renewal`]: changing it, one at a time ([`turn`]);
-//! - [`listing`], [`revocation`] and [`upkeep`]: what there is (by the [`registry`]), ending it ([`selection`],
-//!   [`ending`]), [`blocks`] of persons, and keeping the books; [`notices`]: what a provider told once.
+//! - [`touch`]: noting that it is in use; [`renewal`]: changing it, one at a time ([`refresh_lock`]);
+//! - [`listing`], [`revocation`] and [`maintenance`]: what there is (by the [`registry`]), ending it ([`selection`],
+//!   [`ending`]), [`blocks`] of persons, and keeping the books; [`replay`]: what a provider told once.
 //!
 //! Below it lie the key in the cookie ([`key`]), what is remembered ([`record`]), and where it is all kept
 //! ([`store`]), which is used only while it is ours ([`key_check`]). Knows nothing of HTTP or of providers.
@@ -20,18 +20,18 @@ pub mod establish;
 pub mod key;
 pub mod key_check;
 pub mod listing;
-pub mod notices;
+pub mod maintenance;
 pub mod policy;
 pub mod record;
+pub mod refresh_lock;
 pub mod registry;
 pub mod renewal;
+pub mod replay;
 pub mod revocation;
 pub mod selection;
 pub mod store;
 pub mod timeout;
 pub mod touch;
-pub mod turn;
-pub mod upkeep;
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
@@ -50,12 +50,12 @@ use self::key::{SessionHandle, SessionKey};
 use self::key_check::Keyed;
 use self::policy::{Binding, Policies, SessionRules};
 use self::record::{SessionRecord, Tokens};
+use self::refresh_lock::LocalLocks;
 use self::registry::{Registry, milliseconds};
 use self::store::near_cache::NearCache;
 use self::store::sealed::{Found, Opened, SealedStore};
 use self::store::{InvalidationListener, SessionBackend, StoreError};
-use self::timeout::{Moments, Verdict, judge};
-use self::turn::Queues;
+use self::timeout::{SessionTimes, Verdict, judge};
 
 /// The result of asking for a session.
 #[derive(Debug, Clone)]
@@ -98,9 +98,9 @@ impl KnownSession {
         OffsetDateTime::from_unix_timestamp_nanos(milliseconds * 1_000_000).unwrap_or(self.record.created_at)
     }
 
-    fn moments(&self) -> Moments {
+    fn moments(&self) -> SessionTimes {
         let SessionRecord { created_at, ends_by, .. } = self.record;
-        Moments { created_at, last_seen_at: self.last_seen_at(), ends_by }
+        SessionTimes { created_at, last_seen_at: self.last_seen_at(), ends_by }
     }
 }
 
@@ -161,7 +161,7 @@ struct Inner {
     /// The same, by what it says of itself.
     keyed: Arc<Keyed>,
     policies: Policies,
-    queues: Queues,
+    queues: LocalLocks,
     /// The turn to look at every session: one search at a time has it.
     searches: Semaphore,
     clock: SharedClock,
@@ -216,7 +216,7 @@ impl Sessions {
             blocks: Blocks::new(backend.clone(), keyring),
             tombstones: keyring.sealer("counterfoil tombstone v1", &[]),
             policies: Policies::new(backend.clone(), keyring, rules),
-            queues: Queues::default(),
+            queues: LocalLocks::default(),
             searches: Semaphore::new(1),
             backend,
             keyed,
@@ -266,7 +266,7 @@ impl Sessions {
 
     /// Loads what the store knows of a session; from now on this process knows it too.
     async fn load(&self, handle: SessionHandle) -> Result<Option<Arc<KnownSession>>, StoreError> {
-        self.0.policies.be_sure().await?;
+        self.0.policies.ensure_loaded().await?;
         let token = self.0.near.cache.as_ref().map(|cache| cache.begin_load(handle));
         let Found::Session(opened) = self.0.sealed.load(handle).await? else { return Ok(None) };
         let (expires, watch) = (opened.expires, opened.watch.clone());
@@ -324,13 +324,11 @@ impl Sessions {
     /// [`StoreError`] if the store cannot be asked.
     pub async fn tombstone(&self, handle: SessionHandle) -> Result<Option<Tombstone>, StoreError> {
         let Some(sealed) = self.0.backend.tombstone(handle).await? else { return Ok(None) };
-        let opened = self.0.tombstones.open(handle.to_string().as_bytes(), &sealed).ok();
-        Ok(opened.and_then(|opened| serde_json::from_slice(&opened).ok()))
+        Ok(self.0.tombstones.open_json(handle.to_string().as_bytes(), &sealed).ok())
     }
 
     fn seal_tombstone(&self, handle: SessionHandle, tombstone: &Tombstone) -> Vec<u8> {
-        let text = serde_json::to_vec(tombstone).unwrap_or_else(|_| unreachable!("a tombstone is JSON"));
-        self.0.tombstones.seal(handle.to_string().as_bytes(), &text)
+        self.0.tombstones.seal_json(handle.to_string().as_bytes(), tombstone)
     }
 
     /// No session of that age can live longer, whatever group it is of.
@@ -354,11 +352,11 @@ impl Sessions {
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: treat the name as taken.
-    pub async fn claim_once(&self, name: &str, lifetime: time::Duration) -> Result<bool, StoreError> {
-        self.0.backend.claim_once(name, lifetime).await
+    pub async fn put_if_absent(&self, name: &str, lifetime: time::Duration) -> Result<bool, StoreError> {
+        self.0.backend.put_if_absent(name, lifetime).await
     }
 
-    /// Gives a name back that [`Self::claim_once`] took.
+    /// Gives a name back that [`Self::put_if_absent`] took.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: the name may stay taken.

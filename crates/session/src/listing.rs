@@ -67,7 +67,7 @@ impl Sessions {
 
     /// Loads what the store has under a handle. Not for the near cache: whoever lists everything does not work with it.
     pub(super) async fn look_up(&self, handle: SessionHandle) -> Result<Found, StoreError> {
-        self.0.policies.be_sure().await?;
+        self.0.policies.ensure_loaded().await?;
         self.0.sealed.load(handle).await
     }
 

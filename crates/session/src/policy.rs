@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use counterfoil_core::secret::keyring::{Keyring, Sealer};
 use thiserror::Error;
 
 use super::store::{SessionBackend, StoreError};
 use super::timeout::TimeoutPolicy;
-use counterfoil_core::secret::keyring::{Keyring, Sealer};
 
 /// The name of the stored timeouts.
 const STORED: &str = "timeouts";
@@ -141,7 +141,7 @@ impl Policies {
 
     /// Looks for stored timeouts before anything is judged for the first time: they may be longer than those
     /// configured, and a session that is ended by mistake is ended for good.
-    pub(super) async fn be_sure(&self) -> Result<(), StoreError> {
+    pub(super) async fn ensure_loaded(&self) -> Result<(), StoreError> {
         if self.has_looked.load(Ordering::Acquire) { Ok(()) } else { self.look().await }
     }
 
@@ -197,12 +197,10 @@ impl Policies {
     }
 
     fn seal(&self, policy: &TimeoutPolicy) -> Vec<u8> {
-        let text = serde_json::to_vec(policy).unwrap_or_else(|_| unreachable!("a policy is JSON"));
-        self.sealer.seal(STORED.as_bytes(), &text)
+        self.sealer.seal_json(STORED.as_bytes(), policy)
     }
 
     fn open(&self, sealed: &[u8]) -> Result<TimeoutPolicy, Unreadable> {
-        let opened = self.sealer.open(STORED.as_bytes(), sealed).map_err(|_| Unreadable)?;
-        serde_json::from_slice(&opened).map_err(|_| Unreadable)
+        self.sealer.open_json(STORED.as_bytes(), sealed).map_err(|_| Unreadable)
     }
 }

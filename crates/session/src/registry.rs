@@ -19,8 +19,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use time::{Duration, OffsetDateTime};
 
 use super::key::SessionHandle;
-use super::notices::NoticeName;
 use super::record::SessionRecord;
+use super::replay::ReplayKey;
 use super::store::{SessionBackend, StoreError};
 
 /// The list of the hours that have a list.
@@ -53,7 +53,7 @@ impl Index {
     }
 
     /// A notice that an issuer gave an audience under this name.
-    pub(super) fn notice(NoticeName { way, issuer, audience, id }: &NoticeName) -> Self {
+    pub(super) fn notice(ReplayKey { way, issuer, audience, id }: &ReplayKey) -> Self {
         let between = Self::named(way, issuer, audience);
         Self::named("notice", &between.0, id)
     }
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn notices_of_other_ways_and_to_others_have_names_of_their_own() {
         let name = |way, audience: &str| {
-            let name = NoticeName { way, issuer: "i".into(), audience: audience.into(), id: "j".into() };
+            let name = ReplayKey { way, issuer: "i".into(), audience: audience.into(), id: "j".into() };
             Index::notice(&name)
         };
         assert_ne!(name("back_channel", "a"), name("security_event", "a"));

@@ -1,12 +1,13 @@
 //! The renewal of a session with its provider: what is stored of it, by whoever has the session's turn.
 //!
 //! A refresh token that is used twice is taken for stolen, so everything new is stored before the turn
-//! ([`super::turn`]) is given up, and only where the record still exists: no renewal brings an ended session back
+//! ([`super::refresh_lock`]) is given up, and only where the record still exists: no renewal brings an ended session back
 //! (R-G09, R-N04). The caller's `work` decides what is asked of the provider, and when.
 
 use std::sync::atomic::AtomicI64;
 use std::time::{Duration as StdDuration, Instant};
 
+use counterfoil_core::identity::Identity;
 use time::{Duration, OffsetDateTime};
 
 use super::ending::{EndCause, Tombstone};
@@ -15,7 +16,6 @@ use super::record::{ExposedSecret, SessionRecord, Tokens};
 use super::registry::milliseconds;
 use super::store::{InvalidationListener, StoreError};
 use super::{KnownSession, Sessions};
-use counterfoil_core::identity::Identity;
 
 /// Time for which storing is retried: the provider may have made the old refresh token worthless.
 const STORE_FOR: StdDuration = StdDuration::from_secs(4);
@@ -29,13 +29,13 @@ pub(super) fn rest(handle: SessionHandle) -> String {
 
 /// The outcome of storing something new about a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
+pub enum Saved {
     /// It is stored.
-    Stored,
+    Saved,
     /// The session has ended.
-    Ended,
+    SessionEnded,
     /// Somebody else has renewed the session meanwhile: what they stored is newer.
-    Overtaken,
+    Superseded,
 }
 
 /// The reason why a provider did not confirm a person.
@@ -51,14 +51,14 @@ pub enum Failure {
 
 /// A session whose turn it is: what the store has of it, and the right to change that.
 #[derive(Debug)]
-pub struct Renewing {
+pub struct LockedSession {
     sessions: Sessions,
     key: SessionKey,
     record: SessionRecord,
     tokens: Tokens,
 }
 
-impl Renewing {
+impl LockedSession {
     pub(super) fn new(sessions: Sessions, key: SessionKey, record: SessionRecord, tokens: Tokens) -> Self {
         Self { sessions, key, record, tokens }
     }
@@ -83,7 +83,7 @@ impl Renewing {
     ///
     /// # Errors
     /// [`StoreError`] if the store did not take them, tried again and again.
-    pub async fn keep_tokens(&mut self, tokens: Tokens, ends_by: Option<OffsetDateTime>) -> Result<Kept, StoreError> {
+    pub async fn save_tokens(&mut self, tokens: Tokens, ends_by: Option<OffsetDateTime>) -> Result<Saved, StoreError> {
         // Another ID token has been verified.
         let is_verified = tokens.id_token != self.tokens.id_token;
         let record = SessionRecord {
@@ -101,7 +101,7 @@ impl Renewing {
     ///
     /// # Errors
     /// [`StoreError`] if the store did not take it.
-    pub async fn mark_indeterminate(&mut self, is_rejected: bool, failure: Failure) -> Result<Kept, StoreError> {
+    pub async fn mark_indeterminate(&mut self, is_rejected: bool, failure: Failure) -> Result<Saved, StoreError> {
         let now = self.sessions.0.clock.now().truncate_to_millisecond();
         let record = SessionRecord {
             unconfirmed: self.record.unconfirmed || is_rejected,
@@ -111,7 +111,7 @@ impl Renewing {
             ..self.record.clone()
         };
         if record == self.record {
-            return Ok(Kept::Stored);
+            return Ok(Saved::Saved);
         }
         self.store(record, self.tokens.clone()).await
     }
@@ -121,21 +121,21 @@ impl Renewing {
     ///
     /// # Errors
     /// [`StoreError`] if the store did not take it.
-    pub async fn keep_identity(&mut self, identity: Identity) -> Result<Kept, StoreError> {
+    pub async fn save_claims(&mut self, identity: Identity) -> Result<Saved, StoreError> {
         let (before, now) = (self.record.clone(), self.sessions.0.clock.now());
         let after = SessionRecord { identity, ..before.clone() };
         let changes = before.identity != after.identity;
-        if self.is_meant(&before, &after, now).await? {
-            return self.end(EndCause::Revoked).await.map(|_| Kept::Ended);
+        if self.is_selected(&before, &after, now).await? {
+            return self.end(EndCause::Revoked).await.map(|_| Saved::SessionEnded);
         }
         if changes {
             // The record is not stored as confirmed yet: if what follows comes to nothing, the provider is asked again.
             let kept = self.store(after, self.tokens.clone()).await?;
-            if kept != Kept::Stored {
+            if kept != Saved::Saved {
                 return Ok(kept);
             }
-            if self.was_meant_meanwhile(&before, now).await {
-                return self.end(EndCause::Revoked).await.map(|_| Kept::Ended);
+            if self.was_selected_meanwhile(&before, now).await {
+                return self.end(EndCause::Revoked).await.map(|_| Saved::SessionEnded);
             }
         }
         // The moment is cut as the store cuts it: what was stored is compared with it.
@@ -152,11 +152,11 @@ impl Renewing {
     }
 
     /// Is true if a revocation ("everybody of the group finance") missed a person whom this has just made one of them.
-    async fn was_meant_meanwhile(&self, before: &SessionRecord, now: OffsetDateTime) -> bool {
-        let trying = Trying::begin();
+    async fn was_selected_meanwhile(&self, before: &SessionRecord, now: OffsetDateTime) -> bool {
+        let trying = RetryBudget::begin();
         loop {
-            match self.is_meant(before, &self.record, now).await {
-                Ok(is_meant) => return is_meant,
+            match self.is_selected(before, &self.record, now).await {
+                Ok(is_selected) => return is_selected,
                 Err(error) => {
                     let Err(error) = trying.pause(error).await else { continue };
                     tracing::warn!(session = %self.handle(), %error, "whether a session was revoked cannot be found out");
@@ -167,13 +167,13 @@ impl Renewing {
     }
 
     /// Is true if a revocation means the person as they are now and has not ended their session as they were.
-    async fn is_meant(
+    async fn is_selected(
         &self,
         before: &SessionRecord,
         after: &SessionRecord,
         now: OffsetDateTime,
     ) -> Result<bool, StoreError> {
-        self.sessions.0.cut_offs.concerns_the_renewed(before, after, now).await
+        self.sessions.0.cut_offs.applies_after_refresh(before, after, now).await
     }
 
     /// Ends the session, tried again and again; whether there was one until now, as this renewal knows it.
@@ -181,7 +181,7 @@ impl Renewing {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: it may live on.
     pub async fn end(&self, cause: EndCause) -> Result<bool, StoreError> {
-        let trying = Trying::begin();
+        let trying = RetryBudget::begin();
         loop {
             let ended = self.try_to_end(cause).await;
             self.sessions.0.near.invalidate(self.handle());
@@ -217,13 +217,13 @@ impl Renewing {
         self.sessions.0.backend.put(&rest(self.handle()), text.as_bytes(), Some(until)).await
     }
 
-    async fn store(&mut self, record: SessionRecord, tokens: Tokens) -> Result<Kept, StoreError> {
-        let trying = Trying::begin();
+    async fn store(&mut self, record: SessionRecord, tokens: Tokens) -> Result<Saved, StoreError> {
+        let trying = RetryBudget::begin();
         loop {
             match self.try_to_store(&record, &tokens).await {
-                Ok(Kept::Stored) => {
+                Ok(Saved::Saved) => {
                     (self.record, self.tokens) = (record, tokens);
-                    return Ok(Kept::Stored);
+                    return Ok(Saved::Saved);
                 }
                 Ok(other) => return Ok(other),
                 Err(error) => trying.pause(error).await?,
@@ -231,14 +231,16 @@ impl Renewing {
         }
     }
 
-    async fn try_to_store(&self, record: &SessionRecord, tokens: &Tokens) -> Result<Kept, StoreError> {
+    async fn try_to_store(&self, record: &SessionRecord, tokens: &Tokens) -> Result<Saved, StoreError> {
         let Sessions(inner) = &self.sessions;
-        let Some((was, had, expires)) = inner.sealed.load_whole(&self.key).await? else { return Ok(Kept::Ended) };
+        let Some((was, had, expires)) = inner.sealed.load_whole(&self.key).await? else {
+            return Ok(Saved::SessionEnded);
+        };
         // Nothing is stored if the lease was lost and somebody else has renewed it since: theirs is newer. A record
         // that an earlier try stored without our hearing of it is ours.
         let ours = [(&self.record, &self.tokens), (record, tokens)];
         if !ours.iter().any(|(record, tokens)| version(&was, &had) == version(record, tokens)) {
-            return Ok(Kept::Overtaken);
+            return Ok(Saved::Superseded);
         }
         inner.policies.look().await?;
         let backstop =
@@ -253,7 +255,7 @@ impl Renewing {
         saved?;
         // A record that went in between is not brought back, and the store does not say so.
         let still = inner.sealed.load_whole(&self.key).await?;
-        Ok(if still.is_some() { Kept::Stored } else { Kept::Ended })
+        Ok(if still.is_some() { Saved::Saved } else { Saved::SessionEnded })
     }
 }
 
@@ -267,9 +269,9 @@ fn version<'a>(
 }
 
 /// An operation that is retried for a while, as long as the store fails.
-struct Trying(Instant);
+struct RetryBudget(Instant);
 
-impl Trying {
+impl RetryBudget {
     fn begin() -> Self {
         Self(Instant::now())
     }

@@ -209,7 +209,7 @@ impl Sessions {
                 }
             }
             revoked.matched.extend(matched);
-            let unreadable = self.unreadable_meant(selection, records.unreadable).await;
+            let unreadable = self.unreadable_selected(selection, records.unreadable).await;
             let unreadable = revoked.note(unreadable).unwrap_or_default();
             for handle in unreadable.into_iter().chain(records.remains) {
                 let torn_up = self.tear_up(handle, None, now).await;
@@ -307,7 +307,7 @@ impl Sessions {
 
     /// Those of the records that cannot be read which are meant all the same: what an index names belongs to whose
     /// index it is. By anything else it cannot be told whose they are.
-    async fn unreadable_meant(
+    async fn unreadable_selected(
         &self,
         selection: &Selection,
         unreadable: Vec<SessionHandle>,

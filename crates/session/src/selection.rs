@@ -3,12 +3,12 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use counterfoil_core::identity::Identity;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::cut_off::LONGEST_LOGIN;
 use super::record::SessionRecord;
-use counterfoil_core::identity::Identity;
 
 /// The known facts of a person; everything that is given must fit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,14 +31,14 @@ pub struct PersonFilter {
 /// A provider's word on something that happened, which may come days later: sessions that began when it had long
 /// happened are not meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Happened {
+pub struct EventTime {
     /// The moment it happened.
     pub at: OffsetDateTime,
     /// Set if only a person who showed who they are since then is beyond doubt.
     pub proof_needed: bool,
 }
 
-impl Happened {
+impl EventTime {
     /// Is true if a session may be meant. Only what is known speaks for one: a login that was under way then became a
     /// session later, and one by an older authentication is an old one.
     fn concerns(&self, record: &SessionRecord) -> bool {
@@ -60,7 +60,7 @@ pub struct Filter {
     /// The time since their last use beyond which they fit.
     pub idle_longer_than: Option<Duration>,
     /// The event, if sessions that began long after it are not meant.
-    pub happened: Option<Happened>,
+    pub happened: Option<EventTime>,
 }
 
 impl PersonFilter {
@@ -284,7 +284,7 @@ mod tests {
             (ago(16), None, true, false),
         ] {
             let record = SessionRecord { auth_time, ..record() };
-            let concerns = |proof_needed| Happened { at, proof_needed }.concerns(&record);
+            let concerns = |proof_needed| EventTime { at, proof_needed }.concerns(&record);
             assert_eq!([concerns(true), concerns(false)], [changed, revoked], "{at} {auth_time:?}");
         }
     }
@@ -299,7 +299,7 @@ mod tests {
         filter.ip = Some([192, 0, 2, 8].into());
         assert!(!filter.of_logins().unwrap().fits(&record()));
         // Whoever is just signing in is refused once, and told.
-        filter.happened = Some(Happened { at: NOW - Duration::DAY, proof_needed: false });
+        filter.happened = Some(EventTime { at: NOW - Duration::DAY, proof_needed: false });
         assert!(filter.of_logins().is_some());
         filter.older_than = Some(Duration::HOUR);
         assert!(filter.of_logins().is_none());

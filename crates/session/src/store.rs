@@ -36,10 +36,10 @@ pub enum StoreError {
     Backend(Box<dyn std::error::Error + Send + Sync>),
     /// The store did not answer in time.
     #[error("the session store did not answer in time")]
-    Silent,
+    Timeout,
     /// Other logins of the same person take too long.
     #[error("other logins of the same person take too long")]
-    Busy,
+    LockTimeout,
     /// Others look through all sessions, and take too long.
     #[error("too many searches of all sessions at once")]
     TooManySearches,
@@ -123,13 +123,13 @@ pub trait SessionBackend: SessionStore {
     async fn keep(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError>;
 
     /// Takes a name for `lifetime`; `true` for exactly one of any number of simultaneous callers.
-    async fn claim_once(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError>;
+    async fn put_if_absent(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError>;
 
-    /// Keeps a name that [`Self::claim_once`] took for `lifetime` from now; `false` if nobody has it any more, which
+    /// Keeps a name that [`Self::put_if_absent`] took for `lifetime` from now; `false` if nobody has it any more, which
     /// this does not change.
-    async fn prolong(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError>;
+    async fn renew_lease(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError>;
 
-    /// Gives a name back that [`Self::claim_once`] took.
+    /// Gives a name back that [`Self::put_if_absent`] took.
     async fn release(&self, name: &str) -> Result<(), StoreError>;
 
     /// Keeps a small value under a name, until a moment or for ever.

@@ -109,7 +109,7 @@ pub enum Verdict {
 
 /// The moments of a session that are judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moments {
+pub struct SessionTimes {
     /// The moment it was established.
     pub created_at: OffsetDateTime,
     /// The moment it was last noted to be in use.
@@ -120,7 +120,7 @@ pub struct Moments {
 
 /// Judges a session. A limit is reached at its very moment: a session of thirty minutes is over after thirty
 /// minutes, not a millisecond later.
-pub fn judge(session: Moments, limits: Limits, now: OffsetDateTime) -> Verdict {
+pub fn judge(session: SessionTimes, limits: Limits, now: OffsetDateTime) -> Verdict {
     let absolute = session.created_at + limits.absolute;
     let absolute_expires_at = session.ends_by.map_or(absolute, |ends_by| ends_by.min(absolute));
     let idle_expires_at = (session.last_seen_at + limits.idle).min(absolute_expires_at);
@@ -143,7 +143,7 @@ mod tests {
     const LIMITS: Limits = Limits { idle: Duration::minutes(30), absolute: Duration::hours(12) };
 
     fn judged(last_seen_at: OffsetDateTime, ends_by: Option<OffsetDateTime>, now: OffsetDateTime) -> Verdict {
-        judge(Moments { created_at: LOGIN, last_seen_at, ends_by }, LIMITS, now)
+        judge(SessionTimes { created_at: LOGIN, last_seen_at, ends_by }, LIMITS, now)
     }
 
     /// R-G07

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration as StdDuration, Instant};
 
 use counterfoil::app::server::serve;
-use counterfoil::app::{App, Ports};
+use counterfoil::app::{App, Dependencies};
 use counterfoil::clock::{Clock, ManualClock, SystemClock};
 use counterfoil::config::{Settings, Source};
 use counterfoil::session::store::SessionBackend;
@@ -97,7 +97,7 @@ impl Broker {
             Store::Unreliable(port) => Arc::new(RedisBackend::connect(&redis::unreliable(port)).unwrap()),
             Store::Shared(store) => store,
         };
-        let ports = Ports { clock: setup.clock.clone(), store };
+        let ports = Dependencies { clock: setup.clock.clone(), store };
         let app = App::build(settings, ports).unwrap();
         let address = listen(app.router()).await;
         let operations = listen(app.operations_router()).await;

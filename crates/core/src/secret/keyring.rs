@@ -14,6 +14,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{hkdf, hmac};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -181,6 +183,23 @@ impl Sealer {
         let (&FORMAT, rest) = sealed.split_first().ok_or(Unopenable)? else { return Err(Unopenable) };
         let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>().ok_or(Unopenable)?;
         self.derived().keys.iter().find_map(|key| open_with(key, subject, *nonce, body)).ok_or(Unopenable)
+    }
+
+    /// Encrypts a value as JSON, like [`Self::seal`].
+    ///
+    /// # Panics
+    /// If it is none that JSON can hold: no value of this workspace has keys that are no texts.
+    pub fn seal_json<T: Serialize>(&self, subject: &[u8], value: &T) -> Vec<u8> {
+        let text = serde_json::to_vec(value).unwrap_or_else(|_| unreachable!("structs of plain values are JSON"));
+        self.seal(subject, &Zeroizing::new(text))
+    }
+
+    /// Decrypts what [`Self::seal_json`] encrypted.
+    ///
+    /// # Errors
+    /// [`Unopenable`] if no key fits, or if the value is of another shape.
+    pub fn open_json<T: DeserializeOwned>(&self, subject: &[u8], sealed: &[u8]) -> Result<T, Unopenable> {
+        serde_json::from_slice(&self.open(subject, sealed)?).map_err(|_| Unopenable)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reads an answer's headers about time: how long it is fresh, and when to come back.
 //!
-//! Pure. Bounds are the caller's business ([`super::super::refreshing`]).
+//! Pure. Bounds are the caller's business ([`super::super::cached_document`]).
 
 use oauth2::http::HeaderMap;
 use reqwest::header::{AGE, CACHE_CONTROL, DATE, HeaderName, RETRY_AFTER};

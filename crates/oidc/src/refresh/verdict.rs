@@ -4,6 +4,7 @@
 //! lies every other answer: it is no word against the person and none for them, so the session is not over and counts
 //! for nothing until the provider stands by them again (R-I08).
 
+use counterfoil_core::secret::Secret;
 use thiserror::Error;
 
 use crate::IdpError;
@@ -13,7 +14,6 @@ use crate::presets::ProfileApiError;
 use crate::profile::ProfileFault;
 use crate::token_exchange::TokenExchangeError;
 use crate::userinfo::UserinfoError;
-use counterfoil_core::secret::Secret;
 
 /// The provider's verdict on the person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl RenewalError {
 
     /// Is true if the next attempt for anybody is bound to fail as well: the provider is away, or does not know us.
     /// Its answer to one person's access token concerns that person alone; that it does not answer at all does not.
-    pub fn concerns_everybody(&self) -> bool {
+    pub fn affects_all_sessions(&self) -> bool {
         // Not 500: one person's data can do that.
         let away = |error: &HttpError| {
             matches!(error, HttpError::Unreachable(_) | HttpError::Timeout | HttpError::Status(429 | 502..=504, _))
@@ -335,7 +335,7 @@ mod tests {
             (IdpError::ProfileEndpoint(HttpError::status(503)), false),
         ] {
             let failed = RenewalError::of(cause, true);
-            assert_eq!(failed.concerns_everybody(), everybody, "{failed}");
+            assert_eq!(failed.affects_all_sessions(), everybody, "{failed}");
         }
     }
 }

@@ -19,7 +19,7 @@ const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
 
 /// The reason why a conversation failed.
 #[derive(Debug, Error)]
-pub(crate) enum Talk {
+pub(crate) enum RespError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("it did not answer in time")]
@@ -38,7 +38,7 @@ pub(crate) enum Talk {
     Name,
 }
 
-impl Talk {
+impl RespError {
     /// The error that an answer is, if it is one.
     pub(super) fn refusal(frame: &BytesFrame) -> Option<Self> {
         match frame {
@@ -65,9 +65,9 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Connects, signs in and chooses the database.
-    pub(crate) async fn open(address: &Address, access: &Access) -> Result<Self, Talk> {
+    pub(crate) async fn open(address: &Address, access: &Access) -> Result<Self, RespError> {
         let opened = tokio::time::timeout(access.timeout, Self::connect(address, access)).await;
-        let mut connection = opened.map_err(|_| Talk::Silent)??;
+        let mut connection = opened.map_err(|_| RespError::Silent)??;
         match &access.password {
             Some(password) => {
                 let username = access.username.as_deref().unwrap_or("default");
@@ -81,13 +81,13 @@ impl Connection {
         Ok(connection)
     }
 
-    async fn connect(address: &Address, access: &Access) -> Result<Self, Talk> {
+    async fn connect(address: &Address, access: &Access) -> Result<Self, RespError> {
         let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
         stream.set_nodelay(true)?;
         let stream: Box<dyn Stream> = match &access.tls {
             None => Box::new(stream),
             Some(tls) => {
-                let name = ServerName::try_from(address.host.clone()).map_err(|_| Talk::Name)?;
+                let name = ServerName::try_from(address.host.clone()).map_err(|_| RespError::Name)?;
                 Box::new(tls.connect(name, stream).await?)
             }
         };
@@ -95,7 +95,7 @@ impl Connection {
     }
 
     /// Asks one thing and waits for its answer; an error is an error.
-    pub(crate) async fn ask(&mut self, words: &[&str]) -> Result<BytesFrame, Talk> {
+    pub(crate) async fn ask(&mut self, words: &[&str]) -> Result<BytesFrame, RespError> {
         let mut outgoing = BytesMut::new();
         command(&mut outgoing, &words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
         let exchange = async {
@@ -104,13 +104,13 @@ impl Connection {
                 match take_frame(&mut self.received)? {
                     // Changes may be told before the answer to the question for them; nothing is cached yet.
                     Some(BytesFrame::Push { .. }) => {}
-                    Some(frame) => return Talk::refusal(&frame).map_or(Ok(frame), Err),
-                    None if self.stream.read_buf(&mut self.received).await? == 0 => return Err(Talk::Closed),
+                    Some(frame) => return RespError::refusal(&frame).map_or(Ok(frame), Err),
+                    None if self.stream.read_buf(&mut self.received).await? == 0 => return Err(RespError::Closed),
                     None => {}
                 }
             }
         };
-        tokio::time::timeout(self.access.timeout, exchange).await.map_err(|_| Talk::Silent)?
+        tokio::time::timeout(self.access.timeout, exchange).await.map_err(|_| RespError::Silent)?
     }
 
     /// The two directions, and what was received already.
@@ -130,9 +130,9 @@ pub(super) fn command(outgoing: &mut BytesMut, words: &[&[u8]]) {
 }
 
 /// The next whole frame, if it is there.
-pub(super) fn take_frame(received: &mut BytesMut) -> Result<Option<BytesFrame>, Talk> {
+pub(super) fn take_frame(received: &mut BytesMut) -> Result<Option<BytesFrame>, RespError> {
     if received.len() > LONGEST_ANSWER {
-        return Err(Talk::OutOfStep);
+        return Err(RespError::OutOfStep);
     }
     Ok(decode_bytes_mut(received)?.map(|(frame, _, _)| frame))
 }

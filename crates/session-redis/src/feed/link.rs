@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use counterfoil_session::key::SessionHandle;
+use counterfoil_session::store::near_cache::{Lease, Watch};
 use redis_protocol::resp3::types::{BytesFrame, Resp3Frame};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 
-use super::connection::{Connection, Talk, command};
+use super::connection::{Connection, RespError, command};
 use super::{Access, Address, Beside, Shared};
 use crate::{LONGEST_RECORD, LONGEST_VALUE};
-use counterfoil_session::key::SessionHandle;
-use counterfoil_session::store::near_cache::{Lease, Watch};
 
 /// Interval between two proofs of life.
 const HEARTBEAT: Duration = Duration::from_millis(100);
@@ -83,7 +83,7 @@ enum Pending {
 #[derive(Debug, Error)]
 pub(super) enum LinkError {
     #[error(transparent)]
-    Talk(#[from] Talk),
+    RespError(#[from] RespError),
     #[error("it is no primary")]
     NotPrimary,
     #[error("its cluster is not whole")]
@@ -94,7 +94,7 @@ pub(super) enum LinkError {
 
 impl From<std::io::Error> for LinkError {
     fn from(error: std::io::Error) -> Self {
-        Self::Talk(error.into())
+        Self::RespError(error.into())
     }
 }
 
@@ -109,7 +109,7 @@ impl Link {
         let (reads, requests) = mpsc::channel(LONGEST_QUEUE);
         let lease = Lease::new(Instant::now());
         let link = Arc::new(Self { lease: lease.clone(), reads });
-        let far_end = FarEnd { address, access, in_cluster, shared, lease, requests };
+        let far_end = LinkTask { address, access, in_cluster, shared, lease, requests };
         (link, far_end.keep_up())
     }
 
@@ -149,7 +149,7 @@ fn text(frame: BytesFrame) -> Option<Bytes> {
 }
 
 /// The side of a link that talks to the server.
-struct FarEnd {
+struct LinkTask {
     address: Address,
     access: Access,
     in_cluster: bool,
@@ -158,7 +158,7 @@ struct FarEnd {
     requests: mpsc::Receiver<ReadRequest>,
 }
 
-impl FarEnd {
+impl LinkTask {
     async fn keep_up(mut self) {
         // This future ends by being dropped from outside: then nothing may be believed either.
         let ending = EndOnDrop(self.lease.clone(), self.shared.clone());
@@ -199,7 +199,7 @@ impl FarEnd {
                 biased;
                 read = reader.read_buf(&mut received) => {
                     if read? == 0 {
-                        return Err(Talk::Closed.into());
+                        return Err(RespError::Closed.into());
                     }
                     while let Some(frame) = super::connection::take_frame(&mut received)? {
                         last_heard = Instant::now();
@@ -237,14 +237,14 @@ impl FarEnd {
             self.hear_push(data);
             return Ok(());
         }
-        match pending.pop_front().ok_or(Talk::OutOfStep)? {
+        match pending.pop_front().ok_or(RespError::OutOfStep)? {
             Pending::Heartbeat { asked } => {
                 let role = match &frame {
                     BytesFrame::Array { data, .. } => data.first().and_then(BytesFrame::as_str),
                     _ => None,
                 };
                 if role != Some("master") {
-                    return Err(Talk::refusal(&frame).map_or(LinkError::NotPrimary, LinkError::Talk));
+                    return Err(RespError::refusal(&frame).map_or(LinkError::NotPrimary, LinkError::RespError));
                 }
                 if !self.in_cluster {
                     self.lease.extend(asked + LEASE);
@@ -253,7 +253,7 @@ impl FarEnd {
             Pending::ClusterState { asked } => {
                 // A node on the wrong side of a partition keeps answering about itself, but says so.
                 if !frame.as_str().is_some_and(|state| state.contains("cluster_state:ok")) {
-                    return Err(Talk::refusal(&frame).map_or(LinkError::ClusterDown, LinkError::Talk));
+                    return Err(RespError::refusal(&frame).map_or(LinkError::ClusterDown, LinkError::RespError));
                 }
                 self.lease.extend(asked + LEASE);
             }

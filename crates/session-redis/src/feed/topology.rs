@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use counterfoil_core::secret::Secret;
 use fred::interfaces::ClientLike;
 use fred::types::ClientState;
 use fred::types::config::{Server, ServerConfig};
@@ -11,11 +12,10 @@ use futures_util::future::join_all;
 use redis_protocol::resp3::types::BytesFrame;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::connection::{Connection, Talk, items, number, text};
+use super::connection::{Connection, RespError, items, number, text};
 use super::link::Link;
 use super::{Access, Address, Links, Shared};
 use crate::connections::Connections;
-use counterfoil_core::secret::Secret;
 
 /// Interval between two looks at who the primaries are.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -101,8 +101,8 @@ struct Kept {
 type Primaries = Vec<(std::ops::RangeInclusive<u16>, Address)>;
 
 impl Kept {
-    async fn primaries(&self, server: &ServerConfig) -> Result<Primaries, Talk> {
-        let mut failed = Talk::Closed;
+    async fn primaries(&self, server: &ServerConfig) -> Result<Primaries, RespError> {
+        let mut failed = RespError::Closed;
         match server {
             ServerConfig::Sentinel { hosts, service_name, username, password } => {
                 let (username, password) = (username.clone(), password.clone().map(Secret::new));
@@ -114,7 +114,7 @@ impl Kept {
                     |primary: &&Address| answers.iter().filter(|answer| answer == primary).count() * 2 > hosts.len();
                 return match answers.iter().find(majority) {
                     Some(primary) => Ok(vec![(SLOTS, primary.clone())]),
-                    None => Err(Talk::NoMajority),
+                    None => Err(RespError::NoMajority),
                 };
             }
             ServerConfig::Clustered { hosts, .. } => {
@@ -155,20 +155,20 @@ impl Kept {
     }
 }
 
-async fn ask_sentinel(sentinel: &Address, access: &Access, service: &str) -> Result<Address, Talk> {
+async fn ask_sentinel(sentinel: &Address, access: &Access, service: &str) -> Result<Address, RespError> {
     // All of them are asked at the same time, and an answer that is late is of no use.
     let access = &Access { timeout: access.timeout.min(INTERVAL), ..access.clone() };
     let mut sentinel = Connection::open(sentinel, access).await?;
     let answer = sentinel.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", service]).await?;
-    let [host, port] = items(&answer) else { return Err(Talk::OutOfStep) };
-    let (host, port) = text(host).zip(number(port)).ok_or(Talk::OutOfStep)?;
+    let [host, port] = items(&answer) else { return Err(RespError::OutOfStep) };
+    let (host, port) = text(host).zip(number(port)).ok_or(RespError::OutOfStep)?;
     Ok(Address { host: host.to_owned(), port })
 }
 
-async fn ask_node(node: &Address, access: &Access) -> Result<Primaries, Talk> {
+async fn ask_node(node: &Address, access: &Access) -> Result<Primaries, RespError> {
     let answer = Connection::open(node, access).await?.ask(&["CLUSTER", "SLOTS"]).await?;
     let primaries: Option<Primaries> = items(&answer).iter().map(|range| slots(range, node)).collect();
-    primaries.filter(|primaries| !primaries.is_empty()).ok_or(Talk::OutOfStep)
+    primaries.filter(|primaries| !primaries.is_empty()).ok_or(RespError::OutOfStep)
 }
 
 /// One entry of `CLUSTER SLOTS`: first slot, last slot, the primary, its replicas.

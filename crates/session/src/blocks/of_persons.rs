@@ -9,17 +9,17 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use counterfoil_core::identity::Identity;
+use counterfoil_core::secret::keyring::{Keyring, Sealer};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::{Block, Words, moment_of};
-use crate::cut_off::Terms;
+use crate::cut_off::CutOffRule;
 use crate::listing::AT_A_TIME;
 use crate::registry::{Index, milliseconds};
 use crate::store::{SessionBackend, StoreError};
-use counterfoil_core::identity::Identity;
-use counterfoil_core::secret::keyring::{Keyring, Sealer};
 
 /// The list of the persons who have blocks of their own.
 const PERSONS: &str = "blocks";
@@ -82,7 +82,7 @@ impl Blocks {
         &self,
         person: &Identity,
         words: &Words,
-        terms: &Terms,
+        terms: &CutOffRule,
         block_for: Duration,
     ) -> Result<(), StoreError> {
         let index = Index::subject(&person.issuer, &person.subject).as_str().to_owned();
@@ -186,13 +186,11 @@ impl Blocks {
     }
 
     fn seal(&self, list: &str, sealed: &Sealed) -> String {
-        let text = serde_json::to_vec(sealed).unwrap_or_else(|_| unreachable!("a struct of strings is JSON"));
-        STANDARD_NO_PAD.encode(self.sealer.seal(list.as_bytes(), &text))
+        STANDARD_NO_PAD.encode(self.sealer.seal_json(list.as_bytes(), sealed))
     }
 
     fn open(&self, list: &str, member: &str) -> Option<Sealed> {
-        let opened = self.sealer.open(list.as_bytes(), &STANDARD_NO_PAD.decode(member).ok()?).ok()?;
-        serde_json::from_slice(&opened).ok()
+        self.sealer.open_json(list.as_bytes(), &STANDARD_NO_PAD.decode(member).ok()?).ok()
     }
 }
 

@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use counterfoil_core::identity::Identity;
 use futures_util::{StreamExt, stream};
 
 use super::Order;
 use crate::blocks::Words;
-use crate::cut_off::Terms;
+use crate::cut_off::CutOffRule;
 use crate::listing::AT_A_TIME;
 use crate::selection::Filter;
 use crate::store::StoreError;
 use crate::{KnownSession, Sessions};
-use counterfoil_core::identity::Identity;
 
 impl Sessions {
     /// Returns the terms, counted from now, however long the revocation has been at it: later ones are never earlier.
-    pub(super) fn terms(&self, order: &Order) -> Terms {
-        Terms {
+    pub(super) fn terms(&self, order: &Order) -> CutOffRule {
+        CutOffRule {
             at: self.0.clock.now(),
             block_for: order.block(),
             fresh_login: order.fresh_login,
@@ -33,7 +33,7 @@ impl Sessions {
         &self,
         sessions: &[Arc<KnownSession>],
         filter: Option<&Filter>,
-        terms: &Terms,
+        terms: &CutOffRule,
     ) -> Result<(), StoreError> {
         let mut persons: BTreeMap<_, (Identity, Vec<Words>)> = BTreeMap::new();
         for known in sessions {
@@ -64,7 +64,7 @@ impl Sessions {
     }
 
     /// Blocks the one person whom the order names by issuer and subject, whether or not they have a session.
-    pub(super) async fn block_the_named(&self, filter: &Filter, terms: &Terms) -> Result<(), StoreError> {
+    pub(super) async fn block_the_named(&self, filter: &Filter, terms: &CutOffRule) -> Result<(), StoreError> {
         let logins = filter.of_logins();
         let named = logins.as_ref().and_then(|logins| logins.one_person());
         let (Some(block), Some((issuer, subject))) = (terms.block_for, named) else { return Ok(()) };

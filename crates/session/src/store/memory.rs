@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
+use counterfoil_core::clock::SharedClock;
 use time::{Duration, OffsetDateTime};
 use tower_sessions::SessionStore;
 use tower_sessions::session::{Id, Record};
@@ -12,7 +13,6 @@ use tower_sessions::session_store;
 
 use super::{InvalidationListener, Loaded, SessionBackend, StoreError};
 use crate::key::SessionHandle;
-use counterfoil_core::clock::SharedClock;
 
 /// Writes between two sweeps of what has expired: keeps memory bounded by what is live.
 const WRITES_PER_SWEEP: u32 = 256;
@@ -176,7 +176,7 @@ impl SessionBackend for MemoryStore {
         Ok(())
     }
 
-    async fn claim_once(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
+    async fn put_if_absent(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let mut state = self.lock_to_write();
         let is_free = state.value(Kind::Claim, name, now).is_none();
@@ -186,7 +186,7 @@ impl SessionBackend for MemoryStore {
         Ok(is_free)
     }
 
-    async fn prolong(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
+    async fn renew_lease(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let mut state = self.lock_to_write();
         let is_taken = state.value(Kind::Claim, name, now).is_some();

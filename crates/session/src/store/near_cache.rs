@@ -104,16 +104,16 @@ pub struct NearCache<V> {
 }
 
 struct Shard<V> {
-    entries: Cache<SessionHandle, Entry<V>, UnitWeighter, AsItIs>,
+    entries: Cache<SessionHandle, Entry<V>, UnitWeighter, IdentityHasher>,
     /// Invalidations heard so far.
     generation: u64,
 }
 
 /// A handle is a hash already, and only handles that we gave out ever enter.
 #[derive(Debug, Clone, Copy, Default)]
-struct AsItIs;
+struct IdentityHasher;
 
-impl BuildHasher for AsItIs {
+impl BuildHasher for IdentityHasher {
     type Hasher = Bits;
 
     fn build_hasher(&self) -> Bits {
@@ -155,7 +155,7 @@ impl<V> NearCache<V> {
 
     fn with_shards(shards: usize, entries: usize, max_age: Duration) -> Self {
         let room = entries.div_ceil(shards);
-        let cache = || Cache::with(room, room as u64, UnitWeighter, AsItIs, DefaultLifecycle::default());
+        let cache = || Cache::with(room, room as u64, UnitWeighter, IdentityHasher, DefaultLifecycle::default());
         let shard = || Shard { entries: cache(), generation: 0 };
         Self { shards: (0..shards).map(|_| Mutex::new(shard())).collect(), max_age }
     }

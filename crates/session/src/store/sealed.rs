@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use counterfoil_core::secret::keyring::{Keyring, Sealer, Unopenable};
 use serde_json::Value;
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
@@ -27,7 +28,6 @@ use super::near_cache::Watch;
 use super::{SessionBackend, StoreError};
 use crate::key::{SessionHandle, SessionKey};
 use crate::record::{SessionRecord, Tokens};
-use counterfoil_core::secret::keyring::{Keyring, Sealer, Unopenable};
 
 /// The format this version writes, and the only one it reads.
 const FORMAT: u64 = 2;
@@ -144,10 +144,6 @@ impl SealedStore {
         let loaded = match self.backend.load_watched(handle).await {
             Ok(loaded) => loaded,
             Err(StoreError::Records(session_store::Error::Decode(cause))) => return unreadable(&cause),
-            // Somebody put another kind of value under the key: it is no session for ever, not an outage.
-            Err(StoreError::Records(session_store::Error::Backend(cause))) if cause.contains("WRONGTYPE") => {
-                return unreadable(&cause);
-            }
             Err(error) => return Err(error),
         };
         if loaded.is_outweighed {

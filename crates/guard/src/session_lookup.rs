@@ -4,24 +4,24 @@
 //! path, one planted by a neighbour); the one that is live counts, and two that are live are refused, so that
 //! two people are never mixed up (R-H05).
 
+use counterfoil_session::audit::{AuditEvent, audit};
+use counterfoil_session::ending::{EndCause, Tombstone};
+use counterfoil_session::key::SessionKey;
+use counterfoil_session::policy::Binding;
+use counterfoil_session::{Check, LiveSession, Sessions};
 use http::HeaderMap;
 use http::header::USER_AGENT;
 use thiserror::Error;
 
 use crate::cookies::CookiePolicy;
 use crate::failure::{Failure, FailureKind};
-use counterfoil_session::audit::{AuditEvent, audit};
-use counterfoil_session::ending::{EndCause, Tombstone};
-use counterfoil_session::key::SessionKey;
-use counterfoil_session::policy::Binding;
-use counterfoil_session::{Check, LiveSession, Sessions};
 
 /// Most cookies of the name that are looked at.
 const MOST_CANDIDATES: usize = 4;
 
 /// The outcome of looking a request's cookie up.
 #[derive(Debug, Clone)]
-pub enum Presented {
+pub enum SessionLookup {
     /// A live session.
     Live(SessionKey, LiveSession),
     /// No cookie of the form we issue.
@@ -30,7 +30,7 @@ pub enum Presented {
     Ended(Option<Tombstone>),
 }
 
-impl Presented {
+impl SessionLookup {
     /// The live session, if there is one.
     pub fn live(&self) -> Option<(&SessionKey, &LiveSession)> {
         match self {
@@ -73,11 +73,7 @@ pub fn candidates(cookies: &CookiePolicy, headers: &HeaderMap) -> Vec<SessionKey
 
 /// The session that a request presents, if that is clear without asking the store: one cookie, whose session the near
 /// cache knows to live.
-pub(super) fn presented_nearby(
-    sessions: &Sessions,
-    cookies: &CookiePolicy,
-    headers: &HeaderMap,
-) -> Option<LiveSession> {
+pub(super) fn lookup_cached(sessions: &Sessions, cookies: &CookiePolicy, headers: &HeaderMap) -> Option<LiveSession> {
     let mut values = cookies.session_values(headers);
     let key = values.next().and_then(SessionKey::parse)?;
     if values.next().is_some() {
@@ -91,22 +87,25 @@ pub(super) fn presented_nearby(
 ///
 /// # Errors
 /// A [`Failure`] if the store cannot be asked, or if two sessions are live.
-pub async fn presented(sessions: &Sessions, cookies: &CookiePolicy, headers: &HeaderMap) -> Result<Presented, Failure> {
-    let mut found = Presented::Nothing;
+pub async fn look_up(
+    sessions: &Sessions,
+    cookies: &CookiePolicy,
+    headers: &HeaderMap,
+) -> Result<SessionLookup, Failure> {
+    let mut found = SessionLookup::Nothing;
     for key in candidates(cookies, headers) {
-        let check = sessions.check(&key).await;
-        match check.map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))? {
+        match sessions.check(&key).await? {
             Check::Live(_) if found.live().is_some() => {
                 return Err(Failure::caused(FailureKind::BadRequest, TwoSessions));
             }
             Check::Live(session) if is_bound_elsewhere(sessions, &session, headers) => {
                 audit(&AuditEvent::BindingMismatch { session: &session });
-                found = Presented::Ended(None);
+                found = SessionLookup::Ended(None);
             }
-            Check::Live(session) => found = Presented::Live(key, session),
+            Check::Live(session) => found = SessionLookup::Live(key, session),
             _ if found.live().is_some() => {}
-            Check::Absent => found = Presented::Ended(None),
-            Check::Ended(tombstone) => found = Presented::Ended(Some(tombstone)),
+            Check::Absent => found = SessionLookup::Ended(None),
+            Check::Ended(tombstone) => found = SessionLookup::Ended(Some(tombstone)),
         }
     }
     Ok(found)

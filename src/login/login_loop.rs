@@ -27,7 +27,7 @@ const MOST_PAGES: usize = 12;
 
 /// The completed logins of one browser within the window, by page.
 #[derive(Debug, Default)]
-pub(super) struct Landings(Vec<Landing>);
+pub(super) struct LoginLoopDetector(Vec<Landing>);
 
 #[derive(Debug)]
 struct Landing {
@@ -38,7 +38,7 @@ struct Landing {
     since: i64,
 }
 
-impl Landings {
+impl LoginLoopDetector {
     /// The landings that the browser remembers and that still count.
     pub(super) fn read(cookies: &CookiePolicy, headers: &HeaderMap, now: OffsetDateTime) -> Self {
         let name = cookies.landings_name();
@@ -109,7 +109,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         for (page, at) in pages {
             let page = ReturnTo::parse(&page).unwrap();
-            let landings = Landings::read(&cookies(), &headers, at);
+            let landings = LoginLoopDetector::read(&cookies(), &headers, at);
             if landings.are_a_loop(&page) {
                 return true;
             }
@@ -139,13 +139,13 @@ mod tests {
         let page = ReturnTo::parse("/x").unwrap();
         for value in ["", ".", "..", "a.b.c", "a.1", "x.99999999999.1", "x.5.-1", &"9.".repeat(4_000)] {
             let headers = HeaderMap::from_iter([(COOKIE, format!("__Host-landings={value}").parse().unwrap())]);
-            assert!(!Landings::read(&cookies(), &headers, NOW).are_a_loop(&page), "{value}");
+            assert!(!LoginLoopDetector::read(&cookies(), &headers, NOW).are_a_loop(&page), "{value}");
         }
         let now = NOW.unix_timestamp();
         for text in [format!("x.5.{}", i64::MIN), format!("x\u{1f}.5.{now}"), format!("{}.5.{now}", "é".repeat(6))] {
-            assert_eq!(Landings::remembered(&text, NOW).text(), "", "{text}");
+            assert_eq!(LoginLoopDetector::remembered(&text, NOW).text(), "", "{text}");
         }
         let most = format!("{}.{}.{now}", name_of(&page), u32::MAX);
-        Landings::remembered(&most, NOW).one_more(&page, &cookies(), NOW);
+        LoginLoopDetector::remembered(&most, NOW).one_more(&page, &cookies(), NOW);
     }
 }

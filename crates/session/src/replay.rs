@@ -15,7 +15,7 @@ const REMEMBERED_LONGER: Duration = Duration::MINUTE;
 
 /// The identity by which a notice counts once. Names are chosen by issuers, apart for every way and every recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoticeName {
+pub struct ReplayKey {
     /// The way it came.
     pub way: &'static str,
     /// The issuer that tells.
@@ -31,7 +31,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: the provider is to try again.
-    pub async fn knows_notice(&self, name: &NoticeName) -> Result<bool, StoreError> {
+    pub async fn is_replay(&self, name: &ReplayKey) -> Result<bool, StoreError> {
         Ok(self.0.backend.get(Index::notice(name).as_str()).await?.is_some())
     }
 
@@ -39,7 +39,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`StoreError`] if the store did not take it: it would have an effect if it were repeated.
-    pub async fn remember_notice(&self, name: &NoticeName, until: OffsetDateTime) -> Result<(), StoreError> {
+    pub async fn remember_notice(&self, name: &ReplayKey, until: OffsetDateTime) -> Result<(), StoreError> {
         let until = until.saturating_add(REMEMBERED_LONGER);
         self.0.backend.put(Index::notice(name).as_str(), b"1", Some(until)).await
     }

@@ -1,7 +1,7 @@
 //! The keeping of the books: following the timeouts that are stored, keeping records for as long as the timeouts of the
 //! moment let them live, and pruning what none lets live.
 //!
-//! It runs in the background of each replica ([`Sessions::keep_up`]): one task looks for stored timeouts, one whose
+//! It runs in the background of each replica ([`Sessions::spawn_maintenance`]): one task looks for stored timeouts, one whose
 //! store it is, another does what takes longer, so that none waits for the others. Work that needs doing once is done
 //! by whoever claims it.
 
@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration as StdDuration, Instant};
 
 use aws_lc_rs::digest;
+use counterfoil_core::secret::keyring::Keyring;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use time::Duration;
 
@@ -19,7 +20,6 @@ use super::selection::Filter;
 use super::store::StoreError;
 use super::timeout::TimeoutPolicy;
 use super::{Inner, LiveSession, Sessions};
-use counterfoil_core::secret::keyring::Keyring;
 
 /// Interval between two looks at the stored timeouts: well below the second in which a change has to be everywhere.
 const LOOK: StdDuration = StdDuration::from_millis(400);
@@ -40,9 +40,9 @@ const KEPT_FOR: &str = "kept-for";
 
 impl Sessions {
     /// Keeps the books in the background for as long as somebody holds these sessions.
-    pub fn keep_up(&self) {
+    pub fn spawn_maintenance(&self) {
         tokio::spawn(look_for_stored_timeouts(Arc::downgrade(&self.0)));
-        tokio::spawn(do_the_rounds(Arc::downgrade(&self.0)));
+        tokio::spawn(maintenance_loop(Arc::downgrade(&self.0)));
         tokio::spawn(look_whose_store_it_is(Arc::downgrade(&self.0)));
     }
 
@@ -115,18 +115,18 @@ impl Sessions {
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: then nothing changes.
-    pub async fn look_at_stored_timeouts(&self) -> Result<(), StoreError> {
+    pub async fn reload_stored_timeouts(&self) -> Result<(), StoreError> {
         self.0.policies.look().await
     }
 
     /// Tells the store to keep records long enough if other timeouts apply than they were last kept for. Done again
     /// until somebody has brought it to its end.
-    async fn keep_for_the_timeouts(&self) -> Result<(), StoreError> {
+    async fn extend_ttls_to_policy(&self) -> Result<(), StoreError> {
         let policy = self.timeouts().0;
         let text = serde_json::to_vec(&*policy).unwrap_or_default();
         let hash = digest::digest(&digest::SHA256, &text);
         if self.0.backend.get(KEPT_FOR).await?.as_deref() == Some(hash.as_ref())
-            || !self.claim_once(KEPT_FOR, LONGEST_TURN).await?
+            || !self.put_if_absent(KEPT_FOR, LONGEST_TURN).await?
         {
             return Ok(());
         }
@@ -182,17 +182,17 @@ impl Sessions {
 }
 
 async fn look_for_stored_timeouts(inner: Weak<Inner>) {
-    let mut trouble = Trouble::default();
+    let mut trouble = LogOnChange::default();
     loop {
         tokio::time::sleep(LOOK).await;
         let Some(sessions) = inner.upgrade().map(Sessions) else { return };
-        let looked = sessions.look_at_stored_timeouts().await;
-        trouble.tell(looked, "stored timeouts cannot be looked for");
+        let looked = sessions.reload_stored_timeouts().await;
+        trouble.record(looked, "stored timeouts cannot be looked for");
     }
 }
 
 async fn look_whose_store_it_is(inner: Weak<Inner>) {
-    let (mut trouble, mut is_known) = (Trouble::default(), true);
+    let (mut trouble, mut is_known) = (LogOnChange::default(), true);
     let Some(reconnected) = inner.upgrade().map(|inner| inner.backend.reconnected().unwrap_or_default()) else {
         return;
     };
@@ -211,33 +211,33 @@ async fn look_whose_store_it_is(inner: Weak<Inner>) {
         let looked =
             if was_cleared || !is_known { sessions.claim_store().await } else { sessions.renew_store_claim().await };
         is_known = matches!(looked, Ok(()) | Err(StoreError::Foreign(_)));
-        trouble.tell(looked, "it is not known whose store it is");
+        trouble.record(looked, "it is not known whose store it is");
     }
 }
 
-async fn do_the_rounds(inner: Weak<Inner>) {
-    let (mut rounds, mut trouble) = (0_u32, Trouble::default());
+async fn maintenance_loop(inner: Weak<Inner>) {
+    let (mut rounds, mut trouble) = (0_u32, LogOnChange::default());
     loop {
         tokio::time::sleep(ROUND).await;
         let Some(sessions) = inner.upgrade().map(Sessions) else { return };
-        let mut done = sessions.keep_for_the_timeouts().await;
+        let mut done = sessions.extend_ttls_to_policy().await;
         rounds = rounds.wrapping_add(1);
         if rounds.is_multiple_of(ROUNDS_PER_PRUNING) && done.is_ok() {
-            done = match sessions.claim_once("pruning", Duration::seconds(50)).await {
+            done = match sessions.put_if_absent("pruning", Duration::seconds(50)).await {
                 Ok(true) => sessions.prune().await,
                 other => other.map(drop),
             };
         }
-        trouble.tell(done, "the books of sessions cannot be kept");
+        trouble.record(done, "the books of sessions cannot be kept");
     }
 }
 
 /// Says what goes wrong again and again once.
 #[derive(Debug, Default)]
-struct Trouble(Option<String>);
+struct LogOnChange(Option<String>);
 
-impl Trouble {
-    fn tell(&mut self, done: Result<(), StoreError>, what: &'static str) {
+impl LogOnChange {
+    fn record(&mut self, done: Result<(), StoreError>, what: &'static str) {
         let reason = done.err().map(|error| error.to_string());
         if let Some(reason) = reason.as_ref().filter(|reason| self.0.as_ref() != Some(reason)) {
             tracing::warn!(%reason, "{what}");

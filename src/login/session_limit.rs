@@ -1,6 +1,6 @@
 //! Too many sessions: the page on which a person ends one of theirs, so that the login can be repeated.
 //!
-//! They have proven who they are, but have no session; a ticket sealed in a cookie says who may end which sessions, for
+//! They have proven who they are, but have no session; a grant sealed in a cookie says who may end which sessions, for
 //! ten minutes. It opens nothing else, and ending a session takes the page's own form (R-M01).
 
 use axum::body::Bytes;
@@ -29,12 +29,12 @@ use crate::web::{form, security_headers};
 
 /// The path of the page.
 pub const LIMIT: &str = "/sso/limit";
-/// The lifetime of a ticket.
+/// The lifetime of a grant.
 const LIFETIME: Duration = Duration::minutes(10);
 
-/// A ticket: the person who may end sessions here, and the page they wanted to go to.
+/// A grant: the person who may end sessions here, and the page they wanted to go to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Ticket {
+pub struct EndSessionGrant {
     issuer: String,
     subject: String,
     return_to: String,
@@ -42,37 +42,33 @@ pub struct Ticket {
     until: OffsetDateTime,
 }
 
-/// Seals tickets into a cookie and finds them again.
+/// Seals grants into a cookie and finds them again.
 #[derive(Debug)]
-pub struct Tickets {
+pub struct GrantSealer {
     sealer: Sealer,
 }
 
-impl Tickets {
-    /// Tickets under the server's keys.
+impl GrantSealer {
+    /// A sealer of grants under the server's keys.
     pub fn new(keyring: &Keyring) -> Self {
         Self { sealer: keyring.sealer("counterfoil limit ticket v1", &[]) }
     }
 
-    fn cookie(&self, ticket: &Ticket, cookies: &CookiePolicy) -> HeaderValue {
+    fn cookie(&self, grant: &EndSessionGrant, cookies: &CookiePolicy) -> HeaderValue {
         let name = cookies.limit_name();
-        let text = serde_json::to_vec(ticket).unwrap_or_else(|_| unreachable!("a struct of strings is JSON"));
-        let value = URL_SAFE_NO_PAD.encode(self.sealer.seal(name.as_bytes(), &text));
+        let value = URL_SAFE_NO_PAD.encode(self.sealer.seal_json(name.as_bytes(), grant));
         cookies.set(&name, &value, Some(LIFETIME))
     }
 
-    fn find(&self, cookies: &CookiePolicy, headers: &HeaderMap, now: OffsetDateTime) -> Option<Ticket> {
+    fn find(&self, cookies: &CookiePolicy, headers: &HeaderMap, now: OffsetDateTime) -> Option<EndSessionGrant> {
         let name = cookies.limit_name();
-        let open = |value: &[u8]| {
-            let sealed = URL_SAFE_NO_PAD.decode(value).ok()?;
-            serde_json::from_slice(&self.sealer.open(name.as_bytes(), &sealed).ok()?).ok()
-        };
-        cookies.values(&name, headers).find_map(open).filter(|ticket: &Ticket| now < ticket.until)
+        let open = |value: &[u8]| self.sealer.open_json(name.as_bytes(), &URL_SAFE_NO_PAD.decode(value).ok()?).ok();
+        cookies.values(&name, headers).find_map(open).filter(|grant: &EndSessionGrant| now < grant.until)
     }
 }
 
-impl Ticket {
-    /// A ticket for somebody who has just proven who they are.
+impl EndSessionGrant {
+    /// A grant for somebody who has just proven who they are.
     pub(super) fn new(identity: &Identity, return_to: &ReturnTo, now: OffsetDateTime) -> Self {
         let Identity { issuer, subject, .. } = identity.clone();
         Self { issuer, subject, return_to: return_to.to_string(), until: now + LIFETIME }
@@ -90,9 +86,9 @@ impl Ticket {
 
 impl Login {
     /// Sends a browser to the page.
-    pub(super) fn send_to_limit(&self, ticket: &Ticket) -> Result<Response, Failure> {
+    pub(super) fn send_to_limit(&self, grant: &EndSessionGrant) -> Result<Response, Failure> {
         let mut response = see_other(LIMIT)?;
-        response.headers_mut().append(SET_COOKIE, self.tickets.cookie(ticket, &self.cookies));
+        response.headers_mut().append(SET_COOKIE, self.grants.cookie(grant, &self.cookies));
         Ok(response)
     }
 }
@@ -100,12 +96,12 @@ impl Login {
 /// `GET /sso/limit`: the person's sessions, each with a button that ends it.
 ///
 /// # Errors
-/// [`Failure`]: 400 without a ticket, 503 if the store cannot be asked.
+/// [`Failure`]: 400 without a grant, 503 if the store cannot be asked.
 pub async fn choose(State(login): State<Login>, headers: HeaderMap) -> Result<Response, Failure> {
     let now = login.clock.now();
-    let ticket = login.tickets.find(&login.cookies, &headers, now).ok_or(FailureKind::LoginExpired)?;
-    let sessions = login.sessions.of_subject(&ticket.issuer, &ticket.subject).await;
-    let sessions = sessions.map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))?;
+    let grant = login.grants.find(&login.cookies, &headers, now).ok_or(FailureKind::LoginExpired)?;
+    let sessions = login.sessions.of_subject(&grant.issuer, &grant.subject).await;
+    let sessions = sessions?;
     let own = |session: &crate::session::LiveSession| OwnSession {
         handle: session.handle().to_string(),
         browser: session.record().client.user_agent.clone().unwrap_or_default(),
@@ -116,8 +112,8 @@ pub async fn choose(State(login): State<Login>, headers: HeaderMap) -> Result<Re
     let html = TooManySessions {
         frame,
         sessions: sessions.iter().map(own).collect(),
-        csrf_token: &login.csrf.token(&ticket.name()),
-        sign_in_href: &ticket.return_to().login_href(),
+        csrf_token: &login.csrf.token(&grant.name()),
+        sign_in_href: &grant.return_to().login_href(),
     }
     .html();
     let mut response = page::response(StatusCode::OK, frame.language, html);
@@ -128,24 +124,24 @@ pub async fn choose(State(login): State<Login>, headers: HeaderMap) -> Result<Re
 /// `POST /sso/limit`: ends one of them and goes on with the login.
 ///
 /// # Errors
-/// [`Failure`]: 403 unless it comes from our own page, 400 without a ticket, 503 if the store cannot be asked.
+/// [`Failure`]: 403 unless it comes from our own page, 400 without a grant, 503 if the store cannot be asked.
 pub async fn end_one(
     State(login): State<Login>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failure> {
     let form = form::read_own(&headers, &login.public_url, body)?;
-    let ticket = login.tickets.find(&login.cookies, &headers, login.clock.now()).ok_or(FailureKind::LoginExpired)?;
-    if !login.csrf.verify(&ticket.name(), form.get("csrf_token").unwrap_or_default()) {
+    let grant = login.grants.find(&login.cookies, &headers, login.clock.now()).ok_or(FailureKind::LoginExpired)?;
+    if !login.csrf.verify(&grant.name(), form.get("csrf_token").unwrap_or_default()) {
         return Err(FailureKind::CrossSite.into());
     }
     let handle: Option<SessionHandle> = form.get("handle").and_then(|handle| handle.parse().ok());
     let handle = handle.ok_or(FailureKind::BadRequest)?;
-    let ended = login.sessions.end_own(&ticket.issuer, &ticket.subject, handle).await;
-    if ended.map_err(|error| Failure::caused(FailureKind::StoreUnavailable, error))? {
-        audit(&AuditEvent::LoggedOut { session: handle, subject: &ticket.subject });
+    let ended = login.sessions.end_own(&grant.issuer, &grant.subject, handle).await;
+    if ended? {
+        audit(&AuditEvent::LoggedOut { session: handle, subject: &grant.subject });
     }
-    let mut response = see_other(&ticket.return_to().login_href())?;
+    let mut response = see_other(&grant.return_to().login_href())?;
     response.headers_mut().append(SET_COOKIE, login.cookies.clear(&login.cookies.limit_name()));
     Ok(response)
 }

@@ -8,11 +8,11 @@
 use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use counterfoil_core::clock::SharedClock;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 
 use super::http::HttpError;
-use counterfoil_core::clock::SharedClock;
 
 /// Longest use of a document that cannot be fetched again: keys that were withdrawn must not count for ever.
 const KEPT_FOR: Duration = Duration::days(7);
@@ -79,7 +79,7 @@ pub(super) enum Refetched<T> {
 
 /// A document of a provider. Cheap to clone.
 #[derive(Debug)]
-pub(super) struct Refreshing<T>(Arc<Inner<T>>);
+pub(super) struct CachedDocument<T>(Arc<Inner<T>>);
 
 #[derive(Debug)]
 struct Inner<T> {
@@ -126,13 +126,13 @@ impl Attempts {
     }
 }
 
-impl<T> Clone for Refreshing<T> {
+impl<T> Clone for CachedDocument<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<T> Refreshing<T> {
+impl<T> CachedDocument<T> {
     /// Makes a document of this provider that was never fetched.
     pub(super) fn new(lifetimes: Lifetimes, idp: &str, document: &'static str) -> Self {
         let (good, attempts, failure) = (RwLock::new(None), Mutex::default(), RwLock::new(None));
@@ -140,7 +140,7 @@ impl<T> Refreshing<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Refreshing<T> {
+impl<T: Send + Sync + 'static> CachedDocument<T> {
     /// Returns the last fetch's failure, if it failed.
     pub(super) fn failure(&self) -> Option<Arc<HttpError>> {
         self.0.failure.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -368,12 +368,12 @@ mod tests {
         usable: Duration::DAY,
     };
 
-    fn empty() -> Refreshing<u32> {
-        Refreshing::new(LIFETIMES, "company", "metadata")
+    fn empty() -> CachedDocument<u32> {
+        CachedDocument::new(LIFETIMES, "company", "metadata")
     }
 
     /// Makes a document that was just fetched.
-    fn holding(document: u32, source: &Source) -> Refreshing<u32> {
+    fn holding(document: u32, source: &Source) -> CachedDocument<u32> {
         let held = empty();
         held.keep(Fetched { document, max_age: None }, source.clock.now());
         held
@@ -423,7 +423,7 @@ mod tests {
 
     /// Returns the document after it was asked for again, or the word that it may not be.
     async fn refetched(
-        document: &Refreshing<u32>,
+        document: &CachedDocument<u32>,
         by: AskedBy,
         source: &Arc<Source>,
         answer: Result<u32, HttpError>,

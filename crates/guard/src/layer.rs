@@ -11,6 +11,12 @@ use std::task::{Context, Poll};
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use counterfoil_core::clock::SharedClock;
+use counterfoil_core::secret::Secret;
+use counterfoil_session::audit::{AuditEvent, audit};
+use counterfoil_session::key::SessionKey;
+use counterfoil_session::record::SessionRecord;
+use counterfoil_session::{LiveSession, Sessions};
 use futures_util::future::Either;
 use http::{HeaderMap, Method};
 use time::Duration;
@@ -18,10 +24,10 @@ use tower::{Layer, Service};
 
 use super::access::{Authentication, AuthenticationRule, Decision, Holdings, decide};
 use super::current_user::{Admitted, CurrentUser};
-use super::presented::{Presented, presented, presented_nearby};
 use super::request_target::{InvalidTarget, RequestTarget};
 use super::revalidation::{Need, NoAccessToken, Revalidation, Revalidator};
 use super::route::{OnAnonymous, Place, Route, RouteTable};
+use super::session_lookup::{SessionLookup, look_up, lookup_cached};
 use super::visitor::Visitor;
 use crate::cookies::CookiePolicy;
 use crate::failure::{Failure, FailureKind, SignedInAs};
@@ -29,12 +35,6 @@ use crate::public_url::PublicUrl;
 use crate::redirect::see_other;
 use crate::return_to::ReturnTo;
 use crate::{navigation, security_headers};
-use counterfoil_core::clock::SharedClock;
-use counterfoil_core::secret::Secret;
-use counterfoil_session::audit::{AuditEvent, audit};
-use counterfoil_session::key::SessionKey;
-use counterfoil_session::record::SessionRecord;
-use counterfoil_session::{LiveSession, Sessions};
 
 /// Marks a request as no use of the session.
 const BACKGROUND: &str = "x-session-background";
@@ -94,7 +94,7 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        if self.guard.passes_at_once(&mut request) {
+        if self.guard.fast_path(&mut request) {
             return Either::Left(self.inner.call(request));
         }
         let guard = self.guard.clone();
@@ -102,7 +102,7 @@ where
         let fresh = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, fresh);
         Either::Right(Box::pin(async move {
-            match guard.admit(&mut request).await {
+            match guard.slow_path(&mut request).await {
                 Ok(None) => ready.call(request).await,
                 Ok(Some(elsewhere)) => Ok(elsewhere),
                 Err(failure) => Ok(failure.into_response()),
@@ -113,9 +113,9 @@ where
 
 impl Guard {
     /// Lets a request pass if that can be decided without waiting for anything. Says nothing of those it does not.
-    fn passes_at_once(&self, request: &mut Request) -> bool {
+    fn fast_path(&self, request: &mut Request) -> bool {
         let Ok((target, Place::Route(route))) = self.routes.locate(request.uri()) else { return false };
-        let Some(session) = presented_nearby(&self.sessions, &self.cookies, request.headers()) else { return false };
+        let Some(session) = lookup_cached(&self.sessions, &self.cookies, request.headers()) else { return false };
         // Tokens are in the store alone.
         if route.pass_access_token || self.revalidator.is_due(&session) {
             return false;
@@ -125,13 +125,13 @@ impl Guard {
             if let Some(visitor) = request.extensions().get::<Visitor>() {
                 visitor.note(&session);
             }
-            self.let_pass(request, target, route, Some(session), None);
+            self.forward(request, target, route, Some(session), None);
         }
         passes
     }
 
     /// Lets a request pass, or says where the browser has to go instead.
-    async fn admit(&self, request: &mut Request) -> Result<Option<Response>, Failure> {
+    async fn slow_path(&self, request: &mut Request) -> Result<Option<Response>, Failure> {
         let (target, place) = self.routes.locate(request.uri()).map_err(ambiguous)?;
         let route = match place {
             Place::Broker => return Err(FailureKind::NotFound.into()),
@@ -155,11 +155,11 @@ impl Guard {
         match (decision, route) {
             (Decision::Pass, Some(route)) => {
                 let session = session.cloned();
-                self.let_pass(request, target, route, session, access_token);
+                self.forward(request, target, route, session, access_token);
                 Ok(None)
             }
             (Decision::NeedsSession | Decision::NeedsFreshLogin, route) => {
-                self.turn_away(request, route.as_deref(), decision, &found).map(Some)
+                self.reject(request, route.as_deref(), decision, &found).map(Some)
             }
             (Decision::Forbidden | Decision::Pass, route) => {
                 Err(self.forbidden(request, target.path(), route.as_deref(), session))
@@ -191,8 +191,8 @@ impl Guard {
         &self,
         route: Option<&Route>,
         headers: &HeaderMap,
-        found: Presented,
-    ) -> Result<(Presented, bool), Failure> {
+        found: SessionLookup,
+    ) -> Result<(SessionLookup, bool), Failure> {
         let Some((key, session)) = found.live() else { return Ok((found, true)) };
         let wants_token = route.is_some_and(|route| route.pass_access_token);
         let need = if wants_token { Need::AccessToken } else { Need::Person };
@@ -203,11 +203,11 @@ impl Guard {
                 let found = self.ask(route, headers).await?;
                 let counts =
                     !found.live().is_some_and(|(_, session)| self.revalidator.requires_reauthentication(session));
-                Ok(if is_public && !counts { (Presented::Nothing, true) } else { (found, counts) })
+                Ok(if is_public && !counts { (SessionLookup::Nothing, true) } else { (found, counts) })
             }
-            Ok(Revalidation::Reauthenticate) | Err(_) if is_public => Ok((Presented::Nothing, true)),
+            Ok(Revalidation::Reauthenticate) | Err(_) if is_public => Ok((SessionLookup::Nothing, true)),
             Ok(Revalidation::Reauthenticate) => Ok((found, false)),
-            Err(error) => Err(Failure::caused(FailureKind::StoreUnavailable, error)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -217,11 +217,11 @@ impl Guard {
             Ok(token) => Ok((Decision::Pass, Some(token))),
             Err(NoAccessToken::LoginNeeded) => Ok((Decision::NeedsFreshLogin, None)),
             Err(why @ NoAccessToken::Unavailable) => Err(Failure::caused(FailureKind::IdpUnavailable, why)),
-            Err(NoAccessToken::Store(error)) => Err(Failure::caused(FailureKind::StoreUnavailable, error)),
+            Err(NoAccessToken::Store(error)) => Err(error.into()),
         }
     }
 
-    fn let_pass(
+    fn forward(
         &self,
         request: &mut Request,
         target: RequestTarget,
@@ -238,24 +238,24 @@ impl Guard {
 
     /// The session behind the request. On a public route nobody depends on it, so a store that cannot be
     /// asked makes the caller a stranger there, and the page still loads.
-    async fn ask(&self, route: Option<&Route>, headers: &HeaderMap) -> Result<Presented, Failure> {
-        match presented(&self.sessions, &self.cookies, headers).await {
-            Err(_) if route.is_some_and(|route| route.access.public) => Ok(Presented::Nothing),
+    async fn ask(&self, route: Option<&Route>, headers: &HeaderMap) -> Result<SessionLookup, Failure> {
+        match look_up(&self.sessions, &self.cookies, headers).await {
+            Err(_) if route.is_some_and(|route| route.access.public) => Ok(SessionLookup::Nothing),
             other => other,
         }
     }
 
-    fn turn_away(
+    fn reject(
         &self,
         request: &Request,
         route: Option<&Route>,
         decision: Decision,
-        found: &Presented,
+        found: &SessionLookup,
     ) -> Result<Response, Failure> {
         let manner = route.map_or(OnAnonymous::Auto, |route| route.on_anonymous);
         if may_redirect(manner, request.method(), request.headers()) {
             let back = ReturnTo::of_request(request.uri());
-            let ended = matches!(found, Presented::Ended(_)) && decision == Decision::NeedsSession;
+            let ended = matches!(found, SessionLookup::Ended(_)) && decision == Decision::NeedsSession;
             let mut response = see_other(&if ended { back.ended_href() } else { back.login_href() })?;
             security_headers::apply(response.headers_mut(), self.public_url.is_https());
             return Ok(response);

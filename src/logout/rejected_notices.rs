@@ -17,7 +17,7 @@ const MOST_IN_A_SECOND: u64 = 10;
 
 /// The recent refusals, by the provider's configured name.
 #[derive(Debug)]
-pub struct Refusals {
+pub struct RejectedNotices {
     clock: SharedClock,
     lately: Mutex<HashMap<String, Lately>>,
 }
@@ -41,7 +41,7 @@ impl Lately {
     }
 }
 
-impl Refusals {
+impl RejectedNotices {
     /// Nothing was refused yet.
     pub fn new(clock: SharedClock) -> Self {
         Self { clock, lately: Mutex::default() }

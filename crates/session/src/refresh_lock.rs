@@ -13,7 +13,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::key::{SessionHandle, SessionKey};
 use super::record::SessionRecord;
-use super::renewal::{Renewing, rest};
+use super::renewal::{LockedSession, rest};
 use super::store::{InvalidationListener, StoreError};
 use super::{KnownSession, Sessions};
 
@@ -27,13 +27,13 @@ const LONGEST_PAUSE: StdDuration = StdDuration::from_millis(200);
 
 /// The outcome of asking for a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn<T> {
+pub enum Locked<T> {
     /// It was this caller's, and this is what came of the work.
-    Had(T),
+    Done(T),
     /// There was nothing left to do: somebody else did it, or the session is over.
     NotNeeded,
     /// An attempt failed a moment ago, here or on another replica.
-    Resting {
+    BackingOff {
         /// Set if the provider answered and did not stand by the person.
         unconfirmed: bool,
     },
@@ -43,30 +43,30 @@ type Queue = Arc<tokio::sync::Mutex<()>>;
 
 /// The queues of those who wait for a session's turn in this process. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Queues(Arc<Mutex<HashMap<SessionHandle, Queue>>>);
+pub(super) struct LocalLocks(Arc<Mutex<HashMap<SessionHandle, Queue>>>);
 
-impl Queues {
+impl LocalLocks {
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionHandle, Queue>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A place in a queue, which goes with its last.
-struct InQueue {
-    queues: Queues,
+struct LocalLockGuard {
+    queues: LocalLocks,
     handle: SessionHandle,
     /// The queue, until it is left.
     queue: Option<Queue>,
 }
 
-impl InQueue {
-    fn enter(queues: &Queues, handle: SessionHandle) -> (Self, Queue) {
+impl LocalLockGuard {
+    fn enter(queues: &LocalLocks, handle: SessionHandle) -> (Self, Queue) {
         let queue = queues.lock().entry(handle).or_default().clone();
         (Self { queues: queues.clone(), handle, queue: Some(queue.clone()) }, queue)
     }
 }
 
-impl Drop for InQueue {
+impl Drop for LocalLockGuard {
     fn drop(&mut self) {
         let mut queues = self.queues.lock();
         // The queue is given up before the others are counted, or two who leave at once would each think the other
@@ -85,20 +85,20 @@ impl Sessions {
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked, or if the others took longer than `patience`.
-    pub async fn in_turn<T, Done>(
+    pub async fn with_refresh_lock<T, Done>(
         &self,
         key: &SessionKey,
         patience: StdDuration,
         is_due: impl Fn(&SessionRecord) -> bool + Send + Sync + 'static,
-        work: impl FnOnce(Renewing) -> Done + Send + 'static,
-    ) -> Result<Turn<T>, StoreError>
+        work: impl FnOnce(LockedSession) -> Done + Send + 'static,
+    ) -> Result<Locked<T>, StoreError>
     where
         T: Send + 'static,
         Done: Future<Output = T> + Send,
     {
-        let (queued, queue) = InQueue::enter(&self.0.queues, key.handle());
+        let (queued, queue) = LocalLockGuard::enter(&self.0.queues, key.handle());
         let waiting = tokio::time::timeout(patience, queue.lock_owned());
-        let turn = waiting.await.map_err(|_| StoreError::Busy)?;
+        let turn = waiting.await.map_err(|_| StoreError::LockTimeout)?;
         let (sessions, key) = (self.clone(), key.clone());
         let renewing = tokio::spawn(async move {
             // The order matters: the turn is given up before the place in the queue.
@@ -106,11 +106,11 @@ impl Sessions {
             let _turn = turn;
             sessions.with_lease(&key, patience, is_due, work).await
         });
-        renewing.await.unwrap_or(Err(StoreError::Silent))
+        renewing.await.unwrap_or(Err(StoreError::Timeout))
     }
 
     /// Waits, at most so long, until no renewal is under way here.
-    pub async fn finish_renewals(&self, patience: StdDuration) {
+    pub async fn finish_refreshes(&self, patience: StdDuration) {
         let begun = Instant::now();
         while begun.elapsed() < patience && !self.0.queues.lock().is_empty() {
             tokio::time::sleep(SHORTEST_PAUSE).await;
@@ -122,28 +122,28 @@ impl Sessions {
         key: &SessionKey,
         patience: StdDuration,
         is_due: impl Fn(&SessionRecord) -> bool,
-        work: impl FnOnce(Renewing) -> Done,
-    ) -> Result<Turn<T>, StoreError> {
+        work: impl FnOnce(LockedSession) -> Done,
+    ) -> Result<Locked<T>, StoreError> {
         let name = format!("renewal:{}", key.handle());
         let (asked, mut pause) = (Instant::now(), SHORTEST_PAUSE);
         let mut ours_until = loop {
             match self.known(key.handle()).await? {
                 Some(known) if is_due(&known.record) => {}
-                _ => return Ok(Turn::NotNeeded),
+                _ => return Ok(Locked::NotNeeded),
             }
             let begun = Instant::now();
-            if self.claim_once(&name, LEASE).await? {
+            if self.put_if_absent(&name, LEASE).await? {
                 break begun + LEASE.unsigned_abs();
             }
             if asked.elapsed() > patience {
-                return Err(StoreError::Busy);
+                return Err(StoreError::LockTimeout);
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         };
         let had = tokio::select! {
             had = self.work_on(key, is_due, work) => had,
-            never = self.prolong(&name, &mut ours_until) => match never {},
+            never = self.renew_lease(&name, &mut ours_until) => match never {},
         };
         // After that it may be somebody else's.
         if Instant::now() < ours_until
@@ -166,24 +166,24 @@ impl Sessions {
         &self,
         key: &SessionKey,
         is_due: impl Fn(&SessionRecord) -> bool,
-        work: impl FnOnce(Renewing) -> Done,
-    ) -> Result<Turn<T>, StoreError> {
+        work: impl FnOnce(LockedSession) -> Done,
+    ) -> Result<Locked<T>, StoreError> {
         // The store is asked: what was known here may be older than the turn of whoever had it last.
-        let Some((record, tokens, _)) = self.0.sealed.load_whole(key).await? else { return Ok(Turn::NotNeeded) };
+        let Some((record, tokens, _)) = self.0.sealed.load_whole(key).await? else { return Ok(Locked::NotNeeded) };
         if !is_due(&record) {
             self.0.near.invalidate(key.handle());
-            return Ok(Turn::NotNeeded);
+            return Ok(Locked::NotNeeded);
         }
         let now = self.0.clock.now();
         if self.rests_until(key.handle()).await?.is_some_and(|until| now < until) {
-            return Ok(Turn::Resting { unconfirmed: record.unconfirmed });
+            return Ok(Locked::BackingOff { unconfirmed: record.unconfirmed });
         }
-        let renewing = Renewing::new(self.clone(), key.clone(), record, tokens);
-        Ok(Turn::Had(work(renewing).await))
+        let renewing = LockedSession::new(self.clone(), key.clone(), record, tokens);
+        Ok(Locked::Done(work(renewing).await))
     }
 
     /// Keeps the lease for as long as it is ours.
-    async fn prolong(&self, name: &str, ours_until: &mut Instant) -> Infallible {
+    async fn renew_lease(&self, name: &str, ours_until: &mut Instant) -> Infallible {
         loop {
             tokio::time::sleep(PROLONG_AFTER).await;
             let begun = Instant::now();
@@ -191,7 +191,7 @@ impl Sessions {
                 // This task slept too long: the turn may be somebody else's, who must not be given our time.
                 return std::future::pending().await;
             }
-            match self.0.backend.prolong(name, LEASE).await {
+            match self.0.backend.renew_lease(name, LEASE).await {
                 Ok(true) => *ours_until = begun + LEASE.unsigned_abs(),
                 Ok(false) => *ours_until = begun,
                 Err(error) => tracing::warn!(%error, "the turn to renew a session could not be prolonged yet"),
@@ -216,12 +216,12 @@ mod tests {
     /// R-P09: a queue without anybody in it would be waited for at the end of the process.
     #[test]
     fn a_queue_goes_with_its_last_also_if_two_leave_at_once() {
-        let (queues, handle) = (Queues::default(), SessionKey::generate().handle());
+        let (queues, handle) = (LocalLocks::default(), SessionKey::generate().handle());
         for _ in 0..2_000 {
             let leaving = Barrier::new(2);
             thread::scope(|scope| {
                 for _ in 0..2 {
-                    let (place, _) = InQueue::enter(&queues, handle);
+                    let (place, _) = LocalLockGuard::enter(&queues, handle);
                     let leaving = &leaving;
                     scope.spawn(move || {
                         leaving.wait();
