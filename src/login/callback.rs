@@ -5,7 +5,6 @@
 //! code, its `state` is claimed, so that it works once (R-B03); only then is the provider asked anything about this
 //! login.
 
-use std::error::Error;
 use std::net::IpAddr;
 
 use axum::Extension;
@@ -182,11 +181,9 @@ impl Login {
         client: IpAddr,
     ) -> Failure {
         let reason = failure.cause.as_ref().map_or_else(String::new, ToString::to_string);
-        // A fault in the profile comes from the provider, whatever the browser brought.
-        let is_profile =
-            |cause: &(dyn Error + 'static)| matches!(cause.downcast_ref::<IdpError>(), Some(IdpError::Profile(_)));
-        let told_by_provider = failure.cause.as_deref().is_some_and(|cause| is_profile(cause));
-        let by_browser = failure.kind.is_of_the_browser() && !told_by_provider;
+        // The provider's word on the person is the provider's, whatever the browser brought.
+        let cause = failure.cause.as_deref().and_then(|cause| cause.downcast_ref::<IdpError>());
+        let by_browser = failure.kind.is_of_the_browser() && !matches!(cause, Some(IdpError::Profile(_)));
         audit(&AuditEvent::LoginFailed { idp: &pending.idp, reason: &reason, by_browser, client });
         let account = self.account_beside(&failure, pending, headers).await;
         // Somebody has read that it went round and round: from here on it counts anew.
