@@ -170,8 +170,8 @@ error-login-not-fresh-advice = This sign-in has to be a fresh one, because your 
 error-stronger-login-needed-title = This page needs a stronger sign-in
 error-stronger-login-needed-advice = Your company’s sign-in service signed you in, but not in the way that this page asks for, with a second factor for example. Start again and choose that way, if you are offered one. If you have none yet, please ask the people who look after company accounts.
 
-error-login-other-manner-title = The sign-in service answered in another form
-error-login-other-manner-advice = Your company’s sign-in service did not answer in the form that was agreed with it, so we could not accept the sign-in. Only an administrator can put this right: please pass on the reference on this page.
+error-login-other-response-mode-title = The sign-in service answered in another form
+error-login-other-response-mode-advice = Your company’s sign-in service did not answer in the form that was agreed with it, so we could not accept the sign-in. Only an administrator can put this right: please pass on the reference on this page.
 
 error-login-clock-title = The clocks don’t agree
 error-login-clock-advice = Our clock and the clock of your company’s sign-in service show different times, so we could not accept the sign-in. Only an administrator can put this right: please pass on the reference on this page.

@@ -161,8 +161,8 @@ error-login-not-fresh-advice = 세션이 종료되었거나 열려는 페이지�
 error-stronger-login-needed-title = 이 페이지는 더 강력한 로그인이 필요합니다
 error-stronger-login-needed-advice = 회사 로그인 서비스에는 로그인했지만, 2단계 인증처럼 이 페이지에서 요구하는 방식의 로그인이 아니었습니다. 다시 시작해서 그 방식을 선택할 수 있으면 선택해 주십시오. 아직 등록하지 않았다면 회사 계정 담당자에게 문의해 주십시오.
 
-error-login-other-manner-title = 로그인 서비스가 다른 형식으로 응답했습니다
-error-login-other-manner-advice = 회사 로그인 서비스가 약속된 형식으로 응답하지 않아 로그인을 받아들일 수 없었습니다. 관리자만 바로잡을 수 있으니 이 화면의 문의 번호를 관리자에게 전해 주십시오.
+error-login-other-response-mode-title = 로그인 서비스가 다른 형식으로 응답했습니다
+error-login-other-response-mode-advice = 회사 로그인 서비스가 약속된 형식으로 응답하지 않아 로그인을 받아들일 수 없었습니다. 관리자만 바로잡을 수 있으니 이 화면의 문의 번호를 관리자에게 전해 주십시오.
 
 error-login-clock-title = 시계가 서로 맞지 않습니다
 error-login-clock-advice = 저희 서버와 회사 로그인 서비스의 시각이 서로 달라 로그인을 받아들일 수 없었습니다. 관리자만 바로잡을 수 있으니 이 화면의 문의 번호를 관리자에게 전해 주십시오.

@@ -27,9 +27,9 @@ use crate::session::Sessions;
 use crate::session::store::StoreError;
 use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::CsrfTokens;
+use crate::web::failure::is_body_timeout;
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::public_url::PublicUrl;
-use crate::web::request_body::is_body_timeout;
 
 use self::caller::AdminRights;
 

@@ -38,11 +38,11 @@
 //! | 6 | `main`, [`cli`] |
 //! | 5 | [`app`] |
 //! | 4 | [`routes`], [`respond`], [`config`] |
-//! | 3 | [`login`], [`logout`], [`account`], [`api`], [`proxy`] |
+//! | 3 | [`login`], [`logout`], [`account`], [`api`] |
 //! | 2 | [`revalidation`] |
 //! | 1 | [`web`] |
 //! | 0 | [`telemetry`] |
-//! | crates | [`guard`], [`session`] with [`audit`], [`idp`], and of `counterfoil-core` [`identity`], [`clock`], [`secret`], [`address`], [`printable`] |
+//! | crates | [`proxy`], [`guard`], [`session`] with [`audit`], [`idp`], and of `counterfoil-core` [`identity`], [`clock`], [`secret`], [`address`], [`printable`] |
 //!
 //! # As a library
 //!
@@ -56,6 +56,7 @@ pub use counterfoil_core::{address, clock, identity, printable, secret};
 pub use counterfoil_demo as demo;
 pub use counterfoil_guard as guard;
 pub use counterfoil_oidc as idp;
+pub use counterfoil_proxy as proxy;
 pub use counterfoil_session as session;
 pub use counterfoil_session::audit;
 #[cfg(feature = "redis")]
@@ -68,7 +69,6 @@ pub mod cli;
 pub mod config;
 pub mod login;
 pub mod logout;
-pub mod proxy;
 pub mod respond;
 pub mod revalidation;
 pub mod routes;

@@ -82,7 +82,7 @@ fn appearance(kind: FailureKind) -> Appearance {
         Kind::LoginClock => (502, "login_failed", "login-clock", Provider),
         Kind::LoginNotFresh => (502, "login_failed", "login-not-fresh", Provider),
         Kind::StrongerLoginNeeded => (403, "login_failed", "stronger-login-needed", Browser),
-        Kind::LoginOtherManner => (400, "login_failed", "login-other-manner", Sender),
+        Kind::LoginOtherResponseMode => (400, "login_failed", "login-other-response-mode", Sender),
         Kind::BadRequest => (400, "bad_request", "bad-request", Sender),
         Kind::AmbiguousPath => (400, "bad_request", "ambiguous-path", Sender),
         Kind::NotFound => (404, "bad_request", "not-found", Browser),
@@ -220,7 +220,7 @@ impl Responder {
             | FailureKind::LoginExpired
             | FailureKind::LoginOvertaken
             | FailureKind::LoginLoop
-            | FailureKind::LoginOtherManner
+            | FailureKind::LoginOtherResponseMode
             | FailureKind::LoginClock
             | FailureKind::LoginNotFresh => {
                 let go_on = account.map(|account| Action::GoOn(&account.go_on));
@@ -342,7 +342,7 @@ mod tests {
         FailureKind::LoginClock,
         FailureKind::LoginNotFresh,
         FailureKind::StrongerLoginNeeded,
-        FailureKind::LoginOtherManner,
+        FailureKind::LoginOtherResponseMode,
         FailureKind::BadRequest,
         FailureKind::AmbiguousPath,
         FailureKind::NotFound,

@@ -3,7 +3,7 @@
 //!
 //! When something is due is a pure decision ([`is_due`]); doing it is `session::renewal`'s turn and `idp::refresh`'s
 //! requests, in this order: new tokens, stored; then the person's claims, stored. A provider that says no ends the
-//! session; one that is away ends nothing (R-C12), and is left alone for a moment; with one that answers and stands by
+//! session; one that is away ends nothing (R-C12), and is left alone for a moment; with one that answers and confirms
 //! nobody the session does not count until it does again, or until a login. Whoever waited for any of this asks for the
 //! session again: it may have been ended meanwhile.
 
@@ -24,7 +24,7 @@ use crate::secret::Secret;
 use crate::session::key::SessionKey;
 use crate::session::record::SessionRecord;
 use crate::session::refresh_lock::Locked;
-use crate::session::renewal::{LockedSession, REST};
+use crate::session::renewal::{LockedSession, REFRESH_BACKOFF};
 use crate::session::store::StoreError;
 use crate::session::{LiveSession, Sessions};
 
@@ -70,7 +70,7 @@ enum Attempt {
 }
 
 /// Is true if a session has to be renewed: at the provider's pace, or because the access token that a route needs ends
-/// soon; and at once if the provider did not stand by the person when it was asked.
+/// soon; and at once if the provider did not confirm the person when it was asked (an indeterminate answer).
 pub fn is_due(record: &SessionRecord, pace: Option<Duration>, need: Need, now: OffsetDateTime) -> bool {
     let by_the_pace = pace.is_some_and(|pace| record.unconfirmed || now - record.renewed_at >= pace);
     let ends_soon = || record.access_token_expires_at.is_some_and(|ends| ends - margin(record, ends) <= now);
@@ -155,7 +155,7 @@ impl Renewals {
             Err(Fault::Provider(error)) => {
                 let now = self.0.clock.now();
                 if error.affects_all_sessions() {
-                    vouching.rest(now);
+                    vouching.back_off(now);
                 } else {
                     vouching.is_heard();
                 }
@@ -244,7 +244,7 @@ impl ProviderState {
     /// on when that has succeeded.
     fn may_ask(self: &Arc<Self>, now: OffsetDateTime) -> Option<PermitToAsk> {
         let rested_until = self.backoff_until.load(Ordering::Relaxed);
-        let claimed = (now + REST).unix_timestamp();
+        let claimed = (now + REFRESH_BACKOFF).unix_timestamp();
         let is_first =
             || self.backoff_until.compare_exchange(rested_until, claimed, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         let may = rested_until == 0 || (now.unix_timestamp() >= rested_until && is_first());
@@ -255,8 +255,8 @@ impl ProviderState {
         self.backoff_until.store(0, Ordering::Relaxed);
     }
 
-    fn rest(&self, now: OffsetDateTime) {
-        self.backoff_until.store((now + REST).unix_timestamp(), Ordering::Relaxed);
+    fn back_off(&self, now: OffsetDateTime) {
+        self.backoff_until.store((now + REFRESH_BACKOFF).unix_timestamp(), Ordering::Relaxed);
     }
 }
 
@@ -334,7 +334,7 @@ mod tests {
             let record = record(lifetime);
             assert_eq!(is_due(&record, pace, need, LOGIN + after), due, "{pace:?} {lifetime:?} {need:?} {after}");
         }
-        // The provider answered a moment ago and did not stand by the person.
+        // The provider answered a moment ago: indeterminate.
         let record = SessionRecord { unconfirmed: true, ..record(hour) };
         for (pace, need, due) in [
             (pace, Need::Person, true),

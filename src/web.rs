@@ -2,14 +2,14 @@
 //!
 //! Knows HTTP and nothing of sessions or providers. Each file owns one duty and is used by the rooms above.
 
-pub use counterfoil_guard::{cookies, failure, navigation, public_url, query, redirect, return_to, security_headers};
+pub use counterfoil_guard::{
+    client_address, cookies, failure, navigation, public_url, query, redirect, request_id, return_to, security_headers,
+};
 
 pub mod assets;
 pub mod branding;
-pub mod client_address;
 pub mod csrf;
 pub mod form;
 pub mod language;
 pub mod page;
 pub mod request_body;
-pub mod request_id;

@@ -21,7 +21,7 @@ use crate::session::LiveSession;
 use crate::session::blocks::{Lifted, Meant};
 use crate::session::ending::EndCause;
 use crate::session::key::SessionHandle;
-use crate::session::registry::Place;
+use crate::session::registry::Cursor;
 use crate::session::revocation::{Order, Revoked, Selection};
 use crate::session::selection::{Filter, PersonFilter};
 use crate::web::failure::{Failure, FailureKind};
@@ -368,12 +368,12 @@ fn viewed(caller: &Caller, what: &str) {
     audit(&AuditEvent::SessionsViewed { by: &caller.name, what, client: caller.client });
 }
 
-fn write_cursor(place: Place) -> String {
+fn write_cursor(place: Cursor) -> String {
     URL_SAFE_NO_PAD.encode(format!("{} {}", place.established, place.handle))
 }
 
-fn read_cursor(cursor: &str) -> Option<Place> {
+fn read_cursor(cursor: &str) -> Option<Cursor> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
     let (established, handle) = text.split_once(' ')?;
-    Some(Place { established: established.parse().ok()?, handle: handle.parse().ok()? })
+    Some(Cursor { established: established.parse().ok()?, handle: handle.parse().ok()? })
 }

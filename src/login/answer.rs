@@ -61,7 +61,7 @@ impl From<Failure> for Unfinished {
     }
 }
 
-/// An answer in another manner than `response_mode` asks for: the provider does not know that mode, or leaves it out.
+/// An answer in another response mode than was asked for: the provider does not know that mode, or leaves it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 enum OtherManner {
     #[error("the answer is not signed although response_mode asks for it")]
@@ -98,8 +98,8 @@ impl Login {
         let has = |name: &str| brought.get(name).is_some_and(|value| !value.is_empty());
         let (is_signed, is_plain) = (has("response"), has("code") || has("error"));
         match (provider.answers_signed(), is_signed, is_plain) {
-            (true, false, true) => Err(Failure::caused(FailureKind::LoginOtherManner, OtherManner::Unsigned)),
-            (false, true, false) => Err(Failure::caused(FailureKind::LoginOtherManner, OtherManner::Signed)),
+            (true, false, true) => Err(Failure::caused(FailureKind::LoginOtherResponseMode, OtherManner::Unsigned)),
+            (false, true, false) => Err(Failure::caused(FailureKind::LoginOtherResponseMode, OtherManner::Signed)),
             _ => Ok(()),
         }
     }
@@ -122,7 +122,7 @@ impl Login {
         let answer = if provider.answers_signed() {
             let token = brought
                 .get("response")
-                .ok_or_else(|| Failure::caused(FailureKind::LoginOtherManner, OtherManner::Unsigned))?;
+                .ok_or_else(|| Failure::caused(FailureKind::LoginOtherResponseMode, OtherManner::Unsigned))?;
             provider.open_answer(token).await.map_err(Unfinished::with_the_answer_closed)?
         } else {
             let text = |name| brought.get(name).map(str::to_owned);

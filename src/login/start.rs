@@ -132,7 +132,7 @@ impl Login {
     }
 
     /// The providers whose people may pass the route: those it names, or all; and if it demands a recent authentication
-    /// or one of a certain manner, those that can say when and how it was.
+    /// or one of a certain `acr`, those that can say when and how it was.
     pub(super) fn providers_for(&self, route: Option<&Route>) -> Vec<&Provider> {
         let Some(route) = route else { return self.providers.iter().collect() };
         let named = &route.access.idps;

@@ -71,7 +71,7 @@ async fn refresh(
         Err(RenewalError { verdict, cause, rotated: Some(rotated) }) => {
             // The old one may be worthless by now; nothing else of this answer is believed.
             let tokens = Tokens { refresh_token: Some(ExposedSecret(rotated)), ..renewing.tokens().clone() };
-            keep(renewing, tokens, None).await?;
+            save_tokens(renewing, tokens, None).await?;
             return Err(RenewalError { verdict, cause, rotated: None }.into());
         }
         Err(error) => return Err(error.into()),
@@ -84,10 +84,14 @@ async fn refresh(
         id_token: fresh.id_token.map(ExposedSecret),
         nonce: renewing.tokens().nonce.clone(),
     };
-    keep(renewing, tokens, ends_by).await
+    save_tokens(renewing, tokens, ends_by).await
 }
 
-async fn keep(renewing: &mut LockedSession, tokens: Tokens, ends_by: Option<OffsetDateTime>) -> Result<(), Fault> {
+async fn save_tokens(
+    renewing: &mut LockedSession,
+    tokens: Tokens,
+    ends_by: Option<OffsetDateTime>,
+) -> Result<(), Fault> {
     match renewing.save_tokens(tokens.clone(), ends_by).await? {
         Saved::Saved => Ok(()),
         Saved::SessionEnded => Err(Fault::Ended(tokens)),
@@ -104,7 +108,7 @@ async fn confirm(provider: &Provider, renewing: &mut LockedSession) -> Result<()
     }
 }
 
-/// The provider no longer stands by the person.
+/// The provider no longer confirms the person.
 pub(super) async fn refused(provider: &Provider, renewing: &LockedSession, error: &RenewalError) -> Attempt {
     let (session, idp, subject) = (renewing.handle(), provider.name(), &renewing.record().identity.subject);
     let reason = error.to_string();
@@ -151,7 +155,7 @@ pub(super) async fn not_confirmed(
         }
         // Otherwise no rest: in it nobody would know that the session is rejected.
         if marked.is_ok() || !is_rejected {
-            rest(renewing).await;
+            back_off(renewing).await;
         }
     }
     match marked {
@@ -176,11 +180,11 @@ fn renewal_failed(idp: &str, renewing: &LockedSession, reason: &str) {
 
 pub(super) async fn failed(idp: &str, renewing: &LockedSession, reason: &str) {
     renewal_failed(idp, renewing, reason);
-    rest(renewing).await;
+    back_off(renewing).await;
 }
 
-async fn rest(renewing: &LockedSession) {
-    if let Err(error) = renewing.rest().await {
+async fn back_off(renewing: &LockedSession) {
+    if let Err(error) = renewing.back_off().await {
         let session = renewing.handle();
         tracing::warn!(%session, %error, "other replicas could not be told that a renewal failed");
     }

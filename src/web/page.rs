@@ -227,7 +227,7 @@ pub(crate) const ERROR_KINDS: [&str; 36] = [
     "login-expired",
     "login-loop",
     "login-clock",
-    "login-other-manner",
+    "login-other-response-mode",
     "bad-request",
     "ambiguous-path",
     "not-found",

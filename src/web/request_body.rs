@@ -16,10 +16,9 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use http_body::{Frame, SizeHint};
-use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::failure::causes;
+use super::failure::BodyTimeout;
 
 /// The longest time by which anybody may fall behind the least rate, silence included.
 pub const GRACE: Duration = Duration::from_secs(30);
@@ -34,11 +33,6 @@ pub struct BodyLimits {
     /// Least bytes a second of a body that is passed on, after [`GRACE`].
     pub least_rate: u64,
 }
-
-/// A body did not come in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the request's body did not come in time")]
-pub struct TooSlow;
 
 /// The remaining wait for somebody who has to move bytes at a least rate. It begins with, and never grows beyond,
 /// [`GRACE`]: who was fast gains no right to a long silence.
@@ -98,7 +92,7 @@ impl BodyLimits {
     }
 }
 
-/// A body that ends with [`TooSlow`] when its sender takes too long.
+/// A body that ends with [`BodyTimeout`] when its sender takes too long.
 struct LimitedBody {
     body: Body,
     limits: BodyLimits,
@@ -135,7 +129,7 @@ impl http_body::Body for LimitedBody {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) else {
             ready!(this.poll_too_late(context));
-            return Poll::Ready(Some(Err(axum::Error::new(TooSlow))));
+            return Poll::Ready(Some(Err(axum::Error::new(BodyTimeout))));
         };
         let waited = this.waiting_since.take().map_or(Duration::ZERO, |since| since.elapsed());
         let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref);
@@ -166,11 +160,6 @@ pub fn poll_at(timer: &mut Option<Pin<Box<Sleep>>>, deadline: Instant, context: 
         timer.as_mut().reset(deadline);
     }
     Poll::Pending
-}
-
-/// Is true if an error comes from a request's body that did not come in time: nobody's fault but the sender's.
-pub fn is_body_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
-    causes(error).any(<dyn std::error::Error>::is::<TooSlow>)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ const ROWS: [&[&str]; 7] = [
     &["telemetry"],
     &["web"],
     &["revalidation"],
-    &["login", "logout", "account", "api", "proxy"],
+    &["login", "logout", "account", "api"],
     &["routes", "respond", "config"],
     &["app"],
     &["main", "cli", "lib"],

@@ -37,8 +37,8 @@ async fn no_late_write_brings_a_record_back() {
         let writes = tokio::spawn(async move {
             for _ in 0..3 {
                 late.save(&record).await.unwrap();
-                late.note(handle, b"seen", expires).await.unwrap();
-                late.keep(handle, expires + Duration::HOUR).await.unwrap();
+                late.put_last_seen(handle, b"seen", expires).await.unwrap();
+                late.extend_ttl(handle, expires + Duration::HOUR).await.unwrap();
             }
         });
         let ended = if round % 3 == 0 {

@@ -105,7 +105,7 @@ fn fuzz(name: &str, target: targets::Target, at_least: Duration) {
 /// R-D13, R-E03, R-F05, R-P05: no input whatever makes a reader panic or break its promise. `COUNTERFOIL_FUZZ_SECONDS`
 /// is how long each goes on, on a core of its own; the gate gives each a minute.
 #[test]
-fn every_reader_keeps_its_promise_whatever_the_corpus_becomes() {
+fn no_parser_panics_on_mutated_corpus() {
     let seconds = std::env::var_os("COUNTERFOIL_FUZZ_SECONDS");
     let seconds = seconds.map_or(0, |text| text.to_str().unwrap().parse().unwrap());
     let waiting = Mutex::new(targets::TARGETS.iter());

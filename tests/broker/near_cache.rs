@@ -37,7 +37,7 @@ async fn refused(broker: &Broker, browser: &Browser, why: &str) {
 
 /// R-N01: whatever deletes the record, on both replicas, without a word from any broker.
 #[tokio::test]
-async fn whatever_takes_the_record_away_is_heard_on_every_replica() {
+async fn every_deletion_invalidates_all_near_caches() {
     let redis = Redis::start();
     let one = Broker::with(setup(&redis)).await;
     let other = one.replica(setup(&redis)).await;
@@ -156,7 +156,7 @@ async fn killed_connections_are_made_again() {
 
 /// Redis says no to some commands and yes to others: tracking is one of them.
 #[tokio::test]
-async fn a_redis_that_does_not_tell_is_asked_each_time() {
+async fn without_tracking_every_request_reads_the_store() {
     let redis = Redis::start();
     let broker = Broker::with(setup(&redis)).await;
     redis.command(&["ACL", "SETUSER", "default", "-client|tracking"]).await;

@@ -74,7 +74,7 @@ async fn a_pushed_request_leaves_the_browser_nothing_but_a_reference() {
 
 /// R-A14: a flood of beginnings is none at the provider.
 #[tokio::test]
-async fn a_crowd_of_logins_is_pushed_in_turn() {
+async fn pushed_requests_have_a_concurrency_limit() {
     let broker = broker("timeout = \"1m\"", None, &[OFFERED]).await;
     let gate = Gate::default();
     broker.idp.behave(Script { at_pushed: Misbehaviour::Held(gate.clone()), ..broker.idp.script() });

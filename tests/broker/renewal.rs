@@ -125,7 +125,7 @@ async fn an_answer_with_nothing_but_an_access_token_is_enough() {
     assert_eq!(token_at(&browser, "/api").await, format!("{ACCESS_TOKEN}-2"), "nothing says that it ends");
 }
 
-/// R-C12, R-C13, R-E05: one line a case. `RENEWED`; `AWAY`: not renewed, and the session lives; `LOGIN`: nobody stands by
+/// R-C12, R-C13, R-E05: one line a case. `RENEWED`; `AWAY`: not renewed, and the session lives; `LOGIN`: nobody confirms
 /// the person, and the session lives; `ENDED`.
 #[tokio::test]
 async fn refusals_end_the_session_and_outages_do_not() {
@@ -204,11 +204,11 @@ async fn refusals_end_the_session_and_outages_do_not() {
     }
 }
 
-/// R-I08, R-C12, R-E05: an answer that stands by nobody ends nothing; until the provider stands by the person again, or
+/// R-I08, R-C12, R-E05: an answer that is indeterminate ends nothing; until the provider confirms the person again, or
 /// they have signed in, the session counts for nothing, whatever else happens to the provider, and costs it one question
 /// in ten seconds.
 #[tokio::test]
-async fn a_session_that_nobody_stands_by_counts_for_nothing_until_somebody_does() {
+async fn an_indeterminate_session_is_rejected_until_revalidated() {
     let broker = Broker::with(paced()).await;
     let (browser, other) = (broker.signed_in().await, broker.signed_in().await);
     broker.clock.advance(Duration::minutes(5));
@@ -245,9 +245,9 @@ async fn a_session_that_nobody_stands_by_counts_for_nothing_until_somebody_does(
 }
 
 /// R-I08: also if that comes out before the pace, when a route's access token is renewed; and as soon as the provider
-/// stands by the person again, they pass. Without a pace the routes that need no token ask nothing.
+/// confirms the person again, they pass. Without a pace the routes that need no token ask nothing.
 #[tokio::test]
-async fn doubt_that_comes_before_the_pace_counts_at_once() {
+async fn an_indeterminate_answer_counts_before_the_refresh_interval() {
     for (idp, elsewhere) in
         [("refresh = \"2h\"\nrefresh_wait = \"1m\"\ntimeout = \"1m\"", 401), ("timeout = \"1m\"", 200)]
     {
@@ -344,7 +344,7 @@ async fn one_persons_trouble_at_userinfo_is_not_everybodys() {
     assert_eq!(refreshes(&broker.idp).len(), 2);
 }
 
-/// R-I08, R-C09, R-C13: nobody stands by sessions of a provider that is not configured any more, or is another one by
+/// R-I08, R-C09, R-C13: nobody confirms sessions of a provider that is not configured any more, or is another one by
 /// now, and what was issued in them is not shown to it.
 #[tokio::test]
 async fn a_session_of_a_provider_that_is_gone_needs_a_login() {

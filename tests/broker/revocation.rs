@@ -38,7 +38,7 @@ async fn guarded(browser: &Browser) -> Answer {
 
 /// R-N01, R-G12: one line a case: what is asked for, and whose sessions end.
 #[tokio::test]
-async fn exactly_the_sessions_that_are_meant_end() {
+async fn revocation_ends_exactly_the_selected_sessions() {
     let redis = Redis::start();
     for store in [Store::Memory, Store::Redis(redis.port())] {
         let broker = Broker::with(Setup { store, more: SECTION.into(), ..Setup::default() }).await;

@@ -1,4 +1,4 @@
-//! Routes that demand a manner of authentication (`acr`).
+//! Routes that demand a class of authentication (`acr`).
 
 use std::collections::HashMap;
 
@@ -69,7 +69,7 @@ async fn a_page_that_demands_more_sends_its_visitors_back_to_the_provider_once()
 
 /// R-A13: one line a case: what the ID token says, whether the page is shown to a session that was begun elsewhere.
 #[tokio::test]
-async fn a_manner_is_compared_as_it_is_written() {
+async fn acr_values_are_compared_exactly() {
     let broker = Broker::with(Setup { routes: ROUTES, ..Setup::default() }).await;
     for (acr, status) in [
         (json!("urn:mfa"), 200),

@@ -114,7 +114,7 @@ on_every_store! {
     a_watched_record_is_the_same_and_comes_with_its_note
     ending_a_session_takes_all_of_it_and_leaves_the_tombstone
     a_tombstone_outweighs_a_record_that_somebody_puts_back
-    keeping_a_record_never_revives_it_and_only_lengthens
+    extending_a_ttl_never_revives_a_record_and_never_shortens_it
     a_name_is_claimed_by_exactly_one_of_many
     a_claim_expires
     a_claim_is_prolonged_while_it_is_there_and_never_taken_up_again
@@ -207,7 +207,7 @@ async fn a_claim_is_prolonged_while_it_is_there_and_never_taken_up_again(subject
     assert!(!subject.store.renew_lease(&lapsed, Duration::HOUR).await.unwrap(), "nobody has it");
     subject
         .in_time(async |lifetime| {
-            subject.store.release(&kept).await.unwrap();
+            subject.store.release_lease(&kept).await.unwrap();
             assert!(subject.store.put_if_absent(&kept, lifetime).await.unwrap());
             subject.store.renew_lease(&kept, Duration::HOUR).await.unwrap()
         })
@@ -216,7 +216,7 @@ async fn a_claim_is_prolonged_while_it_is_there_and_never_taken_up_again(subject
     subject.until(async || !subject.store.renew_lease(&lapsed, Duration::milliseconds(1)).await.unwrap()).await;
     assert!(!subject.store.put_if_absent(&kept, Duration::HOUR).await.unwrap());
     assert!(subject.store.put_if_absent(&lapsed, Duration::HOUR).await.unwrap());
-    subject.store.release(&kept).await.unwrap();
+    subject.store.release_lease(&kept).await.unwrap();
     assert!(!subject.store.renew_lease(&kept, Duration::HOUR).await.unwrap());
 }
 
@@ -228,12 +228,12 @@ async fn a_watched_record_is_the_same_and_comes_with_its_note(subject: Subject) 
     assert!(loaded.record.is_none() && loaded.note.is_none());
     let mut created = record(handle, "one", until.truncate_to_second());
     subject.store.create(&mut created).await.unwrap();
-    subject.store.note(handle, b"seen \xff", until).await.unwrap();
+    subject.store.put_last_seen(handle, b"seen \xff", until).await.unwrap();
     let loaded = subject.store.load_watched(handle).await.unwrap();
     assert_eq!(loaded.record, Some(created));
     assert_eq!(loaded.note.as_deref(), Some(&b"seen \xff"[..]));
     subject.store.delete(&handle.id()).await.unwrap();
-    subject.store.note(handle, b"late", until).await.unwrap();
+    subject.store.put_last_seen(handle, b"late", until).await.unwrap();
     assert!(subject.store.load_watched(handle).await.unwrap().record.is_none());
 }
 
@@ -241,7 +241,7 @@ async fn ending_a_session_takes_all_of_it_and_leaves_the_tombstone(subject: Subj
     let handle = handle();
     let until = subject.now() + Duration::HOUR;
     subject.store.create(&mut record(handle, "one", until)).await.unwrap();
-    subject.store.note(handle, b"seen", until).await.unwrap();
+    subject.store.put_last_seen(handle, b"seen", until).await.unwrap();
     assert_eq!(subject.store.tombstone(handle).await.unwrap(), None);
     assert!(subject.store.end(handle, Some((b"why", until))).await.unwrap());
     let loaded = subject.store.load_watched(handle).await.unwrap();
@@ -260,7 +260,7 @@ async fn a_tombstone_outweighs_a_record_that_somebody_puts_back(subject: Subject
     subject.store.end(handle, Some((b"why", until))).await.unwrap();
     assert!(!subject.store.load_watched(handle).await.unwrap().is_outweighed, "nothing lies there");
     subject.store.create(&mut record(handle, "one", until)).await.unwrap();
-    subject.store.note(handle, b"seen", until).await.unwrap();
+    subject.store.put_last_seen(handle, b"seen", until).await.unwrap();
     assert_eq!(subject.store.load(&handle.id()).await.unwrap(), None);
     let loaded = subject.store.load_watched(handle).await.unwrap();
     assert!(loaded.record.is_none() && loaded.note.is_none() && loaded.is_outweighed);
@@ -269,17 +269,17 @@ async fn a_tombstone_outweighs_a_record_that_somebody_puts_back(subject: Subject
     assert!(subject.store.tombstone(handle).await.unwrap().is_some());
 }
 
-async fn keeping_a_record_never_revives_it_and_only_lengthens(subject: Subject) {
+async fn extending_a_ttl_never_revives_a_record_and_never_shortens_it(subject: Subject) {
     let (short, gone) = (handle(), handle());
-    subject.store.keep(gone, subject.now() + Duration::HOUR).await.unwrap();
+    subject.store.extend_ttl(gone, subject.now() + Duration::HOUR).await.unwrap();
     assert!(subject.store.load(&gone.id()).await.unwrap().is_none());
     let lifetime = subject
         .in_time(async |lifetime| {
             subject.store.delete(&short.id()).await.unwrap();
             let now = subject.now();
             subject.store.create(&mut record(short, "short", now + lifetime)).await.unwrap();
-            subject.store.keep(short, now + Duration::HOUR).await.unwrap();
-            subject.store.keep(short, now + Duration::seconds(1)).await.unwrap();
+            subject.store.extend_ttl(short, now + Duration::HOUR).await.unwrap();
+            subject.store.extend_ttl(short, now + Duration::seconds(1)).await.unwrap();
             subject.store.load(&short.id()).await.unwrap().is_some()
         })
         .await;

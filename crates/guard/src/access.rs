@@ -78,7 +78,7 @@ pub enum Decision {
     Pass,
     /// It needs a session first.
     NeedsSession,
-    /// Its authentication is too old, or not of the manner that is demanded.
+    /// Its authentication is too old, or its `acr` is not one that is demanded.
     NeedsFreshLogin,
     /// This person may not pass.
     Forbidden,
@@ -98,12 +98,12 @@ pub struct AuthenticationRule<'a> {
 pub struct Authentication<'a> {
     /// When.
     pub at: Option<OffsetDateTime>,
-    /// In what manner (`acr`).
+    /// Its class (`acr`).
     pub acr: Option<&'a str>,
 }
 
 /// Decides for a person with a session and how they authenticated, or for a stranger. Who demands a recent
-/// authentication, or one of a certain manner, and does not know when or how it was has to ask for another.
+/// authentication, or one of a certain `acr`, and does not know when or how it was has to ask for another.
 pub fn decide(
     rule: &AccessRule,
     demanded: AuthenticationRule<'_>,

@@ -65,8 +65,8 @@ pub enum FailureKind {
     LoginBlocked,
     /// The same page was signed in to again and again.
     LoginLoop,
-    /// The provider's answer came in another manner than was asked for.
-    LoginOtherManner,
+    /// The provider's answer came in another response mode than was asked for.
+    LoginOtherResponseMode,
     /// The provider's clock and ours disagree.
     LoginClock,
     /// The provider did not say that the person signed in as lately as was asked for.
@@ -89,7 +89,7 @@ pub enum FailureKind {
     PayloadTooLarge,
     /// The body did not come in time.
     RequestTimeout,
-    /// The body is encoded for its way in a manner that the broker does not know.
+    /// The body is encoded for its way by a coding that the broker does not know.
     UnknownCoding,
     /// The address is too long.
     TargetTooLong,
@@ -110,7 +110,7 @@ impl FailureKind {
             self,
             Self::AnswerRefused
                 | Self::AnswerUnjudged
-                | Self::LoginOtherManner
+                | Self::LoginOtherResponseMode
                 | Self::LoginPutOff
                 | Self::LoginRefused
                 | Self::LoginExpired
@@ -268,6 +268,16 @@ impl IntoResponse for Failure {
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// A request's body did not come in time: nobody's fault but the sender's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the request's body did not come in time")]
+pub struct BodyTimeout;
+
+/// Is true if an error comes from a request's body that did not come in time.
+pub fn is_body_timeout(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(<dyn Error>::is::<BodyTimeout>)
 }
 
 /// An error, what caused it, and so on.

@@ -252,8 +252,8 @@ impl Guard {
         decision: Decision,
         found: &SessionLookup,
     ) -> Result<Response, Failure> {
-        let manner = route.map_or(OnAnonymous::Auto, |route| route.on_anonymous);
-        if may_redirect(manner, request.method(), request.headers()) {
+        let on_anonymous = route.map_or(OnAnonymous::Auto, |route| route.on_anonymous);
+        if may_redirect(on_anonymous, request.method(), request.headers()) {
             let back = ReturnTo::of_request(request.uri());
             let ended = matches!(found, SessionLookup::Ended(_)) && decision == Decision::NeedsSession;
             let mut response = see_other(&if ended { back.ended_href() } else { back.login_href() })?;
@@ -310,8 +310,8 @@ fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-fn may_redirect(manner: OnAnonymous, method: &Method, headers: &HeaderMap) -> bool {
-    match manner {
+fn may_redirect(on_anonymous: OnAnonymous, method: &Method, headers: &HeaderMap) -> bool {
+    match on_anonymous {
         OnAnonymous::Auto => navigation::can_be_sent_to_login(method, headers),
         OnAnonymous::Login => is_safe(method) && !navigation::is_speculative(headers),
         OnAnonymous::Unauthorized => false,

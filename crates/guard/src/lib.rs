@@ -7,6 +7,7 @@
 //! [`CurrentUser`](current_user::CurrentUser).
 
 pub mod access;
+pub mod client_address;
 pub mod cookies;
 pub mod current_user;
 pub mod failure;
@@ -16,6 +17,7 @@ pub mod public_url;
 pub mod query;
 mod reading;
 pub mod redirect;
+pub mod request_id;
 pub mod request_target;
 pub mod return_to;
 pub mod revalidation;

@@ -13,7 +13,7 @@ use thiserror::Error;
 /// A demand on the session behind a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// That the provider still stands by the person.
+    /// That the provider still confirms the person.
     Person,
     /// Besides, an access token that lasts.
     AccessToken,

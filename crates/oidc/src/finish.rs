@@ -30,7 +30,7 @@ pub struct SignedIn {
     pub identity: Identity,
     /// The time at which they last authenticated at the provider, if it says so.
     pub auth_time: Option<OffsetDateTime>,
-    /// The manner in which they did (`acr`), if it says so.
+    /// The authentication context class (`acr`), if it says so.
     pub acr: Option<String>,
     /// The time at which the provider wants the session to be over, if it says so.
     pub session_expiry: Option<OffsetDateTime>,

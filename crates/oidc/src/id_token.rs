@@ -93,7 +93,7 @@ impl VerifiedClaims {
         self.auth_time
     }
 
-    /// Returns the manner in which the person authenticated (`acr`).
+    /// Returns the authentication context class (`acr`).
     pub fn acr(&self) -> Option<&str> {
         self.acr.as_deref()
     }

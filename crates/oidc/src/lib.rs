@@ -236,7 +236,7 @@ impl Provider {
         self.0.settings.request.max_age
     }
 
-    /// Returns the interval at which the provider is asked whether it still stands by a person.
+    /// Returns the interval at which the provider is asked whether it still confirms a person.
     pub fn refresh_interval(&self) -> Option<Duration> {
         self.0.settings.refresh
     }

@@ -134,7 +134,7 @@ pub fn acceptable_hint(hint: &str) -> Option<String> {
 }
 
 impl RequestSettings {
-    /// Returns a login's demands on age and manner of the authentication: the stricter of what is configured for the
+    /// Returns a login's demands on the authentication's age and class (`acr`): the stricter of what is configured for the
     /// provider and what is wanted for this login.
     pub(super) fn demands(&self, options: &LoginOptions) -> (Option<u64>, Vec<String>) {
         let max_age = match (self.max_age, options.max_age) {

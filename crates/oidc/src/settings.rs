@@ -54,7 +54,7 @@ pub struct IdpSettings {
     pub profile_api: Option<ProfileApi>,
     /// Additions to authorization requests beyond the protocol's own.
     pub request: RequestSettings,
-    /// Interval at which the provider is asked whether it still stands by a person; never, unless configured.
+    /// Interval at which the provider is asked whether it still confirms a person; never, unless configured.
     pub refresh: Option<Duration>,
     /// Grace period of a session that the provider does not confirm while it serves others.
     pub refresh_grace: Duration,

@@ -116,7 +116,7 @@ impl Invalidation {
     }
 
     /// Tells `listener` from now on.
-    pub(super) fn tell(&self, listener: Weak<dyn InvalidationListener>) {
+    pub(super) fn subscribe(&self, listener: Weak<dyn InvalidationListener>) {
         self.shared.listeners.add(listener);
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         task.get_or_insert_with(|| {

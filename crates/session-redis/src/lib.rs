@@ -218,15 +218,15 @@ impl SessionBackend for RedisBackend {
         Ok(Loaded { record, is_outweighed, note, expires, watch: Some(watch) })
     }
 
-    fn tell(&self, listener: Weak<dyn InvalidationListener>) {
-        self.invalidation.tell(listener);
+    fn subscribe(&self, listener: Weak<dyn InvalidationListener>) {
+        self.invalidation.subscribe(listener);
     }
 
     fn reconnected(&self) -> Option<Arc<Notify>> {
         Some(self.connections.reconnected())
     }
 
-    async fn note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
+    async fn put_last_seen(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
         let key = &self.key_beside(NOTE, handle);
         let set = |client: Client| async move { client.set(key, note, Some(at(until)), None, false).await };
         self.ask(set).await
@@ -257,7 +257,7 @@ impl SessionBackend for RedisBackend {
         self.value(&self.key_beside(TOMBSTONE, handle)).await
     }
 
-    async fn keep(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError> {
+    async fn extend_ttl(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError> {
         let (until, options) = (until.unix_timestamp() + 1, Some(ExpireOptions::GT));
         let (note, record, options) = (&self.key_beside(NOTE, handle), &handle.to_string(), &options);
         let keep = |client: Client| async move {
@@ -286,7 +286,7 @@ impl SessionBackend for RedisBackend {
         self.ask(renew_lease).await
     }
 
-    async fn release(&self, name: &str) -> Result<(), StoreError> {
+    async fn release_lease(&self, name: &str) -> Result<(), StoreError> {
         let key = &self.key("once", name);
         self.ask(|client| async move { client.del(key).await }).await
     }

@@ -148,7 +148,7 @@ pub enum AuditEvent<'a> {
         /// The address that the login came from.
         client: IpAddr,
     },
-    /// The provider no longer stands by a person: their session ended.
+    /// The provider no longer confirms a person: their session ended.
     RenewalRefused {
         /// The session.
         session: SessionHandle,

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::Sessions;
+use super::hashed_name::HashedName;
 use super::key::SessionHandle;
-use super::registry::Index;
 use super::revocation::Selection;
 use super::selection::{Filter, LoginFilter};
 use super::store::StoreError;
@@ -242,7 +242,7 @@ impl Sessions {
         found.retain(|found| meant.means(&found.block()));
         if let Some((issuer, subject)) = meant.one_person() {
             // These include blocks that cannot be read, and those that are not in the list of persons.
-            let index = Index::subject(&issuer, &subject);
+            let index = HashedName::subject(&issuer, &subject);
             found.retain(|found| !found.is_of(&index));
             found.extend(self.0.blocks.of_person(index.as_str(), now).await?);
         }

@@ -17,8 +17,9 @@ use time::{Duration, OffsetDateTime};
 
 use super::blocks::of_persons::Blocks;
 use super::blocks::{Block, Meant, Words, moment_of};
+use super::hashed_name::HashedName;
 use super::record::SessionRecord;
-use super::registry::{Index, milliseconds};
+use super::registry::milliseconds;
 use super::selection::LoginFilter;
 use super::store::{SessionBackend, StoreError};
 
@@ -139,7 +140,7 @@ impl CutOffs {
         subject: &str,
         terms: &CutOffRule,
     ) -> Result<(), StoreError> {
-        let index = Index::subject(issuer, subject);
+        let index = HashedName::subject(issuer, subject);
         if terms.fresh_login {
             self.put(&Mark::FreshLogin.name(&index), terms.at, terms.at + terms.remember_for).await?;
         }
@@ -155,8 +156,8 @@ impl CutOffs {
         at: OffsetDateTime,
     ) -> Result<(), StoreError> {
         let index = match subject {
-            Some(subject) => Index::provider_session_of(issuer, sid, subject),
-            None => Index::provider_session(issuer, sid),
+            Some(subject) => HashedName::provider_session_of(issuer, sid, subject),
+            None => HashedName::provider_session(issuer, sid),
         };
         self.put(&Mark::CutOff.name(&index), at, at + LONGEST_LOGIN).await
     }
@@ -262,10 +263,10 @@ impl CutOffs {
         now: OffsetDateTime,
     ) -> Result<Option<Refusal>, StoreError> {
         let identity = &attempt.record.identity;
-        let of_subject = Index::subject(&identity.issuer, &identity.subject);
+        let of_subject = HashedName::subject(&identity.issuer, &identity.subject);
         let sid = attempt.record.provider_session.as_ref();
-        let of_provider = sid.map(|sid| Index::provider_session(&identity.issuer, sid));
-        let of_both = sid.map(|sid| Index::provider_session_of(&identity.issuer, sid, &identity.subject));
+        let of_provider = sid.map(|sid| HashedName::provider_session(&identity.issuer, sid));
+        let of_both = sid.map(|sid| HashedName::provider_session_of(&identity.issuer, sid, &identity.subject));
         let (blocked, fresh, cut_off, provider_cut_off, cut_off_of_both, of_many) = tokio::try_join!(
             blocks.until(&of_subject),
             self.moment(Mark::FreshLogin, Some(&of_subject)),
@@ -303,7 +304,7 @@ impl CutOffs {
         self.backend.put(name, milliseconds(moment).to_string().as_bytes(), Some(until)).await
     }
 
-    async fn moment(&self, mark: Mark, index: Option<&Index>) -> Result<Option<OffsetDateTime>, StoreError> {
+    async fn moment(&self, mark: Mark, index: Option<&HashedName>) -> Result<Option<OffsetDateTime>, StoreError> {
         let Some(index) = index else { return Ok(None) };
         let value = self.backend.get(&mark.name(index)).await?;
         let moment = value.map(|value| {
@@ -339,7 +340,7 @@ enum Mark {
 }
 
 impl Mark {
-    fn name(self, index: &Index) -> String {
+    fn name(self, index: &HashedName) -> String {
         let kind = match self {
             Self::CutOff => "cut-off",
             Self::FreshLogin => "fresh-login",

@@ -13,10 +13,10 @@ use tokio::sync::oneshot;
 use super::Sessions;
 use super::cut_off::{Attempt, Freshness, Refusal};
 use super::ending::{EndCause, Tombstone};
+use super::hashed_name::HashedName;
 use super::key::SessionKey;
 use super::policy::OnLimit;
 use super::record::{ClientTraits, SessionRecord, Tokens};
-use super::registry::Index;
 use super::store::StoreError;
 
 /// Longest time that one login of a person keeps the others waiting, should its process end in the middle.
@@ -36,7 +36,7 @@ pub struct NewSession {
     pub begun_at: OffsetDateTime,
     /// The moment the person last proved who they are to the provider, if it said so.
     pub auth_time: Option<OffsetDateTime>,
-    /// The manner in which they did (`acr`), if it said so.
+    /// The authentication context class (`acr`), if it said so.
     pub acr: Option<String>,
     /// The moment by which the provider wants the session to be over, if it said so.
     pub ends_by: Option<OffsetDateTime>,
@@ -86,7 +86,7 @@ impl Sessions {
     async fn establish_in_turn(&self, new: NewSession) -> Result<SessionKey, EstablishError> {
         let rules = self.rules();
         let Some(most) = rules.max_per_user else { return self.establish_one(new, None).await };
-        let name = format!("limit:{}", Index::subject(&new.identity.issuer, &new.identity.subject).as_str());
+        let name = format!("limit:{}", HashedName::subject(&new.identity.issuer, &new.identity.subject).as_str());
         let (asked, mut pause) = (Instant::now(), SHORTEST_PAUSE);
         while !self.put_if_absent(&name, LONGEST_TURN).await? {
             if asked.elapsed() > LONGEST_WAIT {
@@ -99,7 +99,7 @@ impl Sessions {
         let established = self.establish_one(new, Some((most.get(), rules.on_limit))).await;
         // After that it may be somebody else's turn already.
         if begun.elapsed() < LONGEST_TURN.unsigned_abs()
-            && let Err(error) = self.0.backend.release(&name).await
+            && let Err(error) = self.0.backend.release_lease(&name).await
         {
             tracing::warn!(%error, "a login's turn could not be given back; it ends by itself");
         }
@@ -173,7 +173,7 @@ impl Sessions {
     /// Ends what no timeout lets live and nobody has asked for since, so that no list grows without bound.
     async fn prune_lists_of(&self, record: &SessionRecord) -> Result<(), StoreError> {
         let oldest = record.created_at - self.0.policies.timeouts().longest_absolute();
-        for index in Index::of(record) {
+        for index in HashedName::of(record) {
             for overdue in self.0.registry.overdue(&index, oldest).await? {
                 self.tear_up(overdue, None, record.created_at).await?;
                 self.0.registry.forget(&index, overdue).await?;

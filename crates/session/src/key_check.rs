@@ -180,7 +180,7 @@ impl Keyed {
     }
 
     /// Forgets whose store it is, so that the next question looks first. A look begun before tells nothing any more.
-    pub(super) fn doubt(&self) {
+    pub(super) fn forget(&self) {
         self.known.conclude(self.known.begin(), None);
     }
 
@@ -255,16 +255,16 @@ impl SessionBackend for Keyed {
         self.ours().await?.load_watched(handle).await
     }
 
-    fn tell(&self, listener: Weak<dyn InvalidationListener>) {
-        self.backend.tell(listener);
+    fn subscribe(&self, listener: Weak<dyn InvalidationListener>) {
+        self.backend.subscribe(listener);
     }
 
     fn reconnected(&self) -> Option<Arc<Notify>> {
         self.backend.reconnected()
     }
 
-    async fn note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
-        self.ours().await?.note(handle, note, until).await
+    async fn put_last_seen(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
+        self.ours().await?.put_last_seen(handle, note, until).await
     }
 
     async fn end(&self, handle: SessionHandle, tombstone: Option<(&[u8], OffsetDateTime)>) -> Result<bool, StoreError> {
@@ -275,8 +275,8 @@ impl SessionBackend for Keyed {
         self.ours().await?.tombstone(handle).await
     }
 
-    async fn keep(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError> {
-        self.ours().await?.keep(handle, until).await
+    async fn extend_ttl(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError> {
+        self.ours().await?.extend_ttl(handle, until).await
     }
 
     async fn put_if_absent(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
@@ -287,8 +287,8 @@ impl SessionBackend for Keyed {
         self.ours().await?.renew_lease(name, lifetime).await
     }
 
-    async fn release(&self, name: &str) -> Result<(), StoreError> {
-        self.ours().await?.release(name).await
+    async fn release_lease(&self, name: &str) -> Result<(), StoreError> {
+        self.ours().await?.release_lease(name).await
     }
 
     async fn put(&self, name: &str, value: &[u8], until: Option<OffsetDateTime>) -> Result<(), StoreError> {
@@ -345,7 +345,7 @@ mod tests {
         Keyring::new(keys.iter().map(|byte| Secret::new([*byte; 32])).collect()).unwrap().tagger(PURPOSE)
     }
 
-    /// Looks that overlap in every order: the one that began last tells, a doubt like a look.
+    /// Looks that overlap in every order: the one that began last tells, a forgetting like a look.
     #[test]
     fn of_looks_that_overlap_the_one_that_began_last_counts() {
         let verdicts = [None, Some(Ok(())), Some(Err(Foreign::Key)), Some(Err(Foreign::Format))];

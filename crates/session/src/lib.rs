@@ -17,6 +17,7 @@ pub mod blocks;
 pub mod cut_off;
 pub mod ending;
 pub mod establish;
+pub mod hashed_name;
 pub mod key;
 pub mod key_check;
 pub mod listing;
@@ -206,7 +207,7 @@ impl Sessions {
         let backend: Arc<dyn SessionBackend> = keyed.clone();
         if entries > 0 {
             let listener: Weak<Near> = Arc::downgrade(&near);
-            backend.tell(listener);
+            backend.subscribe(listener);
         }
         Self(Arc::new(Inner {
             sealed: SealedStore::new(backend.clone(), keyring.clone()),
@@ -361,7 +362,7 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: the name may stay taken.
     pub async fn release_claim(&self, name: &str) -> Result<(), StoreError> {
-        self.0.backend.release(name).await
+        self.0.backend.release_lease(name).await
     }
 
     /// Asks the store whether it is there.

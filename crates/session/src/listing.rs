@@ -5,8 +5,9 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use time::OffsetDateTime;
 
+use super::hashed_name::HashedName;
 use super::key::SessionHandle;
-use super::registry::{Index, Place};
+use super::registry::Cursor;
 use super::selection::Filter;
 use super::store::StoreError;
 use super::store::sealed::Found;
@@ -24,7 +25,7 @@ pub struct Page {
     /// The live sessions that fit.
     pub sessions: Vec<LiveSession>,
     /// The place to go on from; `None` at the end.
-    pub next: Option<Place>,
+    pub next: Option<Cursor>,
 }
 
 /// Some of the records, newest first, whatever the rules say of them.
@@ -35,7 +36,7 @@ pub(super) struct Records {
     pub(super) unreadable: Vec<SessionHandle>,
     /// Those that have ended and may lie there all the same: a revocation deletes them, whoever they were of.
     pub(super) remains: Vec<SessionHandle>,
-    pub(super) next: Option<Place>,
+    pub(super) next: Option<Cursor>,
     /// Some records could not be asked for.
     pub(super) failure: Option<StoreError>,
 }
@@ -76,7 +77,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
-    pub async fn page(&self, filter: &Filter, behind: Option<Place>, limit: usize) -> Result<Page, StoreError> {
+    pub async fn page(&self, filter: &Filter, behind: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         let now = self.0.clock.now();
         let records = self.records(filter, behind, limit).await?.complete()?;
         let live = records.sessions.into_iter().filter_map(|known| self.live(known, now).ok());
@@ -88,19 +89,19 @@ impl Sessions {
     pub(super) async fn records(
         &self,
         filter: &Filter,
-        behind: Option<Place>,
+        behind: Option<Cursor>,
         limit: usize,
     ) -> Result<Records, StoreError> {
-        let index = filter.person.by_subject().map(|(issuer, subject)| Index::subject(issuer, subject));
+        let index = filter.person.by_subject().map(|(issuer, subject)| HashedName::subject(issuer, subject));
         self.records_of(index.as_ref(), filter, behind, limit).await
     }
 
     /// Those of one index, or of all.
     pub(super) async fn records_of(
         &self,
-        index: Option<&Index>,
+        index: Option<&HashedName>,
         filter: &Filter,
-        behind: Option<Place>,
+        behind: Option<Cursor>,
         limit: usize,
     ) -> Result<Records, StoreError> {
         let now = self.0.clock.now();
@@ -112,7 +113,7 @@ impl Sessions {
                 return Ok(Records { next: None, ..records });
             }
             let mut found = stream::iter(batch)
-                .map(async |place: Place| (place, self.look_up(place.handle).await))
+                .map(async |place: Cursor| (place, self.look_up(place.handle).await))
                 .buffered(AT_A_TIME);
             while let Some((place, found)) = found.next().await {
                 records.next = Some(place);

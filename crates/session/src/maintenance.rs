@@ -107,7 +107,7 @@ impl Sessions {
         let sessions = self.clone();
         // It is done at once, for records that are about to expire; the rounds do it again, for those that were
         // established by replicas that had not heard of it, and until it has come to its end once.
-        tokio::spawn(async move { sessions.keep_all().await });
+        tokio::spawn(async move { sessions.extend_all().await });
         Ok(())
     }
 
@@ -131,7 +131,7 @@ impl Sessions {
             return Ok(());
         }
         let begun = Instant::now();
-        let kept = self.keep_all().await;
+        let kept = self.extend_all().await;
         if begun.elapsed() > LONGEST_TURN.unsigned_abs() {
             // Somebody else may be at it.
             return kept;
@@ -139,15 +139,15 @@ impl Sessions {
         if kept.is_ok() {
             self.0.backend.put(KEPT_FOR, hash.as_ref(), None).await?;
         }
-        self.0.backend.release(KEPT_FOR).await?;
+        self.0.backend.release_lease(KEPT_FOR).await?;
         kept
     }
 
-    async fn keep_all(&self) -> Result<(), StoreError> {
+    async fn extend_all(&self) -> Result<(), StoreError> {
         let mut place = None;
         loop {
             let page = self.page(&Filter::default(), place, BATCH).await?;
-            let kept = stream::iter(page.sessions).map(async |session| self.keep(&session).await);
+            let kept = stream::iter(page.sessions).map(async |session| self.extend(&session).await);
             kept.buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
             if page.next.is_none() {
                 return Ok(());
@@ -157,10 +157,10 @@ impl Sessions {
     }
 
     /// Keeps the entry first, then the record, as at the login: no record outlives its entries.
-    async fn keep(&self, session: &LiveSession) -> Result<(), StoreError> {
+    async fn extend(&self, session: &LiveSession) -> Result<(), StoreError> {
         let until = session.absolute_expires_at();
         self.0.registry.insert(session.record(), session.handle(), until).await?;
-        self.0.backend.keep(session.handle(), until).await
+        self.0.backend.extend_ttl(session.handle(), until).await
     }
 
     /// Ends what is older than any timeout allows and takes it out of the lists.
@@ -206,7 +206,7 @@ async fn look_whose_store_it_is(inner: Weak<Inner>) {
         let Some(sessions) = inner.upgrade().map(Sessions) else { return };
         if was_cleared {
             // Another Redis may answer from now on: whoever asks looks first.
-            sessions.0.keyed.doubt();
+            sessions.0.keyed.forget();
         }
         let looked =
             if was_cleared || !is_known { sessions.claim_store().await } else { sessions.renew_store_claim().await };

@@ -29,7 +29,7 @@ pub struct SessionRecord {
     /// the kind: it may have been answered from the provider's own session.
     #[serde(with = "time::serde::timestamp::milliseconds::option")]
     pub auth_time: Option<OffsetDateTime>,
-    /// The manner in which they did (`acr`), if the provider said so.
+    /// The authentication context class (`acr`), if the provider said so.
     pub acr: Option<String>,
     /// The moment by which the provider wants the session to be over, if it said so.
     #[serde(with = "time::serde::timestamp::milliseconds::option")]
@@ -42,7 +42,7 @@ pub struct SessionRecord {
     pub access_token_expires_at: Option<OffsetDateTime>,
     /// The client that the login came from.
     pub client: ClientTraits,
-    /// Set if the provider was asked since and did not stand by the person, without refusing them either: where it
+    /// Set if the provider was asked since and gave an indeterminate answer, neither confirming nor denying the person: where it
     /// has to, nothing but its word or a login helps.
     #[serde(default)]
     pub unconfirmed: bool,

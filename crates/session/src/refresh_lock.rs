@@ -13,7 +13,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::key::{SessionHandle, SessionKey};
 use super::record::SessionRecord;
-use super::renewal::{LockedSession, rest};
+use super::renewal::{LockedSession, backoff_key};
 use super::store::{InvalidationListener, StoreError};
 use super::{KnownSession, Sessions};
 
@@ -34,7 +34,7 @@ pub enum Locked<T> {
     NotNeeded,
     /// An attempt failed a moment ago, here or on another replica.
     BackingOff {
-        /// Set if the provider answered and did not stand by the person.
+        /// Set if the provider answer was indeterminate.
         unconfirmed: bool,
     },
 }
@@ -147,7 +147,7 @@ impl Sessions {
         };
         // After that it may be somebody else's.
         if Instant::now() < ours_until
-            && let Err(error) = self.0.backend.release(&name).await
+            && let Err(error) = self.0.backend.release_lease(&name).await
         {
             tracing::warn!(%error, "the turn to renew a session could not be given up; it ends by itself");
         }
@@ -200,7 +200,7 @@ impl Sessions {
     }
 
     async fn rests_until(&self, handle: SessionHandle) -> Result<Option<OffsetDateTime>, StoreError> {
-        let Some(value) = self.0.backend.get(&rest(handle)).await? else { return Ok(None) };
+        let Some(value) = self.0.backend.get(&backoff_key(handle)).await? else { return Ok(None) };
         let milliseconds = std::str::from_utf8(&value).ok().and_then(|text| text.parse::<i128>().ok());
         Ok(milliseconds.and_then(|number| OffsetDateTime::from_unix_timestamp_nanos(number * 1_000_000).ok()))
     }

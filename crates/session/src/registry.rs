@@ -13,14 +13,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use time::{Duration, OffsetDateTime};
 
+use super::hashed_name::HashedName;
 use super::key::SessionHandle;
 use super::record::SessionRecord;
-use super::replay::ReplayKey;
 use super::store::{SessionBackend, StoreError};
 
 /// The list of the hours that have a list.
@@ -31,59 +28,9 @@ const BATCH: usize = 500;
 /// An entry without a record may belong to a session that is just being established.
 const YOUNGEST_PRUNED: Duration = Duration::minutes(10);
 
-/// The name of one list of sessions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Index(String);
-
-impl Index {
-    /// All sessions of one person at one provider.
-    pub fn subject(issuer: &str, subject: &str) -> Self {
-        Self::named("subject", issuer, subject)
-    }
-
-    /// All sessions that came from one session at the provider.
-    pub fn provider_session(issuer: &str, sid: &str) -> Self {
-        Self::named("provider-session", issuer, sid)
-    }
-
-    /// One person's part in a session at the provider.
-    pub(super) fn provider_session_of(issuer: &str, sid: &str, subject: &str) -> Self {
-        let whose = Self::named("subject", issuer, subject);
-        Self::named("provider-session-of", &whose.0, sid)
-    }
-
-    /// A notice that an issuer gave an audience under this name.
-    pub(super) fn notice(ReplayKey { way, issuer, audience, id }: &ReplayKey) -> Self {
-        let between = Self::named(way, issuer, audience);
-        Self::named("notice", &between.0, id)
-    }
-
-    fn named(kind: &str, issuer: &str, name: &str) -> Self {
-        // The names are hashed: they may be of any length and alphabet, and key listings need not show them. The length
-        // in front keeps ("a", "bc") apart from ("ab", "c").
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(&u64::try_from(issuer.len()).unwrap_or(u64::MAX).to_be_bytes());
-        context.update(issuer.as_bytes());
-        context.update(name.as_bytes());
-        Self(format!("{kind}:{}", URL_SAFE_NO_PAD.encode(context.finish())))
-    }
-
-    /// Every index that a session belongs to.
-    pub(super) fn of(record: &SessionRecord) -> impl Iterator<Item = Self> {
-        let issuer = &record.identity.issuer;
-        let by_provider_session = record.provider_session.iter().map(|sid| Self::provider_session(issuer, sid));
-        std::iter::once(Self::subject(issuer, &record.identity.subject)).chain(by_provider_session)
-    }
-
-    /// The index's name in the store.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 /// A place in the order of all sessions: newest first, those of the same millisecond by handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Cursor {
     /// The moment the session was established, in milliseconds since 1970.
     pub established: i64,
     /// The session there.
@@ -110,7 +57,7 @@ impl Registry {
     ) -> Result<(), StoreError> {
         let established = milliseconds(record.created_at);
         let member = handle.to_string();
-        for index in Index::of(record) {
+        for index in HashedName::of(record) {
             self.backend.list_insert(index.as_str(), &member, established, until).await?;
         }
         let hour = hour_of(established);
@@ -121,7 +68,7 @@ impl Registry {
     /// Takes a session out of every list it belongs to.
     pub(super) async fn remove(&self, record: &SessionRecord, handle: SessionHandle) -> Result<(), StoreError> {
         let member = handle.to_string();
-        for index in Index::of(record) {
+        for index in HashedName::of(record) {
             self.backend.list_remove(index.as_str(), &member).await?;
         }
         self.backend.list_remove(&list_of_hour(hour_of(milliseconds(record.created_at))), &member).await.map(drop)
@@ -130,8 +77,8 @@ impl Registry {
     /// Takes an entry without a record out of a list, unless its record may be on its way.
     pub(super) async fn prune(
         &self,
-        index: Option<&Index>,
-        place: Place,
+        index: Option<&HashedName>,
+        place: Cursor,
         now: OffsetDateTime,
     ) -> Result<(), StoreError> {
         if place.established > milliseconds(now - YOUNGEST_PRUNED) {
@@ -142,7 +89,11 @@ impl Registry {
     }
 
     /// A batch of the sessions of an index, or of all, behind a place; empty at the end.
-    pub(super) async fn behind(&self, index: Option<&Index>, place: Option<Place>) -> Result<Vec<Place>, StoreError> {
+    pub(super) async fn behind(
+        &self,
+        index: Option<&HashedName>,
+        place: Option<Cursor>,
+    ) -> Result<Vec<Cursor>, StoreError> {
         if let Some(index) = index {
             return self.list_behind(index.as_str(), place).await;
         }
@@ -159,12 +110,12 @@ impl Registry {
     }
 
     /// Every session of an index.
-    pub(super) async fn all_of(&self, index: &Index) -> Result<BTreeSet<SessionHandle>, StoreError> {
+    pub(super) async fn all_of(&self, index: &HashedName) -> Result<BTreeSet<SessionHandle>, StoreError> {
         let entries = self.backend.list_down_from(index.as_str(), i64::MAX, usize::MAX).await?;
         Ok(entries.iter().filter_map(|(member, _)| member.parse().ok()).collect())
     }
 
-    async fn list_behind(&self, list: &str, place: Option<Place>) -> Result<Vec<Place>, StoreError> {
+    async fn list_behind(&self, list: &str, place: Option<Cursor>) -> Result<Vec<Cursor>, StoreError> {
         let highest = place.map_or(i64::MAX, |place| place.established);
         let mut limit = BATCH;
         loop {
@@ -172,10 +123,10 @@ impl Registry {
             let is_all = entries.len() < limit;
             let places = entries.into_iter().filter_map(|(member, established)| {
                 let handle = member.parse().ok()?;
-                Some(Place { established, handle })
+                Some(Cursor { established, handle })
             });
             // Places are compared as the store orders them: by their text.
-            let is_behind = |found: &Place| {
+            let is_behind = |found: &Cursor| {
                 place.is_none_or(|place| {
                     (found.established, found.handle.to_string()) < (place.established, place.handle.to_string())
                 })
@@ -201,7 +152,7 @@ impl Registry {
     /// Entries of a person's lists that no timeout lets live, to be ended and forgotten.
     pub(super) async fn overdue(
         &self,
-        index: &Index,
+        index: &HashedName,
         established_before: OffsetDateTime,
     ) -> Result<Vec<SessionHandle>, StoreError> {
         let overdue = self.backend.list_up_to(index.as_str(), milliseconds(established_before), BATCH).await?;
@@ -209,7 +160,7 @@ impl Registry {
     }
 
     /// Takes an entry out of one list.
-    pub(super) async fn forget(&self, index: &Index, handle: SessionHandle) -> Result<(), StoreError> {
+    pub(super) async fn forget(&self, index: &HashedName, handle: SessionHandle) -> Result<(), StoreError> {
         self.backend.list_remove(index.as_str(), &handle.to_string()).await.map(drop)
     }
 
@@ -244,27 +195,4 @@ fn list_of_hour(hour: i64) -> String {
 /// Milliseconds since 1970.
 pub(super) fn milliseconds(moment: OffsetDateTime) -> i64 {
     i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn issuer_and_subject_cannot_be_shifted_into_each_other() {
-        assert_ne!(Index::subject("a", "bc"), Index::subject("ab", "c"));
-        assert_ne!(Index::subject("a", "b"), Index::provider_session("a", "b"));
-    }
-
-    /// R-J12: a security event takes no logout token's effect by taking its name, nor does one of another client.
-    #[test]
-    fn notices_of_other_ways_and_to_others_have_names_of_their_own() {
-        let name = |way, audience: &str| {
-            let name = ReplayKey { way, issuer: "i".into(), audience: audience.into(), id: "j".into() };
-            Index::notice(&name)
-        };
-        assert_ne!(name("back_channel", "a"), name("security_event", "a"));
-        assert_ne!(name("back_channel", "a"), name("back_channel", "b"));
-        assert_eq!(name("back_channel", "a"), name("back_channel", "a"));
-    }
 }

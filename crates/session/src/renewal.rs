@@ -21,9 +21,9 @@ use super::{KnownSession, Sessions};
 const STORE_FOR: StdDuration = StdDuration::from_secs(4);
 const STORE_AGAIN_AFTER: StdDuration = StdDuration::from_millis(100);
 /// Backoff after an attempt that failed: nobody asks again for so long.
-pub const REST: Duration = Duration::seconds(10);
+pub const REFRESH_BACKOFF: Duration = Duration::seconds(10);
 
-pub(super) fn rest(handle: SessionHandle) -> String {
+pub(super) fn backoff_key(handle: SessionHandle) -> String {
     format!("renewal-rest:{handle}")
 }
 
@@ -211,10 +211,10 @@ impl LockedSession {
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
-    pub async fn rest(&self) -> Result<(), StoreError> {
-        let until = self.sessions.0.clock.now() + REST;
+    pub async fn back_off(&self) -> Result<(), StoreError> {
+        let until = self.sessions.0.clock.now() + REFRESH_BACKOFF;
         let text = milliseconds(until).to_string();
-        self.sessions.0.backend.put(&rest(self.handle()), text.as_bytes(), Some(until)).await
+        self.sessions.0.backend.put(&backoff_key(self.handle()), text.as_bytes(), Some(until)).await
     }
 
     async fn store(&mut self, record: SessionRecord, tokens: Tokens) -> Result<Saved, StoreError> {

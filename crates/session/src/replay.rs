@@ -7,7 +7,7 @@
 use time::{Duration, OffsetDateTime};
 
 use super::Sessions;
-use super::registry::Index;
+use super::hashed_name::HashedName;
 use super::store::StoreError;
 
 /// The clocks of two replicas may be apart: a notice is forgotten later than it could be sent again.
@@ -32,7 +32,7 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: the provider is to try again.
     pub async fn is_replay(&self, name: &ReplayKey) -> Result<bool, StoreError> {
-        Ok(self.0.backend.get(Index::notice(name).as_str()).await?.is_some())
+        Ok(self.0.backend.get(HashedName::notice(name).as_str()).await?.is_some())
     }
 
     /// Remembers that a notice was carried out, for as long as it could be sent again.
@@ -41,6 +41,6 @@ impl Sessions {
     /// [`StoreError`] if the store did not take it: it would have an effect if it were repeated.
     pub async fn remember_notice(&self, name: &ReplayKey, until: OffsetDateTime) -> Result<(), StoreError> {
         let until = until.saturating_add(REMEMBERED_LONGER);
-        self.0.backend.put(Index::notice(name).as_str(), b"1", Some(until)).await
+        self.0.backend.put(HashedName::notice(name).as_str(), b"1", Some(until)).await
     }
 }

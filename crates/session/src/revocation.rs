@@ -17,10 +17,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::blocks::{Lifted, Meant};
 use super::ending::{EndCause, Tombstone};
+use super::hashed_name::HashedName;
 use super::key::SessionHandle;
 use super::listing::{AT_A_TIME, Records};
 use super::record::SessionRecord;
-use super::registry::{Index, Place};
+use super::registry::Cursor;
 use super::selection::Filter;
 use super::store::sealed::Found;
 use super::store::{InvalidationListener, StoreError};
@@ -274,14 +275,14 @@ impl Sessions {
     }
 
     /// Some of the records that are meant.
-    async fn selected(&self, selection: &Selection, behind: Option<Place>) -> Result<Records, StoreError> {
+    async fn selected(&self, selection: &Selection, behind: Option<Cursor>) -> Result<Records, StoreError> {
         let handles = match selection {
             Selection::Handles(handles) => handles.iter().copied().collect::<BTreeSet<_>>(),
             Selection::Matching(filter) | Selection::Searched(filter) => {
                 return self.records(filter, behind, BATCH).await;
             }
             Selection::ProviderSession { issuer, sid, subject } => {
-                let index = Index::provider_session(issuer, sid);
+                let index = HashedName::provider_session(issuer, sid);
                 let filter = subject.as_ref().map(|subject| Filter::subject(issuer, subject)).unwrap_or_default();
                 return self.records_of(Some(&index), &filter, behind, BATCH).await;
             }
@@ -317,7 +318,7 @@ impl Sessions {
             Selection::Handles(_) | Selection::ProviderSession { subject: None, .. } => Ok(unreadable),
             Selection::Matching(filter) if filter.is_empty() || one_person(filter) => Ok(unreadable),
             Selection::ProviderSession { issuer, subject: Some(subject), .. } if !unreadable.is_empty() => {
-                let theirs = self.0.registry.all_of(&Index::subject(issuer, subject)).await?;
+                let theirs = self.0.registry.all_of(&HashedName::subject(issuer, subject)).await?;
                 Ok(unreadable.into_iter().filter(|handle| theirs.contains(handle)).collect())
             }
             Selection::Matching(_) | Selection::ProviderSession { .. } | Selection::Searched(_) => Ok(Vec::new()),

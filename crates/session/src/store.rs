@@ -71,7 +71,7 @@ pub struct Loaded {
     pub record: Option<Record>,
     /// Set if a record lies there that its tombstone outweighs: its end came half through, or somebody put it back.
     pub is_outweighed: bool,
-    /// The note that [`SessionBackend::note`] left beside it.
+    /// The note that [`SessionBackend::put_last_seen`] left beside it.
     pub note: Option<Vec<u8>>,
     /// The moment the store will forget it by itself.
     pub expires: Option<Instant>,
@@ -101,7 +101,7 @@ pub trait SessionBackend: SessionStore {
 
     /// Tells `listener` from now on what changes; what [`Self::load_watched`] returned before is not covered. A
     /// store without replicas may have nothing to tell.
-    fn tell(&self, listener: Weak<dyn InvalidationListener>);
+    fn subscribe(&self, listener: Weak<dyn InvalidationListener>);
 
     /// Is notified when a connection to the store was made anew, so that another server may answer. A store within the
     /// process has none.
@@ -110,7 +110,7 @@ pub trait SessionBackend: SessionStore {
     }
 
     /// Leaves a note beside a record. Does not touch the record, so it cannot bring one back.
-    async fn note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError>;
+    async fn put_last_seen(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError>;
 
     /// Ends a session for good: deletes its record and note, and leaves a tombstone if one is given. Returns
     /// whether there was a record.
@@ -120,7 +120,7 @@ pub trait SessionBackend: SessionStore {
     async fn tombstone(&self, handle: SessionHandle) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Keeps a record and its note, if they exist, at least until a moment (in whole seconds).
-    async fn keep(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError>;
+    async fn extend_ttl(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError>;
 
     /// Takes a name for `lifetime`; `true` for exactly one of any number of simultaneous callers.
     async fn put_if_absent(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError>;
@@ -130,7 +130,7 @@ pub trait SessionBackend: SessionStore {
     async fn renew_lease(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError>;
 
     /// Gives a name back that [`Self::put_if_absent`] took.
-    async fn release(&self, name: &str) -> Result<(), StoreError>;
+    async fn release_lease(&self, name: &str) -> Result<(), StoreError>;
 
     /// Keeps a small value under a name, until a moment or for ever.
     async fn put(&self, name: &str, value: &[u8], until: Option<OffsetDateTime>) -> Result<(), StoreError>;

@@ -2,7 +2,7 @@
 //!
 //! A refusal ends the session. What may be an outage, our own credentials or a clock ends nothing (R-C12). In between
 //! lies every other answer: it is no word against the person and none for them, so the session is not over and counts
-//! for nothing until the provider stands by them again (R-I08).
+//! for nothing until the provider confirms them again (R-I08).
 
 use counterfoil_core::secret::Secret;
 use thiserror::Error;
@@ -18,7 +18,7 @@ use crate::userinfo::UserinfoError;
 /// The provider's verdict on the person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The provider no longer stands by them, or speaks of somebody else.
+    /// The provider no longer confirms them, or speaks of somebody else.
     Denied,
     /// The provider answered without standing by anybody. That may pass; until then only a login can tell.
     Indeterminate,
@@ -43,7 +43,7 @@ impl Verdict {
     fn preamble(self) -> &'static str {
         match self {
             Self::Denied => "the provider refused: ",
-            Self::Indeterminate => "the provider answered and stands by nobody: ",
+            Self::Indeterminate => "the provider answered and confirms nobody: ",
             Self::Unavailable => "",
         }
     }
@@ -264,7 +264,7 @@ mod tests {
 
     /// R-I08, R-C12: one line a case: whether it was an answer.
     #[test]
-    fn an_answer_that_stands_by_nobody_is_no_outage() {
+    fn indeterminate_userinfo_is_not_an_outage() {
         for (error, answered) in [
             (token(HttpError::status(400)), true),
             (token(HttpError::status(404)), true),

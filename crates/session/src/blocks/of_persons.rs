@@ -17,8 +17,9 @@ use time::{Duration, OffsetDateTime};
 
 use super::{Block, Words, moment_of};
 use crate::cut_off::CutOffRule;
+use crate::hashed_name::HashedName;
 use crate::listing::AT_A_TIME;
-use crate::registry::{Index, milliseconds};
+use crate::registry::milliseconds;
 use crate::store::{SessionBackend, StoreError};
 
 /// The list of the persons who have blocks of their own.
@@ -52,7 +53,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    pub(super) fn is_of(&self, index: &Index) -> bool {
+    pub(super) fn is_of(&self, index: &HashedName) -> bool {
         self.index == index.as_str()
     }
 
@@ -85,7 +86,7 @@ impl Blocks {
         terms: &CutOffRule,
         block_for: Duration,
     ) -> Result<(), StoreError> {
-        let index = Index::subject(&person.issuer, &person.subject).as_str().to_owned();
+        let index = HashedName::subject(&person.issuer, &person.subject).as_str().to_owned();
         let known = self.of_person(&index, terms.at).await?;
         let (same, _): (Vec<_>, Vec<_>) =
             known.into_iter().partition(|found| found.sealed.as_ref().is_some_and(|sealed| sealed.words.are(words)));
@@ -119,7 +120,7 @@ impl Blocks {
     }
 
     /// Returns until when a person is blocked, whoever ordered it.
-    pub(crate) async fn until(&self, index: &Index) -> Result<Option<OffsetDateTime>, StoreError> {
+    pub(crate) async fn until(&self, index: &HashedName) -> Result<Option<OffsetDateTime>, StoreError> {
         let longest = self.backend.list_down_from(&list_of(index.as_str()), i64::MAX, 1).await?;
         Ok(longest.first().map(|(_, until)| moment_of(*until)))
     }

@@ -143,9 +143,9 @@ impl SessionBackend for MemoryStore {
         Ok(Loaded { record, is_outweighed, note, ..Loaded::default() })
     }
 
-    fn tell(&self, _listener: Weak<dyn InvalidationListener>) {}
+    fn subscribe(&self, _listener: Weak<dyn InvalidationListener>) {}
 
-    async fn note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
+    async fn put_last_seen(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
         self.lock_to_write().set_value(Kind::Note, &handle.to_string(), note, Some(until));
         Ok(())
     }
@@ -164,7 +164,7 @@ impl SessionBackend for MemoryStore {
         Ok(self.lock().value(Kind::Tombstone, &handle.to_string(), self.clock.now()))
     }
 
-    async fn keep(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError> {
+    async fn extend_ttl(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError> {
         let now = self.clock.now();
         let mut state = self.lock_to_write();
         if let Some(record) = state.records.get_mut(&handle.id()).filter(|record| record.expiry_date > now) {
@@ -196,7 +196,7 @@ impl SessionBackend for MemoryStore {
         Ok(is_taken)
     }
 
-    async fn release(&self, name: &str) -> Result<(), StoreError> {
+    async fn release_lease(&self, name: &str) -> Result<(), StoreError> {
         self.lock_to_write().values.remove(&(Kind::Claim, name.to_owned()));
         Ok(())
     }

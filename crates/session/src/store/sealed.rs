@@ -169,7 +169,7 @@ impl SealedStore {
     ) -> Result<(), StoreError> {
         let milliseconds = at.unix_timestamp_nanos() / 1_000_000;
         let note = self.seen.seal(handle.to_string().as_bytes(), milliseconds.to_string().as_bytes());
-        self.backend.note(handle, &note, until).await
+        self.backend.put_last_seen(handle, &note, until).await
     }
 
     /// The provider's tokens of a session; `None` if it is gone, or (logged) if the key does not fit.

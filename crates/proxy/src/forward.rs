@@ -25,19 +25,19 @@ use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use super::answer::{self, UntrustedAnswer};
-use super::caching::{Audience, keep_private};
-use super::expectation::{self, Heard};
-use super::headers::{Hop, set_access_token, towards_client, towards_upstream};
-use super::names::StrippedNames;
-use crate::guard::current_user::Admitted;
-use crate::guard::route::{Caching, Route};
-use crate::web::client_address::ClientAddress;
-use crate::web::cookies::CookiePolicy;
-use crate::web::failure::{Failure, FailureKind, causes};
-use crate::web::public_url::PublicUrl;
-use crate::web::request_body::is_body_timeout;
-use crate::web::request_id::RequestId;
+use crate::answer::{self, UntrustedAnswer};
+use crate::caching::{Audience, keep_private};
+use crate::expectation::{self, Heard};
+use crate::headers::{Hop, set_access_token, towards_client, towards_upstream};
+use crate::names::StrippedNames;
+use counterfoil_guard::client_address::ClientAddress;
+use counterfoil_guard::cookies::CookiePolicy;
+use counterfoil_guard::current_user::Admitted;
+use counterfoil_guard::failure::is_body_timeout;
+use counterfoil_guard::failure::{Failure, FailureKind, causes};
+use counterfoil_guard::public_url::PublicUrl;
+use counterfoil_guard::request_id::RequestId;
+use counterfoil_guard::route::{Caching, Route};
 
 /// Longest wait for a TCP connection, shared by the addresses of an upstream's name, so that a dead one is passed over.
 const TCP_TIMEOUT: Duration = Duration::from_secs(3);

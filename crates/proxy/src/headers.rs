@@ -8,13 +8,13 @@ use std::fmt::Write;
 
 use http::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue, SET_COOKIE};
 
-use super::names::StrippedNames;
-use crate::guard::current_user::CurrentUser;
-use crate::secret::Secret;
-use crate::web::client_address::ClientAddress;
-use crate::web::cookies::CookiePolicy;
-use crate::web::public_url::PublicUrl;
-use crate::web::request_id::{self, RequestId};
+use crate::names::StrippedNames;
+use counterfoil_core::secret::Secret;
+use counterfoil_guard::client_address::ClientAddress;
+use counterfoil_guard::cookies::CookiePolicy;
+use counterfoil_guard::current_user::CurrentUser;
+use counterfoil_guard::public_url::PublicUrl;
+use counterfoil_guard::request_id::{self, RequestId};
 
 /// Longest list of groups, in bytes: servers take 8 KiB of headers, some of them all together. A longer one is cut at a
 /// whole group, and how many are missing is said beside it.
