@@ -100,13 +100,14 @@ async fn site(mode: &str, redis: &str, people: usize) -> Result<(Router, Vec<Str
         }
         "guarded" | "guarded-uncached" => {
             let sessions = open(&settings);
-            sessions.spawn_maintenance();
+            sessions.maintenance().spawn();
             let keys = establish(&sessions, 0..people, GROUPS).await;
             let routes = Arc::new(RouteTable::new(settings.routes));
             let (clock, clock_skew) = (Arc::new(SystemClock), time::Duration::ZERO);
             let revalidator = Arc::new(NoRevalidation);
             let public_url = Arc::new(settings.public_url);
-            let guard = Guard { routes, sessions, revalidator, cookies, clock, clock_skew, public_url };
+            let guard =
+                Guard { routes, sessions: sessions.reader(), revalidator, cookies, clock, clock_skew, public_url };
             (handler.layer(RequireSession(Arc::new(guard))), values(keys))
         }
         "broker" | "broker-public" => {

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use crate::guard::revalidation::Revalidator;
 use crate::guard::session_lookup::look_up;
 use crate::revalidation::Renewals;
-use crate::session::{LiveSession, Sessions};
+use crate::session::{LiveSession, SessionReader};
 use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::{self, CsrfTokens};
 use crate::web::failure::{Failure, FailureKind};
@@ -21,7 +21,7 @@ use crate::web::failure::{Failure, FailureKind};
 #[derive(Debug, Clone)]
 pub struct Account {
     /// The sessions asked for.
-    pub sessions: Sessions,
+    pub sessions: SessionReader,
     /// Asks providers whether they still answer for them.
     pub renewals: Renewals,
     /// Finds the session's cookie.

@@ -23,8 +23,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::revalidation::Renewals;
-use crate::session::Sessions;
 use crate::session::store::StoreError;
+use crate::session::{SessionAdministration, SessionReader};
 use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::CsrfTokens;
 use crate::web::failure::is_body_timeout;
@@ -37,7 +37,9 @@ use self::caller::AdminRights;
 #[derive(Debug, Clone)]
 pub struct Api {
     /// The sessions that are looked at and ended.
-    pub sessions: Sessions,
+    pub sessions: SessionAdministration,
+    /// Checks the caller's own.
+    pub reader: SessionReader,
     /// Asks providers whether the sessions still stand.
     pub renewals: Renewals,
     /// Finds the session that asks.

@@ -122,7 +122,7 @@ impl App {
         let keyring = settings.keyring;
         let clock_skew = settings.idps.iter().filter_map(IdpSettings::clock_skew).max().unwrap_or_default();
         let sessions = Sessions::new(store, &keyring, settings.rules, settings.near_cache, clock.clone());
-        sessions.spawn_maintenance();
+        sessions.maintenance().spawn();
         let csrf = Arc::new(CsrfTokens::new(&keyring));
         let rights = Arc::new(ArcSwap::from_pointee(settings.admin));
         let providers: Arc<[Provider]> = settings
@@ -160,13 +160,14 @@ impl App {
                 refusals: Arc::new(RejectedNotices::new(clock.clone())),
             },
             account: Account {
-                sessions: sessions.clone(),
+                sessions: sessions.reader(),
                 renewals: renewals.clone(),
                 cookies: cookies.clone(),
                 csrf: csrf.clone(),
             },
             api: Api {
-                sessions: sessions.clone(),
+                sessions: sessions.administration(),
+                reader: sessions.reader(),
                 renewals: renewals.clone(),
                 cookies: cookies.clone(),
                 csrf,
@@ -175,7 +176,7 @@ impl App {
             },
             guard: Arc::new(Guard {
                 routes,
-                sessions: sessions.clone(),
+                sessions: sessions.reader(),
                 revalidator: Arc::new(renewals),
                 cookies: cookies.clone(),
                 clock,
@@ -183,7 +184,6 @@ impl App {
                 public_url: public_url.clone(),
             }),
         };
-        let reloadable_sessions = sessions.clone();
         Ok(Self {
             rooms,
             proxy: Proxy::new(cookies, public_url.clone(), upstream_timeout, https_upstreams, settings.stripped)?,
@@ -193,10 +193,10 @@ impl App {
                 trusted_proxies: Arc::new(settings.trusted_proxies),
                 takes_request_ids: settings.server.request_id_from_trusted_proxies,
             },
-            operations: Operations::new(sessions, providers.clone()),
+            operations: Operations::new(sessions.maintenance(), providers.clone()),
             providers,
             body_limits,
-            reloadable: Reloadable { keyring, sessions: reloadable_sessions, rights },
+            reloadable: Reloadable { keyring, sessions, rights },
         })
     }
 
@@ -206,8 +206,8 @@ impl App {
     pub fn reload(&self, settings: Settings) {
         let Reloadable { keyring, sessions, rights } = &self.reloadable;
         let version = keyring.replace(&settings.keyring);
-        let claimant = sessions.clone();
-        sessions.configure(settings.rules);
+        let maintenance = sessions.maintenance();
+        maintenance.configure(settings.rules);
         rights.store(Arc::new(settings.admin));
         audit(&AuditEvent::ConfigurationLoaded { idps: settings.idps.len(), routes: settings.routes.len() });
         for provider in &*self.providers {
@@ -217,10 +217,10 @@ impl App {
         let keyring = keyring.clone();
         tokio::spawn(async move {
             // The outcome of both is logged, and looked at again every minute.
-            let _ = claimant.claim_store().await;
+            let _ = maintenance.claim_store().await;
             tokio::time::sleep(KEY_ACTIVATION).await;
             keyring.seal_under_the_newest(version);
-            let _ = claimant.renew_store_claim().await;
+            let _ = maintenance.renew_store_claim().await;
         });
     }
 
@@ -254,7 +254,7 @@ impl App {
 
     /// The sessions, for code that embeds the broker: to end the sessions of somebody, say.
     pub fn sessions(&self) -> &Sessions {
-        &self.rooms.guard.sessions
+        &self.reloadable.sessions
     }
 
     /// Gives back what is held of the tokens of people who signed out, and waits for that for so long at most. For

@@ -114,7 +114,7 @@ impl Notice {
             return Ok(Outcome::Repeated);
         }
         for selection in &self.selections {
-            let revoked = sessions.revoke(selection, &self.order).await;
+            let revoked = sessions.administration().revoke(selection, &self.order).await;
             self.write_down(&selection.to_string(), revoked.ended.len(), revoked.failure.is_none());
             for session in revoked.ended.iter().copied() {
                 audit(&AuditEvent::SessionRevoked { session, by: &self.order.by });

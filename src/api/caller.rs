@@ -96,12 +96,12 @@ struct Rights {
 impl Api {
     /// The session behind a request, as its provider sees it now: who is no reviewer any more is none here.
     async fn vouched_for(&self, headers: &HeaderMap) -> Result<SessionLookup, Failure> {
-        let found = look_up(&self.sessions, &self.cookies, headers).await?;
+        let found = look_up(&self.reader, &self.cookies, headers).await?;
         let Some((key, session)) = found.live() else { return Ok(found) };
         match self.renewals.revalidate_if_due(key, session, Need::Person).await {
             Ok(Revalidation::Fresh) => Ok(found),
             Ok(Revalidation::Reload) => {
-                let found = look_up(&self.sessions, &self.cookies, headers).await?;
+                let found = look_up(&self.reader, &self.cookies, headers).await?;
                 let needs_login =
                     found.live().is_some_and(|(_, session)| self.renewals.requires_reauthentication(session));
                 if needs_login { Err(FailureKind::LoginTooOld.into()) } else { Ok(found) }

@@ -13,13 +13,13 @@ use http::StatusCode;
 use serde::Serialize;
 
 use crate::idp::{Health, Provider};
-use crate::session::Sessions;
+use crate::session::Maintenance;
 use crate::session::store::StoreError;
 
 /// The state behind the operators' site. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Operations {
-    sessions: Sessions,
+    store: Maintenance,
     providers: Arc<[Provider]>,
     draining: Arc<AtomicBool>,
 }
@@ -38,8 +38,8 @@ struct Readiness {
 
 impl Operations {
     /// Reports on these.
-    pub(super) fn new(sessions: Sessions, providers: Arc<[Provider]>) -> Self {
-        Self { sessions, providers, draining: Arc::default() }
+    pub(super) fn new(store: Maintenance, providers: Arc<[Provider]>) -> Self {
+        Self { store, providers, draining: Arc::default() }
     }
 
     /// Turns readiness off for good: the process is about to end.
@@ -54,8 +54,8 @@ impl Operations {
     /// Ready means: every connection to the store answers, the store is ours, and logins can start with at least one provider. A provider that goes
     /// away later does not count, since live sessions need none (R-F06, R-P03).
     async fn readiness(&self) -> Readiness {
-        let store = match self.sessions.ping().await {
-            Ok(()) => self.sessions.ensure_store_is_ours().await,
+        let store = match self.store.ping().await {
+            Ok(()) => self.store.ensure_store_is_ours().await,
             Err(error) => Err(error),
         };
         let mut idps = std::collections::BTreeMap::new();

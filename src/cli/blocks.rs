@@ -10,7 +10,7 @@ use super::sessions::{FilterArguments, at_the_terminal, confirm, open, reason_gi
 use super::{CommandError, ConfigFile, failed};
 use crate::api::sessions::audit_lifted;
 use crate::printable::Printable;
-use crate::session::Sessions;
+use crate::session::SessionAdministration;
 use crate::session::blocks::{Block, Meant, Words};
 use crate::session::key::SessionHandle;
 use crate::session::revocation::Selection;
@@ -89,7 +89,7 @@ pub(super) async fn run(command: Command) -> Result<(), CommandError> {
     }
 }
 
-async fn lift(sessions: &Sessions, meant: &Meant, reason: &str, json: bool) -> Result<(), CommandError> {
+async fn lift(sessions: &SessionAdministration, meant: &Meant, reason: &str, json: bool) -> Result<(), CommandError> {
     let lifted = sessions.lift_blocks(meant).await;
     audit_lifted(meant, &at_the_terminal(), reason, &lifted, None);
     let read = print(&lifted.lifted, json);

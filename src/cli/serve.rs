@@ -59,7 +59,7 @@ pub(super) async fn run_broker(
     let clock: SharedClock = Arc::new(SystemClock);
     let store = settings.store.open(clock.clone()).map_err(failed)?;
     let app = App::build(settings, Dependencies { clock, store }).map_err(failed)?;
-    match app.sessions().claim_store().await {
+    match app.sessions().maintenance().claim_store().await {
         Err(StoreError::Foreign(foreign)) => return Err(failed(format!("store.url: {foreign}"))),
         // It may come later; until then nothing is asked of it without looking first.
         Err(error) => tracing::warn!(%error, "it is not known yet whose store it is"),
@@ -177,7 +177,7 @@ impl Reloads {
                     for warning in &settings.warnings {
                         tracing::warn!("{warning}");
                     }
-                    let fits = app.sessions().would_be_ours_with(&settings.keyring).await;
+                    let fits = app.sessions().maintenance().would_be_ours_with(&settings.keyring).await;
                     // Nothing is changed, either, if nobody knows: keys of another store would sign everybody out.
                     match fits {
                         Ok(()) => {}

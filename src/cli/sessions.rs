@@ -21,7 +21,7 @@ use crate::session::key::SessionHandle;
 use crate::session::key_check::StoreOwner;
 use crate::session::revocation::{Order, Revoked, Selection};
 use crate::session::selection::{Filter, PersonFilter};
-use crate::session::{LiveSession, NearCacheSettings, Sessions};
+use crate::session::{LiveSession, NearCacheSettings, SessionAdministration, Sessions};
 use crate::telemetry::{self, LogFormat, LogSettings};
 
 /// The refusal to begin an empty store: with the wrong key that would shut out the brokers that come back to it.
@@ -164,7 +164,7 @@ pub(super) fn at_the_terminal() -> String {
 }
 
 /// The sessions of the configured store, whatever else is configured.
-pub(super) async fn open(file: &ConfigFile, json: bool) -> Result<Sessions, CommandError> {
+pub(super) async fn open(file: &ConfigFile, json: bool) -> Result<SessionAdministration, CommandError> {
     let settings = Source::of_process(file.config.as_deref())?.review_settings()?;
     if matches!(settings.store, StoreSettings::Memory) {
         let problem = "store.url: sessions in memory can be reached through the broker that holds them alone";
@@ -177,10 +177,11 @@ pub(super) async fn open(file: &ConfigFile, json: bool) -> Result<Sessions, Comm
     let store = settings.store.open(clock.clone()).map_err(failed)?;
     let uncached = NearCacheSettings { entries: 0, max_age: StdDuration::ZERO };
     let sessions = Sessions::new(store, &settings.keyring, settings.rules, uncached, clock);
-    match sessions.store_owner().await.map_err(failed)? {
+    match sessions.maintenance().store_owner().await.map_err(failed)? {
         StoreOwner::Us => {}
         StoreOwner::Nobody => return Err(failed(NOBODYS)),
     }
+    let sessions = sessions.administration();
     sessions.reload_stored_timeouts().await.map_err(failed)?;
     Ok(sessions)
 }
@@ -197,7 +198,7 @@ pub(super) fn selection(handles: Vec<SessionHandle>, filter: Filter, all: bool) 
     }
 }
 
-async fn list(sessions: &Sessions, filter: &Filter, json: bool) -> Result<(), CommandError> {
+async fn list(sessions: &SessionAdministration, filter: &Filter, json: bool) -> Result<(), CommandError> {
     let (mut place, mut count) = (None, 0);
     loop {
         let page = sessions.page(filter, place, 500).await.map_err(failed)?;
@@ -220,7 +221,7 @@ async fn list(sessions: &Sessions, filter: &Filter, json: bool) -> Result<(), Co
     Ok(())
 }
 
-async fn show(sessions: &Sessions, handle: SessionHandle, json: bool) -> Result<(), CommandError> {
+async fn show(sessions: &SessionAdministration, handle: SessionHandle, json: bool) -> Result<(), CommandError> {
     if let Some(session) = sessions.find(handle).await.map_err(failed)? {
         return say(&if json { as_json(&session)? } else { details(&session)? });
     }

@@ -54,7 +54,7 @@ impl Login {
     ) -> Result<Response, Failure> {
         let fault = if lost == Lost::Repeated { CallbackFault::UsedBefore } else { CallbackFault::NotPending };
         let Some(way) = self.way_back(state, headers) else { return Err(refused(FailureKind::LoginExpired, fault)) };
-        if look_up(&self.sessions, &self.cookies, headers).await?.live().is_some() {
+        if look_up(&self.sessions.reader(), &self.cookies, headers).await?.live().is_some() {
             return see_other(way.page.as_str());
         }
         if lost == Lost::Gone && !way.begun_again && self.pending.are_in(&self.cookies, headers) {
@@ -73,14 +73,14 @@ impl Login {
         if failure.kind == FailureKind::StoreUnavailable {
             return None;
         }
-        let mut session = match look_up(&self.sessions, &self.cookies, headers).await {
+        let mut session = match look_up(&self.sessions.reader(), &self.cookies, headers).await {
             Ok(SessionLookup::Live(_, session)) => Some(session),
             _ => None,
         };
         // The cookie of a session does not come along with another site's form.
         for handle in pending.replaces() {
             if session.is_none() {
-                session = self.sessions.find(handle).await.ok().flatten();
+                session = self.sessions.administration().find(handle).await.ok().flatten();
             }
         }
         session.map(|session| self.account_of(&session, &pending.return_to()))

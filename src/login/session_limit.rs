@@ -100,7 +100,7 @@ impl Login {
 pub async fn choose(State(login): State<Login>, headers: HeaderMap) -> Result<Response, Failure> {
     let now = login.clock.now();
     let grant = login.grants.find(&login.cookies, &headers, now).ok_or(FailureKind::LoginExpired)?;
-    let sessions = login.sessions.of_subject(&grant.issuer, &grant.subject).await;
+    let sessions = login.sessions.administration().of_subject(&grant.issuer, &grant.subject).await;
     let sessions = sessions?;
     let own = |session: &crate::session::LiveSession| OwnSession {
         handle: session.handle().to_string(),
@@ -137,7 +137,7 @@ pub async fn end_one(
     }
     let handle: Option<SessionHandle> = form.get("handle").and_then(|handle| handle.parse().ok());
     let handle = handle.ok_or(FailureKind::BadRequest)?;
-    let ended = login.sessions.end_own(&grant.issuer, &grant.subject, handle).await;
+    let ended = login.sessions.administration().end_own(&grant.issuer, &grant.subject, handle).await;
     if ended? {
         audit(&AuditEvent::LoggedOut { session: handle, subject: &grant.subject });
     }

@@ -20,7 +20,7 @@ use crate::web::return_to::ReturnTo;
 /// [`Failure`]: 401 without a session, with the way to one, and 503 if the store cannot be asked. Nobody is sent to the
 /// login from here: a browser that keeps no cookies would go round in circles.
 pub async fn signed_in(State(login): State<Login>, headers: HeaderMap) -> Result<Response, Failure> {
-    let found = look_up(&login.sessions, &login.cookies, &headers).await?;
+    let found = look_up(&login.sessions.reader(), &login.cookies, &headers).await?;
     let Some((_, session)) = found.live() else {
         return Err(Failure::from(found.why_not()).with_sign_in(ReturnTo::signed_in_for(None).login_href()));
     };

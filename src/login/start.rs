@@ -194,7 +194,7 @@ impl Login {
 
     /// The person who is signed in, for a page about a login that cannot begin.
     async fn account(&self, page: &ReturnTo, headers: &HeaderMap) -> Option<SignedInAs> {
-        match look_up(&self.sessions, &self.cookies, headers).await {
+        match look_up(&self.sessions.reader(), &self.cookies, headers).await {
             Ok(SessionLookup::Live(_, session)) => Some(self.account_of(&session, page)),
             _ => None,
         }
@@ -202,7 +202,7 @@ impl Login {
 
     /// The end of the session whose cookie the browser still has. Nothing depends on it: the callback asks again.
     async fn tombstone(&self, headers: &HeaderMap) -> Option<Tombstone> {
-        match look_up(&self.sessions, &self.cookies, headers).await {
+        match look_up(&self.sessions.reader(), &self.cookies, headers).await {
             Ok(SessionLookup::Ended(tombstone)) => tombstone,
             _ => None,
         }

@@ -66,7 +66,7 @@ pub async fn front_channel(
         Failure::caused(FailureKind::BadRequest, refusal)
     };
     let (issuer, sid) = named_session(uri.query().unwrap_or_default(), provider).map_err(refuse)?;
-    let found = look_up(&logout.sessions, &logout.cookies, &headers).await?;
+    let found = look_up(&logout.sessions.reader(), &logout.cookies, &headers).await?;
     let Some((_, session)) = found.live() else {
         // The cookie of a session that is over stays: whether it is the one that is meant cannot be told.
         return Ok(logout.framed_page(provider, &headers).await);

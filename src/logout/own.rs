@@ -38,7 +38,7 @@ use crate::web::{form, security_headers};
 /// [`Failure`] if two sessions are live.
 pub async fn confirm(State(logout): State<Logout>, headers: HeaderMap) -> Result<Response, Failure> {
     let frame = Frame::for_request(&headers, &logout.branding);
-    let found = look_up(&logout.sessions, &logout.cookies, &headers).await;
+    let found = look_up(&logout.sessions.reader(), &logout.cookies, &headers).await;
     let (handle, name) = match &found {
         Ok(found) => match found.live() {
             Some((_, session)) => (session.handle(), Some(session.record().identity.display_name())),
@@ -77,7 +77,7 @@ pub async fn logout(
     }
     // The token is checked first: it needs no store, so a stranger cannot make anybody forget a cookie either.
     logout.check_token(&keys, &form)?;
-    let found = look_up(&logout.sessions, &logout.cookies, &headers).await;
+    let found = look_up(&logout.sessions.reader(), &logout.cookies, &headers).await;
     let (key, session) = match found.map_err(|failure| logout.incomplete(failure))? {
         SessionLookup::Live(key, session) => (key, session),
         // No session lives here and now. The one that the cookie names ends all the same: it may be bound to another
@@ -120,7 +120,7 @@ const SIGNED_OUT_ALREADY: &str = "/sso/signed-out?only=nothing";
 /// # Errors
 /// [`Failure`] if the page has to send the browser elsewhere and cannot.
 pub async fn signed_out(State(logout): State<Logout>, uri: Uri, headers: HeaderMap) -> Result<Response, Failure> {
-    let found = look_up(&logout.sessions, &logout.cookies, &headers).await;
+    let found = look_up(&logout.sessions.reader(), &logout.cookies, &headers).await;
     if found.is_ok_and(|found| found.live().is_some()) {
         // Whoever is signed in is not told otherwise.
         return see_other("/sso/logout");

@@ -192,7 +192,7 @@ async fn sessions_that_a_replica_cannot_read_end_at_the_providers_word_too() {
     let setup = || Setup { store: Store::Redis(redis.port()), ..Setup::default() };
     // A key that one replica has put in front already and the other does not know yet.
     let other = Broker::with(setup()).await;
-    other.app.sessions().claim_store().await.unwrap();
+    other.app.sessions().maintenance().claim_store().await.unwrap();
     let one = other.replica(Setup { keys: vec![OTHER_KEY, KEY], ..setup() }).await;
     for (claims, ended) in [
         (json!({ "sid": null, "sub": "a" }), [true, true, false]),

@@ -86,7 +86,7 @@ async fn what_one_order_laid_down_the_same_words_lift() {
             let lifted = revoke(&broker, body(&lift.unwrap_or_else(|| order.clone()), "0s")).await;
             assert!(lifted["lifted"].as_u64().unwrap() > 0, "{order}: {lifted}");
             assert!(may_sign_in(&broker, "bob", &["finance"]).await, "{order}");
-            assert_eq!(broker.app.sessions().blocks().await.unwrap(), [], "{order}");
+            assert_eq!(broker.app.sessions().administration().blocks().await.unwrap(), [], "{order}");
             revoke(&broker, json!({ "filter": { "all": true }, "reason": "t", "fresh_login": false })).await;
             broker.clock.advance(Duration::seconds(3));
         }
@@ -115,7 +115,7 @@ async fn other_words_lift_nothing() {
         assert_eq!(revoke(&broker, body(&order, "1h")).await["ended"], 1, "{order}");
         assert_eq!(revoke(&broker, body(&lift, "0s")).await["lifted"], 0, "{order} by {lift}");
         assert!(!may_sign_in(&broker, "bob", &["finance"]).await, "{order} by {lift}");
-        assert!(broker.app.sessions().lift_blocks(&Meant::All).await.failure.is_none());
+        assert!(broker.app.sessions().administration().lift_blocks(&Meant::All).await.failure.is_none());
         assert!(may_sign_in(&broker, "bob", &["finance"]).await);
         revoke(&broker, json!({ "filter": { "all": true }, "reason": "t", "fresh_login": false })).await;
         broker.clock.advance(Duration::seconds(3));
@@ -138,7 +138,7 @@ async fn each_order_stands_until_its_own_words_lift_it() {
     let person =
         Filter { person: PersonFilter { user: Some("bob".into()), ..PersonFilter::default() }, ..Filter::default() };
     broker.clock.advance(Duration::minutes(5));
-    let lifted = sessions.lift_blocks(&Meant::OfWhomeverFits(person)).await;
+    let lifted = sessions.administration().lift_blocks(&Meant::OfWhomeverFits(person)).await;
     assert_eq!(lifted.lifted.len(), 2, "the words, and what the group's order laid on him: {lifted:#?}");
     let words: Vec<_> = lifted.standing.iter().map(|block| block.words.as_ref().unwrap().to_string()).collect();
     assert_eq!(words, ["group finance"], "what keeps him out all the same");
@@ -146,8 +146,8 @@ async fn each_order_stands_until_its_own_words_lift_it() {
     assert!(may_sign_in(&broker, "bob", &["staff"]).await, "he is of another group now");
     broker.clock.advance(Duration::hours(2));
     assert!(may_sign_in(&broker, "bob", &["finance"]).await, "over by itself");
-    assert_eq!(sessions.blocks().await.unwrap(), []);
-    sessions.prune().await.unwrap();
+    assert_eq!(sessions.administration().blocks().await.unwrap(), []);
+    sessions.maintenance().prune().await.unwrap();
 }
 
 /// R-P08: blocks survive a rotation of keys; one that no key opens refuses all the same, is told of, and goes by the
@@ -183,17 +183,20 @@ async fn a_block_outlives_the_key_it_was_sealed_under() {
         block_for: Some(Duration::DAY),
         fresh_login: false,
     };
-    with(&[1]).revoke(&selection, &order).await.complete().unwrap();
-    with(&[2, 1]).prune().await.unwrap();
+    with(&[1]).administration().revoke(&selection, &order).await.complete().unwrap();
+    with(&[2, 1]).maintenance().prune().await.unwrap();
     // A minute after a key was put in front the store is known by that one; here it is made anew.
     store.remove("keys").await.unwrap();
     let rotated = with(&[2]);
-    assert_eq!(rotated.blocks().await.unwrap()[0].words.as_ref().unwrap().to_string(), "issuer https://i, subject bob");
+    assert_eq!(
+        rotated.administration().blocks().await.unwrap()[0].words.as_ref().unwrap().to_string(),
+        "issuer https://i, subject bob"
+    );
 
     // Nobody gets to see it with a key that the store was not begun with, so whoever lost theirs takes the store over.
     store.remove("keys").await.unwrap();
     let lost = with(&[3]);
-    let blocks = lost.blocks().await.unwrap();
+    let blocks = lost.administration().blocks().await.unwrap();
     assert_eq!((blocks.len(), &blocks[0].words, &blocks[0].person), (1, &None, &None));
     clock.advance(Duration::HOUR);
     let identity = Identity {
@@ -229,10 +232,10 @@ async fn a_block_outlives_the_key_it_was_sealed_under() {
     };
     let refused = lost.establish(new()).await;
     assert!(matches!(refused, Err(EstablishError::Refused(Refusal::Blocked(_)))), "{refused:?}");
-    let by_other_words = lost.lift_blocks(&Meant::OfWhomeverFits(Filter::default())).await;
+    let by_other_words = lost.administration().lift_blocks(&Meant::OfWhomeverFits(Filter::default())).await;
     assert_eq!(by_other_words.lifted, []);
     let meant = Meant::OfWhomeverFits(Filter::subject("https://i", "bob"));
-    assert_eq!(lost.lift_blocks(&meant).await.lifted.len(), 1);
+    assert_eq!(lost.administration().lift_blocks(&meant).await.lifted.len(), 1);
     assert!(lost.establish(new()).await.is_ok());
 }
 

@@ -91,7 +91,10 @@ async fn a_frame_that_does_not_name_the_very_session_ends_nothing() {
 async fn a_frame_leaves_the_cookie_of_a_session_that_is_over() {
     let broker = Broker::start().await;
     let browser = broker.signed_in().await;
-    assert_eq!(broker.app.sessions().end_provider_session(&broker.idp.issuer(), "sid-1").await.unwrap(), 1);
+    assert_eq!(
+        broker.app.sessions().administration().end_provider_session(&broker.idp.issuer(), "sid-1").await.unwrap(),
+        1
+    );
     let page = frame(&browser, &address(&broker.idp.issuer(), "sid-2")).await;
     assert!(page.status == 200 && page.set_cookies().is_empty());
     assert!(browser.cookie(SESSION).is_some());

@@ -156,7 +156,7 @@ async fn two_subjects_with_one_address_are_two_people() {
     broker.idp.behave(Script { userinfo: set(json!({ "sub": "other" })), ..claims(json!({ "sub": "other" })) });
     let second = broker.signed_in().await;
     let issuer = broker.idp.issuer();
-    assert_eq!(broker.app.sessions().end_subject(&issuer, "other").await.unwrap(), 1);
+    assert_eq!(broker.app.sessions().administration().end_subject(&issuer, "other").await.unwrap(), 1);
     assert_eq!((broker.status(&first).await, broker.status(&second).await), (200, 401));
 }
 
@@ -193,5 +193,8 @@ async fn userinfo_cannot_replace_what_the_id_token_proved() {
     let session = browser.fetch("https://app.example.test/sso/session").send().await.json();
     assert_eq!(session["issuer"], broker.idp.issuer());
     assert_ne!(session["session"]["auth_time"], "1970-01-01T00:00:01Z");
-    assert_eq!(broker.app.sessions().end_provider_session(&broker.idp.issuer(), "sid-1").await.unwrap(), 1);
+    assert_eq!(
+        broker.app.sessions().administration().end_provider_session(&broker.idp.issuer(), "sid-1").await.unwrap(),
+        1
+    );
 }

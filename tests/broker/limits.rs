@@ -82,7 +82,7 @@ async fn parallel_logins_agree_on_who_may_stay() {
                 live += usize::from(browser.cookie(SESSION).is_some() && guarded(browser).await.status == 200);
             }
             assert_eq!(live, 2, "{on_limit}");
-            one.app.sessions().end_subject(&one.idp.issuer(), "248289761001").await.unwrap();
+            one.app.sessions().administration().end_subject(&one.idp.issuer(), "248289761001").await.unwrap();
             one.clock.advance(Duration::seconds(3));
         }
     }

@@ -141,7 +141,7 @@ async fn timeouts_that_no_broker_wrote_are_not_believed() {
     let broker = Broker::with(setup(Store::Redis(redis.port()))).await;
     let browser = broker.signed_in().await;
     redis.command(&["SET", "counterfoil:timeouts", "{\"default\":{\"idle\":\"400d\",\"absolute\":\"400d\"}}"]).await;
-    broker.app.sessions().reload_stored_timeouts().await.unwrap();
+    broker.app.sessions().administration().reload_stored_timeouts().await.unwrap();
     assert_eq!(call(&broker, Method::GET, "timeouts", None).await.json()["source"], "configuration");
     broker.clock.advance(Duration::minutes(30));
     assert_eq!(guarded(&browser).await.code(), "session_idle");

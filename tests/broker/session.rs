@@ -259,15 +259,15 @@ async fn every_live_session_of_a_person_is_found_and_ended() {
         let handle = broker.handle(&browsers[0]).await.parse().unwrap();
         assert!(broker.app.sessions().end(handle).await.unwrap());
         let issuer = broker.idp.issuer();
-        assert_eq!(broker.app.sessions().end_subject(&issuer, "somebody else").await.unwrap(), 0);
-        assert_eq!(broker.app.sessions().end_subject(&issuer, "248289761001").await.unwrap(), 2);
+        assert_eq!(broker.app.sessions().administration().end_subject(&issuer, "somebody else").await.unwrap(), 0);
+        assert_eq!(broker.app.sessions().administration().end_subject(&issuer, "248289761001").await.unwrap(), 2);
         for browser in &browsers {
             assert_eq!(broker.status(browser).await, 401);
         }
         // The cut-off is for logins that were begun before.
         broker.clock.advance(Duration::seconds(3));
         let again = broker.signed_in().await;
-        assert_eq!(broker.app.sessions().end_provider_session(&issuer, "sid-1").await.unwrap(), 1);
+        assert_eq!(broker.app.sessions().administration().end_provider_session(&issuer, "sid-1").await.unwrap(), 1);
         assert_eq!(broker.status(&again).await, 401);
     }
 }
@@ -292,7 +292,7 @@ async fn the_registry_forgets_what_has_expired() {
         entries
     };
     assert_eq!(entries("index:subject").await, 2, "a new entry takes the expired ones out");
-    broker.app.sessions().prune().await.unwrap();
+    broker.app.sessions().maintenance().prune().await.unwrap();
     assert_eq!(entries("index:all:").await, 2, "and so does the upkeep");
     let client = redis.client().await;
     // Whose store it is stays written down for good.
@@ -356,7 +356,7 @@ async fn the_servers_keys_can_be_rotated() {
     let fresh = rotated.signed_in().await;
     assert_eq!(old.status(&at(&old, &fresh)).await, 401, "sealed under the new key");
     // What happens a minute later.
-    rotated.app.sessions().renew_store_claim().await.unwrap();
+    rotated.app.sessions().maintenance().renew_store_claim().await.unwrap();
     let retired = Broker::with_provider(setup(vec![NEW]), old.idp.clone()).await;
     assert_eq!(retired.status(&at(&retired, &browser)).await, 401);
     assert_eq!(retired.status(&at(&retired, &fresh)).await, 200);
@@ -397,16 +397,26 @@ async fn a_redis_user_with_the_documented_rights_is_enough() {
         block_for: None,
         fresh_login: true,
     };
-    broker.app.sessions().revoke(&Selection::Handles(vec![handle]), &order).await.complete().unwrap();
-    broker.app.sessions().revoke(&Selection::Matching(Filter::default()), &order).await.complete().unwrap();
-    let timeouts = broker.app.sessions().timeouts().0;
-    broker.app.sessions().store_timeouts(Some(&timeouts)).await.unwrap();
-    broker.app.sessions().store_timeouts(None).await.unwrap();
-    broker.app.sessions().prune().await.unwrap();
-    broker.app.sessions().registered().await.unwrap();
+    broker.app.sessions().administration().revoke(&Selection::Handles(vec![handle]), &order).await.complete().unwrap();
+    broker
+        .app
+        .sessions()
+        .administration()
+        .revoke(&Selection::Matching(Filter::default()), &order)
+        .await
+        .complete()
+        .unwrap();
+    let timeouts = broker.app.sessions().administration().timeouts().0;
+    broker.app.sessions().administration().store_timeouts(Some(&timeouts)).await.unwrap();
+    broker.app.sessions().administration().store_timeouts(None).await.unwrap();
+    broker.app.sessions().maintenance().prune().await.unwrap();
+    broker.app.sessions().administration().registered().await.unwrap();
     broker.clock.advance(Duration::hours(13));
     broker.signed_in().await;
-    assert_eq!(broker.app.sessions().end_subject(&broker.idp.issuer(), "248289761001").await.unwrap(), 1);
+    assert_eq!(
+        broker.app.sessions().administration().end_subject(&broker.idp.issuer(), "248289761001").await.unwrap(),
+        1
+    );
     let refused: String =
         redis.command(&["ACL", "LOG"]).await.convert::<fred::types::Value>().map(|log| format!("{log:?}")).unwrap();
     assert_eq!(refused, "Array([])", "commands were refused");

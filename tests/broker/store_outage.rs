@@ -77,7 +77,7 @@ async fn the_question_before_signing_out_needs_no_store() {
             "stall" => network.stall(),
             _ => {
                 redis.ask(&["SET", "counterfoil:keys", "1 AAAA"]);
-                broker.app.sessions().renew_store_claim().await.unwrap_err();
+                broker.app.sessions().maintenance().renew_store_claim().await.unwrap_err();
             }
         }
         let question = browser.visit(&format!("{PUBLIC}/sso/logout")).send().await;
@@ -92,7 +92,8 @@ async fn the_question_before_signing_out_needs_no_store() {
         assert!(strangers.status == 200 && !strangers.body.contains("csrf_token"), "{fault}: nothing to sign out of");
         network.restore();
         redis.ask(&["SET", "counterfoil:keys", &own]);
-        until("the store is back", async || broker.app.sessions().renew_store_claim().await.is_ok()).await;
+        until("the store is back", async || broker.app.sessions().maintenance().renew_store_claim().await.is_ok())
+            .await;
     }
 }
 

@@ -119,13 +119,13 @@ async fn a_store_that_becomes_anothers_is_not_served_from_memory_either() {
     let own = redis.ask(&["GET", RECORD]);
     for foreign in ["1 AAAA", "2 AAAA", "nonsense"] {
         redis.ask(&["SET", RECORD, foreign]);
-        let found = broker.app.sessions().renew_store_claim().await;
+        let found = broker.app.sessions().maintenance().renew_store_claim().await;
         assert!(matches!(found, Err(StoreError::Foreign(_))), "{foreign}: {found:?}");
         assert_eq!(broker.status(&browser).await, 503, "{foreign}");
         assert_eq!(readiness(&broker).await, (503, "foreign".to_owned()));
         assert_eq!(redis.ask(&["GET", RECORD]), foreign, "it is not taken back");
         redis.ask(&["SET", RECORD, &own]);
-        broker.app.sessions().renew_store_claim().await.unwrap();
+        broker.app.sessions().maintenance().renew_store_claim().await.unwrap();
         assert_eq!(broker.status(&browser).await, 200, "and nobody was signed out");
     }
 }
@@ -149,7 +149,7 @@ async fn a_store_that_was_emptied_is_ours_again() {
         .await;
     }
     redis.ask(&["DEL", RECORD]);
-    broker.app.sessions().renew_store_claim().await.unwrap();
+    broker.app.sessions().maintenance().renew_store_claim().await.unwrap();
     assert_eq!(redis.ask(&["GET", RECORD]), own);
 }
 
@@ -216,17 +216,17 @@ async fn the_store_learns_of_a_key_that_seals_by_now() {
     let old = Broker::with(setup(vec![KEY])).await;
     old.signed_in().await;
     let before = redis.ask(&["GET", RECORD]);
-    old.app.sessions().renew_store_claim().await.unwrap();
+    old.app.sessions().maintenance().renew_store_claim().await.unwrap();
     assert_eq!(redis.ask(&["GET", RECORD]), before);
     let rotated = old.replica(setup(vec![OTHER, KEY])).await;
-    rotated.app.sessions().claim_store().await.unwrap();
+    rotated.app.sessions().maintenance().claim_store().await.unwrap();
     assert_eq!(redis.ask(&["GET", RECORD]), before, "not at once: replicas have a minute to learn the key");
-    rotated.app.sessions().renew_store_claim().await.unwrap();
+    rotated.app.sessions().maintenance().renew_store_claim().await.unwrap();
     assert_ne!(redis.ask(&["GET", RECORD]), before);
     let retired = old.replica(setup(vec![OTHER])).await;
-    retired.app.sessions().claim_store().await.unwrap();
+    retired.app.sessions().maintenance().claim_store().await.unwrap();
     let late = old.replica(setup(vec![KEY])).await;
-    assert!(matches!(late.app.sessions().claim_store().await, Err(StoreError::Foreign(_))));
+    assert!(matches!(late.app.sessions().maintenance().claim_store().await, Err(StoreError::Foreign(_))));
 }
 
 /// SIGHUP with keys that do not fit changes nothing: whoever is signed in stays so.

@@ -16,7 +16,7 @@ use counterfoil_core::secret::Secret;
 use counterfoil_session::audit::{AuditEvent, audit};
 use counterfoil_session::key::SessionKey;
 use counterfoil_session::record::SessionRecord;
-use counterfoil_session::{LiveSession, Sessions};
+use counterfoil_session::{LiveSession, SessionReader};
 use futures_util::future::Either;
 use http::{HeaderMap, Method};
 use time::Duration;
@@ -45,7 +45,7 @@ pub struct Guard {
     /// The routes, with the people who may pass.
     pub routes: Arc<RouteTable>,
     /// The sessions asked.
-    pub sessions: Sessions,
+    pub sessions: SessionReader,
     /// Asks whether they are still what their providers say.
     pub revalidator: Arc<dyn Revalidator>,
     /// The cookies read.

@@ -8,7 +8,7 @@ use counterfoil_session::audit::{AuditEvent, audit};
 use counterfoil_session::ending::{EndCause, Tombstone};
 use counterfoil_session::key::SessionKey;
 use counterfoil_session::policy::Binding;
-use counterfoil_session::{Check, LiveSession, Sessions};
+use counterfoil_session::{Check, LiveSession, SessionReader};
 use http::HeaderMap;
 use http::header::USER_AGENT;
 use thiserror::Error;
@@ -73,13 +73,17 @@ pub fn candidates(cookies: &CookiePolicy, headers: &HeaderMap) -> Vec<SessionKey
 
 /// The session that a request presents, if that is clear without asking the store: one cookie, whose session the near
 /// cache knows to live.
-pub(super) fn lookup_cached(sessions: &Sessions, cookies: &CookiePolicy, headers: &HeaderMap) -> Option<LiveSession> {
+pub(super) fn lookup_cached(
+    sessions: &SessionReader,
+    cookies: &CookiePolicy,
+    headers: &HeaderMap,
+) -> Option<LiveSession> {
     let mut values = cookies.session_values(headers);
     let key = values.next().and_then(SessionKey::parse)?;
     if values.next().is_some() {
         return None;
     }
-    let session = sessions.check_nearby(key.handle())?;
+    let session = sessions.check_cached(key.handle())?;
     (!is_bound_elsewhere(sessions, &session, headers)).then_some(session)
 }
 
@@ -88,7 +92,7 @@ pub(super) fn lookup_cached(sessions: &Sessions, cookies: &CookiePolicy, headers
 /// # Errors
 /// A [`Failure`] if the store cannot be asked, or if two sessions are live.
 pub async fn look_up(
-    sessions: &Sessions,
+    sessions: &SessionReader,
     cookies: &CookiePolicy,
     headers: &HeaderMap,
 ) -> Result<SessionLookup, Failure> {
@@ -112,7 +116,7 @@ pub async fn look_up(
 }
 
 /// Is true if a session is bound to another browser than the one that sent the request.
-fn is_bound_elsewhere(sessions: &Sessions, session: &LiveSession, headers: &HeaderMap) -> bool {
+fn is_bound_elsewhere(sessions: &SessionReader, session: &LiveSession, headers: &HeaderMap) -> bool {
     let user_agent = || headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
     sessions.binding() == Binding::UserAgent && !session.record().client.is_same_browser(user_agent())
 }

@@ -15,7 +15,7 @@ use counterfoil_core::identity::Identity;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
-use super::Sessions;
+use super::administration::SessionAdministration;
 use super::hashed_name::HashedName;
 use super::key::SessionHandle;
 use super::revocation::Selection;
@@ -211,7 +211,7 @@ impl Meant {
     }
 }
 
-impl Sessions {
+impl SessionAdministration {
     /// Every block that stands, those that last longest first.
     ///
     /// # Errors

@@ -10,13 +10,13 @@ use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::oneshot;
 
-use super::Sessions;
 use super::cut_off::{Attempt, Freshness, Refusal};
 use super::ending::{EndCause, Tombstone};
 use super::hashed_name::HashedName;
 use super::key::SessionKey;
 use super::policy::OnLimit;
 use super::record::{ClientTraits, SessionRecord, Tokens};
+use super::sessions::Sessions;
 use super::store::StoreError;
 
 /// Longest time that one login of a person keeps the others waiting, should its process end in the middle.
@@ -134,7 +134,7 @@ impl Sessions {
         self.refuse_if_cut_off(attempt).await?;
         self.prune_lists_of(&record).await?;
         let others = match limit {
-            Some(_) => self.of_subject(&record.identity.issuer, &record.identity.subject).await?,
+            Some(_) => self.administration().of_subject(&record.identity.issuer, &record.identity.subject).await?,
             None => Vec::new(),
         };
         if limit.is_some_and(|(most, on_limit)| on_limit == OnLimit::Refuse && others.len() >= most) {
@@ -150,14 +150,14 @@ impl Sessions {
         };
         if let Err(refused) = established {
             // If this fails as well, the key is lost with this answer: nobody can use the record.
-            self.tear_up(handle, None, now).await?;
+            self.0.tear_up(handle, None, now).await?;
             self.0.registry.remove(&record, handle).await?;
             return Err(refused);
         }
         if let Some((most, _)) = limit {
             let tombstone = Tombstone::of(EndCause::Displaced, now);
             for oldest in others.iter().skip(most - 1) {
-                self.end_known(&oldest.known, Some(&tombstone)).await?;
+                self.0.end_known(&oldest.known, Some(&tombstone)).await?;
             }
         }
         Ok(key)
@@ -175,7 +175,7 @@ impl Sessions {
         let oldest = record.created_at - self.0.policies.timeouts().longest_absolute();
         for index in HashedName::of(record) {
             for overdue in self.0.registry.overdue(&index, oldest).await? {
-                self.tear_up(overdue, None, record.created_at).await?;
+                self.0.tear_up(overdue, None, record.created_at).await?;
                 self.0.registry.forget(&index, overdue).await?;
             }
         }

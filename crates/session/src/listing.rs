@@ -5,14 +5,16 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use time::OffsetDateTime;
 
+use super::administration::SessionAdministration;
 use super::hashed_name::HashedName;
+use super::inner::Inner;
 use super::key::SessionHandle;
+use super::live::{KnownSession, LiveSession};
 use super::registry::Cursor;
 use super::selection::Filter;
 use super::store::StoreError;
 use super::store::sealed::Found;
 use super::timeout::{TimeoutPolicy, Verdict, judge};
-use super::{KnownSession, LiveSession, Sessions};
 
 /// Records asked for at the same time.
 pub(super) const AT_A_TIME: usize = 64;
@@ -51,42 +53,10 @@ impl Records {
     }
 }
 
-impl Sessions {
-    /// A live session, by its public name.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot be asked.
-    pub async fn find(&self, handle: SessionHandle) -> Result<Option<LiveSession>, StoreError> {
-        match self.look_up(handle).await? {
-            Found::Session(opened) => {
-                let known = Arc::new(KnownSession::new(handle, *opened));
-                Ok(self.live(known, self.0.clock.now()).ok())
-            }
-            Found::Nothing | Found::Outweighed | Found::Unreadable => Ok(None),
-        }
-    }
-
-    /// Loads what the store has under a handle. Not for the near cache: whoever lists everything does not work with it.
-    pub(super) async fn look_up(&self, handle: SessionHandle) -> Result<Found, StoreError> {
-        self.0.policies.ensure_loaded().await?;
-        self.0.sealed.load(handle).await
-    }
-
-    /// The live sessions that fit, newest first, from behind a place: at most `limit` of them, and fewer if few fit.
-    /// Going on from a page's `next` neither repeats nor skips any, whatever begins and ends meanwhile.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot be asked.
-    pub async fn page(&self, filter: &Filter, behind: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
-        let now = self.0.clock.now();
-        let records = self.records(filter, behind, limit).await?.complete()?;
-        let live = records.sessions.into_iter().filter_map(|known| self.live(known, now).ok());
-        Ok(Page { sessions: live.collect(), next: records.next })
-    }
-
+impl Inner {
     /// The records that fit: what [`Self::page`] shows, and those that the rules of the moment say are over. A
     /// revocation means them too: the rules may change, and another replica may know of a later use.
-    pub(super) async fn records(
+    pub(crate) async fn records(
         &self,
         filter: &Filter,
         behind: Option<Cursor>,
@@ -97,18 +67,18 @@ impl Sessions {
     }
 
     /// Those of one index, or of all.
-    pub(super) async fn records_of(
+    pub(crate) async fn records_of(
         &self,
         index: Option<&HashedName>,
         filter: &Filter,
         behind: Option<Cursor>,
         limit: usize,
     ) -> Result<Records, StoreError> {
-        let now = self.0.clock.now();
+        let now = self.clock.now();
         let mut records = Records { next: behind, ..Records::default() };
         let mut looked_at = 0;
         loop {
-            let batch = self.0.registry.behind(index, records.next).await?;
+            let batch = self.registry.behind(index, records.next).await?;
             if batch.is_empty() {
                 return Ok(Records { next: None, ..records });
             }
@@ -126,7 +96,7 @@ impl Sessions {
                         }
                     }
                     Ok(Found::Outweighed) => records.remains.push(place.handle),
-                    Ok(Found::Nothing) => self.0.registry.prune(index, place, now).await?,
+                    Ok(Found::Nothing) => self.registry.prune(index, place, now).await?,
                     // It is not ours to forget: a replica with another key may serve it.
                     Ok(Found::Unreadable) => records.unreadable.push(place.handle),
                     Err(error) => records.failure = Some(error),
@@ -136,6 +106,34 @@ impl Sessions {
                 }
             }
         }
+    }
+}
+
+impl SessionAdministration {
+    /// A live session, by its public name.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn find(&self, handle: SessionHandle) -> Result<Option<LiveSession>, StoreError> {
+        match self.0.look_up(handle).await? {
+            Found::Session(opened) => {
+                let known = Arc::new(KnownSession::new(handle, *opened));
+                Ok(self.0.live(known, self.0.clock.now()).ok())
+            }
+            Found::Nothing | Found::Outweighed | Found::Unreadable => Ok(None),
+        }
+    }
+
+    /// The live sessions that fit, newest first, from behind a place: at most `limit` of them, and fewer if few fit.
+    /// Going on from a page's `next` neither repeats nor skips any, whatever begins and ends meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn page(&self, filter: &Filter, behind: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        let now = self.0.clock.now();
+        let records = self.0.records(filter, behind, limit).await?.complete()?;
+        let live = records.sessions.into_iter().filter_map(|known| self.0.live(known, now).ok());
+        Ok(Page { sessions: live.collect(), next: records.next })
     }
 
     /// The live sessions of a person, newest first.

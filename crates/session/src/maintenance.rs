@@ -1,7 +1,7 @@
 //! The keeping of the books: following the timeouts that are stored, keeping records for as long as the timeouts of the
 //! moment let them live, and pruning what none lets live.
 //!
-//! It runs in the background of each replica ([`Sessions::spawn_maintenance`]): one task looks for stored timeouts, one whose
+//! It runs in the background of each replica ([`Maintenance::spawn`]): one task looks for stored timeouts, one whose
 //! store it is, another does what takes longer, so that none waits for the others. Work that needs doing once is done
 //! by whoever claims it.
 
@@ -13,13 +13,14 @@ use counterfoil_core::secret::keyring::Keyring;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use time::Duration;
 
+use super::administration::SessionAdministration;
+use super::inner::Inner;
 use super::key_check::StoreOwner;
 use super::listing::AT_A_TIME;
-use super::policy::{PolicySource, SessionRules};
+use super::live::LiveSession;
+use super::policy::SessionRules;
 use super::selection::Filter;
 use super::store::StoreError;
-use super::timeout::TimeoutPolicy;
-use super::{Inner, LiveSession, Sessions};
 
 /// Interval between two looks at the stored timeouts: well below the second in which a change has to be everywhere.
 const LOOK: StdDuration = StdDuration::from_millis(400);
@@ -38,9 +39,13 @@ const BATCH: usize = 1_000;
 /// The timeouts that every record was last kept for, by their hash.
 const KEPT_FOR: &str = "kept-for";
 
-impl Sessions {
+/// Keeps the store in order: whose it is, how long its records last, what no timeout lets live. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Maintenance(pub(crate) Arc<Inner>);
+
+impl Maintenance {
     /// Keeps the books in the background for as long as somebody holds these sessions.
-    pub fn spawn_maintenance(&self) {
+    pub fn spawn(&self) {
         tokio::spawn(look_for_stored_timeouts(Arc::downgrade(&self.0)));
         tokio::spawn(maintenance_loop(Arc::downgrade(&self.0)));
         tokio::spawn(look_whose_store_it_is(Arc::downgrade(&self.0)));
@@ -92,41 +97,14 @@ impl Sessions {
         self.0.policies.configure(rules);
     }
 
-    /// The timeouts in force, and where they come from.
-    pub fn timeouts(&self) -> (Arc<TimeoutPolicy>, PolicySource) {
-        (self.0.policies.timeouts().clone(), self.0.policies.source())
-    }
-
-    /// Stores timeouts for every replica, or withdraws the stored ones. They apply here at once and everywhere within
-    /// a second.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot be asked.
-    pub async fn store_timeouts(&self, policy: Option<&TimeoutPolicy>) -> Result<(), StoreError> {
-        self.0.policies.store(policy).await?;
-        let sessions = self.clone();
-        // It is done at once, for records that are about to expire; the rounds do it again, for those that were
-        // established by replicas that had not heard of it, and until it has come to its end once.
-        tokio::spawn(async move { sessions.extend_all().await });
-        Ok(())
-    }
-
-    /// Reads timeouts that an operator stored.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot be asked: then nothing changes.
-    pub async fn reload_stored_timeouts(&self) -> Result<(), StoreError> {
-        self.0.policies.look().await
-    }
-
     /// Tells the store to keep records long enough if other timeouts apply than they were last kept for. Done again
     /// until somebody has brought it to its end.
     async fn extend_ttls_to_policy(&self) -> Result<(), StoreError> {
-        let policy = self.timeouts().0;
+        let policy = self.0.policies.timeouts().clone();
         let text = serde_json::to_vec(&*policy).unwrap_or_default();
         let hash = digest::digest(&digest::SHA256, &text);
         if self.0.backend.get(KEPT_FOR).await?.as_deref() == Some(hash.as_ref())
-            || !self.put_if_absent(KEPT_FOR, LONGEST_TURN).await?
+            || !self.0.backend.put_if_absent(KEPT_FOR, LONGEST_TURN).await?
         {
             return Ok(());
         }
@@ -143,10 +121,10 @@ impl Sessions {
         kept
     }
 
-    async fn extend_all(&self) -> Result<(), StoreError> {
+    pub(crate) async fn extend_all(&self) -> Result<(), StoreError> {
         let mut place = None;
         loop {
-            let page = self.page(&Filter::default(), place, BATCH).await?;
+            let page = SessionAdministration(self.0.clone()).page(&Filter::default(), place, BATCH).await?;
             let kept = stream::iter(page.sessions).map(async |session| self.extend(&session).await);
             kept.buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
             if page.next.is_none() {
@@ -163,15 +141,23 @@ impl Sessions {
         self.0.backend.extend_ttl(session.handle(), until).await
     }
 
+    /// Asks the store whether it is there.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.0.backend.ping().await
+    }
+
     /// Ends what is older than any timeout allows and takes it out of the lists.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: the rest goes next time.
     pub async fn prune(&self) -> Result<(), StoreError> {
-        let oldest = self.0.clock.now() - self.timeouts().0.longest_absolute();
+        let oldest = self.0.clock.now() - self.0.policies.timeouts().longest_absolute();
         for hour in self.0.registry.overdue_hours(oldest).await? {
             for handle in self.0.registry.members_of_hour(hour).await? {
-                self.tear_up(handle, None, oldest).await?;
+                self.0.tear_up(handle, None, oldest).await?;
             }
             self.0.registry.forget_hour(hour).await?;
         }
@@ -185,8 +171,8 @@ async fn look_for_stored_timeouts(inner: Weak<Inner>) {
     let mut trouble = LogOnChange::default();
     loop {
         tokio::time::sleep(LOOK).await;
-        let Some(sessions) = inner.upgrade().map(Sessions) else { return };
-        let looked = sessions.reload_stored_timeouts().await;
+        let Some(sessions) = inner.upgrade().map(Maintenance) else { return };
+        let looked = sessions.0.policies.look().await;
         trouble.record(looked, "stored timeouts cannot be looked for");
     }
 }
@@ -203,7 +189,7 @@ async fn look_whose_store_it_is(inner: Weak<Inner>) {
             () = reconnected.notified() => true,
             () = tokio::time::sleep(if is_known { KEY_CHECK } else { KEY_RETRY }) => false,
         };
-        let Some(sessions) = inner.upgrade().map(Sessions) else { return };
+        let Some(sessions) = inner.upgrade().map(Maintenance) else { return };
         if was_cleared {
             // Another Redis may answer from now on: whoever asks looks first.
             sessions.0.keyed.forget();
@@ -219,11 +205,11 @@ async fn maintenance_loop(inner: Weak<Inner>) {
     let (mut rounds, mut trouble) = (0_u32, LogOnChange::default());
     loop {
         tokio::time::sleep(ROUND).await;
-        let Some(sessions) = inner.upgrade().map(Sessions) else { return };
+        let Some(sessions) = inner.upgrade().map(Maintenance) else { return };
         let mut done = sessions.extend_ttls_to_policy().await;
         rounds = rounds.wrapping_add(1);
         if rounds.is_multiple_of(ROUNDS_PER_PRUNING) && done.is_ok() {
-            done = match sessions.put_if_absent("pruning", Duration::seconds(50)).await {
+            done = match sessions.0.backend.put_if_absent("pruning", Duration::seconds(50)).await {
                 Ok(true) => sessions.prune().await,
                 other => other.map(drop),
             };

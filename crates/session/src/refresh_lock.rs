@@ -14,8 +14,8 @@ use time::{Duration, OffsetDateTime};
 use super::key::{SessionHandle, SessionKey};
 use super::record::SessionRecord;
 use super::renewal::{LockedSession, backoff_key};
+use super::sessions::Sessions;
 use super::store::{InvalidationListener, StoreError};
-use super::{KnownSession, Sessions};
 
 /// Lease on a session's turn: so long a process that died keeps the others from renewing it.
 const LEASE: Duration = Duration::seconds(4);
@@ -127,7 +127,7 @@ impl Sessions {
         let name = format!("renewal:{}", key.handle());
         let (asked, mut pause) = (Instant::now(), SHORTEST_PAUSE);
         let mut ours_until = loop {
-            match self.known(key.handle()).await? {
+            match self.0.known(key.handle()).await? {
                 Some(known) if is_due(&known.record) => {}
                 _ => return Ok(Locked::NotNeeded),
             }
@@ -152,14 +152,6 @@ impl Sessions {
             tracing::warn!(%error, "the turn to renew a session could not be given up; it ends by itself");
         }
         had
-    }
-
-    /// Returns what this process knows of a session, else what the store does.
-    async fn known(&self, handle: SessionHandle) -> Result<Option<Arc<KnownSession>>, StoreError> {
-        match self.0.near.cache.as_ref().and_then(|cache| cache.get(handle, Instant::now())) {
-            Some(known) => Ok(Some(known)),
-            None => self.load(handle).await,
-        }
     }
 
     async fn work_on<T, Done: Future<Output = T>>(

@@ -12,10 +12,11 @@ use time::{Duration, OffsetDateTime};
 
 use super::ending::{EndCause, Tombstone};
 use super::key::{SessionHandle, SessionKey};
+use super::live::KnownSession;
 use super::record::{ExposedSecret, SessionRecord, Tokens};
 use super::registry::milliseconds;
+use super::sessions::Sessions;
 use super::store::{InvalidationListener, StoreError};
-use super::{KnownSession, Sessions};
 
 /// Time for which storing is retried: the provider may have made the old refresh token worthless.
 const STORE_FOR: StdDuration = StdDuration::from_secs(4);
@@ -204,7 +205,7 @@ impl LockedSession {
         let tombstone = Tombstone::of(cause, self.sessions.0.clock.now());
         let known =
             KnownSession { handle: self.handle(), record: self.record.clone(), last_seen: AtomicI64::default() };
-        self.sessions.end_known(&known, Some(&tombstone)).await
+        self.sessions.0.end_known(&known, Some(&tombstone)).await
     }
 
     /// Lets the others know that an attempt failed: for a moment nobody makes another.

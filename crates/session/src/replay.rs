@@ -6,8 +6,8 @@
 
 use time::{Duration, OffsetDateTime};
 
-use super::Sessions;
 use super::hashed_name::HashedName;
+use super::sessions::Sessions;
 use super::store::StoreError;
 
 /// The clocks of two replicas may be apart: a notice is forgotten later than it could be sent again.

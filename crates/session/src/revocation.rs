@@ -12,20 +12,20 @@ use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
 use futures_util::{StreamExt, stream};
-use time::{Duration, OffsetDateTime};
+use time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::administration::SessionAdministration;
 use super::blocks::{Lifted, Meant};
 use super::ending::{EndCause, Tombstone};
 use super::hashed_name::HashedName;
 use super::key::SessionHandle;
 use super::listing::{AT_A_TIME, Records};
-use super::record::SessionRecord;
+use super::live::{KnownSession, LiveSession};
 use super::registry::Cursor;
 use super::selection::Filter;
+use super::store::StoreError;
 use super::store::sealed::Found;
-use super::store::{InvalidationListener, StoreError};
-use super::{KnownSession, LiveSession, Sessions};
 
 /// Records looked at together.
 const BATCH: usize = 1_000;
@@ -144,7 +144,7 @@ async fn turn_to_search<'a>(
     turn.ok().and_then(Result::ok).map(Some).ok_or(StoreError::TooManySearches)
 }
 
-impl Sessions {
+impl SessionAdministration {
     /// Ends the selected sessions. When it returns without a failure, none of their records is in the store, none is
     /// served by this process, and nothing in flight brings one back; other replicas hear of it as fast as the network
     /// carries it. With a failure as much of it has been done as could be, and repeating it is safe.
@@ -198,11 +198,11 @@ impl Sessions {
                 revoked.note(laid_down);
             }
             let now = self.0.clock.now();
-            let live = |known: &&Arc<KnownSession>| self.live((*known).clone(), now).is_ok();
+            let live = |known: &&Arc<KnownSession>| self.0.live((*known).clone(), now).is_ok();
             let matched: BTreeSet<_> = records.sessions.iter().filter(live).map(|known| known.handle).collect();
             let tombstone = &tombstone;
             let mut ending = stream::iter(records.sessions)
-                .map(async |known| (known.handle, self.end_known(&known, Some(tombstone)).await))
+                .map(async |known| (known.handle, self.0.end_known(&known, Some(tombstone)).await))
                 .buffer_unordered(AT_A_TIME);
             while let Some((handle, ended)) = ending.next().await {
                 if revoked.note(ended) == Some(true) && matched.contains(&handle) {
@@ -213,7 +213,7 @@ impl Sessions {
             let unreadable = self.unreadable_selected(selection, records.unreadable).await;
             let unreadable = revoked.note(unreadable).unwrap_or_default();
             for handle in unreadable.into_iter().chain(records.remains) {
-                let torn_up = self.tear_up(handle, None, now).await;
+                let torn_up = self.0.tear_up(handle, None, now).await;
                 revoked.note(torn_up);
             }
             if records.next.is_none() {
@@ -232,7 +232,7 @@ impl Sessions {
         loop {
             let records = self.selected(selection, place).await?.complete()?;
             let now = self.0.clock.now();
-            let live = records.sessions.into_iter().filter_map(|known| self.live(known, now).ok());
+            let live = records.sessions.into_iter().filter_map(|known| self.0.live(known, now).ok());
             revoked.matched.extend(live.map(|session| session.handle()));
             if records.next.is_none() {
                 return Ok(revoked);
@@ -271,7 +271,7 @@ impl Sessions {
         };
         let Some(session) = self.find(handle).await?.filter(own) else { return Ok(false) };
         let tombstone = Tombstone::of(EndCause::EndedElsewhere, self.0.clock.now());
-        self.end_known(&session.known, Some(&tombstone)).await
+        self.0.end_known(&session.known, Some(&tombstone)).await
     }
 
     /// Some of the records that are meant.
@@ -279,17 +279,17 @@ impl Sessions {
         let handles = match selection {
             Selection::Handles(handles) => handles.iter().copied().collect::<BTreeSet<_>>(),
             Selection::Matching(filter) | Selection::Searched(filter) => {
-                return self.records(filter, behind, BATCH).await;
+                return self.0.records(filter, behind, BATCH).await;
             }
             Selection::ProviderSession { issuer, sid, subject } => {
                 let index = HashedName::provider_session(issuer, sid);
                 let filter = subject.as_ref().map(|subject| Filter::subject(issuer, subject)).unwrap_or_default();
-                return self.records_of(Some(&index), &filter, behind, BATCH).await;
+                return self.0.records_of(Some(&index), &filter, behind, BATCH).await;
             }
         };
         let mut records = Records::default();
         let mut found =
-            stream::iter(handles).map(async |handle| (handle, self.look_up(handle).await)).buffered(AT_A_TIME);
+            stream::iter(handles).map(async |handle| (handle, self.0.look_up(handle).await)).buffered(AT_A_TIME);
         while let Some((handle, found)) = found.next().await {
             match found {
                 Ok(Found::Session(opened)) => records.sessions.push(Arc::new(KnownSession::new(handle, *opened))),
@@ -323,41 +323,6 @@ impl Sessions {
             }
             Selection::Matching(_) | Selection::ProviderSession { .. } | Selection::Searched(_) => Ok(Vec::new()),
         }
-    }
-
-    /// Ends a session that is known; whether there was a record until now.
-    pub(super) async fn end_known(
-        &self,
-        known: &KnownSession,
-        tombstone: Option<&Tombstone>,
-    ) -> Result<bool, StoreError> {
-        let until = self.cookie_dies_at(known.record.created_at);
-        let ended = self.tear_up(known.handle, tombstone, until).await?;
-        self.forget(&known.record, known.handle).await;
-        Ok(ended)
-    }
-
-    /// Takes a session whose record is gone out of the lists. An entry that stays there is harmless, and pruned in
-    /// time; that the session has ended is to be heard all the same.
-    pub(super) async fn forget(&self, record: &SessionRecord, handle: SessionHandle) {
-        if let Err(error) = self.0.registry.remove(record, handle).await {
-            tracing::warn!(session = %handle, %error, "an ended session is still in a list; it goes with that");
-        }
-    }
-
-    /// Deletes a record for good, whatever is in it, and leaves the tombstone.
-    pub(super) async fn tear_up(
-        &self,
-        handle: SessionHandle,
-        tombstone: Option<&Tombstone>,
-        until: OffsetDateTime,
-    ) -> Result<bool, StoreError> {
-        let sealed = tombstone.map(|tombstone| self.seal_tombstone(handle, tombstone));
-        let tombstone = sealed.as_deref().map(|sealed| (sealed, until));
-        let ended = self.0.backend.end(handle, tombstone).await;
-        // This is due also if the store did not answer: it may have done it.
-        self.0.near.invalidate(handle);
-        ended
     }
 }
 

@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering;
 
 use time::{Duration, OffsetDateTime};
 
+use super::live::LiveSession;
+use super::reader::SessionReader;
 use super::registry::milliseconds;
-use super::{LiveSession, Sessions};
 
 /// The longest time between two notes of a session in steady use.
 const LONGEST_INTERVAL: Duration = Duration::MINUTE;
@@ -19,7 +20,7 @@ pub fn is_due(last_seen_at: OffsetDateTime, idle_timeout: Duration, now: OffsetD
     now - last_seen_at >= Duration::min(idle_timeout / 10, LONGEST_INTERVAL)
 }
 
-impl Sessions {
+impl SessionReader {
     /// Notes that a session is in use, if it is time to: in the background, since no request should wait for it
     /// or fail with it, and once for all requests of the moment.
     pub fn touch(&self, session: &LiveSession) {
@@ -33,10 +34,10 @@ impl Sessions {
         if seen.is_err() {
             return;
         }
-        let (sessions, session) = (self.clone(), session.clone());
+        let (inner, session) = (self.0.clone(), session.clone());
         tokio::spawn(async move {
             let until = session.absolute_expires_at();
-            if let Err(error) = sessions.0.sealed.note_use(session.handle(), now, until).await {
+            if let Err(error) = inner.sealed.note_use(session.handle(), now, until).await {
                 // Only what the store knows counts.
                 session.known.last_seen.store(before, Ordering::Relaxed);
                 tracing::warn!(session = %session.handle(), %error, "the use of a session could not be noted");

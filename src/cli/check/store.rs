@@ -48,7 +48,7 @@ async fn owner(
     let asked = async {
         let backend = store.open(clock.clone())?;
         let uncached = NearCacheSettings { entries: 0, max_age: Duration::ZERO };
-        Sessions::new(backend, keyring, rules.clone(), uncached, clock).store_owner().await
+        Sessions::new(backend, keyring, rules.clone(), uncached, clock).maintenance().store_owner().await
     };
     match asked.await {
         Ok(StoreOwner::Us) => examination::Finding::Fine("the store was begun with one of secrets.keys".into()),

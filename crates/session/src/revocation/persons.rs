@@ -7,14 +7,15 @@ use counterfoil_core::identity::Identity;
 use futures_util::{StreamExt, stream};
 
 use super::Order;
+use crate::administration::SessionAdministration;
 use crate::blocks::Words;
 use crate::cut_off::CutOffRule;
 use crate::listing::AT_A_TIME;
+use crate::live::KnownSession;
 use crate::selection::Filter;
 use crate::store::StoreError;
-use crate::{KnownSession, Sessions};
 
-impl Sessions {
+impl SessionAdministration {
     /// Returns the terms, counted from now, however long the revocation has been at it: later ones are never earlier.
     pub(super) fn terms(&self, order: &Order) -> CutOffRule {
         CutOffRule {

@@ -1,0 +1,164 @@
+//! The parts that every view of the sessions shares, and what several of them do with one session.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use counterfoil_core::clock::SharedClock;
+use counterfoil_core::secret::keyring::Sealer;
+use time::OffsetDateTime;
+use tokio::sync::{Notify, Semaphore};
+
+use super::blocks::of_persons::Blocks;
+use super::cut_off::CutOffs;
+use super::ending::{EndCause, Tombstone};
+use super::key::SessionHandle;
+use super::key_check::Keyed;
+use super::live::{KnownSession, LiveSession, Over};
+use super::policy::Policies;
+use super::record::SessionRecord;
+use super::refresh_lock::LocalLocks;
+use super::registry::Registry;
+use super::store::near_cache::NearCache;
+use super::store::sealed::{Found, SealedStore};
+use super::store::{InvalidationListener, SessionBackend, StoreError};
+use super::timeout::{Verdict, judge};
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) sealed: SealedStore,
+    pub(crate) near: Arc<Near>,
+    pub(crate) registry: Registry,
+    pub(crate) cut_offs: CutOffs,
+    pub(crate) blocks: Blocks,
+    pub(crate) tombstones: Sealer,
+    pub(crate) backend: Arc<dyn SessionBackend>,
+    /// The same, by what it says of itself.
+    pub(crate) keyed: Arc<Keyed>,
+    pub(crate) policies: Policies,
+    pub(crate) queues: LocalLocks,
+    /// The turn to look at every session: one search at a time has it.
+    pub(crate) searches: Semaphore,
+    pub(crate) clock: SharedClock,
+}
+
+/// The near cache, if there is one; it hears of changes from the store.
+#[derive(Debug)]
+pub(crate) struct Near {
+    pub(crate) cache: Option<NearCache<KnownSession>>,
+    /// Notified when the store may have been emptied.
+    pub(crate) cleared: Notify,
+}
+
+impl InvalidationListener for Near {
+    fn invalidate(&self, handle: SessionHandle) {
+        if let Some(cache) = &self.cache {
+            cache.invalidate(handle);
+        }
+    }
+
+    fn invalidate_all(&self) {
+        if let Some(cache) = &self.cache {
+            cache.clear();
+        }
+        self.cleared.notify_one();
+    }
+}
+
+impl Inner {
+    /// Loads what the store knows of a session; from now on this process knows it too.
+    pub(crate) async fn load(&self, handle: SessionHandle) -> Result<Option<Arc<KnownSession>>, StoreError> {
+        self.policies.ensure_loaded().await?;
+        let token = self.near.cache.as_ref().map(|cache| cache.begin_load(handle));
+        let Found::Session(opened) = self.sealed.load(handle).await? else { return Ok(None) };
+        let (expires, watch) = (opened.expires, opened.watch.clone());
+        let known = Arc::new(KnownSession::new(handle, *opened));
+        if let (Some(cache), Some(token), Some(watch)) = (&self.near.cache, token, watch) {
+            cache.fill(token, known.clone(), watch, expires, Instant::now());
+        }
+        Ok(Some(known))
+    }
+
+    /// Returns what this process knows of a session, else what the store does.
+    pub(crate) async fn known(&self, handle: SessionHandle) -> Result<Option<Arc<KnownSession>>, StoreError> {
+        match self.near.cache.as_ref().and_then(|cache| cache.get(handle, Instant::now())) {
+            Some(known) => Ok(Some(known)),
+            None => self.load(handle).await,
+        }
+    }
+
+    /// Loads what the store has under a handle. Not for the near cache: whoever lists everything does not work with it.
+    pub(crate) async fn look_up(&self, handle: SessionHandle) -> Result<Found, StoreError> {
+        self.policies.ensure_loaded().await?;
+        self.sealed.load(handle).await
+    }
+
+    pub(crate) fn live(&self, known: Arc<KnownSession>, now: OffsetDateTime) -> Result<LiveSession, Over> {
+        let limits = self.policies.timeouts().limits_for(&known.record.identity.groups);
+        match judge(known.moments(), limits, now) {
+            Verdict::Live { idle_expires_at, absolute_expires_at } => Ok(LiveSession {
+                known,
+                checked_at: now,
+                idle_timeout: limits.idle,
+                idle_expires_at,
+                absolute_expires_at,
+            }),
+            Verdict::IdleExpired => Err(Over { known, cause: EndCause::Idle }),
+            Verdict::AbsoluteExpired => Err(Over { known, cause: EndCause::Absolute }),
+        }
+    }
+
+    /// Returns how a session ended, if it left a tombstone.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked.
+    pub(crate) async fn tombstone(&self, handle: SessionHandle) -> Result<Option<Tombstone>, StoreError> {
+        let Some(sealed) = self.backend.tombstone(handle).await? else { return Ok(None) };
+        Ok(self.tombstones.open_json(handle.to_string().as_bytes(), &sealed).ok())
+    }
+
+    fn seal_tombstone(&self, handle: SessionHandle, tombstone: &Tombstone) -> Vec<u8> {
+        self.tombstones.seal_json(handle.to_string().as_bytes(), tombstone)
+    }
+
+    /// No session of that age can live longer, whatever group it is of.
+    pub(crate) fn cookie_dies_at(&self, created_at: OffsetDateTime) -> OffsetDateTime {
+        // An hour is the least: a session that ended by its age should still be able to say so.
+        let now = self.clock.now();
+        (created_at + self.policies.timeouts().longest_absolute()).max(now + time::Duration::HOUR)
+    }
+
+    /// Ends a session that is known; whether there was a record until now.
+    pub(crate) async fn end_known(
+        &self,
+        known: &KnownSession,
+        tombstone: Option<&Tombstone>,
+    ) -> Result<bool, StoreError> {
+        let until = self.cookie_dies_at(known.record.created_at);
+        let ended = self.tear_up(known.handle, tombstone, until).await?;
+        self.forget(&known.record, known.handle).await;
+        Ok(ended)
+    }
+
+    /// Takes a session whose record is gone out of the lists. An entry that stays there is harmless, and pruned in
+    /// time; that the session has ended is to be heard all the same.
+    pub(crate) async fn forget(&self, record: &SessionRecord, handle: SessionHandle) {
+        if let Err(error) = self.registry.remove(record, handle).await {
+            tracing::warn!(session = %handle, %error, "an ended session is still in a list; it goes with that");
+        }
+    }
+
+    /// Deletes a record for good, whatever is in it, and leaves the tombstone.
+    pub(crate) async fn tear_up(
+        &self,
+        handle: SessionHandle,
+        tombstone: Option<&Tombstone>,
+        until: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let sealed = tombstone.map(|tombstone| self.seal_tombstone(handle, tombstone));
+        let tombstone = sealed.as_deref().map(|sealed| (sealed, until));
+        let ended = self.backend.end(handle, tombstone).await;
+        // This is due also if the store did not answer: it may have done it.
+        self.near.invalidate(handle);
+        ended
+    }
+}

@@ -1,0 +1,99 @@
+//! A session that was live when it was checked, and what this process knows of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use time::OffsetDateTime;
+
+use super::ending::{EndCause, Tombstone};
+use super::key::SessionHandle;
+use super::record::SessionRecord;
+use super::registry::milliseconds;
+use super::store::sealed::Opened;
+use super::timeout::SessionTimes;
+
+/// The result of asking for a session.
+#[derive(Debug, Clone)]
+pub enum Check {
+    /// The session lives.
+    Live(LiveSession),
+    /// There is no such session: never issued, or gone from the store without a word.
+    Absent,
+    /// It ended, and this is how.
+    Ended(Tombstone),
+}
+
+/// A session that was live when it was checked. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LiveSession {
+    pub(crate) known: Arc<KnownSession>,
+    pub(crate) checked_at: OffsetDateTime,
+    pub(crate) idle_timeout: time::Duration,
+    pub(crate) idle_expires_at: OffsetDateTime,
+    pub(crate) absolute_expires_at: OffsetDateTime,
+}
+
+/// A session as this process knows it; what the near cache holds. No tokens.
+#[derive(Debug)]
+pub(crate) struct KnownSession {
+    pub(crate) handle: SessionHandle,
+    pub(crate) record: SessionRecord,
+    /// Milliseconds since 1970; moves on as this process sees it used.
+    pub(crate) last_seen: AtomicI64,
+}
+
+impl KnownSession {
+    pub(crate) fn new(handle: SessionHandle, opened: Opened) -> Self {
+        let last_seen = AtomicI64::new(milliseconds(opened.last_seen_at));
+        Self { handle, record: opened.record, last_seen }
+    }
+
+    pub(crate) fn last_seen_at(&self) -> OffsetDateTime {
+        let milliseconds = i128::from(self.last_seen.load(Ordering::Relaxed));
+        OffsetDateTime::from_unix_timestamp_nanos(milliseconds * 1_000_000).unwrap_or(self.record.created_at)
+    }
+
+    pub(crate) fn moments(&self) -> SessionTimes {
+        let SessionRecord { created_at, ends_by, .. } = self.record;
+        SessionTimes { created_at, last_seen_at: self.last_seen_at(), ends_by }
+    }
+}
+
+impl LiveSession {
+    /// The session's public name.
+    pub fn handle(&self) -> SessionHandle {
+        self.known.handle
+    }
+
+    /// Returns what is remembered of the session.
+    pub fn record(&self) -> &SessionRecord {
+        &self.known.record
+    }
+
+    /// Returns the moment it was checked.
+    pub fn checked_at(&self) -> OffsetDateTime {
+        self.checked_at
+    }
+
+    /// Returns the moment the session was last noted to be in use.
+    pub fn last_seen_at(&self) -> OffsetDateTime {
+        self.known.last_seen_at()
+    }
+
+    /// Returns the moment the session ends unless it is used.
+    pub fn idle_expires_at(&self) -> OffsetDateTime {
+        self.idle_expires_at
+    }
+
+    /// Returns the moment the session ends however much it is used.
+    pub fn absolute_expires_at(&self) -> OffsetDateTime {
+        self.absolute_expires_at
+    }
+}
+
+/// A session that the rules say is over, although its record is still there.
+#[derive(Debug)]
+pub(crate) struct Over {
+    pub(crate) known: Arc<KnownSession>,
+    pub(crate) cause: EndCause,
+}

@@ -1,0 +1,62 @@
+//! The guard's view of the sessions: it checks them and notes their use, and can end none.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::ending::Tombstone;
+use super::inner::Inner;
+use super::key::{SessionHandle, SessionKey};
+use super::live::{Check, LiveSession};
+use super::policy::Binding;
+use super::store::StoreError;
+
+/// Checks sessions and notes that they are in use. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct SessionReader(pub(crate) Arc<Inner>);
+
+impl SessionReader {
+    /// Asks for the session of this key and judges it by the rules of the moment.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store has to be asked and cannot, which says nothing about the session.
+    pub async fn check(&self, key: &SessionKey) -> Result<Check, StoreError> {
+        let handle = key.handle();
+        if let Some(live) = self.check_cached(handle) {
+            return Ok(Check::Live(live));
+        }
+        let Some(known) = self.0.load(handle).await? else {
+            let tombstone = self.0.tombstone(handle).await?;
+            return Ok(tombstone.map_or(Check::Absent, Check::Ended));
+        };
+        let now = self.0.clock.now();
+        let over = match self.0.live(known, now) {
+            Ok(live) => return Ok(Check::Live(live)),
+            Err(over) => over,
+        };
+        let tombstone = Tombstone::of(over.cause, now);
+        // The answer does not need this (the record is judged again each time), so a failure may wait.
+        let (record, until) = (&over.known.record, self.0.cookie_dies_at(over.known.record.created_at));
+        let removed = match self.0.tear_up(handle, Some(&tombstone), until).await {
+            Ok(_) => self.0.registry.remove(record, handle).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(session = %handle, %error, "an expired session could not be deleted yet");
+        }
+        Ok(Check::Ended(tombstone))
+    }
+
+    /// The near cache's word, if it says that the session lives. That it does not, only the store may say: another
+    /// replica may have noted a use.
+    pub fn check_cached(&self, handle: SessionHandle) -> Option<LiveSession> {
+        // Nothing counts that was read before from a store that is not ours any more.
+        let cache = self.0.near.cache.as_ref().filter(|_| self.0.keyed.is_ours())?;
+        let known = cache.get(handle, Instant::now())?;
+        self.0.live(known, self.0.clock.now()).ok()
+    }
+
+    /// Returns what binds sessions to the browser of their login.
+    pub fn binding(&self) -> Binding {
+        self.0.policies.rules().bind
+    }
+}

@@ -1,0 +1,134 @@
+//! The life of sessions: what a login begins, a renewal changes and a logout ends.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration as StdDuration;
+
+use counterfoil_core::clock::SharedClock;
+use counterfoil_core::secret::keyring::Keyring;
+use tokio::sync::{Notify, Semaphore};
+
+use super::administration::SessionAdministration;
+use super::blocks::of_persons::Blocks;
+use super::cut_off::CutOffs;
+use super::inner::{Inner, Near};
+use super::key::{SessionHandle, SessionKey};
+use super::key_check::Keyed;
+use super::maintenance::Maintenance;
+use super::policy::{Policies, SessionRules};
+use super::reader::SessionReader;
+use super::record::Tokens;
+use super::refresh_lock::LocalLocks;
+use super::registry::Registry;
+use super::store::near_cache::NearCache;
+use super::store::sealed::{Found, SealedStore};
+use super::store::{SessionBackend, StoreError};
+
+/// The limits on what is kept of the store in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NearCacheSettings {
+    /// Most sessions kept; 0 asks the store each time.
+    pub entries: usize,
+    /// Longest time anything is kept, although changes are told.
+    pub max_age: StdDuration,
+}
+
+/// Every session of every replica that shares the store. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Sessions(pub(crate) Arc<Inner>);
+
+impl Sessions {
+    /// Sessions in `backend`, sealed with `keyring`, under these rules.
+    pub fn new(
+        backend: Arc<dyn SessionBackend>,
+        keyring: &Keyring,
+        rules: SessionRules,
+        near_cache: NearCacheSettings,
+        clock: SharedClock,
+    ) -> Self {
+        let NearCacheSettings { entries, max_age } = near_cache;
+        let cache = (entries > 0).then(|| NearCache::new(entries, max_age));
+        let near = Arc::new(Near { cache, cleared: Notify::new() });
+        let keyed = Keyed::new(backend, keyring);
+        let backend: Arc<dyn SessionBackend> = keyed.clone();
+        if entries > 0 {
+            let listener: Weak<Near> = Arc::downgrade(&near);
+            backend.subscribe(listener);
+        }
+        Self(Arc::new(Inner {
+            sealed: SealedStore::new(backend.clone(), keyring.clone()),
+            near,
+            registry: Registry::new(backend.clone()),
+            cut_offs: CutOffs::new(backend.clone(), keyring),
+            blocks: Blocks::new(backend.clone(), keyring),
+            tombstones: keyring.sealer("counterfoil tombstone v1", &[]),
+            policies: Policies::new(backend.clone(), keyring, rules),
+            queues: LocalLocks::default(),
+            searches: Semaphore::new(1),
+            backend,
+            keyed,
+            clock,
+        }))
+    }
+
+    /// Returns the view of whoever checks sessions and ends none.
+    pub fn reader(&self) -> SessionReader {
+        SessionReader(self.0.clone())
+    }
+
+    /// Returns the view of whoever lists sessions and ends other people's.
+    pub fn administration(&self) -> SessionAdministration {
+        SessionAdministration(self.0.clone())
+    }
+
+    /// Returns the view of whoever keeps the store in order.
+    pub fn maintenance(&self) -> Maintenance {
+        Maintenance(self.0.clone())
+    }
+
+    /// The provider's tokens of a session, from the store. Only the key from the cookie opens them.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn tokens(&self, key: &SessionKey) -> Result<Option<Tokens>, StoreError> {
+        self.0.sealed.tokens(key).await
+    }
+
+    /// Ends one session without a word about it, as its owner does by signing out; whether there was one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked: the session may live on.
+    pub async fn end(&self, handle: SessionHandle) -> Result<bool, StoreError> {
+        match self.0.sealed.load(handle).await? {
+            Found::Session(opened) => {
+                let ended = self.0.tear_up(handle, None, self.0.clock.now()).await?;
+                self.0.forget(&opened.record, handle).await;
+                Ok(ended)
+            }
+            // Unreadable records are deleted as well.
+            Found::Nothing | Found::Outweighed | Found::Unreadable => {
+                self.0.tear_up(handle, None, self.0.clock.now()).await.map(|_| false)
+            }
+        }
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> Arc<SessionRules> {
+        self.0.policies.rules().clone()
+    }
+
+    /// Takes a name that nobody may take again before `lifetime` is over; whether this call was the first.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked: treat the name as taken.
+    pub async fn put_if_absent(&self, name: &str, lifetime: time::Duration) -> Result<bool, StoreError> {
+        self.0.backend.put_if_absent(name, lifetime).await
+    }
+
+    /// Gives a name back that [`Self::put_if_absent`] took.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked: the name may stay taken.
+    pub async fn release_claim(&self, name: &str) -> Result<(), StoreError> {
+        self.0.backend.release_lease(name).await
+    }
+}
