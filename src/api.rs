@@ -6,7 +6,6 @@
 //! audited (R-N05).
 
 pub mod caller;
-pub(crate) mod durations;
 pub mod openapi;
 pub mod sessions;
 pub mod timeouts;
@@ -31,7 +30,7 @@ use crate::web::failure::is_body_timeout;
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::public_url::PublicUrl;
 
-use self::caller::AdminRights;
+use crate::administration::rights::AdminRights;
 
 /// The state behind the API. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -25,8 +25,8 @@ use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::account::Account;
+use crate::administration::rights::AdminRights;
 use crate::api::Api;
-use crate::api::caller::AdminRights;
 use crate::audit::{AuditEvent, audit};
 use crate::clock::SharedClock;
 use crate::config::{ServerSettings, Settings};

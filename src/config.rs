@@ -25,7 +25,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use crate::api::caller::AdminRights;
+use crate::administration::rights::AdminRights;
 use crate::guard::route::Route;
 use crate::idp::IdpSettings;
 use crate::proxy::names::StrippedNames;

@@ -39,7 +39,7 @@
 //! | 5 | [`app`] |
 //! | 4 | [`routes`], [`respond`], [`config`] |
 //! | 3 | [`login`], [`logout`], [`account`], [`api`] |
-//! | 2 | [`revalidation`] |
+//! | 2 | [`revalidation`], [`administration`] |
 //! | 1 | [`web`] |
 //! | 0 | [`telemetry`] |
 //! | crates | [`proxy`], [`guard`], [`session`] with [`audit`], [`idp`], and of `counterfoil-core` [`identity`], [`clock`], [`secret`], [`address`], [`printable`] |
@@ -63,6 +63,7 @@ pub use counterfoil_session::audit;
 pub use counterfoil_session_redis as session_redis;
 
 pub mod account;
+pub mod administration;
 pub mod api;
 pub mod app;
 pub mod cli;

@@ -6,14 +6,10 @@
 
 use std::net::IpAddr;
 
-use aws_lc_rs::digest;
 use axum::extract::{FromRequestParts, OriginalUri};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use subtle::ConstantTimeEq;
 
 use super::Api;
 use crate::audit::{AuditEvent, audit};
@@ -27,43 +23,6 @@ use crate::web::failure::{Failure, FailureKind};
 const CSRF_HEADER: &str = "x-csrf-token";
 const NO_CSRF_TOKEN: &str = "The header X-CSRF-Token is missing: GET /sso/session gives its value, in the same header.";
 const NO_BEARER: &str = "The header Authorization has to say Bearer, a space, and a token.";
-
-/// The `[admin]` section.
-#[derive(Debug, Clone, Default)]
-pub struct AdminRights {
-    /// The groups whose members may see and end sessions.
-    pub groups: Vec<String>,
-    /// The groups whose members may change timeouts.
-    pub ops_groups: Vec<String>,
-    /// The configured names of the providers whose word on groups counts. Empty: any.
-    pub idps: Vec<String>,
-    /// The tokens of machines that may do both.
-    pub tokens: ApiTokens,
-}
-
-/// Tokens of machines, by their hashes: comparing those tells nothing about the tokens, however long it takes.
-#[derive(Debug, Clone, Default)]
-pub struct ApiTokens(Vec<[u8; 32]>);
-
-impl ApiTokens {
-    /// The hashes of these tokens.
-    pub fn new(tokens: &[String]) -> Self {
-        Self(tokens.iter().map(|token| hash(token)).collect())
-    }
-
-    /// The name under which a token is spoken of, if it is one of ours.
-    fn name_of(&self, token: &str) -> Option<String> {
-        let shown = hash(token);
-        let known = self.0.iter().fold(subtle::Choice::from(0), |known, own| known | own.ct_eq(&shown));
-        bool::from(known).then(|| format!("api-token:{}", URL_SAFE_NO_PAD.encode(&shown[..6])))
-    }
-}
-
-fn hash(token: &str) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
-    hash
-}
 
 /// Somebody who may look at sessions and end them.
 #[derive(Debug)]
@@ -176,22 +135,5 @@ impl FromRequestParts<Api> for ReviewerOrOperator {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Failure> {
         api.caller_with(parts, |rights| rights.review || rights.operate).await.map(Self)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_whole_token_is_known_and_its_name_does_not_show_it() {
-        let token = "r9Jx0m1V2c3b4N5m6Q7w8E9r0T1y2U3i".to_owned();
-        let tokens = ApiTokens::new(&[token.clone(), "another token of another machine".into()]);
-        let name = tokens.name_of(&token).unwrap();
-        assert!(name.starts_with("api-token:") && !name.contains(&token[..6]), "{name}");
-        for stranger in ["", "r9Jx0m1V2c3b4N5m6Q7w8E9r0T1y2U3", &format!("{token} "), &token.to_lowercase()] {
-            assert_eq!(tokens.name_of(stranger), None, "{stranger}");
-        }
-        assert!(ApiTokens::default().name_of("").is_none());
     }
 }

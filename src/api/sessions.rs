@@ -10,15 +10,16 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Uri;
 use serde::{Deserialize, Serialize};
-use time::{Duration, OffsetDateTime};
+use time::Duration;
 use url::form_urlencoded;
 use utoipa::{IntoParams, ToSchema};
 
 use super::caller::{Caller, Reviewer};
-use super::{Api, Body, answer, durations, store_failed, wrong};
+use super::{Api, Body, answer, store_failed, wrong};
+use crate::administration::durations;
+use crate::administration::revocation::{FRESH_LOGIN, audit_revocation};
+use crate::administration::session_view::SessionView;
 use crate::audit::{AuditEvent, audit};
-use crate::session::LiveSession;
-use crate::session::blocks::{Lifted, Meant};
 use crate::session::ending::EndCause;
 use crate::session::key::SessionHandle;
 use crate::session::registry::Cursor;
@@ -32,68 +33,6 @@ const HIGHEST_LIMIT: usize = 1_000;
 /// Handles named in an answer; the numbers are whole in any case.
 const MOST_NAMED: usize = 1_000;
 const LONGEST_REASON: usize = 500;
-
-/// A live session, as reviewers see it. No key, no token.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct SessionView {
-    /// Its public name, which is also its key in Redis.
-    #[schema(example = "cf-8QzvTn2LmX0aPq4RsWg")]
-    handle: String,
-    idp: String,
-    issuer: String,
-    subject: String,
-    name: Option<String>,
-    preferred_username: Option<String>,
-    email: Option<String>,
-    groups: Vec<String>,
-    /// The address that the login came from.
-    client_address: Option<String>,
-    user_agent: Option<String>,
-    #[serde(with = "time::serde::rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
-    created_at: OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339::option")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    auth_time: Option<OffsetDateTime>,
-    #[serde(with = "time::serde::rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
-    last_seen_at: OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
-    idle_expires_at: OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
-    absolute_expires_at: OffsetDateTime,
-    /// The time from which on the provider has been asked about the person without confirming them.
-    #[serde(with = "time::serde::rfc3339::option")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    indeterminate_since: Option<OffsetDateTime>,
-}
-
-impl SessionView {
-    /// A session as reviewers see it.
-    pub fn of(session: &LiveSession) -> Self {
-        let (record, identity) = (session.record(), session.record().identity.clone());
-        Self {
-            handle: session.handle().to_string(),
-            idp: identity.idp,
-            issuer: identity.issuer,
-            subject: identity.subject,
-            name: identity.name,
-            preferred_username: identity.preferred_username,
-            email: identity.email,
-            groups: identity.groups,
-            client_address: record.client.address.clone(),
-            user_agent: record.client.user_agent.clone(),
-            created_at: record.created_at,
-            auth_time: record.auth_time,
-            last_seen_at: session.last_seen_at(),
-            idle_expires_at: session.idle_expires_at(),
-            absolute_expires_at: session.absolute_expires_at(),
-            indeterminate_since: record.indeterminate_since,
-        }
-    }
-}
 
 /// The filter that selects sessions; everything that is given must fit. An unknown name is an error, not "everybody".
 #[derive(Debug, Default, Deserialize, ToSchema, IntoParams)]
@@ -221,11 +160,6 @@ pub struct RevocationAnswer {
     lifted: usize,
 }
 
-/// The explanation of a fresh login, for reviewers.
-pub const FRESH_LOGIN: &str = "A fresh login is asked for: the next session needs a sign-in in which the provider asked \
-    who it is, later than this revocation. Providers that do not say when somebody signed in (idp.*.auth_time) are sent \
-    prompt=login for that, and nothing proves that they asked.";
-
 /// `GET /sso/api/v1/sessions`
 ///
 /// # Errors
@@ -310,26 +244,6 @@ pub async fn revoke(
     });
     let revoked = task.await.map_err(|error| Failure::caused(FailureKind::Internal, error))?;
     Ok(answer(RevocationAnswer::of(revoked.complete().map_err(store_failed)?, body.fresh_login)))
-}
-
-/// Writes down what was ordered, and each session that it ended: also if not all could be done.
-pub fn audit_revocation(selection: &Selection, order: &Order, revoked: &Revoked, client: Option<IpAddr>) {
-    let Order { reason, by, .. } = order;
-    let (matched, ended, complete) = (revoked.matched.len(), revoked.ended.len(), revoked.failure.is_none());
-    let (selection, lifted) = (&selection.to_string(), revoked.blocks.lifted.len());
-    let block = order.block_for.map(durations::write);
-    let block = block.as_deref();
-    audit(&AuditEvent::SessionsRevoked { by, selection, reason, block, lifted, matched, ended, complete, client });
-    for session in revoked.ended.iter().copied() {
-        audit(&AuditEvent::SessionRevoked { session, by });
-    }
-}
-
-/// Writes down whose blocks were to be lifted, and how many were: also if not all could be.
-pub fn audit_lifted(meant: &Meant, by: &str, reason: &str, lifted: &Lifted, client: Option<IpAddr>) {
-    let (selection, complete) = (&meant.to_string(), lifted.failure.is_none());
-    let lifted = lifted.lifted.len();
-    audit(&AuditEvent::BlocksLifted { by, selection, reason, lifted, complete, client });
 }
 
 impl RevocationAnswer {

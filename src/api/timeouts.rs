@@ -7,7 +7,8 @@ use time::Duration;
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Operator, ReviewerOrOperator};
-use super::{Api, Body, answer, durations, store_failed, wrong};
+use super::{Api, Body, answer, store_failed, wrong};
+use crate::administration::durations;
 use crate::audit::{AuditEvent, audit};
 use crate::session::policy::PolicySource;
 use crate::session::timeout::{GroupLimits, InvalidLimits, Limits, TimeoutPolicy};

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::output::{say, table, tell};
 use super::sessions::{FilterArguments, at_the_terminal, confirm, open, reason_given, selection, short};
 use super::{CommandError, ConfigFile, failed};
-use crate::api::sessions::audit_lifted;
+use crate::administration::revocation::audit_lifted;
 use crate::printable::Printable;
 use crate::session::SessionAdministration;
 use crate::session::blocks::{Block, Meant, Words};

@@ -11,8 +11,9 @@ use time::{Duration, OffsetDateTime};
 
 use super::output::{ask, say, table, tell};
 use super::{CommandError, ConfigFile, failed};
-use crate::api::durations;
-use crate::api::sessions::{FRESH_LOGIN, SessionView, audit_revocation};
+use crate::administration::durations;
+use crate::administration::revocation::{FRESH_LOGIN, audit_revocation};
+use crate::administration::session_view::SessionView;
 use crate::clock::SystemClock;
 use crate::config::{Source, StoreSettings};
 use crate::printable::Printable;

@@ -1,7 +1,7 @@
 //! `[admin]`: the rights to look at sessions, end them and change the timeouts.
 
 use super::reader::Reader;
-use crate::api::caller::{AdminRights, ApiTokens};
+use crate::administration::rights::{AdminRights, ApiTokens};
 
 /// Shortest token for machines: what `openssl rand -base64 24` makes.
 const SHORTEST_TOKEN: usize = 32;

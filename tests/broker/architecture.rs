@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const ROWS: [&[&str]; 7] = [
     &["telemetry"],
     &["web"],
-    &["revalidation"],
+    &["revalidation", "administration"],
     &["login", "logout", "account", "api"],
     &["routes", "respond", "config"],
     &["app"],

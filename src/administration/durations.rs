@@ -16,25 +16,23 @@ pub(crate) fn parse(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
-pub(super) fn write(duration: Duration) -> String {
+pub(crate) fn write(duration: Duration) -> String {
     humantime::format_duration(duration.unsigned_abs()).to_string().replace(' ', "")
 }
 
-pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&write(*duration))
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 /// The same, where there may be none.
-pub(super) mod option {
+pub(crate) mod option {
     use super::{Deserialize, Deserializer, Duration, Error, parse};
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Duration>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?;
         text.map(|text| parse(&text).map_err(D::Error::custom)).transpose()
     }
