@@ -26,7 +26,7 @@
 //!
 //! The [`guard`] notices that a session was not confirmed for too long, or that the access token for an upstream ends
 //! ([`revalidation`]); it takes the session's turn among all replicas ([`session::renewal`]), asks the provider
-//! ([`idp::refresh`]), stores what is new, and looks again.
+//! ([`idp::Provider::refresh`]), stores what is new, and looks again.
 //!
 //! # Rows
 //!

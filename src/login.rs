@@ -26,14 +26,10 @@ use http::header::USER_AGENT;
 
 use crate::clock::SharedClock;
 use crate::guard::route::RouteTable;
-use crate::idp::http::HttpError;
-use crate::idp::jwt::JwtFault;
-use crate::idp::presets::ProfileApiError;
-use crate::idp::profile::ProfileFault;
-use crate::idp::pushed_request::PushedRequestError;
-use crate::idp::token_exchange::TokenExchangeError;
-use crate::idp::userinfo::UserinfoError;
-use crate::idp::{IdpError, Provider};
+use crate::idp::{
+    HttpError, IdpError, JwtFault, ProfileApiError, ProfileFault, Provider, PushedRequestError, TokenExchangeError,
+    UserinfoError,
+};
 use crate::session::record::ClientTraits;
 use crate::session::{LiveSession, Sessions};
 use crate::web::branding::Branding;

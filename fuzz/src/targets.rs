@@ -11,13 +11,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use counterfoil::address::is_safe_address;
 use counterfoil::config::Source;
-use counterfoil::idp::discovery::{DocumentSource, GivenEndpoints, Metadata};
-use counterfoil::idp::id_token::{self, ExpectedNonce};
-use counterfoil::idp::jwks::{self, ALGORITHMS, KeySet};
-use counterfoil::idp::jwt::{self, JwtFault, JwtUse};
-use counterfoil::idp::logout_token::{self, Meant};
-use counterfoil::idp::response_token::{self, peek_state};
-use counterfoil::idp::{IdpSettings, discovery, http, profile, security_event, userinfo};
+use counterfoil::idp::IdpSettings;
+use counterfoil::idp::parsers::id_token::{self, ExpectedNonce};
+use counterfoil::idp::parsers::jwks::{self, ALGORITHMS, KeySet};
+use counterfoil::idp::parsers::jwt::{self, JwtFault, JwtUse};
+use counterfoil::idp::parsers::logout_token::{self, Meant};
+use counterfoil::idp::parsers::metadata::{DocumentSource, GivenEndpoints, Metadata};
+use counterfoil::idp::parsers::response_token::{self, peek_state};
+use counterfoil::idp::parsers::{json_object, metadata, profile, security_event, userinfo};
 use counterfoil::web::query::Parameters;
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value, json};
@@ -85,10 +86,10 @@ pub fn callback_query(bytes: &[u8]) {
 
 /// A metadata document.
 pub fn discovery(bytes: &[u8]) {
-    let Ok(document) = http::json_object(bytes) else { return };
+    let Ok(document) = json_object(bytes) else { return };
     for mutual_tls in [false, true] {
         let source = DocumentSource { issuer: ISSUER.into(), given: GivenEndpoints::default(), mutual_tls };
-        if let Ok(metadata) = discovery::read(&source, document.clone()) {
+        if let Ok(metadata) = metadata::read(&source, document.clone()) {
             assert_eq!(document["issuer"], ISSUER);
             check_endpoints(&metadata);
         }
@@ -113,7 +114,7 @@ fn check_endpoints(metadata: &Metadata) {
 
 /// A key set. No key that it may hold has signed this token.
 pub fn jwks(bytes: &[u8]) {
-    let Ok(document) = http::json_object(bytes) else { return };
+    let Ok(document) = json_object(bytes) else { return };
     let Ok(keys) = jwks::read(&document) else { return };
     for algorithm in ALGORITHMS {
         let header = json!({ "alg": jwks::name(algorithm) }).to_string();
@@ -169,7 +170,7 @@ pub fn logout_token(bytes: &[u8]) {
 
 /// The profile of a plain OAuth 2.0 provider.
 pub fn profile(bytes: &[u8]) {
-    let Ok(document) = http::json_object(bytes) else { return };
+    let Ok(document) = json_object(bytes) else { return };
     let Ok(person) = profile::identity_from_profile(&PLAIN, ISSUER, &document) else { return };
     assert!((1..=LONGEST_ATTRIBUTE).contains(&person.subject.len()));
     assert!(person.email.is_none_or(|email| email.matches('@').count() == 1));

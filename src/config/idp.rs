@@ -16,8 +16,7 @@ use time::Duration;
 
 use super::presets;
 use super::reader::Reader;
-use crate::idp::userinfo::UserinfoUse;
-use crate::idp::{AuthTime, IdpKind, IdpSettings};
+use crate::idp::{AuthTime, IdpKind, IdpSettings, UserinfoUse};
 
 pub(super) use self::request::read_acr;
 

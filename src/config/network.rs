@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::reader::Reader;
-use crate::idp::proxy::ProviderProxy;
+use crate::idp::ProviderProxy;
 
 /// The variables in which others look for a proxy, the first one first. Not `HTTP_PROXY`: nothing goes out by plain
 /// HTTP, and a CGI server lets clients set it.

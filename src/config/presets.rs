@@ -12,7 +12,7 @@ use url::Url;
 
 use super::reader::Reader;
 use crate::address::is_safe_address;
-use crate::idp::presets::ANY_TENANT;
+use crate::idp::ANY_TENANT;
 
 /// The presets by the `kind` that chooses them.
 const PRESETS: [(&str, &str); 15] = [

@@ -5,11 +5,7 @@
 use thiserror::Error;
 
 use super::{Login, failure_kind};
-use crate::idp::authorization::AuthorizationAnswer;
-use crate::idp::http::HttpError;
-use crate::idp::provider_words::{ProviderWords, Spoken};
-use crate::idp::response_token::peek_state;
-use crate::idp::{IdpError, Provider};
+use crate::idp::{AuthorizationAnswer, HttpError, IdpError, Provider, ProviderWords, Spoken, peek_state};
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::query::Parameters;
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use time::{Duration, OffsetDateTime};
 
-use crate::idp::authorization::Attempt;
+use crate::idp::Attempt;
 use crate::secret::keyring::{Keyring, Sealer};
 use crate::session::key::SessionHandle;
 use crate::web::cookies::CookiePolicy;

@@ -16,9 +16,7 @@ use thiserror::Error;
 
 use super::{Logout, Notice, Outcome};
 use crate::audit::NoticeWay;
-use crate::idp::Provider;
-use crate::idp::jwt::JwtFault;
-use crate::idp::logout_token::{LogoutNotice, Meant, NoticeError};
+use crate::idp::{JwtFault, LogoutNotice, Meant, NoticeError, Provider};
 use crate::session::replay::ReplayKey;
 use crate::session::revocation::{Order, Selection};
 use crate::session::selection::Filter;

@@ -16,11 +16,9 @@ use thiserror::Error;
 
 use super::{Logout, Notice};
 use crate::audit::NoticeWay;
-use crate::idp::Provider;
-use crate::idp::jwt::JwtFault;
-use crate::idp::logout_token::NoticeError;
-use crate::idp::security_event::subject::Meant;
-use crate::idp::security_event::{Occurrence, SecurityEvent, SharedSignals, Tiding};
+use crate::idp::{
+    EventSubject as Meant, JwtFault, NoticeError, Occurrence, Provider, SecurityEvent, SharedSignals, Tiding,
+};
 use crate::secret::Secret;
 use crate::session::replay::ReplayKey;
 use crate::session::revocation::{Order, Selection};

@@ -7,10 +7,7 @@ use time::OffsetDateTime;
 
 use super::{Attempt, MARGIN};
 use crate::audit::{AuditEvent, audit};
-use crate::idp::Provider;
-use crate::idp::refresh::verdict::{RenewalError, Verdict};
-use crate::idp::refresh::{Refreshed, StoredGrant};
-use crate::idp::token_exchange::ProviderTokens;
+use crate::idp::{Provider, ProviderTokens, Refreshed, RenewalError, StoredGrant, Verdict};
 use crate::secret::Secret;
 use crate::session::ending::EndCause;
 use crate::session::record::{ExposedSecret, Tokens};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use counterfoil::config::{Settings, Source};
-use counterfoil::idp::client_authentication::ClientAuthentication;
+use counterfoil::idp::ClientAuthentication;
 
 use crate::support::broker::KEY;
 use crate::support::program::{Folder, counterfoil, run};

@@ -2,7 +2,7 @@
 //!
 //! What the scripted provider asks in detail, these ask in earnest: they refuse what they do not like.
 
-use counterfoil::idp::signing_key::SigningKey;
+use counterfoil::idp::SigningKey;
 use counterfoil::secret::Secret;
 use serde_json::{Value, json};
 

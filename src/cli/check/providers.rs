@@ -4,10 +4,7 @@
 use super::Finding;
 use crate::clock::SharedClock;
 use crate::config::Settings;
-use crate::idp::offers::{Misfit, Needs, Weight};
-use crate::idp::pushed_request::PushedRequestError;
-use crate::idp::trial::Trial;
-use crate::idp::{IdpError, IdpSettings, Provider};
+use crate::idp::{IdpError, IdpSettings, Misfit, Needs, Provider, PushedRequestError, Trial, Weight};
 use crate::web::public_url::PublicUrl;
 
 /// The knowledge of a provider's people that the rest of the configuration expects. Pure.

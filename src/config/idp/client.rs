@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use crate::config::reader::Reader;
-use crate::idp::client_authentication::{AssertionAudience, ClientAuthentication};
-use crate::idp::dpop::DpopSettings;
-use crate::idp::http::{ProviderHttp, TlsSettings};
-use crate::idp::jwks::{self, ALGORITHMS};
-use crate::idp::pushed_request::PushedRequests;
-use crate::idp::signing_key::SigningKey;
+use crate::idp::{
+    ALGORITHMS, AssertionAudience, ClientAuthentication, DpopSettings, ProviderHttp, PushedRequests, SigningKey,
+    TlsSettings, algorithm_name,
+};
 use crate::secret::Secret;
 
 const METHOD: &str = "token_endpoint_auth_method";
@@ -120,9 +118,10 @@ fn read_key(section: &mut Reader) -> Option<SigningKey> {
     let pem = section.secret("client_key");
     let kid = section.optional::<String>("client_key_id");
     let named = section.optional::<String>("client_key_alg");
-    let algorithm = named.as_deref().and_then(|named| ALGORITHMS.into_iter().find(|known| jwks::name(*known) == named));
+    let algorithm =
+        named.as_deref().and_then(|named| ALGORITHMS.into_iter().find(|known| algorithm_name(*known) == named));
     if named.is_some() && algorithm.is_none() {
-        section.fault("client_key_alg", format!("must be one of {}", ALGORITHMS.map(jwks::name).join(", ")));
+        section.fault("client_key_alg", format!("must be one of {}", ALGORITHMS.map(algorithm_name).join(", ")));
         return None;
     }
     let key = SigningKey::from_pem(&pem?, algorithm, kid);

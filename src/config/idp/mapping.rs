@@ -4,8 +4,7 @@ use url::Url;
 
 use crate::address::is_safe_address;
 use crate::config::reader::Reader;
-use crate::idp::presets::{ProfileApi, ProfileApiKind};
-use crate::idp::profile::{GroupsAs, ProfileMapping, RequiredClaim};
+use crate::idp::{GroupsAs, ProfileApi, ProfileApiKind, ProfileMapping, RequiredClaim};
 
 pub(super) fn read(section: &mut Reader, is_oidc: bool) -> ProfileMapping {
     let default = ProfileMapping::default();

@@ -4,8 +4,7 @@ use url::Url;
 
 use crate::address::is_safe_address;
 use crate::config::reader::Reader;
-use crate::idp::OAuth2Settings;
-use crate::idp::discovery::check_authorization_endpoint;
+use crate::idp::{OAuth2Settings, check_authorization_endpoint};
 
 pub(super) fn read(section: &mut Reader) -> Option<OAuth2Settings> {
     let mut endpoint = |key: &str| {

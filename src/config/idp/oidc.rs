@@ -8,12 +8,10 @@ use url::Url;
 
 use crate::address::is_safe_address;
 use crate::config::reader::Reader;
-use crate::idp::discovery::{GivenEndpoints, MetadataSource, check_authorization_endpoint};
-use crate::idp::end_session::LogoutMethod;
-use crate::idp::jwks::{self, ALGORITHMS};
-use crate::idp::presets::ANY_TENANT;
-use crate::idp::userinfo::UserinfoUse;
-use crate::idp::{AuthTime, OidcSettings};
+use crate::idp::{
+    ALGORITHMS, ANY_TENANT, AuthTime, GivenEndpoints, LogoutMethod, MetadataSource, OidcSettings, UserinfoUse,
+    algorithm_name, check_authorization_endpoint,
+};
 
 const AUTHORIZATION: &str = "authorization_endpoint";
 /// Without these nobody can sign in.
@@ -127,9 +125,9 @@ fn read_logout_method(section: &mut Reader) -> LogoutMethod {
 /// The name of a signature algorithm, if one is given.
 fn read_algorithm(section: &mut Reader, key: &str) -> Option<Algorithm> {
     let name = section.optional::<String>(key)?;
-    let algorithm = ALGORITHMS.into_iter().find(|known| jwks::name(*known) == name);
+    let algorithm = ALGORITHMS.into_iter().find(|known| algorithm_name(*known) == name);
     if algorithm.is_none() {
-        section.fault(key, format!("must be one of {}", ALGORITHMS.map(jwks::name).join(", ")));
+        section.fault(key, format!("must be one of {}", ALGORITHMS.map(algorithm_name).join(", ")));
     }
     algorithm
 }

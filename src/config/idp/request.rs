@@ -3,7 +3,7 @@
 use std::time::Duration as StdDuration;
 
 use crate::config::reader::Reader;
-use crate::idp::request_parameters::{Prompt, RequestSettings, ResponseMode, is_reserved};
+use crate::idp::{Prompt, RequestSettings, ResponseMode, is_reserved};
 
 /// Parameters of authorization requests that are set by a key beside `authorization_parameters`.
 const OWN_KEYS: [(&str, &str); 6] = [

@@ -4,9 +4,7 @@ use url::Url;
 
 use crate::address::is_safe_address;
 use crate::config::reader::Reader;
-use crate::idp::IdpKind;
-use crate::idp::jwks::{self, ALGORITHMS};
-use crate::idp::security_event::SharedSignals;
+use crate::idp::{ALGORITHMS, IdpKind, SharedSignals, algorithm_name};
 
 const SECTION: &str = "shared_signals";
 
@@ -26,9 +24,9 @@ pub(super) fn read(section: &mut Reader, kind: Option<&IdpKind>, client_id: &str
         section.fault("jwks_uri", "must be https (http on loopback only)");
     }
     let algorithm = section.or("signing_alg", "RS256".to_owned());
-    let algorithm = ALGORITHMS.into_iter().find(|known| jwks::name(*known) == algorithm);
+    let algorithm = ALGORITHMS.into_iter().find(|known| algorithm_name(*known) == algorithm);
     if algorithm.is_none() {
-        let known = ALGORITHMS.map(jwks::name).join(", ");
+        let known = ALGORITHMS.map(algorithm_name).join(", ");
         section.fault("signing_alg", format!("must be one of {known}"));
     }
     let bearer_token = section.secret("bearer_token");

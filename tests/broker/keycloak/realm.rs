@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 
-use counterfoil::idp::signing_key::SigningKey;
+use counterfoil::idp::SigningKey;
 use counterfoil::secret::{Secret, random_token};
 
 use crate::support::broker::{Broker, HOST, PUBLIC, Setup};

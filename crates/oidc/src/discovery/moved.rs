@@ -16,7 +16,7 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 
 use url::Url;
 
-use super::Metadata;
+use crate::discovery::metadata::Metadata;
 
 /// An endpoint that was to move to another host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(crate) struct EndpointWatch {
 type Places = HashMap<&'static str, String>;
 
 impl EndpointWatch {
-    pub(super) fn new(idp: String, issuer: &str) -> Self {
+    pub(crate) fn new(idp: String, issuer: &str) -> Self {
         let issuer = Url::parse(issuer).ok().as_ref().map(place);
         Self { idp, observer: OnceLock::new(), issuer, refused: RwLock::default(), places: RwLock::default() }
     }
@@ -66,7 +66,7 @@ impl EndpointWatch {
     /// Chooses the metadata to use from now on: the later ones, unless they move an endpoint unconfirmed. Only a move
     /// that was refused before, and so could be seen, can be confirmed; documents that move anything else are refused.
     /// Each move is told once, however often it is met.
-    pub(super) fn choose(&self, known: &Metadata, later: Metadata, confirmed: bool) -> Metadata {
+    pub(crate) fn choose(&self, known: &Metadata, later: Metadata, confirmed: bool) -> Metadata {
         let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
         remember(&mut places, known);
         let moved = moved_endpoints(known, &later, self.issuer.as_ref(), &places);
@@ -138,7 +138,7 @@ mod tests {
             pushed_requests_demanded: false,
             response_issuer_promised: false,
             claims_supported: None,
-            offers: crate::offers::Offers::default(),
+            offers: crate::discovery::offers::Offers::default(),
         }
     }
 

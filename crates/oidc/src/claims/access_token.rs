@@ -1,0 +1,199 @@
+//! The access token as one more source of attributes, where the configuration says so.
+//!
+//! RFC 9068 6 tells clients not to look into access tokens, and that is right for whoever has a choice: their form is
+//! between the provider and its APIs. Keycloak as it is delivered puts roles nowhere else, though, and its operators are
+//! often not those of the back office. So it is off unless asked for, what is read is verified as an ID token is, and a
+//! token that cannot be is no fault: it only says nothing. Keys are not fetched again for it: the ID token beside it has
+//! had that done, and a token that is for its API alone to verify must not use up what ID tokens need. Read anew from
+//! each new token.
+
+use serde_json::{Map, Value};
+use time::{Duration, OffsetDateTime};
+
+use crate::claims::id_token::VerifiedClaims;
+use crate::claims::profile::{self, ProfileMapping};
+use crate::discovery::metadata::Metadata;
+use crate::error::IdpError;
+use crate::provider::Provider;
+use crate::provider::settings::OidcSettings;
+use crate::tokens::exchange::ProviderTokens;
+use crate::verification::jwt::{self, JwtFault, JwtUse};
+use crate::verification::registered_claims::{self, optional_text, text};
+use crate::verification::signature::keys_unusable;
+
+/// Claims that only the ID token can make: of the login, not of the person.
+const OF_THE_ID_TOKEN: [&str; 12] =
+    ["iss", "sub", "aud", "azp", "sid", "exp", "iat", "nonce", "acr", "amr", "auth_time", "session_expiry"];
+
+/// The values that an access token's claims must fit.
+struct Expectation<'a> {
+    issuer: &'a str,
+    subject: &'a str,
+    client_id: &'a str,
+    clock_skew: Duration,
+}
+
+impl Provider {
+    /// Returns what the tokens of a login or a renewal say of the person: the ID token, and the access token beside it.
+    pub(crate) async fn said_by_tokens(
+        &self,
+        oidc: &OidcSettings,
+        metadata: &Metadata,
+        claims: &VerifiedClaims,
+        tokens: &ProviderTokens,
+    ) -> Result<Map<String, Value>, IdpError> {
+        let mut attributes = claims.all().clone();
+        if oidc.access_token_claims {
+            match self.claims_of_access_token(oidc, metadata, claims, tokens).await {
+                Ok(more) => add(&mut attributes, more, &self.0.settings.profile),
+                // It may be no JWT at all, or one that is for its API alone to verify.
+                Err(IdpError::IdToken(fault)) => {
+                    tracing::info!(idp = self.name(), %fault, "the access token says nothing of the person");
+                }
+                Err(outage) => return Err(outage),
+            }
+        }
+        Ok(attributes)
+    }
+
+    async fn claims_of_access_token(
+        &self,
+        oidc: &OidcSettings,
+        metadata: &Metadata,
+        claims: &VerifiedClaims,
+        tokens: &ProviderTokens,
+    ) -> Result<Map<String, Value>, IdpError> {
+        let token = tokens.access_token.expose();
+        let jwks_uri = metadata.jwks_uri.as_ref().ok_or(JwtFault::NoKeys)?;
+        let header = jwt::read_header(token, oidc.algorithm, JwtUse::AccessToken)?;
+        let keys = self.0.keys.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(keys_unusable)?;
+        let payload = jwt::verify_signature(token, &header, &keys, self.0.settings.tenants())?;
+        let expected = Expectation {
+            issuer: text(claims.all(), "iss")?,
+            subject: claims.subject(),
+            client_id: &self.0.settings.client_id,
+            clock_skew: oidc.clock_skew,
+        };
+        check(&payload, &expected, self.0.clock.now())?;
+        Ok(payload)
+    }
+}
+
+/// Checks its issuer, its times, whom it was issued to (`azp`, or `client_id` as RFC 9068 2.2 has it) and whom it is
+/// about. Not its audience: that is somebody else's API.
+fn check(payload: &Map<String, Value>, expected: &Expectation<'_>, now: OffsetDateTime) -> Result<(), JwtFault> {
+    let issuer = text(payload, "iss")?;
+    if issuer != expected.issuer {
+        return Err(JwtFault::issuer(issuer, expected.issuer));
+    }
+    registered_claims::check_times(payload, expected.clock_skew, now)?.expires_at.ok_or(JwtFault::Missing("exp"))?;
+    let issued_to = |name: &'static str| optional_text(payload, name, JwtFault::ClaimType(name));
+    let parties: Vec<_> = [issued_to("azp")?, issued_to("client_id")?].into_iter().flatten().collect();
+    if parties.is_empty() || parties.iter().any(|party| *party != expected.client_id) {
+        return Err(JwtFault::Claim("azp"));
+    }
+    match optional_text(payload, "sub", JwtFault::ClaimType("sub"))? {
+        Some(subject) if subject != expected.subject => Err(JwtFault::Claim("sub")),
+        _ => Ok(()),
+    }
+}
+
+/// Adds what is said nowhere else, into objects as well. An address and the word on it come together or not at all
+/// (R-D15).
+fn add(claims: &mut Map<String, Value>, mut more: Map<String, Value>, mapping: &ProfileMapping) {
+    more.retain(|name, _| !OF_THE_ID_TOKEN.contains(&name.as_str()));
+    if profile::at(claims, &mapping.email).is_some_and(|address| !address.is_null()) {
+        for path in [&mapping.email].into_iter().chain(&mapping.email_verified) {
+            profile::remove_at(&mut more, path);
+        }
+    }
+    fill(claims, more);
+}
+
+fn fill(known: &mut Map<String, Value>, more: Map<String, Value>) {
+    for (name, value) in more {
+        match (known.get_mut(&name), value) {
+            (Some(Value::Object(known)), Value::Object(more)) => fill(known, more),
+            (None | Some(Value::Null), value) => _ = known.insert(name, value),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);
+
+    fn object(value: &Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    /// R-D13, RFC 9068 2.2, 4: one line a case.
+    #[test]
+    fn only_a_token_that_was_issued_to_us_about_this_person_is_read() {
+        let now = NOW.unix_timestamp();
+        for (fault, changes) in [
+            (None, json!({})),
+            (None, json!({ "aud": "account" })),
+            (None, json!({ "azp": null, "client_id": "backoffice" })),
+            (None, json!({ "sub": null })),
+            (Some(JwtFault::issuer("https://other.test", "https://idp.test")), json!({ "iss": "https://other.test" })),
+            (Some(JwtFault::Claim("azp")), json!({ "azp": null })),
+            (Some(JwtFault::Claim("azp")), json!({ "azp": "other" })),
+            (Some(JwtFault::Claim("azp")), json!({ "client_id": "other" })),
+            (Some(JwtFault::Claim("sub")), json!({ "sub": "2" })),
+            (Some(JwtFault::Missing("exp")), json!({ "exp": null })),
+            (Some(JwtFault::Clock("exp")), json!({ "exp": now - 60 })),
+            (Some(JwtFault::Clock("iat")), json!({ "iat": now + 61 })),
+        ] {
+            let mut claims = object(&json!({
+                "iss": "https://idp.test", "azp": "backoffice", "sub": "1", "exp": now + 60, "iat": now,
+            }));
+            for (name, value) in changes.as_object().unwrap() {
+                claims.insert(name.clone(), value.clone());
+            }
+            claims.retain(|_, value| !value.is_null());
+            let expected = Expectation {
+                issuer: "https://idp.test",
+                subject: "1",
+                client_id: "backoffice",
+                clock_skew: Duration::seconds(60),
+            };
+            assert_eq!(check(&claims, &expected, NOW).err(), fault, "{changes}");
+        }
+    }
+
+    /// R-E04, R-D15: one line a case: what the ID token says, what the access token says, what is left.
+    #[test]
+    fn an_access_token_adds_and_never_replaces() {
+        for (known, more, left) in [
+            (json!({ "sub": "1" }), json!({ "sub": "2", "aud": "x", "acr": "high" }), json!({ "sub": "1" })),
+            (json!({ "groups": ["a"] }), json!({ "groups": ["b"] }), json!({ "groups": ["a"] })),
+            (json!({ "groups": null }), json!({ "groups": ["b"] }), json!({ "groups": ["b"] })),
+            (
+                json!({ "r": { "x": 1 } }),
+                json!({ "r": { "x": 2, "y": 3 }, "realm_access": { "roles": ["staff"] } }),
+                json!({ "r": { "x": 1, "y": 3 }, "realm_access": { "roles": ["staff"] } }),
+            ),
+            (
+                json!({ "email": "a@x.test" }),
+                json!({ "email": "b@x.test", "email_verified": true }),
+                json!({ "email": "a@x.test" }),
+            ),
+            (
+                json!({}),
+                json!({ "email": "b@x.test", "email_verified": true }),
+                json!({ "email": "b@x.test", "email_verified": true }),
+            ),
+        ] {
+            let mut claims = object(&known);
+            add(&mut claims, object(&more), &ProfileMapping::default());
+            assert_eq!(Value::Object(claims), left, "{known} {more}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Sends requests to a provider: the HTTP client, its bounds, and the proofs of who asks.
+
+pub(crate) mod address_class;
+pub(crate) mod back_channel;
+pub(crate) mod client_authentication;
+pub(crate) mod dpop;
+pub(crate) mod freshness;
+pub(crate) mod http;
+pub(crate) mod proxy;
+pub(crate) mod signing_key;

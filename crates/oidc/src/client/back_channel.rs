@@ -1,0 +1,188 @@
+//! Requests that carry our credentials or a person's access token: never through the browser, always proven.
+//!
+//! The one way to post to a provider's endpoints (token, refresh, pushed request, revocation) and to fetch what an
+//! access token opens (userinfo, profile). Proofs are made anew for each try. The `oauth2` crate writes its token
+//! requests through it too; it knows nothing of how we authenticate.
+
+use std::pin::Pin;
+
+use counterfoil_core::clock::SharedClock;
+use counterfoil_core::secret::Secret;
+use oauth2::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use oauth2::http::{Method, Request, Response};
+use serde_json::{Map, Value};
+use url::Url;
+use url::form_urlencoded;
+
+use crate::client::client_authentication::Parties;
+use crate::client::dpop::{self, Dpop};
+use crate::client::http::{HttpError, ProviderHttp, json_answer};
+use crate::discovery::metadata::Metadata;
+use crate::provider::settings::IdpSettings;
+use crate::tokens::answer;
+
+const DPOP: HeaderName = HeaderName::from_static("dpop");
+
+/// The way to one provider's own endpoints.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BackChannel<'a> {
+    pub(crate) http: &'a ProviderHttp,
+    pub(crate) settings: &'a IdpSettings,
+    pub(crate) metadata: &'a Metadata,
+    /// Set if tokens are bound to a key of ours.
+    pub(crate) dpop: Option<&'a Dpop>,
+    pub(crate) clock: &'a SharedClock,
+}
+
+impl BackChannel<'_> {
+    /// Posts a form as the client we are, and returns the answer, whatever its status.
+    ///
+    /// # Errors
+    /// [`HttpError`] if there is no complete answer.
+    pub(crate) async fn post(&self, endpoint: &Url, form: &[(String, String)]) -> Result<Response<Vec<u8>>, HttpError> {
+        // Tokens are bound to a key where they are issued; elsewhere a proof says nothing.
+        let dpop = self.dpop.filter(|_| *endpoint == self.metadata.token_endpoint);
+        self.with_nonce(dpop, endpoint, || self.form_request(endpoint, form, dpop)).await
+    }
+
+    /// Fetches what an access token opens.
+    ///
+    /// # Errors
+    /// [`HttpError`], also for any status but 200.
+    pub(crate) async fn get(
+        &self,
+        url: &Url,
+        accept: &'static str,
+        access_token: &Secret<String>,
+    ) -> Result<Response<Vec<u8>>, HttpError> {
+        let answer = self.with_nonce(self.dpop, url, || self.token_request(url, accept, access_token)).await?;
+        match answer.status().as_u16() {
+            200 => Ok(answer),
+            401 if self.dpop.is_some() && dpop::is_unproven(&answer) => Err(HttpError::Proof),
+            _ => Err(HttpError::of(&answer)),
+        }
+    }
+
+    /// Fetches the JSON object that an access token opens.
+    ///
+    /// # Errors
+    /// [`HttpError`], also for anything but a JSON object that says that it is JSON.
+    pub(crate) async fn get_json(
+        &self,
+        url: &Url,
+        access_token: &Secret<String>,
+    ) -> Result<Map<String, Value>, HttpError> {
+        json_answer(&self.get(url, "application/json", access_token).await?)
+    }
+
+    /// Sends a request; and once more, made anew, if nothing but a nonce was amiss.
+    async fn with_nonce(
+        &self,
+        dpop: Option<&Dpop>,
+        url: &Url,
+        request: impl Fn() -> Result<Request<Vec<u8>>, HttpError>,
+    ) -> Result<Response<Vec<u8>>, HttpError> {
+        let answer = self.http.ask(&request).await?;
+        let Some(dpop) = dpop else { return Ok(answer) };
+        dpop.remember_nonce(url, answer.headers());
+        if !dpop::wants_nonce(&answer) {
+            return Ok(answer);
+        }
+        match self.http.ask(&request).await {
+            // The first try sent all that the request carries: its answer stands.
+            Err(error) if error.was_not_sent() => Ok(answer),
+            Err(error) => Err(error),
+            Ok(answer) => {
+                dpop.remember_nonce(url, answer.headers());
+                Ok(answer)
+            }
+        }
+    }
+
+    fn form_request(
+        &self,
+        endpoint: &Url,
+        form: &[(String, String)],
+        dpop: Option<&Dpop>,
+    ) -> Result<Request<Vec<u8>>, HttpError> {
+        let now = self.clock.now();
+        let parties = Parties {
+            client_id: &self.settings.client_id,
+            issuer: self.settings.declared_issuer(),
+            token_endpoint: self.metadata.token_endpoint.as_str(),
+        };
+        let proof = self.settings.client_authentication.prove(parties, now).map_err(|_| HttpError::Request)?;
+        let mut request = Request::post(endpoint.as_str())
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if let Some(header) = proof.header {
+            request = request.header(AUTHORIZATION, header);
+        }
+        if let Some(dpop) = dpop {
+            request = request.header(DPOP, dpop_header(dpop, &Method::POST, endpoint, None, self.clock)?);
+        }
+        // No name stands twice: a pushed request names the client by itself.
+        let is_proof = |name: &str| proof.form.iter().any(|(known, _)| known == name);
+        let pairs = form.iter().filter(|(name, _)| !is_proof(name)).chain(&proof.form);
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        request.body(body.into_bytes()).map_err(|_| HttpError::Request)
+    }
+
+    /// Writes a request with the token in the `Authorization` header alone (RFC 6750 2.1, RFC 9449 7.1).
+    fn token_request(
+        &self,
+        url: &Url,
+        accept: &'static str,
+        access_token: &Secret<String>,
+    ) -> Result<Request<Vec<u8>>, HttpError> {
+        let scheme = if self.dpop.is_some() { "DPoP" } else { "Bearer" };
+        let credentials = credentials(scheme, access_token)?;
+        let mut request = Request::get(url.as_str()).header(ACCEPT, accept).header(AUTHORIZATION, credentials);
+        if let Some(dpop) = self.dpop {
+            request = request.header(DPOP, dpop_header(dpop, &Method::GET, url, Some(access_token), self.clock)?);
+        }
+        request.body(Vec::new()).map_err(|_| HttpError::Request)
+    }
+}
+
+/// Writes the value of an `Authorization` header that shows an access token.
+pub(crate) fn credentials(scheme: &str, access_token: &Secret<String>) -> Result<HeaderValue, HttpError> {
+    let text = Secret::new(format!("{scheme} {}", access_token.expose()));
+    let mut value = HeaderValue::try_from(text.expose()).map_err(|_| HttpError::Request)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn dpop_header(
+    dpop: &Dpop,
+    method: &Method,
+    url: &Url,
+    access_token: Option<&Secret<String>>,
+    clock: &SharedClock,
+) -> Result<HeaderValue, HttpError> {
+    let proof = dpop.proof(method, url, access_token, clock.now()).map_err(|_| HttpError::Request)?;
+    HeaderValue::try_from(proof).map_err(|_| HttpError::Request)
+}
+
+/// The `oauth2` crate's requests: its form, our proof. The crate has no secret and so names the client in the form;
+/// whether that belongs there is for the way we authenticate to say.
+impl<'client> oauth2::AsyncHttpClient<'client> for BackChannel<'_> {
+    type Error = HttpError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, HttpError>> + Send + 'client>>;
+
+    fn call(&'client self, request: Request<Vec<u8>>) -> Self::Future {
+        Box::pin(async move {
+            let endpoint = Url::parse(&request.uri().to_string()).map_err(|_| HttpError::Request)?;
+            let form = form_urlencoded::parse(request.body()).into_owned();
+            let form: Vec<_> = form.filter(|(name, _)| name != "client_id").collect();
+            let answer = answer::as_specified(self.post(&endpoint, &form).await?, self.settings.is_plain_oauth2());
+            // The crate reads every other status as an error document, which neither an outage sends nor a page that is
+            // no token endpoint.
+            let is_outage = HttpError::status(answer.status().as_u16()).is_outage();
+            if is_outage || answer::refuses_in_other_words(&answer) {
+                return Err(HttpError::of(&answer));
+            }
+            Ok(answer::with_harmless_words(answer))
+        })
+    }
+}

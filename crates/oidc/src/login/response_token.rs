@@ -1,0 +1,186 @@
+//! Signed answers to the browser: JWT Secured Authorization Response Mode (JARM).
+//!
+//! [`peek_state`] reads the `state` before anything is verified, only to find out which login is meant;
+//! [`Provider::open_answer`] verifies. What counts is what stands inside.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+use time::{Duration, OffsetDateTime};
+
+use crate::answer::provider_words::{ProviderWords, Spoken};
+use crate::answer::strict_json;
+use crate::discovery::cached_document::AskedBy;
+use crate::error::IdpError;
+use crate::login::authorization::AuthorizationAnswer;
+use crate::login::request_parameters::ResponseMode;
+use crate::provider::Provider;
+use crate::provider::settings::IdpKind;
+use crate::providers::entra::is_issuer;
+use crate::verification::jwt::{JwtFault, JwtUse, LARGEST_TOKEN};
+use crate::verification::registered_claims::{self, check_audience, has, optional_text, text};
+use crate::verification::signature::Wanted;
+
+/// The values that such an answer must fit.
+#[derive(Debug)]
+pub struct Expectation<'a> {
+    /// The configured issuer, or the pattern of the tenants'.
+    pub issuer: &'a str,
+    /// Tenants whose answers are accepted, at a provider of many.
+    pub tenants: &'a [String],
+    /// Our name at the provider.
+    pub client_id: &'a str,
+    /// Audiences that may stand beside it.
+    pub additional_audiences: &'a [String],
+    /// Tolerated error of the provider's clock.
+    pub clock_skew: Duration,
+}
+
+impl Provider {
+    /// Is true if the browser brings this provider's answers by POST.
+    pub fn answers_by_form(&self) -> bool {
+        self.0.settings.request.response_mode.is_some_and(ResponseMode::is_posted)
+    }
+
+    /// Is true if this provider's answers to the browser are signed.
+    pub fn answers_signed(&self) -> bool {
+        self.0.settings.request.response_mode.is_some_and(ResponseMode::is_signed)
+    }
+
+    /// Verifies a signed answer to the browser (JARM) and says what it holds.
+    ///
+    /// # Errors
+    /// [`IdpError::Answer`] if it is not acceptable, [`IdpError::Unusable`] if that cannot be found out.
+    pub async fn open_answer(&self, token: &str) -> Result<AuthorizationAnswer, IdpError> {
+        let IdpKind::Oidc(oidc) = &self.0.settings.kind else { return Err(IdpError::Answer(JwtFault::NoKeys)) };
+        let metadata = self.metadata().await?;
+        let jwks_uri = metadata.jwks_uri.as_ref().ok_or(IdpError::Answer(JwtFault::NoKeys))?;
+        let (algorithm, kind) = (oidc.answer_algorithm, JwtUse::AuthorizationAnswer);
+        let wanted = Wanted { algorithm, kind, by: AskedBy::Anybody };
+        let payload = self.signed_by(&self.0.keys, jwks_uri, token, wanted).await;
+        let payload = payload.map_err(|error| match error {
+            IdpError::IdToken(fault) => IdpError::Answer(fault),
+            other => other,
+        })?;
+        let expectation = Expectation {
+            issuer: &oidc.issuer,
+            tenants: &oidc.tenants,
+            client_id: &self.0.settings.client_id,
+            additional_audiences: &oidc.additional_audiences,
+            clock_skew: oidc.clock_skew,
+        };
+        check(&payload, &expectation, self.0.clock.now()).map_err(IdpError::Answer)
+    }
+}
+
+/// Returns the `state` that a signed answer claims. Not verified: good for looking up a login, and for nothing else.
+pub fn peek_state(token: &str) -> Option<String> {
+    let payload = token.split('.').nth(1).filter(|_| token.len() <= LARGEST_TOKEN)?;
+    let payload = strict_json::object(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+    payload.get("state")?.as_str().map(str::to_owned)
+}
+
+/// Checks the claims of an answer whose signature was verified (JARM 2.1, 2.4).
+///
+/// # Errors
+/// [`JwtFault`], by the claim that is missing, malformed or not what is expected.
+pub fn check(
+    payload: &Map<String, Value>,
+    expected: &Expectation<'_>,
+    now: OffsetDateTime,
+) -> Result<AuthorizationAnswer, JwtFault> {
+    let issuer = text(payload, "iss")?;
+    if !is_issuer(expected.issuer, expected.tenants, issuer) {
+        return Err(JwtFault::issuer(issuer, expected.issuer));
+    }
+    check_audience(payload, expected.client_id, expected.additional_audiences)?;
+    let times = registered_claims::check_times(payload, expected.clock_skew, now)?;
+    times.expires_at.ok_or(JwtFault::Missing("exp"))?;
+    if has(payload, "events") {
+        return Err(JwtFault::Type);
+    }
+    let optional = |name: &'static str| Ok(optional_text(payload, name, JwtFault::ClaimType(name))?.map(str::to_owned));
+    let (code, error) = (optional("code")?, optional("error")?);
+    // A reason that is no text decides nothing.
+    let lenient = |name: &str| payload.get(name).and_then(Value::as_str);
+    let spoken =
+        Spoken { code: error.as_deref(), description: lenient("error_description"), address: lenient("error_uri") };
+    let secrets: Vec<_> = [lenient("code"), lenient("state")].into_iter().flatten().collect();
+    let said = ProviderWords::of_provider(spoken, &secrets);
+    let error_description = lenient("error_description").map(str::to_owned);
+    Ok(AuthorizationAnswer { code, error, error_description, said, iss: optional("iss")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);
+
+    fn verdict(changes: &Value) -> Result<AuthorizationAnswer, JwtFault> {
+        let now = NOW.unix_timestamp();
+        let mut claims = json!({
+            "iss": "https://idp.example.test", "aud": "backoffice", "exp": now + 60, "code": "c", "state": "s",
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            match value {
+                Value::Null => claims.as_object_mut().unwrap().remove(name),
+                value => claims.as_object_mut().unwrap().insert(name.clone(), value.clone()),
+            };
+        }
+        let expected = Expectation {
+            issuer: "https://idp.example.test",
+            tenants: &[],
+            client_id: "backoffice",
+            additional_audiences: &[],
+            clock_skew: Duration::seconds(60),
+        };
+        check(claims.as_object().unwrap(), &expected, NOW)
+    }
+
+    #[test]
+    fn honest_answers_pass_good_news_or_bad() {
+        assert_eq!(verdict(&json!({})).unwrap().code.as_deref(), Some("c"));
+        let refusal = verdict(&json!({ "code": null, "error": "access_denied", "iat": NOW.unix_timestamp() })).unwrap();
+        assert_eq!((refusal.code, refusal.error.as_deref()), (None, Some("access_denied")));
+    }
+
+    /// R-D13: one line a case.
+    #[test]
+    fn wrong_claims_refuse_the_answer() {
+        let now = NOW.unix_timestamp();
+        for (fault, changes) in [
+            (JwtFault::Missing("iss"), json!({ "iss": null })),
+            (
+                JwtFault::issuer("https://idp.example.test/", "https://idp.example.test"),
+                json!({ "iss": "https://idp.example.test/" }),
+            ),
+            (JwtFault::Missing("aud"), json!({ "aud": null })),
+            (JwtFault::Claim("aud"), json!({ "aud": "other" })),
+            (JwtFault::Claim("aud"), json!({ "aud": ["backoffice", "other"] })),
+            (JwtFault::Missing("exp"), json!({ "exp": null })),
+            (JwtFault::ClaimType("exp"), json!({ "exp": "9999999999" })),
+            (JwtFault::Clock("exp"), json!({ "exp": now - 60 })),
+            (JwtFault::Clock("nbf"), json!({ "nbf": now + 61 })),
+            (JwtFault::ClaimType("iat"), json!({ "iat": "x" })),
+            (JwtFault::ClaimType("code"), json!({ "code": 1 })),
+            (JwtFault::ClaimType("error"), json!({ "error": ["access_denied"] })),
+        ] {
+            assert_eq!(verdict(&changes).map(|_| ()), Err(fault), "{changes}");
+        }
+    }
+
+    #[test]
+    fn a_state_is_read_from_tokens_alone() {
+        let token = |payload: &str| format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload));
+        assert_eq!(peek_state(&token(r#"{"state":"s"}"#)).as_deref(), Some("s"));
+        assert_eq!(peek_state(&token(r#"{"state":"s","state":"s"}"#)).as_deref(), Some("s"), "Keycloak repeats itself");
+        assert_eq!(peek_state(&token(r#"{"state":"s","state":"t"}"#)), None);
+        for token in ["", ".", "a.b.c", &token("[]"), &token("{}"), &token(r#"{"state":1}"#)] {
+            assert_eq!(peek_state(token), None, "{token}");
+        }
+    }
+}

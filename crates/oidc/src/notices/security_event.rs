@@ -1,0 +1,334 @@
+//! Security event tokens (RFC 8417): what a transmitter of Shared Signals tells of a person or a session (CAEP 1.0).
+//!
+//! [`Provider::security_event`] verifies the signature with the transmitter's keys, which may be the provider's own;
+//! [`check`] is pure, judges the claims, and says who is meant (`subject`, RFC 9493). Whose sessions end, and that an
+//! event counts once, is the caller's.
+//!
+//! An event may be days old: transmitters repeat what was not taken (RFC 8935 2.4), through outages and weekends,
+//! and the session it is about may still live. `OLDEST` bounds how long its `jti` has to be remembered.
+
+use counterfoil_core::secret::Secret;
+use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
+use time::{Duration, OffsetDateTime};
+use url::Url;
+
+use crate::discovery::cached_document::AskedBy;
+use crate::error::IdpError;
+use crate::notices::logout_token::{NoticeError, events};
+use crate::notices::subject::{self, Meant};
+use crate::provider::Provider;
+use crate::provider::settings::IdpKind;
+use crate::providers::entra::{is_issuer, issuers};
+use crate::verification::jwt::{JwtFault, JwtUse};
+use crate::verification::registered_claims::{self, check_named, name, optional_moment, text};
+use crate::verification::signature::Wanted;
+
+const SESSION_REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
+const CREDENTIAL_CHANGE: &str = "https://schemas.openid.net/secevent/caep/event-type/credential-change";
+/// Lifetime of an event.
+const OLDEST: Duration = Duration::days(7);
+/// Tolerated error of the clock of a transmitter that is no OpenID provider of ours: nothing else is known of it.
+const DEFAULT_SKEW: Duration = Duration::minutes(1);
+
+/// `[idp.<name>.shared_signals]`: who transmits, and how that is proven.
+#[derive(Debug, Clone)]
+pub struct SharedSignals {
+    /// The transmitter's issuer identifier.
+    pub issuer: String,
+    /// Our name at the transmitter.
+    pub audience: String,
+    /// The transmitter's keys; `None` are the provider's own.
+    pub jwks_uri: Option<Url>,
+    /// The one algorithm events are signed with.
+    pub algorithm: Algorithm,
+    /// Token that the transmitter has to show as well.
+    pub bearer_token: Option<Secret<String>>,
+}
+
+/// The kind of thing that happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occurrence {
+    /// A session is over.
+    SessionRevoked,
+    /// A credential was made, changed, revoked or deleted: whoever has a session may not be who they were.
+    CredentialChange,
+}
+
+/// A security event that is to be believed; made by [`check`] alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecurityEvent {
+    issuer: String,
+    id: String,
+    counts_until: OffsetDateTime,
+    tidings: Vec<Tiding>,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tiding {
+    /// The thing that happened.
+    pub occurrence: Occurrence,
+    /// Its time: an event that comes late is no word about what the person did since.
+    pub happened_at: OffsetDateTime,
+    /// The people or sessions it happened to; nobody of ours, perhaps.
+    pub meant: Vec<Meant>,
+}
+
+impl SecurityEvent {
+    /// Returns the issuer whose word it is: at a provider of many tenants, that of one of them.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Returns the event's own name (`jti`), so that it counts once.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Returns the time from which on the same token is refused because of its age.
+    pub fn counts_until(&self) -> OffsetDateTime {
+        self.counts_until
+    }
+
+    /// Returns what happened to whom, as far as it concerns us.
+    pub fn tidings(&self) -> &[Tiding] {
+        &self.tidings
+    }
+}
+
+/// The values that an event must fit.
+#[derive(Debug, Clone, Copy)]
+pub struct Expectation<'a> {
+    /// The transmitter.
+    pub issuer: &'a str,
+    /// Our name at the transmitter.
+    pub audience: &'a str,
+    /// The issuer of the persons that it is about, or the pattern of the tenants'.
+    pub of_persons: &'a str,
+    /// Tenants whose words and persons are accepted, at a provider of many.
+    pub tenants: &'a [String],
+    /// Tolerated error of the transmitter's clock.
+    pub clock_skew: Duration,
+}
+
+impl Provider {
+    /// Returns the transmitter of this provider's security events, if there is one.
+    pub fn shared_signals(&self) -> Option<&SharedSignals> {
+        self.0.settings.shared_signals.as_ref()
+    }
+
+    /// Verifies a security event token.
+    ///
+    /// # Errors
+    /// [`NoticeError`].
+    pub async fn security_event(&self, token: &str) -> Result<SecurityEvent, NoticeError> {
+        let signals = self.shared_signals().ok_or(JwtFault::NoKeys)?;
+        let payload = self.signed_event(signals, token).await?;
+        let expected = Expectation {
+            issuer: &signals.issuer,
+            audience: &signals.audience,
+            of_persons: self.issuer(),
+            tenants: self.0.settings.tenants(),
+            clock_skew: self.0.settings.clock_skew().unwrap_or(DEFAULT_SKEW),
+        };
+        Ok(check(&payload, expected, self.0.clock.now())?)
+    }
+
+    async fn signed_event(&self, signals: &SharedSignals, token: &str) -> Result<Map<String, Value>, IdpError> {
+        let wanted = Wanted { algorithm: signals.algorithm, kind: JwtUse::SecurityEvent, by: AskedBy::Anybody };
+        if let Some(jwks_uri) = &signals.jwks_uri {
+            return self.signed_by(&self.0.signal_keys, jwks_uri, token, wanted).await;
+        }
+        let IdpKind::Oidc(_) = &self.0.settings.kind else { return Err(JwtFault::NoKeys.into()) };
+        let metadata = self.metadata().await?;
+        let jwks_uri = metadata.jwks_uri.as_ref().ok_or(JwtFault::NoKeys)?;
+        self.signed_by(&self.0.keys, jwks_uri, token, wanted).await
+    }
+}
+
+/// Checks every claim of a token whose signature was verified. Events of other types, and about strangers, say nothing.
+///
+/// # Errors
+/// [`JwtFault::Claim`] and [`JwtFault::Clock`], naming the claim.
+pub fn check<'a>(
+    payload: &'a Map<String, Value>,
+    expected: Expectation<'_>,
+    now: OffsetDateTime,
+) -> Result<SecurityEvent, JwtFault> {
+    let issuer = text(payload, "iss")?;
+    if !is_issuer(expected.issuer, expected.tenants, issuer) {
+        return Err(JwtFault::issuer(issuer, expected.issuer));
+    }
+    let is_of_persons = |said: &str| is_issuer(expected.of_persons, expected.tenants, said);
+    // With several tenants, a person without an issuer is of the tenant that tells, or of any if no tenant tells.
+    let unnamed =
+        if is_of_persons(issuer) { vec![issuer.to_owned()] } else { issuers(expected.of_persons, expected.tenants) };
+    check_named(payload, expected.audience)?;
+    let (issued_at, counts_until) = check_times(payload, expected.clock_skew, now)?;
+    let id = name(payload, "jti")?;
+    let events = events(payload)?;
+    if events.is_empty() {
+        return Err(JwtFault::Claim("events"));
+    }
+    let mut tidings = Vec::new();
+    for (kind, event) in events {
+        let event = event.as_object().ok_or(JwtFault::ClaimType("events"))?;
+        let occurrence = match kind.as_str() {
+            SESSION_REVOKED => Occurrence::SessionRevoked,
+            CREDENTIAL_CHANGE => Occurrence::CredentialChange,
+            _ => continue,
+        };
+        // Early drafts of CAEP had it inside of the event.
+        let said = |object: &'a Map<String, Value>, name| object.get(name).filter(|said| !said.is_null());
+        let identifier = said(payload, "sub_id").or_else(|| said(event, "subject"));
+        let identifier = identifier.ok_or(JwtFault::Missing("sub_id"))?;
+        let meant = subject::read(identifier, is_of_persons, &unnamed, occurrence)?;
+        tidings.push(Tiding { occurrence, happened_at: happened_at(event, issued_at, expected.clock_skew), meant });
+    }
+    Ok(SecurityEvent { issuer: issuer.to_owned(), id, counts_until, tidings })
+}
+
+/// Returns the time of an event (CAEP 1.0 2). A moment that cannot be, as early drafts' milliseconds, is the token's.
+fn happened_at(event: &Map<String, Value>, issued_at: OffsetDateTime, skew: Duration) -> OffsetDateTime {
+    let said = optional_moment(event, "event_timestamp").ok().flatten();
+    said.filter(|at| *at <= issued_at + skew && *at > issued_at - OLDEST).unwrap_or(issued_at)
+}
+
+/// Returns the time it was issued, and the time until which it counts. RFC 8417 2.2: `iat` is required, and an event
+/// does not expire; one that does all the same is not used after that.
+fn check_times(
+    payload: &Map<String, Value>,
+    skew: Duration,
+    now: OffsetDateTime,
+) -> Result<(OffsetDateTime, OffsetDateTime), JwtFault> {
+    let issued_at = registered_claims::check_times(payload, skew, now)?.issued_at.ok_or(JwtFault::Missing("iat"))?;
+    let counts_until = issued_at.saturating_add(OLDEST + skew);
+    if now >= counts_until { Err(JwtFault::Clock("iat")) } else { Ok((issued_at, counts_until)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);
+    const IDP: &str = "https://idp.example.test";
+
+    fn verdict(changes: &Value) -> Result<SecurityEvent, JwtFault> {
+        let mut payload = json!({
+            "iss": "https://signals.example.test", "aud": "backoffice", "iat": NOW.unix_timestamp(), "jti": "j-1",
+            "sub_id": { "format": "iss_sub", "iss": IDP, "sub": "a" },
+            "events": { SESSION_REVOKED: { "event_timestamp": 1 } },
+        });
+        let claims = payload.as_object_mut().unwrap();
+        for (name, value) in changes.as_object().unwrap() {
+            match value {
+                Value::Null => claims.remove(name),
+                value => claims.insert(name.clone(), value.clone()),
+            };
+        }
+        let (issuer, clock_skew) = ("https://signals.example.test", Duration::seconds(60));
+        check(claims, Expectation { issuer, audience: "backoffice", of_persons: IDP, tenants: &[], clock_skew }, NOW)
+    }
+
+    #[test]
+    fn honest_events_say_what_happened_to_whom() {
+        let person = || Meant::Person { issuer: IDP.into(), subject: "a".into() };
+        let now = NOW.unix_timestamp();
+        for (changes, tidings) in [
+            (json!({}), vec![(Occurrence::SessionRevoked, person())]),
+            (json!({ "events": { CREDENTIAL_CHANGE: {} } }), vec![(Occurrence::CredentialChange, person())]),
+            (json!({ "events": { "https://schemas.openid.net/secevent/ssf/event-type/verification": {} } }), vec![]),
+            (json!({ "events": { "urn:other": { "x": 1 } }, "sub_id": null }), vec![]),
+            (json!({ "aud": ["other", "backoffice"], "txn": "8675309" }), vec![(Occurrence::SessionRevoked, person())]),
+            (json!({ "iat": now - 600_000 }), vec![(Occurrence::SessionRevoked, person())]),
+            (
+                json!({ "sub_id": null, "events": { SESSION_REVOKED: { "subject": { "subject_type": "iss_sub", "iss": IDP, "sub": "a" } } } }),
+                vec![(Occurrence::SessionRevoked, person())],
+            ),
+        ] {
+            let event = verdict(&changes).unwrap_or_else(|fault| panic!("{fault}: {changes}"));
+            let said = event.tidings().iter();
+            let said: Vec<_> = said.map(|tiding| (tiding.occurrence, tiding.meant[0].clone())).collect();
+            assert_eq!((&said, event.id()), (&tidings, "j-1"), "{changes}");
+        }
+        let foreign = json!({ "sub_id": { "format": "iss_sub", "iss": "https://evil.example", "sub": "a" } });
+        assert_eq!(verdict(&foreign).unwrap().tidings()[0].meant, []);
+    }
+
+    /// One line a case.
+    #[test]
+    fn an_event_happened_when_it_says_or_else_when_it_was_issued() {
+        let now = NOW.unix_timestamp();
+        for (said, at) in [
+            (json!(now - 3_600), now - 3_600),
+            (json!(null), now),
+            (json!(now + 3_600), now),
+            (json!(now * 1_000), now),
+            (json!(1), now),
+            (json!("yesterday"), now),
+        ] {
+            let event = verdict(&json!({ "events": { SESSION_REVOKED: { "event_timestamp": said } } })).unwrap();
+            assert_eq!(event.tidings()[0].happened_at.unix_timestamp(), at, "{said}");
+        }
+    }
+
+    /// R-D06: no session has the pattern of the tenants' issuers as its own.
+    #[test]
+    fn a_transmitter_beside_several_tenants_tells_of_the_people_of_each() {
+        let tenants = ["one".to_owned(), "two".to_owned()];
+        let (of_persons, clock_skew) = ("https://idp.test/{tenantid}/v2.0", Duration::seconds(60));
+        for (issuer, meant) in [
+            ("https://signals.example.test", &["https://idp.test/one/v2.0", "https://idp.test/two/v2.0"][..]),
+            ("https://idp.test/two/v2.0", &["https://idp.test/two/v2.0"]),
+        ] {
+            let payload = json!({
+                "iss": issuer, "aud": "backoffice", "iat": NOW.unix_timestamp(), "jti": "j-1",
+                "sub_id": { "format": "email", "email": "a@example.com" }, "events": { SESSION_REVOKED: {} },
+            });
+            let transmitter = if issuer.contains("signals") { issuer } else { of_persons };
+            let expected =
+                Expectation { issuer: transmitter, audience: "backoffice", of_persons, tenants: &tenants, clock_skew };
+            let event = check(payload.as_object().unwrap(), expected, NOW).unwrap();
+            let address = |issuer: &&str| Meant::Address { issuer: (*issuer).into(), email: "a@example.com".into() };
+            assert_eq!(event.tidings()[0].meant, meant.iter().map(address).collect::<Vec<_>>());
+        }
+    }
+
+    /// R-D13: one line a case.
+    #[test]
+    fn wrong_claims_refuse_a_security_event_and_are_named() {
+        for (claim, changes) in [
+            ("iss", json!({ "iss": null })),
+            ("iss", json!({ "iss": IDP })),
+            ("aud", json!({ "aud": null })),
+            ("aud", json!({ "aud": ["other"] })),
+            ("iat", json!({ "iat": null })),
+            ("iat", json!({ "iat": "1" })),
+            ("exp", json!({ "exp": "1" })),
+            ("jti", json!({ "jti": null })),
+            ("jti", json!({ "jti": 1 })),
+            ("events", json!({ "events": null })),
+            ("events", json!({ "events": {} })),
+            ("events", json!({ "events": [SESSION_REVOKED] })),
+            ("events", json!({ "events": { SESSION_REVOKED: null } })),
+            ("events", json!({ "events": { SESSION_REVOKED: [] } })),
+            ("sub_id", json!({ "sub_id": null })),
+            ("sub_id", json!({ "sub_id": "a" })),
+            ("sub_id", json!({ "sub_id": {} })),
+        ] {
+            assert_eq!(verdict(&changes).unwrap_err().claim(), Some(claim), "{changes}");
+        }
+        let now = NOW.unix_timestamp();
+        for (claim, changes) in [
+            ("iat", json!({ "iat": now + 61 })),
+            ("iat", json!({ "iat": now - 7 * 86_400 - 60 })),
+            ("exp", json!({ "exp": now - 60 })),
+        ] {
+            assert_eq!(verdict(&changes), Err(JwtFault::Clock(claim)), "{changes}");
+        }
+    }
+}

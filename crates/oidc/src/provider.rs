@@ -1,0 +1,280 @@
+//! One configured identity provider: the door to everything that is asked of it.
+//!
+//! Each conversation has its file: `start` and `finish` a login, `refresh` a session, `notices` that the provider sends,
+//! `revocation` of tokens, `end_session` at the provider. Holds what they share: the settings, the documents that the
+//! provider publishes, the HTTP client. Knows nothing of browsers, cookies or sessions.
+
+pub(crate) mod end_session;
+pub(crate) mod finish;
+pub(crate) mod refresh;
+mod revocation;
+pub(crate) mod settings;
+mod start;
+mod track_record;
+pub(crate) mod trial;
+pub(crate) mod verdict;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration as StdDuration;
+
+use counterfoil_core::clock::SharedClock;
+use time::Duration;
+use tokio::sync::Semaphore;
+use url::Url;
+
+use crate::client::back_channel::BackChannel;
+use crate::client::dpop::Dpop;
+use crate::client::http::{HttpError, ProviderHttp};
+use crate::discovery::metadata::{Metadata, MetadataCache};
+use crate::discovery::moved::{EndpointWatch, MoveObserver, MovedEndpoint};
+use crate::error::IdpError;
+use crate::login::request_parameters::Prompt;
+use crate::login::{authorization, pushed_request};
+use crate::provider::revocation::Returns;
+use crate::provider::settings::{IdpKind, IdpSettings};
+use crate::provider::track_record::TrackRecord;
+use crate::verification::jwks::KeyCache;
+use crate::verification::signature;
+
+/// Shortest time between two requests to a provider that are made for [`Provider::health`] alone.
+const HEALTH_INTERVAL: Duration = Duration::seconds(30);
+
+/// The state of a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It answered when it was last asked.
+    Ok,
+    /// It did not answer, or was never asked.
+    Unreachable,
+    /// It answered what cannot be used: metadata of another issuer, say.
+    Faulty,
+}
+
+/// One configured identity provider. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Provider(pub(crate) Arc<Inner>);
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) settings: IdpSettings,
+    pub(crate) redirect_uri: Url,
+    pub(crate) http: ProviderHttp,
+    pub(crate) dpop: Option<Dpop>,
+    pub(crate) metadata: MetadataCache,
+    pub(crate) keys: KeyCache,
+    /// The keys of a transmitter of security events that is not the provider itself.
+    pub(crate) signal_keys: KeyCache,
+    /// Bounds how many authorization requests are pushed at once.
+    pub(crate) pushes: Semaphore,
+    /// Tokens on their way back.
+    pub(crate) returns: Returns,
+    /// Set once it was logged that ID tokens are too large for the address of a logout.
+    pub(crate) large_hint_noted: AtomicBool,
+    pub(crate) track_record: TrackRecord,
+    /// Set once it was logged that groups are said in a form that is not read.
+    pub(crate) groups_noted: AtomicBool,
+    pub(crate) clock: SharedClock,
+}
+
+impl Provider {
+    /// Makes a provider that answers browsers at `redirect_uri`. Nothing is asked of it before it is needed.
+    ///
+    /// # Errors
+    /// [`HttpError`] if no HTTPS client can be built on this machine.
+    pub fn new(settings: IdpSettings, redirect_uri: Url, clock: SharedClock) -> Result<Self, HttpError> {
+        let addresses = settings.address_guard();
+        let http = ProviderHttp::guarded(settings.timeout, &settings.tls, settings.proxy.as_ref(), &addresses)?;
+        let metadata = MetadataCache::new(&settings, addresses);
+        let (dpop, keys) = (settings.dpop.clone().map(Dpop::new), KeyCache::new(&settings.name, "keys"));
+        let signal_keys = KeyCache::new(&settings.name, "keys for security events");
+        Ok(Self(Arc::new(Inner {
+            settings,
+            redirect_uri,
+            http,
+            dpop,
+            metadata,
+            keys,
+            signal_keys,
+            pushes: Semaphore::new(pushed_request::MOST_AT_ONCE),
+            returns: Returns::default(),
+            large_hint_noted: AtomicBool::new(false),
+            track_record: TrackRecord::default(),
+            groups_noted: AtomicBool::new(false),
+            clock,
+        })))
+    }
+
+    /// Returns the configured name.
+    pub fn name(&self) -> &str {
+        &self.0.settings.name
+    }
+
+    /// Returns the name that people know it by.
+    pub fn display_name(&self) -> &str {
+        &self.0.settings.display_name
+    }
+
+    /// Is true if people of this provider can authenticate in one of these ways (`acr`); any will do if there is none.
+    pub fn can_meet(&self, wanted: &[String]) -> bool {
+        self.0.settings.can_meet(wanted)
+    }
+
+    /// Is true if the provider says when somebody authenticated, as far as is known: its metadata may say it does not.
+    pub fn tells_authentication_time(&self) -> bool {
+        match &self.0.settings.kind {
+            IdpKind::Oidc(oidc) => {
+                let metadata = self.0.metadata.known();
+                oidc.auth_time.is_told(metadata.as_ref().and_then(|metadata| metadata.claims_supported.as_deref()))
+            }
+            IdpKind::OAuth2(_) => false,
+        }
+    }
+
+    /// Is true if the provider speaks plain OAuth 2.0.
+    pub fn is_plain_oauth2(&self) -> bool {
+        self.0.settings.is_plain_oauth2()
+    }
+
+    /// Is true if every login makes the person authenticate at the provider (`prompt=login`, Core 3.1.2.1).
+    pub fn always_asks_who_it_is(&self) -> bool {
+        self.0.settings.request.prompt.contains(&Prompt::Login)
+    }
+
+    /// Returns the oldest authentication that the configuration accepts at any login with this provider, in seconds.
+    pub fn max_age(&self) -> Option<u64> {
+        self.0.settings.request.max_age
+    }
+
+    /// Returns the interval at which the provider is asked whether it still confirms a person.
+    pub fn refresh_interval(&self) -> Option<Duration> {
+        self.0.settings.refresh
+    }
+
+    /// Returns the time that a session goes on which the provider does not confirm while it serves others.
+    pub fn refresh_grace(&self) -> Duration {
+        self.0.settings.refresh_grace
+    }
+
+    /// Returns the time that a request waits for the provider to confirm a session that stands.
+    pub fn refresh_wait(&self) -> StdDuration {
+        self.0.settings.refresh_wait
+    }
+
+    /// Returns the most that the provider's clock may be off; zero if it shows none.
+    pub fn clock_skew(&self) -> Duration {
+        self.0.settings.clock_skew().unwrap_or_default()
+    }
+
+    /// Returns the longest wait for one answer.
+    pub fn timeout(&self) -> StdDuration {
+        self.0.settings.timeout
+    }
+
+    /// Returns the issuer that identities of this provider carry; with several tenants, the pattern of theirs
+    /// ([`Provider::accepts_issuer`]).
+    pub fn issuer(&self) -> &str {
+        match &self.0.settings.kind {
+            IdpKind::Oidc(oidc) => &oidc.issuer,
+            IdpKind::OAuth2(plain) => plain.issuer.as_deref().unwrap_or(plain.authorization_endpoint.as_str()),
+        }
+    }
+
+    /// Is true if an issuer is this provider's: byte for byte, or that of an allowed tenant.
+    pub fn accepts_issuer(&self, issuer: &str) -> bool {
+        match &self.0.settings.kind {
+            IdpKind::Oidc(oidc) => oidc.accepts_issuer(issuer),
+            IdpKind::OAuth2(_) => self.issuer() == issuer,
+        }
+    }
+
+    /// Checks the `iss` parameter of the provider's answer to the browser (RFC 9207 2.4), good news or bad.
+    ///
+    /// # Errors
+    /// [`IdpError::Issuer`] if it is another's or is missing though promised.
+    pub async fn check_response_issuer(&self, iss: Option<&str>) -> Result<(), IdpError> {
+        let promised = self.metadata().await?.response_issuer_promised;
+        // Plain OAuth 2.0 providers may have no name that an answer could agree with.
+        let is_nameless = matches!(&self.0.settings.kind, IdpKind::OAuth2(plain) if plain.issuer.is_none());
+        let is_ours = |named: &str| is_nameless || self.accepts_issuer(named);
+        Ok(authorization::check_response_issuer(iss, is_ours, self.issuer(), promised)?)
+    }
+
+    /// Fetches what the provider says of itself, unless it is known already.
+    ///
+    /// # Errors
+    /// [`IdpError::Unusable`] if it cannot be had, [`IdpError::PushedRequest`] if it rules out what is configured.
+    pub async fn probe(&self) -> Result<(), IdpError> {
+        let metadata = self.metadata().await?;
+        pushed_request::endpoint(self.0.settings.pushed_requests, &metadata)?;
+        self.verification_keys(&metadata).await
+    }
+
+    /// Fetches whatever a login will need besides its code, unless it is known already: a code is sent once, so what
+    /// is missing had better be missed before.
+    ///
+    /// # Errors
+    /// [`IdpError::Unusable`] if it cannot be had.
+    pub async fn prepare_to_finish(&self) -> Result<(), IdpError> {
+        let metadata = self.metadata().await?;
+        self.verification_keys(&metadata).await
+    }
+
+    async fn verification_keys(&self, metadata: &Metadata) -> Result<(), IdpError> {
+        if let Some(jwks_uri) = &metadata.jwks_uri {
+            self.0.keys.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(signature::keys_unusable)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the provider's state as it was last heard of; asks it again in the background now and then.
+    pub fn health(&self) -> Health {
+        let Inner { metadata, keys, http, clock, .. } = &*self.0;
+        match metadata.checked(http, clock, HEALTH_INTERVAL).or_else(|| keys.failure()) {
+            Some(failure) if failure.is_outage() => Health::Unreachable,
+            Some(_) => Health::Faulty,
+            None if self.is_known() => Health::Ok,
+            None => Health::Unreachable,
+        }
+    }
+
+    /// Is true if logins can start without asking the provider anything first.
+    pub fn is_known(&self) -> bool {
+        self.0.metadata.known().is_some()
+    }
+
+    /// Fetches metadata and keys anew, and takes the hosts over whose moves were refused before: somebody says so who may.
+    pub async fn renew_documents(&self) {
+        let Inner { http, metadata, keys, signal_keys, settings, clock, .. } = &*self.0;
+        metadata.renew(http, clock).await;
+        if let Some(jwks_uri) = metadata.known().and_then(|known| known.jwks_uri.clone()) {
+            keys.renew(http, &jwks_uri, clock).await;
+        }
+        if let Some(jwks_uri) = settings.shared_signals.as_ref().and_then(|signals| signals.jwks_uri.as_ref()) {
+            signal_keys.renew(http, jwks_uri, clock).await;
+        }
+    }
+
+    /// Returns the endpoints that the provider's metadata now name another host for, which was refused.
+    pub fn refused_moves(&self) -> Vec<MovedEndpoint> {
+        self.0.metadata.watch().map(EndpointWatch::refused).unwrap_or_default()
+    }
+
+    /// Tells `observer` from now on of endpoints that are to move to other hosts.
+    pub fn report_moves(&self, observer: MoveObserver) {
+        if let Some(watch) = self.0.metadata.watch() {
+            watch.report_to(observer);
+        }
+    }
+
+    pub(crate) async fn metadata(&self) -> Result<Arc<Metadata>, IdpError> {
+        let fetched = self.0.metadata.current(&self.0.http, &self.0.clock).await;
+        fetched.map_err(|cause| IdpError::Unusable { what: "the provider's metadata", cause })
+    }
+
+    /// Makes the way to the endpoints that want to know who asks.
+    pub(crate) fn back_channel<'a>(&'a self, metadata: &'a Metadata) -> BackChannel<'a> {
+        let Inner { http, settings, dpop, clock, .. } = &*self.0;
+        BackChannel { http, settings, metadata, dpop: dpop.as_ref(), clock }
+    }
+}

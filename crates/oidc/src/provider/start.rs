@@ -1,0 +1,54 @@
+//! Begins a login: what we ask, and how it travels.
+//!
+//! As parameters in the address, as a signed object, or pushed beforehand; [`crate::login::authorization`] says what, its
+//! neighbours how.
+
+use url::Url;
+
+use crate::client::dpop::Dpop;
+use crate::discovery::metadata::Metadata;
+use crate::error::IdpError;
+use crate::login::authorization::{self, Attempt, LoginOptions};
+use crate::login::pushed_request;
+use crate::login::request_object;
+use crate::provider::Provider;
+
+impl Provider {
+    /// Begins a login: where to send the browser, and what to remember until it comes back.
+    ///
+    /// # Errors
+    /// [`IdpError::Unusable`] if the provider's metadata cannot be had, [`IdpError::PushedRequest`] if it does not take
+    /// the request.
+    pub async fn start(&self, options: &LoginOptions) -> Result<(Url, Attempt), IdpError> {
+        let metadata = self.metadata().await?;
+        let (mut parameters, attempt) = authorization::request(&self.0.settings, &self.0.redirect_uri, options);
+        if let Some(thumbprint) = self.0.dpop.as_ref().and_then(Dpop::code_binding) {
+            parameters.push(("dpop_jkt".to_owned(), thumbprint));
+        }
+        let said: Vec<_> = parameters.iter().map(|(name, _)| name.clone()).collect();
+        let parameters = self.for_the_browser(&metadata, parameters).await?;
+        Ok((authorization::with_parameters(&metadata.authorization_endpoint, &parameters, &said), attempt))
+    }
+
+    /// Returns the part of a request that the browser takes along: all of it, or an object or a reference in its place.
+    async fn for_the_browser(
+        &self,
+        metadata: &Metadata,
+        mut parameters: Vec<(String, String)>,
+    ) -> Result<Vec<(String, String)>, IdpError> {
+        let settings = &self.0.settings;
+        let push_to = pushed_request::endpoint(settings.pushed_requests, metadata)?;
+        if let Some(key) = &settings.request_object_key {
+            let beside = if push_to.is_some() { request_object::BESIDE_PUSHED } else { request_object::BESIDE };
+            let (client_id, now) = (&settings.client_id, self.0.clock.now());
+            let audience = settings.declared_issuer().unwrap_or(metadata.token_endpoint.as_str());
+            parameters = request_object::wrap(parameters, beside, key, client_id, audience, now)?;
+        }
+        match push_to {
+            Some(endpoint) => {
+                Ok(pushed_request::push(self.back_channel(metadata), endpoint, &parameters, &self.0.pushes).await?)
+            }
+            None => Ok(parameters),
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! Judges what the provider's answer, or its silence, says of the person whose session is to be renewed. Pure.
+//!
+//! A refusal ends the session. What may be an outage, our own credentials or a clock ends nothing (R-C12). In between
+//! lies every other answer: it is no word against the person and none for them, so the session is not over and counts
+//! for nothing until the provider confirms them again (R-I08).
+
+use counterfoil_core::secret::Secret;
+use thiserror::Error;
+
+use crate::claims::profile::ProfileFault;
+use crate::claims::userinfo::UserinfoError;
+use crate::client::http::HttpError;
+use crate::error::IdpError;
+use crate::providers::ProfileApiError;
+use crate::tokens::exchange::TokenExchangeError;
+use crate::verification::jwt::JwtFault;
+
+/// The provider's verdict on the person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The provider no longer confirms them, or speaks of somebody else.
+    Denied,
+    /// The provider answered without standing by anybody. That may pass; until then only a login can tell.
+    Indeterminate,
+    /// The provider said nothing of them: it is away, fails, or does not take our requests.
+    Unavailable,
+}
+
+/// The reason why a session was not renewed.
+#[derive(Debug, Error)]
+#[error("{}{cause}", .verdict.preamble())]
+pub struct RenewalError {
+    /// The consequence for the session.
+    pub verdict: Verdict,
+    /// The failure itself.
+    #[source]
+    pub cause: IdpError,
+    /// The refresh token that takes the place of the one just used, if the answer got that far.
+    pub rotated: Option<Secret<String>>,
+}
+
+impl Verdict {
+    fn preamble(self) -> &'static str {
+        match self {
+            Self::Denied => "the provider refused: ",
+            Self::Indeterminate => "the provider answered and confirms nobody: ",
+            Self::Unavailable => "",
+        }
+    }
+}
+
+impl RenewalError {
+    /// Makes the error that a cause comes to. `is_proven` is true if this process has completed an exchange or a
+    /// renewal with the provider, so that what it refuses now is not for our configuration.
+    pub(crate) fn of(cause: IdpError, is_proven: bool) -> Self {
+        Self { verdict: verdict(&cause, is_proven), cause, rotated: None }
+    }
+
+    /// Is true if the provider does not know us, or not by these credentials: a fault of the configuration.
+    pub fn is_about_the_client(&self) -> bool {
+        match &self.cause {
+            IdpError::TokenExchange(TokenExchangeError::Refused { code, .. }) => ABOUT_THE_CLIENT.contains(code),
+            // At the token endpoint a 401 is about the client (RFC 6749 5.2).
+            IdpError::TokenExchange(TokenExchangeError::Http(HttpError::Status(401, _))) => true,
+            _ => false,
+        }
+    }
+
+    /// Is true if no key that is published now signed the ID token. Right after a rotation that passes.
+    pub fn is_about_keys(&self) -> bool {
+        matches!(self.cause, IdpError::IdToken(JwtFault::UnknownKey | JwtFault::Signature))
+    }
+
+    /// Is true if the next attempt for anybody is bound to fail as well: the provider is away, or does not know us.
+    /// Its answer to one person's access token concerns that person alone; that it does not answer at all does not.
+    pub fn affects_all_sessions(&self) -> bool {
+        // Not 500: one person's data can do that.
+        let away = |error: &HttpError| {
+            matches!(error, HttpError::Unreachable(_) | HttpError::Timeout | HttpError::Status(429 | 502..=504, _))
+        };
+        let is_silent = |error: &HttpError| matches!(error, HttpError::Unreachable(_) | HttpError::Timeout);
+        match &self.cause {
+            IdpError::Userinfo(UserinfoError::Http(error))
+            | IdpError::ProfileEndpoint(error)
+            | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: error, .. }) => is_silent(error),
+            IdpError::TokenExchange(TokenExchangeError::Http(error)) => away(error) || self.is_about_the_client(),
+            IdpError::Unusable { cause, .. } => away(cause),
+            // Until the provider has taken anything from us, what it refuses it may refuse to everybody.
+            IdpError::TokenExchange(TokenExchangeError::Refused { code: "unauthorized_client", .. }) => true,
+            _ => self.is_about_the_client(),
+        }
+    }
+}
+
+/// Refusals that speak of the client's name and credentials, whoever the session belongs to.
+const ABOUT_THE_CLIENT: [&str; 2] = ["invalid_client", "incorrect_client_credentials"];
+
+/// Refusals that are for our side to mend and say nothing of the person.
+const FOR_US_TO_MEND: [&str; 3] = ["unsupported_grant_type", "use_dpop_nonce", "invalid_dpop_proof"];
+
+/// Refusals that the standard has for faults of the request or the client's registration (RFC 6749 5.2), and that
+/// products answer when a refresh token or its person is gone: Dex, Gitea, Ory's older versions. From a provider that
+/// has taken the very same request before, they are about the person.
+const ABOUT_THE_REQUEST_OR_THE_PERSON: [&str; 7] = [
+    "invalid_request",
+    "unauthorized_client",
+    "invalid_scope",
+    "access_denied",
+    "token_inactive",
+    "token_expired",
+    "request_unauthorized",
+];
+
+/// Claims of an ID token that say of whom, and of which login, it speaks, and that the login is over.
+const ABOUT_THE_PERSON: [&str; 4] = ["iss", "sub", "nonce", "session_expiry"];
+
+fn verdict(error: &IdpError, is_proven: bool) -> Verdict {
+    let about_the_person = if is_proven { Verdict::Denied } else { Verdict::Unavailable };
+    match error {
+        IdpError::TokenExchange(TokenExchangeError::Refused { code, .. }) if ABOUT_THE_CLIENT.contains(code) => {
+            Verdict::Unavailable
+        }
+        IdpError::TokenExchange(TokenExchangeError::Refused { code, .. }) if FOR_US_TO_MEND.contains(code) => {
+            Verdict::Unavailable
+        }
+        IdpError::TokenExchange(TokenExchangeError::Refused { code, .. })
+            if ABOUT_THE_REQUEST_OR_THE_PERSON.contains(code) =>
+        {
+            about_the_person
+        }
+        // At the token endpoint a 401 is about the client (RFC 6749 5.2).
+        IdpError::TokenExchange(TokenExchangeError::Http(HttpError::Status(401, _)))
+        // The keys were fetched for this token, perhaps from a cache that is older than it: only if that lasts it says
+        // something ([`RenewalError::is_about_keys`]).
+        | IdpError::IdToken(JwtFault::Clock(_) | JwtFault::NoKeys | JwtFault::UnknownKey | JwtFault::Signature)
+        | IdpError::PushedRequest(_)
+        | IdpError::RequestObject(_)
+        | IdpError::Unusable { .. }
+        | IdpError::Answer(_)
+        | IdpError::Issuer(_) => Verdict::Unavailable,
+        IdpError::TokenExchange(TokenExchangeError::Refused { .. })
+        | IdpError::Userinfo(UserinfoError::Http(HttpError::Status(401, _)) | UserinfoError::Subject | UserinfoError::Refused(_))
+        | IdpError::ProfileEndpoint(HttpError::Status(401, _))
+        | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: HttpError::Status(401, _), .. })
+        | IdpError::Profile(ProfileFault::AnotherSubject)
+        | IdpError::IdToken(JwtFault::Issuer(_)) => Verdict::Denied,
+        IdpError::IdToken(JwtFault::Claim(claim)) if ABOUT_THE_PERSON.contains(claim) => Verdict::Denied,
+        IdpError::TokenExchange(TokenExchangeError::Http(error))
+        | IdpError::Userinfo(UserinfoError::Http(error))
+        | IdpError::ProfileEndpoint(error)
+        | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: error, .. }) => verdict_of(error),
+        IdpError::TokenExchange(TokenExchangeError::Malformed | TokenExchangeError::TokenType)
+        | IdpError::Userinfo(UserinfoError::Nobody | UserinfoError::Token(_))
+        | IdpError::ProfileApi(ProfileApiError::Malformed(_) | ProfileApiError::TooMany(_))
+        // With too many groups nobody could sign in, and whoever stayed would keep those they had, for good.
+        | IdpError::Profile(ProfileFault::Subject | ProfileFault::RequiredClaim(_) | ProfileFault::Groups)
+        // The form of a token, and its other audiences, are no word about the person: one setting at the provider
+        // changes them for everybody, and another changes them back.
+        | IdpError::IdToken(
+            JwtFault::Absent
+            | JwtFault::Malformed
+            | JwtFault::Algorithm
+            | JwtFault::Type
+            | JwtFault::Critical
+            | JwtFault::MalformedClaims
+            | JwtFault::Missing(_)
+            | JwtFault::ClaimType(_)
+            | JwtFault::Claim(_),
+        ) => Verdict::Indeterminate,
+    }
+}
+
+/// Returns the verdict that follows from an answer that is no clear word, or from none.
+fn verdict_of(error: &HttpError) -> Verdict {
+    match error {
+        outage if outage.is_outage() => Verdict::Unavailable,
+        // The last four are ours.
+        HttpError::Unreachable(_)
+        | HttpError::Timeout
+        | HttpError::AskedJustNow { .. }
+        | HttpError::Client(_)
+        | HttpError::NoAuthorities
+        | HttpError::Request
+        | HttpError::Proof => Verdict::Unavailable,
+        HttpError::Status(..)
+        | HttpError::TooLarge
+        | HttpError::ContentType
+        | HttpError::NotAnObject
+        | HttpError::Issuer { .. }
+        | HttpError::Unacceptable(_) => Verdict::Indeterminate,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::answer::provider_words::ProviderWords;
+
+    fn refused(code: &'static str) -> IdpError {
+        IdpError::TokenExchange(TokenExchangeError::Refused { code, said: ProviderWords::default(), key: None })
+    }
+
+    fn token(error: HttpError) -> IdpError {
+        IdpError::TokenExchange(TokenExchangeError::Http(error))
+    }
+
+    fn userinfo(error: HttpError) -> IdpError {
+        IdpError::Userinfo(UserinfoError::Http(error))
+    }
+
+    /// R-C12, R-E05: one line a case.
+    #[test]
+    fn only_a_word_about_the_person_is_a_refusal() {
+        let away = || Arc::new(HttpError::Timeout);
+        for (error, is_one) in [
+            (refused("invalid_grant"), true),
+            (refused("another error"), true),
+            (refused("invalid_client"), false),
+            (refused("unsupported_grant_type"), false),
+            (refused("use_dpop_nonce"), false),
+            (token(HttpError::status(401)), false),
+            (userinfo(HttpError::status(401)), true),
+            (userinfo(HttpError::Proof), false),
+            (IdpError::Userinfo(UserinfoError::Subject), true),
+            (IdpError::ProfileEndpoint(HttpError::status(401)), true),
+            (IdpError::Profile(ProfileFault::AnotherSubject), true),
+            (IdpError::IdToken(JwtFault::Claim("sub")), true),
+            (IdpError::IdToken(JwtFault::Claim("iss")), true),
+            (IdpError::IdToken(JwtFault::issuer("https://other.test", "https://idp.test")), true),
+            (IdpError::IdToken(JwtFault::Claim("nonce")), true),
+            (IdpError::IdToken(JwtFault::Claim("session_expiry")), true),
+            (IdpError::IdToken(JwtFault::Clock("iat")), false),
+            (IdpError::IdToken(JwtFault::UnknownKey), false),
+            (IdpError::IdToken(JwtFault::Signature), false),
+            (IdpError::Unusable { what: "the provider's keys", cause: away() }, false),
+        ] {
+            for is_proven in [false, true] {
+                let expected = if is_one { Verdict::Denied } else { Verdict::Unavailable };
+                assert_eq!(verdict(&error, is_proven), expected, "{error}, {is_proven}");
+            }
+        }
+    }
+
+    /// R-C12: one line a case. What the standard has for faults of ours is about the person only if the provider has
+    /// taken what is ours before. The first four are the standard's (Dex, Gitea, league/oauth2-server, Authlib and
+    /// better-auth answered so when a refresh token was gone), the next three older versions of Ory Hydra.
+    #[test]
+    fn a_fault_of_the_request_is_about_the_person_once_the_provider_has_taken_such_a_request() {
+        for error in [
+            refused("invalid_request"),
+            refused("unauthorized_client"),
+            refused("invalid_scope"),
+            refused("access_denied"),
+            refused("token_inactive"),
+            refused("token_expired"),
+            refused("request_unauthorized"),
+        ] {
+            assert_eq!(verdict(&error, false), Verdict::Unavailable, "{error}");
+            assert_eq!(verdict(&error, true), Verdict::Denied, "{error}");
+        }
+    }
+
+    /// R-I08, R-C12: one line a case: whether it was an answer.
+    #[test]
+    fn indeterminate_userinfo_is_not_an_outage() {
+        for (error, answered) in [
+            (token(HttpError::status(400)), true),
+            (token(HttpError::status(404)), true),
+            (token(HttpError::status(408)), false),
+            (token(HttpError::status(429)), false),
+            (token(HttpError::status(503)), false),
+            (token(HttpError::Timeout), false),
+            (IdpError::TokenExchange(TokenExchangeError::Malformed), true),
+            (userinfo(HttpError::status(403)), true),
+            (userinfo(HttpError::status(404)), true),
+            (userinfo(HttpError::status(302)), true),
+            (userinfo(HttpError::status(408)), false),
+            (userinfo(HttpError::status(429)), false),
+            (userinfo(HttpError::status(500)), false),
+            (userinfo(HttpError::Request), false),
+            (userinfo(HttpError::NotAnObject), true),
+            (userinfo(HttpError::ContentType), true),
+            (userinfo(HttpError::TooLarge), true),
+            (IdpError::Userinfo(UserinfoError::Nobody), true),
+            (IdpError::Userinfo(UserinfoError::Token(JwtFault::Claim("aud"))), true),
+            (IdpError::IdToken(JwtFault::ClaimType("auth_time")), true),
+            (IdpError::IdToken(JwtFault::Missing("exp")), true),
+            (IdpError::IdToken(JwtFault::MalformedClaims), true),
+            (IdpError::IdToken(JwtFault::Absent), true),
+            (IdpError::IdToken(JwtFault::Malformed), true),
+            (IdpError::IdToken(JwtFault::Algorithm), true),
+            (IdpError::IdToken(JwtFault::Type), true),
+            (IdpError::IdToken(JwtFault::Critical), true),
+            (IdpError::IdToken(JwtFault::Claim("aud")), true),
+            (IdpError::IdToken(JwtFault::Claim("azp")), true),
+            (IdpError::IdToken(JwtFault::Claim("sid")), true),
+            (IdpError::IdToken(JwtFault::Claim("at_hash")), true),
+            (IdpError::ProfileEndpoint(HttpError::status(403)), true),
+            (IdpError::ProfileEndpoint(HttpError::status(502)), false),
+            (IdpError::Profile(ProfileFault::Subject), true),
+            (IdpError::Profile(ProfileFault::Groups), true),
+            (IdpError::Profile(ProfileFault::RequiredClaim("ok".into())), true),
+            (IdpError::ProfileApi(ProfileApiError::TooMany("teams")), true),
+            (IdpError::ProfileApi(ProfileApiError::Malformed("teams")), true),
+        ] {
+            assert_eq!(
+                verdict(&error, true),
+                if answered { Verdict::Indeterminate } else { Verdict::Unavailable },
+                "{error}"
+            );
+        }
+    }
+
+    /// R-C12: one person's trouble is not everybody's. One line a case.
+    #[test]
+    fn what_a_provider_answers_to_one_person_concerns_nobody_else() {
+        for (cause, everybody) in [
+            (token(HttpError::Timeout), true),
+            (token(HttpError::status(503)), true),
+            (token(HttpError::status(500)), false),
+            (token(HttpError::status(429)), true),
+            (token(HttpError::status(403)), false),
+            (token(HttpError::status(401)), true),
+            (refused("incorrect_client_credentials"), true),
+            (refused("invalid_client"), true),
+            (refused("unauthorized_client"), true),
+            (refused("invalid_request"), false),
+            (refused("invalid_scope"), false),
+            (userinfo(HttpError::Timeout), true),
+            (IdpError::ProfileEndpoint(HttpError::Timeout), true),
+            (userinfo(HttpError::status(429)), false),
+            (userinfo(HttpError::status(503)), false),
+            (IdpError::ProfileEndpoint(HttpError::status(503)), false),
+        ] {
+            let failed = RenewalError::of(cause, true);
+            assert_eq!(failed.affects_all_sessions(), everybody, "{failed}");
+        }
+    }
+}
