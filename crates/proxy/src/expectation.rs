@@ -16,6 +16,8 @@ use http::{HeaderMap, Version};
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::watch;
 
+use crate::pool::Content;
+
 /// Longest silence of an upstream before it gets the content all the same.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
@@ -51,7 +53,7 @@ pub fn is_expected(headers: &HeaderMap, version: Version, has_content: bool) -> 
 }
 
 /// Content that is not touched before the upstream has been heard.
-pub fn hold(content: Body) -> (Body, Heard) {
+pub fn hold(content: Content) -> (Content, Heard) {
     let (heard, mut word) = watch::channel(Word::Nothing);
     let gate = Box::pin(async move {
         let silence = tokio::time::timeout(LONGEST_WAIT, word.wait_for(|word| *word != Word::Nothing));
@@ -62,12 +64,12 @@ pub fn hold(content: Body) -> (Body, Heard) {
         }
         !is_refused
     });
-    (Body::new(Held { gate: Some(gate), content }), Heard(heard))
+    (Content::of(Body::new(Held { gate: Some(gate), content })), Heard(heard))
 }
 
 struct Held {
     gate: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
-    content: Body,
+    content: Content,
 }
 
 impl HttpBody for Held {

@@ -1,7 +1,7 @@
 //! The reverse proxy behind the guard: plain HTTP/1.1 to the route's upstream.
 //!
 //! [`forward`] carries a request that the guard let pass; [`headers`] decides what travels with it, by the table in
-//! [`names`]; [`answer`] judges what comes back before it goes on, [`caching`] who may keep it. The upstream's address
+//! [`names`]; [`pool`] keeps the connections to upstreams; [`answer`] judges what comes back before it goes on, [`caching`] who may keep it. The upstream's address
 //! comes from the configuration alone (R-K06).
 
 pub mod answer;
@@ -10,3 +10,4 @@ pub mod expectation;
 pub mod forward;
 pub mod headers;
 pub mod names;
+pub mod pool;

@@ -1,0 +1,55 @@
+//! A new connection to an upstream: TCP, TLS where the upstream is `https`, and the bounds on both.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use hyper::rt::{Read, Write};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::{ClientConfig, RootCertStore};
+use tower::ServiceExt;
+
+/// Longest wait for a TCP connection, shared by the addresses of an upstream's name, so that a dead one is passed over.
+const TCP_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest wait for a connection to an upstream, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connects to upstreams.
+pub(super) type Connector = TimeoutConnector<HttpsConnector<HttpConnector>>;
+
+/// Prepares connecting: an upstream may take `write_timeout` between two pieces of a request that it reads.
+///
+/// # Errors
+/// If upstreams are reached by TLS (`https`), and this machine has no root certificates.
+pub(super) fn connector(write_timeout: Duration, https: bool) -> io::Result<Connector> {
+    let mut tcp = HttpConnector::new();
+    tcp.set_connect_timeout(Some(TCP_TIMEOUT));
+    // Without it the end of a request that does not fill a segment waits for an acknowledgement.
+    tcp.set_nodelay(true);
+    tcp.enforce_http(false);
+    let builder = HttpsConnectorBuilder::new();
+    let builder = if https { builder.with_native_roots()? } else { builder.with_tls_config(believing_nobody()?) };
+    let mut connector = TimeoutConnector::new(builder.https_or_http().enable_http1().wrap_connector(tcp));
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.set_write_timeout(Some(write_timeout));
+    Ok(connector)
+}
+
+/// Connects to an upstream.
+pub(super) async fn connect(
+    connector: &Connector,
+    upstream: &Uri,
+) -> Result<impl Read + Write + Send + Unpin + use<>, Box<dyn Error + Send + Sync>> {
+    connector.clone().oneshot(upstream.clone()).await
+}
+
+/// TLS for nobody: where every upstream is plain HTTP, the system's authorities are not needed.
+fn believing_nobody() -> io::Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(config.map_err(io::Error::other)?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
