@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::guard::revalidation::Revalidator;
+use crate::guard::revalidated::Revalidated;
 use crate::guard::session_lookup::look_up;
 use crate::revalidation::Renewals;
 use crate::session::{LiveSession, SessionReader};
@@ -69,18 +69,16 @@ pub async fn session(State(account): State<Account>, headers: HeaderMap) -> Resu
         return Err(FailureKind::CrossSite.into());
     }
     let found = look_up(&account.sessions, &account.cookies, &headers).await?;
-    match found.live() {
-        Some((_, session)) if account.renewals.requires_reauthentication(session) => {
-            Err(FailureKind::LoginTooOld.into())
-        }
-        Some((_, session)) => {
-            let mut response = Json(body(session)).into_response();
+    match Revalidated::as_it_stands(&account.renewals, found) {
+        Revalidated::Session(_, session) => {
+            let mut response = Json(body(&session)).into_response();
             // For pages of this origin that call the administration API; no other site can read it.
             let token = account.csrf.token(&session.handle().to_string());
             response.headers_mut().extend(HeaderValue::try_from(token).map(|token| (CSRF_TOKEN, token)));
             Ok(response)
         }
-        None => Err(found.why_not().into()),
+        Revalidated::Reauthenticate(..) => Err(FailureKind::LoginTooOld.into()),
+        Revalidated::Anonymous(found) => Err(found.why_not().into()),
     }
 }
 

@@ -13,8 +13,10 @@ use http::request::Parts;
 
 use super::Api;
 use crate::audit::{AuditEvent, audit};
-use crate::guard::revalidation::{Need, Revalidation, Revalidator};
-use crate::guard::session_lookup::{SessionLookup, look_up};
+use crate::guard::revalidated::{Revalidated, revalidated};
+use crate::guard::revalidation::Need;
+use crate::guard::session_lookup::look_up;
+use crate::session::LiveSession;
 use crate::web::client_address::ClientAddress;
 use crate::web::csrf;
 use crate::web::failure::{Failure, FailureKind};
@@ -54,19 +56,13 @@ struct Rights {
 
 impl Api {
     /// The session behind a request, as its provider sees it now: who is no reviewer any more is none here.
-    async fn vouched_for(&self, headers: &HeaderMap) -> Result<SessionLookup, Failure> {
+    async fn vouched_for(&self, headers: &HeaderMap) -> Result<LiveSession, Failure> {
         let found = look_up(&self.reader, &self.cookies, headers).await?;
-        let Some((key, session)) = found.live() else { return Ok(found) };
-        match self.renewals.revalidate_if_due(key, session, Need::Person).await {
-            Ok(Revalidation::Fresh) => Ok(found),
-            Ok(Revalidation::Reload) => {
-                let found = look_up(&self.reader, &self.cookies, headers).await?;
-                let needs_login =
-                    found.live().is_some_and(|(_, session)| self.renewals.requires_reauthentication(session));
-                if needs_login { Err(FailureKind::LoginTooOld.into()) } else { Ok(found) }
-            }
-            Ok(Revalidation::Reauthenticate) => Err(FailureKind::LoginTooOld.into()),
-            Err(error) => Err(error.into()),
+        let place = (&self.reader, &*self.cookies);
+        match revalidated(&self.renewals, place, headers, found, Need::Person).await? {
+            Revalidated::Session(_, session) => Ok(session),
+            Revalidated::Reauthenticate(..) => Err(FailureKind::LoginTooOld.into()),
+            Revalidated::Anonymous(found) => Err(found.why_not().into()),
         }
     }
 
@@ -84,8 +80,7 @@ impl Api {
             let denied = denied("a bearer token", parts, client, FailureKind::TokenInvalid);
             return Err(if token.is_some() { denied } else { denied.with_detail(NO_BEARER.into()) });
         }
-        let found = self.vouched_for(&parts.headers).await?;
-        let Some((_, session)) = found.live() else { return Err(found.why_not().into()) };
+        let session = self.vouched_for(&parts.headers).await?;
         let identity = &session.record().identity;
         let name = format!("{}:{}", identity.idp, identity.subject);
         if !csrf::is_same_origin(&parts.headers, &self.public_url) {

@@ -1,10 +1,11 @@
 //! The middleware in front of the back office.
 //!
 //! Most requests pass at once: the near cache knows their session and the route lets it pass, so nothing is waited for
-//! and nothing is boxed. Everything else goes the long way, which alone asks the store and
-//! alone says no.
+//! and nothing is boxed. Everything else takes the slow path, which learns what [`decision`](super::decision) asks for
+//! and alone says no.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,22 +13,21 @@ use std::task::{Context, Poll};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use counterfoil_core::clock::SharedClock;
-use counterfoil_core::secret::Secret;
 use counterfoil_session::audit::{AuditEvent, audit};
-use counterfoil_session::key::SessionKey;
-use counterfoil_session::record::SessionRecord;
 use counterfoil_session::{LiveSession, SessionReader};
 use futures_util::future::Either;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 use time::Duration;
 use tower::{Layer, Service};
 
-use super::access::{Authentication, AuthenticationRule, Decision, Holdings, decide};
+use super::access::Holdings;
 use super::current_user::{Admitted, CurrentUser};
+use super::decision::{Caller, LoginReason, Verdict};
+use super::inquiry::Inquiry;
 use super::request_target::{InvalidTarget, RequestTarget};
-use super::revalidation::{Need, NoAccessToken, Revalidation, Revalidator};
+use super::revalidation::Revalidator;
 use super::route::{OnAnonymous, Place, Route, RouteTable};
-use super::session_lookup::{SessionLookup, look_up, lookup_cached};
+use super::session_lookup::SessionLookup;
 use super::visitor::Visitor;
 use crate::cookies::CookiePolicy;
 use crate::failure::{Failure, FailureKind, SignedInAs};
@@ -94,7 +94,14 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        if self.guard.fast_path(&mut request) {
+        let located = match self.guard.locate(request.uri()) {
+            Ok(located) => located,
+            Err(failure) => return Either::Right(Box::pin(ready(Ok(failure.into_response())))),
+        };
+        let inquiry = Inquiry::begin(&self.guard, request.headers());
+        let verdict = inquiry.verdict(&self.guard, located.route.as_deref());
+        if let (Verdict::Pass(caller), Some(route)) = (verdict, located.route.clone()) {
+            self.guard.forward(&mut request, located.target, route, caller, inquiry);
             return Either::Left(self.inner.call(request));
         }
         let guard = self.guard.clone();
@@ -102,7 +109,7 @@ where
         let fresh = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, fresh);
         Either::Right(Box::pin(async move {
-            match guard.slow_path(&mut request).await {
+            match guard.slow_path(&mut request, located, inquiry).await {
                 Ok(None) => ready.call(request).await,
                 Ok(Some(elsewhere)) => Ok(elsewhere),
                 Err(failure) => Ok(failure.into_response()),
@@ -111,113 +118,41 @@ where
     }
 }
 
+/// A request's target, and the route that covers it, if one does.
+#[derive(Debug)]
+struct Located {
+    target: RequestTarget,
+    route: Option<Arc<Route>>,
+}
+
 impl Guard {
-    /// Lets a request pass if that can be decided without waiting for anything. Says nothing of those it does not.
-    fn fast_path(&self, request: &mut Request) -> bool {
-        let Ok((target, Place::Route(route))) = self.routes.locate(request.uri()) else { return false };
-        let Some(session) = lookup_cached(&self.sessions, &self.cookies, request.headers()) else { return false };
-        // Tokens are in the store alone.
-        if route.pass_access_token || self.revalidator.is_due(&session) {
-            return false;
+    fn locate(&self, uri: &Uri) -> Result<Located, Failure> {
+        let (target, place) = self.routes.locate(uri).map_err(ambiguous)?;
+        match place {
+            Place::Broker => Err(FailureKind::NotFound.into()),
+            Place::Route(route) => Ok(Located { target, route: Some(route) }),
+            Place::Nowhere => Ok(Located { target, route: None }),
         }
-        let passes = self.decide(Some(&*route), Some(&session)) == Decision::Pass;
-        if passes {
-            if let Some(visitor) = request.extensions().get::<Visitor>() {
-                visitor.note(&session);
-            }
-            self.forward(request, target, route, Some(session), None);
-        }
-        passes
     }
 
     /// Lets a request pass, or says where the browser has to go instead.
-    async fn slow_path(&self, request: &mut Request) -> Result<Option<Response>, Failure> {
-        let (target, place) = self.routes.locate(request.uri()).map_err(ambiguous)?;
-        let route = match place {
-            Place::Broker => return Err(FailureKind::NotFound.into()),
-            Place::Route(route) => Some(route),
-            Place::Nowhere => None,
-        };
-        let found = self.ask(route.as_deref(), request.headers()).await?;
-        let (found, vouched_for) = self.renew(route.as_deref(), request.headers(), found).await?;
-        let session = found.live().map(|(_, session)| session);
-        if let (Some(session), Some(visitor)) = (session, request.extensions().get::<Visitor>()) {
-            visitor.note(session);
-        }
-        let decision = match self.decide(route.as_deref(), session) {
-            Decision::Pass if !vouched_for => Decision::NeedsFreshLogin,
-            decision => decision,
-        };
-        let (decision, access_token) = match (decision, &route, found.live()) {
-            (Decision::Pass, Some(route), Some((key, _))) if route.pass_access_token => self.access_token(key).await?,
-            (decision, ..) => (decision, None),
-        };
-        match (decision, route) {
-            (Decision::Pass, Some(route)) => {
-                let session = session.cloned();
-                self.forward(request, target, route, session, access_token);
-                Ok(None)
-            }
-            (Decision::NeedsSession | Decision::NeedsFreshLogin, route) => {
-                self.reject(request, route.as_deref(), decision, &found).map(Some)
-            }
-            (Decision::Forbidden | Decision::Pass, route) => {
-                Err(self.forbidden(request, target.path(), route.as_deref(), session))
-            }
-        }
-    }
-
-    fn decide(&self, route: Option<&Route>, session: Option<&LiveSession>) -> Decision {
-        let person = session.map(|session| {
-            let SessionRecord { identity, auth_time, acr, .. } = session.record();
-            (identity, Authentication { at: *auth_time, acr: acr.as_deref() })
-        });
-        match route {
-            Some(route) => {
-                // No more for the clocks than the limit itself, or `30s` would last for ninety.
-                let max_age = route.max_auth_age.map(|max_age| max_age + self.clock_skew.min(max_age));
-                let demanded = AuthenticationRule { max_age, acr: &route.acr };
-                decide(&route.access, demanded, person, || self.clock.now())
-            }
-            // No rule, no entry; but strangers are not told which rules there are (R-I01).
-            None if person.is_some() => Decision::Forbidden,
-            None => Decision::NeedsSession,
-        }
-    }
-
-    /// The session behind the request as its provider sees it now, and whether the provider has had its say. On a
-    /// public route whoever cannot be vouched for is a stranger.
-    async fn renew(
+    async fn slow_path(
         &self,
-        route: Option<&Route>,
-        headers: &HeaderMap,
-        found: SessionLookup,
-    ) -> Result<(SessionLookup, bool), Failure> {
-        let Some((key, session)) = found.live() else { return Ok((found, true)) };
-        let wants_token = route.is_some_and(|route| route.pass_access_token);
-        let need = if wants_token { Need::AccessToken } else { Need::Person };
-        let is_public = route.is_some_and(|route| route.access.public);
-        match self.revalidator.revalidate_if_due(key, session, need).await {
-            Ok(Revalidation::Fresh) => Ok((found, true)),
-            Ok(Revalidation::Reload) => {
-                let found = self.ask(route, headers).await?;
-                let counts =
-                    !found.live().is_some_and(|(_, session)| self.revalidator.requires_reauthentication(session));
-                Ok(if is_public && !counts { (SessionLookup::Nothing, true) } else { (found, counts) })
-            }
-            Ok(Revalidation::Reauthenticate) | Err(_) if is_public => Ok((SessionLookup::Nothing, true)),
-            Ok(Revalidation::Reauthenticate) => Ok((found, false)),
-            Err(error) => Err(error.into()),
+        request: &mut Request,
+        located: Located,
+        mut inquiry: Inquiry,
+    ) -> Result<Option<Response>, Failure> {
+        let Located { target, route } = located;
+        let verdict = inquiry.conclude(self, route.as_deref(), request.headers()).await;
+        if let (Verdict::Pass(caller), Some(route)) = (verdict, &route) {
+            self.forward(request, target, route.clone(), caller, inquiry);
+            return Ok(None);
         }
-    }
-
-    /// The access token that the route passes on. Only a login brings one where there is none and no way to one.
-    async fn access_token(&self, key: &SessionKey) -> Result<(Decision, Option<Secret<String>>), Failure> {
-        match self.revalidator.access_token(key).await {
-            Ok(token) => Ok((Decision::Pass, Some(token))),
-            Err(NoAccessToken::LoginNeeded) => Ok((Decision::NeedsFreshLogin, None)),
-            Err(why @ NoAccessToken::Unavailable) => Err(Failure::caused(FailureKind::IdpUnavailable, why)),
-            Err(NoAccessToken::Store(error)) => Err(error.into()),
+        note_visitor(request, inquiry.session());
+        match verdict {
+            Verdict::Login(reason) => self.reject(request, route.as_deref(), reason, inquiry.found()).map(Some),
+            Verdict::Forbidden => Err(self.forbidden(request, target.path(), route.as_deref(), inquiry.session())),
+            _ => Err(inquiry.into_outage()),
         }
     }
 
@@ -226,9 +161,14 @@ impl Guard {
         request: &mut Request,
         target: RequestTarget,
         route: Arc<Route>,
-        session: Option<LiveSession>,
-        access_token: Option<Secret<String>>,
+        caller: Caller,
+        inquiry: Inquiry,
     ) {
+        let (session, access_token) = match caller {
+            Caller::Person => inquiry.into_admitted(),
+            Caller::Stranger => (None, None),
+        };
+        note_visitor(request, session.as_ref());
         if let Some(session) = session.as_ref().filter(|_| !is_background(request.headers())) {
             self.sessions.touch(session);
         }
@@ -236,31 +176,25 @@ impl Guard {
         request.extensions_mut().insert(Admitted { target, route, user, access_token });
     }
 
-    /// The session behind the request. On a public route nobody depends on it, so a store that cannot be
-    /// asked makes the caller a stranger there, and the page still loads.
-    async fn ask(&self, route: Option<&Route>, headers: &HeaderMap) -> Result<SessionLookup, Failure> {
-        match look_up(&self.sessions, &self.cookies, headers).await {
-            Err(_) if route.is_some_and(|route| route.access.public) => Ok(SessionLookup::Nothing),
-            other => other,
-        }
-    }
-
     fn reject(
         &self,
         request: &Request,
         route: Option<&Route>,
-        decision: Decision,
+        reason: LoginReason,
         found: &SessionLookup,
     ) -> Result<Response, Failure> {
         let on_anonymous = route.map_or(OnAnonymous::Auto, |route| route.on_anonymous);
         if may_redirect(on_anonymous, request.method(), request.headers()) {
             let back = ReturnTo::of_request(request.uri());
-            let ended = matches!(found, SessionLookup::Ended(_)) && decision == Decision::NeedsSession;
+            let ended = matches!(found, SessionLookup::Ended(_)) && reason == LoginReason::NoSession;
             let mut response = see_other(&if ended { back.ended_href() } else { back.login_href() })?;
             security_headers::apply(response.headers_mut(), self.public_url.is_https());
             return Ok(response);
         }
-        let kind = if decision == Decision::NeedsFreshLogin { FailureKind::LoginTooOld } else { found.why_not() };
+        let kind = match reason {
+            LoginReason::NoSession => found.why_not(),
+            LoginReason::Reauthenticate => FailureKind::LoginTooOld,
+        };
         let failure = Failure::from(kind).with_sign_in(self.page_of(request).login_href());
         if is_safe(request.method()) || !navigation::is_navigation(request.headers()) {
             return Err(failure);
@@ -293,6 +227,12 @@ impl Guard {
         let page = self.page_of(request);
         let account = identity.map(|identity| SignedInAs::new(identity, &ReturnTo::home(), &page));
         Failure::from(FailureKind::Forbidden).with_account(account)
+    }
+}
+
+fn note_visitor(request: &Request, session: Option<&LiveSession>) {
+    if let (Some(session), Some(visitor)) = (session, request.extensions().get::<Visitor>()) {
+        visitor.note(session);
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A request's path is read once ([`request_target`]), and in every way in which others might; the first route that matches
 //! all of them says who may pass ([`route`], [`access`]); the session behind its cookie is asked for ([`session_lookup`]) and, when that is due, renewed
-//! with its provider ([`revalidation`]); and [`layer`] puts it all together as a middleware. What passes carries
+//! with its provider ([`revalidation`]). One pure decision says what has to be learnt of a request and what that comes to;
+//! [`layer`] puts it all together as a middleware. What passes carries
 //! [`Admitted`](current_user::Admitted) in its extensions; handlers take a
 //! [`CurrentUser`](current_user::CurrentUser).
 
@@ -10,7 +11,9 @@ pub mod access;
 pub mod client_address;
 pub mod cookies;
 pub mod current_user;
+mod decision;
 pub mod failure;
+mod inquiry;
 pub mod layer;
 pub mod navigation;
 pub mod public_url;
@@ -20,6 +23,7 @@ pub mod redirect;
 pub mod request_id;
 pub mod request_target;
 pub mod return_to;
+pub mod revalidated;
 pub mod revalidation;
 pub mod route;
 pub mod security_headers;

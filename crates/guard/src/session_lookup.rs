@@ -71,20 +71,18 @@ pub fn candidates(cookies: &CookiePolicy, headers: &HeaderMap) -> Vec<SessionKey
     keys
 }
 
-/// The session that a request presents, if that is clear without asking the store: one cookie, whose session the near
-/// cache knows to live.
-pub(super) fn lookup_cached(
+/// The session that a request presents, if that is clear without asking the store: no cookie, or one whose session the
+/// near cache knows to live.
+pub(crate) fn lookup_cached(
     sessions: &SessionReader,
     cookies: &CookiePolicy,
     headers: &HeaderMap,
-) -> Option<LiveSession> {
+) -> Option<SessionLookup> {
     let mut values = cookies.session_values(headers);
-    let key = values.next().and_then(SessionKey::parse)?;
-    if values.next().is_some() {
-        return None;
-    }
+    let Some(value) = values.next() else { return Some(SessionLookup::Nothing) };
+    let key = SessionKey::parse(value).filter(|_| values.next().is_none())?;
     let session = sessions.check_cached(key.handle())?;
-    (!is_bound_elsewhere(sessions, &session, headers)).then_some(session)
+    (!is_bound_elsewhere(sessions, &session, headers)).then_some(SessionLookup::Live(key, session))
 }
 
 /// Asks for the session that a request presents.

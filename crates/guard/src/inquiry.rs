@@ -1,0 +1,129 @@
+//! All that the guard has learnt of one request: it begins with what this process knows, and grows by what
+//! [`judge`] asks for.
+
+use counterfoil_core::secret::Secret;
+use counterfoil_session::LiveSession;
+use counterfoil_session::record::SessionRecord;
+use http::HeaderMap;
+
+use crate::access::Authentication;
+use crate::decision::{Confirmation, Facts, Presented, TokenState, Verdict, judge};
+use crate::failure::{Failure, FailureKind};
+use crate::layer::Guard;
+use crate::revalidated::{Revalidated, revalidated};
+use crate::revalidation::{Need, NoAccessToken};
+use crate::route::Route;
+use crate::session_lookup::{SessionLookup, look_up, lookup_cached};
+
+/// The state of an inquiry.
+#[derive(Debug)]
+pub(crate) struct Inquiry {
+    /// `None`: only the store can tell.
+    found: Option<SessionLookup>,
+    /// `None`: nobody was asked.
+    confirmation: Option<Confirmation>,
+    token: TokenState,
+    access_token: Option<Secret<String>>,
+    /// The failure that stands behind whatever is unavailable.
+    outage: Option<Failure>,
+}
+
+impl Inquiry {
+    /// Begins with what the near cache knows. Waits for nothing.
+    pub(crate) fn begin(guard: &Guard, headers: &HeaderMap) -> Self {
+        let found = lookup_cached(&guard.sessions, &guard.cookies, headers);
+        Self { found, confirmation: None, token: TokenState::Unasked, access_token: None, outage: None }
+    }
+
+    /// Judges the request by what is known.
+    pub(crate) fn verdict(&self, guard: &Guard, route: Option<&Route>) -> Verdict {
+        let presented = match &self.found {
+            Some(SessionLookup::Live(_, session)) => {
+                let SessionRecord { identity, auth_time, acr, .. } = session.record();
+                Presented::Person(identity, Authentication { at: *auth_time, acr: acr.as_deref() })
+            }
+            Some(SessionLookup::Nothing | SessionLookup::Ended(_)) => Presented::Stranger,
+            None if self.outage.is_some() => Presented::Unavailable,
+            None => Presented::Unknown,
+        };
+        let is_due = || self.session().is_some_and(|session| guard.revalidator.is_due(session));
+        let unasked = || if is_due() { Confirmation::Due } else { Confirmation::NotDue };
+        let facts = Facts { presented, confirmation: self.confirmation.unwrap_or_else(unasked), token: self.token };
+        judge(route, facts, guard.clock_skew, || guard.clock.now())
+    }
+
+    /// Learns what is needed, until nothing is, and says what that comes to.
+    pub(crate) async fn conclude(&mut self, guard: &Guard, route: Option<&Route>, headers: &HeaderMap) -> Verdict {
+        loop {
+            match self.verdict(guard, route) {
+                Verdict::NeedsStore => self.learn_session(guard, headers).await,
+                Verdict::NeedsRevalidation => self.learn_confirmation(guard, route, headers).await,
+                Verdict::NeedsToken => self.learn_token(guard).await,
+                verdict => return verdict,
+            }
+        }
+    }
+
+    async fn learn_session(&mut self, guard: &Guard, headers: &HeaderMap) {
+        match look_up(&guard.sessions, &guard.cookies, headers).await {
+            Ok(found) => self.found = Some(found),
+            Err(failure) => self.outage = Some(failure),
+        }
+    }
+
+    async fn learn_confirmation(&mut self, guard: &Guard, route: Option<&Route>, headers: &HeaderMap) {
+        let wants_token = route.is_some_and(|route| route.pass_access_token);
+        let need = if wants_token { Need::AccessToken } else { Need::Person };
+        let found = self.found.clone().unwrap_or(SessionLookup::Nothing);
+        let place = (&guard.sessions, &*guard.cookies);
+        let (confirmation, found) = match revalidated(&*guard.revalidator, place, headers, found, need).await {
+            Ok(Revalidated::Session(key, session)) => (Confirmation::Confirmed, SessionLookup::Live(key, session)),
+            Ok(Revalidated::Reauthenticate(key, session)) => {
+                (Confirmation::Indeterminate, SessionLookup::Live(key, session))
+            }
+            Ok(Revalidated::Anonymous(none)) => (Confirmation::Confirmed, none),
+            Err(failure) => {
+                (self.confirmation, self.outage) = (Some(Confirmation::Unavailable), Some(failure));
+                return;
+            }
+        };
+        (self.confirmation, self.found) = (Some(confirmation), Some(found));
+    }
+
+    /// Looks for the access token that the route passes on. Only a login brings one where there is none and no way to
+    /// one.
+    async fn learn_token(&mut self, guard: &Guard) {
+        let Some(SessionLookup::Live(key, _)) = &self.found else { return };
+        let unavailable = |failure| (TokenState::Unavailable, None, Some(failure));
+        (self.token, self.access_token, self.outage) = match guard.revalidator.access_token(key).await {
+            Ok(token) => (TokenState::AtHand, Some(token), None),
+            Err(NoAccessToken::LoginNeeded) => (TokenState::LoginNeeded, None, None),
+            Err(why @ NoAccessToken::Unavailable) => unavailable(Failure::caused(FailureKind::IdpUnavailable, why)),
+            Err(NoAccessToken::Store(error)) => unavailable(error.into()),
+        };
+    }
+
+    /// The live session, if there is one.
+    pub(crate) fn session(&self) -> Option<&LiveSession> {
+        self.found.as_ref()?.live().map(|(_, session)| session)
+    }
+
+    /// The outcome of looking the session up.
+    pub(crate) fn found(&self) -> &SessionLookup {
+        self.found.as_ref().unwrap_or(&SessionLookup::Nothing)
+    }
+
+    /// The failure of whoever did not answer.
+    pub(crate) fn into_outage(self) -> Failure {
+        self.outage.unwrap_or_else(|| FailureKind::Internal.into())
+    }
+
+    /// The session and the access token, for the request that passes.
+    pub(crate) fn into_admitted(self) -> (Option<LiveSession>, Option<Secret<String>>) {
+        let session = match self.found {
+            Some(SessionLookup::Live(_, session)) => Some(session),
+            _ => None,
+        };
+        (session, self.access_token)
+    }
+}
