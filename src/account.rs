@@ -15,7 +15,7 @@ use crate::revalidation::Renewals;
 use crate::session::{LiveSession, SessionReader};
 use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::{self, CsrfTokens};
-use crate::web::failure::{Failure, FailureKind};
+use crate::web::failure::{Failure, FailureKind, RefusalKind};
 
 /// The state behind the account endpoints. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -77,7 +77,7 @@ pub async fn session(State(account): State<Account>, headers: HeaderMap) -> Resu
             response.headers_mut().extend(HeaderValue::try_from(token).map(|token| (CSRF_TOKEN, token)));
             Ok(response)
         }
-        Revalidated::Reauthenticate(..) => Err(FailureKind::LoginTooOld.into()),
+        Revalidated::Reauthenticate(..) => Err(RefusalKind::Reauthenticate.into()),
         Revalidated::Anonymous(found) => Err(found.why_not().into()),
     }
 }

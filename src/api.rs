@@ -21,12 +21,12 @@ use http::header::CACHE_CONTROL;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::proxy::error::is_body_timeout;
 use crate::revalidation::Renewals;
 use crate::session::store::StoreError;
 use crate::session::{SessionAdministration, SessionReader};
 use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::CsrfTokens;
-use crate::web::failure::is_body_timeout;
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::public_url::PublicUrl;
 

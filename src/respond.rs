@@ -1,29 +1,27 @@
 //! The answers to failures: the one place that knows the status, the words and the blame of
 //! every [`FailureKind`], and that logs it.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
+use http::header::{ALLOW, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use serde::Serialize;
 
 use crate::printable::Printable;
+use crate::proxy::error::ProxyErrorKind;
 use crate::web::branding::{Branding, Frame};
-use crate::web::failure::{Failure, FailureKind};
+use crate::web::failure::{Failure, FailureKind, RefusalKind, take_failure};
 use crate::web::page::{self, Action, ErrorPage};
+use crate::web::problem::{Problem, RETRY_AFTER_SECONDS};
 use crate::web::public_url::PublicUrl;
 use crate::web::request_id::RequestId;
 use crate::web::return_to::ReturnTo;
 use crate::web::{navigation, security_headers};
-
-/// Seconds after which a request that met an outage may be tried again.
-const RETRY_AFTER_SECONDS: &str = "5";
 
 /// The one who has to do something about it; decides the log level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,26 +46,18 @@ struct Appearance {
     /// Machine-readable (the contract's list).
     code: &'static str,
     /// The texts `error-{words}-title` and `error-{words}-advice`.
-    words: &'static str,
+    words: Cow<'static, str>,
     blame: Blame,
 }
 
 fn appearance(kind: FailureKind) -> Appearance {
-    use Blame::{Broker, Browser, Provider, Sender, Store, Upstream};
+    use Blame::{Broker, Browser, Provider, Sender, Store};
     use FailureKind as Kind;
     let (status, code, words, blame) = match kind {
-        Kind::SessionMissing => (401, "session_missing", "session-missing", Browser),
-        Kind::SessionIdle => (401, "session_idle", "session-idle", Browser),
-        Kind::SessionExpired => (401, "session_expired", "session-expired", Browser),
-        Kind::SessionRevoked => (401, "session_revoked", "session-revoked", Browser),
-        Kind::SessionDisplaced => (401, "session_revoked", "session-displaced", Browser),
-        Kind::SessionEndedElsewhere => (401, "session_revoked", "session-ended-elsewhere", Browser),
-        Kind::SessionEndedByProvider => (401, "session_revoked", "session-ended-by-provider", Browser),
+        Kind::Refused(kind) => return refused(kind),
+        Kind::NotForwarded(kind) => return not_forwarded(kind),
         Kind::TokenInvalid => (401, "token_invalid", "token-invalid", Sender),
         Kind::CsrfTokenInvalid => (403, "forbidden", "csrf-token-invalid", Sender),
-        Kind::LoginTooOld => (401, "reauthentication_required", "login-too-old", Browser),
-        Kind::Forbidden => (403, "forbidden", "forbidden", Browser),
-        Kind::StoreUnavailable => (503, "store_unavailable", "store-unavailable", Store),
         Kind::LogoutIncomplete => (503, "store_unavailable", "logout-incomplete", Store),
         Kind::IdpUnavailable => (503, "idp_unavailable", "idp-unavailable", Provider),
         Kind::LoginFailed => (502, "login_failed", "login-failed", Provider),
@@ -84,7 +74,6 @@ fn appearance(kind: FailureKind) -> Appearance {
         Kind::StrongerLoginNeeded => (403, "login_failed", "stronger-login-needed", Browser),
         Kind::LoginOtherResponseMode => (400, "login_failed", "login-other-response-mode", Sender),
         Kind::BadRequest => (400, "bad_request", "bad-request", Sender),
-        Kind::AmbiguousPath => (400, "bad_request", "ambiguous-path", Sender),
         Kind::NotFound => (404, "bad_request", "not-found", Browser),
         Kind::WrongHost => (421, "bad_request", "wrong-host", Sender),
         Kind::MethodNotAllowed => (405, "bad_request", "method-not-allowed", Sender),
@@ -94,13 +83,46 @@ fn appearance(kind: FailureKind) -> Appearance {
         Kind::UnknownCoding => (501, "bad_request", "bad-request", Sender),
         Kind::TargetTooLong => (414, "bad_request", "target-too-long", Sender),
         Kind::HeadersTooLarge => (431, "bad_request", "headers-too-large", Sender),
-        Kind::UpstreamUnavailable => (502, "upstream_unavailable", "upstream-unavailable", Upstream),
-        Kind::UpstreamTimeout => (504, "upstream_unavailable", "upstream-timeout", Upstream),
         Kind::Internal => (500, "internal", "internal", Broker),
     };
     // Every number above is a status; the test walks them all.
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    Appearance { status, code, words: words.into(), blame }
+}
+
+/// The look of a refusal of the guard's, which knows its status and code itself.
+fn refused(kind: RefusalKind) -> Appearance {
+    use RefusalKind as Kind;
+    let (words, blame) = match kind {
+        Kind::SessionMissing => ("session-missing".into(), Blame::Browser),
+        Kind::SessionEnded(cause) => (format!("session-{}", cause.key()).into(), Blame::Browser),
+        Kind::Reauthenticate => ("login-too-old".into(), Blame::Browser),
+        Kind::SignInFailed => ("login-refused".into(), Blame::Browser),
+        Kind::Forbidden => ("forbidden".into(), Blame::Browser),
+        Kind::AmbiguousPath => ("ambiguous-path".into(), Blame::Sender),
+        Kind::TwoSessions => ("bad-request".into(), Blame::Sender),
+        Kind::StoreUnavailable => ("store-unavailable".into(), Blame::Store),
+        Kind::ProviderUnavailable => ("idp-unavailable".into(), Blame::Provider),
+        Kind::NotFound => ("not-found".into(), Blame::Browser),
+        // Among them those that only a later version of the guard knows.
+        _ => ("internal".into(), Blame::Broker),
+    };
+    let (status, code) = kind.status_and_code();
     Appearance { status, code, words, blame }
+}
+
+/// The look of a request that the proxy could not forward.
+fn not_forwarded(kind: ProxyErrorKind) -> Appearance {
+    use ProxyErrorKind as Kind;
+    let (words, blame) = match kind {
+        Kind::BodyTimeout => ("request-timeout", Blame::Sender),
+        Kind::BrokenRequest => ("bad-request", Blame::Sender),
+        Kind::NoUpstream => ("not-found", Blame::Browser),
+        Kind::UpstreamTimeout => ("upstream-timeout", Blame::Upstream),
+        _ => ("upstream-unavailable", Blame::Upstream),
+    };
+    let (status, code) = kind.status_and_code();
+    Appearance { status, code, words: words.into(), blame }
 }
 
 /// Below this, programs and those who write them ask: they are answered in their words.
@@ -110,17 +132,12 @@ const API: &str = "/sso/api/";
 fn words_for_programs(kind: FailureKind) -> Option<&'static str> {
     use FailureKind as Kind;
     Some(match kind {
-        Kind::SessionMissing => "session-missing",
-        Kind::SessionIdle
-        | Kind::SessionExpired
-        | Kind::SessionRevoked
-        | Kind::SessionDisplaced
-        | Kind::SessionEndedElsewhere
-        | Kind::SessionEndedByProvider => "session-ended",
-        Kind::LoginTooOld => "login-too-old",
-        Kind::Forbidden => "forbidden",
-        Kind::StoreUnavailable => "store-unavailable",
-        Kind::BadRequest => "bad-request",
+        Kind::Refused(RefusalKind::SessionMissing) => "session-missing",
+        Kind::Refused(RefusalKind::SessionEnded(_)) => "session-ended",
+        Kind::Refused(RefusalKind::Reauthenticate) => "login-too-old",
+        Kind::Refused(RefusalKind::Forbidden) => "forbidden",
+        Kind::Refused(RefusalKind::StoreUnavailable) => "store-unavailable",
+        Kind::Refused(RefusalKind::TwoSessions) | Kind::BadRequest => "bad-request",
         Kind::NotFound => "not-found",
         Kind::MethodNotAllowed => "method-not-allowed",
         Kind::CrossSite => "cross-site",
@@ -147,7 +164,7 @@ pub async fn draw_failures(State(responder): State<Responder>, request: Request,
         is_api: request.uri().path().starts_with(API),
     };
     let mut response = next.run(request).await;
-    let Some(failure) = response.extensions_mut().remove::<Failure>() else { return response };
+    let Some(failure) = take_failure(&mut response) else { return response };
     let appearance = appearance(failure.kind);
     log(&failure, &appearance);
     let mut drawn = responder.draw(&failure, &appearance, &asked);
@@ -203,15 +220,14 @@ impl Responder {
         let sign_in = failure.sign_in.as_deref();
         let account = failure.account();
         let actions = match failure.kind {
-            FailureKind::SessionMissing
-            | FailureKind::SessionIdle
-            | FailureKind::SessionExpired
-            | FailureKind::SessionRevoked
-            | FailureKind::SessionDisplaced
-            | FailureKind::SessionEndedElsewhere
-            | FailureKind::SessionEndedByProvider
-            | FailureKind::LoginTooOld => sign_in.map(Action::SignIn).into_iter().collect(),
-            FailureKind::IdpUnavailable
+            FailureKind::Refused(
+                RefusalKind::SessionMissing
+                | RefusalKind::SessionEnded(_)
+                | RefusalKind::Reauthenticate
+                | RefusalKind::SignInFailed,
+            ) => sign_in.map(Action::SignIn).into_iter().collect(),
+            FailureKind::Refused(RefusalKind::ProviderUnavailable)
+            | FailureKind::IdpUnavailable
             | FailureKind::LoginFailed
             | FailureKind::AnswerRefused
             | FailureKind::AnswerUnjudged
@@ -237,25 +253,11 @@ impl Responder {
                 [Action::Home(home.as_str())].into_iter().chain(switch).collect()
             }
         };
-        let (status, kind, code) = (appearance.status.as_u16(), appearance.words, appearance.code);
+        let (status, kind, code) = (appearance.status.as_u16(), &*appearance.words, appearance.code);
         let site = self.public_url.authority();
         let (account, new_tab_sign_in) = (account.map(|account| &*account.name), failure.new_tab_sign_in());
         ErrorPage { frame, status, kind, code, request_id: id, site, actions, account, new_tab_sign_in }.html()
     }
-}
-
-/// RFC 9457.
-#[derive(Debug, Serialize)]
-struct Problem<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    title: String,
-    status: u16,
-    detail: String,
-    code: &'static str,
-    request_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    login: Option<&'a str>,
 }
 
 fn problem(failure: &Failure, appearance: &Appearance, frame: Frame<'_>, site: &str, asked: &Asked) -> Response {
@@ -265,18 +267,16 @@ fn problem(failure: &Failure, appearance: &Appearance, frame: Frame<'_>, site: &
     };
     // A login does not help who showed a token.
     let needs_login = appearance.status == StatusCode::UNAUTHORIZED && failure.kind != FailureKind::TokenInvalid;
+    let (status, title, detail) = (appearance.status, text("title"), text("advice"));
     let problem = Problem {
-        kind: "about:blank",
-        title: text("title"),
-        status: appearance.status.as_u16(),
-        detail: failure.detail.clone().unwrap_or_else(|| text("advice")),
+        status,
+        title: &title,
+        detail: failure.detail.as_deref().unwrap_or(&detail),
         code: appearance.code,
-        request_id: &asked.id,
+        request_id: Some(&asked.id),
         login: failure.sign_in.as_deref().or(needs_login.then_some("/sso/login")),
     };
-    let mut response = (appearance.status, Json(problem)).into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    response
+    problem.into_response()
 }
 
 fn log(failure: &Failure, appearance: &Appearance) {
@@ -315,55 +315,14 @@ mod tests {
     use super::*;
     use crate::web::language::Language;
 
-    const KINDS: [FailureKind; 41] = [
-        FailureKind::TokenInvalid,
-        FailureKind::CsrfTokenInvalid,
-        FailureKind::SessionMissing,
-        FailureKind::SessionIdle,
-        FailureKind::SessionExpired,
-        FailureKind::SessionRevoked,
-        FailureKind::SessionDisplaced,
-        FailureKind::SessionEndedElsewhere,
-        FailureKind::SessionEndedByProvider,
-        FailureKind::LoginOvertaken,
-        FailureKind::LoginBlocked,
-        FailureKind::LoginTooOld,
-        FailureKind::Forbidden,
-        FailureKind::StoreUnavailable,
-        FailureKind::LogoutIncomplete,
-        FailureKind::IdpUnavailable,
-        FailureKind::LoginFailed,
-        FailureKind::AnswerRefused,
-        FailureKind::AnswerUnjudged,
-        FailureKind::LoginPutOff,
-        FailureKind::LoginRefused,
-        FailureKind::LoginExpired,
-        FailureKind::LoginLoop,
-        FailureKind::LoginClock,
-        FailureKind::LoginNotFresh,
-        FailureKind::StrongerLoginNeeded,
-        FailureKind::LoginOtherResponseMode,
-        FailureKind::BadRequest,
-        FailureKind::AmbiguousPath,
-        FailureKind::NotFound,
-        FailureKind::WrongHost,
-        FailureKind::MethodNotAllowed,
-        FailureKind::CrossSite,
-        FailureKind::PayloadTooLarge,
-        FailureKind::RequestTimeout,
-        FailureKind::UnknownCoding,
-        FailureKind::TargetTooLong,
-        FailureKind::HeadersTooLarge,
-        FailureKind::UpstreamUnavailable,
-        FailureKind::UpstreamTimeout,
-        FailureKind::Internal,
-    ];
-
     #[test]
     fn every_failure_has_an_error_status_and_words_in_every_language() {
-        for kind in KINDS {
+        for kind in FailureKind::all() {
             let appearance = appearance(kind);
             assert!(appearance.status.is_client_error() || appearance.status.is_server_error(), "{kind:?}");
+            let is_a_defect = appearance.status == StatusCode::INTERNAL_SERVER_ERROR;
+            assert_eq!(appearance.words == "internal", is_a_defect, "{kind:?} has no words of its own");
+            assert!(appearance.blame != Blame::Upstream || appearance.code == "upstream_unavailable", "{kind:?}");
             for language in [Language::English, Language::Korean] {
                 for part in ["title", "advice"] {
                     let for_programs = words_for_programs(kind).map(|words| format!("api-{words}-{part}"));
@@ -378,7 +337,8 @@ mod tests {
     /// R-P01: an outage of the store is neither "valid" nor "logged out".
     #[test]
     fn outages_are_503() {
-        for kind in [FailureKind::StoreUnavailable, FailureKind::LogoutIncomplete, FailureKind::IdpUnavailable] {
+        let of_the_store = FailureKind::Refused(RefusalKind::StoreUnavailable);
+        for kind in [of_the_store, FailureKind::LogoutIncomplete, FailureKind::IdpUnavailable] {
             assert_eq!(appearance(kind).status, StatusCode::SERVICE_UNAVAILABLE);
         }
     }

@@ -3,13 +3,15 @@
 //! Knows HTTP and nothing of sessions or providers. Each file owns one duty and is used by the rooms above.
 
 pub use counterfoil_guard::{
-    client_address, cookies, failure, navigation, public_url, query, redirect, request_id, return_to, security_headers,
+    client_address, cookies, navigation, problem, public_url, query, request_id, return_to, security_headers,
 };
 
 pub mod assets;
 pub mod branding;
 pub mod csrf;
+pub mod failure;
 pub mod form;
 pub mod language;
 pub mod page;
+pub mod redirect;
 pub mod request_body;

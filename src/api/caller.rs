@@ -19,7 +19,7 @@ use crate::guard::session_lookup::look_up;
 use crate::session::LiveSession;
 use crate::web::client_address::ClientAddress;
 use crate::web::csrf;
-use crate::web::failure::{Failure, FailureKind};
+use crate::web::failure::{Failure, FailureKind, RefusalKind};
 
 /// The header that carries the anti-forgery token.
 const CSRF_HEADER: &str = "x-csrf-token";
@@ -61,7 +61,7 @@ impl Api {
         let place = (&self.reader, &*self.cookies);
         match revalidated(&self.renewals, place, headers, found, Need::Person).await? {
             Revalidated::Session(_, session) => Ok(session),
-            Revalidated::Reauthenticate(..) => Err(FailureKind::LoginTooOld.into()),
+            Revalidated::Reauthenticate(..) => Err(RefusalKind::Reauthenticate.into()),
             Revalidated::Anonymous(found) => Err(found.why_not().into()),
         }
     }
@@ -98,7 +98,11 @@ impl Api {
 
     async fn caller_with(&self, parts: &Parts, may: impl Fn(Rights) -> bool) -> Result<Caller, Failure> {
         let (caller, rights) = self.caller(parts).await?;
-        if may(rights) { Ok(caller) } else { Err(denied(&caller.name, parts, caller.client, FailureKind::Forbidden)) }
+        if may(rights) {
+            Ok(caller)
+        } else {
+            Err(denied(&caller.name, parts, caller.client, RefusalKind::Forbidden.into()))
+        }
     }
 }
 

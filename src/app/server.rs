@@ -30,8 +30,8 @@ use tokio::time::Instant;
 use self::peers::{Peers, Place};
 use self::progress::Progress;
 use self::stream::{ClientStream, TooSlow};
+use crate::proxy::error::causes;
 use crate::web::client_address::TrustedProxies;
-use crate::web::failure::causes;
 
 /// Largest head of a request, in bytes.
 const LARGEST_HEAD: usize = 64 * 1024;

@@ -53,7 +53,7 @@ impl Unfinished {
 impl From<Failure> for Unfinished {
     /// A store that cannot be asked has used nothing up.
     fn from(failure: Failure) -> Self {
-        Self { may_be_repeated: failure.kind == FailureKind::StoreUnavailable, failure }
+        Self { may_be_repeated: failure.kind.is_store_outage(), failure }
     }
 }
 

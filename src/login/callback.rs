@@ -34,7 +34,7 @@ use crate::session::establish::{EstablishError, NewSession};
 use crate::session::key::SessionKey;
 use crate::session::record::{ExposedSecret, Tokens};
 use crate::web::client_address::ClientAddress;
-use crate::web::failure::{Failure, FailureKind};
+use crate::web::failure::{Failure, FailureKind, RefusalKind};
 use crate::web::query::Parameters;
 use crate::web::redirect::see_other;
 use crate::web::{form, navigation};
@@ -83,7 +83,7 @@ pub async fn by_address(
     login.refuse_unless_served(&idp, Carrier::Address)?;
     if navigation::is_speculative(&headers) {
         // Asked ahead of a click: the answer is for when the person comes.
-        return Err(FailureKind::SessionMissing.into());
+        return Err(RefusalKind::SessionMissing.into());
     }
     let brought = Parameters::read(uri.query().unwrap_or_default());
     let brought = brought.map_err(|error| Failure::caused(FailureKind::BadRequest, error))?;

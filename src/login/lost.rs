@@ -70,7 +70,7 @@ impl Login {
         pending: &PendingLogin,
         headers: &HeaderMap,
     ) -> Option<SignedInAs> {
-        if failure.kind == FailureKind::StoreUnavailable {
+        if failure.kind.is_store_outage() {
             return None;
         }
         let mut session = match look_up(&self.sessions.reader(), &self.cookies, headers).await {

@@ -16,10 +16,10 @@ use super::{Login, failure_kind};
 use crate::guard::route::{Place, Route};
 use crate::guard::session_lookup::{SessionLookup, candidates, look_up};
 use crate::idp::{LoginOptions, Provider, acceptable_hint};
-use crate::session::ending::{EndCause, Tombstone};
+use crate::session::ending::Tombstone;
 use crate::session::key::SessionKey;
 use crate::web::branding::Frame;
-use crate::web::failure::{Failure, FailureKind, SignedInAs};
+use crate::web::failure::{Failure, FailureKind, RefusalKind, SignedInAs};
 use crate::web::language::Language;
 use crate::web::navigation;
 use crate::web::page::{self, Moment, ProviderChoice, SessionEnded, SignInChooser};
@@ -45,7 +45,7 @@ pub async fn start(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     if !navigation::may_start_login(&headers) {
-        return Err(FailureKind::SessionMissing.into());
+        return Err(RefusalKind::SessionMissing.into());
     }
     let query = Parameters::read(uri.query().unwrap_or_default());
     let query = query.map_err(|error| Failure::caused(FailureKind::BadRequest, error))?;
@@ -208,16 +208,9 @@ impl Login {
 
     fn session_ended_page(&self, headers: &HeaderMap, tombstone: Option<&Tombstone>, back: &ReturnTo) -> Response {
         let frame = Frame::for_request(headers, &self.branding);
-        let kind = tombstone.map(|tombstone| match tombstone.cause {
-            EndCause::Idle => "session-idle",
-            EndCause::Absolute => "session-expired",
-            EndCause::Revoked => "session-revoked",
-            EndCause::Displaced => "session-displaced",
-            EndCause::EndedElsewhere => "session-ended-elsewhere",
-            EndCause::EndedByProvider => "session-ended-by-provider",
-        });
+        let cause = tombstone.map(|tombstone| tombstone.cause);
         let ended_at = tombstone.map(|tombstone| Moment::new(tombstone.ended_at, self.clock.now()));
-        let html = SessionEnded { frame, kind, ended_at, sign_in_href: &back.login_href() }.html();
+        let html = SessionEnded { frame, cause, ended_at, sign_in_href: &back.login_href() }.html();
         page::response(StatusCode::OK, frame.language, html)
     }
 

@@ -21,7 +21,7 @@ use crate::session::LiveSession;
 use crate::session::key::SessionKey;
 use crate::session::store::StoreError;
 use crate::web::branding::Frame;
-use crate::web::failure::{Failure, FailureKind};
+use crate::web::failure::{Failure, FailureKind, RefusalKind};
 use crate::web::page::{self, ConfirmLogout, SignOutThere, SignedOut, SignedOutReason};
 use crate::web::query::Parameters;
 use crate::web::redirect::see_other;
@@ -43,9 +43,9 @@ pub async fn confirm(State(logout): State<Logout>, headers: HeaderMap) -> Result
             Some((_, session)) => (session.handle(), Some(session.record().identity.display_name())),
             None => return Ok(signed_out_page(frame, SignedOutReason::NotSignedIn)),
         },
-        Err(failure) => match candidates(&logout.cookies, &headers).first() {
-            Some(key) if failure.kind == FailureKind::StoreUnavailable => (key.handle(), None),
-            _ => return found.map(|_| signed_out_page(frame, SignedOutReason::NotSignedIn)),
+        Err(refusal) => match candidates(&logout.cookies, &headers).first() {
+            Some(key) if refusal.kind() == RefusalKind::StoreUnavailable => (key.handle(), None),
+            _ => return Err(refusal.clone().into()),
         },
     };
     let html = ConfirmLogout {
@@ -77,7 +77,7 @@ pub async fn logout(
     // The token is checked first: it needs no store, so a stranger cannot make anybody forget a cookie either.
     logout.check_token(&keys, &form)?;
     let found = look_up(&logout.sessions.reader(), &logout.cookies, &headers).await;
-    let (key, session) = match found.map_err(|failure| logout.incomplete(failure))? {
+    let (key, session) = match found.map_err(|refusal| logout.incomplete(refusal))? {
         SessionLookup::Live(key, session) => (key, session),
         // No session lives here and now. The one that the cookie names ends all the same: it may be bound to another
         // browser, or sealed under a key that this replica does not know.
@@ -160,11 +160,9 @@ impl Logout {
     }
 
     /// The browser forgets the session in any case; whether the record is gone is said as it is (R-J07).
-    fn incomplete(&self, failure: Failure) -> Failure {
-        let kind = match failure.kind {
-            FailureKind::StoreUnavailable => FailureKind::LogoutIncomplete,
-            other => other,
-        };
+    fn incomplete(&self, failure: impl Into<Failure>) -> Failure {
+        let failure = failure.into();
+        let kind = if failure.kind.is_store_outage() { FailureKind::LogoutIncomplete } else { failure.kind };
         Failure { kind, ..failure }.with_cookies([self.clear_cookie()])
     }
 

@@ -14,7 +14,7 @@ use super::csrf::is_same_origin;
 use super::failure::{Failure, FailureKind};
 use super::public_url::PublicUrl;
 use super::query::Parameters;
-use crate::web::failure::is_body_timeout;
+use crate::proxy::error::is_body_timeout;
 
 /// Reads a form that a page of ours sent. One whose fields make no sense has none: it lacks the page's token.
 ///

@@ -187,7 +187,7 @@ pub struct ErrorPage<'a> {
     /// The status the response carries.
     pub status: u16,
     /// The kind of error, which selects the messages `error-{kind}-title` and `error-{kind}-advice`.
-    pub kind: &'static str,
+    pub kind: &'a str,
     /// The stable code of the error, for those who look into it.
     pub code: &'static str,
     /// The request's id, to quote to support.
@@ -318,6 +318,7 @@ mod tests {
     use time::{Duration, OffsetDateTime};
 
     use super::*;
+    use crate::session::ending::EndCause;
     use crate::web::assets::{logo_href, stylesheet_href};
     use crate::web::branding::{Branding, Contact};
     use crate::web::language::Language::{English, Korean};
@@ -354,8 +355,8 @@ mod tests {
         let mut pages = vec![
             SignInChooser { frame, providers: vec![choice] }.html(),
             SignInChooser { frame, providers: Vec::new() }.html(),
-            SessionEnded { frame, kind: None, ended_at: Some(ended_at), sign_in_href: value }.html(),
-            SessionEnded { frame, kind: Some("session-revoked"), ended_at: None, sign_in_href: value }.html(),
+            SessionEnded { frame, cause: None, ended_at: Some(ended_at), sign_in_href: value }.html(),
+            SessionEnded { frame, cause: Some(EndCause::Revoked), ended_at: None, sign_in_href: value }.html(),
             TooManySessions { frame, sessions: vec![own], csrf_token: value, sign_in_href: value }.html(),
             TooManySessions { frame, sessions: Vec::new(), csrf_token: value, sign_in_href: value }.html(),
             SignedIn { frame, name: value }.html(),

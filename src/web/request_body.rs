@@ -18,7 +18,7 @@ use axum::extract::Request;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::failure::BodyTimeout;
+use crate::proxy::error::BodyTimeout;
 
 /// The longest time by which anybody may fall behind the least rate, silence included.
 pub const GRACE: Duration = Duration::from_secs(30);

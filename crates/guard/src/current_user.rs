@@ -11,7 +11,7 @@ use http::request::Parts;
 
 use super::request_target::RequestTarget;
 use super::route::Route;
-use crate::failure::{Failure, FailureKind};
+use crate::refusal::{Refusal, RefusalKind};
 
 /// A request that the guard let pass, as far as it was looked at; stands in the request's extensions.
 #[derive(Debug, Clone)]
@@ -47,11 +47,11 @@ impl CurrentUser {
 }
 
 impl<S: Sync> FromRequestParts<S> for CurrentUser {
-    type Rejection = Failure;
+    type Rejection = Refusal;
 
     /// Refuses with 401 where the guard let a stranger pass (a public route) or does not stand at all.
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refusal> {
         let admitted = parts.extensions.get::<Admitted>();
-        admitted.and_then(|admitted| admitted.user.clone()).ok_or_else(|| FailureKind::SessionMissing.into())
+        admitted.and_then(|admitted| admitted.user.clone()).ok_or_else(|| RefusalKind::SessionMissing.into())
     }
 }

@@ -8,8 +8,8 @@ use http::HeaderMap;
 
 use crate::access::Authentication;
 use crate::decision::{Confirmation, Facts, Presented, TokenState, Verdict, judge};
-use crate::failure::{Failure, FailureKind};
 use crate::layer::Guard;
+use crate::refusal::{Refusal, RefusalKind};
 use crate::revalidated::{Revalidated, revalidated};
 use crate::revalidation::{Need, NoAccessToken};
 use crate::route::Route;
@@ -24,8 +24,8 @@ pub(crate) struct Inquiry {
     confirmation: Option<Confirmation>,
     token: TokenState,
     access_token: Option<Secret<String>>,
-    /// The failure that stands behind whatever is unavailable.
-    outage: Option<Failure>,
+    /// The refusal that stands behind whatever is unavailable.
+    outage: Option<Refusal>,
 }
 
 impl Inquiry {
@@ -67,7 +67,7 @@ impl Inquiry {
     async fn learn_session(&mut self, guard: &Guard, headers: &HeaderMap) {
         match look_up(&guard.sessions, &guard.cookies, headers).await {
             Ok(found) => self.found = Some(found),
-            Err(failure) => self.outage = Some(failure),
+            Err(refusal) => self.outage = Some(refusal),
         }
     }
 
@@ -82,8 +82,8 @@ impl Inquiry {
                 (Confirmation::Indeterminate, SessionLookup::Live(key, session))
             }
             Ok(Revalidated::Anonymous(none)) => (Confirmation::Confirmed, none),
-            Err(failure) => {
-                (self.confirmation, self.outage) = (Some(Confirmation::Unavailable), Some(failure));
+            Err(refusal) => {
+                (self.confirmation, self.outage) = (Some(Confirmation::Unavailable), Some(refusal));
                 return;
             }
         };
@@ -94,11 +94,13 @@ impl Inquiry {
     /// one.
     async fn learn_token(&mut self, guard: &Guard) {
         let Some(SessionLookup::Live(key, _)) = &self.found else { return };
-        let unavailable = |failure| (TokenState::Unavailable, None, Some(failure));
+        let unavailable = |refusal| (TokenState::Unavailable, None, Some(refusal));
         (self.token, self.access_token, self.outage) = match guard.revalidator.access_token(key).await {
             Ok(token) => (TokenState::AtHand, Some(token), None),
             Err(NoAccessToken::LoginNeeded) => (TokenState::LoginNeeded, None, None),
-            Err(why @ NoAccessToken::Unavailable) => unavailable(Failure::caused(FailureKind::IdpUnavailable, why)),
+            Err(why @ NoAccessToken::Unavailable) => {
+                unavailable(Refusal::caused(RefusalKind::ProviderUnavailable, why))
+            }
             Err(NoAccessToken::Store(error)) => unavailable(error.into()),
         };
     }
@@ -113,9 +115,9 @@ impl Inquiry {
         self.found.as_ref().unwrap_or(&SessionLookup::Nothing)
     }
 
-    /// The failure of whoever did not answer.
-    pub(crate) fn into_outage(self) -> Failure {
-        self.outage.unwrap_or_else(|| FailureKind::Internal.into())
+    /// The refusal of whoever did not answer.
+    pub(crate) fn into_outage(self) -> Refusal {
+        self.outage.unwrap_or_else(|| RefusalKind::Internal.into())
     }
 
     /// The session and the access token, for the request that passes.

@@ -30,9 +30,9 @@ use super::route::{OnAnonymous, Place, Route, RouteTable};
 use super::session_lookup::SessionLookup;
 use super::visitor::Visitor;
 use crate::cookies::CookiePolicy;
-use crate::failure::{Failure, FailureKind, SignedInAs};
 use crate::public_url::PublicUrl;
 use crate::redirect::see_other;
+use crate::refusal::{Refusal, RefusalKind, SignedInAs};
 use crate::return_to::ReturnTo;
 use crate::{navigation, security_headers};
 
@@ -59,7 +59,7 @@ pub struct Guard {
     pub public_url: Arc<PublicUrl>,
 }
 
-/// Puts a guard in front of a service. What passes carries [`Admitted`]; the rest is answered with a [`Failure`] (400
+/// Puts a guard in front of a service. What passes carries [`Admitted`]; the rest is answered with a [`Refusal`] (400
 /// for targets of two readings, 401, 403, 503 if the store cannot be asked) or sent to the login.
 #[derive(Debug, Clone)]
 pub struct RequireSession(pub Arc<Guard>);
@@ -96,7 +96,7 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         let located = match self.guard.locate(request.uri()) {
             Ok(located) => located,
-            Err(failure) => return Either::Right(Box::pin(ready(Ok(failure.into_response())))),
+            Err(refusal) => return Either::Right(Box::pin(ready(Ok(self.guard.draw(refusal))))),
         };
         let inquiry = Inquiry::begin(&self.guard, request.headers());
         let verdict = inquiry.verdict(&self.guard, located.route.as_deref());
@@ -112,7 +112,7 @@ where
             match guard.slow_path(&mut request, located, inquiry).await {
                 Ok(None) => ready.call(request).await,
                 Ok(Some(elsewhere)) => Ok(elsewhere),
-                Err(failure) => Ok(failure.into_response()),
+                Err(refusal) => Ok(guard.draw(refusal)),
             }
         }))
     }
@@ -126,10 +126,10 @@ struct Located {
 }
 
 impl Guard {
-    fn locate(&self, uri: &Uri) -> Result<Located, Failure> {
+    fn locate(&self, uri: &Uri) -> Result<Located, Refusal> {
         let (target, place) = self.routes.locate(uri).map_err(ambiguous)?;
         match place {
-            Place::Broker => Err(FailureKind::NotFound.into()),
+            Place::Broker => Err(RefusalKind::NotFound.into()),
             Place::Route(route) => Ok(Located { target, route: Some(route) }),
             Place::Nowhere => Ok(Located { target, route: None }),
         }
@@ -141,7 +141,7 @@ impl Guard {
         request: &mut Request,
         located: Located,
         mut inquiry: Inquiry,
-    ) -> Result<Option<Response>, Failure> {
+    ) -> Result<Option<Response>, Refusal> {
         let Located { target, route } = located;
         let verdict = inquiry.conclude(self, route.as_deref(), request.headers()).await;
         if let (Verdict::Pass(caller), Some(route)) = (verdict, &route) {
@@ -182,7 +182,7 @@ impl Guard {
         route: Option<&Route>,
         reason: LoginReason,
         found: &SessionLookup,
-    ) -> Result<Response, Failure> {
+    ) -> Result<Response, Refusal> {
         let on_anonymous = route.map_or(OnAnonymous::Auto, |route| route.on_anonymous);
         if may_redirect(on_anonymous, request.method(), request.headers()) {
             let back = ReturnTo::of_request(request.uri());
@@ -193,16 +193,16 @@ impl Guard {
         }
         let kind = match reason {
             LoginReason::NoSession => found.why_not(),
-            LoginReason::Reauthenticate => FailureKind::LoginTooOld,
+            LoginReason::Reauthenticate => RefusalKind::Reauthenticate,
         };
-        let failure = Failure::from(kind).with_sign_in(self.page_of(request).login_href());
+        let refusal = Refusal::from(kind).with_sign_in(self.page_of(request).login_href());
         if is_safe(request.method()) || !navigation::is_navigation(request.headers()) {
-            return Err(failure);
+            return Err(refusal);
         }
         // A form that was sent cannot be sent again by coming back to its address, but by reloading the page that says
         // so: browsers keep what was sent for that.
         let demanding = route.is_some_and(Route::demands_of_login).then(|| ReturnTo::of_request(request.uri()));
-        Err(failure.with_new_tab_sign_in(ReturnTo::signed_in_for(demanding.as_ref()).login_href()))
+        Err(refusal.with_new_tab_sign_in(ReturnTo::signed_in_for(demanding.as_ref()).login_href()))
     }
 
     /// The page that a person comes back to: the one they asked for, or the one that asked on their behalf.
@@ -215,8 +215,15 @@ impl Guard {
         asking.unwrap_or_else(|| if is_safe(request.method()) { own } else { ReturnTo::home() })
     }
 
+    /// Draws a refusal, for browsers that reach us by the public URL.
+    fn draw(&self, refusal: Refusal) -> Response {
+        let mut response = refusal.into_response();
+        security_headers::apply(response.headers_mut(), self.public_url.is_https());
+        response
+    }
+
     /// Writes down who may not pass and why, and tells them who they are.
-    fn forbidden(&self, request: &Request, path: &str, route: Option<&Route>, who: Option<&LiveSession>) -> Failure {
+    fn forbidden(&self, request: &Request, path: &str, route: Option<&Route>, who: Option<&LiveSession>) -> Refusal {
         let identity = who.map(|session| &session.record().identity);
         let has = identity.map_or_else(String::new, |identity| Holdings(identity).to_string());
         let (route, rule) = match route {
@@ -226,7 +233,7 @@ impl Guard {
         audit(&AuditEvent::AccessDenied { session: who, path, route: &route, rule: &rule, has: &has });
         let page = self.page_of(request);
         let account = identity.map(|identity| SignedInAs::new(identity, &ReturnTo::home(), &page));
-        Failure::from(FailureKind::Forbidden).with_account(account)
+        Refusal::from(RefusalKind::Forbidden).with_account(account)
     }
 }
 
@@ -236,8 +243,8 @@ fn note_visitor(request: &Request, session: Option<&LiveSession>) {
     }
 }
 
-fn ambiguous(fault: InvalidTarget) -> Failure {
-    Failure::caused(FailureKind::AmbiguousPath, fault)
+fn ambiguous(fault: InvalidTarget) -> Refusal {
+    Refusal::caused(RefusalKind::AmbiguousPath, fault)
 }
 
 /// Is true if nobody asked for it: a page says so of its polls and refreshes, a browser of what it fetches ahead. It does

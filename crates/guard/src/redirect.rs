@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::failure::{Failure, FailureKind};
+use super::refusal::{Refusal, RefusalKind};
 
 /// Largest head of an answer of the broker's own, in bytes: proxies in front take one memory page (nginx), and make a 502
 /// of what is larger.
@@ -21,10 +21,10 @@ pub fn fits_every_proxy(headers: &HeaderMap) -> bool {
 /// An answer that sends the browser to `location`, which must be one of ours or checked.
 ///
 /// # Errors
-/// [`FailureKind::Internal`] if it cannot stand in a header.
-pub fn see_other(location: &str) -> Result<Response, Failure> {
+/// [`RefusalKind::Internal`] if it cannot stand in a header.
+pub fn see_other(location: &str) -> Result<Response, Refusal> {
     let location = HeaderValue::try_from(location);
-    let location = location.map_err(|error| Failure::caused(FailureKind::Internal, error))?;
+    let location = location.map_err(|error| Refusal::caused(RefusalKind::Internal, error))?;
     let mut response = StatusCode::SEE_OTHER.into_response();
     response.headers_mut().insert(LOCATION, location);
     Ok(response)

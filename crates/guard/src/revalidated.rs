@@ -5,7 +5,7 @@ use counterfoil_session::{LiveSession, SessionReader};
 use http::HeaderMap;
 
 use crate::cookies::CookiePolicy;
-use crate::failure::Failure;
+use crate::refusal::Refusal;
 use crate::revalidation::{Need, Revalidation, Revalidator};
 use crate::session_lookup::{SessionLookup, look_up};
 
@@ -37,14 +37,14 @@ impl Revalidated {
 /// since.
 ///
 /// # Errors
-/// A [`Failure`] if the store cannot be asked, or if two sessions are live.
+/// A [`Refusal`] if the store cannot be asked, or if two sessions are live.
 pub async fn revalidated(
     revalidator: &dyn Revalidator,
     (sessions, cookies): (&SessionReader, &CookiePolicy),
     headers: &HeaderMap,
     found: SessionLookup,
     need: Need,
-) -> Result<Revalidated, Failure> {
+) -> Result<Revalidated, Refusal> {
     let SessionLookup::Live(key, session) = found else { return Ok(Revalidated::Anonymous(found)) };
     Ok(match revalidator.revalidate_if_due(&key, &session, need).await? {
         Revalidation::Fresh => Revalidated::Session(key, session),

@@ -5,7 +5,7 @@
 //! two people are never mixed up (R-H05).
 
 use counterfoil_session::audit::{AuditEvent, audit};
-use counterfoil_session::ending::{EndCause, Tombstone};
+use counterfoil_session::ending::Tombstone;
 use counterfoil_session::key::SessionKey;
 use counterfoil_session::policy::Binding;
 use counterfoil_session::{Check, LiveSession, SessionReader};
@@ -14,7 +14,7 @@ use http::header::USER_AGENT;
 use thiserror::Error;
 
 use crate::cookies::CookiePolicy;
-use crate::failure::{Failure, FailureKind};
+use crate::refusal::{Refusal, RefusalKind};
 
 /// Most cookies of the name that are looked at.
 const MOST_CANDIDATES: usize = 4;
@@ -40,17 +40,10 @@ impl SessionLookup {
     }
 
     /// The reason why there is no live session.
-    pub fn why_not(&self) -> FailureKind {
+    pub fn why_not(&self) -> RefusalKind {
         match self {
-            Self::Ended(Some(tombstone)) => match tombstone.cause {
-                EndCause::Idle => FailureKind::SessionIdle,
-                EndCause::Absolute => FailureKind::SessionExpired,
-                EndCause::Revoked => FailureKind::SessionRevoked,
-                EndCause::Displaced => FailureKind::SessionDisplaced,
-                EndCause::EndedElsewhere => FailureKind::SessionEndedElsewhere,
-                EndCause::EndedByProvider => FailureKind::SessionEndedByProvider,
-            },
-            Self::Live(..) | Self::Nothing | Self::Ended(None) => FailureKind::SessionMissing,
+            Self::Ended(Some(tombstone)) => RefusalKind::SessionEnded(tombstone.cause),
+            Self::Live(..) | Self::Nothing | Self::Ended(None) => RefusalKind::SessionMissing,
         }
     }
 }
@@ -88,17 +81,17 @@ pub(crate) fn lookup_cached(
 /// Asks for the session that a request presents.
 ///
 /// # Errors
-/// A [`Failure`] if the store cannot be asked, or if two sessions are live.
+/// A [`Refusal`] if the store cannot be asked, or if two sessions are live.
 pub async fn look_up(
     sessions: &SessionReader,
     cookies: &CookiePolicy,
     headers: &HeaderMap,
-) -> Result<SessionLookup, Failure> {
+) -> Result<SessionLookup, Refusal> {
     let mut found = SessionLookup::Nothing;
     for key in candidates(cookies, headers) {
         match sessions.check(&key).await? {
             Check::Live(_) if found.live().is_some() => {
-                return Err(Failure::caused(FailureKind::BadRequest, TwoSessions));
+                return Err(Refusal::caused(RefusalKind::TwoSessions, TwoSessions));
             }
             Check::Live(session) if is_bound_elsewhere(sessions, &session, headers) => {
                 audit(&AuditEvent::BindingMismatch { session: &session });

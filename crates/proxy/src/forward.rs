@@ -21,6 +21,7 @@ use thiserror::Error;
 
 use crate::answer::{self, UntrustedAnswer};
 use crate::caching::{Audience, keep_private};
+use crate::error::{ProxyError, ProxyErrorKind, causes, is_body_timeout};
 use crate::expectation::{self, Heard};
 use crate::headers::{Hop, set_access_token, towards_client, towards_upstream};
 use crate::names::StrippedNames;
@@ -28,8 +29,6 @@ use crate::pool::{AnswerBody, Content, Pool, PoolError, PoolLimits};
 use counterfoil_guard::client_address::ClientAddress;
 use counterfoil_guard::cookies::CookiePolicy;
 use counterfoil_guard::current_user::Admitted;
-use counterfoil_guard::failure::is_body_timeout;
-use counterfoil_guard::failure::{Failure, FailureKind, causes};
 use counterfoil_guard::public_url::PublicUrl;
 use counterfoil_guard::request_id::RequestId;
 use counterfoil_guard::route::Caching;
@@ -176,7 +175,7 @@ async fn has_content(mut body: AnswerBody) -> bool {
 /// Forwards a request that the guard let pass.
 ///
 /// # Errors
-/// [`Failure`]: 404 for routes without upstream, 502 and 504 for upstreams that do not answer, 502 for an access token
+/// [`ProxyError`]: 404 for routes without upstream, 502 and 504 for upstreams that do not answer, 502 for an access token
 /// that cannot be passed on.
 pub async fn forward(
     State(proxy): State<Proxy>,
@@ -184,7 +183,7 @@ pub async fn forward(
     Extension(address): Extension<ClientAddress>,
     Extension(request_id): Extension<RequestId>,
     mut request: Request,
-) -> Result<Response, Failure> {
+) -> Result<Response, ProxyError> {
     // It is the head that announces a body (RFC 9112 6.3); layers in between may hide the body's own word.
     let has_body = [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| request.headers().contains_key(name));
     if !expectation::is_expected(request.headers(), request.version(), has_body) {
@@ -196,7 +195,7 @@ pub async fn forward(
     if let Some(token) = &admitted.access_token {
         let set = set_access_token(request.headers_mut(), token);
         // A request never goes without its token: the upstream would take the request for somebody else's.
-        set.map_err(|error| Failure::caused(FailureKind::UpstreamUnavailable, error))?;
+        set.map_err(|error| ProxyError::new(ProxyErrorKind::UpstreamUnavailable, error))?;
     }
     // The browser's name for us, in its one spelling: applications build links with it.
     if let Ok(host) = HeaderValue::try_from(proxy.public_url.authority()) {
@@ -210,16 +209,16 @@ pub async fn forward(
         .await
         .map_err(|error| {
             let kind = match &error {
-                ForwardError::Unreachable(cause) if is_body_timeout(cause) => FailureKind::RequestTimeout,
-                ForwardError::Unreachable(cause) if request_broke(cause) => FailureKind::BadRequest,
-                ForwardError::NoUpstream => FailureKind::NotFound,
-                ForwardError::Path(_) => FailureKind::BadRequest,
+                ForwardError::Unreachable(cause) if is_body_timeout(cause) => ProxyErrorKind::BodyTimeout,
+                ForwardError::Unreachable(cause) if request_broke(cause) => ProxyErrorKind::BrokenRequest,
+                ForwardError::NoUpstream => ProxyErrorKind::NoUpstream,
+                ForwardError::Path(_) => ProxyErrorKind::BrokenRequest,
                 ForwardError::Unreachable(PoolError::Timeout(_)) | ForwardError::Timeout(_) => {
-                    FailureKind::UpstreamTimeout
+                    ProxyErrorKind::UpstreamTimeout
                 }
-                ForwardError::Unreachable(_) | ForwardError::Untrusted(_) => FailureKind::UpstreamUnavailable,
+                ForwardError::Unreachable(_) | ForwardError::Untrusted(_) => ProxyErrorKind::UpstreamUnavailable,
             };
-            Failure::caused(kind, error)
+            ProxyError::new(kind, error)
         })?;
     *answer.version_mut() = Version::HTTP_11;
     towards_client(answer.headers_mut(), &proxy.cookies, &proxy.stripped);

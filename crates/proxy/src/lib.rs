@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod caching;
+pub mod error;
 pub mod expectation;
 pub mod forward;
 pub mod headers;

@@ -24,7 +24,7 @@ use self::connect::Connector;
 pub use self::idle::PoolLimits;
 use self::idle::{Idle, IdleConnections};
 use crate::answer;
-use counterfoil_guard::failure::causes;
+use crate::error::causes;
 
 /// Connections to every upstream. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -21,6 +21,24 @@ pub enum EndCause {
     EndedByProvider,
 }
 
+impl EndCause {
+    /// Every cause there is.
+    pub const ALL: [Self; 6] =
+        [Self::Idle, Self::Absolute, Self::Revoked, Self::Displaced, Self::EndedElsewhere, Self::EndedByProvider];
+
+    /// The cause as part of a name: of a text, a style, a code.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Absolute => "expired",
+            Self::Revoked => "revoked",
+            Self::Displaced => "displaced",
+            Self::EndedElsewhere => "ended-elsewhere",
+            Self::EndedByProvider => "ended-by-provider",
+        }
+    }
+}
+
 /// The remains of a session, kept for as long as its cookie could have lived.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tombstone {
@@ -44,5 +62,18 @@ impl Tombstone {
     /// A tombstone that names nobody.
     pub fn of(cause: EndCause, ended_at: OffsetDateTime) -> Self {
         Self { ended_at, cause, reason: None, by: None, fresh_login: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_has_a_key_of_its_own() {
+        let mut keys: Vec<_> = EndCause::ALL.map(EndCause::key).to_vec();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), EndCause::ALL.len());
     }
 }

@@ -7,6 +7,7 @@ use time::macros::format_description;
 use time::{Duration, OffsetDateTime, UtcOffset};
 
 use super::{bare_page, with_note_on_unsaved};
+use crate::session::ending::EndCause;
 use crate::web::branding::Frame;
 use crate::web::language::Language;
 
@@ -32,8 +33,8 @@ impl SignedIn<'_> {
 pub struct SessionEnded<'a> {
     /// The elements that every page has in common.
     pub frame: Frame<'a>,
-    /// The reason it ended, if that is known: the messages `error-{kind}-title` and `error-{kind}-advice`.
-    pub kind: Option<&'static str>,
+    /// The reason it ended, if that is known: the messages `error-session-{key}-title` and `-advice`.
+    pub cause: Option<EndCause>,
     /// The time at which it ended.
     pub ended_at: Option<Moment>,
     /// The address at which signing in begins; it should lead back to the page the person came for.
@@ -46,16 +47,13 @@ impl SessionEnded<'_> {
     }
 
     fn advice(&self) -> String {
-        with_note_on_unsaved(
-            self.frame.language,
-            self.kind.unwrap_or_default(),
-            self.text("session-ended-text", "advice"),
-        )
+        let kind = self.cause.map(|cause| format!("session-{}", cause.key())).unwrap_or_default();
+        with_note_on_unsaved(self.frame.language, &kind, self.text("session-ended-text", "advice"))
     }
 
     /// Is true if the company account is as it was, for all that is known: not if the session ended from there.
     fn leaves_account(&self) -> bool {
-        self.kind != Some("session-ended-by-provider")
+        self.cause != Some(EndCause::EndedByProvider)
     }
 
     fn ended_words(&self) -> Option<(String, Moment)> {
@@ -63,7 +61,7 @@ impl SessionEnded<'_> {
     }
 
     fn text(&self, unknown: &str, part: &str) -> String {
-        let id = self.kind.map(|kind| format!("error-{kind}-{part}"));
+        let id = self.cause.map(|cause| format!("error-session-{}-{part}", cause.key()));
         self.frame.language.text(id.as_deref().unwrap_or(unknown))
     }
 }

@@ -1,8 +1,8 @@
 //! The vocabulary of failures of a request.
 //!
 //! Rooms above end a request with a [`Failure`]; it travels in the response's extensions to `respond`, which
-//! alone knows its status, words and log level, and draws it once. Values here say what happened, never how
-//! it looks.
+//! alone knows its words and log level, and draws it once. So do the refusals of the guard and the errors of the proxy,
+//! which a failure wraps. Values here say what happened, never how it looks.
 
 use std::error::Error;
 use std::fmt;
@@ -10,39 +10,23 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use counterfoil_core::identity::Identity;
-use counterfoil_session::store::StoreError;
 use http::{HeaderValue, StatusCode};
 
-use super::return_to::ReturnTo;
+pub use crate::guard::refusal::{Refusal, RefusalKind, SignedInAs};
+use crate::proxy::error::{ProxyError, ProxyErrorKind};
+use crate::session::store::StoreError;
 
 /// The kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// No session, and the request cannot be sent to the login.
-    SessionMissing,
-    /// The session was idle for too long.
-    SessionIdle,
-    /// The session reached its absolute timeout.
-    SessionExpired,
-    /// Somebody entitled to it ended the session.
-    SessionRevoked,
-    /// A newer session of the same person took its place.
-    SessionDisplaced,
-    /// The same person ended it from another browser.
-    SessionEndedElsewhere,
-    /// The identity provider said that the session is over.
-    SessionEndedByProvider,
+    /// The guard refused the request.
+    Refused(RefusalKind),
+    /// The proxy could not forward it.
+    NotForwarded(ProxyErrorKind),
     /// A machine's token is not known.
     TokenInvalid,
     /// A browser's request does not prove that it comes from a page of ours.
     CsrfTokenInvalid,
-    /// The session lives, but the route demands a more recent authentication.
-    LoginTooOld,
-    /// Signed in, but not allowed.
-    Forbidden,
-    /// The store cannot be asked.
-    StoreUnavailable,
     /// The store cannot be asked, in the middle of a logout.
     LogoutIncomplete,
     /// The provider cannot be asked.
@@ -75,8 +59,6 @@ pub enum FailureKind {
     StrongerLoginNeeded,
     /// The request makes no sense.
     BadRequest,
-    /// The path could be read in two ways.
-    AmbiguousPath,
     /// The broker has no such address.
     NotFound,
     /// The request names another host than the public URL.
@@ -95,15 +77,60 @@ pub enum FailureKind {
     TargetTooLong,
     /// The header lines are too large.
     HeadersTooLarge,
-    /// The upstream does not answer.
-    UpstreamUnavailable,
-    /// The upstream took too long.
-    UpstreamTimeout,
     /// A defect of the broker.
     Internal,
 }
 
+impl From<RefusalKind> for FailureKind {
+    fn from(kind: RefusalKind) -> Self {
+        Self::Refused(kind)
+    }
+}
+
 impl FailureKind {
+    /// Every kind of the broker's own.
+    const OWN: [Self; 28] = [
+        Self::TokenInvalid,
+        Self::CsrfTokenInvalid,
+        Self::LogoutIncomplete,
+        Self::IdpUnavailable,
+        Self::LoginFailed,
+        Self::AnswerRefused,
+        Self::AnswerUnjudged,
+        Self::LoginPutOff,
+        Self::LoginRefused,
+        Self::LoginExpired,
+        Self::LoginOvertaken,
+        Self::LoginBlocked,
+        Self::LoginLoop,
+        Self::LoginOtherResponseMode,
+        Self::LoginClock,
+        Self::LoginNotFresh,
+        Self::StrongerLoginNeeded,
+        Self::BadRequest,
+        Self::NotFound,
+        Self::WrongHost,
+        Self::MethodNotAllowed,
+        Self::CrossSite,
+        Self::PayloadTooLarge,
+        Self::RequestTimeout,
+        Self::UnknownCoding,
+        Self::TargetTooLong,
+        Self::HeadersTooLarge,
+        Self::Internal,
+    ];
+
+    /// Every kind there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let of_others = RefusalKind::ALL.map(Self::Refused).into_iter();
+        of_others.chain(ProxyErrorKind::ALL.map(Self::NotForwarded)).chain(Self::OWN)
+    }
+
+    /// Is true if the store cannot be asked: whatever was begun may go on once it can.
+    pub fn is_store_outage(self) -> bool {
+        self == Self::Refused(RefusalKind::StoreUnavailable)
+    }
+
     /// Is true if nothing but the browser's word stands behind a login that failed so: anybody can make that up.
     pub fn is_of_the_browser(self) -> bool {
         matches!(
@@ -142,30 +169,6 @@ pub struct Details {
     new_tab_sign_in: Option<String>,
     account: Option<SignedInAs>,
     allow: Option<&'static str>,
-}
-
-/// The person whose session lives whatever became of the request, for pages that would otherwise leave them guessing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignedInAs {
-    /// The name to call the person by, which also tells two accounts of theirs apart.
-    pub name: String,
-    /// The address at which they go on as they are.
-    pub go_on: String,
-    /// The address at which signing in with another account begins.
-    pub switch: String,
-}
-
-impl SignedInAs {
-    /// A person, the page they go on with, and the page that they may want to open as somebody else.
-    pub fn new(identity: &Identity, go_on: &ReturnTo, page: &ReturnTo) -> Self {
-        let called = identity.display_name();
-        let apart = identity.verified_email().or(identity.preferred_username.as_deref());
-        let name = match apart.filter(|apart| *apart != called) {
-            Some(apart) => format!("{called} ({apart})"),
-            None => called.to_owned(),
-        };
-        Self { name, go_on: go_on.to_string(), switch: page.other_account_href() }
-    }
 }
 
 impl Failure {
@@ -247,10 +250,40 @@ impl From<FailureKind> for Failure {
     }
 }
 
+impl From<RefusalKind> for Failure {
+    fn from(kind: RefusalKind) -> Self {
+        FailureKind::Refused(kind).into()
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let details = Details {
+            new_tab_sign_in: refusal.new_tab_sign_in().map(str::to_owned),
+            account: refusal.account().cloned(),
+            allow: None,
+        };
+        let has_details = details.new_tab_sign_in.is_some() || details.account.is_some();
+        Self {
+            detail: refusal.detail().map(str::to_owned),
+            cause: refusal.cause().cloned(),
+            sign_in: refusal.sign_in().map(str::to_owned),
+            details: has_details.then(|| Box::new(details)),
+            ..Self::from(refusal.kind())
+        }
+    }
+}
+
+impl From<ProxyError> for Failure {
+    fn from(error: ProxyError) -> Self {
+        Self { cause: Some(error.cause().clone()), ..FailureKind::NotForwarded(error.kind()).into() }
+    }
+}
+
 impl From<StoreError> for Failure {
     /// A store that cannot be asked signs nobody out: 503.
     fn from(error: StoreError) -> Self {
-        Self::caused(FailureKind::StoreUnavailable, error)
+        Refusal::from(error).into()
     }
 }
 
@@ -270,17 +303,55 @@ impl IntoResponse for Failure {
     }
 }
 
-/// A request's body did not come in time: nobody's fault but the sender's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the request's body did not come in time")]
-pub struct BodyTimeout;
-
-/// Is true if an error comes from a request's body that did not come in time.
-pub fn is_body_timeout(error: &(dyn Error + 'static)) -> bool {
-    causes(error).any(<dyn Error>::is::<BodyTimeout>)
+/// Takes the failure out of an answer that is one, whoever ended the request.
+pub fn take_failure(response: &mut Response) -> Option<Failure> {
+    let extensions = response.extensions_mut();
+    let own = extensions.remove::<Failure>();
+    let refused = || extensions.remove::<Refusal>().map(Failure::from);
+    own.or_else(refused).or_else(|| response.extensions_mut().remove::<ProxyError>().map(Failure::from))
 }
 
-/// An error, what caused it, and so on.
-pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (**error).source())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A kind that is missing here does not compile; it belongs in `OWN` as well.
+    #[test]
+    fn every_kind_of_the_brokers_own_is_listed() {
+        for kind in FailureKind::all() {
+            match kind {
+                FailureKind::Refused(kind) => assert!(RefusalKind::ALL.contains(&kind)),
+                FailureKind::NotForwarded(kind) => assert!(ProxyErrorKind::ALL.contains(&kind)),
+                FailureKind::TokenInvalid
+                | FailureKind::CsrfTokenInvalid
+                | FailureKind::LogoutIncomplete
+                | FailureKind::IdpUnavailable
+                | FailureKind::LoginFailed
+                | FailureKind::AnswerRefused
+                | FailureKind::AnswerUnjudged
+                | FailureKind::LoginPutOff
+                | FailureKind::LoginRefused
+                | FailureKind::LoginExpired
+                | FailureKind::LoginOvertaken
+                | FailureKind::LoginBlocked
+                | FailureKind::LoginLoop
+                | FailureKind::LoginOtherResponseMode
+                | FailureKind::LoginClock
+                | FailureKind::LoginNotFresh
+                | FailureKind::StrongerLoginNeeded
+                | FailureKind::BadRequest
+                | FailureKind::NotFound
+                | FailureKind::WrongHost
+                | FailureKind::MethodNotAllowed
+                | FailureKind::CrossSite
+                | FailureKind::PayloadTooLarge
+                | FailureKind::RequestTimeout
+                | FailureKind::UnknownCoding
+                | FailureKind::TargetTooLong
+                | FailureKind::HeadersTooLarge
+                | FailureKind::Internal => assert!(FailureKind::OWN.contains(&kind)),
+            }
+        }
+        assert_eq!(FailureKind::all().count(), 28 + RefusalKind::ALL.len() + ProxyErrorKind::ALL.len());
+    }
 }
