@@ -264,7 +264,7 @@ impl Login {
         headers: &HeaderMap,
         client: IpAddr,
     ) -> Result<SessionKey, EstablishError> {
-        let presented = candidates(&self.cookies, headers).into_iter().map(|key| key.handle());
+        let presented = candidates(&self.sessions.reader(), &self.cookies, headers).into_iter().map(|key| key.handle());
         for old in presented.chain(pending.replaces()) {
             self.sessions.end(old).await?;
         }

@@ -161,7 +161,7 @@ impl Login {
         let pending = PendingLogin::new(provider.name(), wanted.back, attempt, now);
         let mut pending = pending.begun_again(wanted.again);
         if provider.answers_by_form() {
-            let had = candidates(&self.cookies, headers);
+            let had = candidates(&self.sessions.reader(), &self.cookies, headers);
             let landings = LoginLoopDetector::read(&self.cookies, headers, now).text();
             pending = pending.answered_by_form(had.iter().map(SessionKey::handle), landings);
         }

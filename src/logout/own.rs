@@ -43,7 +43,7 @@ pub async fn confirm(State(logout): State<Logout>, headers: HeaderMap) -> Result
             Some((_, session)) => (session.handle(), Some(session.record().identity.display_name())),
             None => return Ok(signed_out_page(frame, SignedOutReason::NotSignedIn)),
         },
-        Err(refusal) => match candidates(&logout.cookies, &headers).first() {
+        Err(refusal) => match candidates(&logout.sessions.reader(), &logout.cookies, &headers).first() {
             Some(key) if refusal.kind() == RefusalKind::StoreUnavailable => (key.handle(), None),
             _ => return Err(refusal.clone().into()),
         },
@@ -70,7 +70,7 @@ pub async fn logout(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failure> {
     let form = form::read_own(&headers, &logout.public_url, body)?;
-    let keys = candidates(&logout.cookies, &headers);
+    let keys = candidates(&logout.sessions.reader(), &logout.cookies, &headers);
     if keys.is_empty() {
         return logout.send_to(SIGNED_OUT_ALREADY);
     }

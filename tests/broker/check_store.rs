@@ -63,6 +63,7 @@ fn check_names_each_right_that_is_missing() {
         ("-expireat", "expireat"),
         ("-zrange", "zrange"),
         ("-client|tracking", "client|tracking"),
+        ("-client|caching", "client|caching"),
         ("-role", "role"),
         ("-info", "its user lacks rights"),
         ("-ping", "ping"),

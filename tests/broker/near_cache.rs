@@ -154,12 +154,69 @@ async fn killed_connections_are_made_again() {
     refused(&broker, &browser, "after all that").await;
 }
 
+/// A server keeps what it will tell of in a table, absent records too: what was invented does not get there, and neither
+/// does a use.
+#[tokio::test]
+async fn the_server_registers_what_is_cached_and_nothing_else() {
+    let redis = Redis::start();
+    let broker = Broker::with(setup(&redis)).await;
+    let browser = broker.signed_in().await;
+    let handle = broker.handle(&browser).await;
+    cached(&redis, &broker, &browser, &handle).await;
+    let registered = async || {
+        let statistics: String = redis.command(&["INFO", "stats"]).await.convert().unwrap();
+        let line = statistics.lines().find_map(|line| line.strip_prefix("tracking_total_keys:")).unwrap().to_owned();
+        line.parse::<u64>().unwrap()
+    };
+    let clients: String = redis.command(&["CLIENT", "LIST"]).await.convert().unwrap();
+    let is_tracking = |line: &&str| line.contains("flags=") && line.contains("resp=3");
+    let link = clients.lines().find(is_tracking).unwrap();
+    assert!(link.contains("flags=t "), "tracked, and not by broadcast: {link}");
+    assert_eq!(registered().await, 1);
+    for number in 0..200_u32 {
+        let stranger = broker.browser();
+        stranger.plant("app.example.test", SESSION, &format!("{number:064}"));
+        assert_eq!(broker.status(&stranger).await, 401);
+    }
+    assert_eq!(registered().await, 1);
+    redis.command(&["SET", &format!("counterfoil:seen:{{{handle}}}"), "a use", "KEEPTTL"]).await;
+    cached(&redis, &broker, &browser, &handle).await;
+    redis.command(&["DEL", &handle]).await;
+    refused(&broker, &browser, "registered all the same").await;
+}
+
+/// A table that is too small costs reads, and nothing else.
+#[tokio::test]
+async fn a_full_table_is_told_of() {
+    let redis = Redis::start();
+    redis.command(&["CONFIG", "SET", "tracking-table-max-keys", "1"]).await;
+    let broker = Broker::with(setup(&redis)).await;
+    let mut people = Vec::new();
+    for _ in 0..5 {
+        let browser = broker.signed_in().await;
+        let handle = broker.handle(&browser).await;
+        assert_eq!(broker.status(&browser).await, 200);
+        people.push((browser, handle));
+    }
+    for (browser, handle) in people {
+        assert_eq!(broker.status(&browser).await, 200);
+        redis.command(&["DEL", &handle]).await;
+        refused(&broker, &browser, "the table was full").await;
+    }
+}
+
 /// Redis says no to some commands and yes to others: tracking is one of them.
 #[tokio::test]
 async fn without_tracking_every_request_reads_the_store() {
+    for command in ["-client|tracking", "-client|caching"] {
+        without(command).await;
+    }
+}
+
+async fn without(command: &str) {
     let redis = Redis::start();
     let broker = Broker::with(setup(&redis)).await;
-    redis.command(&["ACL", "SETUSER", "default", "-client|tracking"]).await;
+    redis.command(&["ACL", "SETUSER", "default", command]).await;
     redis.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
     let browser = broker.signed_in_after_an_outage().await;
     let handle = broker.handle(&browser).await;

@@ -117,7 +117,7 @@ async fn a_store_that_becomes_anothers_is_not_served_from_memory_either() {
     let browser = broker.signed_in().await;
     assert_eq!(broker.status(&browser).await, 200);
     let own = redis.ask(&["GET", RECORD]);
-    for foreign in ["1 AAAA", "2 AAAA", "nonsense"] {
+    for foreign in ["1 AAAA", "2 AAAA", "3 AAAA", "nonsense"] {
         redis.ask(&["SET", RECORD, foreign]);
         let found = broker.app.sessions().maintenance().renew_store_claim().await;
         assert!(matches!(found, Err(StoreError::Foreign(_))), "{foreign}: {found:?}");
@@ -166,7 +166,7 @@ async fn a_store_that_comes_back_as_anothers_is_not_used() {
         redis.kill();
         until("the outage is noticed", async || broker.status(&browser).await == 503).await;
         let redis = Redis::start_on(port);
-        redis.ask(&["SET", RECORD, "1 AAAA"]);
+        redis.ask(&["SET", RECORD, "2 AAAA"]);
         until("it was looked at", async || readiness(&broker).await == (503, "foreign".to_owned())).await;
         assert_eq!(broker.sign_in(&broker.browser(), "/").await.status, 503);
         assert_eq!(redis.keys().await, [RECORD], "nothing was written into it, {near_cache_entries}");

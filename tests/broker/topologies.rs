@@ -170,6 +170,22 @@ async fn sessions_move_with_their_slots() {
     }
 }
 
+/// A server whose slot another takes deletes its keys without telling anybody (Redis 7.0): the epoch of the cluster says
+/// that something happened.
+#[tokio::test]
+async fn a_slot_that_is_taken_over_takes_its_sessions_with_it() {
+    let cluster = Cluster::start(WHOLE);
+    let broker = broker_on(&cluster.settings()).await;
+    let person = sign_in(&broker).await;
+    let from = cluster.owner(&person.handle);
+    cached(&broker, &person, || from.gets()).await;
+    let to = cluster.primaries().into_iter().find(|primary| primary.port() != from.port()).unwrap();
+    let (slot, id) = (cluster.slot(&person.handle).to_string(), to.ask(&["CLUSTER", "MYID"]));
+    to.ask(&["CLUSTER", "BUMPEPOCH"]);
+    assert_eq!(to.ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &id]), "OK");
+    refused(&broker, &person).await;
+}
+
 #[tokio::test]
 async fn sessions_outlive_the_primaries_of_a_cluster() {
     let cluster = Cluster::start(SILENCE);

@@ -18,6 +18,8 @@ use crate::refusal::{Refusal, RefusalKind};
 
 /// Most cookies of the name that are looked at.
 const MOST_CANDIDATES: usize = 4;
+/// Most values of the name whose tag is computed.
+const MOST_VALUES: usize = 16;
 
 /// The outcome of looking a request's cookie up.
 #[derive(Debug, Clone)]
@@ -53,11 +55,14 @@ impl SessionLookup {
 #[error("two session cookies of one request are live")]
 pub struct TwoSessions;
 
-/// Every distinct session key among a request's cookies.
-pub fn candidates(cookies: &CookiePolicy, headers: &HeaderMap) -> Vec<SessionKey> {
+/// Every distinct session key among a request's cookies that this server made.
+pub fn candidates(sessions: &SessionReader, cookies: &CookiePolicy, headers: &HeaderMap) -> Vec<SessionKey> {
     let mut keys: Vec<SessionKey> = Vec::new();
-    for key in cookies.session_values(headers).filter_map(SessionKey::parse) {
-        if keys.len() < MOST_CANDIDATES && keys.iter().all(|known| known.handle() != key.handle()) {
+    for key in cookies.session_values(headers).filter_map(SessionKey::parse).take(MOST_VALUES) {
+        if keys.len() < MOST_CANDIDATES
+            && sessions.is_ours(&key)
+            && keys.iter().all(|known| known.handle() != key.handle())
+        {
             keys.push(key);
         }
     }
@@ -74,7 +79,7 @@ pub(crate) fn lookup_cached(
     let mut values = cookies.session_values(headers);
     let Some(value) = values.next() else { return Some(SessionLookup::Nothing) };
     let key = SessionKey::parse(value).filter(|_| values.next().is_none())?;
-    let session = sessions.check_cached(key.handle())?;
+    let session = sessions.check_cached(&key)?;
     (!is_bound_elsewhere(sessions, &session, headers)).then_some(SessionLookup::Live(key, session))
 }
 
@@ -87,8 +92,14 @@ pub async fn look_up(
     cookies: &CookiePolicy,
     headers: &HeaderMap,
 ) -> Result<SessionLookup, Refusal> {
+    let keys = candidates(sessions, cookies, headers);
+    if keys.is_empty() && cookies.session_values(headers).any(|value| SessionKey::parse(value).is_some()) {
+        // A key of other replicas' making is no stranger's: where the store is theirs, this one knows nothing of anybody.
+        sessions.ensure_store_is_ours().await?;
+        return Ok(SessionLookup::Ended(None));
+    }
     let mut found = SessionLookup::Nothing;
-    for key in candidates(cookies, headers) {
+    for key in keys {
         match sessions.check(&key).await? {
             Check::Live(_) if found.live().is_some() => {
                 return Err(Refusal::caused(RefusalKind::TwoSessions, TwoSessions));

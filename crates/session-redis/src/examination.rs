@@ -151,8 +151,13 @@ async fn rights(connection: &mut Connection, prefix: &str) -> Vec<Finding> {
         ];
         missing.extend(refused(connection, &tried).await);
     }
-    let others: [&[&str]; 4] =
-        [&["ROLE"], &["CLIENT", "ID"], &["SELECT", "0"], &["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "cf-"]];
+    let others: [&[&str]; 5] = [
+        &["ROLE"],
+        &["CLIENT", "ID"],
+        &["SELECT", "0"],
+        &["CLIENT", "TRACKING", "ON", "OPTIN"],
+        &["CLIENT", "CACHING", "YES"],
+    ];
     // Database 0 is the only one that is known to exist.
     missing.extend(refused(connection, &others).await);
     missing.dedup();

@@ -1,8 +1,8 @@
 //! The feed of changes: connections to Redis that tell when a record changes, whoever changed it.
 //!
-//! One `link` to each primary, on which Redis pushes every change of a key that begins with `cf-` (RESP3 client
-//! tracking in broadcast mode: deleted, expired, evicted, overwritten, flushed). Records for the near cache are read
-//! on the same connection, so what is cached always comes from the server that will tell of its end: nothing can be
+//! One `link` to each primary, on which Redis pushes the first change of each record that was read on it (RESP3 client
+//! tracking, opted in to for each read: deleted, expired, evicted, overwritten, flushed). Records for the near cache are
+//! read on that connection alone, so what is cached always comes from the server that will tell of its end: nothing can be
 //! read from one server and be watched on another, in a failover or while a cluster moves its slots.
 //!
 //! `topology` knows which primaries there are. Without a live link nothing is cached and everything is read through

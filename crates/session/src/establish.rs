@@ -113,7 +113,7 @@ impl Sessions {
     ) -> Result<SessionKey, EstablishError> {
         self.0.policies.ensure_loaded().await?;
         let now = self.0.clock.now();
-        let key = SessionKey::generate();
+        let key = self.0.tags.tagged(&SessionKey::generate());
         let handle = key.handle();
         let record = SessionRecord {
             identity: new.identity,

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::blocks::of_persons::Blocks;
 use super::cut_off::CutOffs;
 use super::ending::{EndCause, Tombstone};
-use super::key::SessionHandle;
+use super::key::{CookieTags, SessionHandle, SessionKey};
 use super::key_check::Keyed;
 use super::live::{KnownSession, LiveSession, Over};
 use super::policy::Policies;
@@ -25,6 +25,7 @@ use super::timeout::{Verdict, judge};
 
 #[derive(Debug)]
 pub(crate) struct Inner {
+    pub(crate) tags: CookieTags,
     pub(crate) sealed: SealedStore,
     pub(crate) near: Arc<Near>,
     pub(crate) registry: Registry,
@@ -65,13 +66,15 @@ impl InvalidationListener for Near {
 }
 
 impl Inner {
-    /// Loads what the store knows of a session; from now on this process knows it too.
-    pub(crate) async fn load(&self, handle: SessionHandle) -> Result<Option<Arc<KnownSession>>, StoreError> {
+    /// Loads what the store knows of a session whose key has a tag of ours; from now on this process knows it too.
+    pub(crate) async fn load(&self, key: &SessionKey) -> Result<Option<Arc<KnownSession>>, StoreError> {
         self.policies.ensure_loaded().await?;
+        let handle = key.handle();
         let token = self.near.cache.as_ref().map(|cache| cache.begin_load(handle));
         let Found::Session(opened) = self.sealed.load(handle).await? else { return Ok(None) };
         let (expires, watch) = (opened.expires, opened.watch.clone());
-        let known = Arc::new(KnownSession::new(handle, *opened));
+        let tag = Some(self.tags.newest(key));
+        let known = Arc::new(KnownSession { tag, ..KnownSession::new(handle, *opened) });
         if let (Some(cache), Some(token), Some(watch)) = (&self.near.cache, token, watch) {
             cache.fill(token, known.clone(), watch, expires, Instant::now());
         }
@@ -79,10 +82,10 @@ impl Inner {
     }
 
     /// Returns what this process knows of a session, else what the store does.
-    pub(crate) async fn known(&self, handle: SessionHandle) -> Result<Option<Arc<KnownSession>>, StoreError> {
-        match self.near.cache.as_ref().and_then(|cache| cache.get(handle, Instant::now())) {
+    pub(crate) async fn known(&self, key: &SessionKey) -> Result<Option<Arc<KnownSession>>, StoreError> {
+        match self.near.cache.as_ref().and_then(|cache| cache.get(key.handle(), Instant::now())) {
             Some(known) => Ok(Some(known)),
-            None => self.load(handle).await,
+            None => self.load(key).await,
         }
     }
 

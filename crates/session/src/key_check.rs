@@ -27,7 +27,7 @@ use super::store::{InvalidationListener, Loaded, SessionBackend, StoreError};
 
 /// The format of all that is stored. Whoever changes it so that older brokers, or this one, misread the other's raises
 /// this number.
-pub const STORE_FORMAT: u32 = 1;
+pub const STORE_FORMAT: u32 = 2;
 
 /// The record's name.
 const NAME: &str = "keys";
@@ -371,8 +371,8 @@ mod tests {
         assert_eq!(judge(&own, &tagger(&[2])), Err(Foreign::Key));
         let text = String::from_utf8(own).unwrap();
         for (changed, foreign) in [
-            (text.replacen('1', "2", 1), Foreign::Format),
-            (text.replacen('1', "", 1), Foreign::Format),
+            (text.replacen('2', "1", 1), Foreign::Format),
+            (text.replacen('2', "", 1), Foreign::Format),
             ("nothing of ours".to_owned(), Foreign::Format),
             (text[..text.len() - 1].to_owned(), Foreign::Key),
             (text[..2].to_owned(), Foreign::Key),

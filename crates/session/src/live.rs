@@ -37,6 +37,8 @@ pub struct LiveSession {
 #[derive(Debug)]
 pub(crate) struct KnownSession {
     pub(crate) handle: SessionHandle,
+    /// The tag of its key under the newest of the server's keys: a cookie that has it needs no MAC.
+    pub(crate) tag: Option<[u8; 16]>,
     pub(crate) record: SessionRecord,
     /// Milliseconds since 1970; moves on as this process sees it used.
     pub(crate) last_seen: AtomicI64,
@@ -45,7 +47,7 @@ pub(crate) struct KnownSession {
 impl KnownSession {
     pub(crate) fn new(handle: SessionHandle, opened: Opened) -> Self {
         let last_seen = AtomicI64::new(milliseconds(opened.last_seen_at));
-        Self { handle, record: opened.record, last_seen }
+        Self { handle, tag: None, record: opened.record, last_seen }
     }
 
     pub(crate) fn last_seen_at(&self) -> OffsetDateTime {

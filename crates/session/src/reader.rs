@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::ending::Tombstone;
 use super::inner::Inner;
 use super::key::{SessionHandle, SessionKey};
-use super::live::{Check, LiveSession};
+use super::live::{Check, KnownSession, LiveSession};
 use super::policy::Binding;
 use super::store::StoreError;
 
@@ -20,11 +20,18 @@ impl SessionReader {
     /// # Errors
     /// [`StoreError`] if the store has to be asked and cannot, which says nothing about the session.
     pub async fn check(&self, key: &SessionKey) -> Result<Check, StoreError> {
-        let handle = key.handle();
-        if let Some(live) = self.check_cached(handle) {
+        if let Some(live) = self.check_cached(key) {
             return Ok(Check::Live(live));
         }
-        let Some(known) = self.0.load(handle).await? else {
+        // What was invented is asked for nowhere.
+        if !self.is_ours(key) {
+            return self.ensure_store_is_ours().await.map(|()| Check::Absent);
+        }
+        let handle = key.handle();
+        if let Some(live) = self.cached(handle, |_| true) {
+            return Ok(Check::Live(live));
+        }
+        let Some(known) = self.0.load(key).await? else {
             let tombstone = self.0.tombstone(handle).await?;
             return Ok(tombstone.map_or(Check::Absent, Check::Ended));
         };
@@ -48,10 +55,33 @@ impl SessionReader {
 
     /// The near cache's word, if it says that the session lives. That it does not, only the store may say: another
     /// replica may have noted a use.
-    pub fn check_cached(&self, handle: SessionHandle) -> Option<LiveSession> {
+    pub fn check_cached(&self, key: &SessionKey) -> Option<LiveSession> {
+        self.cached(key.handle(), |known| known.tag == Some(key.tag()))
+    }
+
+    /// Is true if one of the server's keys made this key's tag: whatever else a cookie holds, nobody asks for it.
+    pub fn is_ours(&self, key: &SessionKey) -> bool {
+        self.0.tags.are_ours(key)
+    }
+
+    /// Makes sure that the store is ours; asks it if that is not known.
+    ///
+    /// # Errors
+    /// [`StoreError::Foreign`] if it is not ours, another if it cannot be asked.
+    pub async fn ensure_store_is_ours(&self) -> Result<(), StoreError> {
+        self.0.keyed.ours().await.map(drop)
+    }
+
+    /// Returns a key as the cookie should have it, if its tag is not by the newest of the server's keys.
+    pub fn renewed_tag(&self, key: &SessionKey) -> Option<SessionKey> {
+        let tagged = self.0.tags.tagged(key);
+        (tagged.tag() != key.tag()).then_some(tagged)
+    }
+
+    fn cached(&self, handle: SessionHandle, counts: impl FnOnce(&KnownSession) -> bool) -> Option<LiveSession> {
         // Nothing counts that was read before from a store that is not ours any more.
         let cache = self.0.near.cache.as_ref().filter(|_| self.0.keyed.is_ours())?;
-        let known = cache.get(handle, Instant::now())?;
+        let known = cache.get(handle, Instant::now()).filter(|known| counts(known))?;
         self.0.live(known, self.0.clock.now()).ok()
     }
 

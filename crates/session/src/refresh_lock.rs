@@ -127,7 +127,7 @@ impl Sessions {
         let name = format!("renewal:{}", key.handle());
         let (asked, mut pause) = (Instant::now(), SHORTEST_PAUSE);
         let mut ours_until = loop {
-            match self.0.known(key.handle()).await? {
+            match self.0.known(key).await? {
                 Some(known) if is_due(&known.record) => {}
                 _ => return Ok(Locked::NotNeeded),
             }

@@ -203,8 +203,12 @@ impl LockedSession {
             return Ok(false);
         }
         let tombstone = Tombstone::of(cause, self.sessions.0.clock.now());
-        let known =
-            KnownSession { handle: self.handle(), record: self.record.clone(), last_seen: AtomicI64::default() };
+        let known = KnownSession {
+            handle: self.handle(),
+            tag: None,
+            record: self.record.clone(),
+            last_seen: AtomicI64::default(),
+        };
         self.sessions.0.end_known(&known, Some(&tombstone)).await
     }
 

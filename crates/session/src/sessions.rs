@@ -11,7 +11,7 @@ use super::administration::SessionAdministration;
 use super::blocks::of_persons::Blocks;
 use super::cut_off::CutOffs;
 use super::inner::{Inner, Near};
-use super::key::{SessionHandle, SessionKey};
+use super::key::{CookieTags, SessionHandle, SessionKey};
 use super::key_check::Keyed;
 use super::maintenance::Maintenance;
 use super::policy::{Policies, SessionRules};
@@ -55,6 +55,7 @@ impl Sessions {
             backend.subscribe(listener);
         }
         Self(Arc::new(Inner {
+            tags: CookieTags::new(keyring),
             sealed: SealedStore::new(backend.clone(), keyring.clone()),
             near,
             registry: Registry::new(backend.clone()),

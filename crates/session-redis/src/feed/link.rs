@@ -1,5 +1,10 @@
 //! One connection to one primary: it tells of changes, proves that it is heard, and reads records.
 //!
+//! A record is read with `CLIENT CACHING YES` in front, in one write: the server registers the read in the very command
+//! that answers it, and pushes the record's first change after it, in the very command that makes it. So what was read is
+//! either registered, or its change is on the wire. The note and the tombstone beside it are not registered: uses are
+//! told to nobody. Nothing else may be cached: a read that was redirected, or refused, is asked for through the pool.
+//!
 //! Each tenth of a second it asks the server for its `ROLE`. The answer comes after every change that was pushed
 //! before, so it extends the [`Lease`] by half a second from when it was asked for; a server that hangs, or is no
 //! longer a primary, is believed for that long and no longer.
@@ -49,8 +54,9 @@ pub(super) struct Link {
     reads: mpsc::Sender<ReadRequest>,
 }
 
-/// Answers to one request: the record, when it expires, the note, the beginning of the tombstone.
-const ANSWERS: usize = 4;
+/// Answers to one request: whether the read is registered, the record, when it expires, the note, the beginning of the
+/// tombstone.
+const ANSWERS: usize = 5;
 
 struct ReadRequest {
     handle: SessionHandle,
@@ -64,6 +70,8 @@ impl ReadRequest {
         let up_to = |key: &str, last: usize, outgoing: &mut BytesMut| {
             command(outgoing, &[b"GETRANGE", key.as_bytes(), b"0", last.to_string().as_bytes()]);
         };
+        // It holds for the next command alone.
+        command(outgoing, &[b"CLIENT", b"CACHING", b"YES"]);
         up_to(&handle, LONGEST_RECORD - 1, outgoing);
         command(outgoing, &[b"PTTL", handle.as_bytes()]);
         up_to(note, LONGEST_VALUE - 1, outgoing);
@@ -109,7 +117,7 @@ impl Link {
         let (reads, requests) = mpsc::channel(LONGEST_QUEUE);
         let lease = Lease::new(Instant::now());
         let link = Arc::new(Self { lease: lease.clone(), reads });
-        let far_end = LinkTask { address, access, in_cluster, shared, lease, requests };
+        let far_end = LinkTask { address, access, in_cluster, shared, lease, requests, epoch: None };
         (link, far_end.keep_up())
     }
 
@@ -125,7 +133,10 @@ impl Link {
         // The watch begins before the request is sent: whatever voids earlier reads from here on voids this one too.
         let (watch, sent) = (self.lease.watch(), Instant::now());
         self.reads.try_send(ReadRequest { handle, beside, answer }).ok()?;
-        let [record, expires, note, tombstone] = tokio::time::timeout(LEASE, answered).await.ok()?.ok()?;
+        let [registered, record, expires, note, tombstone] = tokio::time::timeout(LEASE, answered).await.ok()?.ok()?;
+        if registered.as_str() != Some("OK") {
+            return None;
+        }
         let is_live = text(tombstone)?.is_empty();
         let kept = |part: Bytes| (is_live && !part.is_empty()).then_some(part);
         let (record, note) = (text(record)?, kept(text(note)?));
@@ -156,6 +167,8 @@ struct LinkTask {
     shared: Arc<Shared>,
     lease: Arc<Lease>,
     requests: mpsc::Receiver<ReadRequest>,
+    /// The cluster's epoch, as the server last told it on this connection.
+    epoch: Option<u64>,
 }
 
 impl LinkTask {
@@ -186,7 +199,10 @@ impl LinkTask {
     /// One connection, from its beginning to its end.
     async fn talk(&mut self) -> Result<std::convert::Infallible, LinkError> {
         let mut connection = Connection::open(&self.address, &self.access).await?;
-        connection.ask(&["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "cf-"]).await?;
+        connection.ask(&["CLIENT", "TRACKING", "ON", "OPTIN"]).await?;
+        // A user who may not ask for this hears of nothing: better said now than found out by each read.
+        connection.ask(&["CLIENT", "CACHING", "YES"]).await?;
+        self.epoch = None;
         let (mut reader, mut writer, mut received) = connection.into_parts();
         let mut pending = VecDeque::new();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
@@ -232,7 +248,7 @@ impl LinkTask {
         }
     }
 
-    fn hear(&self, frame: BytesFrame, pending: &mut VecDeque<Pending>) -> Result<(), LinkError> {
+    fn hear(&mut self, frame: BytesFrame, pending: &mut VecDeque<Pending>) -> Result<(), LinkError> {
         if let BytesFrame::Push { data, .. } = &frame {
             self.hear_push(data);
             return Ok(());
@@ -255,6 +271,7 @@ impl LinkTask {
                 if !frame.as_str().is_some_and(|state| state.contains("cluster_state:ok")) {
                     return Err(RespError::refusal(&frame).map_or(LinkError::ClusterDown, LinkError::RespError));
                 }
+                self.hear_epoch(epoch_of(frame.as_str().unwrap_or_default()));
                 self.lease.extend(asked + LEASE);
             }
             Pending::Read { mut frames, answer } => {
@@ -267,6 +284,16 @@ impl LinkTask {
             }
         }
         Ok(())
+    }
+
+    /// Voids what was read under another epoch: a server whose slots another node took deletes their keys, and some
+    /// versions tell nobody of that.
+    fn hear_epoch(&mut self, epoch: Option<u64>) {
+        let before = std::mem::replace(&mut self.epoch, epoch);
+        if before.is_some() && before != epoch {
+            self.lease.void();
+            self.shared.listeners.each(|listener| listener.invalidate_all());
+        }
     }
 
     fn hear_push(&self, push: &[BytesFrame]) {
@@ -284,6 +311,11 @@ impl LinkTask {
             self.shared.listeners.each(|listener| listener.invalidate_all());
         }
     }
+}
+
+/// Returns the epoch of `CLUSTER INFO`.
+fn epoch_of(information: &str) -> Option<u64> {
+    information.lines().find_map(|line| line.strip_prefix("cluster_current_epoch:")?.trim().parse().ok())
 }
 
 struct EndOnDrop(Arc<Lease>, Arc<Shared>);

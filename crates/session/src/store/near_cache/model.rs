@@ -1,11 +1,13 @@
 //! Every interleaving of what can happen to one cached session, up to a stated depth (`stateright`).
 //!
-//! The model is the world around the cache: a server, one connection on which changes, answers and proofs of life
-//! arrive in order, two loads at a time, a clock. The cache and its lease are the real ones: each state is reached by
+//! The model is the world around the cache: a server that registers each read and tells its first change, or that it
+//! forgot the registration for want of room; one connection on which changes, answers and proofs of life arrive in order;
+//! two loads at a time; a clock. The cache and its lease are the real ones: each state is reached by
 //! doing to them what was done on the way there.
 //!
 //! The invariant: once a revocation has been delivered (pushed, or applied by this process itself), or the lease has
-//! run out since, no read returns the record. Two further tests take one defence away each and see the model notice.
+//! run out since, or nothing is on the wire that would deliver it, no read returns the record. Three further tests take
+//! one defence away each and see the model notice.
 
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
@@ -40,6 +42,8 @@ enum Event {
     Delete,
     /// Somebody empties the server.
     Flush,
+    /// The server has no room for the registration and says so by a change.
+    Overflow,
     /// This process, which had it deleted, forgets it before it answers.
     ForgetHere,
     /// The link asks for a proof of life.
@@ -73,6 +77,8 @@ struct World {
     now: u8,
     version: Option<u8>,
     connected: bool,
+    /// Set while the server will tell the record's next change.
+    registered: bool,
     heartbeat: Option<u8>,
     wire: VecDeque<OnTheWire>,
     loaders: [Loader; LOADERS],
@@ -119,6 +125,8 @@ enum Defect {
     NoFillToken,
     /// Records that were read are trusted for as long as there is any connection.
     NoWatch,
+    /// Records are read without being registered.
+    NoRegistration,
 }
 
 struct Interleavings {
@@ -153,6 +161,7 @@ impl Interleavings {
             now: 0,
             version: Some(0),
             connected: true,
+            registered: false,
             heartbeat: None,
             wire: VecDeque::new(),
             loaders: [Loader::Idle; LOADERS],
@@ -190,12 +199,13 @@ impl Interleavings {
             }
             Event::Answer(loader) => {
                 world.loaders[loader] = Loader::Answered { version: world.version };
+                world.registered |= self.defect != Defect::NoRegistration;
                 world.wire.push_back(OnTheWire::Read { loader, version: world.version });
             }
             Event::Fill(loader) => {
                 let (mut token, mut watch) = subject.loads[loader].take().unwrap();
                 match self.defect {
-                    Defect::None => {}
+                    Defect::None | Defect::NoRegistration => {}
                     Defect::NoFillToken => token = subject.cache.begin_load(self.handle),
                     Defect::NoWatch => watch = subject.lease.watch(),
                 }
@@ -219,14 +229,16 @@ impl Interleavings {
             },
             Event::Overwrite => {
                 world.version = world.version.map(|version| version + 1);
-                world.tell(OnTheWire::Changed);
+                world.tell_change();
             }
             Event::Delete => {
                 (world.version, world.deleted_at) = (None, Some(world.now));
-                world.tell(OnTheWire::Changed);
+                world.tell_change();
             }
+            Event::Overflow => world.tell_change(),
             Event::Flush => {
                 (world.version, world.deleted_at) = (None, Some(world.now));
+                world.registered = false;
                 world.tell(OnTheWire::Flushed);
             }
             Event::ForgetHere => {
@@ -243,7 +255,7 @@ impl Interleavings {
                 if self.defect != Defect::NoWatch {
                     subject.cache.clear();
                 }
-                (world.connected, world.heartbeat) = (false, None);
+                (world.connected, world.registered, world.heartbeat) = (false, false, None);
                 world.wire.clear();
                 for (loader, load) in world.loaders.iter_mut().zip(&mut subject.loads) {
                     // A record that was read is with its reader; one that was not yet will never be.
@@ -259,6 +271,19 @@ impl Interleavings {
 }
 
 impl World {
+    /// Tells a change of the record, once for each registration.
+    fn tell_change(&mut self) {
+        if std::mem::take(&mut self.registered) {
+            self.tell(OnTheWire::Changed);
+        }
+    }
+
+    /// Is true if the record was deleted and nothing is on its way that would say so.
+    fn is_untold(&self) -> bool {
+        let tells = |what: &OnTheWire| matches!(what, OnTheWire::Changed | OnTheWire::Flushed);
+        self.deleted_at.is_some() && !self.wire.iter().any(tells)
+    }
+
     fn tell(&mut self, what: OnTheWire) {
         if self.connected {
             self.wire.push_back(what);
@@ -290,6 +315,7 @@ impl Model for Interleavings {
             (Event::Overwrite, exists && world.version < Some(1)),
             (Event::Delete, exists),
             (Event::Flush, exists),
+            (Event::Overflow, world.registered && exists),
             (Event::ForgetHere, world.deleted_at.is_some() && !world.delivered),
             (Event::Heartbeat, world.connected && world.heartbeat.is_none()),
             (Event::ProveLife, world.heartbeat.is_some()),
@@ -311,7 +337,7 @@ impl Model for Interleavings {
             Property::always("what was revoked is not served", |_, state: &State| {
                 let world = &state.world;
                 let lease_is_over = world.deleted_at.is_some_and(|deleted| world.now >= deleted + LEASE);
-                !(world.delivered || lease_is_over) || world.served.is_none()
+                !(world.delivered || lease_is_over || world.is_untold()) || world.served.is_none()
             }),
             Property::sometimes("a record is served from the cache", |_, state: &State| state.world.served.is_some()),
             Property::sometimes("a deleted record is served until that is heard", |_, state: &State| {
@@ -350,4 +376,9 @@ fn the_model_notices_a_fill_that_ignores_what_changed_meanwhile() {
 #[test]
 fn the_model_notices_a_fill_that_outlives_its_connection() {
     assert!(notices(Defect::NoWatch));
+}
+
+#[test]
+fn the_model_notices_a_read_that_is_not_registered() {
+    assert!(notices(Defect::NoRegistration));
 }
