@@ -357,6 +357,15 @@ async fn the_servers_keys_can_be_rotated() {
         moved
     };
     assert_eq!(rotated.status(&at(&rotated, &browser)).await, 200);
+    let moved = at(&rotated, &browser);
+    let fetched = moved.fetch(&format!("{PUBLIC}/guarded")).send().await;
+    assert_eq!((fetched.status.as_u16(), fetched.set_cookies().len()), (200, 0));
+    let page = moved.visit(&format!("{PUBLIC}/guarded")).send().await;
+    assert!(page.set_cookies()[0].starts_with(&format!("{SESSION}=")), "the tag is by the newest key from here on");
+    assert_eq!(moved.cookie(SESSION).unwrap()[..42], browser.cookie(SESSION).unwrap()[..42], "the key is the same");
+    assert_ne!(moved.cookie(SESSION), browser.cookie(SESSION));
+    let page = moved.visit(&format!("{PUBLIC}/guarded")).send().await;
+    assert_eq!((page.status.as_u16(), page.set_cookies().len()), (200, 0));
     assert_eq!(at(&rotated, &under_way).visit(&callback).send().await.status, 303, "logins under way go on");
 
     let fresh = rotated.signed_in().await;

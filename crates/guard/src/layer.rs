@@ -16,7 +16,8 @@ use counterfoil_core::clock::SharedClock;
 use counterfoil_session::audit::{AuditEvent, audit};
 use counterfoil_session::{LiveSession, SessionReader};
 use futures_util::future::Either;
-use http::{HeaderMap, Method, Uri};
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use time::Duration;
 use tower::{Layer, Service};
 
@@ -110,12 +111,26 @@ where
         let mut ready = std::mem::replace(&mut self.inner, fresh);
         Either::Right(Box::pin(async move {
             match guard.slow_path(&mut request, located, inquiry).await {
-                Ok(None) => ready.call(request).await,
-                Ok(Some(elsewhere)) => Ok(elsewhere),
+                Ok(Passage::Forward { cookie: None }) => ready.call(request).await,
+                Ok(Passage::Forward { cookie: Some(cookie) }) => {
+                    let mut response = ready.call(request).await?;
+                    response.headers_mut().append(SET_COOKIE, cookie);
+                    Ok(response)
+                }
+                Ok(Passage::Elsewhere(response)) => Ok(response),
                 Err(refusal) => Ok(guard.draw(refusal)),
             }
         }))
     }
+}
+
+/// The way on of a request that was not refused.
+#[derive(Debug)]
+enum Passage {
+    /// To the back office; its answer sets this cookie.
+    Forward { cookie: Option<HeaderValue> },
+    /// To the login.
+    Elsewhere(Response),
 }
 
 /// A request's target, and the route that covers it, if one does.
@@ -141,19 +156,30 @@ impl Guard {
         request: &mut Request,
         located: Located,
         mut inquiry: Inquiry,
-    ) -> Result<Option<Response>, Refusal> {
+    ) -> Result<Passage, Refusal> {
         let Located { target, route } = located;
         let verdict = inquiry.conclude(self, route.as_deref(), request.headers()).await;
         if let (Verdict::Pass(caller), Some(route)) = (verdict, &route) {
+            let cookie = self.renewed_cookie(route, request.headers(), inquiry.found());
             self.forward(request, target, route.clone(), caller, inquiry);
-            return Ok(None);
+            return Ok(Passage::Forward { cookie });
         }
         note_visitor(request, inquiry.session());
         match verdict {
-            Verdict::Login(reason) => self.reject(request, route.as_deref(), reason, inquiry.found()).map(Some),
+            Verdict::Login(reason) => {
+                self.reject(request, route.as_deref(), reason, inquiry.found()).map(Passage::Elsewhere)
+            }
             Verdict::Forbidden => Err(self.forbidden(request, target.path(), route.as_deref(), inquiry.session())),
             _ => Err(inquiry.into_outage()),
         }
+    }
+
+    /// Returns the session's cookie as a page sets it again once another of the server's keys makes tags. Pages that
+    /// everybody may see are left alone: others may keep them.
+    fn renewed_cookie(&self, route: &Route, headers: &HeaderMap, found: &SessionLookup) -> Option<HeaderValue> {
+        let (key, _) = found.live().filter(|_| !route.access.public && navigation::is_navigation(headers))?;
+        let key = self.sessions.renewed_tag(key)?;
+        Some(self.cookies.set(self.cookies.session_name(), &key.expose_cookie_value(), None))
     }
 
     fn forward(
