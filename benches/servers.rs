@@ -30,6 +30,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use counterfoil::app::server::serve;
+use counterfoil::app::site::BackOffice;
 use counterfoil::app::{App, Dependencies};
 use counterfoil::clock::SystemClock;
 use counterfoil::guard::current_user::Admitted;
@@ -41,6 +42,7 @@ use counterfoil::secret::{random_bytes, random_token};
 use counterfoil::session::key::SessionKey;
 use counterfoil::session::record::ClientTraits;
 use counterfoil::web::cookies::CookiePolicy;
+use futures_util::future::BoxFuture;
 use http::StatusCode;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -80,12 +82,19 @@ fn main() -> Result<(), Failed> {
     std::fs::write(cookies, values.iter().map(|value| cookie(value) + "\n").collect::<String>())?;
     println!("ready");
     // Spawned, so that it runs on the worker and not on this thread.
-    runtime.block_on(runtime.spawn(serve(listener, site, std::future::pending(), Duration::ZERO)))?;
+    runtime.block_on(runtime.spawn(site(listener)))?;
     Ok(())
 }
 
+/// A site on its way to a listener, each as the type that it is: nothing is boxed for a request.
+type Serving = Box<dyn FnOnce(TcpListener) -> BoxFuture<'static, ()>>;
+
+fn serving(site: impl BackOffice) -> Serving {
+    Box::new(|listener| Box::pin(serve(listener, site, std::future::pending(), Duration::ZERO)))
+}
+
 /// What is served, and the values of its callers' cookies.
-async fn site(mode: &str, redis: &str, people: usize) -> Result<(Router, Vec<String>), Failed> {
+async fn site(mode: &str, redis: &str, people: usize) -> Result<(Serving, Vec<String>), Failed> {
     let handler = Router::new().fallback(answer);
     let cached = if mode == "guarded-uncached" { "near_cache_entries = 0" } else { "" };
     let settings = settings(configuration(redis, KEY, cached, ROUTES));
@@ -96,7 +105,7 @@ async fn site(mode: &str, redis: &str, people: usize) -> Result<(Router, Vec<Str
         "bare" | "layered" => {
             let nothing = from_fn(async |request: Request, next: Next| next.run(request).await);
             let site = if mode == "bare" { handler } else { handler.layer(nothing) };
-            (site, (0..people).map(|_| random_token::<32>()).collect())
+            (serving(site), (0..people).map(|_| random_token::<32>()).collect())
         }
         "guarded" | "guarded-uncached" => {
             let sessions = open(&settings);
@@ -108,7 +117,7 @@ async fn site(mode: &str, redis: &str, people: usize) -> Result<(Router, Vec<Str
             let public_url = Arc::new(settings.public_url);
             let guard =
                 Guard { routes, sessions: sessions.reader(), revalidator, cookies, clock, clock_skew, public_url };
-            (handler.layer(RequireSession(Arc::new(guard))), values(keys))
+            (serving(handler.layer(RequireSession(Arc::new(guard)))), values(keys))
         }
         "broker" | "broker-public" => {
             counterfoil::telemetry::start(settings.log, std::io::stderr);
@@ -116,13 +125,13 @@ async fn site(mode: &str, redis: &str, people: usize) -> Result<(Router, Vec<Str
             let store = settings.store.open(clock.clone())?;
             let app = App::build(settings, Dependencies { clock, store })?;
             let keys = establish(app.sessions(), 0..people, GROUPS).await;
-            (app.router_in_front_of(handler), values(keys))
+            (serving(app.in_front_of(handler)), values(keys))
         }
         algorithm => {
             let signer = Signer::new(algorithm.to_ascii_uppercase().parse()?)?;
             let tokens = (0..people).map(|index| signer.sign(index)).collect::<Result<_, _>>()?;
             let verifier = Arc::new(signer.verifier(cookies)?);
-            (handler.layer(from_fn_with_state(verifier, require_token)), tokens)
+            (serving(handler.layer(from_fn_with_state(verifier, require_token))), tokens)
         }
     })
 }

@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = tokio::net::TcpListener::bind(listen).await?;
     println!("listening on {listen}");
     let asked_to_end = async { _ = tokio::signal::ctrl_c().await };
-    serve(listener, app.router_in_front_of(back_office), asked_to_end, Duration::from_secs(30)).await;
+    serve(listener, app.in_front_of(back_office), asked_to_end, Duration::from_secs(30)).await;
     Ok(())
 }
 

@@ -1,28 +1,23 @@
-//! The composition root: [`App::build`] makes every room from a configuration, [`App::router`] stacks the
-//! layers; [`server`] runs it.
+//! The composition root: [`App::build`] makes every room from a configuration, [`App::site`] puts the
+//! layers; [`server`] runs them.
 //!
-//! A request goes through, from the outside in: `identify` (request id, address, access log), `draw_failures`
-//! (the one place that writes errors), `CatchPanic` (a defect is an error page, not an end), `admit` (host, method,
-//! scheme, framing), then `routes`.
+//! A request goes through the layers of [`site`], which alone has them in their order, then through `routes` or the guard.
 
 mod access_log;
 mod admission;
 pub mod operations;
 pub mod server;
+pub mod site;
 
-use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::middleware::from_fn_with_state;
-use axum::response::IntoResponse;
+use axum::handler::Handler;
 use futures_util::future::join_all;
 use http::uri::Scheme;
 use thiserror::Error;
-use tower::util::MapRequestLayer;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::account::Account;
 use crate::administration::rights::AdminRights;
@@ -40,7 +35,7 @@ use crate::login::way_back::WaysBack;
 use crate::logout::Logout;
 use crate::logout::rejected_notices::RejectedNotices;
 use crate::proxy::forward::{Proxy, forward};
-use crate::respond::{Responder, draw_failures};
+use crate::respond::Responder;
 use crate::revalidation::Renewals;
 use crate::routes::{self, Handlers};
 use crate::secret::keyring::Keyring;
@@ -48,11 +43,11 @@ use crate::session::Sessions;
 use crate::session::store::SessionBackend;
 use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::CsrfTokens;
-use crate::web::failure::{Failure, FailureKind};
 use crate::web::request_body::BodyLimits;
 
-use self::admission::{Admission, admit, identify};
+use self::admission::Admission;
 use self::operations::Operations;
+use self::site::{BackOffice, Site};
 
 /// Longest wait between two attempts at a provider that was never reached.
 const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(30);
@@ -84,6 +79,7 @@ pub enum BuildError {
 #[derive(Debug, Clone)]
 pub struct App {
     rooms: Handlers,
+    guard: Arc<Guard>,
     proxy: Proxy,
     responder: Responder,
     admission: Admission,
@@ -171,18 +167,19 @@ impl App {
                 public_url: public_url.clone(),
                 rights: rights.clone(),
             },
-            guard: Arc::new(Guard {
-                routes,
-                sessions: sessions.reader(),
-                revalidator: Arc::new(renewals),
-                cookies: cookies.clone(),
-                clock,
-                clock_skew,
-                public_url: public_url.clone(),
-            }),
+        };
+        let guard = Guard {
+            routes,
+            sessions: sessions.reader(),
+            revalidator: Arc::new(renewals),
+            cookies: cookies.clone(),
+            clock,
+            clock_skew,
+            public_url: public_url.clone(),
         };
         Ok(Self {
             rooms,
+            guard: Arc::new(guard),
             proxy: Proxy::new(cookies, public_url.clone(), upstream_timeout, https_upstreams, settings.stripped)?,
             responder: Responder { branding, public_url: public_url.clone() },
             admission: Admission {
@@ -222,21 +219,16 @@ impl App {
     }
 
     /// The public site with the configured upstreams behind the guard.
-    pub fn router(&self) -> Router {
-        self.router_in_front_of(Router::new().fallback(forward).with_state(self.proxy.clone()))
+    pub fn site(&self) -> Site<impl BackOffice + use<>> {
+        self.in_front_of(forward.with_state(self.proxy.clone()))
     }
 
-    /// The public site with an application of yours behind the guard, in this process. The routes of the
-    /// configuration decide who may pass; handlers take a `CurrentUser`.
-    pub fn router_in_front_of(&self, back_office: Router) -> Router {
-        let body_limits = self.body_limits;
-        // Read from the bottom: the last layer is the outermost.
-        routes::public(self.rooms.clone(), back_office)
-            .layer(MapRequestLayer::new(move |request| body_limits.apply(request)))
-            .layer(from_fn_with_state(self.admission.clone(), admit))
-            .layer(CatchPanicLayer::custom(panicked))
-            .layer(from_fn_with_state(self.responder.clone(), draw_failures))
-            .layer(from_fn_with_state(self.admission.clone(), identify))
+    /// The public site with an application of yours behind the guard, in this process: an axum router, say. The routes of
+    /// the configuration decide who may pass; handlers take a `CurrentUser`.
+    pub fn in_front_of<S: BackOffice>(&self, back_office: S) -> Site<S> {
+        let (admission, responder) = (self.admission.clone(), self.responder.clone());
+        let own = routes::own(self.rooms.clone(), self.responder.public_url.is_https());
+        Site::new(admission, responder, self.body_limits, own, self.guard.clone(), back_office)
     }
 
     /// The operators' site, for a port of its own.
@@ -288,9 +280,4 @@ impl App {
 fn audit_move(idp: &str, moved: &MovedEndpoint, confirmed: bool) {
     let MovedEndpoint { name: endpoint, from, to } = moved;
     audit(&AuditEvent::EndpointMoved { idp, endpoint, from: from.as_deref(), to, confirmed });
-}
-
-/// A defect of ours ends this request and nothing else (R-P05).
-fn panicked(_panic: Box<dyn Any + Send>) -> http::Response<axum::body::Body> {
-    Failure::from(FailureKind::Internal).into_response()
 }

@@ -47,7 +47,7 @@
 //! # As a library
 //!
 //! [`App::build`](app::App::build) and
-//! [`App::router_in_front_of`](app::App::router_in_front_of) put the same broker in front of an axum application
+//! [`App::in_front_of`](app::App::in_front_of) put the same broker in front of an axum application
 //! of yours; its handlers take a [`CurrentUser`](guard::current_user::CurrentUser). See
 //! `examples/guarded_application.rs`.
 

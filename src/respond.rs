@@ -6,11 +6,10 @@ use std::error::Error;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, ALLOW, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::printable::Printable;
 use crate::proxy::error::ProxyErrorKind;
@@ -155,40 +154,69 @@ pub struct Responder {
     pub public_url: Arc<PublicUrl>,
 }
 
-/// The layer that draws whatever [`Failure`] comes from inside: a page for a person, a problem document
-/// (RFC 9457) for a program.
-pub async fn draw_failures(State(responder): State<Responder>, request: Request, next: Next) -> Response {
-    let asked = Asked {
-        headers: request.headers().clone(),
-        id: request.extensions().get::<RequestId>().map_or_else(String::new, |id| id.as_str().to_owned()),
-        is_api: request.uri().path().starts_with(API),
-    };
-    let mut response = next.run(request).await;
-    let Some(failure) = take_failure(&mut response) else { return response };
-    let appearance = appearance(failure.kind);
-    log(&failure, &appearance);
-    let mut drawn = responder.draw(&failure, &appearance, &asked);
-    if appearance.status == StatusCode::METHOD_NOT_ALLOWED {
-        // RFC 9110 15.5.6: whoever refuses a method says which ones it serves; the router knows for what it refuses.
-        let allow = failure.allow().map(HeaderValue::from_static).or_else(|| response.headers_mut().remove(ALLOW));
-        drawn.headers_mut().extend(allow.map(|allow| (ALLOW, allow)));
-    }
-    drawn
-}
-
-/// The facts of a request that failed.
-struct Asked {
-    headers: HeaderMap,
-    id: String,
+/// The facts of a request that say how its failure is drawn.
+#[derive(Debug)]
+pub struct Asked {
+    id: RequestId,
     /// True if the administration API was asked.
     is_api: bool,
+    /// The values of [`TASTES`], in that order.
+    tastes: [Option<HeaderValue>; 5],
+}
+
+/// The headers by which a browser says what it wants to be shown: [`navigation`] and the language read no others.
+static TASTES: [HeaderName; 5] = [
+    ACCEPT,
+    ACCEPT_LANGUAGE,
+    HeaderName::from_static("sec-fetch-mode"),
+    HeaderName::from_static("sec-fetch-dest"),
+    HeaderName::from_static("x-requested-with"),
+];
+
+impl Asked {
+    /// Notes what a failure of this request would need; the request itself is gone by then.
+    pub fn of(request: &Request, id: RequestId) -> Self {
+        let tastes = TASTES.each_ref().map(|name| joined(request.headers(), name));
+        Self { id, is_api: request.uri().path().starts_with(API), tastes }
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let values = TASTES.iter().zip(&self.tastes);
+        values.filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect()
+    }
+}
+
+/// A field's value; of several lines, one that means the same (RFC 9110 5.3).
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(name).iter();
+    let (first, second) = (lines.next()?, lines.next());
+    if second.is_none() {
+        return Some(first.clone());
+    }
+    let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    HeaderValue::from_bytes(&lines.join(&b", "[..])).ok()
 }
 
 impl Responder {
+    /// Draws whatever [`Failure`] a response carries: a page for a person, a problem document (RFC 9457) for a program.
+    pub fn finish(&self, asked: &Asked, mut response: Response) -> Response {
+        let Some(failure) = take_failure(&mut response) else { return response };
+        let appearance = appearance(failure.kind);
+        log(&failure, &appearance);
+        let mut drawn = self.draw(&failure, &appearance, asked);
+        if appearance.status == StatusCode::METHOD_NOT_ALLOWED {
+            // RFC 9110 15.5.6: whoever refuses a method says which ones it serves; the router knows for what it refuses.
+            let allow = failure.allow().map(HeaderValue::from_static).or_else(|| response.headers_mut().remove(ALLOW));
+            drawn.headers_mut().extend(allow.map(|allow| (ALLOW, allow)));
+        }
+        drawn
+    }
+
     fn draw(&self, failure: &Failure, appearance: &Appearance, asked: &Asked) -> Response {
-        let frame = Frame::for_request(&asked.headers, &self.branding);
-        let mut response = if navigation::is_navigation(&asked.headers) {
-            page::response(appearance.status, frame.language, self.page(failure, appearance, frame, &asked.id))
+        let headers = asked.headers();
+        let frame = Frame::for_request(&headers, &self.branding);
+        let mut response = if navigation::is_navigation(&headers) {
+            page::response(appearance.status, frame.language, self.page(failure, appearance, frame, asked.id.as_str()))
         } else {
             problem(failure, appearance, frame, self.public_url.authority(), asked)
         };
@@ -273,7 +301,7 @@ fn problem(failure: &Failure, appearance: &Appearance, frame: Frame<'_>, site: &
         title: &title,
         detail: failure.detail.as_deref().unwrap_or(&detail),
         code: appearance.code,
-        request_id: Some(&asked.id),
+        request_id: Some(asked.id.as_str()),
         login: failure.sign_in.as_deref().or(needs_login.then_some("/sso/login")),
     };
     problem.into_response()

@@ -1,4 +1,4 @@
-//! Every address of the broker, and its guard, on one page.
+//! Every address of the broker, and who may ask for it, on one page.
 //!
 //! | address | guarded by |
 //! | --- | --- |
@@ -17,23 +17,20 @@
 //! | `/sso/api/v1/…` | a bearer token, or a session with the right group and the CSRF header |
 //! | `GET /sso/api/v1/openapi.json` | nothing: it describes |
 //! | `GET /sso/assets/{name}` | nothing |
-//! | anything else | `guard::layer`, by the routes of the configuration |
+//! | anything else ([`is_own`] is false) | `guard::layer`, by the routes of the configuration |
 
 use std::future::ready;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use http::{HeaderValue, StatusCode};
-use tower::util::MapRequestLayer;
 
 use crate::account::{self, Account};
 use crate::api::{self, Api};
-use crate::guard::layer::{Guard, RequireSession};
 use crate::login::session_limit::LIMIT;
 use crate::login::{self, Login};
 use crate::logout::back_channel::back_channel;
@@ -41,7 +38,6 @@ use crate::logout::front_channel::front_channel;
 use crate::logout::security_events::security_events;
 use crate::logout::{Logout, SIGNED_OUT, own};
 use crate::web::failure::{Failure, FailureKind};
-use crate::web::request_body::pass_on;
 use crate::web::return_to::SIGNED_IN;
 use crate::web::{assets, security_headers};
 
@@ -61,17 +57,18 @@ pub struct Handlers {
     pub account: Account,
     /// Administration by JSON.
     pub api: Api,
-    /// The guard, in front of everything else.
-    pub guard: Arc<Guard>,
 }
 
-/// The whole public site: the broker's addresses, and `back_office` behind the guard.
-pub fn public(rooms: Handlers, back_office: Router) -> Router {
-    let https = rooms.guard.public_url.is_https();
+/// Is true if a path is one of the broker's own addresses, or would be one.
+pub fn is_own(path: &str) -> bool {
+    path.strip_prefix("/sso").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The broker's own addresses. Whatever else lies below them does not exist.
+pub fn own(rooms: Handlers, https: bool) -> Router {
     let start = get(login::start::start).post(login::third_party::start_by_form);
     let callback = get(login::callback::by_address).post(login::callback::by_form);
     let callback = callback.fallback(login::callback::refuse_method);
-    let guarded = back_office.layer(MapRequestLayer::new(pass_on)).layer(RequireSession(rooms.guard));
     Router::new()
         .route("/sso/login", start.with_state(rooms.login.clone()))
         .route("/sso/callback/{idp}", callback.with_state(rooms.login.clone()))
@@ -79,17 +76,15 @@ pub fn public(rooms: Handlers, back_office: Router) -> Router {
         .route(LIMIT, get(login::session_limit::choose).post(login::session_limit::end_one).with_state(rooms.login))
         .merge(signing_out(rooms.logout))
         .route("/sso/session", get(account::session).with_state(rooms.account))
-        .nest("/sso/api/v1", administration(rooms.api))
+        .merge(administration(rooms.api))
         .route("/sso/assets/{name}", get(asset))
-        .route("/sso", any(not_found))
-        .route("/sso/{*rest}", any(not_found))
+        .fallback(not_found)
         .method_not_allowed_fallback(async || Failure::from(FailureKind::MethodNotAllowed))
         .layer(DefaultBodyLimit::max(LARGEST_FORM))
         .layer(map_response(move |mut response: Response| {
             security_headers::apply(response.headers_mut(), https);
             ready(response)
         }))
-        .fallback_service(guarded)
 }
 
 fn signing_out(logout: Logout) -> Router {
@@ -105,12 +100,11 @@ fn signing_out(logout: Logout) -> Router {
 fn administration(api: Api) -> Router {
     let timeouts = get(api::timeouts::show).put(api::timeouts::change).delete(api::timeouts::withdraw);
     Router::new()
-        .route("/sessions", get(api::sessions::list))
-        .route("/sessions/{handle}", get(api::sessions::show))
-        .route("/revocations", post(api::sessions::revoke))
-        .route("/timeouts", timeouts)
-        .route("/openapi.json", get(api::openapi::openapi))
-        .fallback(not_found)
+        .route("/sso/api/v1/sessions", get(api::sessions::list))
+        .route("/sso/api/v1/sessions/{handle}", get(api::sessions::show))
+        .route("/sso/api/v1/revocations", post(api::sessions::revoke))
+        .route("/sso/api/v1/timeouts", timeouts)
+        .route("/sso/api/v1/openapi.json", get(api::openapi::openapi))
         .layer(DefaultBodyLimit::max(LARGEST_JSON))
         .with_state(api)
 }

@@ -3,7 +3,8 @@
 //! Knows HTTP and nothing of sessions or providers. Each file owns one duty and is used by the rooms above.
 
 pub use counterfoil_guard::{
-    client_address, cookies, navigation, problem, public_url, query, request_id, return_to, security_headers,
+    client_address, cookies, navigation, problem, public_url, query, request_context, request_id, return_to,
+    security_headers,
 };
 
 pub mod assets;

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use axum::Router;
 use counterfoil::app::server::serve;
+use counterfoil::app::site::BackOffice;
 use counterfoil::app::{App, Dependencies};
 use counterfoil::clock::SystemClock;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -45,9 +46,8 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-
 #[test]
 fn a_guarded_request_stays_within_its_allocations() {
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let spent = allocations_of_a_request("http://127.0.0.1:1", |app| {
-        app.router_in_front_of(Router::new().fallback(async || "ok"))
-    });
+    let spent =
+        allocations_of_a_request("http://127.0.0.1:1", |app| app.in_front_of(Router::new().fallback(async || "ok")));
     println!("a guarded request: {spent} allocations");
     assert!(spent <= GUARDED, "{spent} allocations, {GUARDED} are allowed");
 }
@@ -55,13 +55,13 @@ fn a_guarded_request_stays_within_its_allocations() {
 #[test]
 fn a_proxied_request_stays_within_its_allocations() {
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let spent = allocations_of_a_request(&format!("http://{}", upstream()), App::router);
+    let spent = allocations_of_a_request(&format!("http://{}", upstream()), App::site);
     println!("a proxied request: {spent} allocations");
     assert!(spent <= PROXIED, "{spent} allocations, {PROXIED} are allowed");
 }
 
 /// The allocations of one request of somebody who is signed in, on a connection that stays open.
-fn allocations_of_a_request(upstream: &str, site: impl FnOnce(&App) -> Router) -> usize {
+fn allocations_of_a_request<S: BackOffice>(upstream: &str, site: impl FnOnce(&App) -> S) -> usize {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (address, key) = broker(&runtime, upstream, site);
     let request = format!(
@@ -83,7 +83,7 @@ fn allocations_of_a_request(upstream: &str, site: impl FnOnce(&App) -> Router) -
 }
 
 /// Starts a broker in this process with somebody signed in; its address, and the value of their cookie.
-fn broker(runtime: &Runtime, upstream: &str, site: impl FnOnce(&App) -> Router) -> (SocketAddr, String) {
+fn broker<S: BackOffice>(runtime: &Runtime, upstream: &str, site: impl FnOnce(&App) -> S) -> (SocketAddr, String) {
     let route = format!("[[route]]\npath = \"/\"\nupstream = \"{upstream}\"\n");
     let settings = settings(configuration("memory:", &random_key(), "", &route));
     runtime.block_on(async {

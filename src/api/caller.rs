@@ -4,9 +4,9 @@
 //! header `X-CSRF-Token` that only our own pages can know. The `Authorization` header alone decides between them, so
 //! neither can be mixed with the other.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use axum::extract::{FromRequestParts, OriginalUri};
+use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -17,9 +17,9 @@ use crate::guard::revalidated::{Revalidated, revalidated};
 use crate::guard::revalidation::Need;
 use crate::guard::session_lookup::look_up;
 use crate::session::LiveSession;
-use crate::web::client_address::ClientAddress;
 use crate::web::csrf;
 use crate::web::failure::{Failure, FailureKind, RefusalKind};
+use crate::web::request_context::RequestContext;
 
 /// The header that carries the anti-forgery token.
 const CSRF_HEADER: &str = "x-csrf-token";
@@ -67,8 +67,8 @@ impl Api {
     }
 
     async fn caller(&self, parts: &Parts) -> Result<(Caller, Rights), Failure> {
-        let unknown = ClientAddress { peer: [0, 0, 0, 0].into(), client: [0, 0, 0, 0].into() };
-        let client = parts.extensions.get::<ClientAddress>().copied().unwrap_or(unknown).client;
+        let unknown = Ipv4Addr::UNSPECIFIED.into();
+        let client = RequestContext::of(&parts.extensions).map_or(unknown, |context| context.address.client);
         let admin = self.rights.load();
         if let Some(authorization) = parts.headers.get(AUTHORIZATION) {
             let token = authorization.to_str().ok().and_then(|value| value.split_once(' '));
@@ -107,9 +107,7 @@ impl Api {
 }
 
 fn denied(by: &str, parts: &Parts, client: IpAddr, kind: FailureKind) -> Failure {
-    // The API is mounted below a prefix, which is not in its own part of the address.
-    let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
-    audit(&AuditEvent::AdministrationDenied { by, path: uri.path(), client });
+    audit(&AuditEvent::AdministrationDenied { by, path: parts.uri.path(), client });
     kind.into()
 }
 

@@ -5,8 +5,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
 use axum::response::Response;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Uri};
 use hyper::body::{Frame, SizeHint};
 use tokio::time::Instant;
 use tracing::Span;
@@ -14,6 +15,7 @@ use tracing::Span;
 use crate::guard::visitor::Visitor;
 use crate::printable::Printable;
 use crate::web::client_address::ClientAddress;
+use crate::web::request_context::RequestContext;
 
 /// The way an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,14 +28,19 @@ enum End {
     Client,
 }
 
+/// Is true if there is an access log: at a coarser level nothing is noted for it.
+pub(super) fn is_written() -> bool {
+    tracing::enabled!(tracing::Level::INFO)
+}
+
 /// The facts of a request before its answer has gone out. Writes its line when it is dropped: of a client that left
 /// before there was an answer, too.
 #[derive(Debug)]
 pub(super) struct AccessLine {
     method: Method,
-    path: String,
+    uri: Uri,
     address: ClientAddress,
-    visitor: Visitor,
+    visitor: Option<Visitor>,
     started: Instant,
     span: Span,
     /// The answer's status, and how long it took until then.
@@ -43,10 +50,19 @@ pub(super) struct AccessLine {
 }
 
 impl AccessLine {
-    /// A line for a request that has just come, in its span.
-    pub(super) fn new(method: Method, path: String, address: ClientAddress, visitor: Visitor, span: Span) -> Self {
-        let started = Instant::now();
-        Self { method, path, address, visitor, started, span, head: None, bytes: 0, end: End::Client }
+    /// A line for a request that has just come, in its span, if lines are written.
+    pub(super) fn new(request: &Request, context: &RequestContext, span: Span) -> Option<Self> {
+        is_written().then(|| Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            address: context.address,
+            visitor: context.visitor.clone(),
+            started: Instant::now(),
+            span,
+            head: None,
+            bytes: 0,
+            end: End::Client,
+        })
     }
 
     /// Follows the answer to its end.
@@ -68,14 +84,14 @@ impl AccessLine {
 
 impl Drop for AccessLine {
     fn drop(&mut self) {
-        let session = self.visitor.session();
+        let session = self.visitor.as_ref().and_then(Visitor::session);
         let handle = session.map(|session| session.handle().to_string());
         let subject = session.map(|session| session.record().identity.subject.as_str());
         let _in_span = self.span.enter();
         // The query stays out: it can hold codes and states.
         tracing::info!(
             method = %self.method,
-            path = %Printable(&self.path),
+            path = %Printable(self.uri.path()),
             status = self.head.map(|(status, _)| status.as_u16()),
             bytes = self.bytes,
             ended = match self.end {

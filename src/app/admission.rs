@@ -1,22 +1,23 @@
-//! The two layers that every request goes through: [`identify`] outermost, [`admit`] innermost before the routes.
+//! The name and the sender of a request, and the refusal of those that are not for us: all that is decided before anybody
+//! asks what a request wants.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::{Body, HttpBody};
-use axum::extract::{ConnectInfo, Request, State};
-use axum::middleware::Next;
+use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
 use http::header::{CONNECTION, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use thiserror::Error;
-use tracing::Instrument;
 
-use super::access_log::AccessLine;
+use super::access_log;
 use crate::guard::visitor::Visitor;
 use crate::web::client_address::TrustedProxies;
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::public_url::PublicUrl;
+use crate::web::request_context::RequestContext;
 use crate::web::request_id::{self, RequestId};
 
 /// Longest path and query, in bytes.
@@ -60,34 +61,56 @@ enum NotAdmitted {
     Coding(String),
 }
 
-/// The outermost layer: finds the sender, names the request, and logs the outcome.
-pub(super) async fn identify(State(admission): State<Admission>, mut request: Request, next: Next) -> Response {
-    let unknown = ([0, 0, 0, 0], 0).into();
-    let peer = request.extensions().get::<ConnectInfo<std::net::SocketAddr>>().map_or(unknown, |info| info.0);
-    let address = admission.trusted_proxies.client_address(peer, request.headers());
-    let may_name = admission.takes_request_ids && admission.trusted_proxies.contains(address.peer);
-    let given = may_name.then(|| RequestId::given(request.headers())).flatten();
-    let id = given.unwrap_or_else(RequestId::generate);
-    let visitor = Visitor::default();
-    request.extensions_mut().insert(id.clone());
-    request.extensions_mut().insert(address);
-    request.extensions_mut().insert(visitor.clone());
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    // Bytes after a body that was not understood, or not asked for, are no request (RFC 9110 10.1.1, RFC 9112 6.1).
-    let is_understood = transfer_coding_fault(request.headers()).is_none();
-    let (request, is_touched) = watch_expected_content(request);
-    let span = tracing::info_span!("request", id = id.as_str());
-    let line = AccessLine::new(method, path, address, visitor, span.clone());
-    async move {
-        let mut response = next.run(request).await;
-        response.headers_mut().insert(request_id::HEADER, id.header_value());
-        if !is_understood || is_touched.is_some_and(|touched| !touched.load(Ordering::Relaxed)) {
+/// The facts about a request that its answer depends on, whatever comes in between.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) context: RequestContext,
+    /// A proxy of ours says that the browser came by plain HTTP.
+    is_plain: bool,
+    /// The body is framed in a way that is understood.
+    is_understood: bool,
+    /// Set when the content is asked for that waits for 100 (Continue).
+    touched: Option<Arc<AtomicBool>>,
+}
+
+impl Begun {
+    /// Names the request in its answer, and ends the connection if what follows on it cannot be told.
+    pub(super) fn mark(&self, mut response: Response) -> Response {
+        response.headers_mut().insert(request_id::HEADER, self.context.id.header_value());
+        // Bytes after a body that was not understood, or not asked for, are no request (RFC 9110 10.1.1, RFC 9112 6.1).
+        let is_untouched = self.touched.as_ref().is_some_and(|touched| !touched.load(Ordering::Relaxed));
+        if !self.is_understood || is_untouched {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        line.follow(response)
+        response
     }
-    .instrument(span)
-    .await
+}
+
+impl Admission {
+    /// Finds the sender of a request and names it.
+    pub(super) fn context(&self, mut request: Request) -> (Begun, Request) {
+        let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map_or(unknown, |info| info.0);
+        let headers = request.headers();
+        let address = self.trusted_proxies.client_address(peer, headers);
+        let may_name = self.takes_request_ids && self.trusted_proxies.contains(address.peer);
+        let given = may_name.then(|| RequestId::given(headers)).flatten();
+        let id = given.unwrap_or_else(RequestId::generate);
+        let visitor = access_log::is_written().then(Visitor::default);
+        let context = RequestContext { id, address, visitor };
+        let is_plain = self.trusted_proxies.says_plain_http(address.peer, headers);
+        let is_understood = transfer_coding_fault(headers).is_none();
+        request.extensions_mut().insert(context.clone());
+        let (request, touched) = watch_expected_content(request);
+        (Begun { context, is_plain, is_understood, touched }, request)
+    }
+
+    /// The refusal of a request that is not for us, or not of this world.
+    pub(super) fn refusal(&self, begun: &Begun, request: &Request) -> Option<Failure> {
+        let (kind, why) = fault(&self.public_url, request, begun.is_plain)?;
+        let failure = Failure::caused(kind, why);
+        Some(if kind == FailureKind::MethodNotAllowed { failure.with_allow(ALLOW) } else { failure })
+    }
 }
 
 /// Watches whether the content of a request that waits for 100 (Continue) is asked for, which is when that is sent.
@@ -105,21 +128,6 @@ fn watch_expected_content(request: Request) -> (Request, Option<Arc<AtomicBool>>
         Body::new(http_body_util::StreamBody::new(frames))
     });
     (request, Some(touched))
-}
-
-/// The innermost layer before the routes: refuses requests that are not for us, or not of this world.
-pub(super) async fn admit(
-    State(admission): State<Admission>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Failure> {
-    let peer = request.extensions().get::<ConnectInfo<std::net::SocketAddr>>();
-    let is_plain = peer.is_some_and(|peer| admission.trusted_proxies.says_plain_http(peer.0.ip(), request.headers()));
-    match fault(&admission.public_url, &request, is_plain) {
-        Some((kind @ FailureKind::MethodNotAllowed, why)) => Err(Failure::caused(kind, why).with_allow(ALLOW)),
-        Some((kind, why)) => Err(Failure::caused(kind, why)),
-        None => Ok(next.run(request).await),
-    }
 }
 
 fn fault(public_url: &PublicUrl, request: &Request, is_plain: bool) -> Option<(FailureKind, NotAdmitted)> {
@@ -143,8 +151,8 @@ fn fault(public_url: &PublicUrl, request: &Request, is_plain: bool) -> Option<(F
     if let Some(fault) = transfer_coding_fault(headers) {
         return Some(fault);
     }
-    let expected = public_url.authority().to_owned();
     if !public_url.is_named_by(headers) {
+        let expected = public_url.authority().to_owned();
         return Some((FailureKind::WrongHost, NotAdmitted::Host { received: listed(headers, &HOST), expected }));
     }
     // Nothing is done for a browser that others can listen to (R-B11).

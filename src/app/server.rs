@@ -20,7 +20,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
@@ -30,6 +29,7 @@ use tokio::time::Instant;
 use self::peers::{Peers, Place};
 use self::progress::Progress;
 use self::stream::{ClientStream, TooSlow};
+use super::site::BackOffice;
 use crate::proxy::error::causes;
 use crate::web::client_address::TrustedProxies;
 
@@ -80,7 +80,7 @@ impl ConnectionLimits {
 
 /// Serves a site on a listener until `shutdown`; then stops accepting, and waits for requests under way for at
 /// most `grace`. Nobody has a share: for a site of one's own on loopback, say.
-pub async fn serve(listener: TcpListener, site: Router, shutdown: impl Future<Output = ()>, grace: Duration) {
+pub async fn serve(listener: TcpListener, site: impl BackOffice, shutdown: impl Future<Output = ()>, grace: Duration) {
     let limits = ConnectionLimits { per_peer: usize::MAX, ..ConnectionLimits::default() };
     serve_within(&limits, listener, site, shutdown, grace).await;
 }
@@ -89,7 +89,7 @@ pub async fn serve(listener: TcpListener, site: Router, shutdown: impl Future<Ou
 pub async fn serve_within(
     limits: &ConnectionLimits,
     listener: TcpListener,
-    site: Router,
+    site: impl BackOffice,
     shutdown: impl Future<Output = ()>,
     grace: Duration,
 ) {
@@ -106,15 +106,15 @@ pub async fn serve_within(
 }
 
 /// A listener's connections.
-struct House {
+struct House<S> {
     limits: ConnectionLimits,
-    site: Router,
+    site: S,
     places: Arc<Semaphore>,
     peers: Arc<Peers>,
 }
 
-impl House {
-    fn new(limits: ConnectionLimits, site: Router) -> Self {
+impl<S: BackOffice> House<S> {
+    fn new(limits: ConnectionLimits, site: S) -> Self {
         let (places, peers) = (Arc::new(Semaphore::new(limits.most)), Arc::new(Peers::new(limits.per_peer)));
         Self { limits, site, places, peers }
     }

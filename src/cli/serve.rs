@@ -82,7 +82,7 @@ pub(super) async fn run_broker(
         serve_within(&watching, operations, operators_site, drained, Duration::from_secs(1)).await;
     });
     let shutdown = drain(ends, app.operations().clone(), drain_delay);
-    serve_within(&limits, public, app.router(), shutdown, shutdown_timeout).await;
+    serve_within(&limits, public, app.site(), shutdown, shutdown_timeout).await;
     app.sessions().finish_refreshes(LAST_RENEWALS).await;
     app.finish_giving_back(LAST_RETURNS).await;
     drained.send_replace(true);

@@ -7,7 +7,6 @@
 
 use std::net::IpAddr;
 
-use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
@@ -72,7 +71,7 @@ pub(super) enum CallbackFault {
 pub async fn by_address(
     State(login): State<Login>,
     idp: Result<Path<String>, PathRejection>,
-    Extension(address): Extension<ClientAddress>,
+    address: ClientAddress,
     Parts { method, uri, headers, .. }: Parts,
 ) -> Result<Response, Failure> {
     let Path(idp) = idp.map_err(|error| Failure::caused(FailureKind::BadRequest, error))?;
@@ -103,7 +102,7 @@ pub async fn refuse_method(State(login): State<Login>, idp: Result<Path<String>,
 pub async fn by_form(
     State(login): State<Login>,
     idp: Result<Path<String>, PathRejection>,
-    Extension(address): Extension<ClientAddress>,
+    address: ClientAddress,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failure> {

@@ -4,11 +4,11 @@
 //! No cookie counts here and none is set; the token's signature is the only proof. Whatever is refused gets 400 with a
 //! fixed text, what cannot be decided now gets 503, so that the provider tries again.
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
@@ -47,7 +47,7 @@ enum Refusal {
 pub async fn back_channel(
     State(logout): State<Logout>,
     idp: Result<Path<String>, PathRejection>,
-    Extension(address): Extension<ClientAddress>,
+    address: ClientAddress,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failure> {

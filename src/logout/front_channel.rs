@@ -6,7 +6,6 @@
 //! comes along only if provider and back office are the same site. It also comes along when another site sends the
 //! whole window here, but that site does not know the `sid`.
 
-use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -47,7 +46,7 @@ enum Refusal {
 pub async fn front_channel(
     State(logout): State<Logout>,
     idp: Result<Path<String>, PathRejection>,
-    Extension(address): Extension<ClientAddress>,
+    address: ClientAddress,
     Parts { method, uri, headers, .. }: Parts,
 ) -> Result<Response, Failure> {
     // The router serves HEAD where it serves GET.

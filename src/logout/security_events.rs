@@ -4,11 +4,11 @@
 //! No cookie counts here; the transmitter shows its bearer token, if one is agreed on, and the event is signed. Revoked
 //! sessions end; after a change of credentials the person's sessions end too, and the next login has to be a fresh one.
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use http::header::{AUTHORIZATION, CONTENT_LANGUAGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
@@ -47,7 +47,7 @@ enum Refusal {
 pub async fn security_events(
     State(logout): State<Logout>,
     idp: Result<Path<String>, PathRejection>,
-    Extension(address): Extension<ClientAddress>,
+    address: ClientAddress,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failure> {

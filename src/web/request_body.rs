@@ -8,8 +8,6 @@
 //! Not on the bytes of the connection: with several requests on one (HTTP/2) those say nothing of a single body.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -61,28 +59,22 @@ impl Patience {
     }
 }
 
-/// The mark that a request's body is passed on, to an upstream or an application in this process, and not read by the
-/// broker.
-#[derive(Debug, Clone, Default)]
-struct PassedOn(Arc<AtomicBool>);
-
-/// Says that a request's body is not read by the broker itself.
-pub fn pass_on(request: Request) -> Request {
-    if let Some(mark) = request.extensions().get::<PassedOn>() {
-        mark.0.store(true, Ordering::Relaxed);
-    }
-    request
+/// The reader of a request's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyReader {
+    /// The broker itself.
+    Broker,
+    /// An upstream, or an application in this process, that it is passed on to.
+    BackOffice,
 }
 
 impl BodyLimits {
     /// Bounds the waiting for a request's body, if it has one.
-    pub fn apply(self, mut request: Request) -> Request {
+    pub fn apply(self, request: Request, reader: BodyReader) -> Request {
         if http_body::Body::is_end_stream(request.body()) {
             return request;
         }
-        let passed_on = PassedOn::default();
-        request.extensions_mut().insert(passed_on.clone());
-        request.map(|body| Body::new(LimitedBody::new(body, self, passed_on)))
+        request.map(|body| Body::new(LimitedBody::new(body, self, reader)))
     }
 
     /// The deadline for more of a body.
@@ -96,7 +88,7 @@ impl BodyLimits {
 struct LimitedBody {
     body: Body,
     limits: BodyLimits,
-    passed_on: PassedOn,
+    reader: BodyReader,
     began: Instant,
     waiting_since: Option<Instant>,
     patience: Patience,
@@ -104,15 +96,15 @@ struct LimitedBody {
 }
 
 impl LimitedBody {
-    fn new(body: Body, limits: BodyLimits, passed_on: PassedOn) -> Self {
+    fn new(body: Body, limits: BodyLimits, reader: BodyReader) -> Self {
         let patience = Patience::new(limits.least_rate);
-        Self { body, limits, passed_on, began: Instant::now(), waiting_since: None, patience, timer: None }
+        Self { body, limits, reader, began: Instant::now(), waiting_since: None, patience, timer: None }
     }
 
     /// Ready when nobody has to wait any longer.
     fn poll_too_late(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let waiting_since = *self.waiting_since.get_or_insert_with(Instant::now);
-        let patience = self.passed_on.0.load(Ordering::Relaxed).then_some(self.patience);
+        let patience = (self.reader == BodyReader::BackOffice).then_some(self.patience);
         let deadline = self.limits.deadline(self.began, waiting_since, patience);
         poll_at(&mut self.timer, deadline, context)
     }

@@ -34,7 +34,7 @@ async fn a_panic_ends_one_request_and_an_embedded_application_knows_its_user() {
     let office = Router::new()
         .route("/panic", get(async || -> &'static str { panic!("a defect") }))
         .route("/me", get(async |user: CurrentUser| user.identity().display_name().to_owned()));
-    let address = listen(broker.app.router_in_front_of(office)).await;
+    let address = listen(broker.app.in_front_of(office)).await;
     let signed_in = broker.signed_in().await;
     let browser = Browser::new([("app.example.test".to_owned(), address)]);
     for cookie in signed_in.cookies() {

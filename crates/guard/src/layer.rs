@@ -29,11 +29,11 @@ use super::request_target::{InvalidTarget, RequestTarget};
 use super::revalidation::Revalidator;
 use super::route::{OnAnonymous, Place, Route, RouteTable};
 use super::session_lookup::SessionLookup;
-use super::visitor::Visitor;
 use crate::cookies::CookiePolicy;
 use crate::public_url::PublicUrl;
 use crate::redirect::see_other;
 use crate::refusal::{Refusal, RefusalKind, SignedInAs};
+use crate::request_context::RequestContext;
 use crate::return_to::ReturnTo;
 use crate::{navigation, security_headers};
 
@@ -264,7 +264,7 @@ impl Guard {
 }
 
 fn note_visitor(request: &Request, session: Option<&LiveSession>) {
-    if let (Some(session), Some(visitor)) = (session, request.extensions().get::<Visitor>()) {
+    if let (Some(session), Some(visitor)) = (session, RequestContext::visitor_of(request.extensions())) {
         visitor.note(session);
     }
 }

@@ -21,6 +21,7 @@ pub mod query;
 mod reading;
 pub mod redirect;
 pub mod refusal;
+pub mod request_context;
 pub mod request_id;
 pub mod request_target;
 pub mod return_to;

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use counterfoil_session::LiveSession;
 
-/// The session behind a request, noted by whoever finds it; in the request's extensions. Cheap to clone.
+/// The session behind a request, noted by whoever finds it; in the request's context. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Visitor(Arc<OnceLock<LiveSession>>);
 

@@ -180,8 +180,8 @@ async fn has_content(mut body: AnswerBody) -> bool {
 pub async fn forward(
     State(proxy): State<Proxy>,
     Extension(admitted): Extension<Admitted>,
-    Extension(address): Extension<ClientAddress>,
-    Extension(request_id): Extension<RequestId>,
+    address: ClientAddress,
+    request_id: RequestId,
     mut request: Request,
 ) -> Result<Response, ProxyError> {
     // It is the head that announces a body (RFC 9112 6.3); layers in between may hide the body's own word.

@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use http::{Request, Response};
@@ -17,10 +16,11 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::progress::Progress;
+use crate::app::site::BackOffice;
 
 /// The site as one connection sees it.
 pub(super) fn service(
-    site: Router,
+    site: impl BackOffice,
     peer: SocketAddr,
     progress: Arc<Progress>,
 ) -> impl Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future: Send + 'static> + Send + 'static

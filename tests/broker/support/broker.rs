@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration as StdDuration, Instant};
 
 use counterfoil::app::server::serve;
+use counterfoil::app::site::BackOffice;
 use counterfoil::app::{App, Dependencies};
 use counterfoil::clock::{Clock, ManualClock, SystemClock};
 use counterfoil::config::{Settings, Source};
@@ -99,7 +100,7 @@ impl Broker {
         };
         let ports = Dependencies { clock: setup.clock.clone(), store };
         let app = App::build(settings, ports).unwrap();
-        let address = listen(app.router()).await;
+        let address = listen(app.site()).await;
         let operations = listen(app.operations_router()).await;
         Self { address, operations, clock: setup.clock, idp, app }
     }
@@ -213,7 +214,7 @@ impl Broker {
 }
 
 /// Serves a site for as long as the test runs; its address.
-pub async fn listen(site: axum::Router) -> SocketAddr {
+pub async fn listen(site: impl BackOffice) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve(listener, site, std::future::pending(), StdDuration::from_secs(1)));
