@@ -13,14 +13,18 @@ mod sessions;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use thiserror::Error;
 
 use crate::config::{Faults, Settings, Source, SourceError};
+use crate::telemetry::LogThread;
 
 /// Bad usage or configuration (`EX_USAGE` of sysexits.h).
 const USAGE: u8 = 64;
+/// Longest time for what is still under way to notice the end.
+const LONGEST_END: Duration = Duration::from_millis(500);
 
 /// OAuth 2.0 / OpenID Connect session broker for back offices.
 #[derive(Debug, Parser)]
@@ -102,15 +106,18 @@ pub fn run() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+    // The last to go: what the runtime drops at its end leaves lines, too.
+    let mut log = LogThread::default();
     let result = match arguments.command {
         #[cfg(feature = "demo")]
-        Command::Demo(arguments) => in_runtime(demo::run(arguments)),
-        Command::Serve(file) => in_runtime(serve::run(file)),
+        Command::Demo(arguments) => in_runtime(demo::run(arguments, &mut log)),
+        Command::Serve(file) => in_runtime(serve::run(file, &mut log)),
         Command::Check(file) => in_runtime(check::run(file)),
         Command::Sessions(command) => in_runtime(sessions::run(command)),
         Command::Blocks(command) => in_runtime(blocks::run(command)),
         Command::Keys(command) => keys::run(command),
     };
+    drop(log);
     let Err(error) = result else { return ExitCode::SUCCESS };
     output::complain(&error, json);
     match error {
@@ -124,8 +131,8 @@ fn in_runtime(command: impl Future<Output = Result<(), CommandError>>) -> Result
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(failed)?;
     let done = runtime.block_on(command);
-    // A file that still cannot be read must not keep the process.
-    runtime.shutdown_background();
+    // Requests that are cut off leave their lines; a file that still cannot be read must not keep the process.
+    runtime.shutdown_timeout(LONGEST_END);
     done
 }
 

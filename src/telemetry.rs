@@ -1,9 +1,14 @@
 //! Logs: their destination, and the limits on their content.
 //!
-//! One line an event, to standard error. The level of the configuration applies to this crate; libraries
+//! One line an event, to standard error; of a server by a thread of its own ([`LogThread`]), so that nobody's request
+//! waits for whoever reads it. The level of the configuration applies to this crate; libraries
 //! stay at `warn` whatever it is, because what they print at finer levels (header frames, commands) can hold
 //! tokens and cookies (R-O01). Text that came from outside is written through [`Printable`](crate::printable::Printable) (R-O03).
 
+use std::io::{BufWriter, Write};
+use std::time::Duration;
+
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -32,6 +37,67 @@ impl Default for LogSettings {
     }
 }
 
+/// Most lines that wait to be written, some ten megabytes. Beyond, lines are dropped and counted: whoever reads the log
+/// may be slow, or hang.
+const QUEUE: usize = 32 * 1024;
+/// Time between two reports of lines that were dropped.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A thread that writes the log. Dropping it writes all that was logged until then, for a second at most; so it has to
+/// outlive whatever logs.
+#[derive(Debug, Default)]
+#[must_use = "dropping it ends the log"]
+pub struct LogThread(Option<(WorkerGuard, Dropped)>);
+
+impl LogThread {
+    /// Starts writing logs to `writer`, in a Tokio runtime. The first call of a process wins.
+    pub fn start(&mut self, settings: LogSettings, writer: impl Write + Send + 'static) {
+        let (lines, worker) = queue(QUEUE, writer);
+        let dropped = Dropped { counter: lines.error_counter(), reported: 0 };
+        start(settings, lines);
+        let mut reports = dropped.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(REPORT_INTERVAL).await;
+                reports.report();
+            }
+        });
+        self.0 = Some((worker, dropped));
+    }
+}
+
+impl Drop for LogThread {
+    fn drop(&mut self) {
+        if let Some((_worker, dropped)) = &mut self.0 {
+            dropped.report();
+        }
+    }
+}
+
+/// A bounded queue of lines in front of a writer, which is given as many at once as wait.
+fn queue(lines: usize, writer: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(lines).thread_name("log");
+    builder.finish(BufWriter::new(writer))
+}
+
+/// The lines that found no place in the queue.
+#[derive(Debug, Clone)]
+struct Dropped {
+    counter: ErrorCounter,
+    reported: usize,
+}
+
+impl Dropped {
+    /// Says how many there are, if there are more than at the last time.
+    fn report(&mut self) {
+        let all = self.counter.dropped_lines();
+        if all > self.reported {
+            self.reported = all;
+            tracing::warn!(lines = all, "lines of the log were dropped since the start: whoever reads it is too slow");
+        }
+    }
+}
+
 /// Starts writing logs to `writer`. The first call of a process wins.
 pub fn start<W>(settings: LogSettings, writer: W)
 where
@@ -50,5 +116,50 @@ where
     };
     if started.is_err() {
         tracing::debug!("logs were started before");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// A writer that takes nothing until it is told to.
+    struct Stalled {
+        goes_on: Receiver<()>,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Stalled {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // Once for all: the other end is dropped then.
+            let _ = self.goes_on.recv();
+            self.written.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Nobody waits for a log that nobody reads; what found no place is counted, and the rest is written in order.
+    #[test]
+    fn a_log_that_nobody_reads_holds_up_nobody_and_counts_what_it_drops() {
+        let (go_on, goes_on) = channel();
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let (mut lines, worker) = queue(100, Stalled { goes_on, written: written.clone() });
+        for line in 0..10_000 {
+            lines.write_all(format!("{line:04} {}\n", "x".repeat(200)).as_bytes()).unwrap();
+        }
+        let dropped = lines.error_counter().dropped_lines();
+        drop(go_on);
+        drop(worker);
+        let written = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        let numbers: Vec<usize> = written.lines().map(|line| line[..4].parse().unwrap()).collect();
+        assert!(dropped > 0 && numbers.is_sorted(), "{dropped} dropped, {numbers:?}");
+        assert_eq!(numbers.len() + dropped, 10_000);
     }
 }

@@ -15,7 +15,7 @@ use crate::config::Source;
 use crate::demo::back_office;
 use crate::demo::identity_provider::{self, IdentityProvider, RegisteredClient};
 use crate::secret::random_token;
-use crate::telemetry;
+use crate::telemetry::LogThread;
 
 /// The demo's own server key, which everybody knows: base64 of "counterfoil demo: this is public". With it a demo can be
 /// started again on the same store.
@@ -43,7 +43,7 @@ pub(super) struct Arguments {
     i_know_this_is_a_demo: bool,
 }
 
-pub(super) async fn run(arguments: Arguments) -> Result<(), CommandError> {
+pub(super) async fn run(arguments: Arguments, log: &mut LogThread) -> Result<(), CommandError> {
     let addresses = [arguments.listen, arguments.idp_listen, arguments.ops_listen];
     if !arguments.i_know_this_is_a_demo && addresses.iter().any(|address| !address.ip().is_loopback()) {
         let problem = "the demo lets anybody sign in as anybody, so it listens on loopback only \
@@ -57,7 +57,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), CommandError> {
     let client_secret = random_token::<24>();
     let (public_url, issuer, upstream) = (origin(&public)?, origin(&idp)?, origin(&office)?);
     let settings = source(&public_url, &issuer, &upstream, &client_secret, &arguments.store)?.settings()?;
-    telemetry::start(settings.log, std::io::stderr);
+    log.start(settings.log, std::io::stderr());
 
     let provider = IdentityProvider::new(
         provider_settings(&public_url, issuer.clone(), client_secret),

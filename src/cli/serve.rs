@@ -15,7 +15,7 @@ use crate::app::{App, Dependencies};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{ServerSettings, Settings};
 use crate::session::store::StoreError;
-use crate::telemetry;
+use crate::telemetry::LogThread;
 
 /// Most connections on the operators' port: whoever watches has few.
 const MOST_WATCHING: usize = 64;
@@ -27,11 +27,11 @@ const LAST_RETURNS: Duration = Duration::from_secs(5);
 /// Longest wait for the files of the configuration at a reload.
 const LONGEST_READING: Duration = Duration::from_secs(10);
 
-pub(super) async fn run(file: ConfigFile) -> Result<(), CommandError> {
+pub(super) async fn run(file: ConfigFile, log: &mut LogThread) -> Result<(), CommandError> {
     let settings = file.settings()?;
     // Before anybody can know that we run: unhandled, it would end the process.
     let hangups = signal(SignalKind::hangup()).map_err(failed)?;
-    telemetry::start(settings.log, std::io::stderr);
+    log.start(settings.log, std::io::stderr());
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }

@@ -1,6 +1,8 @@
 //! The line that the log has of each request: who, how much, and how it ended.
 
 use std::fmt::Write;
+use std::io::Read;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
@@ -8,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::support::broker::{KEY, SESSION};
 use crate::support::browser::Browser;
-use crate::support::child::{Program, free_port, until};
+use crate::support::child::{PATIENCE, Program, free_port, until};
 use crate::support::program::{Folder, counterfoil};
 use crate::support::raw::{RawUpstream, read_until};
 use crate::support::scripted_idp::ScriptedIdp;
@@ -35,7 +37,7 @@ async fn serving(upstreams: &[(&str, &str, bool)]) -> Serving {
     }
     let config = format!(
         "public_url = \"http://127.0.0.1:{port}\"\n[server]\nlisten = \"127.0.0.1:{port}\"\n\
-         ops_listen = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n[secrets]\nkeys = [\"{KEY}\"]\n[store]\nurl = \"memory:\"\n\
+         ops_listen = \"127.0.0.1:0\"\nshutdown_timeout = \"2s\"\n[log]\nformat = \"json\"\n[secrets]\nkeys = [\"{KEY}\"]\n[store]\nurl = \"memory:\"\n\
          [idp.company]\nkind = \"oidc\"\nissuer = \"{}\"\nclient_id = \"backoffice\"\nclient_secret = \"s\"\n{routes}",
         idp.issuer()
     );
@@ -156,4 +158,67 @@ async fn the_log_says_why_a_request_was_not_let_in() {
         assert!(read_until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 "));
         serving.program.wait_for(cause);
     }
+}
+
+/// Asks so often on one connection, as somebody whom nobody knows.
+async fn ask_as_a_stranger(port: u16, times: usize) {
+    let mut client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    for number in 0..times {
+        let asked = format!("GET /stranger/{number} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n");
+        client.write_all(asked.as_bytes()).await.unwrap();
+        let answer = read_until(&mut client, "\"login\":").await;
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    }
+}
+
+/// The paths of strangers' requests that have a line, in order.
+fn strangers(said: &str) -> Vec<usize> {
+    let paths = lines(said).into_iter().filter(|line| line["message"] == "answered");
+    let paths = paths.filter_map(|line| line["path"].as_str()?.strip_prefix("/stranger/")?.parse().ok());
+    paths.collect()
+}
+
+/// The log is written by a thread of its own: at the end nothing of it is lost, not even the line of a request that is cut
+/// off because the grace period is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_lines_of_the_log_are_written_before_the_process_ends() {
+    let serving = serving(&[("/silent", "", false), ("/", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true)]).await;
+    let cookie = serving.browser.cookie("session").or(serving.browser.cookie(SESSION)).unwrap();
+    let mut waiting = TcpStream::connect(("127.0.0.1", serving.port)).await.unwrap();
+    let asked =
+        format!("GET /silent HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nCookie: session={cookie}\r\n\r\n", serving.port);
+    waiting.write_all(asked.as_bytes()).await.unwrap();
+    until("the request has come", async || !serving.upstreams[0].heads().is_empty()).await;
+    ask_as_a_stranger(serving.port, 500).await;
+    serving.program.signal("TERM");
+    let (code, said) = serving.program.end();
+    assert_eq!(code, Some(0));
+    assert_eq!(strangers(&said), (0..500).collect::<Vec<_>>());
+    let last = lines(&said);
+    assert!(last.iter().any(|line| line["message"] == "ended"), "{said}");
+    assert!(last.iter().any(|line| line["path"] == "/silent" && line["ended"] == "by the client"), "{said}");
+}
+
+/// Whoever reads the log may hang: a pipe of 64 kB is full after some two hundred lines, and more requests than that are
+/// answered all the same. What waited is written when somebody reads again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_holds_up_no_request() {
+    let (folder, port) = (Folder::new(), free_port());
+    let config = format!(
+        "public_url = \"http://127.0.0.1:{port}\"\n[server]\nlisten = \"127.0.0.1:{port}\"\n\
+         ops_listen = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n[secrets]\nkeys = [\"{KEY}\"]\n[store]\nurl = \"memory:\"\n\
+         [idp.company]\nkind = \"oidc\"\nissuer = \"http://127.0.0.1:1\"\nclient_id = \"backoffice\"\nclient_secret = \"s\"\n\
+         [[route]]\npath = \"/\"\nupstream = \"http://127.0.0.1:1\"\n"
+    );
+    let file = folder.write("counterfoil.toml", &config);
+    let mut program =
+        counterfoil(folder.path(), &["serve", "--config", &file]).stderr(Stdio::piped()).spawn().unwrap();
+    until("it listens", async || TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await;
+    let answered = tokio::time::timeout(PATIENCE, ask_as_a_stranger(port, 2_000)).await;
+    let signalled = Command::new("kill").args(["-TERM", &program.id().to_string()]).status().unwrap();
+    let mut said = String::new();
+    program.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(signalled.success() && program.wait().unwrap().success());
+    assert!(answered.is_ok(), "the log held requests up");
+    assert_eq!(strangers(&said), (0..2_000).collect::<Vec<_>>());
 }
