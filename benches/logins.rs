@@ -24,8 +24,9 @@ use base64::engine::general_purpose::STANDARD;
 use counterfoil::clock::SystemClock;
 use counterfoil::config::Settings;
 use counterfoil::demo::identity_provider::{self, IdentityProvider, RegisteredClient};
-use counterfoil::idp::parsers::jwks;
-use counterfoil::idp::parsers::jwt::{self, JwtUse};
+use counterfoil::idp::parsers::header::{JwtUse, read_header};
+use counterfoil::idp::parsers::{jwks, jwt};
+use counterfoil::idp::{self, IssuerPattern};
 use counterfoil::secret::random_token;
 use counterfoil::session::key::SessionKey;
 use http::header::{COOKIE, LOCATION, SET_COOKIE};
@@ -193,9 +194,10 @@ fn rs256() -> Result<impl FnMut() -> Result<(), Failed>, Failed> {
         "nonce": random_token::<32>(), "name": "Alice Kim", "email": "alice@example.com", "groups": ["staff", "finance"],
     });
     let token = jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &key)?;
+    let issuers = IssuerPattern::One("https://idp.example.com".to_owned());
     Ok(move || {
-        let header = jwt::read_header(&token, Algorithm::RS256, JwtUse::Claims)?;
-        std::hint::black_box(jwt::verify_signature(&token, &header, &keys, &[])?);
+        let header = read_header(&token, idp::Algorithm::RS256, JwtUse::Claims)?;
+        std::hint::black_box(jwt::verify_signature(&token, &header, &keys, &issuers)?);
         Ok(())
     })
 }

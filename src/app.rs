@@ -27,7 +27,7 @@ use crate::clock::SharedClock;
 use crate::config::{ServerSettings, Settings};
 use crate::guard::layer::Guard;
 use crate::guard::route::RouteTable;
-use crate::idp::{HttpError, IdpSettings, Misfit, MovedEndpoint, Needs, Provider, Weight};
+use crate::idp::{HttpError, Misfit, MovedEndpoint, Needs, Provider, ProviderSettings, Weight};
 use crate::login::Login;
 use crate::login::pending::PendingLogins;
 use crate::login::session_limit::GrantSealer;
@@ -113,7 +113,7 @@ impl App {
         let https_upstreams = upstreams.any(|upstream| upstream.scheme() == Some(&Scheme::HTTPS));
         let routes = Arc::new(RouteTable::new(settings.routes));
         let keyring = settings.keyring;
-        let clock_skew = settings.idps.iter().filter_map(IdpSettings::clock_skew).max().unwrap_or_default();
+        let clock_skew = settings.idps.iter().filter_map(ProviderSettings::clock_skew).max().unwrap_or_default();
         let sessions = Sessions::new(store, &keyring, settings.rules, settings.near_cache, clock.clone());
         sessions.maintenance().spawn();
         let csrf = Arc::new(CsrfTokens::new(&keyring));

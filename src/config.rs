@@ -27,7 +27,7 @@ use thiserror::Error;
 
 use crate::administration::rights::AdminRights;
 use crate::guard::route::Route;
-use crate::idp::IdpSettings;
+use crate::idp::ProviderSettings;
 use crate::proxy::names::StrippedNames;
 use crate::secret::keyring::Keyring;
 use crate::session::NearCacheSettings;
@@ -70,7 +70,7 @@ pub struct Settings {
     /// The rights to look at sessions and to end them.
     pub admin: AdminRights,
     /// The identity providers, by name.
-    pub idps: Vec<IdpSettings>,
+    pub idps: Vec<ProviderSettings>,
     /// The provider that is meant when none is named; without one, people choose.
     pub default_idp: Option<String>,
     /// The routes, in order.
@@ -235,7 +235,7 @@ fn settings(reader: &mut Reader, environment: &BTreeMap<String, String>) -> Opti
     let proxy = network::read(&mut reader.section("network"), environment);
     let mut idps = idp::read(reader, is_https, &mut warnings);
     for idp in &mut idps {
-        idp.proxy.clone_from(&proxy);
+        idp.client.proxy.clone_from(&proxy);
     }
     let routes = route::read(reader, &idp_names, &idps, &mut warnings);
     let stripped = proxy::read(&mut reader.section("proxy"));

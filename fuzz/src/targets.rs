@@ -11,16 +11,15 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use counterfoil::address::is_safe_address;
 use counterfoil::config::Source;
-use counterfoil::idp::IdpSettings;
+use counterfoil::idp::parsers::document::{self, DocumentSource};
+use counterfoil::idp::parsers::header::{JwtUse, read_header};
 use counterfoil::idp::parsers::id_token::{self, ExpectedNonce};
-use counterfoil::idp::parsers::jwks::{self, ALGORITHMS, KeySet};
-use counterfoil::idp::parsers::jwt::{self, JwtFault, JwtUse};
-use counterfoil::idp::parsers::logout_token::{self, Meant};
-use counterfoil::idp::parsers::metadata::{DocumentSource, GivenEndpoints, Metadata};
-use counterfoil::idp::parsers::response_token::{self, peek_state};
-use counterfoil::idp::parsers::{json_object, metadata, profile, security_event, userinfo};
+use counterfoil::idp::parsers::jwks::{self, KeySet};
+use counterfoil::idp::parsers::{json_object, jwt, logout_token, profile, response_token, security_event, userinfo};
+use counterfoil::idp::{
+    Algorithm, GivenEndpoints, IssuerPattern, JwtFault, Meant, Metadata, ProfileMapping, ProviderSettings, peek_state,
+};
 use counterfoil::web::query::Parameters;
-use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value, json};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -59,7 +58,8 @@ static KEYS: LazyLock<KeySet> = LazyLock::new(|| {
     let keys = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x }] });
     jwks::read(keys.as_object().unwrap()).unwrap()
 });
-static PLAIN: LazyLock<IdpSettings> = LazyLock::new(|| {
+static ISSUERS: LazyLock<IssuerPattern> = LazyLock::new(|| IssuerPattern::One(ISSUER.to_owned()));
+static PLAIN: LazyLock<ProviderSettings> = LazyLock::new(|| {
     let file = "public_url = \"https://app.example.test\"\n[store]\nurl = \"memory:\"\n\
         [secrets]\nkeys = [\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"]\n[[route]]\npath = \"/\"\n\
         upstream = \"http://127.0.0.1:1\"\n[idp.plain]\nkind = \"oauth2\"\nclient_id = \"x\"\nclient_secret = \"y\"\n\
@@ -88,8 +88,9 @@ pub fn callback_query(bytes: &[u8]) {
 pub fn discovery(bytes: &[u8]) {
     let Ok(document) = json_object(bytes) else { return };
     for mutual_tls in [false, true] {
-        let source = DocumentSource { issuer: ISSUER.into(), given: GivenEndpoints::default(), mutual_tls };
-        if let Ok(metadata) = metadata::read(&source, document.clone()) {
+        let source =
+            DocumentSource { issuer: IssuerPattern::One(ISSUER.into()), given: GivenEndpoints::default(), mutual_tls };
+        if let Ok(metadata) = document::read(&source, document.clone()) {
             assert_eq!(document["issuer"], ISSUER);
             check_endpoints(&metadata);
         }
@@ -116,11 +117,11 @@ fn check_endpoints(metadata: &Metadata) {
 pub fn jwks(bytes: &[u8]) {
     let Ok(document) = json_object(bytes) else { return };
     let Ok(keys) = jwks::read(&document) else { return };
-    for algorithm in ALGORITHMS {
-        let header = json!({ "alg": jwks::name(algorithm) }).to_string();
+    for algorithm in Algorithm::ALL {
+        let header = json!({ "alg": algorithm.name() }).to_string();
         let token = format!("{}.e30.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode([1; 64]));
-        let header = jwt::read_header(&token, algorithm, JwtUse::Claims).unwrap();
-        assert!(jwt::verify_signature(&token, &header, &keys, &[]).is_err());
+        let header = read_header(&token, algorithm, JwtUse::Claims).unwrap();
+        assert!(jwt::verify_signature(&token, &header, &keys, &ISSUERS).is_err());
     }
 }
 
@@ -153,7 +154,7 @@ pub fn id_token(bytes: &[u8]) {
 pub fn logout_token(bytes: &[u8]) {
     let wanted = JwtUse::LogoutToken { typ_required: false };
     let Some(payload) = payload(bytes, wanted, Some("logout+jwt")) else { return };
-    let expected = logout_token::Expectation { issuer: ISSUER, tenants: &[], client_id: CLIENT, clock_skew: SKEW };
+    let expected = logout_token::Expectation { issuers: &ISSUERS, client_id: CLIENT, clock_skew: SKEW };
     let Ok(notice) = logout_token::check(&payload, expected, NOW) else { return };
     assert!(
         payload["iss"] == ISSUER && payload["jti"] == notice.id() && payload.get("nonce").is_none_or(Value::is_null)
@@ -171,7 +172,7 @@ pub fn logout_token(bytes: &[u8]) {
 /// The profile of a plain OAuth 2.0 provider.
 pub fn profile(bytes: &[u8]) {
     let Ok(document) = json_object(bytes) else { return };
-    let Ok(person) = profile::identity_from_profile(&PLAIN, ISSUER, &document) else { return };
+    let Ok(person) = profile::identity_from_profile(&PLAIN.name, &PLAIN.claims, ISSUER, &document) else { return };
     assert!((1..=LONGEST_ATTRIBUTE).contains(&person.subject.len()));
     assert!(person.email.is_none_or(|email| email.matches('@').count() == 1));
     assert!(person.groups.len() <= 1_000);
@@ -184,8 +185,7 @@ pub fn profile(bytes: &[u8]) {
 pub fn response_token(bytes: &[u8]) {
     let Some(payload) = payload(bytes, JwtUse::AuthorizationAnswer, None) else { return };
     let expected = response_token::Expectation {
-        issuer: ISSUER,
-        tenants: &[],
+        issuers: &ISSUERS,
         client_id: CLIENT,
         additional_audiences: &[],
         clock_skew: SKEW,
@@ -203,13 +203,8 @@ pub fn response_token(bytes: &[u8]) {
 /// A security event token, in the same two ways as an ID token.
 pub fn security_event(bytes: &[u8]) {
     let Some(payload) = payload(bytes, JwtUse::SecurityEvent, Some("secevent+jwt")) else { return };
-    let expected = security_event::Expectation {
-        issuer: ISSUER,
-        audience: CLIENT,
-        of_persons: ISSUER,
-        tenants: &[],
-        clock_skew: SKEW,
-    };
+    let expected =
+        security_event::Expectation { issuers: &ISSUERS, audience: CLIENT, of_persons: &ISSUERS, clock_skew: SKEW };
     let Ok(event) = security_event::check(&payload, expected, NOW) else { return };
     assert!(payload["iss"] == ISSUER && payload["jti"] == event.id() && payload["iat"].is_number());
     let events = payload["events"].as_object().unwrap();
@@ -238,7 +233,7 @@ pub fn userinfo(bytes: &[u8]) {
     }
     let proven = json!({ "iss": ISSUER, "sub": "1", "acr": "2", "sid": "s" });
     let mut claims = proven.as_object().unwrap().clone();
-    userinfo::merge(&mut claims, payload, &profile::ProfileMapping::default());
+    userinfo::merge(&mut claims, payload, &ProfileMapping::default());
     for (name, value) in proven.as_object().unwrap() {
         assert_eq!(&claims[name], value, "what the ID token proved stays");
     }
@@ -252,14 +247,14 @@ fn payload(bytes: &[u8], wanted: JwtUse, kind: Option<&str>) -> Option<Map<Strin
     }
     let token = std::str::from_utf8(bytes).ok()?;
     // One header names one algorithm: it must never pass for two.
-    let passes = ALGORITHMS.into_iter().filter(|algorithm| jwt::read_header(token, *algorithm, wanted).is_ok());
+    let passes = Algorithm::ALL.into_iter().filter(|algorithm| read_header(token, *algorithm, wanted).is_ok());
     assert!(passes.count() < 2);
     verified(token, wanted).ok()
 }
 
 fn verified(token: &str, wanted: JwtUse) -> Result<Map<String, Value>, JwtFault> {
-    let header = jwt::read_header(token, Algorithm::EdDSA, wanted)?;
-    jwt::verify_signature(token, &header, &KEYS, &[])
+    let header = read_header(token, Algorithm::EdDSA, wanted)?;
+    jwt::verify_signature(token, &header, &KEYS, &ISSUERS)
 }
 
 fn signed(header: &str, payload: &[u8]) -> String {

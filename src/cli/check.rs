@@ -52,7 +52,7 @@ pub(super) async fn run(file: ConfigFile) -> Result<(), CommandError> {
         if is_told {
             continue;
         }
-        let untold = authentication_time::unmeetable(&idp.name, idp.request.max_age, &settings.routes, is_alone);
+        let untold = authentication_time::unmeetable(&idp.name, idp.login.request.max_age, &settings.routes, is_alone);
         report.add(untold.into_iter().map(|found| {
             if found.is_certain { Finding::Failure(found.problem) } else { Finding::Note(found.problem) }
         }))?;

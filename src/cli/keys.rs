@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::CommandError;
 use super::output::say;
-use crate::idp::{ALGORITHMS, SigningKey, algorithm_name};
+use crate::idp::{Algorithm, SigningKey};
 use crate::secret::keyring::KEY_BYTES;
 use crate::secret::{Secret, random_bytes};
 
@@ -35,9 +35,9 @@ pub(super) fn run(command: Command) -> Result<(), CommandError> {
         Command::Generate => say(&STANDARD.encode(random_bytes::<KEY_BYTES>()))?,
         Command::Jwks { file, id, alg } => {
             let wrong = |problem: &dyn std::fmt::Display| CommandError::Usage(format!("{}: {problem}", file.display()));
-            let named = |alg: String| ALGORITHMS.into_iter().find(|known| algorithm_name(*known) == alg);
+            let named = |alg: String| Algorithm::named(&alg);
             let known =
-                || CommandError::Usage(format!("--alg is one of {}", ALGORITHMS.map(algorithm_name).join(", ")));
+                || CommandError::Usage(format!("--alg is one of {}", Algorithm::ALL.map(Algorithm::name).join(", ")));
             let algorithm = alg.map(|alg| named(alg).ok_or_else(known)).transpose()?;
             let pem = Secret::new(std::fs::read_to_string(&file).map_err(|error| wrong(&error))?);
             let key = SigningKey::from_pem(&pem, algorithm, id).map_err(|error| wrong(&error))?;

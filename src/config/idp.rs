@@ -16,7 +16,10 @@ use time::Duration;
 
 use super::presets;
 use super::reader::Reader;
-use crate::idp::{AuthTime, IdpKind, IdpSettings, UserinfoUse};
+use crate::idp::{
+    AuthTime, ClaimSettings, ClientSettings, DiscoverySettings, IdpKind, LoginSettings, NoticeSettings,
+    ProviderSettings, RefreshSettings, UserinfoUse,
+};
 
 pub(super) use self::request::read_acr;
 
@@ -31,14 +34,14 @@ const LONGEST_WAIT: StdDuration = StdDuration::from_mins(1);
 const TIMEOUTS: RangeInclusive<StdDuration> = StdDuration::from_millis(100)..=StdDuration::from_mins(1);
 
 /// Reads every provider. `is_https`: true if browsers reach us by HTTPS.
-pub(super) fn read(reader: &mut Reader, is_https: bool, warnings: &mut Vec<String>) -> Vec<IdpSettings> {
+pub(super) fn read(reader: &mut Reader, is_https: bool, warnings: &mut Vec<String>) -> Vec<ProviderSettings> {
     let sections = reader.named_sections("idp");
     if sections.is_empty() {
         reader.fault("idp", "is missing: nobody could sign in without an [idp.<name>] section");
     }
     let read = |(name, mut section)| read_one(name, &mut section, is_https);
     let idps: Vec<_> = sections.into_iter().filter_map(read).collect();
-    for idp in idps.iter().filter(|idp| idp.refresh.is_some() && has_little_to_confirm_with(idp)) {
+    for idp in idps.iter().filter(|idp| idp.refresh.interval.is_some() && has_little_to_confirm_with(idp)) {
         warnings.push(format!(
             "idp.{}.refresh: with userinfo = false and without the scope \"offline_access\" most providers leave \
              nothing to ask with: people would have to sign in at that pace",
@@ -48,9 +51,9 @@ pub(super) fn read(reader: &mut Reader, is_https: bool, warnings: &mut Vec<Strin
     idps
 }
 
-fn has_little_to_confirm_with(idp: &IdpSettings) -> bool {
+fn has_little_to_confirm_with(idp: &ProviderSettings) -> bool {
     let asks_nobody = matches!(&idp.kind, IdpKind::Oidc(oidc) if oidc.userinfo == UserinfoUse::Never);
-    asks_nobody && !idp.scopes.iter().any(|scope| scope == "offline_access")
+    asks_nobody && !idp.login.scopes.iter().any(|scope| scope == "offline_access")
 }
 
 pub(super) fn read_default(section: &mut Reader, names: &[String]) -> Option<String> {
@@ -61,7 +64,7 @@ pub(super) fn read_default(section: &mut Reader, names: &[String]) -> Option<Str
     Some(default)
 }
 
-fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSettings> {
+fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<ProviderSettings> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if name.is_empty() || !name.bytes().all(plain) {
         section.fault("", "the provider's name is part of an address: lower-case letters, digits and `-` only");
@@ -95,8 +98,8 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
     if matches!(&kind, Some(IdpKind::OAuth2(plain)) if plain.issuer.is_none()) && client.request_object_key.is_some() {
         section.fault("issuer", "is missing: a signed request has to name whom it is for");
     }
-    let profile_api = mapping::read_profile_api(section);
-    if client.dpop.is_some() && profile_api.is_some() {
+    let provider_api = mapping::read_profile_api(section);
+    if client.dpop.is_some() && provider_api.is_some() {
         section.fault("dpop", "must not be set where there is a profile_api, which takes bearer tokens alone");
     }
     let request = request::read(section, is_oidc, is_https);
@@ -104,33 +107,41 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<IdpSet
         section
             .fault("max_age", "cannot be checked beside auth_time = \"untold\": nothing says when somebody signed in");
     }
-    let settings = IdpSettings {
-        display_name: section.or("display_name", name.clone()),
-        trust_email: section.or("trust_email", false),
-        profile: mapping::read(&mut section.section("profile"), is_oidc),
-        request,
-        refresh: read_pace(section, has_own_dpop_key),
-        refresh_grace: Duration::try_from(section.or("refresh_grace", DEFAULT_GRACE)).unwrap_or(Duration::MAX),
-        refresh_wait: read_wait(section),
-        required_claims: mapping::read_required_claims(&mut section.section("required_claims")),
-        profile_api,
-        timeout: read_timeout(section),
-        revoke_tokens_at_logout: section.or("revoke_tokens_at_logout", true),
-        // An address that the configuration itself names is its own word.
-        private_addresses: is_oidc && section.or("private_addresses", false),
-        shared_signals: shared_signals::read(section, kind.as_ref(), &client.id),
+    let display_name = section.or("display_name", name.clone());
+    let trust_email = section.or("trust_email", false);
+    let mapping = mapping::read(&mut section.section("profile"), is_oidc);
+    let interval = read_pace(section, has_own_dpop_key);
+    let grace = Duration::try_from(section.or("refresh_grace", DEFAULT_GRACE)).unwrap_or(Duration::MAX);
+    let wait = read_wait(section);
+    let required = mapping::read_required_claims(&mut section.section("required_claims"));
+    let timeout = read_timeout(section);
+    let revoke_at_logout = section.or("revoke_tokens_at_logout", true);
+    // An address that the configuration itself names is its own word.
+    let private_addresses = is_oidc && section.or("private_addresses", false);
+    let shared_signals = shared_signals::read(section, kind.as_ref(), &client.id);
+    Some(ProviderSettings {
         name,
-        client_id: client.id,
-        client_authentication: client.authentication,
-        tls: client.tls,
-        proxy: None,
-        dpop: client.dpop,
-        pushed_requests: client.pushed_requests,
-        request_object_key: client.request_object_key,
-        scopes,
+        display_name,
+        client: ClientSettings {
+            id: client.id,
+            authentication: client.authentication,
+            tls: client.tls,
+            proxy: None,
+            dpop: client.dpop,
+            timeout,
+        },
+        login: LoginSettings {
+            scopes,
+            request,
+            pushed_requests: client.pushed_requests,
+            request_object_key: client.request_object_key,
+        },
+        claims: ClaimSettings { mapping, trust_email, required, provider_api },
+        refresh: RefreshSettings { interval, grace, wait, revoke_at_logout },
+        notices: NoticeSettings { shared_signals },
+        discovery: DiscoverySettings { private_addresses },
         kind: kind?,
-    };
-    Some(settings)
+    })
 }
 
 fn read_pace(section: &mut Reader, has_own_dpop_key: bool) -> Option<Duration> {

@@ -10,7 +10,7 @@ use super::idp::read_acr;
 use super::reader::Reader;
 use crate::guard::access::AccessRule;
 use crate::guard::route::{Caching, OnAnonymous, PathRule, Route};
-use crate::idp::IdpSettings;
+use crate::idp::ProviderSettings;
 
 /// Shortest `max_auth_age`: below it a login could be too old before it is back.
 const SHORTEST_AUTH_AGE: StdDuration = StdDuration::from_secs(30);
@@ -18,7 +18,7 @@ const SHORTEST_AUTH_AGE: StdDuration = StdDuration::from_secs(30);
 pub(super) fn read(
     reader: &mut Reader,
     idps: &[String],
-    known_idps: &[IdpSettings],
+    known_idps: &[ProviderSettings],
     warnings: &mut Vec<String>,
 ) -> Vec<Route> {
     let mut sections = reader.listed_sections("route");
@@ -32,7 +32,7 @@ pub(super) fn read(
     routes
 }
 
-fn read_one(section: &mut Reader, idps: &[String], known_idps: &[IdpSettings]) -> Option<Route> {
+fn read_one(section: &mut Reader, idps: &[String], known_idps: &[ProviderSettings]) -> Option<Route> {
     let path = section.checked("path", |text: &String| PathRule::parse(text));
     if let Some(PathRule::Exact(path) | PathRule::Prefix(path)) = &path
         && (path == "/sso" || path.starts_with("/sso/"))
@@ -55,7 +55,7 @@ fn read_one(section: &mut Reader, idps: &[String], known_idps: &[IdpSettings]) -
     // A provider whose own section has faults is not known; nothing is said of it here.
     let admitted = idps.iter().filter(|idp| access.idps.is_empty() || access.idps.contains(idp));
     let admitted: Vec<_> = admitted.map(|name| known_idps.iter().find(|idp| idp.name == *name)).collect();
-    let none = |fits: &dyn Fn(&IdpSettings) -> bool| !admitted.iter().any(|idp| idp.is_none_or(fits));
+    let none = |fits: &dyn Fn(&ProviderSettings) -> bool| !admitted.iter().any(|idp| idp.is_none_or(fits));
     if max_auth_age.is_some() && none(&|idp| !idp.never_tells_auth_time()) {
         section.fault(
             "max_auth_age",
@@ -70,7 +70,7 @@ fn read_one(section: &mut Reader, idps: &[String], known_idps: &[IdpSettings]) -
     if pass_access_token && access.public {
         section.fault("pass_access_token", "must not be true beside access = \"public\": strangers have no token");
     }
-    if pass_access_token && admitted.iter().flatten().any(|idp| idp.dpop.is_some()) {
+    if pass_access_token && admitted.iter().flatten().any(|idp| idp.client.dpop.is_some()) {
         section.fault(
             "pass_access_token",
             "must not be true for providers with dpop = true: upstreams cannot use their tokens",

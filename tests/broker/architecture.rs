@@ -14,6 +14,19 @@ const ROWS: [&[&str]; 7] = [
     &["main", "cli", "lib"],
 ];
 
+/// The folders and files of the OpenID Connect crate, from the ground up.
+const OIDC_ROWS: [&[&str]; 9] = [
+    &["answer"],
+    &["verification"],
+    &["client"],
+    &["discovery"],
+    &["login", "tokens", "notices", "providers"],
+    &["claims"],
+    &["error"],
+    &["provider"],
+    &["lib", "parsers"],
+];
+
 /// The crates below the broker, and which of them each may name. Those without a folder are to come.
 const CRATES: [(&str, &[&str]); 9] = [
     ("core", &[]),
@@ -63,22 +76,28 @@ fn product() -> Vec<PathBuf> {
     all
 }
 
-fn room(file: &Path) -> String {
-    let inside = file.strip_prefix(source()).unwrap();
+/// The name of the module below a crate's root that a file belongs to.
+fn room(source: &Path, file: &Path) -> String {
+    let inside = file.strip_prefix(source).unwrap();
     inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned()
 }
 
-/// A module uses only rows below its own, and of its own row nobody but itself.
-#[test]
-fn no_module_looks_up_or_sideways() {
+/// A file's code without its comments and its tests.
+fn production(file: &Path) -> String {
+    let text = std::fs::read_to_string(file).unwrap();
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    code.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+/// The uses of a crate's modules by one another that do not go down.
+fn offences(source: &Path, rows: &[&[&str]]) -> Vec<String> {
     let row: BTreeMap<_, _> =
-        ROWS.iter().enumerate().flat_map(|(row, rooms)| rooms.iter().map(move |room| (*room, row))).collect();
+        rows.iter().enumerate().flat_map(|(row, rooms)| rooms.iter().map(move |room| (*room, row))).collect();
     let mut offences = Vec::new();
-    for file in files(&source()) {
-        let (own, text) = (room(&file), std::fs::read_to_string(&file).unwrap());
+    for file in files(source) {
+        let own = room(source, &file);
         let own_row = row.get(own.as_str()).unwrap_or_else(|| panic!("{own} has no row"));
-        let production = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-        for rest in production.split("crate::").skip(1) {
+        for rest in production(&file).split("crate::").skip(1) {
             let used =
                 rest.split(|character: char| !character.is_ascii_alphanumeric() && character != '_').next().unwrap();
             let Some(used_row) = row.get(used) else { continue };
@@ -87,7 +106,59 @@ fn no_module_looks_up_or_sideways() {
             }
         }
     }
+    offences
+}
+
+/// A module uses only rows below its own, and of its own row nobody but itself.
+#[test]
+fn no_module_looks_up_or_sideways() {
+    let offences = offences(&source(), &ROWS);
     assert!(offences.is_empty(), "{offences:#?}");
+}
+
+/// The same within the OpenID Connect crate; and there no file uses, by way of others, itself.
+#[test]
+fn no_file_of_the_openid_connect_crate_looks_up_or_runs_in_circles() {
+    let source = root().join("crates/oidc/src");
+    let offences = offences(&source, &OIDC_ROWS);
+    assert!(offences.is_empty(), "{offences:#?}");
+    let mut uses: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
+    for file in files(&source) {
+        let code = production(&file);
+        assert!(!code.contains("super::"), "{}: paths begin at the crate", file.display());
+        let named = code.split("crate::").skip(1).flat_map(|rest| used_files(&source, rest));
+        uses.insert(file.clone(), named.filter(|other| *other != file).collect());
+    }
+    assert!(uses.values().map(Vec::len).sum::<usize>() > 200, "the paths are read");
+    // Whatever uses nothing that is left is taken away, until only circles are left.
+    while let Some(free) = uses.iter().find(|(_, others)| !others.iter().any(|other| uses.contains_key(other))) {
+        let free = free.0.clone();
+        uses.remove(&free);
+    }
+    assert!(uses.is_empty(), "{uses:#?}");
+}
+
+/// The files that a path below `crate::` leads to, which may end in a list.
+fn used_files(source: &Path, path: &str) -> Vec<PathBuf> {
+    let is_path = |character: char| character.is_ascii_alphanumeric() || character == '_' || character == ':';
+    let (path, rest) = path.split_at(path.find(|character| !is_path(character)).unwrap_or(path.len()));
+    let listed = match rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+        Some((names, _)) => names.split(',').map(|name| format!("{path}{}", name.trim())).collect(),
+        None => vec![path.to_owned()],
+    };
+    let file_of = |path: &String| {
+        let mut folder = source.to_path_buf();
+        let mut file = None;
+        for name in path.split("::") {
+            let candidate = folder.join(format!("{name}.rs"));
+            if !candidate.exists() {
+                break;
+            }
+            (folder, file) = (folder.join(name), Some(candidate));
+        }
+        file
+    };
+    listed.iter().filter_map(file_of).collect()
 }
 
 /// Each crate names only those below it, by its manifest, and there is none that this list does not know.

@@ -331,7 +331,7 @@ fn the_environment_wins_and_can_say_everything() {
     .unwrap();
     assert_eq!(settings.public_url.origin(), "https://other.example.com");
     assert_eq!(settings.rules.timeouts.default.idle, time::Duration::minutes(15));
-    assert_eq!(settings.idps[0].scopes, ["openid", "email"]);
+    assert_eq!(settings.idps[0].login.scopes, ["openid", "email"]);
     assert_eq!((settings.routes[0].access.groups.len(), settings.routes.len()), (2, 2));
 
     let many: Vec<_> =
@@ -376,7 +376,7 @@ fn secrets_can_come_from_files_but_not_from_two_places() {
         .replace("client_secret = \"CANARY\"", &format!("client_secret_file = \"{secret}\""))
         .replace(&format!("keys = [\"{KEY}\"]"), &format!("keys_file = \"{keys}\""));
     let settings = read(&file, &[]).unwrap();
-    let ClientAuthentication::Basic(read) = &settings.idps[0].client_authentication else { panic!("not basic") };
+    let ClientAuthentication::Basic(read) = &settings.idps[0].client.authentication else { panic!("not basic") };
     assert_eq!(read.expose(), "from-a-file");
     assert!(!format!("{settings:?}").contains("from-a-file"));
     let twice = GOOD.replace("client_secret", &format!("client_secret_file = \"{secret}\"\nclient_secret"));

@@ -157,15 +157,18 @@ fn presets_fill_in_what_is_not_written_and_nothing_else() {
     );
 
     let keycloak = &read(&section("keycloak", needs("keycloak"))).unwrap().idps[0];
-    assert_eq!(keycloak.profile.groups, ["groups", "realm_access.roles", "resource_access.backoffice.roles"]);
+    assert_eq!(keycloak.claims.mapping.groups, ["groups", "realm_access.roles", "resource_access.backoffice.roles"]);
     let own = format!("{}\nprofile.groups = \"units\"\nprofile.name = \"nickname\"", needs("keycloak"));
     let own = &read(&section("keycloak", &own)).unwrap().idps[0];
     assert_eq!(
-        (own.profile.groups[0].as_str(), own.profile.groups.len(), own.profile.name[0].as_str()),
+        (own.claims.mapping.groups[0].as_str(), own.claims.mapping.groups.len(), own.claims.mapping.name[0].as_str()),
         ("units", 1, "nickname")
     );
     let github = &read(&section("github", "scopes = [\"read:user\"]\nprofile.name = \"login\"")).unwrap().idps[0];
-    assert_eq!((&github.scopes[..], github.profile.subject.as_str()), (&["read:user".to_owned()][..], "id"));
+    assert_eq!(
+        (&github.login.scopes[..], github.claims.mapping.subject.as_str()),
+        (&["read:user".to_owned()][..], "id")
+    );
 }
 
 /// A login with the provider named `preset`; the landing.

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::claims::profile::ProfileFault;
+use crate::claims::mapping::ProfileFault;
 use crate::claims::userinfo::UserinfoError;
-use crate::client::http::HttpError;
+use crate::client::http_error::HttpError;
 use crate::client::signing_key::SigningKeyError;
+use crate::discovery::keys::{KeysUnavailable, SignatureError};
 use crate::login::authorization::IssuerMismatch;
 use crate::login::pushed_request::PushedRequestError;
-use crate::providers::ProfileApiError;
-use crate::tokens::exchange::TokenExchangeError;
-use crate::verification::jwt::JwtFault;
+use crate::providers::api::ProfileApiError;
+use crate::tokens::exchange_error::TokenExchangeError;
+use crate::verification::fault::JwtFault;
 
 /// The reason why a login with a provider cannot go on.
 #[derive(Debug, Error)]
@@ -61,5 +62,21 @@ impl IdpError {
     /// Is true if the provider was not sent the code, since it could not be reached: the code is as good as before.
     pub fn was_not_sent(&self) -> bool {
         matches!(self, Self::TokenExchange(TokenExchangeError::Http(error)) if error.was_not_sent())
+    }
+}
+
+impl From<KeysUnavailable> for IdpError {
+    fn from(KeysUnavailable(cause): KeysUnavailable) -> Self {
+        Self::Unusable { what: "the provider's keys", cause }
+    }
+}
+
+/// A token whose purpose is not told apart here is an ID token.
+impl From<SignatureError> for IdpError {
+    fn from(error: SignatureError) -> Self {
+        match error {
+            SignatureError::Token(fault) => Self::IdToken(fault),
+            SignatureError::Keys(unavailable) => unavailable.into(),
+        }
     }
 }

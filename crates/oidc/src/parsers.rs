@@ -1,8 +1,8 @@
 //! The readers of everything that a provider sends, for fuzzers and benchmarks. No part of them is kept stable.
 
 pub use crate::claims::{id_token, profile, userinfo};
-pub use crate::client::http::json_object;
-pub use crate::discovery::metadata;
+pub use crate::client::json::json_object;
+pub use crate::discovery::document;
 pub use crate::login::response_token;
 pub use crate::notices::{logout_token, security_event};
-pub use crate::verification::{jwks, jwt};
+pub use crate::verification::{header, jwks, jwt};

@@ -4,13 +4,18 @@
 //! `revocation` of tokens, `end_session` at the provider. Holds what they share: the settings, the documents that the
 //! provider publishes, the HTTP client. Knows nothing of browsers, cookies or sessions.
 
+pub(crate) mod authorization_answer;
 pub(crate) mod end_session;
 pub(crate) mod finish;
+pub(crate) mod misfits;
+pub(crate) mod notices;
+pub(crate) mod pending_revocations;
+pub(crate) mod person;
 pub(crate) mod refresh;
-mod revocation;
+pub(crate) mod revocation;
 pub(crate) mod settings;
-mod start;
-mod track_record;
+pub(crate) mod start;
+pub(crate) mod track_record;
 pub(crate) mod trial;
 pub(crate) mod verdict;
 
@@ -25,17 +30,20 @@ use url::Url;
 
 use crate::client::back_channel::BackChannel;
 use crate::client::dpop::Dpop;
-use crate::client::http::{HttpError, ProviderHttp};
-use crate::discovery::metadata::{Metadata, MetadataCache};
+use crate::client::http::ProviderHttp;
+use crate::client::http_error::HttpError;
+use crate::discovery::keys::{KeyCache, KeySource};
+use crate::discovery::metadata::Metadata;
+use crate::discovery::metadata_cache::MetadataCache;
 use crate::discovery::moved::{EndpointWatch, MoveObserver, MovedEndpoint};
 use crate::error::IdpError;
-use crate::login::request_parameters::Prompt;
-use crate::login::{authorization, pushed_request};
-use crate::provider::revocation::Returns;
-use crate::provider::settings::{IdpKind, IdpSettings};
+use crate::login::pushed_request;
+use crate::login::request_settings::Prompt;
+use crate::provider::pending_revocations::PendingRevocations;
+use crate::provider::settings::{IdpKind, ProviderSettings};
 use crate::provider::track_record::TrackRecord;
-use crate::verification::jwks::KeyCache;
-use crate::verification::signature;
+use crate::tokens::token_request::TokenRequests;
+use crate::verification::issuer::IssuerPattern;
 
 /// Shortest time between two requests to a provider that are made for [`Provider::health`] alone.
 const HEALTH_INTERVAL: Duration = Duration::seconds(30);
@@ -57,7 +65,8 @@ pub struct Provider(pub(crate) Arc<Inner>);
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub(crate) settings: IdpSettings,
+    pub(crate) settings: ProviderSettings,
+    pub(crate) issuers: IssuerPattern,
     pub(crate) redirect_uri: Url,
     pub(crate) http: ProviderHttp,
     pub(crate) dpop: Option<Dpop>,
@@ -68,7 +77,7 @@ pub(crate) struct Inner {
     /// Bounds how many authorization requests are pushed at once.
     pub(crate) pushes: Semaphore,
     /// Tokens on their way back.
-    pub(crate) returns: Returns,
+    pub(crate) revocations: PendingRevocations,
     /// Set once it was logged that ID tokens are too large for the address of a logout.
     pub(crate) large_hint_noted: AtomicBool,
     pub(crate) track_record: TrackRecord,
@@ -82,14 +91,16 @@ impl Provider {
     ///
     /// # Errors
     /// [`HttpError`] if no HTTPS client can be built on this machine.
-    pub fn new(settings: IdpSettings, redirect_uri: Url, clock: SharedClock) -> Result<Self, HttpError> {
-        let addresses = settings.address_guard();
-        let http = ProviderHttp::guarded(settings.timeout, &settings.tls, settings.proxy.as_ref(), &addresses)?;
-        let metadata = MetadataCache::new(&settings, addresses);
-        let (dpop, keys) = (settings.dpop.clone().map(Dpop::new), KeyCache::new(&settings.name, "keys"));
+    pub fn new(settings: ProviderSettings, redirect_uri: Url, clock: SharedClock) -> Result<Self, HttpError> {
+        let (addresses, client) = (settings.address_guard(), &settings.client);
+        let http = ProviderHttp::guarded(client.timeout, &client.tls, client.proxy.as_ref(), &addresses)?;
+        let (dpop, issuers) = (client.dpop.clone().map(Dpop::new), settings.issuers());
+        let metadata = settings.metadata(addresses);
+        let keys = KeyCache::new(&settings.name, "keys");
         let signal_keys = KeyCache::new(&settings.name, "keys for security events");
         Ok(Self(Arc::new(Inner {
             settings,
+            issuers,
             redirect_uri,
             http,
             dpop,
@@ -97,7 +108,7 @@ impl Provider {
             keys,
             signal_keys,
             pushes: Semaphore::new(pushed_request::MOST_AT_ONCE),
-            returns: Returns::default(),
+            revocations: PendingRevocations::default(),
             large_hint_noted: AtomicBool::new(false),
             track_record: TrackRecord::default(),
             groups_noted: AtomicBool::new(false),
@@ -138,27 +149,27 @@ impl Provider {
 
     /// Is true if every login makes the person authenticate at the provider (`prompt=login`, Core 3.1.2.1).
     pub fn always_asks_who_it_is(&self) -> bool {
-        self.0.settings.request.prompt.contains(&Prompt::Login)
+        self.0.settings.login.request.prompt.contains(&Prompt::Login)
     }
 
     /// Returns the oldest authentication that the configuration accepts at any login with this provider, in seconds.
     pub fn max_age(&self) -> Option<u64> {
-        self.0.settings.request.max_age
+        self.0.settings.login.request.max_age
     }
 
     /// Returns the interval at which the provider is asked whether it still confirms a person.
     pub fn refresh_interval(&self) -> Option<Duration> {
-        self.0.settings.refresh
+        self.0.settings.refresh.interval
     }
 
     /// Returns the time that a session goes on which the provider does not confirm while it serves others.
     pub fn refresh_grace(&self) -> Duration {
-        self.0.settings.refresh_grace
+        self.0.settings.refresh.grace
     }
 
     /// Returns the time that a request waits for the provider to confirm a session that stands.
     pub fn refresh_wait(&self) -> StdDuration {
-        self.0.settings.refresh_wait
+        self.0.settings.refresh.wait
     }
 
     /// Returns the most that the provider's clock may be off; zero if it shows none.
@@ -168,36 +179,18 @@ impl Provider {
 
     /// Returns the longest wait for one answer.
     pub fn timeout(&self) -> StdDuration {
-        self.0.settings.timeout
+        self.0.settings.client.timeout
     }
 
     /// Returns the issuer that identities of this provider carry; with several tenants, the pattern of theirs
     /// ([`Provider::accepts_issuer`]).
     pub fn issuer(&self) -> &str {
-        match &self.0.settings.kind {
-            IdpKind::Oidc(oidc) => &oidc.issuer,
-            IdpKind::OAuth2(plain) => plain.issuer.as_deref().unwrap_or(plain.authorization_endpoint.as_str()),
-        }
+        self.0.issuers.configured()
     }
 
     /// Is true if an issuer is this provider's: byte for byte, or that of an allowed tenant.
     pub fn accepts_issuer(&self, issuer: &str) -> bool {
-        match &self.0.settings.kind {
-            IdpKind::Oidc(oidc) => oidc.accepts_issuer(issuer),
-            IdpKind::OAuth2(_) => self.issuer() == issuer,
-        }
-    }
-
-    /// Checks the `iss` parameter of the provider's answer to the browser (RFC 9207 2.4), good news or bad.
-    ///
-    /// # Errors
-    /// [`IdpError::Issuer`] if it is another's or is missing though promised.
-    pub async fn check_response_issuer(&self, iss: Option<&str>) -> Result<(), IdpError> {
-        let promised = self.metadata().await?.response_issuer_promised;
-        // Plain OAuth 2.0 providers may have no name that an answer could agree with.
-        let is_nameless = matches!(&self.0.settings.kind, IdpKind::OAuth2(plain) if plain.issuer.is_none());
-        let is_ours = |named: &str| is_nameless || self.accepts_issuer(named);
-        Ok(authorization::check_response_issuer(iss, is_ours, self.issuer(), promised)?)
+        self.0.issuers.accepts(issuer)
     }
 
     /// Fetches what the provider says of itself, unless it is known already.
@@ -206,7 +199,7 @@ impl Provider {
     /// [`IdpError::Unusable`] if it cannot be had, [`IdpError::PushedRequest`] if it rules out what is configured.
     pub async fn probe(&self) -> Result<(), IdpError> {
         let metadata = self.metadata().await?;
-        pushed_request::endpoint(self.0.settings.pushed_requests, &metadata)?;
+        pushed_request::endpoint(self.0.settings.login.pushed_requests, &metadata)?;
         self.verification_keys(&metadata).await
     }
 
@@ -222,7 +215,7 @@ impl Provider {
 
     async fn verification_keys(&self, metadata: &Metadata) -> Result<(), IdpError> {
         if let Some(jwks_uri) = &metadata.jwks_uri {
-            self.0.keys.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(signature::keys_unusable)?;
+            self.0.keys.current(self.keys_at(jwks_uri)).await?;
         }
         Ok(())
     }
@@ -248,10 +241,10 @@ impl Provider {
         let Inner { http, metadata, keys, signal_keys, settings, clock, .. } = &*self.0;
         metadata.renew(http, clock).await;
         if let Some(jwks_uri) = metadata.known().and_then(|known| known.jwks_uri.clone()) {
-            keys.renew(http, &jwks_uri, clock).await;
+            keys.renew(self.keys_at(&jwks_uri)).await;
         }
-        if let Some(jwks_uri) = settings.shared_signals.as_ref().and_then(|signals| signals.jwks_uri.as_ref()) {
-            signal_keys.renew(http, jwks_uri, clock).await;
+        if let Some(jwks_uri) = settings.notices.shared_signals.as_ref().and_then(|signals| signals.jwks_uri.as_ref()) {
+            signal_keys.renew(self.keys_at(jwks_uri)).await;
         }
     }
 
@@ -272,9 +265,20 @@ impl Provider {
         fetched.map_err(|cause| IdpError::Unusable { what: "the provider's metadata", cause })
     }
 
+    /// Returns the place where keys are published, for one of the caches.
+    pub(crate) fn keys_at<'a>(&'a self, jwks_uri: &'a Url) -> KeySource<'a> {
+        KeySource { http: &self.0.http, jwks_uri, clock: &self.0.clock }
+    }
+
     /// Makes the way to the endpoints that want to know who asks.
     pub(crate) fn back_channel<'a>(&'a self, metadata: &'a Metadata) -> BackChannel<'a> {
         let Inner { http, settings, dpop, clock, .. } = &*self.0;
-        BackChannel { http, settings, metadata, dpop: dpop.as_ref(), clock }
+        let (issuer, token_endpoint) = (settings.declared_issuer(), &metadata.token_endpoint);
+        BackChannel { http, client: &settings.client, issuer, token_endpoint, dpop: dpop.as_ref(), clock }
+    }
+
+    /// Makes the way to the token endpoint.
+    pub(crate) fn token_requests<'a>(&'a self, metadata: &'a Metadata) -> TokenRequests<'a> {
+        TokenRequests { channel: self.back_channel(metadata), is_plain: self.is_plain_oauth2() }
     }
 }

@@ -5,77 +5,15 @@
 //! answer, and adds what it learns to the claims or the profile under plain names. A part that cannot be had is a
 //! failed login, never a login with less.
 
+pub(crate) mod api;
 pub(crate) mod bitbucket;
 pub(crate) mod entra;
 pub(crate) mod github;
-mod list;
+pub(crate) mod list;
 
-use counterfoil_core::secret::Secret;
-use oauth2::http;
-use reqwest::header::{ACCEPT, AUTHORIZATION};
 use serde_json::{Map, Value};
-use thiserror::Error;
-use url::Url;
 
-use crate::claims::profile::MOST_GROUPS;
-use crate::client::back_channel::credentials;
-use crate::client::http::{HttpError, ProviderHttp};
-use crate::error::IdpError;
-use crate::provider::Provider;
-use crate::tokens::exchange::ProviderTokens;
-
-/// Placeholder for the tenant in the issuer of an application in several tenants.
-pub const ANY_TENANT: &str = "{tenantid}";
-
-/// A provider's own API that knows more than its profile says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProfileApi {
-    /// The provider whose API it is.
-    pub kind: ProfileApiKind,
-    /// Address of the API; paths are appended.
-    pub base_url: Url,
-}
-
-/// The APIs that are known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProfileApiKind {
-    /// Verified addresses, organisations and teams.
-    GitHub,
-    /// Confirmed addresses and workspaces.
-    Bitbucket,
-    /// Groups that were too many for the ID token.
-    MicrosoftGraph,
-}
-
-/// The reason why a provider's API did not tell what is needed.
-#[derive(Debug, Error)]
-pub enum ProfileApiError {
-    /// No usable answer.
-    #[error("{what} cannot be had: {cause}")]
-    Unanswered {
-        /// The data that were asked for.
-        what: &'static str,
-        /// The failure.
-        #[source]
-        cause: HttpError,
-    },
-    /// An answer of another form than the provider documents.
-    #[error("{0} are not of the documented form")]
-    Malformed(&'static str),
-    /// A part of the list would be an answer as wrong as none.
-    #[error("{0} are more than {MOST_GROUPS}, or stand on too many pages")]
-    TooMany(&'static str),
-}
-
-/// One person's view of an API.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Api<'a> {
-    pub(crate) http: &'a ProviderHttp,
-    pub(crate) base_url: &'a Url,
-    pub(crate) access_token: &'a Secret<String>,
-    /// Scopes that the person was asked for: an API is asked for nothing else.
-    pub(crate) scopes: &'a [String],
-}
+use crate::providers::api::{Api, ProfileApiError, ProfileApiKind};
 
 /// Asks whatever the provider's claims or profile do not say, and adds it to them.
 pub(crate) async fn complete(
@@ -87,86 +25,5 @@ pub(crate) async fn complete(
         ProfileApiKind::GitHub => github::complete(api, profile).await,
         ProfileApiKind::Bitbucket => bitbucket::complete(api, profile).await,
         ProfileApiKind::MicrosoftGraph => entra::complete(api, profile).await,
-    }
-}
-
-impl Provider {
-    /// Adds what only the provider's own API knows.
-    pub(crate) async fn ask_profile_api(
-        &self,
-        tokens: &ProviderTokens,
-        profile: &mut Map<String, Value>,
-    ) -> Result<(), IdpError> {
-        let Some(api) = &self.0.settings.profile_api else { return Ok(()) };
-        let (http, access_token, scopes) = (&self.0.http, &tokens.access_token, &self.0.settings.scopes[..]);
-        let person = Api { http, base_url: &api.base_url, access_token, scopes };
-        Ok(complete(api.kind, person, profile).await?)
-    }
-}
-
-impl Api<'_> {
-    fn was_asked_for(&self, scopes: &[&str]) -> bool {
-        self.scopes.iter().any(|scope| scopes.contains(&scope.as_str()))
-    }
-
-    async fn get(&self, what: &'static str, path_and_query: &str) -> Result<http::Response<Value>, ProfileApiError> {
-        let answer = self.fetch(path_and_query).await;
-        let (head, body) = answer.map_err(|cause| ProfileApiError::Unanswered { what, cause })?.into_parts();
-        let document = serde_json::from_slice(&body).map_err(|_| ProfileApiError::Malformed(what))?;
-        Ok(http::Response::from_parts(head, document))
-    }
-
-    async fn fetch(&self, path_and_query: &str) -> Result<http::Response<Vec<u8>>, HttpError> {
-        let url = format!("{}/{path_and_query}", self.base_url.as_str().trim_end_matches('/'));
-        let bearer = credentials("Bearer", self.access_token)?;
-        let request = || {
-            let request = http::Request::get(&url).header(ACCEPT, "application/json");
-            request.header(AUTHORIZATION, &bearer).body(Vec::new()).map_err(|_| HttpError::Request)
-        };
-        let answer = self.http.ask(request).await?;
-        match answer.status().as_u16() {
-            200 => Ok(answer),
-            _ => Err(HttpError::of(&answer)),
-        }
-    }
-}
-
-/// Returns a text somewhere in an answer that must be there.
-fn text<'a>(what: &'static str, value: &'a Value, pointer: &str) -> Result<&'a str, ProfileApiError> {
-    let text = value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
-    text.ok_or(ProfileApiError::Malformed(what))
-}
-
-/// Replaces the address of a profile by one the provider says is its owner's: the chosen one, if it is verified too.
-fn set_address(
-    what: &'static str,
-    profile: &mut Map<String, Value>,
-    addresses: &[Value],
-    [chosen, verified]: [&str; 2],
-) -> Result<(), ProfileApiError> {
-    profile.remove("email");
-    let says = |address: &Value, name: &str| address.get(name) == Some(&Value::Bool(true));
-    let best = addresses.iter().find(|address| says(address, chosen) && says(address, verified));
-    profile.insert("email_verified".into(), Value::Bool(best.is_some()));
-    if let Some(address) = best {
-        profile.insert("email".into(), text(what, address, "/email")?.into());
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-pub(crate) mod recorded {
-    //! The documented answers, as the tests at the network serve them too.
-
-    use serde_json::{Map, Value};
-
-    /// Returns one answer of a provider.
-    pub(crate) fn answer(file: &str, path: &str) -> Value {
-        serde_json::from_str::<Value>(file).unwrap()[path].clone()
-    }
-
-    /// Returns one answer that is an object.
-    pub(crate) fn object(file: &str, path: &str) -> Map<String, Value> {
-        answer(file, path).as_object().unwrap().clone()
     }
 }

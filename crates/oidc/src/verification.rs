@@ -1,6 +1,9 @@
-//! Verifies signed tokens: the keys that may sign, the signature, and the claims that all kinds of token share.
+//! Verifies signed tokens: header, signature, issuer, and the claims that all kinds of token share. Pure.
 
+pub(crate) mod algorithm;
+pub(crate) mod fault;
+pub mod header;
+pub(crate) mod issuer;
 pub mod jwks;
 pub mod jwt;
 pub(crate) mod registered_claims;
-pub(crate) mod signature;

@@ -4,7 +4,7 @@
 use super::Finding;
 use crate::clock::SharedClock;
 use crate::config::Settings;
-use crate::idp::{IdpError, IdpSettings, Misfit, Needs, Provider, PushedRequestError, Trial, Weight};
+use crate::idp::{IdpError, Misfit, Needs, Provider, ProviderSettings, PushedRequestError, Trial, Weight};
 use crate::web::public_url::PublicUrl;
 
 /// The knowledge of a provider's people that the rest of the configuration expects. Pure.
@@ -32,7 +32,7 @@ pub(super) fn needs(idp: &str, settings: &Settings) -> Needs {
 
 /// Asks a provider. The second value is true unless it is known not to say when somebody signed in.
 pub(super) async fn findings(
-    idp: &IdpSettings,
+    idp: &ProviderSettings,
     needs: &Needs,
     public_url: &PublicUrl,
     clock: SharedClock,
@@ -52,7 +52,7 @@ pub(super) async fn findings(
     (findings, is_told)
 }
 
-async fn asked(provider: &Provider, idp: &IdpSettings, key: &str, needs: &Needs) -> Vec<Finding> {
+async fn asked(provider: &Provider, idp: &ProviderSettings, key: &str, needs: &Needs) -> Vec<Finding> {
     if let Err(error) = provider.probe().await {
         return vec![Finding::Failure(format!("{key}: {error}: {}", advice(&error)))];
     }
@@ -105,7 +105,7 @@ fn of_misfit(key: &str, Misfit { key: part, problem, weight }: Misfit, trial: &T
 }
 
 /// The addresses that the provider has to know. Pure.
-fn to_register(idp: &IdpSettings, key: &str, public_url: &PublicUrl) -> Vec<Finding> {
+fn to_register(idp: &ProviderSettings, key: &str, public_url: &PublicUrl) -> Vec<Finding> {
     let mut addresses = vec![("redirect URI", format!("/sso/callback/{}", idp.name))];
     if !idp.is_plain_oauth2() {
         addresses.extend([
@@ -114,7 +114,7 @@ fn to_register(idp: &IdpSettings, key: &str, public_url: &PublicUrl) -> Vec<Find
             ("front-channel logout URI, if it has no back channel", format!("/sso/frontchannel-logout/{}", idp.name)),
         ]);
     }
-    if idp.shared_signals.is_some() {
+    if idp.notices.shared_signals.is_some() {
         addresses.push(("receiver of security events", format!("/sso/security-events/{}", idp.name)));
     }
     let line = |(what, path): (&str, String)| {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::config::reader::Reader;
 use crate::idp::{
-    ALGORITHMS, AssertionAudience, ClientAuthentication, DpopSettings, ProviderHttp, PushedRequests, SigningKey,
-    TlsSettings, algorithm_name,
+    Algorithm, AssertionAudience, ClientAuthentication, DpopSettings, ProviderHttp, PushedRequests, SigningKey,
+    TlsSettings,
 };
 use crate::secret::Secret;
 
@@ -118,10 +118,9 @@ fn read_key(section: &mut Reader) -> Option<SigningKey> {
     let pem = section.secret("client_key");
     let kid = section.optional::<String>("client_key_id");
     let named = section.optional::<String>("client_key_alg");
-    let algorithm =
-        named.as_deref().and_then(|named| ALGORITHMS.into_iter().find(|known| algorithm_name(*known) == named));
+    let algorithm = named.as_deref().and_then(Algorithm::named);
     if named.is_some() && algorithm.is_none() {
-        section.fault("client_key_alg", format!("must be one of {}", ALGORITHMS.map(algorithm_name).join(", ")));
+        section.fault("client_key_alg", format!("must be one of {}", Algorithm::ALL.map(Algorithm::name).join(", ")));
         return None;
     }
     let key = SigningKey::from_pem(&pem?, algorithm, kid);
@@ -188,7 +187,7 @@ fn read_dpop(section: &mut Reader) -> Option<DpopSettings> {
         return None;
     }
     let key = match &pem {
-        Some(pem) => SigningKey::from_pem(pem, Some(jsonwebtoken::Algorithm::ES256), None),
+        Some(pem) => SigningKey::from_pem(pem, Some(Algorithm::ES256), None),
         None if key_is_shared => return None,
         None => SigningKey::generate(),
     };

@@ -2,15 +2,14 @@
 
 use std::time::Duration as StdDuration;
 
-use jsonwebtoken::Algorithm;
 use time::Duration;
 use url::Url;
 
 use crate::address::is_safe_address;
 use crate::config::reader::Reader;
 use crate::idp::{
-    ALGORITHMS, ANY_TENANT, AuthTime, GivenEndpoints, LogoutMethod, MetadataSource, OidcSettings, UserinfoUse,
-    algorithm_name, check_authorization_endpoint,
+    ANY_TENANT, Algorithm, AuthTime, GivenEndpoints, IssuerPattern, LogoutMethod, MetadataSource, OidcSettings,
+    UserinfoUse, check_authorization_endpoint,
 };
 
 const AUTHORIZATION: &str = "authorization_endpoint";
@@ -43,9 +42,8 @@ pub(super) fn read(section: &mut Reader) -> Option<OidcSettings> {
     let logout_token_typ_required = section.or("logout_token_typ_required", false);
     let clock_skew = Duration::try_from(skew).ok()?;
     Some(OidcSettings {
-        issuer: issuer?,
+        issuer: IssuerPattern::new(issuer?, tenants),
         metadata: metadata?,
-        tenants,
         additional_audiences,
         algorithm,
         answer_algorithm,
@@ -125,9 +123,9 @@ fn read_logout_method(section: &mut Reader) -> LogoutMethod {
 /// The name of a signature algorithm, if one is given.
 fn read_algorithm(section: &mut Reader, key: &str) -> Option<Algorithm> {
     let name = section.optional::<String>(key)?;
-    let algorithm = ALGORITHMS.into_iter().find(|known| algorithm_name(*known) == name);
+    let algorithm = Algorithm::named(&name);
     if algorithm.is_none() {
-        section.fault(key, format!("must be one of {}", ALGORITHMS.map(algorithm_name).join(", ")));
+        section.fault(key, format!("must be one of {}", Algorithm::ALL.map(Algorithm::name).join(", ")));
     }
     algorithm
 }

@@ -4,7 +4,7 @@ use url::Url;
 
 use crate::address::is_safe_address;
 use crate::config::reader::Reader;
-use crate::idp::{ALGORITHMS, IdpKind, SharedSignals, algorithm_name};
+use crate::idp::{Algorithm, IdpKind, SharedSignals};
 
 const SECTION: &str = "shared_signals";
 
@@ -14,7 +14,7 @@ pub(super) fn read(section: &mut Reader, kind: Option<&IdpKind>, client_id: &str
     }
     let mut section = section.section(SECTION);
     let of_provider = match kind {
-        Some(IdpKind::Oidc(oidc)) => Some(oidc.issuer.clone()),
+        Some(IdpKind::Oidc(oidc)) => Some(oidc.issuer.configured().to_owned()),
         Some(IdpKind::OAuth2(_)) | None => None,
     };
     let issuer = section.optional::<String>("issuer");
@@ -24,9 +24,9 @@ pub(super) fn read(section: &mut Reader, kind: Option<&IdpKind>, client_id: &str
         section.fault("jwks_uri", "must be https (http on loopback only)");
     }
     let algorithm = section.or("signing_alg", "RS256".to_owned());
-    let algorithm = ALGORITHMS.into_iter().find(|known| algorithm_name(*known) == algorithm);
+    let algorithm = Algorithm::named(&algorithm);
     if algorithm.is_none() {
-        let known = ALGORITHMS.map(algorithm_name).join(", ");
+        let known = Algorithm::ALL.map(Algorithm::name).join(", ");
         section.fault("signing_alg", format!("must be one of {known}"));
     }
     let bearer_token = section.secret("bearer_token");

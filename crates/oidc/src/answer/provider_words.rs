@@ -5,19 +5,15 @@
 //! go into errors, and from there to the log, the audit trail and `counterfoil check`, never onto a page (RFC 6749
 //! 4.1.2.1 and 5.2, RFC 6750 3, RFC 9126 2.3). Nothing is decided by them. Pure.
 
-use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
 
-use counterfoil_core::printable::is_unprintable;
-use counterfoil_core::secret::Secret;
-use oauth2::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use oauth2::http::{HeaderMap, HeaderName, Request, Response};
+use http::Response;
 use serde_json::{Map, Value};
-use url::form_urlencoded;
 
-use crate::client::client_authentication::secret_of_basic;
-use crate::client::http::{json_object, media_type};
+use crate::answer::reason::{Heard, Spoken, body, challenge, document};
+use crate::answer::redaction::{harmless, redact};
+use crate::answer::sent::Sent;
+use crate::answer::strict_json;
 
 /// Longest error code kept, in characters.
 const LONGEST_CODE: usize = 64;
@@ -25,47 +21,8 @@ const LONGEST_CODE: usize = 64;
 const LONGEST_DESCRIPTION: usize = 600;
 /// Longest address kept.
 const LONGEST_ADDRESS: usize = 200;
-/// So many characters in a row of a secret count as the secret: some providers repeat its beginning alone.
-const TELLING_PIECE: usize = 8;
-/// A secret shorter than this stands in too many words by chance.
-const SHORTEST_SECRET: usize = 4;
-/// Text in a secret's place.
-const REDACTED: &str = "[redacted]";
-
-/// Parameters of ours that nobody else may know (R-O01), or that name a person.
-const SECRET_PARAMETERS: [&str; 12] = [
-    "code",
-    "code_verifier",
-    "refresh_token",
-    "access_token",
-    "token",
-    "client_secret",
-    "client_assertion",
-    "state",
-    "nonce",
-    "request",
-    "id_token_hint",
-    "login_hint",
-];
-
 /// Members of a token endpoint's answer that nobody else may know.
 const TOKENS: [&str; 3] = ["access_token", "refresh_token", "id_token"];
-
-/// Members that hold a code where `error` holds none: Microsoft Graph, Facebook, Google, Okta, NAVER.
-const CODES: [&str; 6] = ["code", "type", "status", "errorCode", "resultcode", "error_code"];
-/// Members that hold a description where `error_description` is none: GitHub, Kakao, NAVER WORKS, Okta, Ory, RFC 9457.
-const DESCRIPTIONS: [&str; 9] = [
-    "error_description",
-    "message",
-    "msg",
-    "description",
-    "detail",
-    "errorSummary",
-    "errorMessage",
-    "error_message",
-    "title",
-];
-const ADDRESSES: [&str; 2] = ["error_uri", "documentation_url"];
 
 /// The party whose word a reason is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,17 +43,6 @@ struct Reason {
     code: Option<String>,
     description: Option<String>,
     address: Option<String>,
-}
-
-/// The three parts of a reason, as somebody wrote them.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Spoken<'a> {
-    /// `error`
-    pub code: Option<&'a str>,
-    /// `error_description`
-    pub description: Option<&'a str>,
-    /// `error_uri`
-    pub address: Option<&'a str>,
 }
 
 impl ProviderWords {
@@ -126,7 +72,7 @@ impl ProviderWords {
     fn heard(owned: &Heard, answer: &Response<Vec<u8>>) -> Self {
         let nothing = Sent::default();
         let sent = answer.extensions().get::<Sent>().unwrap_or(&nothing);
-        let document = json_object(answer.body()).unwrap_or_default();
+        let document = strict_json::object(answer.body()).unwrap_or_default();
         // Tokens may come along with a refusal.
         let tokens = TOKENS.iter().filter_map(|name| document.get(*name)?.as_str());
         let secrets: Vec<_> = sent.0.iter().map(|secret| secret.expose().as_str()).chain(tokens).collect();
@@ -214,185 +160,12 @@ impl fmt::Display for ProviderWords {
     }
 }
 
-/// The values sent along with a request that nobody else may know. Travels with the answer.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Sent(Arc<[Secret<String>]>);
-
-impl Sent {
-    /// Keeps the secrets of a request: its credentials, its proof of possession, and what its form holds of them.
-    pub(crate) fn with(request: &Request<Vec<u8>>) -> Self {
-        let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-        let mut secrets: Vec<_> =
-            header(HeaderName::from_static("dpop")).map(|proof| Secret::new(proof.to_owned())).into_iter().collect();
-        if let Some((scheme, credentials)) = header(AUTHORIZATION).and_then(|value| value.split_once(' ')) {
-            secrets.push(Secret::new(credentials.to_owned()));
-            secrets.extend(Some(scheme).filter(|scheme| *scheme == "Basic").and_then(|_| secret_of_basic(credentials)));
-        }
-        if request.headers().contains_key(CONTENT_TYPE) {
-            let ours = form_urlencoded::parse(request.body());
-            let ours = ours.filter(|(name, _)| SECRET_PARAMETERS.contains(&name.as_ref()));
-            secrets.extend(ours.map(|(_, value)| Secret::new(value.into_owned())));
-        }
-        Self(secrets.into())
-    }
-}
-
-/// The parts of a reason before they are cleaned.
-#[derive(Debug, Default)]
-struct Heard {
-    code: Option<String>,
-    description: Option<String>,
-    address: Option<String>,
-}
-
-impl Heard {
-    fn fill_from(&mut self, other: Self) {
-        self.code = self.code.take().or(other.code);
-        self.description = self.description.take().or(other.description);
-        self.address = self.address.take().or(other.address);
-    }
-
-    fn spoken(&self) -> Spoken<'_> {
-        Spoken {
-            code: self.code.as_deref(),
-            description: self.description.as_deref(),
-            address: self.address.as_deref(),
-        }
-    }
-}
-
-fn body(answer: &Response<Vec<u8>>) -> Heard {
-    let kind = media_type(answer).unwrap_or_default();
-    match kind.as_str() {
-        "application/x-www-form-urlencoded" => {
-            let members = form_urlencoded::parse(answer.body()).map(|(name, value)| (name.into_owned(), value.into()));
-            document(&members.collect())
-        }
-        "text/plain" => {
-            let text = String::from_utf8_lossy(answer.body()).into_owned();
-            // Some say that their JSON is text.
-            json_object(answer.body()).map_or(Heard { description: Some(text), ..Heard::default() }, |it| document(&it))
-        }
-        _ => json_object(answer.body()).map_or_else(|_| Heard::default(), |it| document(&it)),
-    }
-}
-
-/// Reads the standard's members first; then those of an object at `error`, or of the first in a list of `errors`.
-fn document(said: &Map<String, Value>) -> Heard {
-    let nested = match (said.get("error"), said.get("errors").and_then(Value::as_array)) {
-        (Some(Value::Object(nested)), _) => Some(nested),
-        (_, Some(several)) => several.first().and_then(Value::as_object),
-        _ => None,
-    };
-    let first = |names: &[&str]| {
-        let of = |members: &Map<String, Value>| names.iter().find_map(|name| written(members.get(*name)?));
-        of(said).filter(|_| nested.is_none()).or_else(|| of(nested?)).or_else(|| of(said))
-    };
-    let code = said.get("error").and_then(Value::as_str).map(str::to_owned);
-    Heard {
-        code: code.filter(|code| !code.is_empty()).or_else(|| first(&CODES)),
-        description: first(&DESCRIPTIONS),
-        address: first(&ADDRESSES),
-    }
-}
-
-fn written(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) if !text.is_empty() => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-/// Reads the parameters of a challenge (RFC 9110 11.6.1, RFC 6750 3), whatever its scheme.
-fn challenge(headers: &HeaderMap) -> Heard {
-    let mut heard = Heard::default();
-    for value in headers.get_all(WWW_AUTHENTICATE) {
-        let text = String::from_utf8_lossy(value.as_bytes());
-        for (name, value) in parameters(&text) {
-            match name.to_ascii_lowercase().as_str() {
-                "error" => heard.code = heard.code.take().or(Some(value)),
-                "error_description" => heard.description = heard.description.take().or(Some(value)),
-                "error_uri" => heard.address = heard.address.take().or(Some(value)),
-                _ => {}
-            }
-        }
-    }
-    heard
-}
-
-/// Reads every `name=value` and `name="value"`, leniently.
-fn parameters(text: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut characters = text.chars().peekable();
-    let mut name = String::new();
-    while let Some(character) = characters.next() {
-        match character {
-            '=' if characters.next_if_eq(&'"').is_some() => {
-                let mut value = String::new();
-                while let Some(inside) = characters.next().filter(|inside| *inside != '"') {
-                    value.extend(if inside == '\\' { characters.next() } else { Some(inside) });
-                }
-                found.push((std::mem::take(&mut name), value));
-            }
-            '=' if !name.is_empty() => {
-                let value = std::iter::from_fn(|| characters.next_if(|next| !matches!(next, ',' | ' ' | '\t')));
-                found.push((std::mem::take(&mut name), value.collect()));
-            }
-            ',' | ' ' | '\t' | '=' | '"' => name.clear(),
-            other => name.push(other),
-        }
-    }
-    found
-}
-
-/// Puts something else in the place of whatever is a piece of a secret, in any case and form-encoded too.
-fn redact(text: &str, secrets: &[&str]) -> String {
-    let characters: Vec<char> = text.chars().collect();
-    let lower: Vec<char> = characters.iter().map(char::to_ascii_lowercase).collect();
-    let mut marked = vec![false; characters.len()];
-    let mut mark = |secret: &str| {
-        let secret: Vec<char> = secret.chars().map(|character| character.to_ascii_lowercase()).collect();
-        if secret.len() < SHORTEST_SECRET {
-            return;
-        }
-        let piece = secret.len().min(TELLING_PIECE);
-        let pieces: HashSet<&[char]> = secret.windows(piece).collect();
-        for (start, window) in lower.windows(piece).enumerate() {
-            if pieces.contains(window) {
-                marked[start..start + piece].fill(true);
-            }
-        }
-    };
-    for secret in secrets {
-        mark(secret);
-        mark(&form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>());
-    }
-    let mut clean = String::with_capacity(text.len());
-    for (index, character) in characters.into_iter().enumerate() {
-        match marked[index] {
-            false => clean.push(character),
-            true if index > 0 && marked[index - 1] => {}
-            true => clean.push_str(REDACTED),
-        }
-    }
-    clean
-}
-
-/// Makes a text that can neither break a line, nor colour a terminal, nor end its quotation.
-pub(crate) fn harmless(text: &str) -> String {
-    let one = |character: char| match character {
-        '\r' | '\n' | '\t' => ' ',
-        '"' => '\'',
-        '\\' => '/',
-        other if is_unprintable(other) => char::REPLACEMENT_CHARACTER,
-        other => other,
-    };
-    text.chars().map(one).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use counterfoil_core::printable::is_unprintable;
+    use http::Request;
+    use http::header::{AUTHORIZATION, CONTENT_TYPE};
+
     use super::*;
 
     fn said(status: u16, headers: &[(&str, &str)], body: &str) -> String {
@@ -498,23 +271,9 @@ mod tests {
         }
     }
 
-    /// R-O01: one line a case: what was sent, and what is left of it.
+    /// R-O01
     #[test]
-    fn a_reason_repeats_no_secret_that_was_sent() {
-        let redacted = |text, secrets: &[&str]| redact(text, secrets);
-        for (text, secret, left) in [
-            ("code SplxlOBeZQQYbYS6WxSbIA is used", "SplxlOBeZQQYbYS6WxSbIA", "code [redacted] is used"),
-            ("code SplxlOBeZ... is used", "SplxlOBeZQQYbYS6WxSbIA", "code [redacted]... is used"),
-            ("...6WxSbIA", "SplxlOBeZQQYbYS6WxSbIA", "...6WxSbIA"),
-            ("SPLXLOBEZQQ", "SplxlOBeZQQYbYS6WxSbIA", "[redacted]"),
-            ("p%40ss%3Aw%25rd", "p@ss:w%rd", "[redacted]"),
-            ("the word is tiny!", "tiny", "the word is [redacted]!"),
-            ("an x is no secret", "x", "an x is no secret"),
-            ("twice aaaaaaaaab aaaaaaaaab", "aaaaaaaaab", "twice [redacted] [redacted]"),
-            ("비밀번호입니다 끝", "비밀번호입니다", "[redacted] 끝"),
-        ] {
-            assert_eq!(redacted(text, &[secret]), left, "{text}");
-        }
+    fn a_reason_repeats_nothing_of_the_request_that_it_answers() {
         let form = "grant_type=authorization_code&code=CANARY-code-1234&redirect_uri=https%3A%2F%2Fapp.test%2Fcallback";
         let request = Request::post("https://idp.test/token")
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")

@@ -10,83 +10,35 @@
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
-use crate::claims::id_token::VerifiedClaims;
-use crate::claims::profile::{self, ProfileMapping};
-use crate::discovery::metadata::Metadata;
-use crate::error::IdpError;
-use crate::provider::Provider;
-use crate::provider::settings::OidcSettings;
-use crate::tokens::exchange::ProviderTokens;
-use crate::verification::jwt::{self, JwtFault, JwtUse};
-use crate::verification::registered_claims::{self, optional_text, text};
-use crate::verification::signature::keys_unusable;
+use crate::claims::attributes::{at, remove_at};
+use crate::claims::mapping::ProfileMapping;
+use crate::verification::fault::JwtFault;
+use crate::verification::registered_claims::{check_times, optional_text, text};
 
 /// Claims that only the ID token can make: of the login, not of the person.
 const OF_THE_ID_TOKEN: [&str; 12] =
     ["iss", "sub", "aud", "azp", "sid", "exp", "iat", "nonce", "acr", "amr", "auth_time", "session_expiry"];
 
 /// The values that an access token's claims must fit.
-struct Expectation<'a> {
-    issuer: &'a str,
-    subject: &'a str,
-    client_id: &'a str,
-    clock_skew: Duration,
-}
-
-impl Provider {
-    /// Returns what the tokens of a login or a renewal say of the person: the ID token, and the access token beside it.
-    pub(crate) async fn said_by_tokens(
-        &self,
-        oidc: &OidcSettings,
-        metadata: &Metadata,
-        claims: &VerifiedClaims,
-        tokens: &ProviderTokens,
-    ) -> Result<Map<String, Value>, IdpError> {
-        let mut attributes = claims.all().clone();
-        if oidc.access_token_claims {
-            match self.claims_of_access_token(oidc, metadata, claims, tokens).await {
-                Ok(more) => add(&mut attributes, more, &self.0.settings.profile),
-                // It may be no JWT at all, or one that is for its API alone to verify.
-                Err(IdpError::IdToken(fault)) => {
-                    tracing::info!(idp = self.name(), %fault, "the access token says nothing of the person");
-                }
-                Err(outage) => return Err(outage),
-            }
-        }
-        Ok(attributes)
-    }
-
-    async fn claims_of_access_token(
-        &self,
-        oidc: &OidcSettings,
-        metadata: &Metadata,
-        claims: &VerifiedClaims,
-        tokens: &ProviderTokens,
-    ) -> Result<Map<String, Value>, IdpError> {
-        let token = tokens.access_token.expose();
-        let jwks_uri = metadata.jwks_uri.as_ref().ok_or(JwtFault::NoKeys)?;
-        let header = jwt::read_header(token, oidc.algorithm, JwtUse::AccessToken)?;
-        let keys = self.0.keys.current(&self.0.http, jwks_uri, &self.0.clock).await.map_err(keys_unusable)?;
-        let payload = jwt::verify_signature(token, &header, &keys, self.0.settings.tenants())?;
-        let expected = Expectation {
-            issuer: text(claims.all(), "iss")?,
-            subject: claims.subject(),
-            client_id: &self.0.settings.client_id,
-            clock_skew: oidc.clock_skew,
-        };
-        check(&payload, &expected, self.0.clock.now())?;
-        Ok(payload)
-    }
+pub(crate) struct Expectation<'a> {
+    pub(crate) issuer: &'a str,
+    pub(crate) subject: &'a str,
+    pub(crate) client_id: &'a str,
+    pub(crate) clock_skew: Duration,
 }
 
 /// Checks its issuer, its times, whom it was issued to (`azp`, or `client_id` as RFC 9068 2.2 has it) and whom it is
 /// about. Not its audience: that is somebody else's API.
-fn check(payload: &Map<String, Value>, expected: &Expectation<'_>, now: OffsetDateTime) -> Result<(), JwtFault> {
+pub(crate) fn check(
+    payload: &Map<String, Value>,
+    expected: &Expectation<'_>,
+    now: OffsetDateTime,
+) -> Result<(), JwtFault> {
     let issuer = text(payload, "iss")?;
     if issuer != expected.issuer {
         return Err(JwtFault::issuer(issuer, expected.issuer));
     }
-    registered_claims::check_times(payload, expected.clock_skew, now)?.expires_at.ok_or(JwtFault::Missing("exp"))?;
+    check_times(payload, expected.clock_skew, now)?.expires_at.ok_or(JwtFault::Missing("exp"))?;
     let issued_to = |name: &'static str| optional_text(payload, name, JwtFault::ClaimType(name));
     let parties: Vec<_> = [issued_to("azp")?, issued_to("client_id")?].into_iter().flatten().collect();
     if parties.is_empty() || parties.iter().any(|party| *party != expected.client_id) {
@@ -100,11 +52,11 @@ fn check(payload: &Map<String, Value>, expected: &Expectation<'_>, now: OffsetDa
 
 /// Adds what is said nowhere else, into objects as well. An address and the word on it come together or not at all
 /// (R-D15).
-fn add(claims: &mut Map<String, Value>, mut more: Map<String, Value>, mapping: &ProfileMapping) {
+pub(crate) fn add(claims: &mut Map<String, Value>, mut more: Map<String, Value>, mapping: &ProfileMapping) {
     more.retain(|name, _| !OF_THE_ID_TOKEN.contains(&name.as_str()));
-    if profile::at(claims, &mapping.email).is_some_and(|address| !address.is_null()) {
+    if at(claims, &mapping.email).is_some_and(|address| !address.is_null()) {
         for path in [&mapping.email].into_iter().chain(&mapping.email_verified) {
-            profile::remove_at(&mut more, path);
+            remove_at(&mut more, path);
         }
     }
     fill(claims, more);

@@ -3,15 +3,15 @@
 //! Pure, after [`crate::verification::jwt`] has found the signature to be the provider's: was it made for us, now, and for this
 //! login? Only [`check`] makes [`VerifiedClaims`]. Times are judged against the caller's `now`.
 
+use crate::verification::algorithm::Algorithm;
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
 use time::{Duration, OffsetDateTime};
 
-use crate::verification::jwt::JwtFault;
+use crate::verification::fault::JwtFault;
 use crate::verification::registered_claims::{self, check_audience, has, optional_moment, optional_text, text};
 
 /// A token was issued for the request just made; one this old means that the clocks disagree.

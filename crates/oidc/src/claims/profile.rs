@@ -4,91 +4,14 @@
 //! out; the subject is not: without it there is nobody. What more a provider has to be asked for is the business
 //! of `providers`.
 
-mod address;
-mod groups;
-
 use counterfoil_core::identity::Identity;
 use serde_json::{Map, Value};
-use thiserror::Error;
 
-use self::address::is_address;
-use self::groups::groups_at;
-use crate::provider::settings::IdpKind;
-use crate::provider::settings::IdpSettings;
-
-pub use self::groups::GroupsAs;
-pub(crate) use self::groups::dropped_groups;
-
-/// Longest attribute kept, in bytes: longer ones are no names.
-const LONGEST_ATTRIBUTE: usize = 512;
-/// Most groups of a person: whoever has more is not signed in with some of them.
-pub(crate) const MOST_GROUPS: usize = 1_000;
-
-/// The place of each attribute in the claims (or the profile), as dotted paths.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProfileMapping {
-    /// The stable name; for OpenID Connect it is always `sub` of the ID token.
-    pub subject: String,
-    /// The full name; what stands at several paths is joined by spaces.
-    pub name: Vec<String>,
-    /// The name used to sign in.
-    pub preferred_username: String,
-    /// The e-mail address.
-    pub email: String,
-    /// Paths that say if the address is verified: if the provider says anything there, all must say yes.
-    pub email_verified: Vec<String>,
-    /// True if the provider writes that as text, `"true"`; nobody else's text is a yes.
-    pub email_verified_as_text: bool,
-    /// The groups: lists of texts, or texts. What stands at several paths is put together, and lists on the way are
-    /// walked.
-    pub groups: Vec<String>,
-    /// Form in which the groups are written there.
-    pub groups_as: GroupsAs,
-}
-
-impl Default for ProfileMapping {
-    /// Returns the standard claims (OpenID Connect Core 5.1), and `groups`.
-    fn default() -> Self {
-        Self {
-            subject: "sub".into(),
-            name: vec!["name".into()],
-            preferred_username: "preferred_username".into(),
-            email: "email".into(),
-            email_verified: vec!["email_verified".into()],
-            email_verified_as_text: false,
-            groups: vec!["groups".into()],
-            groups_as: GroupsAs::default(),
-        }
-    }
-}
-
-/// Something that the ID token with userinfo (or the profile) must say, or nobody is signed in: the tenant, say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequiredClaim {
-    /// Its place, as a dotted path.
-    pub path: String,
-    /// Values that it may have, exactly; `*` is any text but an empty one.
-    pub one_of: Vec<String>,
-}
-
-/// The reason why nobody can be made of a profile.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ProfileFault {
-    /// No usable subject where the configuration says.
-    #[error("the profile has no usable subject at the configured path")]
-    Subject,
-    /// Another subject than the one that signed in.
-    #[error("the answer is about another person than the one who signed in")]
-    AnotherSubject,
-    /// A claim that the configuration demands says something else, or nothing.
-    #[error("`{0}` does not say what required_claims demands")]
-    RequiredClaim(String),
-    /// More groups than can be kept, or one that is no name: fewer than they are would be as wrong as none.
-    #[error(
-        "the groups are more than {MOST_GROUPS}, or one of them is longer than {LONGEST_ATTRIBUTE} bytes or no plain text"
-    )]
-    Groups,
-}
+use crate::claims::attributes::{at, is_attribute, text_at};
+use crate::claims::email_address::is_address;
+use crate::claims::groups::groups_at;
+use crate::claims::mapping::{ProfileFault, ProfileMapping, RequiredClaim};
+use crate::claims::settings::ClaimSettings;
 
 /// Is true if an attribute stands at none of its paths: somebody else may have to be asked.
 pub(crate) fn lacks_something(
@@ -123,29 +46,17 @@ pub(crate) fn check_uncontradicted(
     contradicted.map_or(Ok(()), |claim| Err(ProfileFault::RequiredClaim(claim.path.clone())))
 }
 
-impl RequiredClaim {
-    fn is_met_by(&self, said: Option<&Value>) -> bool {
-        let (said, is_text) = match said {
-            Some(Value::String(text)) => (text.clone(), !text.is_empty()),
-            // Tenants with numbers, and answers that say `"ok": true`.
-            Some(plain @ (Value::Number(_) | Value::Bool(_))) => (plain.to_string(), false),
-            _ => return false,
-        };
-        self.one_of.iter().any(|allowed| *allowed == said || (allowed == "*" && is_text))
-    }
-}
-
-/// Makes an identity of verified claims.
+/// Makes an identity of verified claims, whose subject is that of the ID token.
+///
+/// # Errors
+/// [`ProfileFault`].
 pub(crate) fn identity_from_claims(
-    settings: &IdpSettings,
-    issuer: &str,
-    subject: &str,
+    idp: &str,
+    settings: &ClaimSettings,
+    (issuer, subject): (&str, &str),
     claims: &Map<String, Value>,
 ) -> Result<Identity, ProfileFault> {
-    match &settings.kind {
-        IdpKind::Oidc(_) => identity(settings, issuer.to_owned(), subject.to_owned(), claims),
-        IdpKind::OAuth2(_) => Err(ProfileFault::Subject),
-    }
+    identity(idp, settings, issuer.to_owned(), subject.to_owned(), claims)
 }
 
 /// Makes an identity of a plain OAuth 2.0 provider's profile.
@@ -153,12 +64,13 @@ pub(crate) fn identity_from_claims(
 /// # Errors
 /// [`ProfileFault`].
 pub fn identity_from_profile(
-    settings: &IdpSettings,
+    idp: &str,
+    settings: &ClaimSettings,
     issuer: &str,
     profile: &Map<String, Value>,
 ) -> Result<Identity, ProfileFault> {
-    let subject = subject_at(profile, &settings.profile.subject)?;
-    identity(settings, issuer.to_owned(), subject, profile)
+    let subject = subject_at(profile, &settings.mapping.subject)?;
+    identity(idp, settings, issuer.to_owned(), subject, profile)
 }
 
 fn subject_at(profile: &Map<String, Value>, path: &str) -> Result<String, ProfileFault> {
@@ -172,15 +84,16 @@ fn subject_at(profile: &Map<String, Value>, path: &str) -> Result<String, Profil
 }
 
 fn identity(
-    settings: &IdpSettings,
+    idp: &str,
+    settings: &ClaimSettings,
     issuer: String,
     subject: String,
     source: &Map<String, Value>,
 ) -> Result<Identity, ProfileFault> {
-    let mapping = &settings.profile;
+    let mapping = &settings.mapping;
     let names: Vec<_> = mapping.name.iter().filter_map(|path| text_at(source, path)).collect();
     Ok(Identity {
-        idp: settings.name.clone(),
+        idp: idp.to_owned(),
         issuer,
         subject,
         name: Some(names.join(" ")).filter(|name| is_attribute(name)),
@@ -199,38 +112,6 @@ fn is_verified(source: &Map<String, Value>, mapping: &ProfileMapping, trusted: b
     let says_yes =
         |said: &Value| *said == Value::Bool(true) || (mapping.email_verified_as_text && said.as_str() == Some("true"));
     if said.iter().all(Option::is_none) { trusted } else { said.into_iter().all(|said| said.is_some_and(says_yes)) }
-}
-
-/// Returns the value at a dotted path; names that hold dots (`https://example.com/roles`, a client's) come first.
-/// `null` is nothing (Core 5.3.2).
-pub(crate) fn at<'a>(source: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
-    if let Some(value) = source.get(path).filter(|value| !value.is_null()) {
-        return Some(value);
-    }
-    path.rmatch_indices('.').find_map(|(dot, _)| at(source.get(&path[..dot])?.as_object()?, &path[dot + 1..]))
-}
-
-/// Removes what [`at`] finds.
-pub(crate) fn remove_at(source: &mut Map<String, Value>, path: &str) {
-    if source.remove(path).is_some() {
-        return;
-    }
-    let mut steps = path.rmatch_indices('.').map(|(dot, _)| (&path[..dot], &path[dot + 1..]));
-    let step = steps
-        .find(|(member, rest)| source.get(*member).and_then(Value::as_object).is_some_and(|it| at(it, rest).is_some()));
-    if let Some((member, rest)) = step
-        && let Some(members) = source.get_mut(member).and_then(Value::as_object_mut)
-    {
-        remove_at(members, rest);
-    }
-}
-
-pub(crate) fn text_at(source: &Map<String, Value>, path: &str) -> Option<String> {
-    at(source, path).and_then(Value::as_str).filter(|text| is_attribute(text)).map(str::to_owned)
-}
-
-fn is_attribute(text: &str) -> bool {
-    !text.is_empty() && text.len() <= LONGEST_ATTRIBUTE && !text.chars().any(char::is_control)
 }
 
 #[cfg(test)]

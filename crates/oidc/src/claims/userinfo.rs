@@ -4,18 +4,21 @@
 //! never replaces what the ID token proved (R-E04).
 
 use counterfoil_core::secret::Secret;
-use oauth2::http::Response;
+use http::Response;
 use serde_json::{Map, Value};
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use url::Url;
 
+use crate::answer::content_type::media_type;
+use crate::answer::error_codes::says_away;
 use crate::answer::provider_words::ProviderWords;
-use crate::claims::profile::{self, ProfileMapping};
+use crate::claims::attributes::{at, remove_at, text_at};
+use crate::claims::mapping::ProfileMapping;
 use crate::client::back_channel::BackChannel;
-use crate::client::http::{HttpError, json_object, media_type};
-use crate::tokens::answer::says_away;
-use crate::verification::jwt::JwtFault;
+use crate::client::http_error::HttpError;
+use crate::client::json::json_object;
+use crate::verification::fault::JwtFault;
 use crate::verification::registered_claims::{self, check_named, has, optional_text};
 
 /// Claims that only the ID token can make.
@@ -156,11 +159,10 @@ pub fn check_subject(payload: &Map<String, Value>, subject: &str, access_token: 
 /// (R-D15); what it does not vouch for stays so until userinfo says otherwise. `null` is "not returned" (Core 5.3.2) and
 /// erases nothing, at any depth.
 pub fn merge(claims: &mut Map<String, Value>, userinfo: Map<String, Value>, mapping: &ProfileMapping) {
-    let address = |claims: &Map<String, Value>| profile::text_at(claims, &mapping.email);
+    let address = |claims: &Map<String, Value>| text_at(claims, &mapping.email);
     let vouched_for = address(claims);
     let is_yes = |said: &Value| [true.into(), 1.into(), "true".into(), "1".into()].contains(said);
-    let vouches =
-        |path: &&String| profile::at(&userinfo, path).is_none() && profile::at(claims, path).is_some_and(is_yes);
+    let vouches = |path: &&String| at(&userinfo, path).is_none() && at(claims, path).is_some_and(is_yes);
     let vouching: Vec<_> = mapping.email_verified.iter().filter(vouches).collect();
     for (name, value) in userinfo {
         if !PROVEN_BY_THE_ID_TOKEN.contains(&name.as_str()) && !value.is_null() {
@@ -173,7 +175,7 @@ pub fn merge(claims: &mut Map<String, Value>, userinfo: Map<String, Value>, mapp
         _ => false,
     };
     for path in vouching.into_iter().filter(|_| !is_the_same) {
-        profile::remove_at(claims, path);
+        remove_at(claims, path);
     }
 }
 

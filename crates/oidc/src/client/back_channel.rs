@@ -1,25 +1,22 @@
 //! Requests that carry our credentials or a person's access token: never through the browser, always proven.
 //!
 //! The one way to post to a provider's endpoints (token, refresh, pushed request, revocation) and to fetch what an
-//! access token opens (userinfo, profile). Proofs are made anew for each try. The `oauth2` crate writes its token
-//! requests through it too; it knows nothing of how we authenticate.
-
-use std::pin::Pin;
+//! access token opens (userinfo, profile). Proofs are made anew for each try.
 
 use counterfoil_core::clock::SharedClock;
 use counterfoil_core::secret::Secret;
-use oauth2::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
-use oauth2::http::{Method, Request, Response};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Method, Request, Response};
 use serde_json::{Map, Value};
 use url::Url;
 use url::form_urlencoded;
 
 use crate::client::client_authentication::Parties;
 use crate::client::dpop::{self, Dpop};
-use crate::client::http::{HttpError, ProviderHttp, json_answer};
-use crate::discovery::metadata::Metadata;
-use crate::provider::settings::IdpSettings;
-use crate::tokens::answer;
+use crate::client::http::ProviderHttp;
+use crate::client::http_error::HttpError;
+use crate::client::json::json_answer;
+use crate::client::settings::ClientSettings;
 
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 
@@ -27,8 +24,10 @@ const DPOP: HeaderName = HeaderName::from_static("dpop");
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BackChannel<'a> {
     pub(crate) http: &'a ProviderHttp,
-    pub(crate) settings: &'a IdpSettings,
-    pub(crate) metadata: &'a Metadata,
+    pub(crate) client: &'a ClientSettings,
+    /// The issuer whose name an assertion may be addressed to; plain OAuth 2.0 providers may have none.
+    pub(crate) issuer: Option<&'a str>,
+    pub(crate) token_endpoint: &'a Url,
     /// Set if tokens are bound to a key of ours.
     pub(crate) dpop: Option<&'a Dpop>,
     pub(crate) clock: &'a SharedClock,
@@ -41,7 +40,7 @@ impl BackChannel<'_> {
     /// [`HttpError`] if there is no complete answer.
     pub(crate) async fn post(&self, endpoint: &Url, form: &[(String, String)]) -> Result<Response<Vec<u8>>, HttpError> {
         // Tokens are bound to a key where they are issued; elsewhere a proof says nothing.
-        let dpop = self.dpop.filter(|_| *endpoint == self.metadata.token_endpoint);
+        let dpop = self.dpop.filter(|_| endpoint == self.token_endpoint);
         self.with_nonce(dpop, endpoint, || self.form_request(endpoint, form, dpop)).await
     }
 
@@ -106,12 +105,9 @@ impl BackChannel<'_> {
         dpop: Option<&Dpop>,
     ) -> Result<Request<Vec<u8>>, HttpError> {
         let now = self.clock.now();
-        let parties = Parties {
-            client_id: &self.settings.client_id,
-            issuer: self.settings.declared_issuer(),
-            token_endpoint: self.metadata.token_endpoint.as_str(),
-        };
-        let proof = self.settings.client_authentication.prove(parties, now).map_err(|_| HttpError::Request)?;
+        let parties =
+            Parties { client_id: &self.client.id, issuer: self.issuer, token_endpoint: self.token_endpoint.as_str() };
+        let proof = self.client.authentication.prove(parties, now).map_err(|_| HttpError::Request)?;
         let mut request = Request::post(endpoint.as_str())
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
@@ -162,27 +158,4 @@ fn dpop_header(
 ) -> Result<HeaderValue, HttpError> {
     let proof = dpop.proof(method, url, access_token, clock.now()).map_err(|_| HttpError::Request)?;
     HeaderValue::try_from(proof).map_err(|_| HttpError::Request)
-}
-
-/// The `oauth2` crate's requests: its form, our proof. The crate has no secret and so names the client in the form;
-/// whether that belongs there is for the way we authenticate to say.
-impl<'client> oauth2::AsyncHttpClient<'client> for BackChannel<'_> {
-    type Error = HttpError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, HttpError>> + Send + 'client>>;
-
-    fn call(&'client self, request: Request<Vec<u8>>) -> Self::Future {
-        Box::pin(async move {
-            let endpoint = Url::parse(&request.uri().to_string()).map_err(|_| HttpError::Request)?;
-            let form = form_urlencoded::parse(request.body()).into_owned();
-            let form: Vec<_> = form.filter(|(name, _)| name != "client_id").collect();
-            let answer = answer::as_specified(self.post(&endpoint, &form).await?, self.settings.is_plain_oauth2());
-            // The crate reads every other status as an error document, which neither an outage sends nor a page that is
-            // no token endpoint.
-            let is_outage = HttpError::status(answer.status().as_u16()).is_outage();
-            if is_outage || answer::refuses_in_other_words(&answer) {
-                return Err(HttpError::of(&answer));
-            }
-            Ok(answer::with_harmless_words(answer))
-        })
-    }
 }

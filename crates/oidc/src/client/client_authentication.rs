@@ -6,10 +6,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use counterfoil_core::secret::{Secret, random_token};
-use oauth2::http::HeaderValue;
+use http::HeaderValue;
 use serde_json::json;
 use time::OffsetDateTime;
-use url::form_urlencoded::{byte_serialize, parse};
+use url::form_urlencoded::byte_serialize;
 
 use crate::client::signing_key::{SigningKey, SigningKeyError};
 
@@ -117,14 +117,6 @@ impl ClientAuthentication {
 /// Writes the advice that a refusal adds for whoever looks after the configuration.
 pub(crate) fn advice(key: Option<&'static str>) -> String {
     key.map_or_else(String::new, |key| format!(" (it may be about {key})"))
-}
-
-/// Reads the secret in the credentials of a `Basic` header of ours.
-pub(crate) fn secret_of_basic(credentials: &str) -> Option<Secret<String>> {
-    let pair = Secret::new(String::from_utf8(STANDARD.decode(credentials).ok()?).ok()?);
-    let (_, secret) = pair.expose().split_once(':')?;
-    let (decoded, _) = parse(secret.as_bytes()).next()?;
-    Some(Secret::new(decoded.into_owned()))
 }
 
 /// Writes a `Basic` header: both parts are form-encoded before they are joined (RFC 6749 2.3.1, R-C01).

@@ -9,12 +9,12 @@ use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use counterfoil_core::secret::{Secret, random_token};
-use oauth2::http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method, Response};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use url::Url;
 
-use crate::client::http::json_object;
+use crate::client::json::json_object;
 use crate::client::signing_key::{SigningKey, SigningKeyError};
 
 /// Longest nonce that is sent back; longer ones would only make requests fail.

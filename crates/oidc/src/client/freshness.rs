@@ -2,8 +2,8 @@
 //!
 //! Pure. Bounds are the caller's business (`discovery::cached_document`).
 
-use oauth2::http::HeaderMap;
-use reqwest::header::{AGE, CACHE_CONTROL, DATE, HeaderName, RETRY_AFTER};
+use http::HeaderMap;
+use http::header::{AGE, CACHE_CONTROL, DATE, HeaderName, RETRY_AFTER};
 use time::format_description::well_known::Rfc2822;
 use time::{Duration, OffsetDateTime};
 

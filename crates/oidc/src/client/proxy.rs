@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
+use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
-use oauth2::http::Uri;
 use reqwest::NoProxy;
 use thiserror::Error;
 use url::{Position, Url};

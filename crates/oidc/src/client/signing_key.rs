@@ -8,10 +8,11 @@ use std::sync::Arc;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use counterfoil_core::secret::Secret;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, ThumbprintHash};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 use thiserror::Error;
 
+use crate::verification::algorithm::{Algorithm, SHORTEST_RSA_MODULUS};
 use crate::verification::jwks;
 
 /// The reason why a text is no key to sign with. Never shows the text.
@@ -62,11 +63,11 @@ impl SigningKey {
         let natural = [Algorithm::RS256, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA];
         let (natural, public) = natural
             .into_iter()
-            .filter(|algorithm| private.family().algorithms().contains(algorithm))
-            .find_map(|algorithm| Some((algorithm, Jwk::from_encoding_key(&private, algorithm).ok()?)))
+            .filter(|algorithm| private.family().algorithms().contains(&algorithm.for_library()))
+            .find_map(|algorithm| Some((algorithm, Jwk::from_encoding_key(&private, algorithm.for_library()).ok()?)))
             .ok_or(SigningKeyError::Unreadable)?;
         if let AlgorithmParameters::RSA(rsa) = &public.algorithm {
-            let long_enough = jwks::modulus_bytes(&rsa.n).is_some_and(|bytes| bytes >= jwks::SHORTEST_RSA_MODULUS);
+            let long_enough = jwks::modulus_bytes(&rsa.n).is_some_and(|bytes| bytes >= SHORTEST_RSA_MODULUS);
             long_enough.then_some(()).ok_or(SigningKeyError::TooShort)?;
         }
         let algorithm = algorithm.unwrap_or(natural);
@@ -84,7 +85,8 @@ impl SigningKey {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| SigningKeyError::Sign)?;
         let der = pair.to_pkcs8v1().map_err(|_| SigningKeyError::Sign)?;
         let private = EncodingKey::from_ec_der(der.as_ref());
-        let public = Jwk::from_encoding_key(&private, Algorithm::ES256).map_err(|_| SigningKeyError::Sign)?;
+        let public =
+            Jwk::from_encoding_key(&private, Algorithm::ES256.for_library()).map_err(|_| SigningKeyError::Sign)?;
         Self::new(private, public, Algorithm::ES256, None)
     }
 
@@ -112,7 +114,7 @@ impl SigningKey {
         let mut jwk = json!(self.0.public);
         jwk["kid"] = json!(self.0.kid);
         jwk["use"] = json!("sig");
-        jwk["alg"] = json!(jwks::name(self.0.algorithm));
+        jwk["alg"] = json!(self.0.algorithm.name());
         jwk
     }
 
@@ -143,7 +145,7 @@ impl SigningKey {
     }
 
     fn header(&self, kind: &str) -> Header {
-        Header { typ: Some(kind.to_owned()), ..Header::new(self.0.algorithm) }
+        Header { typ: Some(kind.to_owned()), ..Header::new(self.0.algorithm.for_library()) }
     }
 
     fn encode(&self, header: &Header, claims: &Value) -> Result<String, SigningKeyError> {
@@ -153,15 +155,7 @@ impl SigningKey {
 
 fn fits(public: &Jwk, algorithm: Algorithm) -> bool {
     match &public.algorithm {
-        AlgorithmParameters::RSA(_) => !matches!(
-            algorithm,
-            Algorithm::ES256
-                | Algorithm::ES384
-                | Algorithm::EdDSA
-                | Algorithm::HS256
-                | Algorithm::HS384
-                | Algorithm::HS512
-        ),
+        AlgorithmParameters::RSA(_) => !matches!(algorithm, Algorithm::ES256 | Algorithm::ES384 | Algorithm::EdDSA),
         AlgorithmParameters::EllipticCurve(key) => match key.curve {
             EllipticCurve::P256 => algorithm == Algorithm::ES256,
             EllipticCurve::P384 => algorithm == Algorithm::ES384,
@@ -195,7 +189,7 @@ mod tests {
     fn verifies(key: &SigningKey) {
         let token = key.sign(None, &json!({ "iss": "us" })).unwrap();
         let public: Jwk = serde_json::from_value(key.registration()).unwrap();
-        let mut validation = Validation::new(key.algorithm());
+        let mut validation = Validation::new(key.algorithm().for_library());
         validation.required_spec_claims.clear();
         let verified = jsonwebtoken::decode::<Value>(&token, &DecodingKey::from_jwk(&public).unwrap(), &validation);
         assert_eq!(verified.unwrap().header.kid, public.common.key_id);
@@ -228,7 +222,7 @@ mod tests {
         let read = |pem: &Secret<String>, algorithm| SigningKey::from_pem(pem, algorithm, None).map(|_| ());
         let p256 = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap().to_pkcs8v1().unwrap();
         let p256 = pem(p256.as_ref());
-        for algorithm in [Algorithm::ES384, Algorithm::RS256, Algorithm::EdDSA, Algorithm::HS256] {
+        for algorithm in [Algorithm::ES384, Algorithm::RS256, Algorithm::EdDSA] {
             assert_eq!(read(&p256, Some(algorithm)), Err(SigningKeyError::Algorithm));
         }
         assert_eq!(read(&Secret::new("secret".to_owned()), None), Err(SigningKeyError::Unreadable));

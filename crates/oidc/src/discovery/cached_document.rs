@@ -12,7 +12,8 @@ use counterfoil_core::clock::SharedClock;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 
-use crate::client::http::HttpError;
+use crate::client::document::{FetchFailure, Fetched};
+use crate::client::http_error::HttpError;
 
 /// Longest use of a document that cannot be fetched again: keys that were withdrawn must not count for ever.
 const KEPT_FOR: Duration = Duration::days(7);
@@ -34,28 +35,6 @@ pub(crate) struct Lifetimes {
     pub(crate) longest: Duration,
     /// Longest use while asking again goes on behind the caller's back; an older one is waited for.
     pub(crate) usable: Duration,
-}
-
-/// A document as it was fetched.
-#[derive(Debug)]
-pub(crate) struct Fetched<T> {
-    pub(crate) document: T,
-    /// TTL, if the answer stated one (`Cache-Control: max-age`, RFC 9111 5.2.2.1).
-    pub(crate) max_age: Option<Duration>,
-}
-
-/// A failure to fetch a document.
-#[derive(Debug)]
-pub(crate) struct FetchFailure {
-    pub(crate) error: HttpError,
-    /// Backoff that the answer asked for, if it did (RFC 9110 10.2.3).
-    pub(crate) retry_after: Option<Duration>,
-}
-
-impl From<HttpError> for FetchFailure {
-    fn from(error: HttpError) -> Self {
-        Self { error, retry_after: None }
-    }
 }
 
 /// The party that wants a document fetched again because it lacks something. Each has a rate limit of its own, so that

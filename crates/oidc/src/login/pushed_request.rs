@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use oauth2::http::Response;
+use http::Response;
 use serde_json::{Map, Value};
 use thiserror::Error;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -15,39 +15,15 @@ use url::Url;
 use crate::answer::provider_words::ProviderWords;
 use crate::client::back_channel::BackChannel;
 use crate::client::client_authentication::{ClientAuthentication, advice};
-use crate::client::http::{HttpError, json_answer, json_object};
+use crate::client::http_error::HttpError;
+use crate::client::json::{json_answer, json_object};
 use crate::discovery::metadata::Metadata;
+use crate::login::push_policy::PushedRequests;
 
 /// Most requests that are pushed to one provider at once. Whoever asks for a login address makes us ask the provider,
 /// without having shown anything: a flood of them must not become a flood there, nor take the connections of those who
 /// sign in.
 pub(crate) const MOST_AT_ONCE: usize = 32;
-
-/// The policy on pushing requests.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum PushedRequests {
-    /// Requests are pushed if the provider offers it.
-    #[default]
-    Auto,
-    /// At every login; a provider without it is not used.
-    Always,
-    /// At no login; a provider that demands it is not used.
-    Never,
-}
-
-impl PushedRequests {
-    /// Every value.
-    pub const ALL: [Self; 3] = [Self::Auto, Self::Always, Self::Never];
-
-    /// Returns its name in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Always => "always",
-            Self::Never => "never",
-        }
-    }
-}
 
 /// The reason why a request could not be pushed.
 #[derive(Debug, Error)]
@@ -98,10 +74,10 @@ pub(crate) async fn push(
     parameters: &[(String, String)],
     at_once: &Semaphore,
 ) -> Result<Vec<(String, String)>, PushedRequestError> {
-    let _place = place(at_once, back_channel.settings.timeout).await?;
+    let _place = place(at_once, back_channel.client.timeout).await?;
     let answer = back_channel.post(endpoint, parameters).await.map_err(PushedRequestError::Http)?;
-    let reference = read(&answer, &back_channel.settings.client_authentication)?;
-    let client_id = back_channel.settings.client_id.clone();
+    let reference = read(&answer, &back_channel.client.authentication)?;
+    let client_id = back_channel.client.id.clone();
     Ok(vec![("client_id".to_owned(), client_id), ("request_uri".to_owned(), reference)])
 }
 

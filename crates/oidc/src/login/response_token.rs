@@ -1,76 +1,33 @@
 //! Signed answers to the browser: JWT Secured Authorization Response Mode (JARM).
 //!
-//! [`peek_state`] reads the `state` before anything is verified, only to find out which login is meant;
-//! [`Provider::open_answer`] verifies. What counts is what stands inside.
+//! Pure. [`peek_state`] reads the `state` before anything is verified, only to find out which login is meant; [`check`]
+//! judges the claims after the signature was verified. What counts is what stands inside.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
-use crate::answer::provider_words::{ProviderWords, Spoken};
+use crate::answer::provider_words::ProviderWords;
+use crate::answer::reason::Spoken;
 use crate::answer::strict_json;
-use crate::discovery::cached_document::AskedBy;
-use crate::error::IdpError;
 use crate::login::authorization::AuthorizationAnswer;
-use crate::login::request_parameters::ResponseMode;
-use crate::provider::Provider;
-use crate::provider::settings::IdpKind;
-use crate::providers::entra::is_issuer;
-use crate::verification::jwt::{JwtFault, JwtUse, LARGEST_TOKEN};
+use crate::verification::fault::JwtFault;
+use crate::verification::header::LARGEST_TOKEN;
+use crate::verification::issuer::IssuerPattern;
 use crate::verification::registered_claims::{self, check_audience, has, optional_text, text};
-use crate::verification::signature::Wanted;
 
 /// The values that such an answer must fit.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Expectation<'a> {
-    /// The configured issuer, or the pattern of the tenants'.
-    pub issuer: &'a str,
-    /// Tenants whose answers are accepted, at a provider of many.
-    pub tenants: &'a [String],
+    /// The issuers whose answers are accepted.
+    pub issuers: &'a IssuerPattern,
     /// Our name at the provider.
     pub client_id: &'a str,
     /// Audiences that may stand beside it.
     pub additional_audiences: &'a [String],
     /// Tolerated error of the provider's clock.
     pub clock_skew: Duration,
-}
-
-impl Provider {
-    /// Is true if the browser brings this provider's answers by POST.
-    pub fn answers_by_form(&self) -> bool {
-        self.0.settings.request.response_mode.is_some_and(ResponseMode::is_posted)
-    }
-
-    /// Is true if this provider's answers to the browser are signed.
-    pub fn answers_signed(&self) -> bool {
-        self.0.settings.request.response_mode.is_some_and(ResponseMode::is_signed)
-    }
-
-    /// Verifies a signed answer to the browser (JARM) and says what it holds.
-    ///
-    /// # Errors
-    /// [`IdpError::Answer`] if it is not acceptable, [`IdpError::Unusable`] if that cannot be found out.
-    pub async fn open_answer(&self, token: &str) -> Result<AuthorizationAnswer, IdpError> {
-        let IdpKind::Oidc(oidc) = &self.0.settings.kind else { return Err(IdpError::Answer(JwtFault::NoKeys)) };
-        let metadata = self.metadata().await?;
-        let jwks_uri = metadata.jwks_uri.as_ref().ok_or(IdpError::Answer(JwtFault::NoKeys))?;
-        let (algorithm, kind) = (oidc.answer_algorithm, JwtUse::AuthorizationAnswer);
-        let wanted = Wanted { algorithm, kind, by: AskedBy::Anybody };
-        let payload = self.signed_by(&self.0.keys, jwks_uri, token, wanted).await;
-        let payload = payload.map_err(|error| match error {
-            IdpError::IdToken(fault) => IdpError::Answer(fault),
-            other => other,
-        })?;
-        let expectation = Expectation {
-            issuer: &oidc.issuer,
-            tenants: &oidc.tenants,
-            client_id: &self.0.settings.client_id,
-            additional_audiences: &oidc.additional_audiences,
-            clock_skew: oidc.clock_skew,
-        };
-        check(&payload, &expectation, self.0.clock.now()).map_err(IdpError::Answer)
-    }
 }
 
 /// Returns the `state` that a signed answer claims. Not verified: good for looking up a login, and for nothing else.
@@ -90,8 +47,8 @@ pub fn check(
     now: OffsetDateTime,
 ) -> Result<AuthorizationAnswer, JwtFault> {
     let issuer = text(payload, "iss")?;
-    if !is_issuer(expected.issuer, expected.tenants, issuer) {
-        return Err(JwtFault::issuer(issuer, expected.issuer));
+    if !expected.issuers.accepts(issuer) {
+        return Err(JwtFault::issuer(issuer, expected.issuers.configured()));
     }
     check_audience(payload, expected.client_id, expected.additional_audiences)?;
     let times = registered_claims::check_times(payload, expected.clock_skew, now)?;
@@ -132,8 +89,7 @@ mod tests {
             };
         }
         let expected = Expectation {
-            issuer: "https://idp.example.test",
-            tenants: &[],
+            issuers: &IssuerPattern::One("https://idp.example.test".to_owned()),
             client_id: "backoffice",
             additional_audiences: &[],
             clock_skew: Duration::seconds(60),

@@ -1,7 +1,7 @@
 //! Logout tokens: what a provider says when it ends a session by itself (OpenID Connect Back-Channel Logout 1.0 2.4
 //! and 2.6).
 //!
-//! [`Provider::logout_notice`] verifies the signature as for an ID token; [`check`] is pure and judges the claims.
+//! Pure, after the signature was verified as for an ID token: [`check`] judges the claims.
 //! The caller decides whose sessions end, and sees to it that a notice counts once.
 //!
 //! `exp` may be missing: early drafts of the specification did not demand it, and providers exist that send none.
@@ -10,20 +10,13 @@
 //! sends none. `logout_token_typ_required` demands it.
 
 use serde_json::{Map, Value};
-use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
-use crate::client::http::HttpError;
-use crate::discovery::cached_document::AskedBy;
-use crate::error::IdpError;
-use crate::provider::Provider;
-use crate::provider::settings::IdpKind;
-use crate::providers::entra::is_issuer;
-use crate::verification::jwt::{JwtFault, JwtUse};
+use crate::verification::fault::JwtFault;
+use crate::verification::issuer::IssuerPattern;
 use crate::verification::registered_claims::{
     self, check_named, has, name, optional_name, optional_session_name, text,
 };
-use crate::verification::signature::Wanted;
 
 /// The event that makes a JWT a logout token.
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
@@ -35,10 +28,8 @@ const OLDEST: Duration = Duration::minutes(15);
 /// The values that a logout token must fit.
 #[derive(Debug, Clone, Copy)]
 pub struct Expectation<'a> {
-    /// The configured issuer, or the pattern of the tenants'.
-    pub issuer: &'a str,
-    /// Tenants whose tokens are accepted, at a provider of many.
-    pub tenants: &'a [String],
+    /// The issuers whose tokens are accepted.
+    pub issuers: &'a IssuerPattern,
     /// Our name at the provider.
     pub client_id: &'a str,
     /// Tolerated error of the provider's clock.
@@ -90,68 +81,6 @@ impl LogoutNotice {
     }
 }
 
-/// The reason why a logout token cannot be acted on.
-#[derive(Debug, Error)]
-pub enum NoticeError {
-    /// It is not to be believed.
-    #[error("the token was not accepted: {0}")]
-    Refused(#[from] JwtFault),
-    /// No known key signed it, and the keys were fetched a moment ago for another one: the provider is to try again.
-    #[error("no known key signed the token, and the keys may not be fetched again yet")]
-    TooSoon {
-        /// The wait before that, in seconds.
-        retry_after: u64,
-    },
-    /// Something that is needed to judge it cannot be had: the provider is to try again.
-    #[error("the token cannot be judged: {0}")]
-    Unusable(#[source] IdpError),
-}
-
-impl From<IdpError> for NoticeError {
-    fn from(error: IdpError) -> Self {
-        match error {
-            IdpError::IdToken(fault) => Self::Refused(fault),
-            IdpError::Unusable { what, cause } => match *cause {
-                HttpError::AskedJustNow { again_in } => Self::TooSoon { retry_after: again_in },
-                _ => Self::Unusable(IdpError::Unusable { what, cause }),
-            },
-            other => Self::Unusable(other),
-        }
-    }
-}
-
-impl Provider {
-    /// Is true if this provider can tell of logouts: plain OAuth 2.0 has no signed tokens.
-    pub fn can_tell_of_logouts(&self) -> bool {
-        matches!(self.0.settings.kind, IdpKind::Oidc(_))
-    }
-
-    /// Returns our name at the provider.
-    pub fn client_id(&self) -> &str {
-        &self.0.settings.client_id
-    }
-
-    /// Verifies a logout token.
-    ///
-    /// # Errors
-    /// [`NoticeError`].
-    pub async fn logout_notice(&self, token: &str) -> Result<LogoutNotice, NoticeError> {
-        let IdpKind::Oidc(oidc) = &self.0.settings.kind else { return Err(JwtFault::NoKeys.into()) };
-        let kind = JwtUse::LogoutToken { typ_required: oidc.logout_token_typ_required };
-        let metadata = self.metadata().await?;
-        let jwks_uri = metadata.jwks_uri.as_ref().ok_or(JwtFault::NoKeys)?;
-        let wanted = Wanted { algorithm: oidc.algorithm, kind, by: AskedBy::Anybody };
-        let payload = self.signed_by(&self.0.keys, jwks_uri, token, wanted).await?;
-        let expected = Expectation {
-            issuer: &oidc.issuer,
-            tenants: &oidc.tenants,
-            client_id: &self.0.settings.client_id,
-            clock_skew: oidc.clock_skew,
-        };
-        Ok(check(&payload, expected, self.0.clock.now())?)
-    }
-}
-
 /// Checks every claim of a token whose signature was verified (R-J09). What is not known is ignored.
 ///
 /// # Errors
@@ -162,8 +91,8 @@ pub fn check(
     now: OffsetDateTime,
 ) -> Result<LogoutNotice, JwtFault> {
     let issuer = text(payload, "iss")?.to_owned();
-    if !is_issuer(expected.issuer, expected.tenants, &issuer) {
-        return Err(JwtFault::issuer(&issuer, expected.issuer));
+    if !expected.issuers.accepts(&issuer) {
+        return Err(JwtFault::issuer(&issuer, expected.issuers.configured()));
     }
     check_named(payload, expected.client_id)?;
     let counts_until = check_times(payload, expected.clock_skew, now)?;
@@ -226,8 +155,9 @@ mod tests {
                 value => claims.insert(name.clone(), value.clone()),
             };
         }
-        let (issuer, clock_skew) = ("https://idp.example.test", Duration::seconds(60));
-        check(claims, Expectation { issuer, tenants: &[], client_id: "backoffice", clock_skew }, NOW)
+        let issuers = IssuerPattern::One("https://idp.example.test".to_owned());
+        let clock_skew = Duration::seconds(60);
+        check(claims, Expectation { issuers: &issuers, client_id: "backoffice", clock_skew }, NOW)
     }
 
     /// R-J09, R-J10, R-J12

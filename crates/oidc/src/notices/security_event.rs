@@ -1,60 +1,23 @@
 //! Security event tokens (RFC 8417): what a transmitter of Shared Signals tells of a person or a session (CAEP 1.0).
 //!
-//! [`Provider::security_event`] verifies the signature with the transmitter's keys, which may be the provider's own;
-//! [`check`] is pure, judges the claims, and says who is meant (`subject`, RFC 9493). Whose sessions end, and that an
-//! event counts once, is the caller's.
+//! Pure, after the signature was found to be the transmitter's, whose keys may be the provider's own: [`check`] judges the
+//! claims, and says who is meant (`subject`, RFC 9493). Whose sessions end, and that an event counts once, is the caller's.
 //!
 //! An event may be days old: transmitters repeat what was not taken (RFC 8935 2.4), through outages and weekends,
 //! and the session it is about may still live. `OLDEST` bounds how long its `jti` has to be remembered.
 
-use counterfoil_core::secret::Secret;
-use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
-use url::Url;
 
-use crate::discovery::cached_document::AskedBy;
-use crate::error::IdpError;
-use crate::notices::logout_token::{NoticeError, events};
+use crate::notices::logout_token::events;
+use crate::notices::occurrence::Occurrence;
 use crate::notices::subject::{self, Meant};
-use crate::provider::Provider;
-use crate::provider::settings::IdpKind;
-use crate::providers::entra::{is_issuer, issuers};
-use crate::verification::jwt::{JwtFault, JwtUse};
+use crate::verification::fault::JwtFault;
+use crate::verification::issuer::IssuerPattern;
 use crate::verification::registered_claims::{self, check_named, name, optional_moment, text};
-use crate::verification::signature::Wanted;
 
-const SESSION_REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
-const CREDENTIAL_CHANGE: &str = "https://schemas.openid.net/secevent/caep/event-type/credential-change";
 /// Lifetime of an event.
 const OLDEST: Duration = Duration::days(7);
-/// Tolerated error of the clock of a transmitter that is no OpenID provider of ours: nothing else is known of it.
-const DEFAULT_SKEW: Duration = Duration::minutes(1);
-
-/// `[idp.<name>.shared_signals]`: who transmits, and how that is proven.
-#[derive(Debug, Clone)]
-pub struct SharedSignals {
-    /// The transmitter's issuer identifier.
-    pub issuer: String,
-    /// Our name at the transmitter.
-    pub audience: String,
-    /// The transmitter's keys; `None` are the provider's own.
-    pub jwks_uri: Option<Url>,
-    /// The one algorithm events are signed with.
-    pub algorithm: Algorithm,
-    /// Token that the transmitter has to show as well.
-    pub bearer_token: Option<Secret<String>>,
-}
-
-/// The kind of thing that happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Occurrence {
-    /// A session is over.
-    SessionRevoked,
-    /// A credential was made, changed, revoked or deleted: whoever has a session may not be who they were.
-    CredentialChange,
-}
-
 /// A security event that is to be believed; made by [`check`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecurityEvent {
@@ -100,51 +63,14 @@ impl SecurityEvent {
 /// The values that an event must fit.
 #[derive(Debug, Clone, Copy)]
 pub struct Expectation<'a> {
-    /// The transmitter.
-    pub issuer: &'a str,
+    /// The transmitter: the pattern of the tenants', where there are several.
+    pub issuers: &'a IssuerPattern,
     /// Our name at the transmitter.
     pub audience: &'a str,
-    /// The issuer of the persons that it is about, or the pattern of the tenants'.
-    pub of_persons: &'a str,
-    /// Tenants whose words and persons are accepted, at a provider of many.
-    pub tenants: &'a [String],
+    /// The issuers of the persons that it is about.
+    pub of_persons: &'a IssuerPattern,
     /// Tolerated error of the transmitter's clock.
     pub clock_skew: Duration,
-}
-
-impl Provider {
-    /// Returns the transmitter of this provider's security events, if there is one.
-    pub fn shared_signals(&self) -> Option<&SharedSignals> {
-        self.0.settings.shared_signals.as_ref()
-    }
-
-    /// Verifies a security event token.
-    ///
-    /// # Errors
-    /// [`NoticeError`].
-    pub async fn security_event(&self, token: &str) -> Result<SecurityEvent, NoticeError> {
-        let signals = self.shared_signals().ok_or(JwtFault::NoKeys)?;
-        let payload = self.signed_event(signals, token).await?;
-        let expected = Expectation {
-            issuer: &signals.issuer,
-            audience: &signals.audience,
-            of_persons: self.issuer(),
-            tenants: self.0.settings.tenants(),
-            clock_skew: self.0.settings.clock_skew().unwrap_or(DEFAULT_SKEW),
-        };
-        Ok(check(&payload, expected, self.0.clock.now())?)
-    }
-
-    async fn signed_event(&self, signals: &SharedSignals, token: &str) -> Result<Map<String, Value>, IdpError> {
-        let wanted = Wanted { algorithm: signals.algorithm, kind: JwtUse::SecurityEvent, by: AskedBy::Anybody };
-        if let Some(jwks_uri) = &signals.jwks_uri {
-            return self.signed_by(&self.0.signal_keys, jwks_uri, token, wanted).await;
-        }
-        let IdpKind::Oidc(_) = &self.0.settings.kind else { return Err(JwtFault::NoKeys.into()) };
-        let metadata = self.metadata().await?;
-        let jwks_uri = metadata.jwks_uri.as_ref().ok_or(JwtFault::NoKeys)?;
-        self.signed_by(&self.0.keys, jwks_uri, token, wanted).await
-    }
 }
 
 /// Checks every claim of a token whose signature was verified. Events of other types, and about strangers, say nothing.
@@ -157,13 +83,12 @@ pub fn check<'a>(
     now: OffsetDateTime,
 ) -> Result<SecurityEvent, JwtFault> {
     let issuer = text(payload, "iss")?;
-    if !is_issuer(expected.issuer, expected.tenants, issuer) {
-        return Err(JwtFault::issuer(issuer, expected.issuer));
+    if !expected.issuers.accepts(issuer) {
+        return Err(JwtFault::issuer(issuer, expected.issuers.configured()));
     }
-    let is_of_persons = |said: &str| is_issuer(expected.of_persons, expected.tenants, said);
+    let is_of_persons = |said: &str| expected.of_persons.accepts(said);
     // With several tenants, a person without an issuer is of the tenant that tells, or of any if no tenant tells.
-    let unnamed =
-        if is_of_persons(issuer) { vec![issuer.to_owned()] } else { issuers(expected.of_persons, expected.tenants) };
+    let unnamed = if is_of_persons(issuer) { vec![issuer.to_owned()] } else { expected.of_persons.all() };
     check_named(payload, expected.audience)?;
     let (issued_at, counts_until) = check_times(payload, expected.clock_skew, now)?;
     let id = name(payload, "jti")?;
@@ -174,11 +99,7 @@ pub fn check<'a>(
     let mut tidings = Vec::new();
     for (kind, event) in events {
         let event = event.as_object().ok_or(JwtFault::ClaimType("events"))?;
-        let occurrence = match kind.as_str() {
-            SESSION_REVOKED => Occurrence::SessionRevoked,
-            CREDENTIAL_CHANGE => Occurrence::CredentialChange,
-            _ => continue,
-        };
+        let Some(occurrence) = Occurrence::of_type(kind) else { continue };
         // Early drafts of CAEP had it inside of the event.
         let said = |object: &'a Map<String, Value>, name| object.get(name).filter(|said| !said.is_null());
         let identifier = said(payload, "sub_id").or_else(|| said(event, "subject"));
@@ -213,6 +134,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::notices::occurrence::{CREDENTIAL_CHANGE, SESSION_REVOKED};
 
     const NOW: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);
     const IDP: &str = "https://idp.example.test";
@@ -230,8 +152,10 @@ mod tests {
                 value => claims.insert(name.clone(), value.clone()),
             };
         }
-        let (issuer, clock_skew) = ("https://signals.example.test", Duration::seconds(60));
-        check(claims, Expectation { issuer, audience: "backoffice", of_persons: IDP, tenants: &[], clock_skew }, NOW)
+        let one = |issuer: &str| IssuerPattern::One(issuer.to_owned());
+        let (issuers, of_persons) = (&one("https://signals.example.test"), &one(IDP));
+        let clock_skew = Duration::seconds(60);
+        check(claims, Expectation { issuers, audience: "backoffice", of_persons, clock_skew }, NOW)
     }
 
     #[test]
@@ -279,8 +203,8 @@ mod tests {
     /// R-D06: no session has the pattern of the tenants' issuers as its own.
     #[test]
     fn a_transmitter_beside_several_tenants_tells_of_the_people_of_each() {
-        let tenants = ["one".to_owned(), "two".to_owned()];
-        let (of_persons, clock_skew) = ("https://idp.test/{tenantid}/v2.0", Duration::seconds(60));
+        let tenants = vec!["one".to_owned(), "two".to_owned()];
+        let of_persons = &IssuerPattern::new("https://idp.test/{tenantid}/v2.0".to_owned(), tenants);
         for (issuer, meant) in [
             ("https://signals.example.test", &["https://idp.test/one/v2.0", "https://idp.test/two/v2.0"][..]),
             ("https://idp.test/two/v2.0", &["https://idp.test/two/v2.0"]),
@@ -289,9 +213,9 @@ mod tests {
                 "iss": issuer, "aud": "backoffice", "iat": NOW.unix_timestamp(), "jti": "j-1",
                 "sub_id": { "format": "email", "email": "a@example.com" }, "events": { SESSION_REVOKED: {} },
             });
-            let transmitter = if issuer.contains("signals") { issuer } else { of_persons };
-            let expected =
-                Expectation { issuer: transmitter, audience: "backoffice", of_persons, tenants: &tenants, clock_skew };
+            let transmitter = if issuer.contains("signals") { issuer } else { of_persons.configured() };
+            let (issuers, clock_skew) = (&of_persons.with_issuer(transmitter), Duration::seconds(60));
+            let expected = Expectation { issuers, audience: "backoffice", of_persons, clock_skew };
             let event = check(payload.as_object().unwrap(), expected, NOW).unwrap();
             let address = |issuer: &&str| Meant::Address { issuer: (*issuer).into(), email: "a@example.com".into() };
             assert_eq!(event.tidings()[0].meant, meant.iter().map(address).collect::<Vec<_>>());

@@ -6,8 +6,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::notices::security_event::Occurrence;
-use crate::verification::jwt::JwtFault;
+use crate::notices::occurrence::Occurrence;
+use crate::verification::fault::JwtFault;
 use crate::verification::registered_claims::optional_text;
 
 /// The people or sessions that are meant, in the provider's words.

@@ -3,39 +3,16 @@
 
 use std::sync::atomic::Ordering;
 
-use counterfoil_core::secret::{Secret, random_token};
+use counterfoil_core::secret::Secret;
 use url::Url;
 
+use crate::login::logout_request::{LogoutMethod, LogoutRequest, fields};
 use crate::provider::Provider;
 use crate::provider::settings::IdpKind;
 use crate::provider::settings::OidcSettings;
 
 /// Largest ID token that goes into an address, in bytes: a longer address is refused by servers and proxies on the way.
 const LARGEST_HINT: usize = 2 * 1024;
-
-/// The HTTP method that brings a logout to the provider (RP-Initiated Logout 2: both have to be supported there).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum LogoutMethod {
-    /// An address to go to. The provider's cookies come along even if they are `SameSite=Lax`.
-    #[default]
-    Get,
-    /// A form, which the person sends: pages of ours run no script.
-    Post,
-}
-
-/// A logout at the provider, for the browser to bring there.
-#[derive(Debug, Clone)]
-pub enum LogoutRequest {
-    /// An address to go to.
-    Address(Url),
-    /// A form to send.
-    Form {
-        /// The address to send it to.
-        endpoint: Url,
-        /// The names and values of its fields.
-        fields: Vec<(String, String)>,
-    },
-}
 
 impl Provider {
     /// Writes the browser's logout at the provider, if the provider offers that. The ID token says whose session ends,
@@ -44,7 +21,7 @@ impl Provider {
         let IdpKind::Oidc(oidc) = &self.0.settings.kind else { return None };
         let mut endpoint = self.metadata().await.ok()?.end_session_endpoint.clone()?;
         let hint = id_token.filter(|hint| oidc.logout_id_token_hint && self.is_bearable(oidc, hint));
-        let fields = fields(&self.0.settings.client_id, (&oidc.logout_redirect_parameter, back_to), hint);
+        let fields = fields(&self.0.settings.client.id, (&oidc.logout_redirect_parameter, back_to), hint);
         Some(match oidc.logout_method {
             LogoutMethod::Get => {
                 endpoint.query_pairs_mut().extend_pairs(fields);
@@ -78,15 +55,4 @@ impl Provider {
         origins.dedup();
         origins
     }
-}
-
-/// Makes the request's parameters (R-J03). `state` brings the browser back with a mark, and means nothing else to the
-/// landing page; some providers refuse it without a hint beside it.
-fn fields(client_id: &str, (parameter, back_to): (&str, &Url), hint: Option<&Secret<String>>) -> Vec<(String, String)> {
-    let mut fields = vec![("client_id".to_owned(), client_id.to_owned()), (parameter.to_owned(), back_to.to_string())];
-    if let Some(hint) = hint {
-        fields.push(("id_token_hint".to_owned(), hint.expose().clone()));
-        fields.push(("state".to_owned(), random_token::<16>()));
-    }
-    fields
 }

@@ -4,30 +4,23 @@
 //! refresh token once. [`Provider::refresh`] is the grant; [`Provider::confirm`] asks for the person's claims again.
 //! Both tell apart what an answer says of the person (`verdict`). Nothing is tried twice here.
 
-use std::pin::Pin;
-
 use counterfoil_core::identity::Identity;
 use counterfoil_core::secret::Secret;
-use oauth2::http::{Request, Response};
-use oauth2::{AsyncHttpClient, RefreshToken, TokenResponse};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-use crate::answer::provider_words::ProviderWords;
 use crate::claims::id_token::{ExpectedNonce, VerifiedClaims};
-use crate::claims::profile::ProfileFault;
-use crate::client::back_channel::BackChannel;
-use crate::client::http::{HttpError, json_object};
+use crate::claims::mapping::ProfileFault;
 use crate::discovery::metadata::Metadata;
 use crate::error::IdpError;
-use crate::login::authorization::oauth_client;
 use crate::provider::Provider;
-use crate::provider::settings::IdpKind;
-use crate::provider::settings::OidcSettings;
+use crate::provider::person::Evidence;
+use crate::provider::settings::{IdpKind, OidcSettings};
 use crate::provider::verdict::{RenewalError, Verdict};
-use crate::tokens::answer::says_away;
-use crate::tokens::exchange::{self, ProviderTokens};
-use crate::verification::jwt::{self, JwtFault};
+use crate::tokens::provider_tokens::ProviderTokens;
+use crate::tokens::refresh_grant::{self, RefreshFailure};
+use crate::verification::fault::JwtFault;
+use crate::verification::jwt;
 use crate::verification::registered_claims;
 
 /// The part of a session that comes from its provider.
@@ -55,10 +48,7 @@ pub struct Refreshed {
 impl Provider {
     /// Is true if identities with this issuer are this provider's, as it is configured now.
     pub fn recognizes_issuer(&self, issuer: &str) -> bool {
-        match &self.0.settings.kind {
-            IdpKind::Oidc(oidc) => oidc.accepts_issuer(issuer),
-            IdpKind::OAuth2(_) => self.issuer() == issuer,
-        }
+        self.accepts_issuer(issuer)
     }
 
     /// Exchanges the refresh token for new tokens. What the answer leaves out stays as it was: the refresh token (RFC
@@ -132,9 +122,8 @@ impl Provider {
         metadata: &Metadata,
         held: &StoredGrant,
     ) -> Result<Map<String, Value>, IdpError> {
-        let id_token = held.tokens.id_token.as_ref().ok_or(JwtFault::Absent)?;
-        let claims = VerifiedClaims::remembered(jwt::payload_of_verified(id_token.expose())?)?;
-        self.said_by_tokens(oidc, metadata, &claims, &held.tokens).await
+        let claims = &remembered_claims(held)?;
+        self.said_by_tokens(Evidence { oidc, metadata, claims, tokens: &held.tokens }).await
     }
 
     fn renewal_error(&self, cause: IdpError) -> RenewalError {
@@ -146,15 +135,9 @@ impl Provider {
         metadata: &Metadata,
         refresh_token: &Secret<String>,
     ) -> Result<ProviderTokens, RenewalError> {
-        let back_channel = self.back_channel(metadata);
-        let answered = oauth_client(&self.0.settings, metadata, &self.0.redirect_uri)
-            .exchange_refresh_token(&RefreshToken::new(refresh_token.expose().clone()))
-            .request_async(&Telling(back_channel))
-            .await;
-        let answer = answered.map_err(|error| self.renewal_error(exchange::failure(error, back_channel).into()))?;
-        let rotated = answer.refresh_token().map(|token| Secret::new(token.secret().clone()));
-        let read = exchange::tokens(answer, back_channel);
-        read.map_err(|cause| RenewalError { rotated, ..self.renewal_error(cause.into()) })
+        let granted = refresh_grant::refresh(self.token_requests(metadata), &self.0.redirect_uri, refresh_token).await;
+        granted
+            .map_err(|RefreshFailure { error, rotated }| RenewalError { rotated, ..self.renewal_error(error.into()) })
     }
 
     /// Checks that a new ID token is of the same provider and person, for us, and of this login if it names one
@@ -179,9 +162,9 @@ impl Provider {
         let metadata = self.metadata().await?;
         let identity = match &self.0.settings.kind {
             IdpKind::Oidc(oidc) => {
-                let id_token = held.tokens.id_token.as_ref().ok_or(JwtFault::Absent)?;
-                let claims = VerifiedClaims::remembered(jwt::payload_of_verified(id_token.expose())?)?;
-                self.identity_of_claims(oidc, &metadata, &claims, &held.tokens).await?
+                let claims = &remembered_claims(held)?;
+                let evidence = Evidence { oidc, metadata: &metadata, claims, tokens: &held.tokens };
+                self.identity_of_claims(evidence).await?
             }
             IdpKind::OAuth2(plain) => self.identity_of_profile(plain, &metadata, &held.tokens).await?,
         };
@@ -190,71 +173,8 @@ impl Provider {
     }
 }
 
-/// Sends the crate's requests and tells it what refusals are: some providers say no with nothing that can be read,
-/// which the crate takes for garbage.
-struct Telling<'a>(BackChannel<'a>);
-
-impl<'client> AsyncHttpClient<'client> for Telling<'_> {
-    type Error = HttpError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, HttpError>> + Send + 'client>>;
-
-    fn call(&'client self, request: Request<Vec<u8>>) -> Self::Future {
-        Box::pin(async move { told(self.0.call(request).await?) })
-    }
-}
-
-fn told(answer: Response<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
-    let document = json_object(answer.body()).unwrap_or_default();
-    let code = document.get("error").and_then(Value::as_str);
-    match (answer.status().as_u16(), code) {
-        _ if says_away(&document) => {
-            return Err(HttpError::Status(503, ProviderWords::of_answer(&answer)));
-        }
-        (200 | 400, _) => {}
-        // Other statuses say no only in words that are known.
-        (_, Some(code)) if exchange::KNOWN_REFUSALS.contains(&code) => {}
-        _ => return Err(HttpError::of(&answer)),
-    }
-    match (answer.status().as_u16(), code) {
-        (400, None) => Err(HttpError::of(&answer)),
-        _ => Ok(answer),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use oauth2::http;
-
-    use super::*;
-
-    fn answer(status: u16, body: &str) -> Result<u16, HttpError> {
-        let answer = http::Response::builder().status(status).body(body.as_bytes().to_vec()).unwrap();
-        told(answer).map(|answer| answer.status().as_u16())
-    }
-
-    /// R-C12
-    #[test]
-    fn refusals_are_told_from_garbage_and_outages() {
-        for (status, body, read) in [
-            (200, r#"{"access_token":"a","token_type":"Bearer"}"#, Ok(200)),
-            (400, r#"{"error":"invalid_grant"}"#, Ok(400)),
-            (400, r#"{"error":"account_disabled"}"#, Ok(400)),
-            (403, r#"{"error":"invalid_grant"}"#, Ok(403)),
-            (401, r#"{"error":"invalid_client"}"#, Ok(401)),
-            (400, "<html>", Err(400)),
-            (400, r#"{"error":7}"#, Err(400)),
-            (400, r#"{"error":"temporarily_unavailable"}"#, Err(503)),
-            (400, r#"{"ok":false,"error":"internal_error"}"#, Err(503)),
-            (401, "", Err(401)),
-            (403, r#"{"error":"blocked by the firewall"}"#, Err(403)),
-            (302, "", Err(302)),
-            (429, "", Err(429)),
-        ] {
-            let said = answer(status, body).map_err(|error| match error {
-                HttpError::Status(status, _) => status,
-                other => panic!("{other}"),
-            });
-            assert_eq!(said, read, "{status} {body}");
-        }
-    }
+/// Returns the claims of the ID token that a session came from.
+fn remembered_claims(held: &StoredGrant) -> Result<VerifiedClaims, JwtFault> {
+    let id_token = held.tokens.id_token.as_ref().ok_or(JwtFault::Absent)?;
+    VerifiedClaims::remembered(jwt::payload_of_verified(id_token.expose())?)
 }

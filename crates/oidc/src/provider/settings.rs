@@ -1,75 +1,60 @@
-//! The configuration of one provider. Data alone; each part belongs to the file that uses it.
+//! The configuration of one provider. Data alone; each part belongs to the step of the protocol that uses it.
 
+use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
 use time::Duration;
 use url::Url;
 
-use crate::claims::profile::{ProfileMapping, RequiredClaim};
+use crate::claims::settings::ClaimSettings;
 use crate::claims::userinfo::UserinfoUse;
 use crate::client::address_class::AddressGuard;
-use crate::client::client_authentication::ClientAuthentication;
-use crate::client::dpop::DpopSettings;
-use crate::client::http::TlsSettings;
-use crate::client::proxy::ProviderProxy;
-use crate::client::signing_key::SigningKey;
-use crate::discovery::metadata::MetadataSource;
-use crate::login::pushed_request::PushedRequests;
-use crate::login::request_parameters::RequestSettings;
-use crate::notices::security_event::SharedSignals;
-use crate::provider::end_session::LogoutMethod;
-use crate::providers::ProfileApi;
-use crate::providers::entra::{is_issuer, published_under};
+use crate::client::settings::ClientSettings;
+use crate::discovery::document::{DocumentSource, MetadataSource};
+use crate::discovery::metadata::Metadata;
+use crate::discovery::metadata_cache::MetadataCache;
+use crate::discovery::offers::Offers;
+use crate::discovery::settings::DiscoverySettings;
+use crate::login::logout_request::LogoutMethod;
+use crate::login::settings::LoginSettings;
+use crate::notices::settings::NoticeSettings;
+use crate::verification::algorithm::Algorithm;
+use crate::verification::issuer::IssuerPattern;
 
 /// One `[idp.<name>]` of the configuration.
 #[derive(Debug, Clone)]
-pub struct IdpSettings {
+pub struct ProviderSettings {
     /// Part of the callback URL.
     pub name: String,
     /// Name that people know it by.
     pub display_name: String,
-    /// Our name at the provider.
-    pub client_id: String,
-    /// Proof that it is us.
-    pub client_authentication: ClientAuthentication,
-    /// Certificates that we trust, and that we show, on the connection itself.
-    pub tls: TlsSettings,
-    /// Proxy between us and the provider, if there is one.
-    pub proxy: Option<ProviderProxy>,
-    /// Set if tokens are bound to a key of ours (RFC 9449).
-    pub dpop: Option<DpopSettings>,
-    /// Scopes that are asked for.
-    pub scopes: Vec<String>,
-    /// True if an e-mail address counts as verified although the provider does not say so.
-    pub trust_email: bool,
-    /// Places of the attributes in the claims or the profile.
-    pub profile: ProfileMapping,
-    /// Policy on pushing authorization requests (RFC 9126).
-    pub pushed_requests: PushedRequests,
-    /// Signs authorization requests, if they are to be signed (RFC 9101).
-    pub request_object_key: Option<SigningKey>,
-    /// Claims that the ID token or the profile must have.
-    pub required_claims: Vec<RequiredClaim>,
-    /// API of the provider that knows what the claims or the profile do not say.
-    pub profile_api: Option<ProfileApi>,
-    /// Additions to authorization requests beyond the protocol's own.
-    pub request: RequestSettings,
-    /// Interval at which the provider is asked whether it still confirms a person; never, unless configured.
-    pub refresh: Option<Duration>,
-    /// Grace period of a session that the provider does not confirm while it serves others.
-    pub refresh_grace: Duration,
-    /// Longest wait of a request for the provider to confirm a session that stands.
-    pub refresh_wait: StdDuration,
-    /// Longest wait for one answer of the provider.
-    pub timeout: StdDuration,
-    /// True if the provider is told at logout that the session's tokens are no longer needed.
-    pub revoke_tokens_at_logout: bool,
-    /// Transmitter of security events, if there is one.
-    pub shared_signals: Option<SharedSignals>,
-    /// True if the metadata may name addresses of other networks than the issuer's.
-    pub private_addresses: bool,
+    /// Our side: name, proof, connection.
+    pub client: ClientSettings,
+    /// What is asked for at a login, and how the request travels.
+    pub login: LoginSettings,
+    /// A person's attributes.
+    pub claims: ClaimSettings,
+    /// A session's refreshes, and its end.
+    pub refresh: RefreshSettings,
+    /// Notices that the provider sends by itself.
+    pub notices: NoticeSettings,
+    /// What the provider publishes.
+    pub discovery: DiscoverySettings,
     /// OpenID Connect or plain OAuth 2.0.
     pub kind: IdpKind,
+}
+
+/// One provider's part in sessions that stand.
+#[derive(Debug, Clone, Copy)]
+pub struct RefreshSettings {
+    /// Interval at which the provider is asked whether it still confirms a person; never, unless configured.
+    pub interval: Option<Duration>,
+    /// Grace period of a session that the provider does not confirm while it serves others.
+    pub grace: Duration,
+    /// Longest wait of a request for the provider to confirm a session that stands.
+    pub wait: StdDuration,
+    /// True if the provider is told at logout that the session's tokens are no longer needed.
+    pub revoke_at_logout: bool,
 }
 
 /// The protocol that a provider speaks.
@@ -84,18 +69,16 @@ pub enum IdpKind {
 /// The settings that only OpenID Connect providers have.
 #[derive(Debug, Clone)]
 pub struct OidcSettings {
-    /// The issuer identifier, compared byte for byte; with `tenants`, `{tenantid}` stands for each of them in it.
-    pub issuer: String,
+    /// The issuer identifiers whose tokens are accepted.
+    pub issuer: IssuerPattern,
     /// Source of the endpoints.
     pub metadata: MetadataSource,
-    /// Tenants whose tokens are accepted, at a provider of many.
-    pub tenants: Vec<String>,
     /// Audiences that may stand beside `client_id` in tokens for us.
     pub additional_audiences: Vec<String>,
     /// The one algorithm ID tokens are signed with.
-    pub algorithm: jsonwebtoken::Algorithm,
+    pub algorithm: Algorithm,
     /// The one algorithm answers to the browser are signed with, where they are signed at all.
-    pub answer_algorithm: jsonwebtoken::Algorithm,
+    pub answer_algorithm: Algorithm,
     /// Tolerated error of the provider's clock.
     pub clock_skew: Duration,
     /// Expectation that its ID tokens say when somebody signed in.
@@ -160,14 +143,31 @@ pub struct OAuth2Settings {
     pub token_request_state: bool,
 }
 
-impl OidcSettings {
-    /// Is true if an issuer is this provider's: byte for byte, or that of an allowed tenant.
-    pub fn accepts_issuer(&self, issuer: &str) -> bool {
-        is_issuer(&self.issuer, &self.tenants, issuer)
+impl OAuth2Settings {
+    /// Returns the issuer that identities carry: the provider's own name, or the address that stands for one.
+    fn name_for_issuer(&self) -> &str {
+        self.issuer.as_deref().unwrap_or(self.authorization_endpoint.as_str())
+    }
+
+    /// Returns the configuration as the metadata that such a provider does not publish.
+    fn metadata(&self) -> Metadata {
+        Metadata {
+            authorization_endpoint: self.authorization_endpoint.clone(),
+            token_endpoint: self.token_endpoint.clone(),
+            userinfo_endpoint: None,
+            jwks_uri: None,
+            end_session_endpoint: None,
+            revocation_endpoint: self.revocation_endpoint.clone(),
+            pushed_authorization_request_endpoint: self.pushed_authorization_request_endpoint.clone(),
+            pushed_requests_demanded: false,
+            response_issuer_promised: false,
+            claims_supported: None,
+            offers: Offers::default(),
+        }
     }
 }
 
-impl IdpSettings {
+impl ProviderSettings {
     /// Is true if the provider speaks plain OAuth 2.0, and so cannot say when somebody authenticated.
     pub fn is_plain_oauth2(&self) -> bool {
         matches!(self.kind, IdpKind::OAuth2(_))
@@ -181,11 +181,11 @@ impl IdpSettings {
         }
     }
 
-    /// Returns the tenants whose tokens are accepted, at a provider of many.
-    pub(crate) fn tenants(&self) -> &[String] {
+    /// Returns the issuers that identities of this provider carry.
+    pub(crate) fn issuers(&self) -> IssuerPattern {
         match &self.kind {
-            IdpKind::Oidc(oidc) => &oidc.tenants,
-            IdpKind::OAuth2(_) => &[],
+            IdpKind::Oidc(oidc) => oidc.issuer.clone(),
+            IdpKind::OAuth2(plain) => IssuerPattern::One(plain.name_for_issuer().to_owned()),
         }
     }
 
@@ -196,32 +196,47 @@ impl IdpSettings {
             MetadataSource::Given(_) => return AddressGuard::open(),
             MetadataSource::Discovered(given) => given.urls(),
         };
-        let api = self.profile_api.iter().map(|api| &api.base_url);
-        let signals = self.shared_signals.iter().filter_map(|signals| signals.jwks_uri.as_ref());
-        let issuer = published_under(&oidc.issuer);
-        let judged_by = Some(issuer.as_str()).filter(|_| !self.private_addresses);
+        let api = self.claims.provider_api.iter().map(|api| &api.base_url);
+        let signals = self.notices.shared_signals.iter().filter_map(|signals| signals.jwks_uri.as_ref());
+        let issuer = oidc.issuer.published_under();
+        let judged_by = Some(issuer.as_str()).filter(|_| !self.discovery.private_addresses);
         AddressGuard::new(judged_by, given.chain(api).chain(signals))
+    }
+
+    /// Returns the metadata, as far as they are known or where they are had.
+    pub(crate) fn metadata(&self, addresses: AddressGuard) -> MetadataCache {
+        match &self.kind {
+            IdpKind::Oidc(oidc) => match &oidc.metadata {
+                MetadataSource::Given(metadata) => MetadataCache::given(metadata.clone()),
+                MetadataSource::Discovered(given) => {
+                    let (issuer, mutual_tls) = (oidc.issuer.clone(), self.client.tls.identity.is_some());
+                    let source = DocumentSource { issuer, given: given.clone(), mutual_tls };
+                    MetadataCache::discovered(&self.name, source, addresses)
+                }
+            },
+            IdpKind::OAuth2(plain) => MetadataCache::given(Arc::new(plain.metadata())),
+        }
     }
 
     /// Returns the one name that the provider calls itself by: with several tenants it has several, and plain OAuth 2.0
     /// providers may have none.
     pub fn declared_issuer(&self) -> Option<&str> {
         match &self.kind {
-            IdpKind::Oidc(oidc) => Some(oidc.issuer.as_str()).filter(|_| oidc.tenants.is_empty()),
+            IdpKind::Oidc(oidc) => oidc.issuer.only(),
             IdpKind::OAuth2(plain) => plain.issuer.as_deref(),
         }
     }
 
     /// Is true if people of this provider can authenticate in one of these ways (`acr`), or if none is wanted.
     pub fn can_meet(&self, wanted: &[String]) -> bool {
-        wanted.is_empty() || (!self.is_plain_oauth2() && self.request.accepts_any(wanted))
+        wanted.is_empty() || (!self.is_plain_oauth2() && self.login.request.accepts_any(wanted))
     }
 
     /// Returns the proxy that the provider is asked through, without its password.
     pub fn proxy_on_the_way(&self) -> Option<&str> {
-        let proxy = self.proxy.as_ref()?;
+        let proxy = self.client.proxy.as_ref()?;
         match &self.kind {
-            IdpKind::Oidc(oidc) => proxy.on_the_way_to(&Url::parse(&oidc.issuer).ok()?),
+            IdpKind::Oidc(oidc) => proxy.on_the_way_to(&Url::parse(oidc.issuer.configured()).ok()?),
             IdpKind::OAuth2(plain) => proxy.on_the_way_to(&plain.token_endpoint),
         }
     }

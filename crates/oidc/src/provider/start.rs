@@ -1,16 +1,16 @@
 //! Begins a login: what we ask, and how it travels.
 //!
-//! As parameters in the address, as a signed object, or pushed beforehand; [`crate::login::authorization`] says what, its
-//! neighbours how.
+//! As parameters in the address, as a signed object, or pushed beforehand.
 
 use url::Url;
 
 use crate::client::dpop::Dpop;
 use crate::discovery::metadata::Metadata;
 use crate::error::IdpError;
-use crate::login::authorization::{self, Attempt, LoginOptions};
-use crate::login::pushed_request;
-use crate::login::request_object;
+use crate::login::attempt::{Attempt, LoginOptions};
+use crate::login::authorization::with_parameters;
+use crate::login::request_parameters::{Requester, parameters};
+use crate::login::{pushed_request, request_object};
 use crate::provider::Provider;
 
 impl Provider {
@@ -21,13 +21,22 @@ impl Provider {
     /// the request.
     pub async fn start(&self, options: &LoginOptions) -> Result<(Url, Attempt), IdpError> {
         let metadata = self.metadata().await?;
-        let (mut parameters, attempt) = authorization::request(&self.0.settings, &self.0.redirect_uri, options);
+        let settings = &self.0.settings;
+        let attempt = Attempt::new(options, settings.login.request.demands(options));
+        let requester = Requester {
+            client_id: &settings.client.id,
+            redirect_uri: &self.0.redirect_uri,
+            settings: &settings.login,
+            scope_separator: settings.scope_separator(),
+            is_oidc: !settings.is_plain_oauth2(),
+        };
+        let mut parameters = parameters(requester, options, &attempt);
         if let Some(thumbprint) = self.0.dpop.as_ref().and_then(Dpop::code_binding) {
             parameters.push(("dpop_jkt".to_owned(), thumbprint));
         }
         let said: Vec<_> = parameters.iter().map(|(name, _)| name.clone()).collect();
         let parameters = self.for_the_browser(&metadata, parameters).await?;
-        Ok((authorization::with_parameters(&metadata.authorization_endpoint, &parameters, &said), attempt))
+        Ok((with_parameters(&metadata.authorization_endpoint, &parameters, &said), attempt))
     }
 
     /// Returns the part of a request that the browser takes along: all of it, or an object or a reference in its place.
@@ -37,10 +46,10 @@ impl Provider {
         mut parameters: Vec<(String, String)>,
     ) -> Result<Vec<(String, String)>, IdpError> {
         let settings = &self.0.settings;
-        let push_to = pushed_request::endpoint(settings.pushed_requests, metadata)?;
-        if let Some(key) = &settings.request_object_key {
+        let push_to = pushed_request::endpoint(settings.login.pushed_requests, metadata)?;
+        if let Some(key) = &settings.login.request_object_key {
             let beside = if push_to.is_some() { request_object::BESIDE_PUSHED } else { request_object::BESIDE };
-            let (client_id, now) = (&settings.client_id, self.0.clock.now());
+            let (client_id, now) = (&settings.client.id, self.0.clock.now());
             let audience = settings.declared_issuer().unwrap_or(metadata.token_endpoint.as_str());
             parameters = request_object::wrap(parameters, beside, key, client_id, audience, now)?;
         }

@@ -1,17 +1,18 @@
 //! Trying our credentials without a login: whoever configures a broker wants to know before the first person comes.
 
-use oauth2::http::Response;
+use http::Response;
 use serde_json::Value;
 
 use crate::client::client_authentication::ClientAuthentication;
-use crate::client::http::{HttpError, json_object};
-use crate::discovery::offers::{Misfit, Needs, misfits};
+use crate::client::http_error::HttpError;
+use crate::client::json::json_object;
 use crate::error::IdpError;
-use crate::login::authorization::LoginOptions;
+use crate::login::attempt::LoginOptions;
 use crate::login::pushed_request::{self, PushedRequestError};
 use crate::provider::Provider;
-use crate::tokens::answer;
-use crate::tokens::exchange::TokenExchangeError;
+use crate::provider::misfits::{Misfit, Needs, misfits};
+use crate::tokens::as_specified::as_specified;
+use crate::tokens::exchange_error::TokenExchangeError;
 
 /// A code that no provider ever issued.
 const NO_CODE: &str = "counterfoil-check-this-code-was-never-issued";
@@ -47,11 +48,11 @@ impl Provider {
     /// # Errors
     /// [`IdpError::Unusable`] if the provider's metadata cannot be had.
     pub async fn try_credentials(&self) -> Result<Trial, IdpError> {
-        if matches!(self.0.settings.client_authentication, ClientAuthentication::None) {
+        if matches!(self.0.settings.client.authentication, ClientAuthentication::None) {
             return Ok(Trial::NothingToTry);
         }
         let metadata = self.metadata().await?;
-        if matches!(pushed_request::endpoint(self.0.settings.pushed_requests, &metadata), Ok(Some(_))) {
+        if matches!(pushed_request::endpoint(self.0.settings.login.pushed_requests, &metadata), Ok(Some(_))) {
             return Ok(match self.start(&LoginOptions::default()).await {
                 Ok(_) => Trial::Accepted,
                 Err(IdpError::PushedRequest(PushedRequestError::Refused { code, .. })) => verdict_on_push(code),
@@ -68,7 +69,7 @@ impl Provider {
         let form: Vec<_> = form.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let answer = self.back_channel(&metadata).post(&metadata.token_endpoint, &form).await;
         Ok(match answer {
-            Ok(answer) => verdict(&answer::as_specified(answer, self.0.settings.is_plain_oauth2())),
+            Ok(answer) => verdict(&as_specified(answer, self.0.settings.is_plain_oauth2())),
             Err(error) => Trial::Unclear(TokenExchangeError::Http(error).to_string()),
         })
     }

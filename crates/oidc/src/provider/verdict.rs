@@ -7,13 +7,13 @@
 use counterfoil_core::secret::Secret;
 use thiserror::Error;
 
-use crate::claims::profile::ProfileFault;
+use crate::claims::mapping::ProfileFault;
 use crate::claims::userinfo::UserinfoError;
-use crate::client::http::HttpError;
+use crate::client::http_error::HttpError;
 use crate::error::IdpError;
-use crate::providers::ProfileApiError;
-use crate::tokens::exchange::TokenExchangeError;
-use crate::verification::jwt::JwtFault;
+use crate::providers::api::ProfileApiError;
+use crate::tokens::exchange_error::TokenExchangeError;
+use crate::verification::fault::JwtFault;
 
 /// The provider's verdict on the person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

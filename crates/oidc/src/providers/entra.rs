@@ -7,14 +7,10 @@
 
 use serde_json::{Map, Value};
 
+use crate::providers::api::{Api, MOST_GROUPS, ProfileApiError, text};
 use crate::providers::list::{List, Next};
-use crate::providers::{ANY_TENANT, Api, MOST_GROUPS, ProfileApiError, text};
-use crate::verification::jwt::JwtFault;
-use crate::verification::registered_claims;
 
 const GROUPS: &str = "Microsoft Graph's groups";
-/// Placeholder for all tenants in addresses.
-const ALL_TENANTS: &str = "organizations";
 /// Memberships of all kinds, in the largest pages that there are.
 const MEMBERSHIPS: List = List {
     what: GROUPS,
@@ -24,42 +20,6 @@ const MEMBERSHIPS: List = List {
     next: Next::Member("@odata.nextLink"),
     most_pages: 5,
 };
-
-/// Returns the address under which an issuer's metadata is published: of several tenants, under the name of all.
-pub(crate) fn published_under(issuer: &str) -> String {
-    issuer.replace(ANY_TENANT, ALL_TENANTS)
-}
-
-/// Is true if an issuer is the configured one, or that of an allowed tenant. Pure.
-pub(crate) fn is_issuer(issuer: &str, tenants: &[String], said: &str) -> bool {
-    if tenants.is_empty() {
-        return issuer == said;
-    }
-    issuers(issuer, tenants).iter().any(|issuer| issuer == said)
-}
-
-/// Returns the issuers there are: the configured one, or one for each allowed tenant. Pure.
-pub(crate) fn issuers(issuer: &str, tenants: &[String]) -> Vec<String> {
-    if tenants.is_empty() {
-        return vec![issuer.to_owned()];
-    }
-    tenants.iter().map(|tenant| issuer.replace(ANY_TENANT, tenant)).collect()
-}
-
-/// Returns the issuer that a token from one of the allowed tenants must name. Pure.
-///
-/// # Errors
-/// [`JwtFault::Claim`] if the token is from another tenant, or says of none.
-pub(crate) fn issuer_of(issuer: &str, tenants: &[String], payload: &Map<String, Value>) -> Result<String, JwtFault> {
-    if tenants.is_empty() {
-        return Ok(issuer.to_owned());
-    }
-    let tenant = registered_claims::text(payload, "tid")?;
-    if !tenants.iter().any(|allowed| allowed == tenant) {
-        return Err(JwtFault::Claim("tid"));
-    }
-    Ok(issuer.replace(ANY_TENANT, tenant))
-}
 
 /// Adds `groups` if the token only refers to them, and makes one truth of the ways `xms_edov` is written in.
 pub(crate) async fn complete(api: Api<'_>, claims: &mut Map<String, Value>) -> Result<(), ProfileApiError> {
@@ -96,33 +56,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::providers::recorded::{answer, object};
+    use crate::providers::api::recorded::{answer, object};
 
     const RECORDED: &str = include_str!("../../tests/recorded/entra.json");
-
-    #[test]
-    fn only_allowed_tenants_have_an_issuer_and_each_its_own() {
-        let template = "https://login.microsoftonline.com/{tenantid}/v2.0";
-        let tenants = ["11111111-1111-1111-1111-111111111111".to_owned()];
-        let said = |value: Value| json!({ "tid": value }).as_object().unwrap().clone();
-        let ours = issuer_of(template, &tenants, &said(json!(tenants[0]))).unwrap();
-        assert_eq!(ours, "https://login.microsoftonline.com/11111111-1111-1111-1111-111111111111/v2.0");
-        for other in [json!("22222222-2222-2222-2222-222222222222"), json!(""), json!(null), json!([tenants[0]])] {
-            assert!(issuer_of(template, &tenants, &said(other.clone())).is_err(), "{other}");
-        }
-        assert!(issuer_of(template, &tenants, &Map::new()).is_err());
-        assert!(
-            is_issuer(template, &tenants, &ours)
-                && is_issuer("https://idp.example.test", &[], "https://idp.example.test")
-        );
-        for other in [template, &ours.replace('1', "2"), &ours.replace("https", "http"), ""] {
-            assert!(
-                !is_issuer(template, &tenants, other) && !is_issuer("https://idp.example.test", &[], other),
-                "{other}"
-            );
-        }
-        assert_eq!(issuer_of("https://idp.example.test", &[], &Map::new()).unwrap(), "https://idp.example.test");
-    }
 
     #[test]
     fn a_reference_to_groups_is_told_from_groups_and_from_none() {

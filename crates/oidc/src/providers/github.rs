@@ -4,8 +4,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::providers::api::{Api, ProfileApiError, set_address, text};
 use crate::providers::list::{List, MOST_PAGES, Next};
-use crate::providers::{Api, ProfileApiError, set_address, text};
 
 const ADDRESSES: &str = "GitHub's e-mail addresses";
 const ORGANISATIONS: &str = "GitHub's organisations";
@@ -49,7 +49,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::providers::recorded::{answer, object};
+    use crate::providers::api::recorded::{answer, object};
 
     const RECORDED: &str = include_str!("../../tests/recorded/github.json");
 

@@ -3,12 +3,12 @@
 //! The provider says how the next page is asked for: pages may be short, and their names are not always numbers.
 //! It does not say where: of the link in an answer nothing but the query is used.
 
-use oauth2::http::Response;
-use oauth2::http::header::LINK;
+use http::Response;
+use http::header::LINK;
 use serde_json::Value;
 use url::Url;
 
-use crate::providers::{Api, MOST_GROUPS, ProfileApiError};
+use crate::providers::api::{Api, MOST_GROUPS, ProfileApiError};
 
 /// Items asked for at once; GitHub and Bitbucket allow no more.
 const PAGE: usize = 100;

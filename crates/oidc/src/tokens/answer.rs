@@ -1,164 +1,125 @@
-//! Answers of token endpoints that are not as RFC 6749 5 has them, made so: the `oauth2` crate reads nothing else.
+//! The token endpoint's answer (RFC 6749 5.1), and the tokens in it.
 //!
-//! Pure. Of an answer that cannot be read in one way only nothing is left, for the crate to refuse: the crate would let
-//! a name stand twice that it does not know, `error` say.
+//! Its form is ours, because that of the `oauth2` crate drops the ID token and fails on lifetimes that real providers
+//! write in odd ways (R-C06).
 
-use oauth2::http::header::{CONTENT_TYPE, HeaderValue};
-use oauth2::http::{Response, StatusCode};
-use serde_json::{Map, Value};
-use url::form_urlencoded;
+use counterfoil_core::secret::Secret;
+use oauth2::basic::BasicTokenType;
+use oauth2::{AccessToken, RefreshToken, TokenResponse};
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use time::Duration;
 
-use crate::answer::provider_words::ProviderWords;
-use crate::client::http::{json_object, media_type};
-use crate::tokens::exchange::KNOWN_REFUSALS;
+use crate::client::back_channel::BackChannel;
+use crate::tokens::exchange_error::TokenExchangeError;
+use crate::tokens::provider_tokens::ProviderTokens;
 
-/// Turns a refusal that comes with status 200 (GitHub, NAVER, Slack) into one, also if tokens come with it: nobody knows
-/// which of the two is meant. Turns a form-encoded answer of a plain OAuth 2.0 provider that does not heed `Accept` into
-/// JSON; OpenID Connect providers have to answer with JSON (Core 3.1.3.3).
-pub(crate) fn as_specified(mut answer: Response<Vec<u8>>, is_plain: bool) -> Response<Vec<u8>> {
-    let is_form = media_type(&answer).as_deref() == Some("application/x-www-form-urlencoded");
-    let document = if is_form && is_plain { form(answer.body()) } else { json_object(answer.body()).ok() };
-    let Some(document) = document else {
-        if answer.status() == StatusCode::OK {
-            answer.body_mut().clear();
-        }
-        return answer;
+/// Longest access token lifetime that is believed.
+const LONGEST_LIFETIME: u64 = 366 * 24 * 60 * 60;
+
+/// The token endpoint's answer.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct TokenAnswer {
+    access_token: AccessToken,
+    #[serde(deserialize_with = "in_any_case")]
+    token_type: BasicTokenType,
+    #[serde(default, deserialize_with = "lenient_lifetime")]
+    expires_in: Option<u64>,
+    refresh_token: Option<RefreshToken>,
+    #[serde(skip_serializing)]
+    id_token: Option<Secret<String>>,
+}
+
+impl TokenResponse for TokenAnswer {
+    type TokenType = BasicTokenType;
+
+    fn access_token(&self) -> &AccessToken {
+        &self.access_token
+    }
+
+    fn token_type(&self) -> &BasicTokenType {
+        &self.token_type
+    }
+
+    fn expires_in(&self) -> Option<std::time::Duration> {
+        self.expires_in.map(std::time::Duration::from_secs)
+    }
+
+    fn refresh_token(&self) -> Option<&RefreshToken> {
+        self.refresh_token.as_ref()
+    }
+
+    fn scopes(&self) -> Option<&Vec<oauth2::Scope>> {
+        None
+    }
+}
+
+/// Reads a token type; its case does not count (RFC 6749 5.1).
+fn in_any_case<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BasicTokenType, D::Error> {
+    let lower = String::deserialize(deserializer)?.to_ascii_lowercase();
+    BasicTokenType::deserialize(lower.into_deserializer())
+}
+
+/// Reads whole seconds as a number or digits, up to a year; anything else is "not said", never "for ever".
+fn lenient_lifetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let seconds = match Value::deserialize(deserializer)? {
+        Value::Number(number) => number.as_u64(),
+        Value::String(digits) => digits.parse().ok(),
+        _ => None,
     };
-    let refuses = document.get("error").is_some_and(|said| !said.is_null() && said.as_str() != Some(""));
-    if answer.status() == StatusCode::OK && refuses {
-        *answer.status_mut() = StatusCode::BAD_REQUEST;
-    }
-    if is_form {
-        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        *answer.body_mut() = Value::Object(document).to_string().into_bytes();
-    }
-    answer
+    Ok(seconds.filter(|seconds| *seconds <= LONGEST_LIFETIME))
 }
 
-/// Is true of a refusal that is no error document (RFC 6749 5.2): a page, an empty body, or a code that is no text.
-pub(crate) fn refuses_in_other_words(answer: &Response<Vec<u8>>) -> bool {
-    let document = json_object(answer.body()).unwrap_or_default();
-    match answer.status() {
-        StatusCode::OK => document.get("error").is_some_and(Value::is_object) && !document.contains_key("access_token"),
-        _ => !document.get("error").is_some_and(Value::is_string),
+/// Returns the tokens of an answer, if they are of the type that was asked for.
+pub(crate) fn tokens(answer: TokenAnswer, channel: BackChannel<'_>) -> Result<ProviderTokens, TokenExchangeError> {
+    let bound = BasicTokenType::Extension("dpop".to_owned());
+    let wanted = if channel.dpop.is_some() { bound } else { BasicTokenType::Bearer };
+    if answer.token_type != wanted {
+        return Err(TokenExchangeError::TokenType);
     }
-}
-
-/// Makes of a refusal the standard's error document, whose words can be shown.
-pub(crate) fn with_harmless_words(mut answer: Response<Vec<u8>>) -> Response<Vec<u8>> {
-    if answer.status() == StatusCode::OK {
-        return answer;
-    }
-    let (said, own) = (ProviderWords::of_answer(&answer), ProviderWords::of_body(&answer));
-    let document = json_object(answer.body()).unwrap_or_default();
-    let code = document.get("error").and_then(Value::as_str);
-    // Only the body's code is acted on (RFC 6749 5.2), and as it came: cleaned, it might be another.
-    let known = code.filter(|code| KNOWN_REFUSALS.contains(code) || AWAY.contains(code));
-    let other = if code.is_some() { own.code() } else { said.code() };
-    let mut plain = Map::new();
-    let mut tell = |name: &str, text: Option<&str>| plain.extend(text.map(|text| (name.to_owned(), text.into())));
-    tell("error", known.or(other));
-    tell("error_description", said.description());
-    tell("error_uri", said.address());
-    *answer.body_mut() = Value::Object(plain).to_string().into_bytes();
-    answer
-}
-
-/// Words for being away, whatever the status they come with: the standard's, and Slack's.
-const AWAY: [&str; 11] = [
-    "server_error",
-    "temporarily_unavailable",
-    "slow_down",
-    "internal_error",
-    "fatal_error",
-    "service_unavailable",
-    "request_timeout",
-    "ratelimited",
-    "rate_limited",
-    "team_added_to_org",
-    "org_login_required",
-];
-
-/// Is true if a refusal is no word about anybody (R-C12).
-pub(crate) fn says_away(document: &Map<String, Value>) -> bool {
-    document.get("error").and_then(Value::as_str).is_some_and(|said| AWAY.contains(&said))
-}
-
-/// Reads the members of a form; none if one of them stands twice (RFC 6749 3.2).
-fn form(body: &[u8]) -> Option<Map<String, Value>> {
-    let mut members = Map::new();
-    for (name, value) in form_urlencoded::parse(body) {
-        // `expires_in` is read from digits as well.
-        if members.insert(name.into_owned(), value.into_owned().into()).is_some() {
-            return None;
-        }
-    }
-    Some(members)
+    let lifetime = answer.expires_in.and_then(|seconds| i64::try_from(seconds).ok()).map(Duration::seconds);
+    Ok(ProviderTokens {
+        access_token: Secret::new(answer.access_token.into_secret()),
+        access_token_expires_at: lifetime.map(|lifetime| channel.clock.now() + lifetime),
+        refresh_token: answer.refresh_token.map(|token| Secret::new(token.into_secret())),
+        id_token: answer.id_token,
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    /// RFC 6749 5.2: one line a refusal: its challenge, its code in the body, and the code that is acted on.
+    fn answer(expires_in: &Value) -> TokenAnswer {
+        serde_json::from_value(json!({ "access_token": "a", "token_type": "bEARER", "expires_in": expires_in }))
+            .unwrap()
+    }
+
+    /// R-C06
     #[test]
-    fn a_refusals_own_code_is_the_one_that_counts() {
-        for (challenge, body, code) in [
-            ("", r#"{"error":"invalid_grant"}"#, "invalid_grant"),
-            (r#"Bearer error="invalid_token""#, r#"{"error":"temporarily_unavailable"}"#, "temporarily_unavailable"),
-            (r#"Basic realm="x", error="invalid_client""#, r#"{"error":"invalid_grant"}"#, "invalid_grant"),
-            (r#"Bearer error="invalid_client""#, r#"{"error":"odd"}"#, "odd"),
-            (r#"Bearer error="invalid_client""#, "{}", "invalid_client"),
+    fn odd_lifetimes_neither_fail_nor_last_for_ever() {
+        for (written, read) in [
+            (json!(3600), Some(3600)),
+            (json!("3600"), Some(3600)),
+            (json!(0), Some(0)),
+            (json!(null), None),
+            (json!(-1), None),
+            (json!(0.5), None),
+            (json!("soon"), None),
+            (json!(1_000_000_000_000_000_000_u64), None),
+            (json!({}), None),
         ] {
-            let answer = Response::builder().status(400).header("www-authenticate", challenge);
-            let answer = answer.header(CONTENT_TYPE, "application/json").body(body.as_bytes().to_vec()).unwrap();
-            let harmless = json_object(with_harmless_words(answer).body()).unwrap();
-            assert_eq!(harmless["error"], code, "{challenge} {body}");
+            assert_eq!(answer(&written).expires_in, read, "{written}");
         }
     }
 
-    /// R-C07, R-C12: one line a case: what comes, and what is made of it.
+    /// R-C04
     #[test]
-    fn forms_and_refusals_with_status_200_become_what_the_standard_says() {
-        let form = "application/x-www-form-urlencoded; charset=utf-8";
-        let json = "application/json";
-        for (kind, body, status, made) in [
-            (
-                form,
-                "access_token=a&token_type=bearer&scope=a%2Cb",
-                200,
-                r#"{"access_token":"a","scope":"a,b","token_type":"bearer"}"#,
-            ),
-            (form, "error=bad_verification_code", 400, r#"{"error":"bad_verification_code"}"#),
-            (form, "access_token=a&access_token=b", 200, ""),
-            (json, r#"{"access_token":"a","error":"invalid_grant","error":""}"#, 200, ""),
-            (json, r#"{"access_token":"a","error":null,"error":"invalid_grant"}"#, 200, ""),
-            (json, r#"{"access_token":"a","scope":"x","scope":"y"}"#, 200, ""),
-            (json, r#"["a","bearer"]"#, 200, ""),
-            (json, r#"{"error":"invalid_request"}"#, 400, r#"{"error":"invalid_request"}"#),
-            (json, r#"{"ok":false,"error":"invalid_code"}"#, 400, r#"{"ok":false,"error":"invalid_code"}"#),
-            (json, r#"{"error":7}"#, 400, r#"{"error":7}"#),
-            (json, r#"{"error":null,"access_token":"a"}"#, 200, r#"{"error":null,"access_token":"a"}"#),
-            (
-                json,
-                r#"{"error":"invalid_grant","access_token":"a"}"#,
-                400,
-                r#"{"error":"invalid_grant","access_token":"a"}"#,
-            ),
-            (json, r#"{"error":{},"access_token":"a"}"#, 400, r#"{"error":{},"access_token":"a"}"#),
-            (json, r#"{"error":false,"access_token":"a"}"#, 400, r#"{"error":false,"access_token":"a"}"#),
-            (form, "error=invalid_grant&access_token=a", 400, r#"{"access_token":"a","error":"invalid_grant"}"#),
-            (json, r#"{"access_token":"a","error":""}"#, 200, r#"{"access_token":"a","error":""}"#),
-            ("text/plain", "access_token=a", 200, ""),
-            ("text/html", "<html>", 200, ""),
-        ] {
-            let answer = Response::builder().header(CONTENT_TYPE, kind).body(body.as_bytes().to_vec()).unwrap();
-            let answer = as_specified(answer, true);
-            assert_eq!(
-                (answer.status().as_u16(), String::from_utf8_lossy(answer.body()).as_ref()),
-                (status, made),
-                "{body}"
-            );
-        }
+    fn the_token_type_is_required_and_read_in_any_case() {
+        assert_eq!(answer(&json!(1)).token_type, BasicTokenType::Bearer);
+        assert!(serde_json::from_value::<TokenAnswer>(json!({ "access_token": "a" })).is_err());
     }
 }

@@ -4,96 +4,34 @@
 //! never voids the set (R-F05). Keys named inside a token (`jku`, `jwk`, `x5u`, `x5c`) are never looked at
 //! (R-D04).
 
-use std::sync::Arc;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use counterfoil_core::clock::SharedClock;
+use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Map, Value};
-use time::Duration;
-use url::Url;
+use thiserror::Error;
 
-use crate::client::http::{Caches, HttpError, ProviderHttp};
-use crate::discovery::cached_document::{AskedBy, CachedDocument, FetchFailure, Fetched, Lifetimes, Refetched};
-use crate::providers::entra::is_issuer;
-use crate::verification::jwt::SignedHeader;
+use crate::verification::algorithm::{Algorithm, SHORTEST_RSA_MODULUS};
+use crate::verification::header::SignedHeader;
+use crate::verification::issuer::IssuerPattern;
 use crate::verification::registered_claims::optional_text;
 
-/// Shortest RSA modulus that is trusted (RFC 8725 3.5), in bytes.
-pub(crate) const SHORTEST_RSA_MODULUS: usize = 2048 / 8;
-
-/// Keys that were withdrawn stop counting within the hour, whatever the provider says of its answer (a quarter of an hour
-/// if it says nothing), as long as it publishes any: those of a provider that publishes none or cannot be asked count on
-/// for a week.
-const LIFETIMES: Lifetimes = Lifetimes {
-    unless_said: Duration::minutes(15),
-    shortest: Duration::MINUTE,
-    longest: Duration::HOUR,
-    usable: Duration::HOUR,
-};
-
-/// The keys of one provider.
-#[derive(Debug)]
-pub(crate) struct KeyCache(CachedDocument<KeySet>);
-
-impl KeyCache {
-    /// Makes a cache for keys of this provider, none of them fetched yet.
-    pub(crate) fn new(idp: &str, document: &'static str) -> Self {
-        Self(CachedDocument::new(LIFETIMES, idp, document))
-    }
-
-    /// Returns the failure to fetch keys, if there are none because of it.
-    pub(crate) fn failure(&self) -> Option<Arc<HttpError>> {
-        self.0.failure().filter(|_| self.0.known().is_none())
-    }
-
-    /// Returns the keys; fetches them if there are none or they are not fresh.
-    pub(crate) async fn current(
-        &self,
-        http: &ProviderHttp,
-        jwks_uri: &Url,
-        clock: &SharedClock,
-    ) -> Result<Arc<KeySet>, Arc<HttpError>> {
-        self.0.current(clock, fetch(http.clone(), jwks_uri.clone(), Caches::MayAnswer)).await
-    }
-
-    /// Returns the keys after a token named one that is not among those `seen`: refetched, at most once per window and
-    /// asker, so that a rotation works at once and invented names cost nothing (R-D05).
-    pub(crate) async fn after_unknown_key(
-        &self,
-        by: AskedBy,
-        seen: &Arc<KeySet>,
-        http: &ProviderHttp,
-        jwks_uri: &Url,
-        clock: &SharedClock,
-    ) -> Result<Refetched<KeySet>, Arc<HttpError>> {
-        self.0.refetched(by, seen, clock, fetch(http.clone(), jwks_uri.clone(), Caches::AskAgain)).await
-    }
-
-    /// Fetches the keys anew, whatever is known.
-    pub(crate) async fn renew(&self, http: &ProviderHttp, jwks_uri: &Url, clock: &SharedClock) {
-        self.0.renew(clock, fetch(http.clone(), jwks_uri.clone(), Caches::AskAgain)).await;
-    }
-}
-
-async fn fetch(http: ProviderHttp, jwks_uri: Url, caches: Caches) -> Result<Fetched<KeySet>, FetchFailure> {
-    let Fetched { document, max_age } = http.get_document(&jwks_uri, caches).await?;
-    Ok(Fetched { document: read(&document)?, max_age })
-}
+/// A document that is no key set, or one without a key that can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct KeySetError(pub(crate) &'static str);
 
 /// Reads a key set. Pure.
 ///
 /// # Errors
-/// [`HttpError::Unacceptable`] if it is none, or has no key that can be used; one that cannot voids nothing.
-pub fn read(document: &Map<String, Value>) -> Result<KeySet, HttpError> {
+/// [`KeySetError`] if it is none, or has no key that can be used; one that cannot voids nothing.
+pub fn read(document: &Map<String, Value>) -> Result<KeySet, KeySetError> {
     let keys = document.get("keys").and_then(Value::as_array);
-    let keys = keys.ok_or(HttpError::Unacceptable("the key set has no list of keys"))?;
+    let keys = keys.ok_or(KeySetError("the key set has no list of keys"))?;
     let keys: Vec<_> = keys.iter().filter_map(VerificationKey::read).collect();
     // Somebody is at work at the provider: the last good set stays.
     if keys.is_empty() {
-        return Err(HttpError::Unacceptable("the key set has no key that signatures can be checked with"));
+        return Err(KeySetError("the key set has no key that signatures can be checked with"));
     }
     Ok(KeySet { keys })
 }
@@ -157,20 +95,19 @@ impl VerificationKey {
     /// Is true if a signature of these bytes is this key's.
     pub(crate) fn made(&self, signature: &str, message: &str, algorithm: Algorithm) -> bool {
         // The library is asked for the signature alone: what the bytes say is read by us, once and afterwards.
-        jsonwebtoken::crypto::verify(signature, message.as_bytes(), &self.key, algorithm).unwrap_or(false)
+        jsonwebtoken::crypto::verify(signature, message.as_bytes(), &self.key, algorithm.for_library()).unwrap_or(false)
     }
 
     /// Is true if this key may have signed a token with these claims: a key of several tenants' set can be for the
     /// tokens of one issuer alone (Microsoft's `issuer` beside the key).
-    pub(crate) fn may_speak_for(&self, payload: &Map<String, Value>, tenants: &[String]) -> bool {
+    pub(crate) fn may_speak_for(&self, payload: &Map<String, Value>, issuers: &IssuerPattern) -> bool {
         let said = payload.get("iss").and_then(Value::as_str);
-        let may = |own: &String| tenants.is_empty() || said.is_some_and(|said| is_issuer(own, tenants, said));
-        self.issuer.as_ref().is_none_or(may)
+        self.issuer.as_ref().is_none_or(|own| issuers.lets_sign(own, said))
     }
 
     /// Is true if a signature of this algorithm can be this key's: by type, curve and its own `alg`.
     fn fits(&self, algorithm: Algorithm) -> bool {
-        let declared = self.declared_algorithm.as_deref().is_none_or(|own| own == name(algorithm));
+        let declared = self.declared_algorithm.as_deref().is_none_or(|own| own == algorithm.name());
         declared
             && match (&self.jwk.algorithm, algorithm) {
                 (
@@ -194,24 +131,6 @@ impl VerificationKey {
 pub(crate) fn modulus_bytes(modulus: &str) -> Option<usize> {
     let bytes = URL_SAFE_NO_PAD.decode(modulus).ok()?;
     Some(bytes.iter().skip_while(|byte| **byte == 0).count())
-}
-
-/// The algorithms that can be configured: asymmetric ones only.
-pub const ALGORITHMS: [Algorithm; 9] = [
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-];
-
-/// Returns an algorithm's registered name (RFC 7518 3.1).
-pub fn name(algorithm: Algorithm) -> String {
-    format!("{algorithm:?}")
 }
 
 #[cfg(test)]
@@ -279,7 +198,7 @@ mod tests {
             json!([with(rsa("encryption", 256), "use", "enc")]),
         ] {
             let said = read(json!({ "keys": keys }).as_object().unwrap());
-            assert!(matches!(said, Err(HttpError::Unacceptable(_))), "{keys}");
+            assert!(matches!(said, Err(KeySetError(_))), "{keys}");
         }
     }
 

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
-use crate::verification::jwt::JwtFault;
+use crate::verification::fault::JwtFault;
 
 /// Longest name of a person (Core 2) or a notice, in bytes.
 const LONGEST_NAME: usize = 255;
@@ -155,6 +155,8 @@ mod tests {
     use crate::claims::{id_token, userinfo};
     use crate::login::response_token;
     use crate::notices::{logout_token, security_event};
+    use crate::verification::algorithm::Algorithm;
+    use crate::verification::issuer::IssuerPattern;
 
     const NOW: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);
     const ISSUER: &str = "https://idp.example.test";
@@ -197,6 +199,7 @@ mod tests {
 
         fn check(self, claims: &Map<String, Value>) -> Result<(), JwtFault> {
             let (issuer, client_id, clock_skew) = (ISSUER, "backoffice", SKEW);
+            let issuers = &IssuerPattern::One(ISSUER.to_owned());
             match self {
                 Self::IdToken => {
                     let expected = id_token::Expectation {
@@ -208,7 +211,7 @@ mod tests {
                         max_age: None,
                         auth_time_required: true,
                         clock_skew,
-                        algorithm: jsonwebtoken::Algorithm::RS256,
+                        algorithm: Algorithm::RS256,
                     };
                     id_token::check(claims.clone(), &expected, NOW).map(|_| ())
                 }
@@ -217,27 +220,17 @@ mod tests {
                     userinfo::check_signed(claims, &expected, NOW)
                 }
                 Self::Answer => {
-                    let expected = response_token::Expectation {
-                        issuer,
-                        tenants: &[],
-                        client_id,
-                        additional_audiences: &[],
-                        clock_skew,
-                    };
+                    let expected =
+                        response_token::Expectation { issuers, client_id, additional_audiences: &[], clock_skew };
                     response_token::check(claims, &expected, NOW).map(|_| ())
                 }
                 Self::LogoutToken => {
-                    let expected = logout_token::Expectation { issuer, tenants: &[], client_id, clock_skew };
+                    let expected = logout_token::Expectation { issuers, client_id, clock_skew };
                     logout_token::check(claims, expected, NOW).map(|_| ())
                 }
                 Self::SecurityEvent => {
-                    let expected = security_event::Expectation {
-                        issuer,
-                        audience: client_id,
-                        of_persons: issuer,
-                        tenants: &[],
-                        clock_skew,
-                    };
+                    let expected =
+                        security_event::Expectation { issuers, audience: client_id, of_persons: issuers, clock_skew };
                     security_event::check(claims, expected, NOW).map(|_| ())
                 }
             }

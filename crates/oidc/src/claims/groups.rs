@@ -6,19 +6,9 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use crate::claims::profile::{MOST_GROUPS, ProfileFault, ProfileMapping, is_attribute};
-
-/// The form in which groups are written (`profile.groups_as`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum GroupsAs {
-    /// Lists of texts, or texts.
-    #[default]
-    Values,
-    /// The same, and where an object stands its keys, but for those whose value is `null` or `false`.
-    Keys,
-    /// The same as keys, and where a text holds a JSON list or object what that holds.
-    Json,
-}
+use crate::claims::attributes::is_attribute;
+use crate::claims::mapping::{GroupsAs, ProfileFault, ProfileMapping};
+use crate::providers::api::MOST_GROUPS;
 
 /// Returns all groups, each once, or fails.
 pub(crate) fn groups_at(source: &Map<String, Value>, mapping: &ProfileMapping) -> Result<Vec<String>, ProfileFault> {
@@ -83,7 +73,7 @@ fn inside(text: &str) -> Option<Value> {
     matches!(value, Value::Array(_) | Value::Object(_)).then_some(value)
 }
 
-/// Visits, as [`crate::claims::profile::at`] but through lists as well, everything that stands there and is no list.
+/// Visits, as [`crate::claims::attributes::at`] but through lists as well, everything that stands there and is no list.
 fn leaves_at(source: &Map<String, Value>, path: &str, visit: &mut dyn FnMut(&Value)) {
     if let Some(value) = source.get(path) {
         return leaves_of(value, "", visit);
@@ -107,8 +97,8 @@ fn leaves_of(value: &Value, path: &str, visit: &mut dyn FnMut(&Value)) {
 mod tests {
     use serde_json::json;
 
-    use super::super::LONGEST_ATTRIBUTE;
     use super::*;
+    use crate::claims::attributes::LONGEST_ATTRIBUTE;
 
     fn groups(source: &Value, paths: &[&str], groups_as: GroupsAs) -> Result<Vec<String>, ProfileFault> {
         let paths = paths.iter().map(|path| (*path).to_owned()).collect();

@@ -1,0 +1,32 @@
+//! The parameters of an authorization request that nobody adds but the broker.
+
+/// Parameters that the broker says itself, or must never say: no configuration adds them as extra ones (R-A08).
+const RESERVED: [&str; 22] = [
+    "response_type",
+    "client_id",
+    "redirect_uri",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    "response_mode",
+    "prompt",
+    "max_age",
+    "acr_values",
+    "ui_locales",
+    "login_hint",
+    "id_token_hint",
+    "request",
+    "request_uri",
+    "dpop_jkt",
+    "code",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+];
+
+/// Is true if a parameter is the broker's own, so that the configuration must not add it.
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name)
+}
