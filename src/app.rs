@@ -180,7 +180,7 @@ impl App {
         Ok(Self {
             rooms,
             guard: Arc::new(guard),
-            proxy: Proxy::new(cookies, public_url.clone(), upstream_timeout, https_upstreams, settings.stripped)?,
+            proxy: Proxy::new(cookies, &public_url, upstream_timeout, https_upstreams, settings.stripped)?,
             responder: Responder { branding, public_url: public_url.clone() },
             admission: Admission {
                 public_url,

@@ -34,7 +34,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// Most allocations of a request that an application behind the guard answers in this process.
 const GUARDED: usize = 98;
 /// Most allocations of a request that is forwarded to an upstream.
-const PROXIED: usize = 172;
+const PROXIED: usize = 104;
 
 /// Requests before the count begins: caches, pools and buffers reach their size.
 const WARM_UP: usize = 200;

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::support::broker::{Broker, HOST, PUBLIC, SESSION, Setup};
+use crate::support::captured_log::CapturedLog;
 use crate::support::scripted_idp::{Script, set};
 use crate::support::upstream::received;
 
@@ -38,6 +39,23 @@ async fn identity_headers_are_set_once_and_every_forged_twin_is_gone() {
     }
     assert!(!echo.to_string().contains("forged") && !echo.to_string().contains("evil.example"));
     assert!(!echo.to_string().contains("CANARY"), "R-C09: no token reaches an upstream");
+}
+
+/// R-K05: whoever reads the log learns it once of each session, however much that is used.
+#[tokio::test]
+async fn groups_that_do_not_fit_into_a_header_are_logged_once_for_each_session() {
+    let log = CapturedLog::begin(tracing::Level::WARN);
+    let broker = Broker::start().await;
+    let groups: Vec<_> = (0..150).map(|number| format!("00000000-0000-0000-0000-{number:012}")).collect();
+    broker.idp.behave(Script { userinfo: set(json!({ "groups": groups })), ..Script::default() });
+    for sessions in 1..=2 {
+        let browser = broker.signed_in().await;
+        for _ in 0..3 {
+            let echo = browser.fetch(PUBLIC).send().await.json();
+            assert_eq!(received(&echo, "x-auth-request-groups-left-out"), ["40"]);
+        }
+        assert_eq!(log.lines_with("groups do not fit").len(), sessions);
+    }
 }
 
 #[tokio::test]

@@ -108,23 +108,29 @@ impl CookiePolicy {
     }
 
     fn is_ours(&self, name: &[u8]) -> bool {
-        name == self.session_name.as_bytes()
-            || name == self.limit_name().as_bytes()
-            || name == self.landings_name().as_bytes()
-            || std::str::from_utf8(name).is_ok_and(|name| self.is_pending(name))
+        let is_named = |rest: &[u8]| {
+            rest == LIMIT.as_bytes() || rest == LANDINGS.as_bytes() || rest.starts_with(PENDING.as_bytes())
+        };
+        name == self.session_name.as_bytes() || name.strip_prefix(self.prefix.as_bytes()).is_some_and(is_named)
     }
 
     /// Takes the broker's cookies out of a request that goes to an upstream (R-H08).
     pub fn remove_from(&self, headers: &mut HeaderMap) {
-        let kept: Vec<_> = pairs(headers)
-            .filter(|(name, value)| !self.is_ours(name) && (!name.is_empty() || !value.is_empty()))
-            .map(|(name, value)| if name.is_empty() { value.to_vec() } else { [name, b"=", value].concat() })
-            .collect();
-        headers.remove(COOKIE);
-        if let Ok(value) = HeaderValue::from_bytes(&kept.join(&b"; "[..]))
-            && !value.is_empty()
-        {
-            headers.insert(COOKIE, value);
+        let mut kept = Vec::with_capacity(headers.get_all(COOKIE).iter().map(|line| line.len() + "; ".len()).sum());
+        for (name, value) in pairs(headers) {
+            if self.is_ours(name) || name.is_empty() && value.is_empty() {
+                continue;
+            }
+            let separator: &[u8] = if kept.is_empty() { b"" } else { b"; " };
+            let equals: &[u8] = if name.is_empty() { b"" } else { b"=" };
+            for piece in [separator, name, equals, value] {
+                kept.extend_from_slice(piece);
+            }
+        }
+        let kept = HeaderValue::try_from(kept).ok().filter(|kept| !kept.is_empty());
+        match kept {
+            Some(kept) => _ = headers.insert(COOKIE, kept),
+            None => _ = headers.remove(COOKIE),
         }
     }
 

@@ -40,6 +40,12 @@ impl CurrentUser {
         &self.0.record().identity
     }
 
+    /// Returns a value that follows from the person and their session alone, such as how they are shown to others. It is
+    /// made once for a session, as long as this process remembers it; values of a second type are made each time.
+    pub fn derived<T: Send + Sync + 'static>(&self, make: impl Fn(&Self) -> T) -> Arc<T> {
+        self.0.derived(|| make(self))
+    }
+
     /// The public name of their session.
     pub fn session(&self) -> SessionHandle {
         self.0.handle()

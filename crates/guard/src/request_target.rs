@@ -54,6 +54,11 @@ impl RequestTarget {
         &self.path
     }
 
+    /// Is true if this is what a request's line says, byte for byte.
+    pub fn is_written_in(&self, uri: &Uri) -> bool {
+        uri.path() == self.path && uri.query() == self.query.as_deref()
+    }
+
     /// The path and the query, to be forwarded.
     pub fn path_and_query(&self) -> Cow<'_, str> {
         match &self.query {

@@ -68,10 +68,11 @@ pub fn check(head: &mut Parts) -> Result<(), UntrustedAnswer> {
     if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) && length.is_some_and(|length| length > 0) {
         return Err(UntrustedAnswer::Content(status.as_u16()));
     }
-    head.headers.remove(CONTENT_LENGTH);
     // A 204 says no length at all (RFC 9110 8.6).
-    if let Some(length) = length.filter(|_| status != StatusCode::NO_CONTENT) {
-        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    match length.filter(|_| status != StatusCode::NO_CONTENT) {
+        Some(_) if is_in_its_one_spelling(&head.headers) => {}
+        Some(length) => _ = head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length)),
+        None => _ = head.headers.remove(CONTENT_LENGTH),
     }
     Ok(())
 }
@@ -81,6 +82,16 @@ pub fn check(head: &mut Parts) -> Result<(), UntrustedAnswer> {
 pub fn may_be_followed(head: &Parts) -> bool {
     matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         && head.headers.contains_key(TRANSFER_ENCODING)
+}
+
+/// Is true if the one `Content-Length` there is holds digits alone, and no zero in front of others.
+fn is_in_its_one_spelling(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
+    let is_plain = |length: &[u8]| {
+        length.iter().all(u8::is_ascii_digit)
+            && (length.len() == 1 || length.first().is_some_and(|digit| *digit != b'0'))
+    };
+    lengths.next().is_some_and(is_plain) && lengths.next().is_none()
 }
 
 fn is_chunked(headers: &HeaderMap, version: Version) -> Result<bool, UntrustedAnswer> {

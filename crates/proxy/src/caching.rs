@@ -3,8 +3,11 @@
 //! A shared cache stores whatever is not `private` or `no-store`: a lifetime, a `no-cache`, or nothing at all is
 //! enough. It then serves the next person without asking the broker, or asks it only whether the answer is still good.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
 
 /// Fields that speak to shared caches alone, past `Cache-Control` (RFC 9213 and before it).
 const TARGETED: [HeaderName; 5] = [
@@ -45,7 +48,9 @@ pub fn keep_private(headers: &mut HeaderMap, status: StatusCode, audience: Audie
                 headers.remove(name);
             }
             if is_told {
-                make_private(headers);
+                if let Some(line) = private_line(headers) {
+                    headers.insert(CACHE_CONTROL, line);
+                }
             } else if status != StatusCode::NOT_MODIFIED {
                 headers.insert(CACHE_CONTROL, unless_told(headers));
             }
@@ -63,15 +68,18 @@ fn unless_told(headers: &HeaderMap) -> HeaderValue {
     }
 }
 
-/// Rewrites `Cache-Control` if a shared cache might keep the answer by it, else leaves every byte.
-fn make_private(headers: &mut HeaderMap) {
-    let lines: Vec<_> = headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes).collect();
-    let whole = lines.join(&b","[..]);
-    let directives: Vec<&[u8]> = directives(&whole).collect();
+/// The `Cache-Control` instead of one by which a shared cache might keep the answer; `None` if none might.
+fn private_line(headers: &HeaderMap) -> Option<HeaderValue> {
+    let lines: SmallVec<[&[u8]; 4]> = headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes).collect();
+    let whole = match *lines {
+        [line] => Cow::Borrowed(line),
+        _ => Cow::Owned(lines.join(&b","[..])),
+    };
+    let directives: SmallVec<[&[u8]; 8]> = directives(&whole).collect();
     let has = |name: &str| directives.iter().any(|directive| directive.eq_ignore_ascii_case(name.as_bytes()));
     // `must-understand` lets a cache that knows the status overlook `no-store` (RFC 9111 5.2.2.3).
     if has("private") || (has("no-store") && !has("must-understand")) {
-        return;
+        return None;
     }
     let kept = directives.iter().copied().filter(|directive| {
         let name = directive.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
@@ -81,8 +89,7 @@ fn make_private(headers: &mut HeaderMap) {
             .any(|gone| name.eq_ignore_ascii_case(gone.as_bytes()))
     });
     let line = std::iter::once(&b"private"[..]).chain(kept).collect::<Vec<_>>().join(&b", "[..]);
-    let value = HeaderValue::from_bytes(&line).unwrap_or(HeaderValue::from_static("private"));
-    headers.insert(CACHE_CONTROL, value);
+    Some(HeaderValue::from_bytes(&line).unwrap_or(HeaderValue::from_static("private")))
 }
 
 /// The elements of a list, with commas inside quotation marks left alone (RFC 9110 5.6.1).

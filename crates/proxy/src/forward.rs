@@ -12,7 +12,7 @@ use axum::Extension;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use http_body_util::BodyExt;
@@ -23,7 +23,8 @@ use crate::answer::{self, UntrustedAnswer};
 use crate::caching::{Audience, keep_private};
 use crate::error::{ProxyError, ProxyErrorKind, causes, is_body_timeout};
 use crate::expectation::{self, Heard};
-use crate::headers::{Hop, set_access_token, towards_client, towards_upstream};
+use crate::headers::{Hop, PublicName, set_access_token, towards_client, towards_upstream};
+use crate::identity::{GroupWarnings, IdentityHeaders};
 use crate::names::StrippedNames;
 use crate::pool::{AnswerBody, Content, Pool, PoolError, PoolLimits};
 use counterfoil_guard::client_address::ClientAddress;
@@ -39,8 +40,9 @@ pub struct Proxy {
     pool: Pool,
     timeout: Duration,
     cookies: Arc<CookiePolicy>,
-    public_url: Arc<PublicUrl>,
+    public_name: Arc<PublicName>,
     stripped: Arc<StrippedNames>,
+    group_warnings: Arc<GroupWarnings>,
 }
 
 /// The reason that a request cannot be forwarded.
@@ -71,18 +73,31 @@ impl Proxy {
     /// If one is, and this machine has no root certificates to verify it with.
     pub fn new(
         cookies: Arc<CookiePolicy>,
-        public_url: Arc<PublicUrl>,
+        public_url: &PublicUrl,
         timeout: Duration,
         https: bool,
         stripped: StrippedNames,
     ) -> std::io::Result<Self> {
         let pool = Pool::new(timeout, https, PoolLimits::default())?;
-        Ok(Self { pool, timeout, cookies, public_url, stripped: Arc::new(stripped) })
+        let public_name = PublicName::new(public_url).map_err(std::io::Error::other)?;
+        Ok(Self {
+            pool,
+            timeout,
+            cookies,
+            public_name: Arc::new(public_name),
+            stripped: Arc::new(stripped),
+            group_warnings: Arc::default(),
+        })
     }
 
     async fn send(&self, mut request: Request<Content>, admitted: &Admitted) -> Result<Response, ForwardError> {
         let upstream = admitted.route.upstream.as_ref().ok_or(ForwardError::NoUpstream)?;
-        *request.uri_mut() = Uri::from(PathAndQuery::try_from(&*admitted.target.path_and_query())?);
+        let as_it_came = request.uri().path_and_query().filter(|_| admitted.target.is_written_in(request.uri()));
+        let target = match as_it_came {
+            Some(target) => target.clone(),
+            None => PathAndQuery::try_from(&*admitted.target.path_and_query())?,
+        };
+        *request.uri_mut() = Uri::from(target);
         *request.version_mut() = Version::HTTP_11;
         request.extensions_mut().clear();
         let (request, heard) = hold_expected_content(request);
@@ -189,17 +204,17 @@ pub async fn forward(
     if !expectation::is_expected(request.headers(), request.version(), has_body) {
         request.headers_mut().remove(EXPECT);
     }
-    let Proxy { public_url, cookies, stripped, .. } = &proxy;
-    let hop = Hop { address, public_url, cookies, request_id: &request_id, stripped };
-    towards_upstream(request.headers_mut(), hop, admitted.user.as_ref());
+    let Proxy { public_name, cookies, stripped, .. } = &proxy;
+    let hop = Hop { address, public_name, cookies, request_id: &request_id, stripped };
+    let identity = admitted.user.as_ref().map(IdentityHeaders::of);
+    towards_upstream(request.headers_mut(), hop, identity.as_deref());
+    if let (Some(identity), Some(user)) = (&identity, &admitted.user) {
+        proxy.group_warnings.warn_once(identity, user);
+    }
     if let Some(token) = &admitted.access_token {
         let set = set_access_token(request.headers_mut(), token);
         // A request never goes without its token: the upstream would take the request for somebody else's.
         set.map_err(|error| ProxyError::new(ProxyErrorKind::UpstreamUnavailable, error))?;
-    }
-    // The browser's name for us, in its one spelling: applications build links with it.
-    if let Ok(host) = HeaderValue::try_from(proxy.public_url.authority()) {
-        request.headers_mut().insert(HOST, host);
     }
     if has_body {
         frame_anew(request.headers_mut());

@@ -10,5 +10,6 @@ pub mod error;
 pub mod expectation;
 pub mod forward;
 pub mod headers;
+pub mod identity;
 pub mod names;
 pub mod pool;

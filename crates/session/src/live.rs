@@ -1,7 +1,8 @@
 //! A session that was live when it was checked, and what this process knows of it.
 
-use std::sync::Arc;
+use std::any::Any;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use time::OffsetDateTime;
 
@@ -42,12 +43,14 @@ pub(crate) struct KnownSession {
     pub(crate) record: SessionRecord,
     /// Milliseconds since 1970; moves on as this process sees it used.
     pub(crate) last_seen: AtomicI64,
+    /// The value that [`LiveSession::derived`] made.
+    pub(crate) derived: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 impl KnownSession {
     pub(crate) fn new(handle: SessionHandle, opened: Opened) -> Self {
         let last_seen = AtomicI64::new(milliseconds(opened.last_seen_at));
-        Self { handle, tag: None, record: opened.record, last_seen }
+        Self { handle, tag: None, record: opened.record, last_seen, derived: OnceLock::new() }
     }
 
     pub(crate) fn last_seen_at(&self) -> OffsetDateTime {
@@ -70,6 +73,13 @@ impl LiveSession {
     /// Returns what is remembered of the session.
     pub fn record(&self) -> &SessionRecord {
         &self.known.record
+    }
+
+    /// Returns a value that follows from the record and the handle alone. It is made once and kept beside the record, as
+    /// long as this process keeps that; values of a second type are made each time.
+    pub fn derived<T: Send + Sync + 'static>(&self, make: impl Fn() -> T) -> Arc<T> {
+        let derived = self.known.derived.get_or_init(|| Arc::new(make()));
+        derived.clone().downcast().unwrap_or_else(|_| Arc::new(make()))
     }
 
     /// Returns the moment it was checked.

@@ -4,6 +4,7 @@
 //! ([`super::refresh_lock`]) is given up, and only where the record still exists: no renewal brings an ended session back
 //! (R-G09, R-N04). The caller's `work` decides what is asked of the provider, and when.
 
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicI64;
 use std::time::{Duration as StdDuration, Instant};
 
@@ -208,6 +209,7 @@ impl LockedSession {
             tag: None,
             record: self.record.clone(),
             last_seen: AtomicI64::default(),
+            derived: OnceLock::new(),
         };
         self.sessions.0.end_known(&known, Some(&tombstone)).await
     }
