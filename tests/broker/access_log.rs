@@ -182,11 +182,11 @@ fn strangers(said: &str) -> Vec<usize> {
 /// off because the grace period is over.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_lines_of_the_log_are_written_before_the_process_ends() {
-    let serving = serving(&[("/silent", "", false), ("/", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true)]).await;
+    let serving =
+        serving(&[("/silent", "", false), ("/", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true)]).await;
     let cookie = serving.browser.cookie("session").or(serving.browser.cookie(SESSION)).unwrap();
     let mut waiting = TcpStream::connect(("127.0.0.1", serving.port)).await.unwrap();
-    let asked =
-        format!("GET /silent HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nCookie: session={cookie}\r\n\r\n", serving.port);
+    let asked = format!("GET /silent HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nCookie: session={cookie}\r\n\r\n", serving.port);
     waiting.write_all(asked.as_bytes()).await.unwrap();
     until("the request has come", async || !serving.upstreams[0].heads().is_empty()).await;
     ask_as_a_stranger(serving.port, 500).await;
@@ -211,8 +211,7 @@ async fn a_log_that_nobody_reads_holds_up_no_request() {
          [[route]]\npath = \"/\"\nupstream = \"http://127.0.0.1:1\"\n"
     );
     let file = folder.write("counterfoil.toml", &config);
-    let mut program =
-        counterfoil(folder.path(), &["serve", "--config", &file]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut program = counterfoil(folder.path(), &["serve", "--config", &file]).stderr(Stdio::piped()).spawn().unwrap();
     until("it listens", async || TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await;
     let answered = tokio::time::timeout(PATIENCE, ask_as_a_stranger(port, 2_000)).await;
     let signalled = Command::new("kill").args(["-TERM", &program.id().to_string()]).status().unwrap();
