@@ -26,10 +26,7 @@ use http::header::USER_AGENT;
 
 use crate::clock::SharedClock;
 use crate::guard::route::RouteTable;
-use crate::idp::{
-    HttpError, IdpError, JwtFault, ProfileApiError, ProfileFault, Provider, PushedRequestError, TokenExchangeError,
-    UserinfoError,
-};
+use crate::idp::{ErrorClass, IdpError, Provider};
 use crate::session::record::ClientTraits;
 use crate::session::{LiveSession, Sessions};
 use crate::web::branding::Branding;
@@ -86,38 +83,20 @@ impl Login {
     }
 }
 
-/// The failure for a provider's error: the provider's being away, the clocks' fault, or the answer's.
+/// The failure for a provider's error, by its class.
 fn failure_kind(error: &IdpError) -> FailureKind {
-    let by_answer = |error: &HttpError| {
-        if error.is_outage() { FailureKind::IdpUnavailable } else { FailureKind::LoginFailed }
-    };
-    match error {
-        IdpError::Unusable { cause, .. } => by_answer(cause),
-        IdpError::TokenExchange(TokenExchangeError::Http(error))
-        | IdpError::Userinfo(UserinfoError::Http(error))
-        | IdpError::PushedRequest(PushedRequestError::Http(error))
-        | IdpError::ProfileEndpoint(error)
-        | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: error, .. }) => by_answer(error),
-        IdpError::PushedRequest(PushedRequestError::TooMany) => FailureKind::IdpUnavailable,
-        // Somebody else's person, from our point of view: an everyday refusal.
-        IdpError::Profile(ProfileFault::RequiredClaim(_)) => FailureKind::LoginRefused,
-        // Signed by the provider and brought too late.
-        IdpError::Answer(JwtFault::Clock("exp")) => FailureKind::LoginExpired,
-        IdpError::IdToken(JwtFault::Clock(_)) | IdpError::Answer(JwtFault::Clock(_)) => FailureKind::LoginClock,
-        IdpError::IdToken(_) if asks::is_about_auth_time(error) => FailureKind::LoginNotFresh,
-        // The code was used, or too old: nobody did anything wrong but take their time.
-        IdpError::TokenExchange(error) if error.is_about_the_code() => FailureKind::LoginExpired,
-        // The browser brought it, and nothing proves that it is the provider's.
-        IdpError::Issuer(_) | IdpError::Answer(_) => FailureKind::AnswerRefused,
-        IdpError::PushedRequest(_)
-        | IdpError::RequestObject(_)
-        | IdpError::TokenExchange(_)
-        | IdpError::IdToken(_)
-        | IdpError::Userinfo(_)
-        | IdpError::ProfileApi(_)
-        | IdpError::Profile(ProfileFault::Subject | ProfileFault::AnotherSubject | ProfileFault::Groups) => {
+    match error.class() {
+        ErrorClass::Unavailable => FailureKind::IdpUnavailable,
+        ErrorClass::Ours | ErrorClass::RequestOrPerson | ErrorClass::Denied | ErrorClass::Indeterminate => {
             FailureKind::LoginFailed
         }
+        // Somebody else's person, from our point of view: an everyday refusal.
+        ErrorClass::NotAdmitted => FailureKind::LoginRefused,
+        ErrorClass::Spent | ErrorClass::LateAnswer => FailureKind::LoginExpired,
+        ErrorClass::NotFresh => FailureKind::LoginNotFresh,
+        ErrorClass::Clock => FailureKind::LoginClock,
+        // The browser brought it, and nothing proves that it is the provider's.
+        ErrorClass::UnprovenAnswer => FailureKind::AnswerRefused,
     }
 }
 

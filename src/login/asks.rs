@@ -7,7 +7,7 @@ use super::callback::Finished;
 use super::pending::PendingLogin;
 use crate::guard::route::{PathRule, Route};
 use crate::identity::Identity;
-use crate::idp::{IdpError, Provider};
+use crate::idp::{ErrorClass, IdpError, Provider};
 use crate::web::failure::{Failure, FailureKind, SignedInAs};
 use crate::web::return_to::ReturnTo;
 
@@ -106,5 +106,5 @@ fn named(path: &PathRule) -> String {
 
 /// Is true if a provider did not say that somebody signed in as lately as was asked for.
 pub(super) fn is_about_auth_time(error: &IdpError) -> bool {
-    matches!(error, IdpError::IdToken(fault) if fault.claim() == Some("auth_time"))
+    error.class() == ErrorClass::NotFresh
 }

@@ -37,7 +37,7 @@ pub use self::discovery::metadata::Metadata;
 pub use self::discovery::moved::{MoveObserver, MovedEndpoint};
 pub use self::discovery::offers::Offers;
 pub use self::discovery::settings::DiscoverySettings;
-pub use self::error::IdpError;
+pub use self::error::{ErrorClass, IdpError};
 pub use self::login::attempt::{Attempt, LoginOptions};
 pub use self::login::authorization::{AuthorizationAnswer, IssuerMismatch};
 pub use self::login::logout_request::{LogoutMethod, LogoutRequest};

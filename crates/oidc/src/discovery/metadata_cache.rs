@@ -1,6 +1,6 @@
 //! The metadata of a provider: given by the configuration, or fetched from its issuer, kept and watched.
 //!
-//! What a later document may change is for [`crate::discovery::moved`] to say.
+//! [`crate::discovery::moved`] says which changes a later document may make.
 
 use std::sync::Arc;
 

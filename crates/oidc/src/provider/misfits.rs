@@ -1,6 +1,6 @@
 //! The parts of the configuration that do not fit what the provider's metadata offer.
 //!
-//! What a list does not have is [`Weight::Certain`] to fail only where the provider has to name all it takes. Pure.
+//! A value that a list lacks is [`Weight::Certain`] to fail only where the provider has to name all it takes. Pure.
 
 use crate::client::client_authentication::ClientAuthentication;
 use crate::discovery::metadata::Metadata;

@@ -30,7 +30,7 @@ pub struct ProviderSettings {
     pub display_name: String,
     /// Our side: name, proof, connection.
     pub client: ClientSettings,
-    /// What is asked for at a login, and how the request travels.
+    /// The content of authorization requests, and the way that they travel.
     pub login: LoginSettings,
     /// A person's attributes.
     pub claims: ClaimSettings,
@@ -38,7 +38,7 @@ pub struct ProviderSettings {
     pub refresh: RefreshSettings,
     /// Notices that the provider sends by itself.
     pub notices: NoticeSettings,
-    /// What the provider publishes.
+    /// The documents that the provider publishes.
     pub discovery: DiscoverySettings,
     /// OpenID Connect or plain OAuth 2.0.
     pub kind: IdpKind,

@@ -7,10 +7,9 @@
 use counterfoil_core::secret::Secret;
 use thiserror::Error;
 
-use crate::claims::mapping::ProfileFault;
 use crate::claims::userinfo::UserinfoError;
 use crate::client::http_error::HttpError;
-use crate::error::IdpError;
+use crate::error::{ErrorClass, IdpError};
 use crate::providers::api::ProfileApiError;
 use crate::tokens::exchange_error::TokenExchangeError;
 use crate::verification::fault::JwtFault;
@@ -58,12 +57,7 @@ impl RenewalError {
 
     /// Is true if the provider does not know us, or not by these credentials: a fault of the configuration.
     pub fn is_about_the_client(&self) -> bool {
-        match &self.cause {
-            IdpError::TokenExchange(TokenExchangeError::Refused { code, .. }) => ABOUT_THE_CLIENT.contains(code),
-            // At the token endpoint a 401 is about the client (RFC 6749 5.2).
-            IdpError::TokenExchange(TokenExchangeError::Http(HttpError::Status(401, _))) => true,
-            _ => false,
-        }
+        self.cause.is_about_the_client()
     }
 
     /// Is true if no key that is published now signed the ID token. Right after a rotation that passes.
@@ -92,102 +86,19 @@ impl RenewalError {
     }
 }
 
-/// Refusals that speak of the client's name and credentials, whoever the session belongs to.
-const ABOUT_THE_CLIENT: [&str; 2] = ["invalid_client", "incorrect_client_credentials"];
-
-/// Refusals that are for our side to mend and say nothing of the person.
-const FOR_US_TO_MEND: [&str; 3] = ["unsupported_grant_type", "use_dpop_nonce", "invalid_dpop_proof"];
-
-/// Refusals that the standard has for faults of the request or the client's registration (RFC 6749 5.2), and that
-/// products answer when a refresh token or its person is gone: Dex, Gitea, Ory's older versions. From a provider that
-/// has taken the very same request before, they are about the person.
-const ABOUT_THE_REQUEST_OR_THE_PERSON: [&str; 7] = [
-    "invalid_request",
-    "unauthorized_client",
-    "invalid_scope",
-    "access_denied",
-    "token_inactive",
-    "token_expired",
-    "request_unauthorized",
-];
-
-/// Claims of an ID token that say of whom, and of which login, it speaks, and that the login is over.
-const ABOUT_THE_PERSON: [&str; 4] = ["iss", "sub", "nonce", "session_expiry"];
-
+/// Returns the verdict that a class of failures comes to.
 fn verdict(error: &IdpError, is_proven: bool) -> Verdict {
-    let about_the_person = if is_proven { Verdict::Denied } else { Verdict::Unavailable };
-    match error {
-        IdpError::TokenExchange(TokenExchangeError::Refused { code, .. }) if ABOUT_THE_CLIENT.contains(code) => {
-            Verdict::Unavailable
-        }
-        IdpError::TokenExchange(TokenExchangeError::Refused { code, .. }) if FOR_US_TO_MEND.contains(code) => {
-            Verdict::Unavailable
-        }
-        IdpError::TokenExchange(TokenExchangeError::Refused { code, .. })
-            if ABOUT_THE_REQUEST_OR_THE_PERSON.contains(code) =>
-        {
-            about_the_person
-        }
-        // At the token endpoint a 401 is about the client (RFC 6749 5.2).
-        IdpError::TokenExchange(TokenExchangeError::Http(HttpError::Status(401, _)))
-        // The keys were fetched for this token, perhaps from a cache that is older than it: only if that lasts it says
-        // something ([`RenewalError::is_about_keys`]).
-        | IdpError::IdToken(JwtFault::Clock(_) | JwtFault::NoKeys | JwtFault::UnknownKey | JwtFault::Signature)
-        | IdpError::PushedRequest(_)
-        | IdpError::RequestObject(_)
-        | IdpError::Unusable { .. }
-        | IdpError::Answer(_)
-        | IdpError::Issuer(_) => Verdict::Unavailable,
-        IdpError::TokenExchange(TokenExchangeError::Refused { .. })
-        | IdpError::Userinfo(UserinfoError::Http(HttpError::Status(401, _)) | UserinfoError::Subject | UserinfoError::Refused(_))
-        | IdpError::ProfileEndpoint(HttpError::Status(401, _))
-        | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: HttpError::Status(401, _), .. })
-        | IdpError::Profile(ProfileFault::AnotherSubject)
-        | IdpError::IdToken(JwtFault::Issuer(_)) => Verdict::Denied,
-        IdpError::IdToken(JwtFault::Claim(claim)) if ABOUT_THE_PERSON.contains(claim) => Verdict::Denied,
-        IdpError::TokenExchange(TokenExchangeError::Http(error))
-        | IdpError::Userinfo(UserinfoError::Http(error))
-        | IdpError::ProfileEndpoint(error)
-        | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: error, .. }) => verdict_of(error),
-        IdpError::TokenExchange(TokenExchangeError::Malformed | TokenExchangeError::TokenType)
-        | IdpError::Userinfo(UserinfoError::Nobody | UserinfoError::Token(_))
-        | IdpError::ProfileApi(ProfileApiError::Malformed(_) | ProfileApiError::TooMany(_))
-        // With too many groups nobody could sign in, and whoever stayed would keep those they had, for good.
-        | IdpError::Profile(ProfileFault::Subject | ProfileFault::RequiredClaim(_) | ProfileFault::Groups)
-        // The form of a token, and its other audiences, are no word about the person: one setting at the provider
-        // changes them for everybody, and another changes them back.
-        | IdpError::IdToken(
-            JwtFault::Absent
-            | JwtFault::Malformed
-            | JwtFault::Algorithm
-            | JwtFault::Type
-            | JwtFault::Critical
-            | JwtFault::MalformedClaims
-            | JwtFault::Missing(_)
-            | JwtFault::ClaimType(_)
-            | JwtFault::Claim(_),
-        ) => Verdict::Indeterminate,
-    }
-}
-
-/// Returns the verdict that follows from an answer that is no clear word, or from none.
-fn verdict_of(error: &HttpError) -> Verdict {
-    match error {
-        outage if outage.is_outage() => Verdict::Unavailable,
-        // The last four are ours.
-        HttpError::Unreachable(_)
-        | HttpError::Timeout
-        | HttpError::AskedJustNow { .. }
-        | HttpError::Client(_)
-        | HttpError::NoAuthorities
-        | HttpError::Request
-        | HttpError::Proof => Verdict::Unavailable,
-        HttpError::Status(..)
-        | HttpError::TooLarge
-        | HttpError::ContentType
-        | HttpError::NotAnObject
-        | HttpError::Issuer { .. }
-        | HttpError::Unacceptable(_) => Verdict::Indeterminate,
+    match error.class() {
+        ErrorClass::Denied | ErrorClass::Spent => Verdict::Denied,
+        // From a provider that has taken the very same request before, it is about the person.
+        ErrorClass::RequestOrPerson if is_proven => Verdict::Denied,
+        ErrorClass::RequestOrPerson
+        | ErrorClass::Unavailable
+        | ErrorClass::Ours
+        | ErrorClass::Clock
+        | ErrorClass::LateAnswer
+        | ErrorClass::UnprovenAnswer => Verdict::Unavailable,
+        ErrorClass::Indeterminate | ErrorClass::NotAdmitted | ErrorClass::NotFresh => Verdict::Indeterminate,
     }
 }
 
@@ -197,6 +108,7 @@ mod tests {
 
     use super::*;
     use crate::answer::provider_words::ProviderWords;
+    use crate::claims::mapping::ProfileFault;
 
     fn refused(code: &'static str) -> IdpError {
         IdpError::TokenExchange(TokenExchangeError::Refused { code, said: ProviderWords::default(), key: None })
