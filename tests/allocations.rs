@@ -32,9 +32,9 @@ use crate::sessions::{HOST, configuration, cookie, establish, random_key, settin
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// Most allocations of a request that an application behind the guard answers in this process.
-const GUARDED: usize = 98;
+const GUARDED: usize = 25;
 /// Most allocations of a request that is forwarded to an upstream.
-const PROXIED: usize = 104;
+const PROXIED: usize = 31;
 
 /// Requests before the count begins: caches, pools and buffers reach their size.
 const WARM_UP: usize = 200;
