@@ -33,8 +33,9 @@ use counterfoil::app::server::serve;
 use counterfoil::app::site::BackOffice;
 use counterfoil::app::{App, Dependencies};
 use counterfoil::clock::SystemClock;
+use counterfoil::guard::broker_paths::BrokerPaths;
 use counterfoil::guard::current_user::Admitted;
-use counterfoil::guard::layer::{Guard, RequireSession};
+use counterfoil::guard::layer::{Guard, GuardParts};
 use counterfoil::guard::revalidation::NoRevalidation;
 use counterfoil::guard::route::RouteTable;
 use counterfoil::identity::Identity;
@@ -111,13 +112,14 @@ async fn site(mode: &str, redis: &str, people: usize) -> Result<(Serving, Vec<St
             let sessions = open(&settings);
             sessions.maintenance().spawn();
             let keys = establish(&sessions, 0..people, GROUPS).await;
-            let routes = Arc::new(RouteTable::new(settings.routes));
+            let paths = BrokerPaths::login_at("/sso/login");
+            let routes = Arc::new(RouteTable::new(settings.routes, &paths));
             let (clock, clock_skew) = (Arc::new(SystemClock), time::Duration::ZERO);
             let revalidator = Arc::new(NoRevalidation);
             let public_url = Arc::new(settings.public_url);
-            let guard =
-                Guard { routes, sessions: sessions.reader(), revalidator, cookies, clock, clock_skew, public_url };
-            (serving(handler.layer(RequireSession(Arc::new(guard)))), values(keys))
+            let sessions = sessions.reader();
+            let parts = GuardParts { routes, sessions, revalidator, cookies, clock, clock_skew, public_url, paths };
+            (serving(handler.layer(Guard::from(parts).layer())), values(keys))
         }
         "broker" | "broker-public" => {
             counterfoil::telemetry::start(settings.log, std::io::stderr);

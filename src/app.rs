@@ -25,7 +25,7 @@ use crate::api::Api;
 use crate::audit::{AuditEvent, audit};
 use crate::clock::SharedClock;
 use crate::config::{ServerSettings, Settings};
-use crate::guard::layer::Guard;
+use crate::guard::layer::{Guard, GuardParts};
 use crate::guard::route::RouteTable;
 use crate::idp::{HttpError, Misfit, MovedEndpoint, Needs, Provider, ProviderSettings, Weight};
 use crate::login::Login;
@@ -41,8 +41,9 @@ use crate::routes::{self, Handlers};
 use crate::secret::keyring::Keyring;
 use crate::session::Sessions;
 use crate::session::store::SessionBackend;
-use crate::web::cookies::CookiePolicy;
+use crate::web::cookies;
 use crate::web::csrf::CsrfTokens;
+use crate::web::paths::PATHS;
 use crate::web::request_body::BodyLimits;
 
 use self::admission::Admission;
@@ -79,7 +80,7 @@ pub enum BuildError {
 #[derive(Debug, Clone)]
 pub struct App {
     rooms: Handlers,
-    guard: Arc<Guard>,
+    guard: Guard,
     proxy: Proxy,
     responder: Responder,
     admission: Admission,
@@ -108,10 +109,10 @@ impl App {
         audit(&AuditEvent::ConfigurationLoaded { idps: settings.idps.len(), routes: settings.routes.len() });
         let public_url = Arc::new(settings.public_url);
         let branding = Arc::new(settings.branding);
-        let cookies = Arc::new(CookiePolicy::new(&public_url, settings.cookie_name));
+        let cookies = Arc::new(cookies::policy(&public_url, settings.cookie_name));
         let mut upstreams = settings.routes.iter().filter_map(|route| route.upstream.as_ref());
         let https_upstreams = upstreams.any(|upstream| upstream.scheme() == Some(&Scheme::HTTPS));
-        let routes = Arc::new(RouteTable::new(settings.routes));
+        let routes = Arc::new(RouteTable::new(settings.routes, &PATHS));
         let keyring = settings.keyring;
         let clock_skew = settings.idps.iter().filter_map(ProviderSettings::clock_skew).max().unwrap_or_default();
         let sessions = Sessions::new(store, &keyring, settings.rules, settings.near_cache, clock.clone());
@@ -168,7 +169,7 @@ impl App {
                 rights: rights.clone(),
             },
         };
-        let guard = Guard {
+        let guard = GuardParts {
             routes,
             sessions: sessions.reader(),
             revalidator: Arc::new(renewals),
@@ -176,10 +177,11 @@ impl App {
             clock,
             clock_skew,
             public_url: public_url.clone(),
+            paths: PATHS,
         };
         Ok(Self {
             rooms,
-            guard: Arc::new(guard),
+            guard: Guard::from(guard),
             proxy: Proxy::new(cookies, &public_url, upstream_timeout, https_upstreams, settings.stripped)?,
             responder: Responder { branding, public_url: public_url.clone() },
             admission: Admission {
@@ -228,7 +230,7 @@ impl App {
     pub fn in_front_of<S: BackOffice>(&self, back_office: S) -> Site<S> {
         let (admission, responder) = (self.admission.clone(), self.responder.clone());
         let own = routes::own(self.rooms.clone(), self.responder.public_url.is_https());
-        Site::new(admission, responder, self.body_limits, own, self.guard.clone(), back_office)
+        Site::new(admission, responder, self.body_limits, own, &self.guard, back_office)
     }
 
     /// The operators' site, for a port of its own.

@@ -33,6 +33,7 @@ use crate::web::branding::Branding;
 use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::CsrfTokens;
 use crate::web::failure::{FailureKind, SignedInAs};
+use crate::web::paths::PATHS;
 use crate::web::public_url::PublicUrl;
 use crate::web::return_to::ReturnTo;
 
@@ -79,7 +80,7 @@ impl Login {
     fn account_of(&self, session: &LiveSession, page: &ReturnTo) -> SignedInAs {
         let demanding = self.route_behind(page).is_some_and(|route| route.demands_of_login());
         let go_on = if demanding { ReturnTo::home() } else { page.clone() };
-        SignedInAs::new(&session.record().identity, &go_on, page)
+        SignedInAs::new(&session.record().identity, &go_on, page, &PATHS)
     }
 }
 

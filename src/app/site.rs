@@ -27,7 +27,7 @@ use tracing::instrument::{Instrument, Instrumented};
 
 use super::access_log::AccessLine;
 use super::admission::{Admission, Begun};
-use crate::guard::layer::{Guard, Guarded, RequireSession};
+use crate::guard::layer::{Guard, Guarded};
 use crate::respond::{Asked, Responder};
 use crate::routes::is_own;
 use crate::web::failure::{Failure, FailureKind};
@@ -69,11 +69,11 @@ impl<S: BackOffice> Site<S> {
         responder: Responder,
         body_limits: BodyLimits,
         own: Router,
-        guard: Arc<Guard>,
+        guard: &Guard,
         back_office: S,
     ) -> Self {
         let layers = Arc::new(Layers { admission, responder, body_limits, own });
-        Self { layers, guarded: RequireSession(guard).layer(back_office) }
+        Self { layers, guarded: guard.layer().layer(back_office) }
     }
 
     fn dispatch(&mut self, begun: &Begun, request: Request) -> Inside<<Guarded<S> as Service<Request>>::Future> {

@@ -9,6 +9,7 @@ use crate::guard::route::{PathRule, Route};
 use crate::identity::Identity;
 use crate::idp::{ErrorClass, IdpError, Provider};
 use crate::web::failure::{Failure, FailureKind, SignedInAs};
+use crate::web::paths::PATHS;
 use crate::web::return_to::ReturnTo;
 
 /// Longest `acr` that the log repeats, in characters.
@@ -60,7 +61,7 @@ impl Asks<'_> {
         let received = acr.map_or_else(|| "none".to_owned(), |acr| acr.chars().take(LONGEST_ACR).collect());
         let wanted = self.pending.attempt.acr_values.join(" or ");
         let cause = WeakLogin { wanted, received, by: self.way_asked_by() };
-        let account = SignedInAs::new(identity, &ReturnTo::home(), &self.pending.return_to());
+        let account = SignedInAs::new(identity, &ReturnTo::home(), &self.pending.return_to(), &PATHS);
         Err(Failure::caused(FailureKind::StrongerLoginNeeded, cause).with_account(account))
     }
 

@@ -33,7 +33,9 @@ use crate::session::establish::{EstablishError, NewSession};
 use crate::session::key::SessionKey;
 use crate::session::record::{ExposedSecret, Tokens};
 use crate::web::client_address::ClientAddress;
+use crate::web::cookies::LANDINGS;
 use crate::web::failure::{Failure, FailureKind, RefusalKind};
+use crate::web::paths::PATHS;
 use crate::web::query::Parameters;
 use crate::web::redirect::see_other;
 use crate::web::{form, navigation};
@@ -183,8 +185,9 @@ impl Login {
         audit(&AuditEvent::LoginFailed { idp: &pending.idp, reason: &reason, by_browser, client });
         let account = self.account_beside(&failure, pending, headers).await;
         // Somebody has read that it went round and round: from here on it counts anew.
-        let anew = (failure.kind == FailureKind::LoginLoop).then(|| self.cookies.clear(&self.cookies.landings_name()));
-        failure.with_account(account).with_sign_in(pending.return_to().login_href()).with_cookies(anew)
+        let anew =
+            (failure.kind == FailureKind::LoginLoop).then(|| self.cookies.clear(&self.cookies.own_name(LANDINGS)));
+        failure.with_account(account).with_sign_in(pending.return_to().login_href(&PATHS)).with_cookies(anew)
     }
 
     /// Claims this login, so that no other request finishes it, here or on another replica; true if this one may.
@@ -304,7 +307,7 @@ impl Login {
             }
             Finished::FreshLoginNeeded | Finished::WeakLogin => {
                 let idp: String = byte_serialize(pending.idp.as_bytes()).collect();
-                see_other(&format!("{}&idp={idp}&fresh=1", pending.return_to().login_href()))
+                see_other(&format!("{}&idp={idp}&fresh=1", pending.return_to().login_href(&PATHS)))
             }
             Finished::TooManySessions(grant) => self.send_to_limit(&grant),
             Finished::FormExpired => see_other(&again_href(&pending.return_to(), Some(&pending.idp))),

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue};
 use time::{Duration, OffsetDateTime};
 
-use crate::web::cookies::CookiePolicy;
+use crate::web::cookies::{CookiePolicy, LANDINGS};
 use crate::web::return_to::ReturnTo;
 
 /// The time for which a completed login counts, from the first of them.
@@ -41,7 +41,7 @@ struct Landing {
 impl LoginLoopDetector {
     /// The landings that the browser remembers and that still count.
     pub(super) fn read(cookies: &CookiePolicy, headers: &HeaderMap, now: OffsetDateTime) -> Self {
-        let name = cookies.landings_name();
+        let name = cookies.own_name(LANDINGS);
         let text = cookies.values(&name, headers).next().and_then(|value| std::str::from_utf8(value).ok());
         Self::remembered(text.unwrap_or_default(), now)
     }
@@ -81,7 +81,7 @@ impl LoginLoopDetector {
             None => self.0.insert(0, Landing { page, count: 1, since: now.unix_timestamp() }),
         }
         self.0.truncate(MOST_PAGES);
-        cookies.set(&cookies.landings_name(), &self.text(), Some(WINDOW))
+        cookies.set(&cookies.own_name(LANDINGS), &self.text(), Some(WINDOW))
     }
 }
 
@@ -96,6 +96,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::web::paths::PATHS;
     use crate::web::public_url::PublicUrl;
 
     const NOW: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);
@@ -108,7 +109,7 @@ mod tests {
     fn lands(pages: impl Iterator<Item = (String, OffsetDateTime)>) -> bool {
         let mut headers = HeaderMap::new();
         for (page, at) in pages {
-            let page = ReturnTo::parse(&page).unwrap();
+            let page = ReturnTo::parse(&page, &PATHS).unwrap();
             let landings = LoginLoopDetector::read(&cookies(), &headers, at);
             if landings.are_a_loop(&page) {
                 return true;
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_the_browser_made_up_counts_nothing() {
-        let page = ReturnTo::parse("/x").unwrap();
+        let page = ReturnTo::parse("/x", &PATHS).unwrap();
         for value in ["", ".", "..", "a.b.c", "a.1", "x.99999999999.1", "x.5.-1", &"9.".repeat(4_000)] {
             let headers = HeaderMap::from_iter([(COOKIE, format!("__Host-landings={value}").parse().unwrap())]);
             assert!(!LoginLoopDetector::read(&cookies(), &headers, NOW).are_a_loop(&page), "{value}");

@@ -15,6 +15,7 @@ use super::pending::PendingLogin;
 use super::way_back::WayBack;
 use crate::guard::session_lookup::{SessionLookup, look_up};
 use crate::web::failure::{Failure, FailureKind, SignedInAs};
+use crate::web::paths::PATHS;
 use crate::web::redirect::see_other;
 use crate::web::return_to::ReturnTo;
 
@@ -60,7 +61,7 @@ impl Login {
         if lost == Lost::Gone && !way.begun_again && self.pending.are_in(&self.cookies, headers) {
             return see_other(&again_href(&way.page, idp));
         }
-        Err(refused(FailureKind::LoginExpired, fault).with_sign_in(way.page.login_href()))
+        Err(refused(FailureKind::LoginExpired, fault).with_sign_in(way.page.login_href(&PATHS)))
     }
 
     /// The person who is signed in although this login failed.
@@ -98,7 +99,7 @@ impl Login {
 /// The address that begins a login again in place of one that came to nothing by itself.
 pub(super) fn again_href(page: &ReturnTo, idp: Option<&str>) -> String {
     let idp = idp.map_or_else(String::new, |idp| format!("&idp={}", encoded(idp)));
-    format!("{}{idp}&again=1", page.login_href())
+    format!("{}{idp}&again=1", page.login_href(&PATHS))
 }
 
 fn encoded(text: &str) -> String {

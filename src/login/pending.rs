@@ -16,7 +16,8 @@ use time::{Duration, OffsetDateTime};
 use crate::idp::Attempt;
 use crate::secret::keyring::{Keyring, Sealer};
 use crate::session::key::SessionHandle;
-use crate::web::cookies::CookiePolicy;
+use crate::web::cookies::{CookiePolicy, PENDING};
+use crate::web::paths::PATHS;
 use crate::web::return_to::ReturnTo;
 
 /// The longest time that a login may take.
@@ -116,7 +117,7 @@ impl PendingLogin {
 
     /// The page the person lands on.
     pub fn return_to(&self) -> ReturnTo {
-        ReturnTo::parse(&self.return_to).unwrap_or_else(ReturnTo::home)
+        ReturnTo::parse(&self.return_to, &PATHS).unwrap_or_else(ReturnTo::home)
     }
 
     /// The name that is taken in the store so that this login is finished at most once.
@@ -181,7 +182,8 @@ impl PendingLogins {
         headers: &HeaderMap,
     ) -> Option<(String, PendingLogin)> {
         let name = cookie_name(cookies, state);
-        let mut values = cookies.pending(headers).filter(|(found, _)| *found == name).map(|(_, value)| value);
+        let mut values =
+            cookies.beginning(PENDING, headers).filter(|(found, _)| *found == name).map(|(_, value)| value);
         let login = values.find_map(|value| self.open(&name, value))?;
         let same_state = bool::from(login.attempt.state.as_bytes().ct_eq(state.as_bytes()));
         same_state.then_some((name, login))
@@ -189,7 +191,7 @@ impl PendingLogins {
 
     /// Is true if the browser keeps a login of this site's, so that it keeps our cookies and has begun one lately.
     pub fn are_in(&self, cookies: &CookiePolicy, headers: &HeaderMap) -> bool {
-        cookies.pending(headers).any(|(name, value)| self.open(name, value).is_some())
+        cookies.beginning(PENDING, headers).any(|(name, value)| self.open(name, value).is_some())
     }
 
     fn open(&self, name: &str, value: &[u8]) -> Option<PendingLogin> {
@@ -206,7 +208,7 @@ impl PendingLogins {
         now: OffsetDateTime,
     ) -> Vec<HeaderValue> {
         let mut known: Vec<_> =
-            cookies.pending(headers).map(|(n, v)| (self.open(n, v), n, n.len() + v.len())).collect();
+            cookies.beginning(PENDING, headers).map(|(n, v)| (self.open(n, v), n, n.len() + v.len())).collect();
         known.sort_by_key(|(login, ..)| std::cmp::Reverse(login.as_ref().map(|login| login.started_at)));
         let (mut bytes, mut logins) = (new_bytes, 1);
         let mut deletions = Vec::new();
@@ -224,7 +226,7 @@ impl PendingLogins {
 
 /// One cookie a login; the name shows nothing of the `state`, which is a secret until it is used.
 fn cookie_name(cookies: &CookiePolicy, state: &str) -> String {
-    cookies.pending_name(&hash(state)[..16])
+    cookies.own_name(&format!("{}{}", PENDING, &hash(state)[..16]))
 }
 
 fn hash(state: &str) -> String {
@@ -255,7 +257,7 @@ mod tests {
             fresh: false,
             acr_values: vec![],
         };
-        PendingLogin::new("company", &ReturnTo::parse(path).unwrap(), attempt, at)
+        PendingLogin::new("company", &ReturnTo::parse(path, &PATHS).unwrap(), attempt, at)
     }
 
     /// A browser's cookies after these `Set-Cookie`s.

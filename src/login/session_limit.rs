@@ -20,9 +20,10 @@ use crate::identity::Identity;
 use crate::secret::keyring::{Keyring, Sealer};
 use crate::session::key::SessionHandle;
 use crate::web::branding::Frame;
-use crate::web::cookies::CookiePolicy;
+use crate::web::cookies::{CookiePolicy, LIMIT as LIMIT_COOKIE};
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::page::{self, Moment, OwnSession, TooManySessions};
+use crate::web::paths::PATHS;
 use crate::web::redirect::see_other;
 use crate::web::return_to::ReturnTo;
 use crate::web::{form, security_headers};
@@ -55,13 +56,13 @@ impl GrantSealer {
     }
 
     fn cookie(&self, grant: &EndSessionGrant, cookies: &CookiePolicy) -> HeaderValue {
-        let name = cookies.limit_name();
+        let name = cookies.own_name(LIMIT_COOKIE);
         let value = URL_SAFE_NO_PAD.encode(self.sealer.seal_json(name.as_bytes(), grant));
         cookies.set(&name, &value, Some(LIFETIME))
     }
 
     fn find(&self, cookies: &CookiePolicy, headers: &HeaderMap, now: OffsetDateTime) -> Option<EndSessionGrant> {
-        let name = cookies.limit_name();
+        let name = cookies.own_name(LIMIT_COOKIE);
         let open = |value: &[u8]| self.sealer.open_json(name.as_bytes(), &URL_SAFE_NO_PAD.decode(value).ok()?).ok();
         cookies.values(&name, headers).find_map(open).filter(|grant: &EndSessionGrant| now < grant.until)
     }
@@ -80,7 +81,7 @@ impl EndSessionGrant {
     }
 
     fn return_to(&self) -> ReturnTo {
-        ReturnTo::parse(&self.return_to).unwrap_or_else(ReturnTo::home)
+        ReturnTo::parse(&self.return_to, &PATHS).unwrap_or_else(ReturnTo::home)
     }
 }
 
@@ -113,7 +114,7 @@ pub async fn choose(State(login): State<Login>, headers: HeaderMap) -> Result<Re
         frame,
         sessions: sessions.iter().map(own).collect(),
         csrf_token: &login.csrf.token(&grant.name()),
-        sign_in_href: &grant.return_to().login_href(),
+        sign_in_href: &grant.return_to().login_href(&PATHS),
     }
     .html();
     let mut response = page::response(StatusCode::OK, frame.language, html);
@@ -141,7 +142,7 @@ pub async fn end_one(
     if ended? {
         audit(&AuditEvent::LoggedOut { session: handle, subject: &grant.subject });
     }
-    let mut response = see_other(&grant.return_to().login_href())?;
-    response.headers_mut().append(SET_COOKIE, login.cookies.clear(&login.cookies.limit_name()));
+    let mut response = see_other(&grant.return_to().login_href(&PATHS))?;
+    response.headers_mut().append(SET_COOKIE, login.cookies.clear(&login.cookies.own_name(LIMIT_COOKIE)));
     Ok(response)
 }

@@ -12,6 +12,7 @@ use crate::guard::session_lookup::look_up;
 use crate::web::branding::Frame;
 use crate::web::failure::Failure;
 use crate::web::page::{self, SignedIn};
+use crate::web::paths::PATHS;
 use crate::web::return_to::ReturnTo;
 
 /// Says who is signed in and that the tab can be closed.
@@ -22,7 +23,8 @@ use crate::web::return_to::ReturnTo;
 pub async fn signed_in(State(login): State<Login>, headers: HeaderMap) -> Result<Response, Failure> {
     let found = look_up(&login.sessions.reader(), &login.cookies, &headers).await?;
     let Some((_, session)) = found.live() else {
-        return Err(Failure::from(found.why_not()).with_sign_in(ReturnTo::signed_in_for(None).login_href()));
+        return Err(Failure::from(found.why_not())
+            .with_sign_in(ReturnTo::signed_in_for(None, &PATHS).unwrap_or_else(ReturnTo::home).login_href(&PATHS)));
     };
     let frame = Frame::for_request(&headers, &login.branding);
     let html = SignedIn { frame, name: session.record().identity.display_name() }.html();

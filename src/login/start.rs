@@ -23,6 +23,7 @@ use crate::web::failure::{Failure, FailureKind, RefusalKind, SignedInAs};
 use crate::web::language::Language;
 use crate::web::navigation;
 use crate::web::page::{self, Moment, ProviderChoice, SessionEnded, SignInChooser};
+use crate::web::paths::PATHS;
 use crate::web::query::Parameters;
 use crate::web::redirect::{fits_every_proxy, see_other};
 use crate::web::return_to::ReturnTo;
@@ -62,7 +63,8 @@ pub async fn start(
         let lost = if query.get("repeated").is_some() { Lost::Repeated } else { Lost::Gone };
         return login.resume(query.get("idp"), state, lost, &headers).await;
     }
-    let return_to = query.get("return_to").and_then(ReturnTo::parse).unwrap_or_else(ReturnTo::home);
+    let return_to =
+        query.get("return_to").and_then(|page| ReturnTo::parse(page, &PATHS)).unwrap_or_else(ReturnTo::home);
     if query.get("ended").is_some() {
         return Ok(login.session_ended_page(&headers, tombstone.as_ref(), &return_to));
     }
@@ -116,14 +118,14 @@ impl Wanted<'_> {
         let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
         let hint = self.hint.as_ref().map_or_else(String::new, |hint| format!("&login_hint={}", encoded(hint)));
         let again = if self.again { "&again=1" } else { "" };
-        format!("{}&idp={}{fresh}{hint}{again}", self.back.login_href(), encoded(provider.name()))
+        format!("{}&idp={}{fresh}{hint}{again}", self.back.login_href(&PATHS), encoded(provider.name()))
     }
 }
 
 impl Login {
     /// The route of the page that the person came for.
     pub(super) fn route_behind(&self, back: &ReturnTo) -> Option<Arc<Route>> {
-        match self.routes.locate(&back.demanding_page().path().parse().ok()?).ok()?.1 {
+        match self.routes.locate(&back.demanding_page(&PATHS).path().parse().ok()?).ok()?.1 {
             Place::Route(route) => Some(route),
             Place::Broker | Place::Nowhere => None,
         }
@@ -210,7 +212,7 @@ impl Login {
         let frame = Frame::for_request(headers, &self.branding);
         let cause = tombstone.map(|tombstone| tombstone.cause);
         let ended_at = tombstone.map(|tombstone| Moment::new(tombstone.ended_at, self.clock.now()));
-        let html = SessionEnded { frame, cause, ended_at, sign_in_href: &back.login_href() }.html();
+        let html = SessionEnded { frame, cause, ended_at, sign_in_href: &back.login_href(&PATHS) }.html();
         page::response(StatusCode::OK, frame.language, html)
     }
 

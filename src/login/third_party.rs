@@ -15,6 +15,7 @@ use super::Login;
 use crate::idp::Provider;
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::form;
+use crate::web::paths::PATHS;
 use crate::web::query::Parameters;
 use crate::web::redirect::see_other;
 use crate::web::return_to::ReturnTo;
@@ -62,7 +63,7 @@ impl Login {
     fn own_page(&self, address: &str) -> Option<ReturnTo> {
         match address.strip_prefix(self.public_url.origin())? {
             "" => Some(ReturnTo::home()),
-            path => ReturnTo::parse(path),
+            path => ReturnTo::parse(path, &PATHS),
         }
     }
 }

@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::secret::keyring::{Keyring, Sealer};
+use crate::web::paths::PATHS;
 use crate::web::return_to::ReturnTo;
 
 /// Longest page that is carried, in bytes. With its seal and the random part the `state` stays below 500 characters,
@@ -52,7 +53,7 @@ impl WaysBack {
         let (_, carried) = state.split_once('.')?;
         let opened = self.sealer.open(SUBJECT, &URL_SAFE_NO_PAD.decode(carried).ok()?).ok()?;
         let (begun_again, page) = std::str::from_utf8(&opened).ok()?.split_at_checked(1)?;
-        Some(WayBack { page: ReturnTo::parse(page)?, begun_again: begun_again == "1" })
+        Some(WayBack { page: ReturnTo::parse(page, &PATHS)?, begun_again: begun_again == "1" })
     }
 }
 
@@ -62,7 +63,7 @@ mod tests {
     use crate::secret::random_token;
 
     fn carried(ways: &WaysBack, page: &str, begun_again: bool) -> String {
-        let carried = ways.seal(&ReturnTo::parse(page).unwrap(), begun_again);
+        let carried = ways.seal(&ReturnTo::parse(page, &PATHS).unwrap(), begun_again);
         format!("{}.{carried}", random_token::<32>())
     }
 
@@ -72,7 +73,7 @@ mod tests {
         for (page, begun_again) in [("/", false), ("/orders?status=open#top", false), ("/caf%C3%A9", true)] {
             let state = carried(&ways, page, begun_again);
             assert!(!state.contains("orders"));
-            assert_eq!(ways.read(&state), Some(WayBack { page: ReturnTo::parse(page).unwrap(), begun_again }));
+            assert_eq!(ways.read(&state), Some(WayBack { page: ReturnTo::parse(page, &PATHS).unwrap(), begun_again }));
         }
     }
 

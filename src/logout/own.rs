@@ -21,8 +21,10 @@ use crate::session::LiveSession;
 use crate::session::key::SessionKey;
 use crate::session::store::StoreError;
 use crate::web::branding::Frame;
+use crate::web::cookies::LANDINGS;
 use crate::web::failure::{Failure, FailureKind, RefusalKind};
 use crate::web::page::{self, ConfirmLogout, SignOutThere, SignedOut, SignedOutReason};
+use crate::web::paths::PATHS;
 use crate::web::query::Parameters;
 use crate::web::redirect::see_other;
 use crate::web::return_to::ReturnTo;
@@ -197,7 +199,7 @@ impl Logout {
     /// Makes the browser forget the session.
     fn forget(&self, headers: &mut HeaderMap) {
         headers.append(SET_COOKIE, self.clear_cookie());
-        headers.append(SET_COOKIE, self.cookies.clear(&self.cookies.landings_name()));
+        headers.append(SET_COOKIE, self.cookies.clear(&self.cookies.own_name(LANDINGS)));
         // The browser's copies of protected pages go too (R-J02). Cookies are cleared by name: the
         // directive "cookies" would take the back office's own as well.
         headers.insert(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\""));
@@ -205,6 +207,6 @@ impl Logout {
 }
 
 pub(super) fn signed_out_page(frame: Frame<'_>, reason: SignedOutReason) -> Response {
-    let html = SignedOut { frame, reason, sign_in_href: &ReturnTo::home().login_href() }.html();
+    let html = SignedOut { frame, reason, sign_in_href: &ReturnTo::home().login_href(&PATHS) }.html();
     page::response(StatusCode::OK, frame.language, html)
 }

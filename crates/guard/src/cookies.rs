@@ -1,4 +1,4 @@
-//! The broker's cookies: named, written, found and taken out, byte for byte.
+//! The session's cookie and its neighbours: named, written, found and taken out, byte for byte.
 //!
 //! Not a cookie library: those at hand lose a whole header line to one odd byte, or trim Unicode spaces
 //! so that a foreign name becomes `__Host-…` (R-H06, R-H07). RFC 6265bis needs little: lines split at `;`,
@@ -9,19 +9,12 @@ use time::Duration;
 
 use super::public_url::PublicUrl;
 
-/// Begins the name of a cookie that holds a pending login, after the prefix.
-const PENDING: &str = "login-";
-
-/// The name of the cookie that lets a person with too many sessions end one, after the prefix.
-const LIMIT: &str = "limit";
-
-/// The name of the cookie that counts on which pages a browser has landed lately, after the prefix.
-const LANDINGS: &str = "landings";
-
-/// Names and writes the broker's cookies.
+/// Names and writes the session's cookie, and those that the application in front of the guard calls its own.
 #[derive(Debug, Clone)]
 pub struct CookiePolicy {
     session_name: String,
+    /// Whole names; those that end with a hyphen begin the names of several.
+    own: Vec<String>,
     prefix: &'static str,
     attributes: &'static str,
 }
@@ -34,7 +27,16 @@ impl CookiePolicy {
         // (R-H02); unsafe methods are defended on their own.
         let (prefix, attributes) =
             if public_url.is_https() { ("__Host-", "; Path=/; Secure; HttpOnly") } else { ("", "; Path=/; HttpOnly") };
-        Self { session_name: session_name.unwrap_or_else(|| format!("{prefix}session")), prefix, attributes }
+        let session_name = session_name.unwrap_or_else(|| format!("{prefix}session"));
+        Self { session_name, own: Vec::new(), prefix, attributes }
+    }
+
+    /// Names further cookies that no upstream gets to see or to set, without their prefix. A name that ends with a
+    /// hyphen begins the names of several.
+    #[must_use]
+    pub fn with_own(mut self, names: &[&str]) -> Self {
+        self.own = names.iter().map(|name| self.own_name(name)).collect();
+        self
     }
 
     /// The session cookie's name.
@@ -42,19 +44,9 @@ impl CookiePolicy {
         &self.session_name
     }
 
-    /// The name of a pending login's cookie.
-    pub fn pending_name(&self, id: &str) -> String {
-        format!("{}{PENDING}{id}", self.prefix)
-    }
-
-    /// The name of the cookie that lets a person with too many sessions end one.
-    pub fn limit_name(&self) -> String {
-        format!("{}{LIMIT}", self.prefix)
-    }
-
-    /// The name of the cookie that counts on which pages a browser has landed lately.
-    pub fn landings_name(&self) -> String {
-        format!("{}{LANDINGS}", self.prefix)
+    /// The whole name of a cookie of one's own, over HTTPS with its prefix.
+    pub fn own_name(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 
     /// Every value of a cookie of the broker's.
@@ -95,23 +87,21 @@ impl CookiePolicy {
         pairs(headers).filter(|(name, _)| *name == self.session_name.as_bytes()).map(|(_, value)| value)
     }
 
-    /// Every pending login: the full cookie name, and its value.
-    pub fn pending<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = (&'a str, &'a [u8])> {
-        pairs(headers).filter_map(|(name, value)| {
+    /// Every cookie of one's own whose name begins so: the whole name, and the value.
+    pub fn beginning<'a>(
+        &'a self,
+        start: &'a str,
+        headers: &'a HeaderMap,
+    ) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        pairs(headers).filter_map(move |(name, value)| {
             let text = std::str::from_utf8(name).ok()?;
-            self.is_pending(text).then_some((text, value))
+            text.strip_prefix(self.prefix)?.starts_with(start).then_some((text, value))
         })
     }
 
-    fn is_pending(&self, name: &str) -> bool {
-        name.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix(PENDING)).is_some()
-    }
-
     fn is_ours(&self, name: &[u8]) -> bool {
-        let is_named = |rest: &[u8]| {
-            rest == LIMIT.as_bytes() || rest == LANDINGS.as_bytes() || rest.starts_with(PENDING.as_bytes())
-        };
-        name == self.session_name.as_bytes() || name.strip_prefix(self.prefix.as_bytes()).is_some_and(is_named)
+        let is = |own: &String| name == own.as_bytes() || (own.ends_with('-') && name.starts_with(own.as_bytes()));
+        name == self.session_name.as_bytes() || self.own.iter().any(is)
     }
 
     /// Takes the broker's cookies out of a request that goes to an upstream (R-H08).
@@ -172,7 +162,7 @@ mod tests {
     use super::*;
 
     fn policy(public: &str) -> CookiePolicy {
-        CookiePolicy::new(&PublicUrl::parse(public).unwrap(), None)
+        CookiePolicy::new(&PublicUrl::parse(public).unwrap(), None).with_own(&["login-", "landings"])
     }
 
     fn request(lines: &[&[u8]]) -> HeaderMap {
@@ -240,6 +230,8 @@ mod tests {
         ] {
             assert!(policy.refuses_from_upstream(&HeaderValue::from_static(refused)), "{refused}");
         }
-        assert!(!policy.refuses_from_upstream(&HeaderValue::from_static("cart=1; Path=/")));
+        for taken in ["cart=1; Path=/", "__Host-landings-2=x", "__Host-log=x", "login-1=x"] {
+            assert!(!policy.refuses_from_upstream(&HeaderValue::from_static(taken)), "{taken}");
+        }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use counterfoil_core::identity::Identity;
 use counterfoil_core::secret::Secret;
 use counterfoil_session::LiveSession;
 use counterfoil_session::key::SessionHandle;
 use http::request::Parts;
 
+use super::cookies::CookiePolicy;
 use super::request_target::RequestTarget;
 use super::route::Route;
 use crate::refusal::{Refusal, RefusalKind};
@@ -24,6 +25,8 @@ pub struct Admitted {
     pub user: Option<CurrentUser>,
     /// The provider's access token, where the route passes it on.
     pub access_token: Option<Secret<String>>,
+    /// Writes the session's cookie.
+    pub cookies: Arc<CookiePolicy>,
 }
 
 /// Whoever sent this request, as the guard found them. Holding one is the proof: only the guard makes it.
@@ -46,18 +49,93 @@ impl CurrentUser {
         self.0.derived(|| make(self))
     }
 
+    /// The name to show for the person.
+    pub fn display_name(&self) -> &str {
+        self.identity().display_name()
+    }
+
+    /// Is true if the person is in this group, compared exactly.
+    pub fn is_in(&self, group: &str) -> bool {
+        self.identity().groups.iter().any(|own| own == group)
+    }
+
     /// The public name of their session.
     pub fn session(&self) -> SessionHandle {
         self.0.handle()
     }
 }
 
+/// The request as the guard let it pass.
+pub(crate) fn admitted(parts: &Parts) -> Result<&Admitted, Refusal> {
+    parts.extensions.get().ok_or_else(|| {
+        let refusal = Refusal::from(RefusalKind::MissingLayer);
+        tracing::error!(path = parts.uri.path(), "{}", refusal.advice());
+        refusal
+    })
+}
+
 impl<S: Sync> FromRequestParts<S> for CurrentUser {
     type Rejection = Refusal;
 
-    /// Refuses with 401 where the guard let a stranger pass (a public route) or does not stand at all.
+    /// Refuses with 401 where the guard let a stranger pass (a public route), and with 500 where none stands.
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refusal> {
-        let admitted = parts.extensions.get::<Admitted>();
-        admitted.and_then(|admitted| admitted.user.clone()).ok_or_else(|| RefusalKind::SessionMissing.into())
+        admitted(parts)?.user.clone().ok_or_else(|| RefusalKind::SessionMissing.into())
+    }
+}
+
+impl<S: Sync> OptionalFromRequestParts<S> for CurrentUser {
+    type Rejection = Refusal;
+
+    /// `None` where the guard let a stranger pass; refuses with 500 where no guard stands.
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Option<Self>, Refusal> {
+        Ok(admitted(parts)?.user.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+    use http::{Request, StatusCode};
+
+    use super::*;
+    use crate::access::AccessRule;
+    use crate::public_url::PublicUrl;
+    use crate::route::{Caching, OnAnonymous, PathRule};
+
+    /// The statuses that a handler gets who asks for the caller, and one who asks whether there is a caller; 200 stands
+    /// for `None`.
+    async fn asked(admitted: Option<Admitted>) -> (StatusCode, StatusCode) {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        if let Some(admitted) = admitted {
+            parts.extensions.insert(admitted);
+        }
+        let needed = <CurrentUser as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await;
+        let optional = <CurrentUser as OptionalFromRequestParts<()>>::from_request_parts(&mut parts, &()).await;
+        assert!(needed.is_ok() == optional.as_ref().is_ok_and(Option::is_some));
+        let status = |refusal: Refusal| refusal.into_response().status();
+        (needed.map_or_else(status, |_| StatusCode::OK), optional.map_or_else(status, |_| StatusCode::OK))
+    }
+
+    /// A handler that was mounted past the guard is a defect of the application, not somebody who is signed out.
+    #[tokio::test]
+    async fn a_handler_without_a_guard_is_told_apart_from_a_stranger() {
+        let route = Arc::new(Route {
+            path: PathRule::Prefix(String::new()),
+            upstream: None,
+            access: AccessRule { public: true, ..AccessRule::default() },
+            on_anonymous: OnAnonymous::Auto,
+            max_auth_age: None,
+            pass_access_token: false,
+            acr: Vec::new(),
+            caching: Caching::default(),
+        });
+        let target = RequestTarget::read(&"/".parse().unwrap()).unwrap();
+        let cookies = CookiePolicy::new(&PublicUrl::parse("https://a.example").unwrap(), None).into();
+        let stranger = Admitted { target, route, user: None, access_token: None, cookies };
+        assert_eq!(asked(Some(stranger)).await, (StatusCode::UNAUTHORIZED, StatusCode::OK));
+        let defect = StatusCode::INTERNAL_SERVER_ERROR;
+        assert_eq!(asked(None).await, (defect, defect));
+        let text = Refusal::from(RefusalKind::MissingLayer).advice().to_owned();
+        assert!(text.starts_with("no guard stands in front of this handler: wrap the router"), "{text}");
     }
 }

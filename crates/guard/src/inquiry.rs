@@ -8,7 +8,7 @@ use http::HeaderMap;
 
 use crate::access::Authentication;
 use crate::decision::{Confirmation, Facts, Presented, TokenState, Verdict, judge};
-use crate::layer::Guard;
+use crate::layer::GuardParts;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::revalidated::{Revalidated, revalidated};
 use crate::revalidation::{Need, NoAccessToken};
@@ -30,13 +30,13 @@ pub(crate) struct Inquiry {
 
 impl Inquiry {
     /// Begins with what the near cache knows. Waits for nothing.
-    pub(crate) fn begin(guard: &Guard, headers: &HeaderMap) -> Self {
+    pub(crate) fn begin(guard: &GuardParts, headers: &HeaderMap) -> Self {
         let found = lookup_cached(&guard.sessions, &guard.cookies, headers);
         Self { found, confirmation: None, token: TokenState::Unasked, access_token: None, outage: None }
     }
 
     /// Judges the request by what is known.
-    pub(crate) fn verdict(&self, guard: &Guard, route: Option<&Route>) -> Verdict {
+    pub(crate) fn verdict(&self, guard: &GuardParts, route: Option<&Route>) -> Verdict {
         let presented = match &self.found {
             Some(SessionLookup::Live(_, session)) => {
                 let SessionRecord { identity, auth_time, acr, .. } = session.record();
@@ -53,7 +53,7 @@ impl Inquiry {
     }
 
     /// Learns what is needed, until nothing is, and says what that comes to.
-    pub(crate) async fn conclude(&mut self, guard: &Guard, route: Option<&Route>, headers: &HeaderMap) -> Verdict {
+    pub(crate) async fn conclude(&mut self, guard: &GuardParts, route: Option<&Route>, headers: &HeaderMap) -> Verdict {
         loop {
             match self.verdict(guard, route) {
                 Verdict::NeedsStore => self.learn_session(guard, headers).await,
@@ -64,14 +64,14 @@ impl Inquiry {
         }
     }
 
-    async fn learn_session(&mut self, guard: &Guard, headers: &HeaderMap) {
+    async fn learn_session(&mut self, guard: &GuardParts, headers: &HeaderMap) {
         match look_up(&guard.sessions, &guard.cookies, headers).await {
             Ok(found) => self.found = Some(found),
             Err(refusal) => self.outage = Some(refusal),
         }
     }
 
-    async fn learn_confirmation(&mut self, guard: &Guard, route: Option<&Route>, headers: &HeaderMap) {
+    async fn learn_confirmation(&mut self, guard: &GuardParts, route: Option<&Route>, headers: &HeaderMap) {
         let wants_token = route.is_some_and(|route| route.pass_access_token);
         let need = if wants_token { Need::AccessToken } else { Need::Person };
         let found = self.found.clone().unwrap_or(SessionLookup::Nothing);
@@ -92,7 +92,7 @@ impl Inquiry {
 
     /// Looks for the access token that the route passes on. Only a login brings one where there is none and no way to
     /// one.
-    async fn learn_token(&mut self, guard: &Guard) {
+    async fn learn_token(&mut self, guard: &GuardParts) {
         let Some(SessionLookup::Live(key, _)) = &self.found else { return };
         let unavailable = |refusal| (TokenState::Unavailable, None, Some(refusal));
         (self.token, self.access_token, self.outage) = match guard.revalidator.access_token(key).await {

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use counterfoil_core::clock::SharedClock;
@@ -29,6 +30,7 @@ use super::request_target::{InvalidTarget, RequestTarget};
 use super::revalidation::Revalidator;
 use super::route::{OnAnonymous, Place, Route, RouteTable};
 use super::session_lookup::SessionLookup;
+use crate::broker_paths::BrokerPaths;
 use crate::cookies::CookiePolicy;
 use crate::public_url::PublicUrl;
 use crate::redirect::see_other;
@@ -42,7 +44,7 @@ const BACKGROUND: &str = "x-session-background";
 
 /// The guard's collaborators.
 #[derive(Debug)]
-pub struct Guard {
+pub struct GuardParts {
     /// The routes, with the people who may pass.
     pub routes: Arc<RouteTable>,
     /// The sessions asked.
@@ -56,27 +58,56 @@ pub struct Guard {
     /// Largest difference of a provider's clock: what a login accepts as recent, the guard must accept as well,
     /// or the two would send a browser back and forth.
     pub clock_skew: Duration,
-    /// Where our own pages are.
+    /// The origin that browsers see.
     pub public_url: Arc<PublicUrl>,
+    /// The addresses that the guard leads to.
+    pub paths: BrokerPaths,
+}
+
+/// Decides who may pass to an application. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Guard(Arc<GuardParts>);
+
+impl From<GuardParts> for Guard {
+    fn from(parts: GuardParts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Guard {
+    /// The layer for a tower stack. On a [`Router`] it does not cover the fallback: see [`Self::in_front_of`].
+    pub fn layer(&self) -> GuardLayer {
+        GuardLayer(self.clone())
+    }
+
+    /// Puts the guard in front of a whole router, its fallback included.
+    pub fn in_front_of(&self, router: Router) -> Router {
+        Router::new().fallback_service(self.layer().layer(router))
+    }
+
+    /// The origin that browsers see.
+    pub fn public_url(&self) -> &PublicUrl {
+        &self.0.public_url
+    }
 }
 
 /// Puts a guard in front of a service. What passes carries [`Admitted`]; the rest is answered with a [`Refusal`] (400
 /// for targets of two readings, 401, 403, 503 if the store cannot be asked) or sent to the login.
 #[derive(Debug, Clone)]
-pub struct RequireSession(pub Arc<Guard>);
+pub struct GuardLayer(Guard);
 
-impl<S> Layer<S> for RequireSession {
+impl<S> Layer<S> for GuardLayer {
     type Service = Guarded<S>;
 
     fn layer(&self, inner: S) -> Guarded<S> {
-        Guarded { guard: self.0.clone(), inner }
+        Guarded { guard: self.0.0.clone(), inner }
     }
 }
 
 /// A service behind a guard.
 #[derive(Debug, Clone)]
 pub struct Guarded<S> {
-    guard: Arc<Guard>,
+    guard: Arc<GuardParts>,
     inner: S,
 }
 
@@ -140,7 +171,7 @@ struct Located {
     route: Option<Arc<Route>>,
 }
 
-impl Guard {
+impl GuardParts {
     fn locate(&self, uri: &Uri) -> Result<Located, Refusal> {
         let (target, place) = self.routes.locate(uri).map_err(ambiguous)?;
         match place {
@@ -199,7 +230,8 @@ impl Guard {
             self.sessions.touch(session);
         }
         let user = session.map(CurrentUser::new);
-        request.extensions_mut().insert(Admitted { target, route, user, access_token });
+        let cookies = self.cookies.clone();
+        request.extensions_mut().insert(Admitted { target, route, user, access_token, cookies });
     }
 
     fn reject(
@@ -211,9 +243,10 @@ impl Guard {
     ) -> Result<Response, Refusal> {
         let on_anonymous = route.map_or(OnAnonymous::Auto, |route| route.on_anonymous);
         if may_redirect(on_anonymous, request.method(), request.headers()) {
-            let back = ReturnTo::of_request(request.uri());
+            let back = ReturnTo::of_request(request.uri(), &self.paths);
             let ended = matches!(found, SessionLookup::Ended(_)) && reason == LoginReason::NoSession;
-            let mut response = see_other(&if ended { back.ended_href() } else { back.login_href() })?;
+            let mut response =
+                see_other(&if ended { back.ended_href(&self.paths) } else { back.login_href(&self.paths) })?;
             security_headers::apply(response.headers_mut(), self.public_url.is_https());
             return Ok(response);
         }
@@ -221,23 +254,27 @@ impl Guard {
             LoginReason::NoSession => found.why_not(),
             LoginReason::Reauthenticate => RefusalKind::Reauthenticate,
         };
-        let refusal = Refusal::from(kind).with_sign_in(self.page_of(request).login_href());
+        let refusal = Refusal::from(kind).with_sign_in(self.page_of(request).login_href(&self.paths));
         if is_safe(request.method()) || !navigation::is_navigation(request.headers()) {
             return Err(refusal);
         }
         // A form that was sent cannot be sent again by coming back to its address, but by reloading the page that says
         // so: browsers keep what was sent for that.
-        let demanding = route.is_some_and(Route::demands_of_login).then(|| ReturnTo::of_request(request.uri()));
-        Err(refusal.with_new_tab_sign_in(ReturnTo::signed_in_for(demanding.as_ref()).login_href()))
+        let demanding =
+            route.is_some_and(Route::demands_of_login).then(|| ReturnTo::of_request(request.uri(), &self.paths));
+        Err(match ReturnTo::signed_in_for(demanding.as_ref(), &self.paths) {
+            Some(page) => refusal.with_new_tab_sign_in(page.login_href(&self.paths)),
+            None => refusal,
+        })
     }
 
     /// The page that a person comes back to: the one they asked for, or the one that asked on their behalf.
     fn page_of(&self, request: &Request) -> ReturnTo {
-        let own = ReturnTo::of_request(request.uri());
+        let own = ReturnTo::of_request(request.uri(), &self.paths);
         if is_safe(request.method()) && navigation::is_navigation(request.headers()) {
             return own;
         }
-        let asking = ReturnTo::of_referer(request.headers(), &self.public_url);
+        let asking = ReturnTo::of_referer(request.headers(), &self.public_url, &self.paths);
         asking.unwrap_or_else(|| if is_safe(request.method()) { own } else { ReturnTo::home() })
     }
 
@@ -258,7 +295,7 @@ impl Guard {
         };
         audit(&AuditEvent::AccessDenied { session: who, path, route: &route, rule: &rule, has: &has });
         let page = self.page_of(request);
-        let account = identity.map(|identity| SignedInAs::new(identity, &ReturnTo::home(), &page));
+        let account = identity.map(|identity| SignedInAs::new(identity, &ReturnTo::home(), &page, &self.paths));
         Refusal::from(RefusalKind::Forbidden).with_account(account)
     }
 }

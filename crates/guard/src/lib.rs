@@ -8,6 +8,7 @@
 //! [`CurrentUser`](current_user::CurrentUser).
 
 pub mod access;
+pub mod broker_paths;
 pub mod client_address;
 pub mod cookies;
 pub mod current_user;

@@ -14,6 +14,7 @@ use counterfoil_session::store::StoreError;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
 
+use crate::broker_paths::BrokerPaths;
 use crate::problem::Problem;
 use crate::return_to::ReturnTo;
 use crate::security_headers;
@@ -143,14 +144,14 @@ pub struct SignedInAs {
 
 impl SignedInAs {
     /// A person, the page they go on with, and the page that they may want to open as somebody else.
-    pub fn new(identity: &Identity, go_on: &ReturnTo, page: &ReturnTo) -> Self {
+    pub fn new(identity: &Identity, go_on: &ReturnTo, page: &ReturnTo, paths: &BrokerPaths) -> Self {
         let called = identity.display_name();
         let apart = identity.verified_email().or(identity.preferred_username.as_deref());
         let name = match apart.filter(|apart| *apart != called) {
             Some(apart) => format!("{called} ({apart})"),
             None => called.to_owned(),
         };
-        Self { name, go_on: go_on.to_string(), switch: page.other_account_href() }
+        Self { name, go_on: go_on.to_string(), switch: page.other_account_href(paths) }
     }
 }
 
@@ -173,6 +174,11 @@ impl Refusal {
     /// The exact fault, for the program that asked; never anything secret.
     pub fn detail(&self) -> Option<&str> {
         self.detail.as_deref()
+    }
+
+    /// The words for whoever was refused: the detail, else what is said of every refusal of the kind.
+    pub fn advice(&self) -> &str {
+        self.detail().unwrap_or(self.kind.title_and_detail().1)
     }
 
     /// The reason, for the log alone.
@@ -246,8 +252,8 @@ impl Error for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let ((status, code), (title, detail)) = (self.kind.status_and_code(), self.kind.title_and_detail());
-        let detail = self.detail().unwrap_or(detail);
+        let ((status, code), (title, _)) = (self.kind.status_and_code(), self.kind.title_and_detail());
+        let detail = self.advice();
         let problem = Problem { status, title, detail, code, request_id: None, login: self.sign_in() };
         let mut response = problem.into_response();
         if status == StatusCode::UNAUTHORIZED {

@@ -11,6 +11,7 @@ use http::header::REFERER;
 use url::Url;
 use url::form_urlencoded::byte_serialize;
 
+use super::broker_paths::BrokerPaths;
 use super::public_url::PublicUrl;
 use super::query::Parameters;
 
@@ -18,13 +19,6 @@ use super::query::Parameters;
 const LONGEST: usize = 2048;
 /// Longest return path as part of an address, in bytes.
 const LONGEST_ENCODED: usize = 2800;
-
-/// The page for a person who signed in for the sake of another tab.
-pub const SIGNED_IN: &str = "/sso/signed-in";
-
-/// The broker's own pages that are made to be landed on. Its other addresses do something, or say something to
-/// programs, or would go round in circles.
-const LANDING_PAGES: [&str; 1] = [SIGNED_IN];
 
 /// A path, query and fragment on the public origin; made by [`ReturnTo::parse`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,15 +31,15 @@ impl ReturnTo {
     }
 
     /// Accepts a local path, exactly as written.
-    pub fn parse(text: &str) -> Option<Self> {
-        (text.len() <= LONGEST && is_local(text) && stays_on_any_origin(text) && may_be_landed_on(text))
+    pub fn parse(text: &str, paths: &BrokerPaths) -> Option<Self> {
+        (text.len() <= LONGEST && is_local(text) && stays_on_any_origin(text) && may_be_landed_on(text, paths))
             .then(|| Self(text.to_owned()))
     }
 
     /// The path of a request that cannot go on, to come back to: with its query if that fits.
-    pub fn of_request(uri: &http::Uri) -> Self {
-        let whole = uri.path_and_query().and_then(|whole| Self::parse(whole.as_str()));
-        whole.or_else(|| Self::parse(uri.path())).unwrap_or_else(Self::home)
+    pub fn of_request(uri: &http::Uri, paths: &BrokerPaths) -> Self {
+        let whole = uri.path_and_query().and_then(|whole| Self::parse(whole.as_str(), paths));
+        whole.or_else(|| Self::parse(uri.path(), paths)).unwrap_or_else(Self::home)
     }
 
     /// The path as it goes into a `Location` header or a link.
@@ -66,46 +60,48 @@ impl ReturnTo {
 
     /// The address that starts a login which comes back here: to the page alone if the whole, whose escapes make it up
     /// to three times as long, would not fit into the head of an answer.
-    pub fn login_href(&self) -> String {
+    pub fn login_href(&self, paths: &BrokerPaths) -> String {
         let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
         let ways = [self.as_str(), self.path(), "/"];
         let fitting = ways.map(encoded).into_iter().find(|encoded| encoded.len() <= LONGEST_ENCODED);
-        format!("/sso/login?return_to={}", fitting.unwrap_or_default())
+        format!("{}?return_to={}", paths.login, fitting.unwrap_or_default())
     }
 
     /// The page that a request was sent from, if it is of this origin and may be landed on.
-    pub fn of_referer(headers: &HeaderMap, public_url: &PublicUrl) -> Option<Self> {
+    pub fn of_referer(headers: &HeaderMap, public_url: &PublicUrl, paths: &BrokerPaths) -> Option<Self> {
         let mut referers = headers.get_all(REFERER).iter();
         let (Some(referer), None) = (referers.next(), referers.next()) else { return None };
-        Self::parse(referer.to_str().ok()?.strip_prefix(public_url.origin())?)
+        Self::parse(referer.to_str().ok()?.strip_prefix(public_url.origin())?, paths)
     }
 
     /// The page that tells somebody to go back to their other tab; it remembers which page of ours they signed in
-    /// for, whose route may demand something of the login.
-    pub fn signed_in_for(page: Option<&Self>) -> Self {
+    /// for, whose route may demand something of the login. `None` if there is no such page.
+    pub fn signed_in_for(page: Option<&Self>, paths: &BrokerPaths) -> Option<Self> {
+        let signed_in = paths.signed_in.as_deref()?;
         let encoded = |page: &Self| byte_serialize(page.path().as_bytes()).collect::<String>();
-        let whole = page.and_then(|page| Self::parse(&format!("{SIGNED_IN}?for={}", encoded(page))));
-        whole.unwrap_or_else(|| Self(SIGNED_IN.to_owned()))
+        let whole = page.and_then(|page| Self::parse(&format!("{signed_in}?for={}", encoded(page)), paths));
+        Some(whole.unwrap_or_else(|| Self(signed_in.to_owned())))
     }
 
     /// The page that a login for this return path has to satisfy: this one, or the one that it was begun for in
     /// another tab.
     #[must_use]
-    pub fn demanding_page(&self) -> Self {
-        let query = self.0.strip_prefix(SIGNED_IN).and_then(|rest| rest.strip_prefix('?'));
-        let named =
-            query.and_then(|query| Parameters::read(query).ok()).and_then(|query| Self::parse(query.get("for")?));
+    pub fn demanding_page(&self, paths: &BrokerPaths) -> Self {
+        let query = paths.signed_in.as_deref().and_then(|own| self.0.strip_prefix(own)?.strip_prefix('?'));
+        let named = query
+            .and_then(|query| Parameters::read(query).ok())
+            .and_then(|query| Self::parse(query.get("for")?, paths));
         named.unwrap_or_else(|| self.clone())
     }
 
     /// The address that starts a login which comes back here and for which the provider asks anew who it is.
-    pub fn other_account_href(&self) -> String {
-        format!("{}&choose=1&fresh=1", self.login_href())
+    pub fn other_account_href(&self, paths: &BrokerPaths) -> String {
+        format!("{}&choose=1&fresh=1", self.login_href(paths))
     }
 
     /// The address of the page that says that a session has ended, and leads back in.
-    pub fn ended_href(&self) -> String {
-        format!("{}&ended=1", self.login_href())
+    pub fn ended_href(&self, paths: &BrokerPaths) -> String {
+        format!("{}&ended=1", self.login_href(paths))
     }
 }
 
@@ -177,26 +173,33 @@ fn stays_on_any_origin(text: &str) -> bool {
     })
 }
 
-/// Is true if the path is the application's, or one of our [`LANDING_PAGES`] in its own spelling. Our paths are asked
-/// for in every spelling that some server may fold onto `/sso`.
-fn may_be_landed_on(text: &str) -> bool {
+/// Is true if the path is the application's, or our page that is made to be landed on in its own spelling. Our other
+/// addresses do something, or say something to programs, or would go round in circles.
+fn may_be_landed_on(text: &str, paths: &BrokerPaths) -> bool {
     let path = text.split(['?', '#']).next().unwrap_or_default();
     let decoded = decode(path).unwrap_or_default().to_ascii_lowercase();
-    let mut first = decoded.strip_prefix(b"/").unwrap_or(&decoded).split(|byte| *byte == b'/' || *byte == b';');
-    let is_ours = first.next().is_some_and(|segment| segment.trim_ascii() == b"sso");
-    !is_ours || LANDING_PAGES.contains(&path)
+    !paths.holds(&decoded) || paths.signed_in.as_deref() == Some(path)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
+
+    const SIGNED_IN: &str = "/sso/signed-in";
+    const PATHS: BrokerPaths = BrokerPaths {
+        root: Some(Cow::Borrowed("/sso")),
+        login: Cow::Borrowed("/sso/login"),
+        signed_in: Some(Cow::Borrowed(SIGNED_IN)),
+    };
 
     #[test]
     fn a_request_that_is_too_long_to_remember_comes_back_to_its_path() {
         let uri: http::Uri = format!("/orders?q={}", "x".repeat(LONGEST)).parse().unwrap();
-        assert_eq!(ReturnTo::of_request(&uri).as_str(), "/orders");
+        assert_eq!(ReturnTo::of_request(&uri, &PATHS).as_str(), "/orders");
         let uri: http::Uri = format!("/{}", "x".repeat(LONGEST)).parse().unwrap();
-        assert_eq!(ReturnTo::of_request(&uri).as_str(), "/");
+        assert_eq!(ReturnTo::of_request(&uri, &PATHS).as_str(), "/");
     }
 
     /// Every address of `routes`, and spellings of them that servers fold together (RFC 3986 6.2.2, path parameters).
@@ -227,17 +230,17 @@ mod tests {
             "/sso;v=1/logout",
             "/sso%20/logout",
         ] {
-            assert_eq!(ReturnTo::parse(path), None, "{path}");
+            assert_eq!(ReturnTo::parse(path, &PATHS), None, "{path}");
         }
         for path in ["/sso/signed-in", "/sso/signed-in?for=%2Fvault", "/ssoo", "/my/sso/logout", "/sso-guide"] {
-            assert!(ReturnTo::parse(path).is_some(), "{path}");
+            assert!(ReturnTo::parse(path, &PATHS).is_some(), "{path}");
         }
     }
 
     #[test]
     fn the_login_address_carries_the_path_as_one_parameter() {
-        let path = ReturnTo::parse("/orders?status=open&page=2#x").unwrap();
-        assert_eq!(path.login_href(), "/sso/login?return_to=%2Forders%3Fstatus%3Dopen%26page%3D2%23x");
+        let path = ReturnTo::parse("/orders?status=open&page=2#x", &PATHS).unwrap();
+        assert_eq!(path.login_href(&PATHS), "/sso/login?return_to=%2Forders%3Fstatus%3Dopen%26page%3D2%23x");
     }
 
     #[test]
@@ -256,19 +259,19 @@ mod tests {
             ("about:blank", None),
         ] {
             let headers = HeaderMap::from_iter([(REFERER, http::HeaderValue::from_static(referer))]);
-            let found = ReturnTo::of_referer(&headers, &public_url);
+            let found = ReturnTo::of_referer(&headers, &public_url, &PATHS);
             assert_eq!(found.as_ref().map(ReturnTo::as_str), page, "{referer}");
         }
     }
 
     #[test]
     fn a_login_for_another_tab_remembers_what_it_is_for() {
-        let vault = ReturnTo::parse("/vault/a%20b?x=1").unwrap();
-        let signed_in = ReturnTo::signed_in_for(Some(&vault));
+        let vault = ReturnTo::parse("/vault/a%20b?x=1", &PATHS).unwrap();
+        let signed_in = ReturnTo::signed_in_for(Some(&vault), &PATHS).unwrap();
         assert_eq!(signed_in.as_str(), "/sso/signed-in?for=%2Fvault%2Fa%2520b");
-        assert_eq!(signed_in.demanding_page().as_str(), "/vault/a%20b");
-        assert_eq!(ReturnTo::signed_in_for(None).demanding_page().as_str(), SIGNED_IN);
-        assert_eq!(vault.demanding_page(), vault);
+        assert_eq!(signed_in.demanding_page(&PATHS).as_str(), "/vault/a%20b");
+        assert_eq!(ReturnTo::signed_in_for(None, &PATHS).unwrap().demanding_page(&PATHS).as_str(), SIGNED_IN);
+        assert_eq!(vault.demanding_page(&PATHS), vault);
     }
 
     /// R-I03: every return path that is known to have fooled somebody.
@@ -279,14 +282,14 @@ mod tests {
                 url::form_urlencoded::parse(format!("x={}", line.replace('+', "%2B").replace('&', "%26")).as_bytes())
                     .map(|(_, value)| value.into_owned())
                     .collect::<String>();
-            assert_eq!(ReturnTo::parse(&decoded), None, "{line}");
+            assert_eq!(ReturnTo::parse(&decoded, &PATHS), None, "{line}");
         }
     }
 
     #[test]
     fn honest_paths_are_honoured_exactly() {
         for line in include_str!("../tests/data/redirects_accept.txt").lines() {
-            assert_eq!(ReturnTo::parse(line).as_ref().map(ReturnTo::as_str), Some(line), "{line}");
+            assert_eq!(ReturnTo::parse(line, &PATHS).as_ref().map(ReturnTo::as_str), Some(line), "{line}");
         }
     }
 }

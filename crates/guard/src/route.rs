@@ -9,6 +9,7 @@ use thiserror::Error;
 use time::Duration;
 
 use super::access::AccessRule;
+use super::broker_paths::BrokerPaths;
 use super::reading::{is_plain, readings};
 use super::request_target::{InvalidTarget, RequestTarget};
 
@@ -169,23 +170,19 @@ enum Rule {
 #[derive(Debug, Clone)]
 pub struct RouteTable {
     routes: Vec<(Arc<Route>, PathRule)>,
-    broker: PathRule,
-}
-
-impl Default for RouteTable {
-    fn default() -> Self {
-        Self::new(Vec::new())
-    }
+    /// The broker's part of the site, in lower case.
+    broker: Option<PathRule>,
 }
 
 impl RouteTable {
-    /// A table of these routes, in order.
-    pub fn new(routes: Vec<Route>) -> Self {
+    /// A table of these routes, in order, beside the broker's part of the site.
+    pub fn new(routes: Vec<Route>, paths: &BrokerPaths) -> Self {
         let with_loose = |route: Route| {
             let loose = route.path.loose();
             (Arc::new(route), loose)
         };
-        Self { routes: routes.into_iter().map(with_loose).collect(), broker: PathRule::Prefix("/sso".to_owned()) }
+        let broker = paths.root.as_deref().map(|root| PathRule::Prefix(root.to_owned()).loose());
+        Self { routes: routes.into_iter().map(with_loose).collect(), broker }
     }
 
     /// Where a request's target leads, and the spelling in which it is matched and forwarded: as it came, if no reading of
@@ -222,7 +219,7 @@ impl RouteTable {
 
     /// The first rule that covers a path as it is written.
     fn rule(&self, path: &str) -> Rule {
-        if self.broker.covers(path) {
+        if self.broker.as_ref().is_some_and(|broker| broker.covers(path)) {
             return Rule::Broker;
         }
         self.routes.iter().position(|(route, _)| route.path.covers(path)).map_or(Rule::None, Rule::Route)
@@ -230,7 +227,7 @@ impl RouteTable {
 
     /// The same for a server that ignores case and a slash at the end.
     fn loose_rule(&self, path: &str) -> Rule {
-        if self.broker.covers_loosely(path) {
+        if self.broker.as_ref().is_some_and(|broker| broker.covers_loosely(path)) {
             return Rule::Broker;
         }
         self.routes.iter().position(|(_, loose)| loose.covers_loosely(path)).map_or(Rule::None, Rule::Route)
@@ -252,7 +249,8 @@ mod tests {
             acr: Vec::new(),
             caching: Caching::default(),
         };
-        RouteTable::new(paths.iter().map(route).collect())
+        let broker = BrokerPaths { root: Some("/sso".into()), ..BrokerPaths::login_at("/sso/login") };
+        RouteTable::new(paths.iter().map(route).collect(), &broker)
     }
 
     fn found(table: &RouteTable, path: &str) -> Result<Option<PathRule>, InvalidTarget> {
