@@ -38,6 +38,7 @@ use crate::logout::front_channel::front_channel;
 use crate::logout::security_events::security_events;
 use crate::logout::{Logout, SIGNED_OUT, own};
 use crate::web::failure::{Failure, FailureKind};
+use crate::web::paths::SIGNED_IN;
 use crate::web::{assets, security_headers};
 
 /// Largest form the broker reads, in bytes.

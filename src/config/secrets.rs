@@ -1,18 +1,7 @@
 //! `[secrets]`: the server's keys.
 
-use base64::Engine;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-
 use super::reader::Reader;
-use crate::secret::Secret;
-use crate::secret::keyring::{KEY_BYTES, Keyring};
-
-/// Keys are written by hand, copied and pasted: padding may be lost on the way.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+use crate::secret::keyring::{Keyring, key_from_base64};
 
 pub(super) fn read(reader: &mut Reader) -> Option<Keyring> {
     if !reader.has("secrets") {
@@ -36,7 +25,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Keyring> {
     } else {
         section.required::<Vec<String>>("keys")?
     };
-    let keys: Option<Vec<_>> = texts.iter().map(|text| key(text)).collect();
+    let keys: Option<Vec<_>> = texts.iter().map(|text| key_from_base64(text).ok()).collect();
     let Some(keys) = keys else {
         section.fault("keys", "each must be base64 of exactly 32 bytes: make them with `counterfoil keys generate`");
         return None;
@@ -46,10 +35,4 @@ pub(super) fn read(reader: &mut Reader) -> Option<Keyring> {
         section.fault("keys", "must hold at least one key: make one with `counterfoil keys generate`");
     }
     keyring
-}
-
-fn key(text: &str) -> Option<Secret<[u8; KEY_BYTES]>> {
-    let bytes: [u8; KEY_BYTES] = LENIENT.decode(text.trim()).ok()?.try_into().ok()?;
-    // A key of one repeated byte is a placeholder, not a secret (R-P07).
-    bytes.iter().any(|byte| *byte != bytes[0]).then(|| Secret::new(bytes))
 }

@@ -26,7 +26,7 @@ use crate::support::scripted_idp::{Script, ScriptedIdp, set};
 async fn no_late_write_brings_a_record_back() {
     let redis = Redis::start();
     let stores: [Arc<dyn SessionBackend>; 2] =
-        [0, 1].map(|_| Arc::new(RedisBackend::connect(&settings(redis.port())).unwrap()) as Arc<dyn SessionBackend>);
+        [0, 1].map(|_| Arc::new(RedisBackend::connect(settings(redis.port())).unwrap()) as Arc<dyn SessionBackend>);
     let expires = OffsetDateTime::from_unix_timestamp(4_000_000_000).unwrap();
     for round in 0..2_000 {
         let handle = SessionKey::generate().handle();

@@ -42,6 +42,7 @@ mod fuzz_corpus;
 mod guarding;
 mod hostile_store;
 mod id_tokens;
+mod library;
 mod limits;
 mod logging;
 mod login;

@@ -17,7 +17,7 @@ fn server(port: u16, more: &[&str]) -> Redis {
 }
 
 async fn is_served_from_the_near_cache(url: String, redis: &Redis) {
-    let store = Arc::new(RedisBackend::connect(&settings_of(url.clone())).unwrap());
+    let store = Arc::new(RedisBackend::connect(settings_of(url.clone())).unwrap());
     let broker = Broker::with(Setup { store: Store::Shared(store), ..Setup::default() }).await;
     let browser = broker.signed_in_after_an_outage().await;
     let handle = broker.handle(&browser).await;

@@ -343,7 +343,7 @@ async fn asking_for_ones_session_tells_little_and_extends_nothing() {
 async fn the_servers_keys_can_be_rotated() {
     const NEW: &str = "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
     let redis = Redis::start();
-    let store: Arc<dyn SessionBackend> = Arc::new(RedisBackend::connect(&settings(redis.port())).unwrap());
+    let store: Arc<dyn SessionBackend> = Arc::new(RedisBackend::connect(settings(redis.port())).unwrap());
     let setup = |keys: Vec<&'static str>| Setup { store: Store::Shared(store.clone()), keys, ..Setup::default() };
     let old = Broker::with(setup(vec![KEY])).await;
     let browser = old.signed_in().await;

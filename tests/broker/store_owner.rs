@@ -78,7 +78,7 @@ async fn whoever_comes_with_another_key_is_told_so_at_once_and_does_nothing() {
 async fn of_two_replicas_with_different_keys_one_serves_nobody() {
     let (redis, clock) = (Redis::start(), ManualClock::at(counterfoil::clock::Clock::now(&SystemClock)));
     let stores: [Arc<dyn SessionBackend>; 2] =
-        [Arc::new(MemoryStore::new(clock.clone())), Arc::new(RedisBackend::connect(&settings(redis.port())).unwrap())];
+        [Arc::new(MemoryStore::new(clock.clone())), Arc::new(RedisBackend::connect(settings(redis.port())).unwrap())];
     for store in stores {
         let setup =
             |keys| Setup { store: Store::Shared(store.clone()), keys, clock: clock.clone(), ..Setup::default() };

@@ -6,6 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The name of the provider of people whom an application knows by itself.
+const OF_THE_APPLICATION: &str = "application";
+
 /// A person as one identity provider describes them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -28,6 +31,46 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// A person whom an application knows by itself: `issuer` names the application, `subject` the person, for good.
+    pub fn new(issuer: impl Into<String>, subject: impl Into<String>) -> Self {
+        Self {
+            idp: OF_THE_APPLICATION.to_owned(),
+            issuer: issuer.into(),
+            subject: subject.into(),
+            name: None,
+            preferred_username: None,
+            email: None,
+            email_verified: false,
+            groups: Vec::new(),
+        }
+    }
+
+    /// A person for a test, whose name is all there is to them.
+    pub fn named(name: &str) -> Self {
+        Self::new("https://issuer.example.test", name).with_name(name)
+    }
+
+    /// The same person with a full name, to be shown.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The same person with an e-mail address that the application has verified.
+    #[must_use]
+    pub fn with_verified_email(mut self, email: impl Into<String>) -> Self {
+        (self.email, self.email_verified) = (Some(email.into()), true);
+        self
+    }
+
+    /// The same person in these groups.
+    #[must_use]
+    pub fn with_groups(mut self, groups: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.groups = groups.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Returns the e-mail address if it is vouched for. Access rules and upstreams see nothing else.
     pub fn verified_email(&self) -> Option<&str> {
         self.email.as_deref().filter(|_| self.email_verified)

@@ -132,6 +132,26 @@ impl AuthenticationRule<'_> {
 }
 
 impl AccessRule {
+    /// Lets everybody pass, with a session or without.
+    pub fn public() -> Self {
+        Self { public: true, ..Self::default() }
+    }
+
+    /// Lets everybody pass who has a session.
+    pub fn signed_in() -> Self {
+        Self::default()
+    }
+
+    /// Lets the members of any of these groups pass; of none, nobody.
+    pub fn any_group(groups: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { groups: restricting(groups), ..Self::default() }
+    }
+
+    /// Lets people pass who have a verified e-mail address at any of these domains; at none, nobody.
+    pub fn any_email_domain(domains: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { email_domains: restricting(domains), ..Self::default() }
+    }
+
     fn allows(&self, identity: &Identity) -> bool {
         let any_group = |groups: &[String]| groups.iter().any(|group| identity.groups.contains(group));
         (self.groups.is_empty() || any_group(&self.groups))
@@ -150,6 +170,12 @@ impl AccessRule {
         self.emails.iter().any(|own| own.eq_ignore_ascii_case(address))
             || self.email_domains.iter().any(|own| own.eq_ignore_ascii_case(domain))
     }
+}
+
+/// A list that restricts, even if nothing is in it: an empty one would let everybody pass.
+fn restricting(items: impl IntoIterator<Item = impl Into<String>>) -> Vec<String> {
+    let items: Vec<String> = items.into_iter().map(Into::into).collect();
+    if items.is_empty() { vec![String::new()] } else { items }
 }
 
 #[cfg(test)]
@@ -216,6 +242,22 @@ mod tests {
         );
         let nameless = Identity { groups: vec![], email: None, ..alice() };
         assert_eq!(Holdings(&nameless).to_string(), "groups: none; email: none; idp: company");
+    }
+
+    /// A list that came out empty, from a configuration perhaps, opens nothing.
+    #[test]
+    fn a_rule_of_no_groups_lets_nobody_pass() {
+        let just_now = Authentication { at: Some(NOW), acr: None };
+        for (rule, expected) in [
+            (AccessRule::any_group([""; 0]), Decision::Forbidden),
+            (AccessRule::any_email_domain([""; 0]), Decision::Forbidden),
+            (AccessRule::any_group(["finance"]), Decision::Forbidden),
+            (AccessRule::any_group(["finance", "staff"]), Decision::Pass),
+            (AccessRule::any_email_domain(["example.com"]), Decision::Pass),
+            (AccessRule::signed_in(), Decision::Pass),
+        ] {
+            assert_eq!(decide(&rule, ANY, Some((&alice(), just_now)), || NOW), expected, "{rule:?}");
+        }
     }
 
     /// R-D15

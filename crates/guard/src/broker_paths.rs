@@ -8,13 +8,19 @@ pub struct BrokerPaths {
     /// The path below which the application behind the guard sees nothing and nobody lands; none if there is no such
     /// part.
     pub root: Option<Cow<'static, str>>,
-    /// The address that signs people in; it is given `return_to`, and `ended=1` for those whose session has ended.
+    /// The address that signs people in; it is given `return_to`, and `ended=1` for those whose session has ended. Empty if
+    /// nobody is led to one.
     pub login: Cow<'static, str>,
     /// The page for a person who signed in for the sake of another tab; none if nobody is sent to one.
     pub signed_in: Option<Cow<'static, str>>,
 }
 
 impl BrokerPaths {
+    /// The paths of a site on which nobody is led to a login.
+    pub fn none() -> Self {
+        Self::login_at("")
+    }
+
     /// The paths of a site whose application signs people in itself, at this address.
     pub fn login_at(path: impl Into<Cow<'static, str>>) -> Self {
         Self { root: None, login: path.into(), signed_in: None }
@@ -25,9 +31,11 @@ impl BrokerPaths {
     pub(crate) fn holds(&self, decoded: &[u8]) -> bool {
         let lies_below = |own: &str| {
             let mut segments = segments(decoded);
-            own.trim_matches('/')
-                .split('/')
-                .all(|own| segments.next().is_some_and(|segment| segment.eq_ignore_ascii_case(own.as_bytes())))
+            !own.is_empty()
+                && own
+                    .trim_matches('/')
+                    .split('/')
+                    .all(|own| segments.next().is_some_and(|segment| segment.eq_ignore_ascii_case(own.as_bytes())))
         };
         self.root.as_deref().is_some_and(lies_below) || lies_below(&self.login)
     }

@@ -38,6 +38,13 @@ impl CurrentUser {
         Self(session)
     }
 
+    /// A caller without a guard, for tests of handlers.
+    #[cfg(feature = "test-util")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+    pub fn for_test(identity: Identity) -> Self {
+        Self(LiveSession::for_test(identity))
+    }
+
     /// The person, as the identity provider described them.
     pub fn identity(&self) -> &Identity {
         &self.0.record().identity

@@ -241,7 +241,9 @@ impl GuardParts {
         reason: LoginReason,
         found: &SessionLookup,
     ) -> Result<Response, Refusal> {
+        let leads_nowhere = self.paths.login.is_empty();
         let on_anonymous = route.map_or(OnAnonymous::Auto, |route| route.on_anonymous);
+        let on_anonymous = if leads_nowhere { OnAnonymous::Unauthorized } else { on_anonymous };
         if may_redirect(on_anonymous, request.method(), request.headers()) {
             let back = ReturnTo::of_request(request.uri(), &self.paths);
             let ended = matches!(found, SessionLookup::Ended(_)) && reason == LoginReason::NoSession;
@@ -254,6 +256,9 @@ impl GuardParts {
             LoginReason::NoSession => found.why_not(),
             LoginReason::Reauthenticate => RefusalKind::Reauthenticate,
         };
+        if leads_nowhere {
+            return Err(kind.into());
+        }
         let refusal = Refusal::from(kind).with_sign_in(self.page_of(request).login_href(&self.paths));
         if is_safe(request.method()) || !navigation::is_navigation(request.headers()) {
             return Err(refusal);

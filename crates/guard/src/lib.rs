@@ -1,4 +1,8 @@
-//! The guard: which requests may pass to the back office, and as whom.
+//! A guard in front of an axum application: which requests may pass, and as whom.
+//!
+#![doc = include_str!("../README.md")]
+//!
+//! # Inside
 //!
 //! A request's path is read once ([`request_target`]), and in every way in which others might; the first route that matches
 //! all of them says who may pass ([`route`], [`access`]); the session behind its cookie is asked for ([`session_lookup`]) and, when that is due, renewed
@@ -7,8 +11,11 @@
 //! [`Admitted`](current_user::Admitted) in its extensions; handlers take a
 //! [`CurrentUser`](current_user::CurrentUser).
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod access;
 pub mod broker_paths;
+mod builder;
 pub mod client_address;
 pub mod cookies;
 pub mod current_user;
@@ -31,4 +38,21 @@ pub mod revalidation;
 pub mod route;
 pub mod security_headers;
 pub mod session_lookup;
+mod start_session;
+#[cfg(feature = "test-util")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub mod testing;
 pub mod visitor;
+
+pub use counterfoil_core::identity::Identity;
+pub use counterfoil_core::secret::keyring::Keyring;
+pub use counterfoil_session::Sessions;
+pub use counterfoil_session::revocation::{Order, Selection};
+
+pub use self::access::AccessRule;
+pub use self::builder::{GuardBuilder, GuardError};
+pub use self::current_user::CurrentUser;
+pub use self::layer::{Guard, GuardLayer};
+pub use self::refusal::{Refusal, RefusalKind};
+pub use self::revalidation::Revalidator;
+pub use self::start_session::{EndSession, SessionCookie, StartSession};

@@ -114,6 +114,15 @@ impl PathRule {
         })
     }
 
+    /// Is true if every path of another rule is one of this rule as well.
+    pub(crate) fn hides(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(own), Self::Exact(other)) => own == other,
+            (Self::Exact(_), Self::Prefix(_)) => false,
+            (Self::Prefix(_), Self::Exact(other) | Self::Prefix(other)) => self.covers(other),
+        }
+    }
+
     fn covers(&self, path: &str) -> bool {
         match self {
             Self::Exact(own) => path == own,

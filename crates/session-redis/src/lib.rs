@@ -13,6 +13,7 @@ mod client;
 mod connections;
 pub mod examination;
 mod feed;
+mod settings;
 mod tls;
 
 use std::fmt;
@@ -21,7 +22,6 @@ use std::time::{Duration as StdDuration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use counterfoil_core::secret::Secret;
 use counterfoil_session::key::SessionHandle;
 use counterfoil_session::store::{InvalidationListener, Loaded, SessionBackend, StoreError};
 use fred::clients::Client;
@@ -36,6 +36,8 @@ use tower_sessions::session_store;
 use tower_sessions_redis_store::RedisStore;
 
 use self::connections::Connections;
+pub use self::settings::RedisSettings;
+
 use self::feed::{Beside, Invalidation, Read};
 
 /// Pause before a command is sent again to where its slot is now.
@@ -53,19 +55,6 @@ const MISSING: i64 = -2;
 const NOTE: &str = "seen";
 const TOMBSTONE: &str = "tombstone";
 
-/// The settings to reach Redis.
-#[derive(Debug, Clone)]
-pub struct RedisSettings {
-    /// `redis://` or `rediss://`, also with `-cluster` or `-sentinel`; with credentials and database if needed.
-    pub url: Secret<String>,
-    /// Certificates (PEM) of the authorities that are believed, instead of the system's.
-    pub certificate_authorities: Option<String>,
-    /// Begins every key but the records' own.
-    pub prefix: String,
-    /// Longest wait for a connection and for an answer.
-    pub timeout: StdDuration,
-}
-
 /// A store in Redis.
 pub struct RedisBackend {
     connections: Connections,
@@ -80,13 +69,14 @@ impl RedisBackend {
     ///
     /// # Errors
     /// [`StoreError`] if the URL or its TLS set-up cannot be used.
-    pub fn connect(settings: &RedisSettings) -> Result<Self, StoreError> {
-        let (config, access) = client::configured(settings)?;
+    pub fn connect(settings: impl Into<RedisSettings>) -> Result<Self, StoreError> {
+        let settings = settings.into();
+        let (config, access) = client::configured(&settings)?;
         let server = config.server.clone();
         let builder = client::builder(config, settings.timeout);
         let connections = Connections::start(&builder, settings.timeout).map_err(StoreError::backend)?;
         let invalidation = Invalidation::new(server, access, connections.clone());
-        Ok(Self { connections, prefix: settings.prefix.clone(), timeout: settings.timeout, invalidation })
+        Ok(Self { connections, prefix: settings.prefix, timeout: settings.timeout, invalidation })
     }
 
     /// Asks again when the keys were at another node of a cluster. Whoever is sent away has changed nothing; fred

@@ -6,6 +6,7 @@
 use std::time::{Duration as StdDuration, Instant};
 
 use counterfoil_core::identity::Identity;
+use counterfoil_core::secret::Secret;
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::oneshot;
@@ -48,6 +49,23 @@ pub struct NewSession {
     pub tokens: Tokens,
     /// The client that the login came from.
     pub client: ClientTraits,
+}
+
+impl NewSession {
+    /// A login that the application itself has just checked, without any provider.
+    pub fn of_the_application(identity: Identity, now: OffsetDateTime, client: ClientTraits) -> Self {
+        let tokens = Tokens {
+            access_token: Secret::new(String::new()),
+            access_token_expires_at: None,
+            issued_at: now,
+            refresh_token: None,
+            id_token: None,
+            nonce: None,
+        };
+        let (auth_time, freshness) = (Some(now), Freshness::At(now));
+        let (acr, ends_by, provider_session) = (None, None, None);
+        Self { identity, begun_at: now, auth_time, acr, ends_by, freshness, provider_session, tokens, client }
+    }
 }
 
 /// The reason why there is no session.

@@ -15,6 +15,7 @@
 pub mod administration;
 pub mod audit;
 pub mod blocks;
+mod builder;
 pub mod cut_off;
 pub mod ending;
 pub mod establish;
@@ -40,6 +41,7 @@ pub mod timeout;
 pub mod touch;
 
 pub use self::administration::SessionAdministration;
+pub use self::builder::SessionsBuilder;
 pub use self::live::{Check, LiveSession};
 pub use self::maintenance::Maintenance;
 pub use self::reader::SessionReader;

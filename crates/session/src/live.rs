@@ -4,10 +4,16 @@ use std::any::Any;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+#[cfg(feature = "test-util")]
+use counterfoil_core::identity::Identity;
 use time::OffsetDateTime;
 
 use super::ending::{EndCause, Tombstone};
 use super::key::SessionHandle;
+#[cfg(feature = "test-util")]
+use super::key::SessionKey;
+#[cfg(feature = "test-util")]
+use super::record::ClientTraits;
 use super::record::SessionRecord;
 use super::registry::milliseconds;
 use super::store::sealed::Opened;
@@ -100,6 +106,38 @@ impl LiveSession {
     /// Returns the moment the session ends however much it is used.
     pub fn absolute_expires_at(&self) -> OffsetDateTime {
         self.absolute_expires_at
+    }
+}
+
+#[cfg(feature = "test-util")]
+impl LiveSession {
+    /// A session that no store knows, for tests of handlers.
+    pub fn for_test(identity: Identity) -> Self {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let record = SessionRecord {
+            identity,
+            provider_session: None,
+            created_at: now,
+            auth_time: Some(now),
+            acr: None,
+            ends_by: None,
+            renewed_at: now,
+            access_token_expires_at: None,
+            client: ClientTraits::default(),
+            unconfirmed: false,
+            indeterminate_since: None,
+            failing_since: None,
+            unverifiable_since: None,
+        };
+        let known = KnownSession {
+            handle: SessionKey::generate().handle(),
+            tag: None,
+            record,
+            last_seen: AtomicI64::new(0),
+            derived: OnceLock::new(),
+        };
+        let (idle_timeout, end) = (time::Duration::HOUR, now + time::Duration::HOUR);
+        Self { known: Arc::new(known), checked_at: now, idle_timeout, idle_expires_at: end, absolute_expires_at: end }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use counterfoil_core::clock::SharedClock;
+
 use super::ending::Tombstone;
 use super::inner::Inner;
 use super::key::{SessionHandle, SessionKey};
@@ -83,6 +85,11 @@ impl SessionReader {
         let cache = self.0.near.cache.as_ref().filter(|_| self.0.keyed.is_ours())?;
         let known = cache.get(handle, Instant::now()).filter(|known| counts(known))?;
         self.0.live(known, self.0.clock.now()).ok()
+    }
+
+    /// The clock that sessions are judged by.
+    pub fn clock(&self) -> &SharedClock {
+        &self.0.clock
     }
 
     /// Returns what binds sessions to the browser of their login.

@@ -32,6 +32,9 @@ const BATCH: usize = 1_000;
 /// Longest time that a search waits for others.
 const SEARCHES_WAIT: StdDuration = StdDuration::from_secs(5);
 
+/// The reason that is noted where the program gives none.
+const ENDED_BY_THE_PROGRAM: &str = "ended by the program";
+
 /// The sessions that end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
@@ -51,6 +54,13 @@ pub enum Selection {
     /// Those that fit, of persons who are known by something else than their name: whoever has this verified e-mail
     /// address, say. A person without a session cannot be known by it, and each session there is has to be looked at.
     Searched(Filter),
+}
+
+impl Selection {
+    /// Selects every session of one person, and their logins under way.
+    pub fn person(issuer: &str, subject: &str) -> Self {
+        Self::Matching(Filter::subject(issuer, subject))
+    }
 }
 
 /// Says whom it means, in the words that a terminal takes.
@@ -92,8 +102,8 @@ impl Order {
     }
 
     /// Returns an order of the program itself: no block, and no fresh login.
-    fn of_the_program() -> Self {
-        let (reason, by) = ("ended by the program".into(), "program".into());
+    pub fn of_the_program(reason: &str) -> Self {
+        let (reason, by) = (reason.to_owned(), "program".into());
         Self { reason, by, cause: EndCause::Revoked, block_for: None, fresh_login: false }
     }
 
@@ -246,8 +256,8 @@ impl SessionAdministration {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: some may live on.
     pub async fn end_subject(&self, issuer: &str, subject: &str) -> Result<usize, StoreError> {
-        let selection = Selection::Matching(Filter::subject(issuer, subject));
-        Ok(self.revoke(&selection, &Order::of_the_program()).await.complete()?.ended.len())
+        let selection = Selection::person(issuer, subject);
+        Ok(self.revoke(&selection, &Order::of_the_program(ENDED_BY_THE_PROGRAM)).await.complete()?.ended.len())
     }
 
     /// Ends every session that came from one session at the provider (`sid`) and refuses logins under way from it; how
@@ -257,7 +267,7 @@ impl SessionAdministration {
     /// [`StoreError`] if the store cannot be asked: some may live on.
     pub async fn end_provider_session(&self, issuer: &str, sid: &str) -> Result<usize, StoreError> {
         let selection = Selection::ProviderSession { issuer: issuer.to_owned(), sid: sid.to_owned(), subject: None };
-        Ok(self.revoke(&selection, &Order::of_the_program()).await.complete()?.ended.len())
+        Ok(self.revoke(&selection, &Order::of_the_program(ENDED_BY_THE_PROGRAM)).await.complete()?.ended.len())
     }
 
     /// Ends a session of the same person from another browser; whether there was one of theirs.

@@ -94,8 +94,8 @@ impl Broker {
         let settings = settings(&setup, &idp.issuer(), office);
         let store: Arc<dyn SessionBackend> = match setup.store {
             Store::Memory => Arc::new(MemoryStore::new(setup.clock.clone())),
-            Store::Redis(port) => Arc::new(RedisBackend::connect(&redis::settings(port)).unwrap()),
-            Store::Unreliable(port) => Arc::new(RedisBackend::connect(&redis::unreliable(port)).unwrap()),
+            Store::Redis(port) => Arc::new(RedisBackend::connect(redis::settings(port)).unwrap()),
+            Store::Unreliable(port) => Arc::new(RedisBackend::connect(redis::unreliable(port)).unwrap()),
             Store::Shared(store) => store,
         };
         let ports = Dependencies { clock: setup.clock.clone(), store };

@@ -14,6 +14,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{hkdf, hmac};
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq;
@@ -47,11 +50,41 @@ struct Keys {
 #[error("sealed under none of the server's keys, or damaged")]
 pub struct Unopenable;
 
+/// A text that is no server key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("must be base64 of exactly 32 random bytes")]
+pub struct InvalidKey;
+
+/// Keys are written by hand, copied and pasted: padding may be lost on the way.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Reads a server key.
+///
+/// # Errors
+/// [`InvalidKey`], also for one repeated byte: that is a placeholder, not a secret (R-P07).
+pub fn key_from_base64(text: &str) -> Result<Secret<[u8; KEY_BYTES]>, InvalidKey> {
+    let bytes: [u8; KEY_BYTES] =
+        LENIENT.decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(InvalidKey)?;
+    bytes.iter().any(|byte| *byte != bytes[0]).then(|| Secret::new(bytes)).ok_or(InvalidKey)
+}
+
 impl Keyring {
     /// Makes a ring of these keys, newest first; `None` without any.
     pub fn new(newest_first: Vec<Secret<[u8; KEY_BYTES]>>) -> Option<Self> {
         let keys = Keys { newest_first, sealing: 0, version: 0 };
         (!keys.newest_first.is_empty()).then(|| Self(Arc::new(ArcSwap::from_pointee(keys))))
+    }
+
+    /// Makes a ring of one key, written in base64.
+    ///
+    /// # Errors
+    /// [`InvalidKey`].
+    pub fn from_base64(text: &str) -> Result<Self, InvalidKey> {
+        let newest_first = vec![key_from_base64(text)?];
+        Ok(Self(Arc::new(ArcSwap::from_pointee(Keys { newest_first, sealing: 0, version: 0 }))))
     }
 
     /// Makes a ring of one fresh random key, for tests: what it seals is lost with the process.
