@@ -1,5 +1,6 @@
 //! Fetches, checks and keeps what a provider publishes about itself: its metadata and its keys.
 
+pub(crate) mod attempts;
 pub(crate) mod cached_document;
 pub mod document;
 pub(crate) mod keys;

@@ -17,6 +17,7 @@ use crate::verification::fault::JwtFault;
 
 /// The reason why a login with a provider cannot go on.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum IdpError {
     /// Its metadata or keys cannot be had.
     #[error("{what} cannot be had: {cause}")]

@@ -67,6 +67,7 @@ pub enum GroupsAs {
 
 /// The reason why nobody can be made of a profile.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ProfileFault {
     /// No usable subject where the configuration says.
     #[error("the profile has no usable subject at the configured path")]

@@ -39,6 +39,7 @@ pub enum UserinfoUse {
 
 /// The reason why userinfo was not accepted.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum UserinfoError {
     /// No usable answer.
     #[error("the userinfo endpoint failed: {0}{advice}", advice = advice(.0))]

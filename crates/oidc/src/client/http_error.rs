@@ -12,6 +12,7 @@ pub(crate) const LARGEST_ANSWER: usize = 1024 * 1024;
 
 /// The reason why an answer could not be had or used. Names no address or token, and of a body the reason alone.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum HttpError {
     /// No client can be built.
     #[error("no HTTPS client can be built on this machine: {0}")]

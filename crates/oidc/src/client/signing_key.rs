@@ -17,6 +17,7 @@ use crate::verification::jwks;
 
 /// The reason why a text is no key to sign with. Never shows the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum SigningKeyError {
     /// Another document, another encoding, or another kind of key.
     #[error("is no private key in PKCS#8 PEM (RSA, EC P-256 or P-384, Ed25519)")]

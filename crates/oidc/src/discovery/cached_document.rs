@@ -14,16 +14,10 @@ use tokio::sync::Mutex;
 
 use crate::client::document::{FetchFailure, Fetched};
 use crate::client::http_error::HttpError;
+use crate::discovery::attempts::{AskedBy, Attempts, LONGEST_PAUSE, REFETCH_AFTER, RETRY_AFTER, is_due};
 
 /// Longest use of a document that cannot be fetched again: keys that were withdrawn must not count for ever.
 const KEPT_FOR: Duration = Duration::days(7);
-/// Least time between two attempts at a document that is not there or not fresh.
-const RETRY_AFTER: Duration = Duration::seconds(2);
-/// Least time between two attempts that are made because a fresh document lacks something.
-const REFETCH_AFTER: Duration = Duration::seconds(10);
-/// Longest pause that a provider may ask for.
-const LONGEST_PAUSE: Duration = Duration::minutes(5);
-
 /// The lifetimes of a kind of document.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lifetimes {
@@ -35,16 +29,6 @@ pub(crate) struct Lifetimes {
     pub(crate) longest: Duration,
     /// Longest use while asking again goes on behind the caller's back; an older one is waited for.
     pub(crate) usable: Duration,
-}
-
-/// The party that wants a document fetched again because it lacks something. Each has a rate limit of its own, so that
-/// strangers cannot use up what the provider's own words need.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AskedBy {
-    /// Whoever can reach us: a logout token, a security event, an answer that a browser brought.
-    Anybody,
-    /// The provider, by what came from it over TLS: an ID token, signed userinfo.
-    Provider,
 }
 
 /// A document after it was asked for again.
@@ -78,31 +62,6 @@ struct Good<T> {
     document: Arc<T>,
     fetched_at: OffsetDateTime,
     fresh_for: Duration,
-}
-
-/// The record of past fetches; holding it is the right to fetch.
-#[derive(Debug, Default)]
-struct Attempts {
-    last: Option<OffsetDateTime>,
-    /// Backoff since then that the provider asked for.
-    pause: Option<Duration>,
-    last_refetch_by_anybody: Option<OffsetDateTime>,
-    last_refetch_by_provider: Option<OffsetDateTime>,
-    last_error: Option<Arc<HttpError>>,
-}
-
-impl Attempts {
-    fn last_refetch(&mut self, by: AskedBy) -> &mut Option<OffsetDateTime> {
-        match by {
-            AskedBy::Anybody => &mut self.last_refetch_by_anybody,
-            AskedBy::Provider => &mut self.last_refetch_by_provider,
-        }
-    }
-
-    /// Is true unless the provider has asked to be left alone until later.
-    fn may_ask(&self, now: OffsetDateTime) -> bool {
-        self.pause.is_none_or(|pause| is_due(self.last, now, pause))
-    }
 }
 
 impl<T> Clone for CachedDocument<T> {
@@ -290,11 +249,6 @@ async fn to_its_end<T: Send + 'static>(
 ) -> Result<T, Arc<HttpError>> {
     // Only a panic of ours or the end of the process leaves none.
     tokio::spawn(work).await.unwrap_or_else(|_| Err(Arc::new(HttpError::Timeout)))
-}
-
-/// Is true if the last attempt was long enough ago; a clock that jumped back does not hold anybody up.
-fn is_due(last: Option<OffsetDateTime>, now: OffsetDateTime, distance: Duration) -> bool {
-    last.is_none_or(|last| (now - last).abs() >= distance)
 }
 
 #[cfg(test)]

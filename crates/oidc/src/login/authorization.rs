@@ -33,6 +33,7 @@ impl fmt::Debug for AuthorizationAnswer {
 
 /// The answer to the browser does not name the provider that was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum IssuerMismatch {
     /// It names another: a mix-up attack, or a proxy in between.
     #[error("the answer to the browser names the issuer {named:?}, and the configuration {configured:?}")]

@@ -27,6 +27,7 @@ pub(crate) const MOST_AT_ONCE: usize = 32;
 
 /// The reason why a request could not be pushed.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum PushedRequestError {
     /// `never` meets a provider that takes nothing else.
     #[error("the provider demands pushed authorization requests, which the configuration rules out")]

@@ -1,6 +1,6 @@
 //! Judges the provider's answer to the browser: its issuer, and its signature where it is signed.
 
-use crate::discovery::cached_document::AskedBy;
+use crate::discovery::attempts::AskedBy;
 use crate::discovery::keys::{SignatureError, Wanted};
 use crate::error::IdpError;
 use crate::login::authorization::{self, AuthorizationAnswer};

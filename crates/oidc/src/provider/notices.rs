@@ -5,7 +5,7 @@ use thiserror::Error;
 use time::Duration;
 
 use crate::client::http_error::HttpError;
-use crate::discovery::cached_document::AskedBy;
+use crate::discovery::attempts::AskedBy;
 use crate::discovery::keys::{SignatureError, Wanted};
 use crate::error::IdpError;
 use crate::notices::logout_token::{self, LogoutNotice};

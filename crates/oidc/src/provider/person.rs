@@ -10,7 +10,7 @@ use url::Url;
 use crate::claims::id_token::{Expectation, ExpectedNonce, VerifiedClaims};
 use crate::claims::userinfo::{UserinfoError, UserinfoUse};
 use crate::claims::{access_token, groups, id_token, profile, userinfo};
-use crate::discovery::cached_document::AskedBy;
+use crate::discovery::attempts::AskedBy;
 use crate::discovery::keys::{SignatureError, Wanted};
 use crate::discovery::metadata::Metadata;
 use crate::error::IdpError;

@@ -35,6 +35,7 @@ pub enum ProfileApiKind {
 
 /// The reason why a provider's API did not tell what is needed.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ProfileApiError {
     /// No usable answer.
     #[error("{what} cannot be had: {cause}")]

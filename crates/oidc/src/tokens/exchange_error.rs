@@ -15,6 +15,7 @@ const ABOUT_THE_CODE: [&str; 4] = ["invalid_grant", "bad_verification_code", "in
 
 /// The reason why the code was not exchanged, or no new tokens came. Names no token, code or secret.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum TokenExchangeError {
     /// The token endpoint refused: `invalid_client` means our credentials, `invalid_grant` the code.
     #[error("the token endpoint refused the exchange: {code}{}{said}", advice(*.key))]

@@ -6,6 +6,7 @@ use crate::answer::redaction::harmless;
 
 /// The reason why a token was not accepted. Never shows the token's content, but for its issuer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum JwtFault {
     /// There is none where there has to be one (R-C05).
     #[error("there is none")]
