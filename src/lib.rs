@@ -51,6 +51,8 @@
 //! of yours; its handlers take a [`CurrentUser`](guard::current_user::CurrentUser). See
 //! `examples/guarded_application.rs`.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub use counterfoil_core::{address, clock, identity, printable, secret};
 #[cfg(feature = "demo")]
 pub use counterfoil_demo as demo;

@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of sessions, of providers or of HTTP. Six modules, and no more: a test of the workspace holds the list.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod address;
 pub mod clock;
 pub mod identity;

@@ -2,5 +2,7 @@
 //!
 //! Used by `counterfoil demo` and by the tests; never part of a production configuration.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod back_office;
 pub mod identity_provider;

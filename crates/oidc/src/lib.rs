@@ -3,6 +3,8 @@
 //! [`Provider`] is the one door: `login` starts and finishes attempts with it, `logout` asks it where the provider's
 //! own session ends. Knows nothing of browsers, cookies or sessions.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod answer;
 mod claims;
 mod client;

@@ -4,6 +4,8 @@
 //! [`names`]; [`pool`] keeps the connections to upstreams; [`answer`] judges what comes back before it goes on, [`caching`] who may keep it. The upstream's address
 //! comes from the configuration alone (R-K06).
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod answer;
 pub mod caching;
 pub mod error;

@@ -8,6 +8,8 @@
 //! No more is read of a value than one of ours can be long: whoever can write to Redis fills no process with it. A
 //! record that has a tombstone is none, although somebody put it back.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod address;
 mod client;
 mod connections;

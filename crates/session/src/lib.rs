@@ -12,6 +12,8 @@
 //! Below it lie the key in the cookie ([`key`]), what is remembered ([`record`]), and where it is all kept
 //! ([`store`]), which is used only while it is ours ([`key_check`]). Knows nothing of HTTP or of providers.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod administration;
 pub mod audit;
 pub mod blocks;
