@@ -28,8 +28,13 @@ pub(super) fn service(
     service_fn(move |request: Request<Incoming>| {
         let number = progress.request_began();
         let under_way = Arc::new(UnderWay(progress.clone()));
-        let mut request =
-            request.map(|body| Body::new(Asked { body, number, under_way: under_way.clone(), over: false }));
+        let mut request = request.map(|body| {
+            if http_body::Body::is_end_stream(&body) {
+                // Nothing of it can be missing, and it needs no box.
+                return Body::empty();
+            }
+            Body::new(Asked { body, number, under_way: under_way.clone(), over: false })
+        });
         request.extensions_mut().insert(ConnectInfo(peer));
         let answer = site.clone().oneshot(request);
         async move { Ok(answer.await?.map(|body| Answer { body, _under_way: under_way })) }
