@@ -15,6 +15,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::handler::Handler;
+use counterfoil_core::backoff::Backoff;
 use futures_util::future::join_all;
 use http::uri::Scheme;
 use thiserror::Error;
@@ -50,6 +51,8 @@ use self::admission::Admission;
 use self::operations::Operations;
 use self::site::{BackOffice, Site};
 
+/// Wait after the first attempt at a provider that was not reached; then it doubles.
+const FIRST_PROBE_INTERVAL: Duration = Duration::from_secs(2);
 /// Longest wait between two attempts at a provider that was never reached.
 const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -260,11 +263,10 @@ impl App {
         for provider in &*self.providers {
             let provider = provider.clone();
             tokio::spawn(async move {
-                let mut interval = Duration::from_secs(2);
+                let mut backoff = Backoff::new(FIRST_PROBE_INTERVAL, LONGEST_PROBE_INTERVAL);
                 while let Err(error) = provider.probe().await {
                     tracing::warn!(idp = provider.name(), %error, "an identity provider cannot be used yet");
-                    tokio::time::sleep(interval).await;
-                    interval = (interval * 2).min(LONGEST_PROBE_INTERVAL);
+                    tokio::time::sleep(backoff.pause()).await;
                 }
                 tracing::info!(idp = provider.name(), "an identity provider is ready");
                 // `check` reports these too, but not everybody runs it. That the metadata are known was just seen.

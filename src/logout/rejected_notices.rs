@@ -5,12 +5,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use time::OffsetDateTime;
 
 use crate::audit::{AuditEvent, NoticeWay, audit};
 use crate::clock::SharedClock;
+use counterfoil_core::lock;
 
 /// Lines in a second, for each provider.
 const MOST_IN_A_SECOND: u64 = 10;
@@ -50,7 +51,7 @@ impl RejectedNotices {
     /// Writes down that something was not believed, as long as there are few.
     pub(super) fn note(&self, idp: &str, way: NoticeWay, reason: &str, client: IpAddr) {
         let unsaid = {
-            let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut lately = lock(&self.lately);
             lately.entry(idp.to_owned()).or_default().count(self.clock.now())
         };
         if let Some(unsaid) = unsaid {

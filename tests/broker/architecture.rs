@@ -41,8 +41,18 @@ const CRATES: [(&str, &[&str]); 9] = [
 ];
 
 /// All that `core` is: what belongs to one part of the house has its place there.
-const CORE: [&str; 7] =
-    ["address.rs", "clock.rs", "identity.rs", "lib.rs", "printable.rs", "secret.rs", "secret/keyring.rs"];
+const CORE: [&str; 10] = [
+    "address.rs",
+    "backoff.rs",
+    "clock.rs",
+    "identity.rs",
+    "lib.rs",
+    "lock.rs",
+    "log_on_change.rs",
+    "printable.rs",
+    "secret.rs",
+    "secret/keyring.rs",
+];
 
 /// Every Rust file below a folder.
 pub fn files(folder: &Path) -> Vec<PathBuf> {

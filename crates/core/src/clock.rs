@@ -5,9 +5,11 @@
 //! instead of sleeping.
 
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use time::{Duration, OffsetDateTime};
+
+use crate::lock;
 
 /// A source of the present moment, in UTC.
 pub trait Clock: Send + Sync + Debug {
@@ -41,12 +43,12 @@ impl ManualClock {
 
     /// Moves the clock; a negative duration moves it back.
     pub fn advance(&self, by: Duration) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += by;
+        *lock(&self.0) += by;
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> OffsetDateTime {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.0)
     }
 }

@@ -9,12 +9,13 @@ mod orders;
 mod pages;
 mod visitor;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Form, Json, Router};
+use counterfoil_core::lock;
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
@@ -72,7 +73,7 @@ pub fn router() -> Router {
 impl Office {
     /// Locks the approvals. Every change is a single assignment, so poison is no reason to stop.
     fn approvals(&self) -> MutexGuard<'_, Vec<Approval>> {
-        self.approvals.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.approvals)
     }
 }
 

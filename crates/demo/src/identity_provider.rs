@@ -29,7 +29,7 @@ mod testing;
 mod token;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -38,6 +38,7 @@ use http::HeaderMap;
 use time::OffsetDateTime;
 
 use counterfoil_core::clock::SharedClock;
+use counterfoil_core::lock;
 
 use self::grants::Grants;
 use self::keys::SigningKey;
@@ -154,7 +155,7 @@ impl IdentityProvider {
 
     /// Locks the state. A panic while it was held leaves single entries at worst, so poison is no reason to stop.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner.state)
     }
 
     /// Returns the sign-in session that the request's cookie names, if it is alive.

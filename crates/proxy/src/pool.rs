@@ -11,7 +11,7 @@ mod idle;
 use std::collections::HashMap;
 use std::error::Error;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Method, Request, Response, Uri};
@@ -25,6 +25,7 @@ pub use self::idle::PoolLimits;
 use self::idle::{Idle, IdleConnections};
 use crate::answer;
 use crate::error::causes;
+use counterfoil_core::lock;
 
 /// Connections to every upstream. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -118,7 +119,7 @@ impl Pool {
     }
 
     fn idle_connections(&self, upstream: &Uri) -> Arc<IdleConnections> {
-        let mut upstreams = self.0.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut upstreams = lock(&self.0.upstreams);
         if let Some(known) = upstreams.get(upstream) {
             return known.clone();
         }

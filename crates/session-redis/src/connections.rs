@@ -8,10 +8,12 @@
 //! although the server is well. The old one is dropped as a task, not closed: closing waits for its last writes.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use counterfoil_core::lock;
+use counterfoil_core::log_on_change::LogOnChange;
 use fred::clients::Client;
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, EventInterface};
@@ -201,29 +203,25 @@ async fn keep_connected(client: Client) {
 /// (wrong password, refused, READONLY): each reason is said once, until the connection is back.
 #[derive(Clone, Default)]
 struct Reports {
-    reason: Arc<Mutex<String>>,
+    outcome: Arc<Mutex<LogOnChange>>,
     reconnected: Arc<Notify>,
 }
 
 impl Reports {
-    fn replace(&self, reason: String) -> bool {
-        let mut known = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = *known != reason;
-        *known = reason;
-        is_new
-    }
-
     fn follow(&self, client: &Client) {
         let reports = self.clone();
         client.on_error(move |(error, _)| {
-            if reports.replace(error.to_string()) {
+            if lock(&reports.outcome).record(&Err::<(), _>(&error)).is_some() {
                 tracing::warn!(%error, "there is no connection to Redis");
             }
             std::future::ready(Ok(()))
         });
         let reports = self.clone();
         client.on_reconnect(move |_| {
-            if reports.replace(String::new()) {
+            let mut outcome = lock(&reports.outcome);
+            let was_failing = outcome.is_failing();
+            outcome.record(&Ok::<_, Error>(()));
+            if was_failing {
                 tracing::info!("the connection to Redis is back");
             }
             reports.reconnected.notify_one();

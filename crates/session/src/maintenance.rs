@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration as StdDuration, Instant};
 
 use aws_lc_rs::digest;
+use counterfoil_core::log_on_change::LogOnChange;
 use counterfoil_core::secret::keyring::Keyring;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use time::Duration;
@@ -173,7 +174,9 @@ async fn look_for_stored_timeouts(inner: Weak<Inner>) {
         tokio::time::sleep(LOOK).await;
         let Some(sessions) = inner.upgrade().map(Maintenance) else { return };
         let looked = sessions.0.policies.look().await;
-        trouble.record(looked, "stored timeouts cannot be looked for");
+        if let Some(reason) = trouble.record(&looked) {
+            tracing::warn!(%reason, "stored timeouts cannot be looked for");
+        }
     }
 }
 
@@ -197,7 +200,9 @@ async fn look_whose_store_it_is(inner: Weak<Inner>) {
         let looked =
             if was_cleared || !is_known { sessions.claim_store().await } else { sessions.renew_store_claim().await };
         is_known = matches!(looked, Ok(()) | Err(StoreError::Foreign(_)));
-        trouble.record(looked, "it is not known whose store it is");
+        if let Some(reason) = trouble.record(&looked) {
+            tracing::warn!(%reason, "it is not known whose store it is");
+        }
     }
 }
 
@@ -214,20 +219,8 @@ async fn maintenance_loop(inner: Weak<Inner>) {
                 other => other.map(drop),
             };
         }
-        trouble.record(done, "the books of sessions cannot be kept");
-    }
-}
-
-/// Says what goes wrong again and again once.
-#[derive(Debug, Default)]
-struct LogOnChange(Option<String>);
-
-impl LogOnChange {
-    fn record(&mut self, done: Result<(), StoreError>, what: &'static str) {
-        let reason = done.err().map(|error| error.to_string());
-        if let Some(reason) = reason.as_ref().filter(|reason| self.0.as_ref() != Some(reason)) {
-            tracing::warn!(%reason, "{what}");
+        if let Some(reason) = trouble.record(&done) {
+            tracing::warn!(%reason, "the books of sessions cannot be kept");
         }
-        self.0 = reason;
     }
 }

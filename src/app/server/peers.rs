@@ -6,11 +6,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::time::Instant;
 
 use super::progress::Progress;
+use counterfoil_core::lock;
 
 /// Every connection of a listener.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ impl Peers {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change is whole before anything could panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Gives a new connection its place. A peer that has its share already gives up the connection that it has not used

@@ -1,9 +1,10 @@
 //! The stage of a connection, as its stream and its requests tell, and the deadline of its client. No I/O.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::task::Waker;
 use std::time::Duration;
 
+use counterfoil_core::lock;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -76,7 +77,7 @@ impl Progress {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change is whole before anything could panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Takes note of bytes from the client.

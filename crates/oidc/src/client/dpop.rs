@@ -3,11 +3,12 @@
 //! Writes a proof for each request and remembers the nonces that servers hand out. Sends nothing itself.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use counterfoil_core::lock;
 use counterfoil_core::secret::{Secret, random_token};
 use http::{HeaderMap, Method, Response};
 use serde_json::{Value, json};
@@ -63,7 +64,7 @@ impl Dpop {
         let mut claims = json!({
             "jti": random_token::<16>(), "htm": method.as_str(), "htu": bare.as_str(), "iat": now.unix_timestamp(),
         });
-        if let Some(nonce) = self.nonces.lock().unwrap_or_else(PoisonError::into_inner).get(&origin(address)) {
+        if let Some(nonce) = lock(&self.nonces).get(&origin(address)) {
             claims["nonce"] = json!(nonce);
         }
         if let Some(token) = access_token {
@@ -77,7 +78,7 @@ impl Dpop {
     pub(crate) fn remember_nonce(&self, address: &Url, headers: &HeaderMap) {
         let nonce = headers.get("dpop-nonce").and_then(|nonce| nonce.to_str().ok());
         if let Some(nonce) = nonce.filter(|nonce| !nonce.is_empty() && nonce.len() <= LONGEST_NONCE) {
-            let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut nonces = lock(&self.nonces);
             nonces.insert(origin(address), nonce.to_owned());
         }
     }

@@ -3,11 +3,12 @@
 //! They tell a provider that refuses one person from one that refuses our configuration, and one that fails for one
 //! person from one that fails for everybody. Kept in memory alone: a process that has just begun knows nothing yet.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use time::OffsetDateTime;
 
 use counterfoil_core::identity::Identity;
+use counterfoil_core::lock;
 
 /// The last time that a person was served.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl TrackRecord {
     }
 
     fn lock(&self) -> MutexGuard<'_, [Option<Served>; 2]> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -2,7 +2,7 @@
 //! old and close.
 
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use http::Uri;
@@ -10,6 +10,7 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
 use super::{Content, Lent};
+use counterfoil_core::lock;
 
 /// The bounds of the idle connections to one upstream.
 #[derive(Debug, Clone, Copy)]
@@ -127,7 +128,7 @@ impl IdleConnections {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
