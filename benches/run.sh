@@ -3,10 +3,12 @@
 #
 #   benches/run.sh                              four rounds of five seconds for each mode
 #   benches/run.sh logins [SECONDS [AT_A_TIME]]     what a login costs, instead
+#   benches/run.sh proxy                        what the reverse proxy costs, against nginx that asks nobody, instead
 #   ROUNDS=8 SECONDS_EACH=10 MODES="bare guarded hs256" benches/run.sh
 #   PROFILE=dev benches/run.sh                  an unoptimized build: shows that it runs, not how fast
 #
-# Needs two idle cores, wrk, redis-server and curl. The servers have core 0 to themselves, load and Redis core 1.
+# Needs two idle cores, wrk, redis-server and curl; for the proxies nginx, which is their upstream, too. The servers have
+# core 0 to themselves; load, Redis and the upstream core 1.
 # What sessions occupy and how long they outlive their end: cargo bench --bench memory, cargo bench --bench revocation.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,6 +17,16 @@ rounds=${ROUNDS:-4}
 seconds=${SECONDS_EACH:-5}
 warm_up=${WARM_UP:-2}
 people=${PEOPLE:-10000}
+proxies="proxy-1k nginx-1k proxy-100k nginx-100k"
+if [ "${1:-}" = proxy ]; then
+  # With many connections it is the core that limits, with one the way there and back.
+  for connections in 64 1; do
+    echo -e "\n$connections connection(s) at a time:\n"
+    MODES=${MODES:-$proxies} CONNECTIONS=$connections "$0"
+  done
+  exit
+fi
+connections=${CONNECTIONS:-64}
 read -ra modes <<<"${MODES:-bare layered guarded guarded-uncached hs256 rs256 es256 broker broker-public}"
 core_of_servers=${CORE_OF_SERVERS:-0}
 core_of_load=${CORE_OF_LOAD:-1}
@@ -58,23 +70,81 @@ taskset -c "$core_of_load" redis-server --port "$first_port" --bind 127.0.0.1 --
 started+=($!)
 wait_for redis-cli -p "$first_port" ping
 
+# nginx NAME CORE SERVER: one nginx of one process, for the length of the measurement.
+nginx_on() {
+  mkdir "$folder/nginx-$1.d"
+  cat >"$folder/nginx-$1.conf" <<END
+daemon off;
+master_process off;
+pid $folder/nginx-$1.d/pid;
+error_log stderr;
+events { worker_connections 1024; }
+http {
+  access_log off;
+  sendfile on;
+  keepalive_requests 100000000;
+  client_body_temp_path $folder/nginx-$1.d/body;
+  proxy_temp_path $folder/nginx-$1.d/proxy;
+  fastcgi_temp_path $folder/nginx-$1.d/fastcgi;
+  uwsgi_temp_path $folder/nginx-$1.d/uwsgi;
+  scgi_temp_path $folder/nginx-$1.d/scgi;
+  $3
+}
+END
+  taskset -c "$2" nginx -p "$folder/nginx-$1.d" -c "$folder/nginx-$1.conf" >"$folder/nginx-$1.log" 2>&1 &
+  started+=($!)
+}
+
+# The upstream of all proxies: files of 1 kB and 100 kB.
+upstream=$((first_port + 90))
+if [[ " ${modes[*]}" == *" proxy-"* || " ${modes[*]}" == *" nginx-"* ]]; then
+  command -v nginx >/dev/null || { echo "benches/run.sh: please install nginx" >&2; exit 1; }
+  mkdir "$folder/files"
+  # Readable for whatever user nginx takes.
+  chmod 755 "$folder" "$folder/files"
+  for size in 1 100; do
+    { printf 'ok upstream '; head -c $((size * 1024 - 12)) /dev/zero | tr '\0' x; } >"$folder/files/${size}k"
+  done
+  nginx_on upstream "$core_of_load" "server { listen 127.0.0.1:$upstream; root $folder/files; }"
+  wait_for curl -sf "http://127.0.0.1:$upstream/1k"
+fi
+
 declare -A pids ports paths
 port=$first_port
 for mode in "${modes[@]}"; do
   port=$((port + 1))
   ports[$mode]=$port
   paths[$mode]=/
-  taskset -c "$core_of_servers" "$servers" "$mode" "$port" "$folder/$mode" "$people" \
-    "redis://127.0.0.1:$first_port/0" >"$folder/$mode.log" &
-  pids[$mode]=$!
-  started+=($!)
-  wait_for grep -q ready "$folder/$mode.log"
-  # Strangers, on a public page.
-  [ "$mode" != broker-public ] || { paths[$mode]=/public; echo >"$folder/$mode"; }
-  answer=$(curl -s -H 'Host: localhost:8080' -H "Cookie: $(head -n 1 "$folder/$mode")" \
-    "http://127.0.0.1:$port${paths[$mode]}")
+  case $mode in
+    nginx-*)
+      nginx_on "$mode" "$core_of_servers" "upstream back { server 127.0.0.1:$upstream; keepalive 128; keepalive_requests 100000000; }
+        server { listen 127.0.0.1:$port; location / {
+          proxy_pass http://back; proxy_http_version 1.1; proxy_set_header Connection \"\"; } }"
+      pids[$mode]=$!
+      echo >"$folder/$mode"
+      wait_for curl -sf "http://127.0.0.1:$port/1k"
+      ;;
+    *)
+      address=()
+      [[ $mode != proxy-* ]] || address=("http://127.0.0.1:$upstream")
+      taskset -c "$core_of_servers" "$servers" "$mode" "$port" "$folder/$mode" "$people" \
+        "redis://127.0.0.1:$first_port/0" "${address[@]}" >"$folder/$mode.log" &
+      pids[$mode]=$!
+      started+=($!)
+      wait_for grep -q ready "$folder/$mode.log"
+      ;;
+  esac
+  case $mode in
+    # Strangers, on a public page.
+    broker-public) paths[$mode]=/public; echo >"$folder/$mode" ;;
+    proxy-* | nginx-*) paths[$mode]=/${mode#*-} ;;
+  esac
+  # All of it would be much; curl minds that nobody reads on.
+  answer=$({ curl -s -H 'Host: localhost:8080' -H "Cookie: $(head -n 1 "$folder/$mode")" \
+    "http://127.0.0.1:$port${paths[$mode]}" || true; } | head -c 100)
   case $mode:$answer in
     bare:"ok nobody" | layered:"ok nobody" | broker-public:"ok nobody" | *:"ok 24828976-"*) ;;
+    proxy-*:"ok upstream x"* | nginx-*:"ok upstream x"*) ;;
     *) echo "benches/run.sh: $mode answers: $answer" >&2; exit 1 ;;
   esac
 done
@@ -82,7 +152,7 @@ done
 # User and system time of a process so far, in ticks.
 ticks() { sed 's/.*) //' "/proc/$1/stat" | awk '{ print $12 + $13 }'; }
 load() {
-  taskset -c "$core_of_load" wrk -t1 -c64 -d"$2s" -s benches/rotate.lua "http://127.0.0.1:${ports[$1]}" \
+  taskset -c "$core_of_load" wrk -t1 -c"$connections" -d"$2s" -s benches/rotate.lua "http://127.0.0.1:${ports[$1]}" \
     -- "$folder/$1" "${paths[$1]}" | sed -n 's/^RESULT //p'
 }
 
@@ -137,4 +207,6 @@ awk -v tick="$(getconf CLK_TCK)" -v order="${modes[*]}" '
     claim("guarded", "rs256", "")
     claim("guarded", "es256", "")
     claim("broker", "broker-public", "")
+    claim("proxy-1k", "nginx-1k", ">= 0.95")
+    claim("proxy-100k", "nginx-100k", ">= 1")
   }' "$folder/results"

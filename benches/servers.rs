@@ -1,6 +1,6 @@
 //! One tiny handler behind each way of knowing the caller; `run.sh` drives it.
 //!
-//! `servers MODE PORT COOKIES SESSIONS [REDIS]` signs so many people in, writes a cookie of each into the file
+//! `servers MODE PORT COOKIES SESSIONS [REDIS [UPSTREAM]]` signs so many people in, writes a cookie of each into the file
 //! `COOKIES`, one a line, says `ready`, and serves until it is ended, on one worker thread. The modes:
 //!
 //! | mode | in front of the handler |
@@ -12,6 +12,7 @@
 //! | `hs256`, `rs256`, `es256` | a JWT in the cookie, verified; its claims say what the session's record says |
 //! | `broker` | the whole broker, on a guarded route |
 //! | `broker-public` | the whole broker, on a public route, for strangers |
+//! | `proxy-1k`, `proxy-100k` | the whole broker, on a guarded route, as a reverse proxy to the upstream |
 
 #[path = "common/sessions.rs"]
 #[expect(dead_code, reason = "other measurements need more of it")]
@@ -76,10 +77,13 @@ fn main() -> Result<(), Failed> {
         println!("servers: is run by benches/run.sh");
         return Ok(());
     };
-    let redis = redis.first().map_or("memory:", String::as_str);
+    let (redis, upstream) = match redis {
+        [] => ("memory:", None),
+        [redis, upstream @ ..] => (redis.as_str(), upstream.first().map(String::as_str)),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", port.parse()?)))?;
-    let (site, values) = runtime.block_on(site(mode, redis, people.parse()?))?;
+    let (site, values) = runtime.block_on(site(mode, redis, upstream, people.parse()?))?;
     std::fs::write(cookies, values.iter().map(|value| cookie(value) + "\n").collect::<String>())?;
     println!("ready");
     // Spawned, so that it runs on the worker and not on this thread.
@@ -95,10 +99,16 @@ fn serving(site: impl BackOffice) -> Serving {
 }
 
 /// What is served, and the values of its callers' cookies.
-async fn site(mode: &str, redis: &str, people: usize) -> Result<(Serving, Vec<String>), Failed> {
+async fn site(
+    mode: &str,
+    redis: &str,
+    upstream: Option<&str>,
+    people: usize,
+) -> Result<(Serving, Vec<String>), Failed> {
     let handler = Router::new().fallback(answer);
     let cached = if mode == "guarded-uncached" { "near_cache_entries = 0" } else { "" };
-    let settings = settings(configuration(redis, KEY, cached, ROUTES));
+    let routes = upstream.map_or_else(|| ROUTES.to_owned(), |upstream| format!("{ROUTES}upstream = \"{upstream}\"\n"));
+    let settings = settings(configuration(redis, KEY, cached, &routes));
     let cookies = Arc::new(CookiePolicy::new(&settings.public_url, None));
     let values = |keys: Vec<SessionKey>| keys.iter().map(SessionKey::expose_cookie_value).collect();
     Ok(match mode {
@@ -121,13 +131,14 @@ async fn site(mode: &str, redis: &str, people: usize) -> Result<(Serving, Vec<St
             let parts = GuardParts { routes, sessions, revalidator, cookies, clock, clock_skew, public_url, paths };
             (serving(handler.layer(Guard::from(parts).layer())), values(keys))
         }
-        "broker" | "broker-public" => {
+        "broker" | "broker-public" | "proxy-1k" | "proxy-100k" => {
             counterfoil::telemetry::start(settings.log, std::io::stderr);
             let clock = Arc::new(SystemClock);
             let store = settings.store.open(clock.clone())?;
             let app = App::build(settings, Dependencies { clock, store })?;
             let keys = establish(app.sessions(), 0..people, GROUPS).await;
-            (serving(app.in_front_of(handler)), values(keys))
+            let site = if upstream.is_some() { serving(app.site()) } else { serving(app.in_front_of(handler)) };
+            (site, values(keys))
         }
         algorithm => {
             let signer = Signer::new(algorithm.to_ascii_uppercase().parse()?)?;

@@ -26,6 +26,9 @@ runs() {
 modes="bare layered guarded guarded-uncached hs256 rs256 es256 broker broker-public"
 runs "benches/run.sh" "$(tr ' ' '\n' <<<"$modes")" \
   env ROUNDS=1 SECONDS_EACH=1 WARM_UP=1 PEOPLE=100 MODES="$modes" benches/run.sh
+proxies="proxy-1k nginx-1k proxy-100k nginx-100k"
+runs "benches/run.sh proxy" "$(tr ' ' '\n' <<<"$proxies")" \
+  env ROUNDS=1 SECONDS_EACH=1 WARM_UP=1 PEOPLE=100 benches/run.sh proxy
 runs "benches/run.sh logins" "establishing a session in Redis" benches/run.sh logins 1 2
 runs "cargo bench --bench revocation" "$(printf '%s\n' 'API of another broker' '`DEL`' 'evicted (allkeys-lru)' 1)" \
   cargo bench --locked --profile dev --bench revocation -- 2 1
