@@ -312,6 +312,7 @@ mod tests {
             indeterminate_since: None,
             failing_since: None,
             unverifiable_since: None,
+            confirmed: crate::session::store::log::LogNumber::BEGINNING,
         }
     }
 

@@ -128,7 +128,7 @@ fn login(index: usize, groups: usize) -> NewSession {
     };
     NewSession {
         identity: identity(index, groups),
-        begun_at: now(),
+        begun: None,
         auth_time: Some(now()),
         acr: None,
         ends_by: None,

@@ -156,6 +156,10 @@ pub struct RevocationAnswer {
     /// The sign-in that the persons concerned owe before their next session, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     fresh_login: Option<&'static str>,
+    /// False if the order would be lost with the Redis that took it, since too few of its replicas had confirmed it: repeat
+    /// the call. Missing on a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replicated: Option<bool>,
     /// The number of blocks this call lifted: with a `block_for` of `0s`, those that the same words had laid down.
     lifted: usize,
 }
@@ -231,7 +235,7 @@ pub async fn revoke(
     if body.dry_run {
         viewed(&caller, &format!("dry run of a revocation: {selection}"));
         let preview = api.sessions.preview(&selection).await.map_err(store_failed)?;
-        return Ok(answer(RevocationAnswer::of(preview, body.fresh_login)));
+        return Ok(answer(RevocationAnswer { replicated: None, ..RevocationAnswer::of(preview, body.fresh_login) }));
     }
     let Caller { name, client } = caller;
     let order =
@@ -247,13 +251,14 @@ pub async fn revoke(
 }
 
 impl RevocationAnswer {
-    fn of(Revoked { matched, ended, blocks, .. }: Revoked, fresh_login: bool) -> Self {
+    fn of(Revoked { matched, ended, is_replicated, blocks, .. }: Revoked, fresh_login: bool) -> Self {
         let sessions = matched.iter().take(MOST_NAMED).map(ToString::to_string).collect();
         Self {
             matched: matched.len(),
             ended: ended.len(),
             sessions,
             fresh_login: fresh_login.then_some(FRESH_LOGIN),
+            replicated: Some(is_replicated),
             lifted: blocks.lifted.len(),
         }
     }

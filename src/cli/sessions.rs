@@ -125,6 +125,10 @@ impl From<FilterArguments> for Filter {
     }
 }
 
+/// Said of an order that one server alone has.
+const NOT_REPLICATED: &str = "it is done, but would be lost with the Redis that took it: too few of its replicas had \
+    confirmed it; repeat the command";
+
 pub(super) async fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::List { file, filter, json } => list(&open(&file, json).await?, &filter.into(), json).await,
@@ -149,7 +153,11 @@ pub(super) async fn run(command: Command) -> Result<(), CommandError> {
             if order.fresh_login && !json {
                 tell(FRESH_LOGIN);
             }
+            let is_replicated = revoked.is_replicated;
             revoked.complete().map_err(|error| failed(format!("not all could be ended: {error}")))?;
+            if !is_replicated {
+                return Err(failed(NOT_REPLICATED));
+            }
             read
         }
     }
@@ -331,7 +339,8 @@ fn told_of_revocation(revoked: &Revoked, order: &Order, json: bool) -> Result<()
     let lifted = revoked.blocks.lifted.len();
     if json {
         let handles: Vec<_> = revoked.ended.iter().map(ToString::to_string).collect();
-        let mut object = serde_json::json!({ "matched": handles.len(), "sessions": handles });
+        let mut object =
+            serde_json::json!({ "matched": handles.len(), "sessions": handles, "replicated": revoked.is_replicated });
         if lifts {
             object["lifted"] = lifted.into();
         }

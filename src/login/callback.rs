@@ -275,7 +275,7 @@ impl Login {
         let address_dropped = signed_in.identity.email.is_some() && signed_in.identity.verified_email().is_none();
         let new = NewSession {
             identity: signed_in.identity,
-            begun_at: pending.started_at(),
+            begun: Some(pending.begun()),
             auth_time: signed_in.auth_time,
             acr: signed_in.acr,
             ends_by: signed_in.session_expiry,

@@ -16,6 +16,7 @@ use time::{Duration, OffsetDateTime};
 use crate::idp::Attempt;
 use crate::secret::keyring::{Keyring, Sealer};
 use crate::session::key::SessionHandle;
+use crate::session::store::log::LogNumber;
 use crate::web::cookies::{CookiePolicy, PENDING};
 use crate::web::paths::PATHS;
 use crate::web::return_to::ReturnTo;
@@ -38,6 +39,8 @@ pub struct PendingLogin {
     return_to: String,
     #[serde(with = "time::serde::timestamp::milliseconds")]
     started_at: OffsetDateTime,
+    /// The newest number of the cut-off log at that moment: orders of a higher one refuse the login.
+    begun: LogNumber,
     /// The secrets of the authorization request.
     pub attempt: Attempt,
     #[serde(default)]
@@ -59,11 +62,12 @@ struct LeftBehind {
 
 impl PendingLogin {
     /// A login that begins now.
-    pub fn new(idp: &str, return_to: &ReturnTo, attempt: Attempt, now: OffsetDateTime) -> Self {
+    pub fn new(idp: &str, return_to: &ReturnTo, attempt: Attempt, begun: LogNumber, now: OffsetDateTime) -> Self {
         Self {
             idp: idp.to_owned(),
             return_to: return_to.to_string(),
             started_at: now,
+            begun,
             attempt,
             answered_by_form: None,
             begun_again: false,
@@ -125,9 +129,9 @@ impl PendingLogin {
         format!("login:{}", hash(&self.attempt.state))
     }
 
-    /// The time at which the login was begun.
-    pub fn started_at(&self) -> OffsetDateTime {
-        self.started_at
+    /// The newest number of the cut-off log when the login was begun.
+    pub fn begun(&self) -> LogNumber {
+        self.begun
     }
 
     fn is_current(&self, now: OffsetDateTime) -> bool {
@@ -257,7 +261,7 @@ mod tests {
             fresh: false,
             acr_values: vec![],
         };
-        PendingLogin::new("company", &ReturnTo::parse(path, &PATHS).unwrap(), attempt, at)
+        PendingLogin::new("company", &ReturnTo::parse(path, &PATHS).unwrap(), attempt, LogNumber::BEGINNING, at)
     }
 
     /// A browser's cookies after these `Set-Cookie`s.

@@ -152,6 +152,7 @@ impl Login {
     ) -> Result<Response, Failure> {
         // Before anything else: a revocation from here on overtakes this login.
         let now = self.clock.now();
+        let begun = self.sessions.login_number().await?;
         let carried = self.ways_back.seal(wanted.back, wanted.again);
         let (location, attempt) = match provider.start(&wanted.options(Language::negotiate(headers), carried)).await {
             Ok(started) => started,
@@ -160,7 +161,7 @@ impl Login {
                 return Err(failure.with_account(self.account(wanted.back, headers).await));
             }
         };
-        let pending = PendingLogin::new(provider.name(), wanted.back, attempt, now);
+        let pending = PendingLogin::new(provider.name(), wanted.back, attempt, begun, now);
         let mut pending = pending.begun_again(wanted.again);
         if provider.answers_by_form() {
             let had = candidates(&self.sessions.reader(), &self.cookies, headers);

@@ -226,7 +226,7 @@ async fn a_block_outlives_the_key_it_was_sealed_under() {
                 id_token: None,
                 nonce: None,
             },
-            begun_at: clock.now(),
+            begun: None,
             freshness: Freshness::CannotBeTold,
         }
     };

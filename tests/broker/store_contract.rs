@@ -6,6 +6,7 @@ use std::sync::Arc;
 use counterfoil::clock::{Clock, ManualClock, SystemClock};
 use counterfoil::session::key::{SessionHandle, SessionKey};
 use counterfoil::session::store::SessionBackend;
+use counterfoil::session::store::log::LogNumber;
 use counterfoil::session::store::memory::MemoryStore;
 use counterfoil::session_redis::{RedisBackend, RedisSettings};
 use time::{Duration, OffsetDateTime};
@@ -121,6 +122,8 @@ on_every_store! {
     a_value_is_kept_until_it_is_removed_or_expires
     a_list_is_read_in_its_order_from_any_place
     lists_are_apart_and_expire
+    a_log_numbers_its_entries_and_never_gives_a_number_twice
+    a_log_is_read_behind_any_number
     the_store_answers
 }
 async fn a_record_is_loaded_as_it_was_created(subject: Subject) {
@@ -341,6 +344,46 @@ async fn lists_are_apart_and_expire(subject: Subject) {
     subject.store.list_insert(&name, "member", 1, subject.now() + lifetime).await.unwrap();
     subject.until(async || subject.store.list_length(&name).await.unwrap() == 0).await;
     assert_eq!(subject.store.list_length(&other(lifetime)).await.unwrap(), 3);
+}
+
+async fn a_log_numbers_its_entries_and_never_gives_a_number_twice(subject: Subject) {
+    let log = &format!("test:log:{}", handle());
+    assert_eq!(subject.store.log_newest(log).await.unwrap(), None);
+    let append = async |index: usize| subject.store.log_append(log, index.to_string().as_bytes()).await.unwrap();
+    let mut numbers: Vec<_> =
+        futures_util::future::join_all((0..20).map(append)).await.into_iter().map(|taken| taken.number).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), 20);
+    assert_eq!(subject.store.log_newest(log).await.unwrap(), numbers.last().copied());
+    for number in &numbers {
+        subject.store.log_delete(log, *number).await.unwrap();
+        subject.store.log_delete(log, *number).await.unwrap();
+    }
+    assert_eq!(subject.store.log_newest(log).await.unwrap(), None);
+    let next = append(20).await.number;
+    assert!(next > numbers[19], "{next} follows what was deleted");
+    assert_eq!(subject.store.log_newest(log).await.unwrap(), Some(next));
+}
+
+async fn a_log_is_read_behind_any_number(subject: Subject) {
+    let log = &format!("test:log:{}", handle());
+    let read = async |behind| {
+        let entries = subject.store.log_read_watched(log, behind).await.unwrap().entries;
+        entries.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>()
+    };
+    assert!(read(LogNumber::BEGINNING).await.is_empty());
+    let mut numbers = Vec::new();
+    for entry in [&b"one"[..], b"\xff\x00two", b"three"] {
+        numbers.push(subject.store.log_append(log, entry).await.unwrap().number);
+    }
+    let all = [b"one".to_vec(), b"\xff\x00two".to_vec(), b"three".to_vec()];
+    assert_eq!(read(LogNumber::BEGINNING).await, all);
+    assert_eq!(read(numbers[0]).await, all[1..]);
+    assert_eq!(read(numbers[2]).await, all[3..]);
+    subject.store.log_delete(log, numbers[1]).await.unwrap();
+    assert_eq!(read(LogNumber::BEGINNING).await, [all[0].clone(), all[2].clone()]);
+    assert_eq!(read(numbers[1]).await, all[2..]);
 }
 
 async fn the_store_answers(subject: Subject) {

@@ -151,7 +151,13 @@ async fn rights(connection: &mut Connection, prefix: &str) -> Vec<Finding> {
         ];
         missing.extend(refused(connection, &tried).await);
     }
-    let others: [&[&str]; 5] = [
+    let log = format!("{prefix}check");
+    let others: [&[&str]; 10] = [
+        &["XADD", &log, "NOMKSTREAM", "*", "e", "t"],
+        &["XRANGE", &log, "-", "+"],
+        &["XREVRANGE", &log, "+", "-"],
+        &["XDEL", &log, "0-1"],
+        &["WAIT", "0", "1"],
         &["ROLE"],
         &["CLIENT", "ID"],
         &["SELECT", "0"],

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use counterfoil_core::secret::Secret;
 use counterfoil_session::key::SessionHandle;
 use counterfoil_session::store::InvalidationListener;
+use counterfoil_session::store::log::{LogNumber, LogRead};
 use fred::types::config::ServerConfig;
 use redis_protocol::redis_keyslot;
 use tokio::task::JoinHandle;
@@ -85,8 +86,9 @@ impl Listeners {
 type Links = Vec<(std::ops::RangeInclusive<u16>, Arc<Link>)>;
 
 /// The state that the tasks share with their owner.
-#[derive(Default)]
 struct Shared {
+    /// Begins every key but the records'.
+    prefix: String,
     listeners: Listeners,
     links: RwLock<Arc<Links>>,
 }
@@ -111,8 +113,9 @@ pub(super) struct Invalidation {
 }
 
 impl Invalidation {
-    pub(super) fn new(server: ServerConfig, access: Access, connections: Connections) -> Self {
-        Self { server, access, connections, shared: Arc::default(), task: Mutex::default() }
+    pub(super) fn new(server: ServerConfig, access: Access, prefix: String, connections: Connections) -> Self {
+        let shared = Arc::new(Shared { prefix, listeners: Listeners::default(), links: RwLock::default() });
+        Self { server, access, connections, shared, task: Mutex::default() }
     }
 
     /// Tells `listener` from now on.
@@ -128,16 +131,26 @@ impl Invalidation {
     /// Reads a record where its end will be heard of. `None` if there is no such place just now, or it does not
     /// want to answer: then the pool is to be asked.
     pub(super) async fn read(&self, handle: SessionHandle, beside: Beside) -> Option<Read> {
+        self.link(&handle.to_string())?.read(handle, beside).await
+    }
+
+    /// Reads a log where its changes will be heard of. `None` as in [`Self::read`].
+    pub(super) async fn read_log(&self, key: String, behind: LogNumber) -> Option<LogRead> {
+        self.link(&key)?.read_log(key, behind).await
+    }
+
+    /// The link to the server that has a key, if it is heard.
+    fn link(&self, key: &str) -> Option<Arc<Link>> {
         let links = self.shared.links();
         let link = match links.as_slice() {
             [] => None,
             [(_, only)] if !matches!(self.server, ServerConfig::Clustered { .. }) => Some(only),
             several => {
-                let slot = redis_keyslot(handle.to_string().as_bytes());
+                let slot = redis_keyslot(key.as_bytes());
                 several.iter().find(|(slots, _)| slots.contains(&slot)).map(|(_, link)| link)
             }
         };
-        link.filter(|link| link.is_heard(Instant::now()))?.read(handle, beside).await
+        link.filter(|link| link.is_heard(Instant::now())).cloned()
     }
 }
 

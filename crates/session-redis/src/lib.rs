@@ -15,6 +15,7 @@ mod client;
 mod connections;
 pub mod examination;
 mod feed;
+mod log;
 mod settings;
 mod tls;
 
@@ -25,6 +26,7 @@ use std::time::{Duration as StdDuration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use counterfoil_session::key::SessionHandle;
+use counterfoil_session::store::log::{Appended, LogNumber, LogRead};
 use counterfoil_session::store::{InvalidationListener, Loaded, SessionBackend, StoreError};
 use fred::clients::Client;
 use fred::interfaces::{KeysInterface, SortedSetsInterface};
@@ -49,6 +51,9 @@ const REDIRECTION_PAUSE: StdDuration = StdDuration::from_millis(10);
 pub(crate) const LONGEST_RECORD: usize = 4 * 1024 * 1024;
 /// Longest value beside the records that is read, in bytes.
 pub(crate) const LONGEST_VALUE: usize = 1024 * 1024;
+
+/// Most entries of a log that are read at a time.
+pub(crate) const MOST_ENTRIES: u64 = 10_000;
 
 /// PTTL's answer for a key that is not there.
 const MISSING: i64 = -2;
@@ -77,7 +82,7 @@ impl RedisBackend {
         let server = config.server.clone();
         let builder = client::builder(config, settings.timeout);
         let connections = Connections::start(&builder, settings.timeout).map_err(StoreError::backend)?;
-        let invalidation = Invalidation::new(server, access, connections.clone());
+        let invalidation = Invalidation::new(server, access, settings.prefix.clone(), connections.clone());
         Ok(Self { connections, prefix: settings.prefix, timeout: settings.timeout, invalidation })
     }
 
@@ -364,6 +369,26 @@ impl SessionBackend for RedisBackend {
     async fn list_length(&self, list: &str) -> Result<u64, StoreError> {
         let key = &self.key("index", list);
         self.ask(|client| async move { client.zcard(key).await }).await
+    }
+
+    async fn log_append(&self, log: &str, entry: &[u8]) -> Result<Appended, StoreError> {
+        log::append(self, &self.value_key(log), entry).await
+    }
+
+    async fn log_newest(&self, log: &str) -> Result<Option<LogNumber>, StoreError> {
+        log::newest(self, &self.value_key(log)).await
+    }
+
+    async fn log_read_watched(&self, log: &str, behind: LogNumber) -> Result<LogRead, StoreError> {
+        let key = self.value_key(log);
+        match self.invalidation.read_log(key.clone(), behind).await {
+            Some(read) => Ok(read),
+            None => log::read(self, &key, behind).await,
+        }
+    }
+
+    async fn log_delete(&self, log: &str, number: LogNumber) -> Result<(), StoreError> {
+        log::delete(self, &self.value_key(log), number).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -19,6 +19,7 @@ use super::policy::OnLimit;
 use super::record::{ClientTraits, SessionRecord, Tokens};
 use super::sessions::Sessions;
 use super::store::StoreError;
+use super::store::log::LogNumber;
 
 /// Longest time that one login of a person keeps the others waiting, should its process end in the middle.
 const LONGEST_TURN: Duration = Duration::seconds(5);
@@ -33,8 +34,9 @@ const LONGEST_PAUSE: StdDuration = StdDuration::from_millis(100);
 pub struct NewSession {
     /// The person who signed in.
     pub identity: Identity,
-    /// The moment the login was begun.
-    pub begun_at: OffsetDateTime,
+    /// The newest number of the cut-off log when the login was begun ([`Sessions::login_number`]); `None` if it begins
+    /// now.
+    pub begun: Option<LogNumber>,
     /// The moment the person last proved who they are to the provider, if it said so.
     pub auth_time: Option<OffsetDateTime>,
     /// The authentication context class (`acr`), if it said so.
@@ -64,7 +66,7 @@ impl NewSession {
         };
         let (auth_time, freshness) = (Some(now), Freshness::At(now));
         let (acr, ends_by, provider_session) = (None, None, None);
-        Self { identity, begun_at: now, auth_time, acr, ends_by, freshness, provider_session, tokens, client }
+        Self { identity, begun: None, auth_time, acr, ends_by, freshness, provider_session, tokens, client }
     }
 }
 
@@ -100,6 +102,15 @@ impl Sessions {
         handed_over.await.unwrap_or_else(|_| Err(StoreError::Timeout.into()))
     }
 
+    /// Returns the newest number of the cut-off log, for a login that begins: orders of a higher number refuse it. The
+    /// last one known if the store cannot be asked, which refuses more and nothing less.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked and none is known.
+    pub async fn login_number(&self) -> Result<LogNumber, StoreError> {
+        self.0.cut_offs.log.newest().await
+    }
+
     /// One login of a person at a time, if their number is limited: each has to see what the other did.
     async fn establish_in_turn(&self, new: NewSession) -> Result<SessionKey, EstablishError> {
         let rules = self.rules();
@@ -131,6 +142,10 @@ impl Sessions {
     ) -> Result<SessionKey, EstablishError> {
         self.0.policies.ensure_loaded().await?;
         let now = self.0.clock.now();
+        let confirmed = match new.begun {
+            Some(begun) => begun,
+            None => self.login_number().await?,
+        };
         let key = self.0.tags.tagged(&SessionKey::generate());
         let handle = key.handle();
         let record = SessionRecord {
@@ -147,8 +162,9 @@ impl Sessions {
             indeterminate_since: None,
             failing_since: None,
             unverifiable_since: None,
+            confirmed,
         };
-        let attempt = Attempt { record: &record, begun_at: new.begun_at, freshness: new.freshness };
+        let attempt = Attempt { record: &record, freshness: new.freshness };
         self.refuse_if_cut_off(attempt).await?;
         self.prune_lists_of(&record).await?;
         let others = match limit {

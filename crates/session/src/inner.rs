@@ -10,6 +10,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::blocks::of_persons::Blocks;
 use super::cut_off::CutOffs;
+use super::cut_off::log::{LOG, LogCopy, Orders};
 use super::ending::{EndCause, Tombstone};
 use super::key::{CookieTags, SessionHandle, SessionKey};
 use super::key_check::Keyed;
@@ -46,6 +47,7 @@ pub(crate) struct Inner {
 #[derive(Debug)]
 pub(crate) struct Near {
     pub(crate) cache: Option<NearCache<KnownSession>>,
+    pub(crate) cut_off_log: Arc<LogCopy>,
     /// Notified when the store may have been emptied.
     pub(crate) cleared: Notify,
 }
@@ -57,7 +59,14 @@ impl InvalidationListener for Near {
         }
     }
 
+    fn invalidate_log(&self, log: &str) {
+        if log == LOG {
+            self.cut_off_log.invalidate();
+        }
+    }
+
     fn invalidate_all(&self) {
+        self.cut_off_log.invalidate();
         if let Some(cache) = &self.cache {
             cache.clear();
         }
@@ -74,7 +83,9 @@ impl Inner {
         let Found::Session(opened) = self.sealed.load(handle).await? else { return Ok(None) };
         let (expires, watch) = (opened.expires, opened.watch.clone());
         let tag = Some(self.tags.newest(key));
-        let known = Arc::new(KnownSession { tag, ..KnownSession::new(handle, *opened) });
+        let mut known = KnownSession::new(handle, *opened);
+        known.tag = tag;
+        let known = Arc::new(known);
         if let (Some(cache), Some(token), Some(watch)) = (&self.near.cache, token, watch) {
             cache.fill(token, known.clone(), watch, expires, Instant::now());
         }
@@ -95,18 +106,32 @@ impl Inner {
         self.sealed.load(handle).await
     }
 
-    pub(crate) fn live(&self, known: Arc<KnownSession>, now: OffsetDateTime) -> Result<LiveSession, Over> {
+    /// Returns the orders that mean many, as they are now.
+    pub(crate) async fn orders(&self) -> Result<Arc<Orders>, StoreError> {
+        self.cut_offs.log.current(self.clock.now()).await
+    }
+
+    /// Judges a session by the timeouts, and by the orders that came since its person was confirmed.
+    pub(crate) fn live(
+        &self,
+        known: Arc<KnownSession>,
+        orders: &Orders,
+        now: OffsetDateTime,
+    ) -> Result<LiveSession, Over> {
         let limits = self.policies.timeouts().limits_for(&known.record.identity.groups);
         match judge(known.moments(), limits, now) {
-            Verdict::Live { idle_expires_at, absolute_expires_at } => Ok(LiveSession {
-                known,
-                checked_at: now,
-                idle_timeout: limits.idle,
-                idle_expires_at,
-                absolute_expires_at,
-            }),
-            Verdict::IdleExpired => Err(Over { known, cause: EndCause::Idle }),
-            Verdict::AbsoluteExpired => Err(Over { known, cause: EndCause::Absolute }),
+            Verdict::Live { idle_expires_at, absolute_expires_at } => match known.ended_by(orders, now) {
+                Some(tombstone) => Err(Over::ByOrder(tombstone)),
+                None => Ok(LiveSession {
+                    known,
+                    checked_at: now,
+                    idle_timeout: limits.idle,
+                    idle_expires_at,
+                    absolute_expires_at,
+                }),
+            },
+            Verdict::IdleExpired => Err(Over::ByTime(known, EndCause::Idle)),
+            Verdict::AbsoluteExpired => Err(Over::ByTime(known, EndCause::Absolute)),
         }
     }
 

@@ -23,6 +23,7 @@ use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store;
 
 use super::key::SessionHandle;
+use super::store::log::{Appended, LogNumber, LogRead};
 use super::store::{InvalidationListener, Loaded, SessionBackend, StoreError};
 
 /// The format of all that is stored. Whoever changes it so that older brokers, or this one, misread the other's raises
@@ -329,6 +330,22 @@ impl SessionBackend for Keyed {
 
     async fn list_length(&self, list: &str) -> Result<u64, StoreError> {
         self.ours().await?.list_length(list).await
+    }
+
+    async fn log_append(&self, log: &str, entry: &[u8]) -> Result<Appended, StoreError> {
+        self.ours().await?.log_append(log, entry).await
+    }
+
+    async fn log_newest(&self, log: &str) -> Result<Option<LogNumber>, StoreError> {
+        self.ours().await?.log_newest(log).await
+    }
+
+    async fn log_read_watched(&self, log: &str, behind: LogNumber) -> Result<LogRead, StoreError> {
+        self.ours().await?.log_read_watched(log, behind).await
+    }
+
+    async fn log_delete(&self, log: &str, number: LogNumber) -> Result<(), StoreError> {
+        self.ours().await?.log_delete(log, number).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -118,7 +118,8 @@ impl SessionAdministration {
         match self.0.look_up(handle).await? {
             Found::Session(opened) => {
                 let known = Arc::new(KnownSession::new(handle, *opened));
-                Ok(self.0.live(known, self.0.clock.now()).ok())
+                let orders = self.0.orders().await?;
+                Ok(self.0.live(known, &orders, self.0.clock.now()).ok())
             }
             Found::Nothing | Found::Outweighed | Found::Unreadable => Ok(None),
         }
@@ -132,7 +133,8 @@ impl SessionAdministration {
     pub async fn page(&self, filter: &Filter, behind: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         let now = self.0.clock.now();
         let records = self.0.records(filter, behind, limit).await?.complete()?;
-        let live = records.sessions.into_iter().filter_map(|known| self.0.live(known, now).ok());
+        let orders = self.0.orders().await?;
+        let live = records.sessions.into_iter().filter_map(|known| self.0.live(known, &orders, now).ok());
         Ok(Page { sessions: live.collect(), next: records.next })
     }
 

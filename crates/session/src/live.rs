@@ -1,13 +1,14 @@
 //! A session that was live when it was checked, and what this process knows of it.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 #[cfg(feature = "test-util")]
 use counterfoil_core::identity::Identity;
 use time::OffsetDateTime;
 
+use super::cut_off::log::{Orders, Standing};
 use super::ending::{EndCause, Tombstone};
 use super::key::SessionHandle;
 #[cfg(feature = "test-util")]
@@ -16,6 +17,8 @@ use super::key::SessionKey;
 use super::record::ClientTraits;
 use super::record::SessionRecord;
 use super::registry::milliseconds;
+#[cfg(feature = "test-util")]
+use super::store::log::LogNumber;
 use super::store::sealed::Opened;
 use super::timeout::SessionTimes;
 
@@ -51,12 +54,43 @@ pub(crate) struct KnownSession {
     pub(crate) last_seen: AtomicI64,
     /// The value that [`LiveSession::derived`] made.
     pub(crate) derived: OnceLock<Arc<dyn Any + Send + Sync>>,
+    /// The version of the orders that were found not to end it.
+    judged: AtomicU64,
 }
 
 impl KnownSession {
     pub(crate) fn new(handle: SessionHandle, opened: Opened) -> Self {
         let last_seen = AtomicI64::new(milliseconds(opened.last_seen_at));
-        Self { handle, tag: None, record: opened.record, last_seen, derived: OnceLock::new() }
+        Self { last_seen, ..Self::of(handle, opened.record) }
+    }
+
+    /// A session of which nothing but its record is known.
+    pub(crate) fn of(handle: SessionHandle, record: SessionRecord) -> Self {
+        Self {
+            handle,
+            tag: None,
+            record,
+            last_seen: AtomicI64::default(),
+            derived: OnceLock::new(),
+            judged: AtomicU64::default(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn mark_judged(&self, version: u64) {
+        self.judged.store(version, Ordering::Relaxed);
+    }
+
+    /// Returns the tombstone of a session that an order ends. What was judged by the same orders is not judged again.
+    pub(crate) fn ended_by(&self, orders: &Orders, now: OffsetDateTime) -> Option<Tombstone> {
+        if self.record.confirmed >= orders.newest || self.judged.load(Ordering::Relaxed) == orders.version {
+            return None;
+        }
+        let ended = orders.ends(&self.record, now).map(Standing::tombstone);
+        if ended.is_none() {
+            self.judged.store(orders.version, Ordering::Relaxed);
+        }
+        ended
     }
 
     pub(crate) fn last_seen_at(&self) -> OffsetDateTime {
@@ -128,22 +162,19 @@ impl LiveSession {
             indeterminate_since: None,
             failing_since: None,
             unverifiable_since: None,
+            confirmed: LogNumber::BEGINNING,
         };
-        let known = KnownSession {
-            handle: SessionKey::generate().handle(),
-            tag: None,
-            record,
-            last_seen: AtomicI64::new(0),
-            derived: OnceLock::new(),
-        };
+        let known = KnownSession::of(SessionKey::generate().handle(), record);
         let (idle_timeout, end) = (time::Duration::HOUR, now + time::Duration::HOUR);
         Self { known: Arc::new(known), checked_at: now, idle_timeout, idle_expires_at: end, absolute_expires_at: end }
     }
 }
 
-/// A session that the rules say is over, although its record is still there.
+/// A session that is over, although its record is still there.
 #[derive(Debug)]
-pub(crate) struct Over {
-    pub(crate) known: Arc<KnownSession>,
-    pub(crate) cause: EndCause,
+pub(crate) enum Over {
+    /// The timeouts say so.
+    ByTime(Arc<KnownSession>, EndCause),
+    /// An order that means many does, and whoever carries it out deletes the record.
+    ByOrder(Tombstone),
 }

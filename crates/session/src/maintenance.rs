@@ -162,7 +162,7 @@ impl Maintenance {
             }
             self.0.registry.forget_hour(hour).await?;
         }
-        self.0.cut_offs.keep_up(self.0.clock.now()).await?;
+        self.0.cut_offs.log.keep_up(self.0.clock.now()).await?;
         self.0.blocks.keep_up(self.0.clock.now()).await?;
         self.0.policies.seal_again().await
     }

@@ -8,7 +8,7 @@ use counterfoil_core::clock::SharedClock;
 use super::ending::Tombstone;
 use super::inner::Inner;
 use super::key::{SessionHandle, SessionKey};
-use super::live::{Check, KnownSession, LiveSession};
+use super::live::{Check, KnownSession, LiveSession, Over};
 use super::policy::Binding;
 use super::store::StoreError;
 
@@ -33,18 +33,20 @@ impl SessionReader {
         if let Some(live) = self.cached(handle, |_| true) {
             return Ok(Check::Live(live));
         }
-        let Some(known) = self.0.load(key).await? else {
+        let (orders, known) = tokio::try_join!(self.0.orders(), self.0.load(key))?;
+        let Some(known) = known else {
             let tombstone = self.0.tombstone(handle).await?;
             return Ok(tombstone.map_or(Check::Absent, Check::Ended));
         };
         let now = self.0.clock.now();
-        let over = match self.0.live(known, now) {
+        let (known, cause) = match self.0.live(known, &orders, now) {
             Ok(live) => return Ok(Check::Live(live)),
-            Err(over) => over,
+            Err(Over::ByOrder(tombstone)) => return Ok(Check::Ended(tombstone)),
+            Err(Over::ByTime(known, cause)) => (known, cause),
         };
-        let tombstone = Tombstone::of(over.cause, now);
+        let tombstone = Tombstone::of(cause, now);
         // The answer does not need this (the record is judged again each time), so a failure may wait.
-        let (record, until) = (&over.known.record, self.0.cookie_dies_at(over.known.record.created_at));
+        let (record, until) = (&known.record, self.0.cookie_dies_at(known.record.created_at));
         let removed = match self.0.tear_up(handle, Some(&tombstone), until).await {
             Ok(_) => self.0.registry.remove(record, handle).await,
             Err(error) => Err(error),
@@ -83,8 +85,10 @@ impl SessionReader {
     fn cached(&self, handle: SessionHandle, counts: impl FnOnce(&KnownSession) -> bool) -> Option<LiveSession> {
         // Nothing counts that was read before from a store that is not ours any more.
         let cache = self.0.near.cache.as_ref().filter(|_| self.0.keyed.is_ours())?;
-        let known = cache.get(handle, Instant::now()).filter(|known| counts(known))?;
-        self.0.live(known, self.0.clock.now()).ok()
+        let now = Instant::now();
+        let known = cache.get(handle, now).filter(|known| counts(known))?;
+        let orders = self.0.cut_offs.log.known(now)?;
+        self.0.live(known, &orders, self.0.clock.now()).ok()
     }
 
     /// The clock that sessions are judged by.

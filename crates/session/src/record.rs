@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use super::store::log::LogNumber;
 use counterfoil_core::identity::Identity;
 use counterfoil_core::secret::{Secret, serialize_exposed};
 
@@ -56,6 +57,10 @@ pub struct SessionRecord {
     /// The same, with tokens that no published key signed: for a while that may be a cache's fault.
     #[serde(default, with = "time::serde::timestamp::milliseconds::option")]
     pub unverifiable_since: Option<OffsetDateTime>,
+    /// The newest number of the cut-off log that the person is known to stand after: of when their login began, or of when
+    /// their provider was last asked. Orders of a higher number that fit them end the session.
+    #[serde(default)]
+    pub confirmed: LogNumber,
 }
 
 impl SessionRecord {

@@ -170,7 +170,8 @@ impl Sessions {
         if self.rests_until(key.handle()).await?.is_some_and(|until| now < until) {
             return Ok(Locked::BackingOff { unconfirmed: record.unconfirmed });
         }
-        let renewing = LockedSession::new(self.clone(), key.clone(), record, tokens);
+        let asked = self.0.orders().await?.newest;
+        let renewing = LockedSession::new(self.clone(), key.clone(), record, tokens, asked);
         Ok(Locked::Done(work(renewing).await))
     }
 

@@ -4,8 +4,6 @@
 //! ([`super::refresh_lock`]) is given up, and only where the record still exists: no renewal brings an ended session back
 //! (R-G09, R-N04). The caller's `work` decides what is asked of the provider, and when.
 
-use std::sync::OnceLock;
-use std::sync::atomic::AtomicI64;
 use std::time::{Duration as StdDuration, Instant};
 
 use counterfoil_core::identity::Identity;
@@ -17,6 +15,7 @@ use super::live::KnownSession;
 use super::record::{ExposedSecret, SessionRecord, Tokens};
 use super::registry::milliseconds;
 use super::sessions::Sessions;
+use super::store::log::LogNumber;
 use super::store::{InvalidationListener, StoreError};
 
 /// Time for which storing is retried: the provider may have made the old refresh token worthless.
@@ -58,11 +57,19 @@ pub struct LockedSession {
     key: SessionKey,
     record: SessionRecord,
     tokens: Tokens,
+    /// The newest number of the cut-off log before the provider was asked.
+    asked: LogNumber,
 }
 
 impl LockedSession {
-    pub(super) fn new(sessions: Sessions, key: SessionKey, record: SessionRecord, tokens: Tokens) -> Self {
-        Self { sessions, key, record, tokens }
+    pub(super) fn new(
+        sessions: Sessions,
+        key: SessionKey,
+        record: SessionRecord,
+        tokens: Tokens,
+        asked: LogNumber,
+    ) -> Self {
+        Self { sessions, key, record, tokens, asked }
     }
 
     /// The session's public name.
@@ -126,19 +133,8 @@ impl LockedSession {
     pub async fn save_claims(&mut self, identity: Identity) -> Result<Saved, StoreError> {
         let (before, now) = (self.record.clone(), self.sessions.0.clock.now());
         let after = SessionRecord { identity, ..before.clone() };
-        let changes = before.identity != after.identity;
         if self.is_selected(&before, &after, now).await? {
             return self.end(EndCause::Revoked).await.map(|_| Saved::SessionEnded);
-        }
-        if changes {
-            // The record is not stored as confirmed yet: if what follows comes to nothing, the provider is asked again.
-            let kept = self.store(after, self.tokens.clone()).await?;
-            if kept != Saved::Saved {
-                return Ok(kept);
-            }
-            if self.was_selected_meanwhile(&before, now).await {
-                return self.end(EndCause::Revoked).await.map(|_| Saved::SessionEnded);
-            }
         }
         // The moment is cut as the store cuts it: what was stored is compared with it.
         let renewed_at = now.truncate_to_millisecond();
@@ -148,24 +144,11 @@ impl LockedSession {
             indeterminate_since: None,
             failing_since: None,
             unverifiable_since: None,
-            ..self.record.clone()
+            // Orders that came while the provider was asked are judged at the next check.
+            confirmed: before.confirmed.max(self.asked),
+            ..after
         };
         self.store(record, self.tokens.clone()).await
-    }
-
-    /// Is true if a revocation ("everybody of the group finance") missed a person whom this has just made one of them.
-    async fn was_selected_meanwhile(&self, before: &SessionRecord, now: OffsetDateTime) -> bool {
-        let trying = RetryBudget::begin();
-        loop {
-            match self.is_selected(before, &self.record, now).await {
-                Ok(is_selected) => return is_selected,
-                Err(error) => {
-                    let Err(error) = trying.pause(error).await else { continue };
-                    tracing::warn!(session = %self.handle(), %error, "whether a session was revoked cannot be found out");
-                    return true;
-                }
-            }
-        }
     }
 
     /// Is true if a revocation means the person as they are now and has not ended their session as they were.
@@ -204,13 +187,7 @@ impl LockedSession {
             return Ok(false);
         }
         let tombstone = Tombstone::of(cause, self.sessions.0.clock.now());
-        let known = KnownSession {
-            handle: self.handle(),
-            tag: None,
-            record: self.record.clone(),
-            last_seen: AtomicI64::default(),
-            derived: OnceLock::new(),
-        };
+        let known = KnownSession::of(self.handle(), self.record.clone());
         self.sessions.0.end_known(&known, Some(&tombstone)).await
     }
 

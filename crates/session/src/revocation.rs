@@ -25,6 +25,7 @@ use super::live::{KnownSession, LiveSession};
 use super::registry::Cursor;
 use super::selection::Filter;
 use super::store::StoreError;
+use super::store::log::Appended;
 use super::store::sealed::Found;
 
 /// Records looked at together.
@@ -123,6 +124,8 @@ pub struct Revoked {
     pub ended: Vec<SessionHandle>,
     /// The blocks that this call lifted, and those that stand against the same persons all the same.
     pub blocks: Lifted,
+    /// Set if the order would outlive the loss of the server that took it. Repeat it otherwise, once there is another.
+    pub is_replicated: bool,
     /// The store's failure, if not all could be done: some sessions may live on.
     pub failure: Option<StoreError>,
 }
@@ -162,6 +165,8 @@ impl SessionAdministration {
         let mut revoked = Revoked::default();
         let turn = turn_to_search(&self.0.searches, selection, SEARCHES_WAIT).await;
         let Some(_turn) = revoked.note(turn) else { return revoked };
+        // Those who lived until this order are told by the orders before it.
+        let Some(before) = revoked.note(self.0.orders().await) else { return revoked };
         let tombstone = Tombstone {
             ended_at: self.0.clock.now(),
             cause: order.cause,
@@ -182,14 +187,16 @@ impl SessionAdministration {
             let laid_down = self.block_the_named(filter, &self.terms(order)).await;
             revoked.note(laid_down);
         }
-        // Logins under way are cut off by what the filter says of them, if that can be said of a login.
-        if let Some(logins) = filter.and_then(Filter::of_logins) {
-            let laid_down = self.0.cut_offs.set_for_logins(&logins, &self.terms(order)).await;
-            revoked.note(laid_down);
-        }
-        if let Selection::ProviderSession { issuer, sid, subject } = selection {
-            let (cut_offs, at) = (&self.0.cut_offs, tombstone.ended_at);
-            let laid_down = cut_offs.set_for_provider_session(issuer, sid, subject.as_deref(), at).await;
+        let many = filter.and_then(Filter::of_logins).filter(|logins| logins.one_person().is_none());
+        let laid_down = match &many {
+            // From here on no check of a session that it means lets it pass, on any replica.
+            Some(logins) => self.0.cut_offs.set_for_logins(logins, order.cause, &self.terms(order)).await,
+            None => self.0.cut_offs.log.tick().await,
+        };
+        let appended = revoked.note(laid_down);
+        revoked.is_replicated = appended.is_some_and(|appended| appended.is_replicated);
+        if let Some(Appended { number, .. }) = appended {
+            let laid_down = self.cut_off_the_named(selection, number, &self.terms(order)).await;
             revoked.note(laid_down);
         }
         // Each person found is cut off too: at their next login they may be of another group, or have another address.
@@ -203,12 +210,12 @@ impl SessionAdministration {
         loop {
             let Some(records) = revoked.note(self.selected(selection, place).await) else { return revoked };
             revoked.failure = records.failure.or(revoked.failure);
-            if each_person {
-                let laid_down = self.cut_off(&records.sessions, filter, &self.terms(order)).await;
+            if let Some(Appended { number, .. }) = appended.filter(|_| each_person) {
+                let laid_down = self.cut_off(&records.sessions, filter, number, &self.terms(order)).await;
                 revoked.note(laid_down);
             }
             let now = self.0.clock.now();
-            let live = |known: &&Arc<KnownSession>| self.0.live((*known).clone(), now).is_ok();
+            let live = |known: &&Arc<KnownSession>| self.0.live((*known).clone(), &before, now).is_ok();
             let matched: BTreeSet<_> = records.sessions.iter().filter(live).map(|known| known.handle).collect();
             let tombstone = &tombstone;
             let mut ending = stream::iter(records.sessions)
@@ -227,6 +234,10 @@ impl SessionAdministration {
                 revoked.note(torn_up);
             }
             if records.next.is_none() {
+                if let (Some(Appended { number, .. }), Some(_), None) = (appended, &many, &revoked.failure) {
+                    let done = self.0.cut_offs.log.done(number).await;
+                    revoked.note(done);
+                }
                 return revoked;
             }
             place = records.next;
@@ -239,10 +250,11 @@ impl SessionAdministration {
     /// [`StoreError`] if the store cannot be asked.
     pub async fn preview(&self, selection: &Selection) -> Result<Revoked, StoreError> {
         let (mut revoked, mut place) = (Revoked::default(), None);
+        let orders = self.0.orders().await?;
         loop {
             let records = self.selected(selection, place).await?.complete()?;
             let now = self.0.clock.now();
-            let live = records.sessions.into_iter().filter_map(|known| self.0.live(known, now).ok());
+            let live = records.sessions.into_iter().filter_map(|known| self.0.live(known, &orders, now).ok());
             revoked.matched.extend(live.map(|session| session.handle()));
             if records.next.is_none() {
                 return Ok(revoked);

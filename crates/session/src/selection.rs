@@ -201,6 +201,7 @@ mod tests {
 
     use super::*;
     use crate::record::ClientTraits;
+    use crate::store::log::LogNumber;
 
     const NOW: OffsetDateTime = datetime!(2026-01-31 12:00 UTC);
 
@@ -228,6 +229,7 @@ mod tests {
             indeterminate_since: None,
             failing_since: None,
             unverifiable_since: None,
+            confirmed: LogNumber::BEGINNING,
         }
     }
 

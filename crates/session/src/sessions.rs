@@ -10,6 +10,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::administration::SessionAdministration;
 use super::blocks::of_persons::Blocks;
 use super::cut_off::CutOffs;
+use super::cut_off::log::LogCopy;
 use super::inner::{Inner, Near};
 use super::key::{CookieTags, SessionHandle, SessionKey};
 use super::key_check::Keyed;
@@ -47,7 +48,8 @@ impl Sessions {
     ) -> Self {
         let NearCacheSettings { entries, max_age } = near_cache;
         let cache = (entries > 0).then(|| NearCache::new(entries, max_age));
-        let near = Arc::new(Near { cache, cleared: Notify::new() });
+        let copy = Arc::new(LogCopy::default());
+        let near = Arc::new(Near { cache, cut_off_log: copy.clone(), cleared: Notify::new() });
         let keyed = Keyed::new(backend, keyring);
         let backend: Arc<dyn SessionBackend> = keyed.clone();
         if entries > 0 {
@@ -59,7 +61,7 @@ impl Sessions {
             sealed: SealedStore::new(backend.clone(), keyring.clone()),
             near,
             registry: Registry::new(backend.clone()),
-            cut_offs: CutOffs::new(backend.clone(), keyring),
+            cut_offs: CutOffs::new(backend.clone(), keyring, copy),
             blocks: Blocks::new(backend.clone(), keyring),
             tombstones: keyring.sealer("counterfoil tombstone v1", &[]),
             policies: Policies::new(backend.clone(), keyring, rules),

@@ -6,6 +6,7 @@
 //! [`sealed`] encrypts what goes in, and [`near_cache`] keeps what came out for as long as the store promises to tell
 //! of changes.
 
+pub mod log;
 pub mod memory;
 pub mod near_cache;
 pub mod sealed;
@@ -23,6 +24,7 @@ use tower_sessions::session::Record;
 use super::key::SessionHandle;
 use super::key_check::Foreign;
 
+use self::log::{Appended, LogNumber, LogRead};
 use self::near_cache::Watch;
 
 /// The store could not be asked, or did not take it. Says nothing about any session.
@@ -83,6 +85,9 @@ pub struct Loaded {
 pub trait InvalidationListener: Send + Sync {
     /// This record is no longer what it was.
     fn invalidate(&self, handle: SessionHandle);
+
+    /// This log has an entry more, or less.
+    fn invalidate_log(&self, log: &str);
 
     /// Nothing is known any more.
     fn invalidate_all(&self);
@@ -162,6 +167,19 @@ pub trait SessionBackend: SessionStore {
 
     /// Counts the members of a list.
     async fn list_length(&self, list: &str) -> Result<u64, StoreError>;
+
+    /// Appends an entry to a log. It is stored with the number that is returned, or not at all; after an error that is not
+    /// known.
+    async fn log_append(&self, log: &str, entry: &[u8]) -> Result<Appended, StoreError>;
+
+    /// Returns the number of a log's newest entry; `None` if it has none.
+    async fn log_newest(&self, log: &str) -> Result<Option<LogNumber>, StoreError>;
+
+    /// Reads the entries behind a number, and the promise to tell of others, if there is one.
+    async fn log_read_watched(&self, log: &str, behind: LogNumber) -> Result<LogRead, StoreError>;
+
+    /// Deletes an entry. Its number is never given again.
+    async fn log_delete(&self, log: &str, number: LogNumber) -> Result<(), StoreError>;
 
     /// Checks that the store answers.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -15,15 +15,16 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use counterfoil_session::key::SessionHandle;
+use counterfoil_session::store::log::{LogNumber, LogRead};
 use counterfoil_session::store::near_cache::{Lease, Watch};
 use redis_protocol::resp3::types::{BytesFrame, Resp3Frame};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 
-use super::connection::{Connection, RespError, command};
+use super::connection::{Connection, RespError, command, items};
 use super::{Access, Address, Beside, Shared};
-use crate::{LONGEST_RECORD, LONGEST_VALUE};
+use crate::{LONGEST_RECORD, LONGEST_VALUE, MOST_ENTRIES};
 
 /// Interval between two proofs of life.
 const HEARTBEAT: Duration = Duration::from_millis(100);
@@ -51,7 +52,7 @@ pub(crate) struct Read {
 /// The near end of a link.
 pub(super) struct Link {
     lease: Arc<Lease>,
-    reads: mpsc::Sender<ReadRequest>,
+    reads: mpsc::Sender<Request>,
 }
 
 /// Answers to one request: whether the read is registered, the record, when it expires, the note, the beginning of the
@@ -62,6 +63,36 @@ struct ReadRequest {
     handle: SessionHandle,
     beside: Beside,
     answer: oneshot::Sender<[BytesFrame; ANSWERS]>,
+}
+
+/// A request for the entries of a log behind a number.
+struct LogRequest {
+    key: String,
+    behind: LogNumber,
+    answer: oneshot::Sender<[BytesFrame; LOG_ANSWERS]>,
+}
+
+/// Answers to it: whether the read is registered, and the entries.
+const LOG_ANSWERS: usize = 2;
+
+/// The requests that a link sends.
+enum Request {
+    Record(ReadRequest),
+    Log(LogRequest),
+}
+
+impl Request {
+    fn send(self, outgoing: &mut BytesMut, pending: &mut VecDeque<Pending>) {
+        match self {
+            Self::Record(request) => request.send(outgoing, pending),
+            Self::Log(LogRequest { key, behind, answer }) => {
+                command(outgoing, &[b"CLIENT", b"CACHING", b"YES"]);
+                let (behind, most) = (format!("({behind}"), MOST_ENTRIES.to_string());
+                command(outgoing, &[b"XRANGE", key.as_bytes(), behind.as_bytes(), b"+", b"COUNT", most.as_bytes()]);
+                pending.push_back(Pending::Log { frames: Vec::with_capacity(LOG_ANSWERS), answer });
+            }
+        }
+    }
 }
 
 impl ReadRequest {
@@ -85,6 +116,7 @@ enum Pending {
     Heartbeat { asked: Instant },
     ClusterState { asked: Instant },
     Read { frames: Vec<BytesFrame>, answer: oneshot::Sender<[BytesFrame; ANSWERS]> },
+    Log { frames: Vec<BytesFrame>, answer: oneshot::Sender<[BytesFrame; LOG_ANSWERS]> },
 }
 
 /// The reason why a link ended.
@@ -132,7 +164,7 @@ impl Link {
         let (answer, answered) = oneshot::channel();
         // The watch begins before the request is sent: whatever voids earlier reads from here on voids this one too.
         let (watch, sent) = (self.lease.watch(), Instant::now());
-        self.reads.try_send(ReadRequest { handle, beside, answer }).ok()?;
+        self.reads.try_send(Request::Record(ReadRequest { handle, beside, answer })).ok()?;
         let [registered, record, expires, note, tombstone] = tokio::time::timeout(LEASE, answered).await.ok()?.ok()?;
         if registered.as_str() != Some("OK") {
             return None;
@@ -151,6 +183,29 @@ impl Link {
     }
 }
 
+impl Link {
+    /// Reads the entries of a log behind a number. `None` as in [`Self::read`].
+    pub(super) async fn read_log(&self, key: String, behind: LogNumber) -> Option<LogRead> {
+        let (answer, answered) = oneshot::channel();
+        let watch = self.lease.watch();
+        self.reads.try_send(Request::Log(LogRequest { key, behind, answer })).ok()?;
+        let [registered, entries] = tokio::time::timeout(LEASE, answered).await.ok()?.ok()?;
+        if registered.as_str() != Some("OK") {
+            return None;
+        }
+        let BytesFrame::Array { data, .. } = entries else { return None };
+        let entries = data.iter().map(entry).collect::<Option<_>>()?;
+        Some(LogRead { entries, watch: Some(watch) })
+    }
+}
+
+/// One entry of a log: its number, and the one field that it has.
+fn entry(frame: &BytesFrame) -> Option<(LogNumber, Vec<u8>)> {
+    let [number, fields] = items(frame) else { return None };
+    let [_, BytesFrame::BlobString { data, .. }] = items(fields) else { return None };
+    Some((number.as_str()?.parse().ok()?, data.to_vec()))
+}
+
 /// A text; `None` for anything else: an error, a redirection, another type.
 fn text(frame: BytesFrame) -> Option<Bytes> {
     match frame {
@@ -166,7 +221,7 @@ struct LinkTask {
     in_cluster: bool,
     shared: Arc<Shared>,
     lease: Arc<Lease>,
-    requests: mpsc::Receiver<ReadRequest>,
+    requests: mpsc::Receiver<Request>,
     /// The cluster's epoch, as the server last told it on this connection.
     epoch: Option<u64>,
 }
@@ -274,6 +329,13 @@ impl LinkTask {
                 self.hear_epoch(epoch_of(frame.as_str().unwrap_or_default()));
                 self.lease.extend(asked + LEASE);
             }
+            Pending::Log { mut frames, answer } => {
+                frames.push(frame);
+                match <[BytesFrame; LOG_ANSWERS]>::try_from(frames) {
+                    Ok(frames) => _ = answer.send(frames),
+                    Err(frames) => pending.push_front(Pending::Log { frames, answer }),
+                }
+            }
             Pending::Read { mut frames, answer } => {
                 frames.push(frame);
                 match <[BytesFrame; ANSWERS]>::try_from(frames) {
@@ -302,8 +364,12 @@ impl LinkTask {
             return;
         }
         if let BytesFrame::Array { data, .. } = what {
-            for handle in data.iter().filter_map(|key| key.as_str()?.parse().ok()) {
-                self.shared.listeners.each(|listener| listener.invalidate(handle));
+            for key in data.iter().filter_map(BytesFrame::as_str) {
+                if let Ok(handle) = key.parse() {
+                    self.shared.listeners.each(|listener| listener.invalidate(handle));
+                } else if let Some(log) = key.strip_prefix(&*self.shared.prefix) {
+                    self.shared.listeners.each(|listener| listener.invalidate_log(log));
+                }
             }
         } else {
             // FLUSHALL and FLUSHDB name nothing.

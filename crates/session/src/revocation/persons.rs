@@ -6,14 +6,15 @@ use std::sync::Arc;
 use counterfoil_core::identity::Identity;
 use futures_util::{StreamExt, stream};
 
-use super::Order;
+use super::{Order, Selection};
 use crate::administration::SessionAdministration;
 use crate::blocks::Words;
 use crate::cut_off::CutOffRule;
 use crate::listing::AT_A_TIME;
 use crate::live::KnownSession;
-use crate::selection::Filter;
+use crate::selection::{Filter, LoginFilter};
 use crate::store::StoreError;
+use crate::store::log::LogNumber;
 
 impl SessionAdministration {
     /// Returns the terms, counted from now, however long the revocation has been at it: later ones are never earlier.
@@ -34,6 +35,7 @@ impl SessionAdministration {
         &self,
         sessions: &[Arc<KnownSession>],
         filter: Option<&Filter>,
+        number: LogNumber,
         terms: &CutOffRule,
     ) -> Result<(), StoreError> {
         let mut persons: BTreeMap<_, (Identity, Vec<Words>)> = BTreeMap::new();
@@ -54,7 +56,7 @@ impl SessionAdministration {
                         self.0.blocks.lay_down(&person, &words, terms, block).await?;
                     }
                 }
-                self.0.cut_offs.set_for_subject(&person.issuer, &person.subject, terms).await
+                self.0.cut_offs.set_for_subject(&person.issuer, &person.subject, number, terms).await
             })
             .buffer_unordered(AT_A_TIME);
         let mut failed = None;
@@ -62,6 +64,26 @@ impl SessionAdministration {
             failed = done.err().or(failed);
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Refuses the logins under way of the one person, or from the one session at the provider, whom an order names.
+    pub(super) async fn cut_off_the_named(
+        &self,
+        selection: &Selection,
+        number: LogNumber,
+        terms: &CutOffRule,
+    ) -> Result<(), StoreError> {
+        let cut_offs = &self.0.cut_offs;
+        match selection {
+            Selection::ProviderSession { issuer, sid, subject } => {
+                cut_offs.set_for_provider_session(issuer, sid, subject.as_deref(), number, terms.at).await
+            }
+            Selection::Matching(filter) => match filter.of_logins().as_ref().and_then(LoginFilter::one_person) {
+                Some((issuer, subject)) => cut_offs.set_for_subject(issuer, subject, number, terms).await,
+                None => Ok(()),
+            },
+            Selection::Handles(_) | Selection::Searched(_) => Ok(()),
+        }
     }
 
     /// Blocks the one person whom the order names by issuer and subject, whether or not they have a session.

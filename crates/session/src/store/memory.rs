@@ -1,7 +1,8 @@
 //! Sessions in this process alone: for the demo and for tests. Gone with the process, unknown to replicas.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
@@ -11,6 +12,7 @@ use tower_sessions::SessionStore;
 use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store;
 
+use super::log::{Appended, LogNumber, LogRead};
 use super::{InvalidationListener, Loaded, SessionBackend, StoreError};
 use crate::key::SessionHandle;
 
@@ -29,6 +31,7 @@ struct State {
     /// Claims, notes, tombstones and values, by kind and name.
     values: HashMap<(Kind, String), (Vec<u8>, Option<OffsetDateTime>)>,
     lists: HashMap<String, List>,
+    logs: HashMap<String, Log>,
     writes_since_sweep: u32,
 }
 
@@ -38,6 +41,12 @@ enum Kind {
     Note,
     Tombstone,
     Value,
+}
+
+#[derive(Default)]
+struct Log {
+    newest: LogNumber,
+    entries: BTreeMap<LogNumber, Vec<u8>>,
 }
 
 struct List {
@@ -268,6 +277,35 @@ impl SessionBackend for MemoryStore {
 
     async fn list_length(&self, list: &str) -> Result<u64, StoreError> {
         Ok(self.lock().list(list, self.clock.now()).map_or(0, |list| list.members.len() as u64))
+    }
+
+    async fn log_append(&self, log: &str, entry: &[u8]) -> Result<Appended, StoreError> {
+        let milliseconds = self.clock.now().unix_timestamp_nanos() / 1_000_000;
+        let now = LogNumber { milliseconds: u64::try_from(milliseconds).unwrap_or_default(), sequence: 0 };
+        let mut state = self.lock_to_write();
+        let log = state.logs.entry(log.to_owned()).or_default();
+        let next = LogNumber { sequence: log.newest.sequence + 1, ..log.newest };
+        log.newest = now.max(next);
+        log.entries.insert(log.newest, entry.to_vec());
+        Ok(Appended { number: log.newest, is_replicated: true })
+    }
+
+    async fn log_newest(&self, log: &str) -> Result<Option<LogNumber>, StoreError> {
+        Ok(self.lock().logs.get(log).and_then(|log| log.entries.keys().next_back().copied()))
+    }
+
+    async fn log_read_watched(&self, log: &str, behind: LogNumber) -> Result<LogRead, StoreError> {
+        let state = self.lock();
+        let behind = (Bound::Excluded(behind), Bound::Unbounded);
+        let entries = state.logs.get(log).into_iter().flat_map(|log| log.entries.range(behind));
+        Ok(LogRead { entries: entries.map(|(number, entry)| (*number, entry.clone())).collect(), watch: None })
+    }
+
+    async fn log_delete(&self, log: &str, number: LogNumber) -> Result<(), StoreError> {
+        if let Some(log) = self.lock_to_write().logs.get_mut(log) {
+            log.entries.remove(&number);
+        }
+        Ok(())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

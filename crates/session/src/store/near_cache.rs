@@ -85,7 +85,8 @@ impl Lease {
 }
 
 impl Watch {
-    fn holds(&self, now: Instant) -> bool {
+    /// Is true if a change would have been heard of.
+    pub(crate) fn holds(&self, now: Instant) -> bool {
         self.lease.epoch.load(Ordering::Acquire) == self.epoch && self.lease.holds(now)
     }
 }

@@ -1,0 +1,80 @@
+//! Logs as Redis streams, read and written through the pool.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use counterfoil_session::store::StoreError;
+use counterfoil_session::store::log::{Appended, LogNumber, LogRead};
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, StreamsInterface};
+use fred::types::{ClusterHash, CustomCommand, Value};
+
+use crate::{MOST_ENTRIES, RedisBackend};
+
+/// The one field that an entry has.
+const FIELD: &str = "e";
+/// Longest wait for replicas to confirm an entry.
+const REPLICATION: Duration = Duration::from_millis(100);
+
+/// Entries as Redis answers them: each with its number and its fields.
+type Entries = Vec<(String, Vec<Bytes>)>;
+
+pub(crate) async fn append(store: &RedisBackend, key: &str, entry: &[u8]) -> Result<Appended, StoreError> {
+    let append = |client: Client| async move {
+        let number: String = client.xadd(key, false, None, "*", (FIELD, entry)).await?;
+        let is_replicated = is_replicated(&client, key).await.unwrap_or(false);
+        Ok((number, is_replicated))
+    };
+    let (number, is_replicated) = store.ask(append).await?;
+    Ok(Appended { number: parsed(&number)?, is_replicated })
+}
+
+/// Waits until most of a primary's replicas have what was written to it on this connection; is true if they have.
+async fn is_replicated(client: &Client, key: &str) -> Result<bool, fred::error::Error> {
+    let on_its_server = |command| CustomCommand::new_static(command, ClusterHash::from(key), false);
+    let role: Vec<Value> = client.custom(on_its_server("ROLE"), Vec::<Value>::new()).await?;
+    let replicas = role.get(2).map_or(0, |replicas| match replicas {
+        Value::Array(replicas) => replicas.len(),
+        _ => 0,
+    });
+    if replicas == 0 {
+        return Ok(true);
+    }
+    let needed = replicas / 2 + 1;
+    let patience = i64::try_from(REPLICATION.as_millis()).unwrap_or(i64::MAX);
+    let words = vec![Value::from(i64::try_from(needed).unwrap_or(i64::MAX)), Value::from(patience)];
+    let confirmed: usize = client.custom(on_its_server("WAIT"), words).await?;
+    Ok(confirmed >= needed)
+}
+
+pub(crate) async fn newest(store: &RedisBackend, key: &str) -> Result<Option<LogNumber>, StoreError> {
+    let read = |client: Client| async move { client.xrevrange::<Value, _, _, _>(key, "+", "-", Some(1)).await };
+    let entries = entries(store.ask(read).await?)?;
+    entries.first().map(|(number, _)| parsed(number)).transpose()
+}
+
+pub(crate) async fn read(store: &RedisBackend, key: &str, behind: LogNumber) -> Result<LogRead, StoreError> {
+    let behind = &format!("({behind}");
+    let read = |client: Client| async move {
+        client.xrange::<Value, _, _, _>(key, behind.as_str(), "+", Some(MOST_ENTRIES)).await
+    };
+    let numbered = |(number, fields): (String, Vec<Bytes>)| {
+        let entry = fields.get(1).map(|entry| entry.to_vec()).unwrap_or_default();
+        Ok((parsed(&number)?, entry))
+    };
+    let entries = entries(store.ask(read).await?)?;
+    Ok(LogRead { entries: entries.into_iter().map(numbered).collect::<Result<_, StoreError>>()?, watch: None })
+}
+
+pub(crate) async fn delete(store: &RedisBackend, key: &str, number: LogNumber) -> Result<(), StoreError> {
+    let number = &number.to_string();
+    store.ask(|client| async move { client.xdel(key, number.as_str()).await }).await
+}
+
+fn entries(answer: Value) -> Result<Entries, StoreError> {
+    if answer.is_null() { Ok(Vec::new()) } else { answer.convert().map_err(StoreError::backend) }
+}
+
+fn parsed(number: &str) -> Result<LogNumber, StoreError> {
+    number.parse().map_err(StoreError::backend)
+}

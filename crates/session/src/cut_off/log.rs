@@ -1,0 +1,445 @@
+//! The log of orders that mean many ("the group finance", "everybody"): list and clock in one.
+//!
+//! The store numbers each entry as it takes it. A session carries the number that was the newest when its login began, or
+//! when its provider last confirmed it; an order with a higher number that fits its person ends it, at the next check, on
+//! every replica, whether or not anybody has come to delete its record. Numbers are compared, never clocks.
+//!
+//! Each replica keeps a copy, read where it hears of every change. A copy that may have missed one counts for nothing and
+//! is read again, by one at a time, before anything is judged. An entry that replaces another carries its number on.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration as StdDuration, Instant};
+
+use arc_swap::ArcSwap;
+use counterfoil_core::secret::keyring::{Keyring, Sealer};
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+use tokio::sync::Mutex;
+
+use crate::blocks::{Block, Words};
+use crate::cut_off::LONGEST_LOGIN;
+use crate::ending::{EndCause, Tombstone};
+use crate::record::SessionRecord;
+use crate::selection::LoginFilter;
+use crate::store::log::{Appended, LogNumber};
+use crate::store::near_cache::Watch;
+use crate::store::{SessionBackend, StoreError};
+
+/// The log's name.
+pub(crate) const LOG: &str = "cut-off-log";
+/// Most orders that stand at a time; revocations of many are rare events.
+const MOST_ORDERS: usize = 1_000;
+/// An entry that says nothing but that its number was given.
+const TICK: &[u8] = b"t";
+/// Interval at which the whole log is read where changes are not told.
+const WHOLE_READ: StdDuration = StdDuration::from_secs(1);
+/// Age beyond which an entry that cannot be read is deleted: no session lives longer.
+const LONGEST_UNREADABLE: Duration = Duration::days(400);
+
+/// An order that means many, for as long as a session it means may live.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StandingOrder {
+    /// Its number, if it is not the entry's own: the entry replaces another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) number: Option<LogNumber>,
+    pub(crate) logins: LoginFilter,
+    #[serde(with = "time::serde::timestamp::milliseconds")]
+    pub(crate) at: OffsetDateTime,
+    #[serde(with = "time::serde::timestamp::milliseconds::option")]
+    pub(crate) blocked_until: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::timestamp::milliseconds::option")]
+    pub(crate) fresh_since: Option<OffsetDateTime>,
+    pub(crate) cause: EndCause,
+    pub(crate) by: String,
+    pub(crate) reason: String,
+    pub(crate) fresh_login: bool,
+    /// The end of what it says of logins to come.
+    #[serde(with = "time::serde::timestamp::milliseconds")]
+    pub(crate) logins_until: OffsetDateTime,
+    /// The end of what it says of sessions: none of them lives longer.
+    #[serde(with = "time::serde::timestamp::milliseconds")]
+    pub(crate) sessions_until: OffsetDateTime,
+}
+
+impl StandingOrder {
+    /// Takes in an earlier order in the same words: the longer block stays, with whoever ordered it.
+    fn take_in(&mut self, earlier: &Self) {
+        if earlier.blocked_until > self.blocked_until {
+            self.blocked_until = earlier.blocked_until;
+            (self.by, self.reason) = (earlier.by.clone(), earlier.reason.clone());
+        }
+        self.fresh_since = self.fresh_since.max(earlier.fresh_since);
+        self.logins_until = self.logins_until.max(earlier.logins_until);
+    }
+}
+
+/// An entry of the log.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Entry {
+    Order(StandingOrder),
+    /// Every session that the order of this number meant has been deleted.
+    Done(LogNumber),
+}
+
+/// An order in a copy of the log.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Standing {
+    /// The number that sessions are compared with.
+    pub(crate) number: LogNumber,
+    /// The entry that holds it.
+    entry: LogNumber,
+    is_done: bool,
+    pub(crate) order: StandingOrder,
+}
+
+impl Standing {
+    fn is_over(&self, now: OffsetDateTime) -> bool {
+        let sessions_until = if self.is_done { self.order.at } else { self.order.sessions_until };
+        now >= self.order.logins_until.max(sessions_until)
+    }
+
+    pub(crate) fn block(&self, now: OffsetDateTime) -> Option<Block> {
+        let until = self.order.blocked_until.filter(|until| now < *until)?;
+        let said = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        Some(Block {
+            person: None,
+            words: Some(Words::of_logins(&self.order.logins)),
+            until,
+            since: Some(self.order.at),
+            by: said(&self.order.by),
+            reason: said(&self.order.reason),
+        })
+    }
+
+    /// The tombstone of a session that it ends.
+    pub(crate) fn tombstone(&self) -> Tombstone {
+        let StandingOrder { at, cause, reason, by, fresh_login, .. } = &self.order;
+        let (reason, by) = (Some(reason.clone()), Some(by.clone()));
+        Tombstone { ended_at: *at, cause: *cause, reason, by, fresh_login: *fresh_login }
+    }
+}
+
+/// A copy of the log.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    /// The orders that stand, lowest number first.
+    standing: Vec<Standing>,
+    /// The number of the newest entry; it never falls.
+    pub(crate) newest: LogNumber,
+    /// Another one for each change of the orders: what was judged by the same is judged.
+    pub(crate) version: u64,
+    unreadable: BTreeSet<LogNumber>,
+    watch: Option<Watch>,
+    generation: u64,
+    /// The number of the read that made it; 0 if none did.
+    read: u64,
+    whole_at: Option<Instant>,
+}
+
+impl Orders {
+    /// Returns the newest order that ends a session, if there is one.
+    pub(crate) fn ends(&self, record: &SessionRecord, now: OffsetDateTime) -> Option<&Standing> {
+        let since = self.standing.iter().rev().take_while(|standing| standing.number > record.confirmed);
+        since.filter(|standing| !standing.is_over(now)).find(|standing| standing.order.logins.fits(record))
+    }
+
+    /// The orders that mean a person.
+    pub(crate) fn of<'a>(
+        &'a self,
+        record: &'a SessionRecord,
+        now: OffsetDateTime,
+    ) -> impl Iterator<Item = &'a Standing> + Clone {
+        self.all(now).filter(|standing| standing.order.logins.fits(record))
+    }
+
+    /// Every order that stands.
+    pub(crate) fn all(&self, now: OffsetDateTime) -> impl Iterator<Item = &Standing> + Clone {
+        self.standing.iter().filter(move |standing| !standing.is_over(now))
+    }
+
+    /// Takes in an entry.
+    pub(super) fn take(&mut self, entry: LogNumber, opened: Option<Entry>) {
+        match opened {
+            Some(Entry::Order(mut order)) => {
+                let number = order.number.unwrap_or(entry);
+                if order.number.is_none() {
+                    // Whoever ordered it may not have known of others in the same words.
+                    let (same, others) = std::mem::take(&mut self.standing)
+                        .into_iter()
+                        .partition(|known| known.order.logins == order.logins);
+                    self.standing = others;
+                    let same: Vec<Standing> = same;
+                    same.iter().for_each(|known| order.take_in(&known.order));
+                }
+                self.standing.retain(|known| known.number != number);
+                let place = self.standing.partition_point(|known| known.number < number);
+                self.standing.insert(place, Standing { number, entry, is_done: false, order });
+            }
+            Some(Entry::Done(of)) => {
+                self.standing.iter_mut().filter(|known| known.number == of).for_each(|known| known.is_done = true);
+            }
+            None => {
+                if self.unreadable.insert(entry) {
+                    // Nobody could sign in any more if it refused; it is sealed again as long as any broker knows its key.
+                    tracing::error!(%entry, "a cut-off cannot be read: it was sealed under a key that is gone, or damaged");
+                }
+            }
+        }
+    }
+}
+
+/// The copy of the log that checks of sessions read.
+#[derive(Debug, Default)]
+pub(crate) struct LogCopy {
+    orders: ArcSwap<Orders>,
+    /// Changes heard of so far.
+    generation: AtomicU64,
+}
+
+impl LogCopy {
+    /// A change was heard of, or may have been missed: the copy is read again before it counts.
+    pub(crate) fn invalidate(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The copy, if every change would have been heard of.
+    pub(crate) fn known(&self, now: Instant) -> Option<arc_swap::Guard<Arc<Orders>>> {
+        let orders = self.orders.load();
+        let is_current = orders.generation == self.generation.load(Ordering::Acquire);
+        (is_current && orders.watch.as_ref().is_some_and(|watch| watch.holds(now))).then_some(orders)
+    }
+}
+
+/// The log, and this process's copy of it.
+#[derive(Debug)]
+pub(crate) struct CutOffLog {
+    backend: Arc<dyn SessionBackend>,
+    sealer: Sealer,
+    copy: Arc<LogCopy>,
+    /// Single-flight: one read at a time.
+    reading: Mutex<()>,
+    reads: AtomicU64,
+    versions: AtomicU64,
+    /// The last tick of this process.
+    tick: Mutex<Option<LogNumber>>,
+}
+
+impl CutOffLog {
+    pub(crate) fn new(backend: Arc<dyn SessionBackend>, keyring: &Keyring, copy: Arc<LogCopy>) -> Self {
+        Self {
+            backend,
+            sealer: keyring.sealer("counterfoil cut-off v2", &[]),
+            copy,
+            reading: Mutex::default(),
+            reads: AtomicU64::new(0),
+            versions: AtomicU64::new(0),
+            tick: Mutex::default(),
+        }
+    }
+
+    /// Returns the copy if every change would have been heard of.
+    pub(crate) fn known(&self, now: Instant) -> Option<arc_swap::Guard<Arc<Orders>>> {
+        self.copy.known(now)
+    }
+
+    /// Returns the orders as they are now, or were at a moment after this was called.
+    pub(crate) async fn current(&self, now: OffsetDateTime) -> Result<Arc<Orders>, StoreError> {
+        if let Some(orders) = self.known(Instant::now()) {
+            return Ok(arc_swap::Guard::into_inner(orders));
+        }
+        let seen = self.reads.load(Ordering::Acquire);
+        let _turn = self.reading.lock().await;
+        if let Some(orders) = self.known(Instant::now()) {
+            return Ok(arc_swap::Guard::into_inner(orders));
+        }
+        // A read that somebody began after this call has seen all that had happened before it.
+        let latest = self.copy.orders.load_full();
+        if latest.read > seen {
+            return Ok(latest);
+        }
+        self.read(now).await
+    }
+
+    /// Returns the number of the newest entry, for a login that begins; the last one known if the store cannot be asked:
+    /// a lower number only refuses more.
+    pub(crate) async fn newest(&self) -> Result<LogNumber, StoreError> {
+        if let Some(orders) = self.known(Instant::now()) {
+            return Ok(orders.newest);
+        }
+        let latest = self.copy.orders.load();
+        match self.backend.log_newest(LOG).await {
+            Ok(newest) => Ok(newest.unwrap_or_default().max(latest.newest)),
+            Err(_) if latest.read > 0 => Ok(latest.newest),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn read(&self, now: OffsetDateTime) -> Result<Arc<Orders>, StoreError> {
+        let read = self.reads.fetch_add(1, Ordering::AcqRel) + 1;
+        let generation = self.copy.generation.load(Ordering::Acquire);
+        let before = self.copy.orders.load_full();
+        let began = Instant::now();
+        // What was read on this connection is whole; another may lead to a server that lacks some of it.
+        let is_delta = before.read > 0
+            && match &before.watch {
+                Some(watch) => watch.holds(began),
+                None => before.whole_at.is_some_and(|at| began.duration_since(at) < WHOLE_READ),
+            };
+        let mut orders = Orders {
+            standing: if is_delta { before.standing.clone() } else { Vec::new() },
+            newest: before.newest,
+            unreadable: before.unreadable.clone(),
+            generation,
+            read,
+            whole_at: if is_delta { before.whole_at } else { Some(began) },
+            ..Orders::default()
+        };
+        let mut behind = if is_delta { before.newest } else { LogNumber::BEGINNING };
+        loop {
+            let part = self.backend.log_read_watched(LOG, behind).await?;
+            orders.watch = part.watch;
+            let Some((last, _)) = part.entries.last() else { break };
+            behind = *last;
+            orders.newest = orders.newest.max(behind);
+            for (entry, sealed) in part.entries.into_iter().filter(|(_, sealed)| sealed != TICK) {
+                orders.take(entry, self.sealer.open_json(LOG.as_bytes(), &sealed).ok());
+            }
+        }
+        orders.standing.retain(|standing| !standing.is_over(now));
+        if !is_delta {
+            self.bring_back(&before, &mut orders, now).await?;
+        }
+        orders.version = if before.read > 0 && before.standing == orders.standing {
+            before.version
+        } else {
+            self.versions.fetch_add(1, Ordering::AcqRel) + 1
+        };
+        let orders = Arc::new(orders);
+        self.copy.orders.store(orders.clone());
+        Ok(orders)
+    }
+
+    /// Appends again what this process knows and the server does not: it took over from another that it had not
+    /// heard all of.
+    async fn bring_back(&self, before: &Orders, orders: &mut Orders, now: OffsetDateTime) -> Result<(), StoreError> {
+        for lost in before.all(now) {
+            let is_there = |known: &Standing| {
+                known.number == lost.number || (known.number > lost.number && known.order.logins == lost.order.logins)
+            };
+            if orders.standing.iter().any(is_there) {
+                continue;
+            }
+            tracing::warn!(number = %lost.number, "a cut-off was lost with its server and is laid down again");
+            let order = StandingOrder { number: Some(lost.number), ..lost.order.clone() };
+            let Appended { number: entry, .. } = self.append(&Entry::Order(order.clone())).await?;
+            orders.take(entry, Some(Entry::Order(order)));
+        }
+        Ok(())
+    }
+
+    async fn append(&self, entry: &Entry) -> Result<Appended, StoreError> {
+        let appended = self.backend.log_append(LOG, &self.sealer.seal_json(LOG.as_bytes(), entry)).await;
+        // This is due also if the store did not answer: it may have done it.
+        self.copy.invalidate();
+        appended
+    }
+
+    /// Lays down an order. It takes in those in the same words: the longer block stays, with whoever ordered it.
+    pub(crate) async fn order(&self, mut order: StandingOrder) -> Result<Appended, StoreError> {
+        let now = order.at;
+        let known = self.current(now).await?;
+        let (same, others): (Vec<_>, Vec<_>) = known.all(now).partition(|known| known.order.logins == order.logins);
+        same.iter().for_each(|known| order.take_in(&known.order));
+        if others.len() >= MOST_ORDERS {
+            return Err(StoreError::TooManyCutOffs);
+        }
+        let appended = self.append(&Entry::Order(order)).await?;
+        for known in same {
+            self.backend.log_delete(LOG, known.entry).await?;
+        }
+        Ok(appended)
+    }
+
+    /// Returns a number of its own, for an order that means one person.
+    pub(crate) async fn tick(&self) -> Result<Appended, StoreError> {
+        let mut last = self.tick.lock().await;
+        let appended = self.backend.log_append(LOG, TICK).await;
+        self.copy.invalidate();
+        let appended = appended?;
+        if let Some(old) = last.replace(appended.number) {
+            // What stays is deleted by the upkeep.
+            let _ = self.backend.log_delete(LOG, old).await;
+        }
+        Ok(appended)
+    }
+
+    /// Notes that every session an order meant has been deleted: from now on it is about logins alone.
+    pub(crate) async fn done(&self, number: LogNumber) -> Result<(), StoreError> {
+        self.append(&Entry::Done(number)).await.map(drop)
+    }
+
+    /// Puts an order in the place of another.
+    pub(crate) async fn replace(&self, old: &Standing, order: StandingOrder) -> Result<(), StoreError> {
+        let order = StandingOrder { number: Some(old.number), ..order };
+        self.append(&Entry::Order(order)).await?;
+        if old.is_done {
+            self.done(old.number).await?;
+        }
+        self.backend.log_delete(LOG, old.entry).await
+    }
+
+    /// Seals again, under the newest key, what was sealed under an older one, and deletes what is over. The newest entry
+    /// stays: its number is the clock.
+    pub(crate) async fn keep_up(&self, now: OffsetDateTime) -> Result<(), StoreError> {
+        let orders = self.current(now).await?;
+        let (mut behind, mut over) = (LogNumber::BEGINNING, Vec::new());
+        loop {
+            let entries = self.backend.log_read_watched(LOG, behind).await?.entries;
+            let Some((last, _)) = entries.last() else { break };
+            behind = *last;
+            for (entry, sealed) in entries.into_iter().filter(|(entry, _)| *entry < orders.newest) {
+                let standing = |number: LogNumber| orders.standing.iter().find(|known| known.number == number);
+                let is_needed = match self.sealer.open_json(LOG.as_bytes(), &sealed).ok() {
+                    Some(Entry::Order(order)) => {
+                        let number = order.number.unwrap_or(entry);
+                        let own = standing(number).filter(|known| known.entry == entry && !known.is_over(now));
+                        if let Some(own) = own {
+                            let is_new = self.sealer.is_sealed_under_the_newest(LOG.as_bytes(), &sealed);
+                            if !is_new || own.order != order {
+                                self.replace(own, own.order.clone()).await?;
+                            }
+                        }
+                        own.is_some()
+                    }
+                    Some(Entry::Done(of)) => standing(of).is_some(),
+                    None if sealed == TICK => false,
+                    None => age(entry, now) < LONGEST_UNREADABLE,
+                };
+                if !is_needed {
+                    over.push(entry);
+                }
+            }
+        }
+        for entry in over {
+            self.backend.log_delete(LOG, entry).await?;
+        }
+        Ok(())
+    }
+}
+
+fn age(entry: LogNumber, now: OffsetDateTime) -> Duration {
+    let now = now.unix_timestamp_nanos() / 1_000_000;
+    Duration::milliseconds(i64::try_from(now - i128::from(entry.milliseconds)).unwrap_or(i64::MAX))
+}
+
+/// The end of what an order says of logins: a block, a fresh login, and logins that are under way.
+pub(crate) fn logins_until(
+    at: OffsetDateTime,
+    blocked_until: Option<OffsetDateTime>,
+    fresh_until: Option<OffsetDateTime>,
+) -> OffsetDateTime {
+    [blocked_until, fresh_until].into_iter().flatten().fold(at + LONGEST_LOGIN, OffsetDateTime::max)
+}

@@ -1,0 +1,95 @@
+//! Logs in the store: entries that are numbered by the store as it takes them.
+//!
+//! A number is given in the step that stores the entry, so whoever knows a number can read every entry up to it. Numbers
+//! rise strictly for as long as one server gives them, whatever its clock does and whatever was deleted. (A Redis stream:
+//! `XADD * …`.)
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::near_cache::Watch;
+
+/// The number of a log's entry: its server's milliseconds since 1970, and a count within the millisecond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(from = "(u64, u64)", into = "(u64, u64)")]
+pub struct LogNumber {
+    /// Milliseconds since 1970.
+    pub milliseconds: u64,
+    /// The count within the millisecond.
+    pub sequence: u64,
+}
+
+impl LogNumber {
+    /// Lies before every entry.
+    pub const BEGINNING: Self = Self { milliseconds: 0, sequence: 0 };
+}
+
+impl From<(u64, u64)> for LogNumber {
+    fn from((milliseconds, sequence): (u64, u64)) -> Self {
+        Self { milliseconds, sequence }
+    }
+}
+
+impl From<LogNumber> for (u64, u64) {
+    fn from(LogNumber { milliseconds, sequence }: LogNumber) -> Self {
+        (milliseconds, sequence)
+    }
+}
+
+/// A text that is no number of a log's entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the number of a log's entry")]
+pub struct InvalidLogNumber;
+
+impl fmt::Display for LogNumber {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}-{}", self.milliseconds, self.sequence)
+    }
+}
+
+impl FromStr for LogNumber {
+    type Err = InvalidLogNumber;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLogNumber> {
+        let (milliseconds, sequence) = text.split_once('-').ok_or(InvalidLogNumber)?;
+        let number = |part: &str| part.parse().map_err(|_| InvalidLogNumber);
+        Ok(Self { milliseconds: number(milliseconds)?, sequence: number(sequence)? })
+    }
+}
+
+/// An entry as the store took it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The number it was given.
+    pub number: LogNumber,
+    /// Set if it would outlive the loss of the server that took it: enough of its replicas confirmed it, or it has none.
+    pub is_replicated: bool,
+}
+
+/// The entries behind a number, oldest first.
+#[derive(Debug, Default)]
+pub struct LogRead {
+    /// Each with its number.
+    pub entries: Vec<(LogNumber, Vec<u8>)>,
+    /// Says until when there are no others. `None`: now and never again.
+    pub watch: Option<Watch>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_ordered_and_read_back() {
+        let number = |text: &str| text.parse::<LogNumber>();
+        assert_eq!(number("1526919030474-55").unwrap().to_string(), "1526919030474-55");
+        assert!(number("9-10").unwrap() > number("9-9").unwrap());
+        assert!(number("10-0").unwrap() > number("9-99").unwrap());
+        assert!(number("0-1").unwrap() > LogNumber::BEGINNING);
+        for wrong in ["", "-", "1", "1-", "-1", "1-x", "99999999999999999999-0"] {
+            assert_eq!(number(wrong), Err(InvalidLogNumber), "{wrong}");
+        }
+    }
+}
