@@ -1,4 +1,4 @@
-//! What every revocation says, by API and terminal alike: its audit events, and what a fresh login means.
+//! The words and events of every revocation, by API and terminal alike: what it audits, and what a fresh login means.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! Who may see and end sessions, and change timeouts (R-N03): groups of people, and tokens of machines.
+//! The rights to see and end sessions, and to change timeouts (R-N03): groups of people, and tokens of machines.
 
 use aws_lc_rs::digest;
 use base64::Engine;

@@ -79,7 +79,7 @@ impl StandingOrder {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Entry {
-    Order(StandingOrder),
+    Order(Box<StandingOrder>),
     /// Every session that the order of this number meant has been deleted.
     Done(LogNumber),
 }
@@ -163,7 +163,8 @@ impl Orders {
     /// Takes in an entry.
     pub(super) fn take(&mut self, entry: LogNumber, opened: Option<Entry>) {
         match opened {
-            Some(Entry::Order(mut order)) => {
+            Some(Entry::Order(order)) => {
+                let mut order = *order;
                 let number = order.number.unwrap_or(entry);
                 if order.number.is_none() {
                     // Whoever ordered it may not have known of others in the same words.
@@ -172,7 +173,9 @@ impl Orders {
                         .partition(|known| known.order.logins == order.logins);
                     self.standing = others;
                     let same: Vec<Standing> = same;
-                    same.iter().for_each(|known| order.take_in(&known.order));
+                    for known in &same {
+                        order.take_in(&known.order);
+                    }
                 }
                 self.standing.retain(|known| known.number != number);
                 let place = self.standing.partition_point(|known| known.number < number);
@@ -334,8 +337,9 @@ impl CutOffLog {
             }
             tracing::warn!(number = %lost.number, "a cut-off was lost with its server and is laid down again");
             let order = StandingOrder { number: Some(lost.number), ..lost.order.clone() };
-            let Appended { number: entry, .. } = self.append(&Entry::Order(order.clone())).await?;
-            orders.take(entry, Some(Entry::Order(order)));
+            let order = Entry::Order(Box::new(order));
+            let Appended { number: entry, .. } = self.append(&order).await?;
+            orders.take(entry, Some(order));
         }
         Ok(())
     }
@@ -352,11 +356,13 @@ impl CutOffLog {
         let now = order.at;
         let known = self.current(now).await?;
         let (same, others): (Vec<_>, Vec<_>) = known.all(now).partition(|known| known.order.logins == order.logins);
-        same.iter().for_each(|known| order.take_in(&known.order));
+        for known in &same {
+            order.take_in(&known.order);
+        }
         if others.len() >= MOST_ORDERS {
             return Err(StoreError::TooManyCutOffs);
         }
-        let appended = self.append(&Entry::Order(order)).await?;
+        let appended = self.append(&Entry::Order(Box::new(order))).await?;
         for known in same {
             self.backend.log_delete(LOG, known.entry).await?;
         }
@@ -384,7 +390,7 @@ impl CutOffLog {
     /// Puts an order in the place of another.
     pub(crate) async fn replace(&self, old: &Standing, order: StandingOrder) -> Result<(), StoreError> {
         let order = StandingOrder { number: Some(old.number), ..order };
-        self.append(&Entry::Order(order)).await?;
+        self.append(&Entry::Order(Box::new(order))).await?;
         if old.is_done {
             self.done(old.number).await?;
         }
@@ -408,7 +414,7 @@ impl CutOffLog {
                         let own = standing(number).filter(|known| known.entry == entry && !known.is_over(now));
                         if let Some(own) = own {
                             let is_new = self.sealer.is_sealed_under_the_newest(LOG.as_bytes(), &sealed);
-                            if !is_new || own.order != order {
+                            if !is_new || own.order != *order {
                                 self.replace(own, own.order.clone()).await?;
                             }
                         }

@@ -118,7 +118,7 @@ fn orders(count: u8) -> Orders {
             logins_until: NOW + time::Duration::HOUR,
             sessions_until: NOW + time::Duration::HOUR,
         };
-        orders.take(number(index), Some(Entry::Order(order)));
+        orders.take(number(index), Some(Entry::Order(Box::new(order))));
     }
     orders
 }
