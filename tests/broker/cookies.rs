@@ -18,7 +18,7 @@ async fn the_session_cookie_is_set_and_cleared_with_every_attribute() {
     let attributes = "; Path=/; Secure; HttpOnly; SameSite=Lax";
     let set = find(&landed);
     let value = set.strip_prefix("__Host-session=").unwrap().strip_suffix(attributes).unwrap();
-    assert_eq!(value.len(), 43);
+    assert_eq!(value.len(), 64);
     let signed_out = crate::logout::sign_out(&browser).await;
     assert_eq!(find(&signed_out), format!("__Host-session={attributes}; Max-Age=0"));
     assert!(browser.cookies().is_empty());
@@ -43,7 +43,7 @@ async fn of_two_session_cookies_the_live_one_counts_and_two_live_ones_are_refuse
     let broker = Broker::start().await;
     let good = broker.signed_in().await.cookie(SESSION).unwrap();
     let other = broker.signed_in().await.cookie(SESSION).unwrap();
-    let dead = "A".repeat(43);
+    let dead = "A".repeat(64);
     let status = async |cookie: &str| {
         let asking = broker.browser().fetch(&format!("{PUBLIC}/guarded")).header("cookie", cookie);
         asking.send().await.status.as_u16()
