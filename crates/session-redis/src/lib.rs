@@ -16,6 +16,7 @@ mod connections;
 pub mod examination;
 mod feed;
 mod log;
+mod records;
 mod settings;
 mod tls;
 
@@ -34,15 +35,13 @@ use fred::types::sorted_sets::ZSort;
 use fred::types::{Expiration, ExpireOptions, SetOptions};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
-use tower_sessions::SessionStore;
-use tower_sessions::session::{Id, Record};
-use tower_sessions::session_store;
-use tower_sessions_redis_store::RedisStore;
+use tower_sessions::session::Id;
 
 use self::connections::Connections;
 pub use self::settings::RedisSettings;
 
 use self::feed::{Beside, Invalidation, Read};
+use self::records::{decoded, unread};
 
 /// Pause before a command is sent again to where its slot is now.
 const REDIRECTION_PAUSE: StdDuration = StdDuration::from_millis(10);
@@ -158,45 +157,9 @@ fn found(part: Bytes) -> Option<Bytes> {
     (!part.is_empty()).then_some(part)
 }
 
-/// Tells a record that cannot be read from an outage. Whoever put another kind of value under its key made it the former.
-fn unread(error: &fred::error::Error) -> session_store::Error {
-    let text = error.to_string();
-    if text.contains("WRONGTYPE") { session_store::Error::Decode(text) } else { session_store::Error::Backend(text) }
-}
-
-/// The format of `RedisStore`, which wrote it.
-fn decoded(record: Option<Bytes>) -> session_store::Result<Option<Record>> {
-    if record.as_ref().is_some_and(|record| record.len() >= LONGEST_RECORD) {
-        return Err(session_store::Error::Decode("it is longer than a record can be".into()));
-    }
-    let record = record.map(|bytes| rmp_serde::from_slice(&bytes));
-    record.transpose().map_err(|error| session_store::Error::Decode(error.to_string()))
-}
-
 impl fmt::Debug for RedisBackend {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("RedisBackend").field("prefix", &self.prefix).finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl SessionStore for RedisBackend {
-    async fn create(&self, record: &mut Record) -> session_store::Result<()> {
-        let record = &tokio::sync::Mutex::new(record);
-        self.redirected(|client| async move { RedisStore::new(client).create(*record.lock().await).await }).await
-    }
-
-    async fn save(&self, record: &Record) -> session_store::Result<()> {
-        self.redirected(|client| async move { RedisStore::new(client).save(record).await }).await
-    }
-
-    async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
-        let (record, ..) = self.read(id).await.map_err(|error| unread(&error))?;
-        decoded(record)
-    }
-
-    async fn delete(&self, id: &Id) -> session_store::Result<()> {
-        self.redirected(|client| async move { RedisStore::new(client).delete(id).await }).await
     }
 }
 

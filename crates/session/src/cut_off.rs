@@ -10,6 +10,7 @@
 pub(super) mod log;
 #[cfg(test)]
 mod model;
+pub(super) mod orders;
 
 use std::sync::Arc;
 
@@ -27,7 +28,8 @@ use super::selection::LoginFilter;
 use super::store::log::{Appended, LogNumber};
 use super::store::{SessionBackend, StoreError};
 
-use self::log::{CutOffLog, LogCopy, Standing, StandingOrder};
+use self::log::{CutOffLog, LogCopy};
+use self::orders::{Standing, StandingOrder};
 
 /// Longest time for which a login may be under way: the pending login's lifetime, and some.
 pub(super) const LONGEST_LOGIN: Duration = Duration::minutes(15);
@@ -146,7 +148,7 @@ impl CutOffs {
                 by: terms.by.clone(),
                 reason: terms.reason.clone(),
                 fresh_login: terms.fresh_login,
-                logins_until: log::logins_until(terms.at, blocked_until, fresh_until),
+                logins_until: orders::logins_until(terms.at, blocked_until, fresh_until),
                 sessions_until: terms.at + terms.remember_for,
             })
             .await

@@ -10,7 +10,8 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::blocks::of_persons::Blocks;
 use super::cut_off::CutOffs;
-use super::cut_off::log::{LOG, LogCopy, Orders};
+use super::cut_off::log::{LOG, LogCopy};
+use super::cut_off::orders::Orders;
 use super::ending::{EndCause, Tombstone};
 use super::key::{CookieTags, SessionHandle, SessionKey};
 use super::key_check::Keyed;

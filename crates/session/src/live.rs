@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use counterfoil_core::identity::Identity;
 use time::OffsetDateTime;
 
-use super::cut_off::log::{Orders, Standing};
+use super::cut_off::orders::{Orders, Standing};
 use super::ending::{EndCause, Tombstone};
 use super::key::SessionHandle;
 #[cfg(feature = "test-util")]

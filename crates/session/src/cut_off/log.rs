@@ -7,25 +7,19 @@
 //! Each replica keeps a copy, read where it hears of every change. A copy that may have missed one counts for nothing and
 //! is read again, by one at a time, before anything is judged. An entry that replaces another carries its number on.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration as StdDuration, Instant};
 
 use arc_swap::ArcSwap;
 use counterfoil_core::secret::keyring::{Keyring, Sealer};
-use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 
-use crate::blocks::{Block, Words};
-use crate::cut_off::LONGEST_LOGIN;
-use crate::ending::{EndCause, Tombstone};
-use crate::record::SessionRecord;
-use crate::selection::LoginFilter;
 use crate::store::log::{Appended, LogNumber};
-use crate::store::near_cache::Watch;
 use crate::store::{SessionBackend, StoreError};
+
+use super::orders::{Entry, Orders, Standing, StandingOrder};
 
 /// The log's name.
 pub(crate) const LOG: &str = "cut-off-log";
@@ -37,162 +31,6 @@ const TICK: &[u8] = b"t";
 const WHOLE_READ: StdDuration = StdDuration::from_secs(1);
 /// Age beyond which an entry that cannot be read is deleted: no session lives longer.
 const LONGEST_UNREADABLE: Duration = Duration::days(400);
-
-/// An order that means many, for as long as a session it means may live.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct StandingOrder {
-    /// Its number, if it is not the entry's own: the entry replaces another.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) number: Option<LogNumber>,
-    pub(crate) logins: LoginFilter,
-    #[serde(with = "time::serde::timestamp::milliseconds")]
-    pub(crate) at: OffsetDateTime,
-    #[serde(with = "time::serde::timestamp::milliseconds::option")]
-    pub(crate) blocked_until: Option<OffsetDateTime>,
-    #[serde(with = "time::serde::timestamp::milliseconds::option")]
-    pub(crate) fresh_since: Option<OffsetDateTime>,
-    pub(crate) cause: EndCause,
-    pub(crate) by: String,
-    pub(crate) reason: String,
-    pub(crate) fresh_login: bool,
-    /// The end of what it says of logins to come.
-    #[serde(with = "time::serde::timestamp::milliseconds")]
-    pub(crate) logins_until: OffsetDateTime,
-    /// The end of what it says of sessions: none of them lives longer.
-    #[serde(with = "time::serde::timestamp::milliseconds")]
-    pub(crate) sessions_until: OffsetDateTime,
-}
-
-impl StandingOrder {
-    /// Takes in an earlier order in the same words: the longer block stays, with whoever ordered it.
-    fn take_in(&mut self, earlier: &Self) {
-        if earlier.blocked_until > self.blocked_until {
-            self.blocked_until = earlier.blocked_until;
-            (self.by, self.reason) = (earlier.by.clone(), earlier.reason.clone());
-        }
-        self.fresh_since = self.fresh_since.max(earlier.fresh_since);
-        self.logins_until = self.logins_until.max(earlier.logins_until);
-    }
-}
-
-/// An entry of the log.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Entry {
-    Order(Box<StandingOrder>),
-    /// Every session that the order of this number meant has been deleted.
-    Done(LogNumber),
-}
-
-/// An order in a copy of the log.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Standing {
-    /// The number that sessions are compared with.
-    pub(crate) number: LogNumber,
-    /// The entry that holds it.
-    entry: LogNumber,
-    is_done: bool,
-    pub(crate) order: StandingOrder,
-}
-
-impl Standing {
-    fn is_over(&self, now: OffsetDateTime) -> bool {
-        let sessions_until = if self.is_done { self.order.at } else { self.order.sessions_until };
-        now >= self.order.logins_until.max(sessions_until)
-    }
-
-    pub(crate) fn block(&self, now: OffsetDateTime) -> Option<Block> {
-        let until = self.order.blocked_until.filter(|until| now < *until)?;
-        let said = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-        Some(Block {
-            person: None,
-            words: Some(Words::of_logins(&self.order.logins)),
-            until,
-            since: Some(self.order.at),
-            by: said(&self.order.by),
-            reason: said(&self.order.reason),
-        })
-    }
-
-    /// The tombstone of a session that it ends.
-    pub(crate) fn tombstone(&self) -> Tombstone {
-        let StandingOrder { at, cause, reason, by, fresh_login, .. } = &self.order;
-        let (reason, by) = (Some(reason.clone()), Some(by.clone()));
-        Tombstone { ended_at: *at, cause: *cause, reason, by, fresh_login: *fresh_login }
-    }
-}
-
-/// A copy of the log.
-#[derive(Debug, Default)]
-pub(crate) struct Orders {
-    /// The orders that stand, lowest number first.
-    standing: Vec<Standing>,
-    /// The number of the newest entry; it never falls.
-    pub(crate) newest: LogNumber,
-    /// Another one for each change of the orders: what was judged by the same is judged.
-    pub(crate) version: u64,
-    unreadable: BTreeSet<LogNumber>,
-    watch: Option<Watch>,
-    generation: u64,
-    /// The number of the read that made it; 0 if none did.
-    read: u64,
-    whole_at: Option<Instant>,
-}
-
-impl Orders {
-    /// Returns the newest order that ends a session, if there is one.
-    pub(crate) fn ends(&self, record: &SessionRecord, now: OffsetDateTime) -> Option<&Standing> {
-        let since = self.standing.iter().rev().take_while(|standing| standing.number > record.confirmed);
-        since.filter(|standing| !standing.is_over(now)).find(|standing| standing.order.logins.fits(record))
-    }
-
-    /// The orders that mean a person.
-    pub(crate) fn of<'a>(
-        &'a self,
-        record: &'a SessionRecord,
-        now: OffsetDateTime,
-    ) -> impl Iterator<Item = &'a Standing> + Clone {
-        self.all(now).filter(|standing| standing.order.logins.fits(record))
-    }
-
-    /// Every order that stands.
-    pub(crate) fn all(&self, now: OffsetDateTime) -> impl Iterator<Item = &Standing> + Clone {
-        self.standing.iter().filter(move |standing| !standing.is_over(now))
-    }
-
-    /// Takes in an entry.
-    pub(super) fn take(&mut self, entry: LogNumber, opened: Option<Entry>) {
-        match opened {
-            Some(Entry::Order(order)) => {
-                let mut order = *order;
-                let number = order.number.unwrap_or(entry);
-                if order.number.is_none() {
-                    // Whoever ordered it may not have known of others in the same words.
-                    let (same, others) = std::mem::take(&mut self.standing)
-                        .into_iter()
-                        .partition(|known| known.order.logins == order.logins);
-                    self.standing = others;
-                    let same: Vec<Standing> = same;
-                    for known in &same {
-                        order.take_in(&known.order);
-                    }
-                }
-                self.standing.retain(|known| known.number != number);
-                let place = self.standing.partition_point(|known| known.number < number);
-                self.standing.insert(place, Standing { number, entry, is_done: false, order });
-            }
-            Some(Entry::Done(of)) => {
-                self.standing.iter_mut().filter(|known| known.number == of).for_each(|known| known.is_done = true);
-            }
-            None => {
-                if self.unreadable.insert(entry) {
-                    // Nobody could sign in any more if it refused; it is sealed again as long as any broker knows its key.
-                    tracing::error!(%entry, "a cut-off cannot be read: it was sealed under a key that is gone, or damaged");
-                }
-            }
-        }
-    }
-}
 
 /// The copy of the log that checks of sessions read.
 #[derive(Debug, Default)]
@@ -439,13 +277,4 @@ impl CutOffLog {
 fn age(entry: LogNumber, now: OffsetDateTime) -> Duration {
     let now = now.unix_timestamp_nanos() / 1_000_000;
     Duration::milliseconds(i64::try_from(now - i128::from(entry.milliseconds)).unwrap_or(i64::MAX))
-}
-
-/// The end of what an order says of logins: a block, a fresh login, and logins that are under way.
-pub(crate) fn logins_until(
-    at: OffsetDateTime,
-    blocked_until: Option<OffsetDateTime>,
-    fresh_until: Option<OffsetDateTime>,
-) -> OffsetDateTime {
-    [blocked_until, fresh_until].into_iter().flatten().fold(at + LONGEST_LOGIN, OffsetDateTime::max)
 }

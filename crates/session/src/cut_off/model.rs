@@ -12,7 +12,7 @@ use counterfoil_core::identity::Identity;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 use time::OffsetDateTime;
 
-use super::log::{Entry, Orders, StandingOrder};
+use super::orders::{Entry, Orders, StandingOrder};
 use crate::ending::EndCause;
 use crate::key::SessionKey;
 use crate::live::KnownSession;
