@@ -169,7 +169,7 @@ async fn public_pages_outlive_the_store() {
     let routes = "[[route]]\npath = \"/public\"\nupstream = \"UPSTREAM\"\naccess = \"public\"\n";
     let broker = Broker::with(Setup { store: Store::Unreliable(free_port()), routes, ..Setup::default() }).await;
     let browser = broker.browser();
-    browser.plant("app.example.test", SESSION, &"A".repeat(43));
+    browser.plant("app.example.test", SESSION, &"A".repeat(64));
     assert_eq!(browser.visit(&format!("{PUBLIC}/public")).send().await.status, 200);
 }
 
@@ -356,6 +356,6 @@ async fn a_redis_whose_name_is_unknown_is_an_outage() {
     let store = Arc::new(counterfoil::session_redis::RedisBackend::connect(&settings).unwrap());
     let broker = Broker::with(Setup { store: Store::Shared(store), ..Setup::default() }).await;
     let browser = broker.browser();
-    browser.plant("app.example.test", SESSION, &"A".repeat(43));
+    browser.plant("app.example.test", SESSION, &"A".repeat(64));
     unavailable(&broker, &browser).await;
 }
