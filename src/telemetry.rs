@@ -5,9 +5,10 @@
 //! stay at `warn` whatever it is, because what they print at finer levels (header frames, commands) can hold
 //! tokens and cookies (R-O01). Text that came from outside is written through [`Printable`](crate::printable::Printable) (R-O03).
 
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
+use tracing::Metadata;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -37,9 +38,11 @@ impl Default for LogSettings {
     }
 }
 
-/// Most lines that wait to be written, some ten megabytes. Beyond, lines are dropped and counted: whoever reads the log
+/// Most lines that wait to be written: at a few hundred bytes each some ten megabytes. Beyond, lines are dropped and counted: whoever reads the log
 /// may be slow, or hang.
 const QUEUE: usize = 32 * 1024;
+/// The target of audit events.
+const AUDIT: &str = "audit";
 /// Time between two reports of lines that were dropped.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -47,14 +50,15 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 /// outlive whatever logs.
 #[derive(Debug, Default)]
 #[must_use = "dropping it ends the log"]
-pub struct LogThread(Option<(WorkerGuard, Dropped)>);
+pub struct LogThread(Option<([WorkerGuard; 2], Dropped)>);
 
 impl LogThread {
-    /// Starts writing logs to `writer`, in a Tokio runtime. The first call of a process wins.
-    pub fn start(&mut self, settings: LogSettings, writer: impl Write + Send + 'static) {
-        let (lines, worker) = queue(QUEUE, writer);
+    /// Starts writing logs to standard error, in a Tokio runtime. The first call of a process wins.
+    pub fn start(&mut self, settings: LogSettings) {
+        let (lines, worker) = queue(QUEUE, true, WholeLines(io::stderr()));
+        let (audit, audit_worker) = queue(QUEUE, false, WholeLines(io::stderr()));
         let dropped = Dropped { counter: lines.error_counter(), reported: 0 };
-        start(settings, lines);
+        start(settings, Queues { lines, audit });
         let mut reports = dropped.clone();
         tokio::spawn(async move {
             loop {
@@ -62,21 +66,54 @@ impl LogThread {
                 reports.report();
             }
         });
-        self.0 = Some((worker, dropped));
+        self.0 = Some(([worker, audit_worker], dropped));
     }
 }
 
 impl Drop for LogThread {
     fn drop(&mut self) {
-        if let Some((_worker, dropped)) = &mut self.0 {
+        if let Some((_workers, dropped)) = &mut self.0 {
             dropped.report();
         }
     }
 }
 
+/// The queue of audit events, which are never dropped: whoever writes one waits for room; and the queue of everything
+/// else.
+struct Queues {
+    lines: NonBlocking,
+    audit: NonBlocking,
+}
+
+impl<'writer> MakeWriter<'writer> for Queues {
+    type Writer = NonBlocking;
+
+    fn make_writer(&'writer self) -> NonBlocking {
+        self.lines.clone()
+    }
+
+    fn make_writer_for(&'writer self, metadata: &Metadata<'_>) -> NonBlocking {
+        if metadata.target() == AUDIT { self.audit.clone() } else { self.lines.clone() }
+    }
+}
+
+/// A writer that two threads may use: it writes all that it is given before the other writes.
+struct WholeLines(io::Stderr);
+
+impl Write for WholeLines {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        self.0.lock().write_all(lines)?;
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// A bounded queue of lines in front of a writer, which is given as many at once as wait.
-fn queue(lines: usize, writer: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
-    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(lines).thread_name("log");
+fn queue(lines: usize, is_lossy: bool, writer: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    let builder = NonBlockingBuilder::default().lossy(is_lossy).buffered_lines_limit(lines).thread_name("log");
     builder.finish(BufWriter::new(writer))
 }
 
@@ -121,7 +158,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::io;
+
     use std::sync::mpsc::{Receiver, channel};
     use std::sync::{Arc, Mutex};
 
@@ -150,7 +187,7 @@ mod tests {
     fn a_log_that_nobody_reads_holds_up_nobody_and_counts_what_it_drops() {
         let (go_on, goes_on) = channel();
         let written = Arc::new(Mutex::new(Vec::new()));
-        let (mut lines, worker) = queue(100, Stalled { goes_on, written: written.clone() });
+        let (mut lines, worker) = queue(100, true, Stalled { goes_on, written: written.clone() });
         for line in 0..10_000 {
             lines.write_all(format!("{line:04} {}\n", "x".repeat(200)).as_bytes()).unwrap();
         }

@@ -82,6 +82,14 @@ impl AccessLine {
     }
 }
 
+/// Longest path that a line shows, in bytes.
+const LONGEST_PATH: usize = 1_024;
+
+/// The beginning of a path: a log of long ones would fill memory, should nobody read it.
+fn beginning(path: &str) -> &str {
+    &path[..path.floor_char_boundary(LONGEST_PATH)]
+}
+
 impl Drop for AccessLine {
     fn drop(&mut self) {
         let session = self.visitor.as_ref().and_then(Visitor::session);
@@ -91,7 +99,7 @@ impl Drop for AccessLine {
         // The query stays out: it can hold codes and states.
         tracing::info!(
             method = %self.method,
-            path = %Printable(self.uri.path()),
+            path = %Printable(beginning(self.uri.path())),
             status = self.head.map(|(status, _)| status.as_u16()),
             bytes = self.bytes,
             ended = match self.end {

@@ -57,7 +57,7 @@ pub(super) async fn run(arguments: Arguments, log: &mut LogThread) -> Result<(),
     let client_secret = random_token::<24>();
     let (public_url, issuer, upstream) = (origin(&public)?, origin(&idp)?, origin(&office)?);
     let settings = source(&public_url, &issuer, &upstream, &client_secret, &arguments.store)?.settings()?;
-    log.start(settings.log, std::io::stderr());
+    log.start(settings.log);
 
     let provider = IdentityProvider::new(
         provider_settings(&public_url, issuer.clone(), client_secret),

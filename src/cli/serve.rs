@@ -31,7 +31,7 @@ pub(super) async fn run(file: ConfigFile, log: &mut LogThread) -> Result<(), Com
     let settings = file.settings()?;
     // Before anybody can know that we run: unhandled, it would end the process.
     let hangups = signal(SignalKind::hangup()).map_err(failed)?;
-    log.start(settings.log, std::io::stderr());
+    log.start(settings.log);
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }

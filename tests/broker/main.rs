@@ -30,6 +30,7 @@ mod conformance;
 mod connections;
 mod cookies;
 mod counterparts;
+mod cut_off_log;
 mod demo;
 mod dpop;
 mod examples;

@@ -172,13 +172,13 @@ async fn the_server_registers_what_is_cached_and_nothing_else() {
     let is_tracking = |line: &&str| line.contains("flags=") && line.contains("resp=3");
     let link = clients.lines().find(is_tracking).unwrap();
     assert!(link.contains("flags=t "), "tracked, and not by broadcast: {link}");
-    assert_eq!(registered().await, 1);
+    assert_eq!(registered().await, 2, "the record, and the log of orders");
     for number in 0..200_u32 {
         let stranger = broker.browser();
         stranger.plant("app.example.test", SESSION, &format!("{number:064}"));
         assert_eq!(broker.status(&stranger).await, 401);
     }
-    assert_eq!(registered().await, 1);
+    assert_eq!(registered().await, 2);
     redis.command(&["SET", &format!("counterfoil:seen:{{{handle}}}"), "a use", "KEEPTTL"]).await;
     cached(&redis, &broker, &browser, &handle).await;
     redis.command(&["DEL", &handle]).await;

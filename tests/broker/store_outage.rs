@@ -148,7 +148,13 @@ async fn the_broker_starts_without_redis_and_finds_it_later() {
     let port = free_port();
     let broker = Broker::with(Setup { store: Store::Unreliable(port), ..Setup::default() }).await;
     let browser = broker.browser();
+    let refused = browser.visit(&format!("{PUBLIC}/sso/login")).send().await;
+    assert_eq!(refused.status, 503, "no login begins that nobody could end");
+    assert!(refused.set_cookies().is_empty());
+    let redis = Redis::start_on(port);
+    until("a login begins", async || browser.visit(&format!("{PUBLIC}/sso/login")).send().await.status == 303).await;
     let callback = broker.reach_callback(&browser, "/").await;
+    drop(redis);
     let refused = browser.visit(&callback).send().await;
     assert_eq!(refused.status, 503);
     assert!(refused.set_cookies().is_empty(), "the login stays pending");

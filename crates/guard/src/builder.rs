@@ -133,6 +133,11 @@ impl GuardBuilder {
         }
         let paths = self.login.map_or_else(BrokerPaths::none, |login| BrokerPaths::login_at(Cow::Owned(login)));
         let routes = Arc::new(RouteTable::new(routes, &paths));
+        if !paths.login.is_empty()
+            && let Err(fault) = PathRule::parse(&paths.login)
+        {
+            return Err(GuardError::Path { path: paths.login.into_owned(), fault });
+        }
         if !paths.login.is_empty() && !is_public(&routes, &paths.login) {
             return Err(GuardError::LoginNotPublic(paths.login.into_owned()));
         }

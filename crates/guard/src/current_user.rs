@@ -51,7 +51,9 @@ impl CurrentUser {
     }
 
     /// Returns a value that follows from the person and their session alone, such as how they are shown to others. It is
-    /// made once for a session, as long as this process remembers it; values of a second type are made each time.
+    /// made once for a session, as long as this process remembers it; values of a second type are made each time. One type
+    /// has one maker: whoever asks for it by another is answered by the first.
+    #[doc(hidden)]
     pub fn derived<T: Send + Sync + 'static>(&self, make: impl Fn(&Self) -> T) -> Arc<T> {
         self.0.derived(|| make(self))
     }

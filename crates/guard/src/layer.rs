@@ -15,9 +15,10 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use counterfoil_core::clock::SharedClock;
 use counterfoil_session::audit::{AuditEvent, audit};
-use counterfoil_session::{LiveSession, SessionReader};
+use counterfoil_session::key::SessionKey;
+use counterfoil_session::{Check, LiveSession, SessionReader};
 use futures_util::future::Either;
-use http::header::SET_COOKIE;
+use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use time::Duration;
 use tower::{Layer, Service};
@@ -28,7 +29,7 @@ use super::decision::{Caller, LoginReason, Verdict};
 use super::inquiry::Inquiry;
 use super::request_target::{InvalidTarget, RequestTarget};
 use super::revalidation::Revalidator;
-use super::route::{OnAnonymous, Place, Route, RouteTable};
+use super::route::{Caching, OnAnonymous, Place, Route, RouteTable};
 use super::session_lookup::SessionLookup;
 use crate::broker_paths::BrokerPaths;
 use crate::cookies::CookiePolicy;
@@ -37,8 +38,11 @@ use crate::redirect::see_other;
 use crate::refusal::{Refusal, RefusalKind, SignedInAs};
 use crate::request_context::RequestContext;
 use crate::return_to::ReturnTo;
+use crate::security_headers::TARGETED;
 use crate::{navigation, security_headers};
 
+/// Longest path that an audit event shows, in bytes.
+const LONGEST_AUDITED_PATH: usize = 1_024;
 /// Marks a request as no use of the session.
 const BACKGROUND: &str = "x-session-background";
 
@@ -142,10 +146,10 @@ where
         let mut ready = std::mem::replace(&mut self.inner, fresh);
         Either::Right(Box::pin(async move {
             match guard.slow_path(&mut request, located, inquiry).await {
-                Ok(Passage::Forward { cookie: None }) => ready.call(request).await,
-                Ok(Passage::Forward { cookie: Some(cookie) }) => {
+                Ok(Passage::Forward { renewed: None }) => ready.call(request).await,
+                Ok(Passage::Forward { renewed: Some(key) }) => {
                     let mut response = ready.call(request).await?;
-                    response.headers_mut().append(SET_COOKIE, cookie);
+                    guard.set_cookie_again(&key, response.headers_mut()).await;
                     Ok(response)
                 }
                 Ok(Passage::Elsewhere(response)) => Ok(response),
@@ -158,8 +162,8 @@ where
 /// The way on of a request that was not refused.
 #[derive(Debug)]
 enum Passage {
-    /// To the back office; its answer sets this cookie.
-    Forward { cookie: Option<HeaderValue> },
+    /// To the back office; its answer sets the session's cookie again, if it has to have another tag.
+    Forward { renewed: Option<SessionKey> },
     /// To the login.
     Elsewhere(Response),
 }
@@ -191,9 +195,9 @@ impl GuardParts {
         let Located { target, route } = located;
         let verdict = inquiry.conclude(self, route.as_deref(), request.headers()).await;
         if let (Verdict::Pass(caller), Some(route)) = (verdict, &route) {
-            let cookie = self.renewed_cookie(route, request.headers(), inquiry.found());
+            let renewed = self.renewed_key(route, request.headers(), inquiry.found());
             self.forward(request, target, route.clone(), caller, inquiry);
-            return Ok(Passage::Forward { cookie });
+            return Ok(Passage::Forward { renewed });
         }
         note_visitor(request, inquiry.session());
         match verdict {
@@ -205,12 +209,26 @@ impl GuardParts {
         }
     }
 
-    /// Returns the session's cookie as a page sets it again once another of the server's keys makes tags. Pages that
-    /// everybody may see are left alone: others may keep them.
-    fn renewed_cookie(&self, route: &Route, headers: &HeaderMap, found: &SessionLookup) -> Option<HeaderValue> {
-        let (key, _) = found.live().filter(|_| !route.access.public && navigation::is_navigation(headers))?;
-        let key = self.sessions.renewed_tag(key)?;
-        Some(self.cookies.set(self.cookies.session_name(), &key.expose_cookie_value(), None))
+    /// Returns the session's key as a page's answer sets it again once another of the server's keys makes tags. Answers
+    /// that others may keep are left alone.
+    fn renewed_key(&self, route: &Route, headers: &HeaderMap, found: &SessionLookup) -> Option<SessionKey> {
+        let is_ones_own = !route.access.public && route.caching == Caching::Private;
+        let (key, _) = found.live().filter(|_| is_ones_own && navigation::is_navigation(headers))?;
+        self.sessions.renewed_tag(key)
+    }
+
+    /// Sets the session's cookie again, unless the session ended while the page was made: the browser may have another by
+    /// now. Nobody keeps such an answer, whatever it says itself.
+    async fn set_cookie_again(&self, key: &SessionKey, headers: &mut HeaderMap) {
+        if !matches!(self.sessions.check(key).await, Ok(Check::Live(_))) {
+            return;
+        }
+        let cookie = self.cookies.set(self.cookies.session_name(), &key.expose_cookie_value(), None);
+        headers.append(SET_COOKIE, cookie);
+        for name in TARGETED {
+            headers.remove(name);
+        }
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     }
 
     fn forward(
@@ -298,6 +316,7 @@ impl GuardParts {
             Some(route) => (route.path.to_string(), route.access.to_string()),
             None => ("none".to_owned(), "no route covers this path".to_owned()),
         };
+        let path = &path[..path.floor_char_boundary(LONGEST_AUDITED_PATH)];
         audit(&AuditEvent::AccessDenied { session: who, path, route: &route, rule: &rule, has: &has });
         let page = self.page_of(request);
         let account = identity.map(|identity| SignedInAs::new(identity, &ReturnTo::home(), &page, &self.paths));

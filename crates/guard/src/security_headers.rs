@@ -6,6 +6,15 @@ use http::header::{
 };
 use http::{HeaderMap, header};
 
+/// Fields that speak to shared caches alone, past `Cache-Control` (RFC 9213 and before it).
+pub const TARGETED: [HeaderName; 5] = [
+    HeaderName::from_static("cdn-cache-control"),
+    HeaderName::from_static("cloudflare-cdn-cache-control"),
+    HeaderName::from_static("edge-control"),
+    HeaderName::from_static("surrogate-control"),
+    HeaderName::from_static("x-accel-expires"),
+];
+
 /// The policy of pages without a form: nothing but our own style and images.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
     form-action 'none'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'";

@@ -5,18 +5,10 @@
 
 use std::borrow::Cow;
 
+use counterfoil_guard::security_headers::TARGETED;
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use smallvec::SmallVec;
-
-/// Fields that speak to shared caches alone, past `Cache-Control` (RFC 9213 and before it).
-const TARGETED: [HeaderName; 5] = [
-    HeaderName::from_static("cdn-cache-control"),
-    HeaderName::from_static("cloudflare-cdn-cache-control"),
-    HeaderName::from_static("edge-control"),
-    HeaderName::from_static("surrogate-control"),
-    HeaderName::from_static("x-accel-expires"),
-];
 
 /// The people an answer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +102,8 @@ fn directives(whole: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use http::header::HeaderName;
+
     use super::*;
 
     fn kept(status: u16, audience: Audience, lines: &[(&str, &str)]) -> Vec<String> {

@@ -103,15 +103,15 @@ impl Proxy {
         let (request, heard) = hold_expected_content(request);
         let (mut parts, mut body) = self.pool.send(upstream, request).await?.into_parts();
         answer::check(&mut parts)?;
+        if let Some(heard) = &heard {
+            heard.answered();
+        }
         if !answer::may_be_followed(&parts) {
             body.keep_connection();
         }
         if parts.status == StatusCode::RESET_CONTENT {
             self.expect_no_content(body).await?;
             return Ok(Response::from_parts(parts, Body::empty()));
-        }
-        if let Some(heard) = &heard {
-            heard.answered();
         }
         let span = tracing::Span::current();
         Ok(Response::from_parts(parts, Body::new(Passing { body, _heard: heard, span })))

@@ -350,7 +350,7 @@ impl SessionBackend for RedisBackend {
         }
     }
 
-    async fn log_delete(&self, log: &str, number: LogNumber) -> Result<(), StoreError> {
+    async fn log_delete(&self, log: &str, number: LogNumber) -> Result<bool, StoreError> {
         log::delete(self, &self.value_key(log), number).await
     }
 

@@ -21,12 +21,21 @@ type Entries = Vec<(String, Vec<Bytes>)>;
 
 pub(crate) async fn append(store: &RedisBackend, key: &str, entry: &[u8]) -> Result<Appended, StoreError> {
     let append = |client: Client| async move {
+        let connection = connection(&client, key).await?;
         let number: String = client.xadd(key, false, None, "*", (FIELD, entry)).await?;
         let is_replicated = is_replicated(&client, key).await.unwrap_or(false);
-        Ok((number, is_replicated))
+        // On another connection the answer is about something else.
+        let is_same = self::connection(&client, key).await.is_ok_and(|now| now == connection);
+        Ok((number, is_replicated && is_same))
     };
     let (number, is_replicated) = store.ask(append).await?;
     Ok(Appended { number: parsed(&number)?, is_replicated })
+}
+
+/// Returns the number of a client's connection to the server of a key.
+async fn connection(client: &Client, key: &str) -> Result<i64, fred::error::Error> {
+    let command = CustomCommand::new_static("CLIENT", ClusterHash::from(key), false);
+    client.custom(command, vec![Value::from("ID")]).await
 }
 
 /// Waits until most of a primary's replicas have what was written to it on this connection; is true if they have.
@@ -66,9 +75,10 @@ pub(crate) async fn read(store: &RedisBackend, key: &str, behind: LogNumber) -> 
     Ok(LogRead { entries: entries.into_iter().map(numbered).collect::<Result<_, StoreError>>()?, watch: None })
 }
 
-pub(crate) async fn delete(store: &RedisBackend, key: &str, number: LogNumber) -> Result<(), StoreError> {
+pub(crate) async fn delete(store: &RedisBackend, key: &str, number: LogNumber) -> Result<bool, StoreError> {
     let number = &number.to_string();
-    store.ask(|client| async move { client.xdel(key, number.as_str()).await }).await
+    let deleted: u64 = store.ask(|client| async move { client.xdel(key, number.as_str()).await }).await?;
+    Ok(deleted > 0)
 }
 
 fn entries(answer: Value) -> Result<Entries, StoreError> {

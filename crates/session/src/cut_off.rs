@@ -34,6 +34,11 @@ use self::orders::{Standing, StandingOrder};
 /// Longest time for which a login may be under way: the pending login's lifetime, and some.
 pub(super) const LONGEST_LOGIN: Duration = Duration::minutes(15);
 
+/// Attempts at lifting a block that others seal again all the time.
+const ATTEMPTS: usize = 5;
+/// Marks that are deleted at a time.
+const MOST_FORGOTTEN: usize = 100;
+
 /// The reason why a person who proved who they are gets no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Refusal {
@@ -106,7 +111,7 @@ impl CutOffs {
             let since = milliseconds(terms.at).to_string();
             self.put(&Mark::FreshLogin.name(&index), &since, terms.at + terms.remember_for).await?;
         }
-        self.put(&Mark::CutOff.name(&index), &number.to_string(), terms.at + LONGEST_LOGIN).await
+        self.mark(&index, number, terms.at).await
     }
 
     /// Lays down a cut-off for one session at a provider, or one person's part in it.
@@ -122,7 +127,7 @@ impl CutOffs {
             Some(subject) => HashedName::provider_session_of(issuer, sid, subject),
             None => HashedName::provider_session(issuer, sid),
         };
-        self.put(&Mark::CutOff.name(&index), &number.to_string(), at + LONGEST_LOGIN).await
+        self.mark(&index, number, at).await
     }
 
     /// Lays down an order against every login and session that fits.
@@ -140,6 +145,7 @@ impl CutOffs {
         self.log
             .order(StandingOrder {
                 number: None,
+                knows: LogNumber::BEGINNING,
                 logins: logins.clone(),
                 at: terms.at,
                 blocked_until,
@@ -166,17 +172,25 @@ impl CutOffs {
         now: OffsetDateTime,
         lifted: &mut Vec<Block>,
     ) -> Result<(), StoreError> {
-        let orders = self.log.current(now).await?;
-        for standing in orders.all(now) {
-            let order = &standing.order;
-            let Some(block) = standing.block(now).filter(|_| meant.means_words(&Words::of_logins(&order.logins)))
-            else {
-                continue;
-            };
-            self.log.replace(standing, StandingOrder { blocked_until: None, ..order.clone() }).await?;
-            lifted.push(block);
+        // Another may have sealed one again meanwhile: it is found under its new entry.
+        for _ in 0..ATTEMPTS {
+            let orders = self.log.current(now).await?;
+            let mut is_whole = true;
+            for standing in orders.all(now) {
+                let words = Words::of_logins(&standing.order.logins);
+                let Some(block) = standing.block(now).filter(|_| meant.means_words(&words)) else { continue };
+                let order = StandingOrder { blocked_until: None, ..standing.order.clone() };
+                if self.log.replace(standing, order).await? {
+                    lifted.push(block);
+                } else {
+                    is_whole = false;
+                }
+            }
+            if is_whole {
+                return Ok(());
+            }
         }
-        Ok(())
+        Err(StoreError::LockTimeout)
     }
 
     /// Returns the reason why this login may not become a session, if there is one.
@@ -207,8 +221,8 @@ impl CutOffs {
         Ok(judge(attempt, blocked.max(), cut_off, fresh, now))
     }
 
-    /// Is true if an order that means many means a person as they are now: one that came since the provider last
-    /// confirmed them, or one that blocks and did not mean them as they were.
+    /// Is true if an order that means many ends a session that is being renewed: one that came since the provider last
+    /// confirmed the person and means them as they were or as they are now, or one that blocks and means them only now.
     pub(super) async fn applies_after_refresh(
         &self,
         before: &SessionRecord,
@@ -220,7 +234,20 @@ impl CutOffs {
             let is_new = standing.number > before.confirmed;
             is_new || (standing.block(now).is_some() && !standing.order.logins.fits(before))
         };
-        Ok(orders.of(after, now).any(concerned))
+        Ok(orders.ends(before, now).is_some() || orders.of(after, now).any(concerned))
+    }
+
+    /// Adds a number to those that logins under way are compared with: the highest counts, in whichever order they come.
+    async fn mark(&self, index: &HashedName, number: LogNumber, at: OffsetDateTime) -> Result<(), StoreError> {
+        let list = Mark::CutOff.name(index);
+        let (score, member) =
+            (i64::try_from(number.milliseconds).unwrap_or(i64::MAX), format!("{:020}", number.sequence));
+        self.backend.list_insert(&list, &format!("{score:020}-{member}"), score, at + LONGEST_LOGIN).await?;
+        // No login is under way for so long.
+        for old in self.backend.list_up_to(&list, milliseconds(at - 2 * LONGEST_LOGIN), MOST_FORGOTTEN).await? {
+            self.backend.list_remove(&list, &old).await?;
+        }
+        Ok(())
     }
 
     async fn put(&self, name: &str, value: &str, until: OffsetDateTime) -> Result<(), StoreError> {
@@ -229,10 +256,10 @@ impl CutOffs {
 
     async fn cut_off(&self, index: Option<&HashedName>) -> Result<Option<LogNumber>, StoreError> {
         let Some(index) = index else { return Ok(None) };
-        let value = self.backend.get(&Mark::CutOff.name(index)).await?;
+        let highest = self.backend.list_down_from(&Mark::CutOff.name(index), i64::MAX, 1).await?;
         // A mark that cannot be read refuses.
         let refuses = LogNumber { milliseconds: u64::MAX, sequence: u64::MAX };
-        Ok(value.map(|value| std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok()).unwrap_or(refuses)))
+        Ok(highest.first().map(|(mark, _)| mark.parse().unwrap_or(refuses)))
     }
 
     async fn fresh_since(&self, index: &HashedName) -> Result<Option<OffsetDateTime>, StoreError> {

@@ -122,7 +122,7 @@ impl Inner {
         let limits = self.policies.timeouts().limits_for(&known.record.identity.groups);
         match judge(known.moments(), limits, now) {
             Verdict::Live { idle_expires_at, absolute_expires_at } => match known.ended_by(orders, now) {
-                Some(tombstone) => Err(Over::ByOrder(tombstone)),
+                Some(tombstone) => Err(Over::ByOrder(known, tombstone)),
                 None => Ok(LiveSession {
                     known,
                     checked_at: now,

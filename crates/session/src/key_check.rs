@@ -344,7 +344,7 @@ impl SessionBackend for Keyed {
         self.ours().await?.log_read_watched(log, behind).await
     }
 
-    async fn log_delete(&self, log: &str, number: LogNumber) -> Result<(), StoreError> {
+    async fn log_delete(&self, log: &str, number: LogNumber) -> Result<bool, StoreError> {
         self.ours().await?.log_delete(log, number).await
     }
 

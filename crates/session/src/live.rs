@@ -175,6 +175,6 @@ impl LiveSession {
 pub(crate) enum Over {
     /// The timeouts say so.
     ByTime(Arc<KnownSession>, EndCause),
-    /// An order that means many does, and whoever carries it out deletes the record.
-    ByOrder(Tombstone),
+    /// An order that means many does.
+    ByOrder(Arc<KnownSession>, Tombstone),
 }

@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use counterfoil_core::clock::SharedClock;
 
+use super::audit::{AuditEvent, audit};
 use super::ending::Tombstone;
 use super::inner::Inner;
-use super::key::{SessionHandle, SessionKey};
-use super::live::{Check, KnownSession, LiveSession, Over};
+use super::key::SessionKey;
+use super::live::{Check, LiveSession, Over};
 use super::policy::Binding;
 use super::store::StoreError;
 
@@ -30,29 +31,36 @@ impl SessionReader {
             return self.ensure_store_is_ours().await.map(|()| Check::Absent);
         }
         let handle = key.handle();
-        if let Some(live) = self.cached(handle, |_| true) {
-            return Ok(Check::Live(live));
-        }
-        let (orders, known) = tokio::try_join!(self.0.orders(), self.0.load(key))?;
+        let orders = self.0.orders().await?;
+        let cache = self.0.near.cache.as_ref().filter(|_| self.0.keyed.is_ours());
+        let known = match cache.and_then(|cache| cache.get(handle, Instant::now())) {
+            // That it is over, only the store may say: another replica may have noted a use.
+            Some(known) if self.0.live(known.clone(), &orders, self.0.clock.now()).is_ok() => Some(known),
+            _ => self.0.load(key).await?,
+        };
         let Some(known) = known else {
             let tombstone = self.0.tombstone(handle).await?;
             return Ok(tombstone.map_or(Check::Absent, Check::Ended));
         };
         let now = self.0.clock.now();
-        let (known, cause) = match self.0.live(known, &orders, now) {
+        let created_at = known.record.created_at;
+        let (known, tombstone) = match self.0.live(known, &orders, now) {
             Ok(live) => return Ok(Check::Live(live)),
-            Err(Over::ByOrder(tombstone)) => return Ok(Check::Ended(tombstone)),
-            Err(Over::ByTime(known, cause)) => (known, cause),
+            Err(Over::ByOrder(known, tombstone)) => (known, tombstone),
+            Err(Over::ByTime(known, cause)) => (known, Tombstone::of(cause, now)),
         };
-        let tombstone = Tombstone::of(cause, now);
         // The answer does not need this (the record is judged again each time), so a failure may wait.
-        let (record, until) = (&known.record, self.0.cookie_dies_at(known.record.created_at));
-        let removed = match self.0.tear_up(handle, Some(&tombstone), until).await {
-            Ok(_) => self.0.registry.remove(record, handle).await,
+        let removed = match self.0.tear_up(handle, Some(&tombstone), self.0.cookie_dies_at(created_at)).await {
+            Ok(was_there) => {
+                if let (true, Some(by)) = (was_there, &tombstone.by) {
+                    audit(&AuditEvent::SessionRevoked { session: handle, by });
+                }
+                self.0.registry.remove(&known.record, handle).await
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = removed {
-            tracing::warn!(session = %handle, %error, "an expired session could not be deleted yet");
+            tracing::warn!(session = %handle, %error, "an ended session could not be deleted yet");
         }
         Ok(Check::Ended(tombstone))
     }
@@ -60,7 +68,12 @@ impl SessionReader {
     /// The near cache's word, if it says that the session lives. That it does not, only the store may say: another
     /// replica may have noted a use.
     pub fn check_cached(&self, key: &SessionKey) -> Option<LiveSession> {
-        self.cached(key.handle(), |known| known.tag == Some(key.tag()))
+        // Nothing counts that was read before from a store that is not ours any more.
+        let cache = self.0.near.cache.as_ref().filter(|_| self.0.keyed.is_ours())?;
+        let now = Instant::now();
+        let known = cache.get(key.handle(), now).filter(|known| known.tag == Some(key.tag()))?;
+        let orders = self.0.cut_offs.log.known(now)?;
+        self.0.live(known, &orders, self.0.clock.now()).ok()
     }
 
     /// Is true if one of the server's keys made this key's tag: whatever else a cookie holds, nobody asks for it.
@@ -80,15 +93,6 @@ impl SessionReader {
     pub fn renewed_tag(&self, key: &SessionKey) -> Option<SessionKey> {
         let tagged = self.0.tags.tagged(key);
         (tagged.tag() != key.tag()).then_some(tagged)
-    }
-
-    fn cached(&self, handle: SessionHandle, counts: impl FnOnce(&KnownSession) -> bool) -> Option<LiveSession> {
-        // Nothing counts that was read before from a store that is not ours any more.
-        let cache = self.0.near.cache.as_ref().filter(|_| self.0.keyed.is_ours())?;
-        let now = Instant::now();
-        let known = cache.get(handle, now).filter(|known| counts(known))?;
-        let orders = self.0.cut_offs.log.known(now)?;
-        self.0.live(known, &orders, self.0.clock.now()).ok()
     }
 
     /// The clock that sessions are judged by.

@@ -146,9 +146,29 @@ impl LockedSession {
             unverifiable_since: None,
             // Orders that came while the provider was asked are judged at the next check.
             confirmed: before.confirmed.max(self.asked),
-            ..after
+            ..after.clone()
         };
-        self.store(record, self.tokens.clone()).await
+        let saved = self.store(record, self.tokens.clone()).await?;
+        // An order that came in between may mean the person as they were: nobody else would find that.
+        if saved == Saved::Saved && self.was_selected_meanwhile(&before, &after).await {
+            return self.end(EndCause::Revoked).await.map(|_| Saved::SessionEnded);
+        }
+        Ok(saved)
+    }
+
+    /// Is true if an order that came by now ends the session, or if that cannot be found out.
+    async fn was_selected_meanwhile(&self, before: &SessionRecord, after: &SessionRecord) -> bool {
+        let trying = RetryBudget::begin();
+        loop {
+            match self.is_selected(before, after, self.sessions.0.clock.now()).await {
+                Ok(is_selected) => return is_selected,
+                Err(error) => {
+                    let Err(error) = trying.pause(error).await else { continue };
+                    tracing::warn!(session = %self.handle(), %error, "whether a session was revoked cannot be found out");
+                    return true;
+                }
+            }
+        }
     }
 
     /// Is true if a revocation means the person as they are now and has not ended their session as they were.
@@ -229,10 +249,9 @@ impl LockedSession {
         inner.policies.look().await?;
         let backstop =
             inner.policies.timeouts().limits_for(&record.identity.groups).backstop(record.created_at, record.ends_by);
-        if backstop > expires {
-            // The entry comes first, the record second, as at the login: no record outlives its entries.
-            inner.registry.insert(record, self.handle(), backstop).await?;
-        }
+        // The entry comes first, the record second, as at the login: no record outlives its entries. One that somebody
+        // deleted is there again.
+        inner.registry.insert(record, self.handle(), backstop.max(expires)).await?;
         let saved = inner.sealed.save(&self.key, record, tokens, backstop.max(expires)).await;
         // This is due also if the store did not answer: it may have done it.
         inner.near.invalidate(self.handle());

@@ -166,7 +166,8 @@ impl SessionAdministration {
         let turn = turn_to_search(&self.0.searches, selection, SEARCHES_WAIT).await;
         let Some(_turn) = revoked.note(turn) else { return revoked };
         // Those who lived until this order are told by the orders before it.
-        let Some(before) = revoked.note(self.0.orders().await) else { return revoked };
+        let before = revoked.note(self.0.orders().await).unwrap_or_default();
+        let mut is_whole = true;
         let tombstone = Tombstone {
             ended_at: self.0.clock.now(),
             cause: order.cause,
@@ -227,14 +228,19 @@ impl SessionAdministration {
                 }
             }
             revoked.matched.extend(matched);
+            let found_unreadable = records.unreadable.len();
             let unreadable = self.unreadable_selected(selection, records.unreadable).await;
             let unreadable = revoked.note(unreadable).unwrap_or_default();
+            is_whole &= found_unreadable == unreadable.len();
             for handle in unreadable.into_iter().chain(records.remains) {
                 let torn_up = self.0.tear_up(handle, None, now).await;
                 revoked.note(torn_up);
             }
             if records.next.is_none() {
-                if let (Some(Appended { number, .. }), Some(_), None) = (appended, &many, &revoked.failure) {
+                // What could not be read here may be a session for another replica: the order stands until none can live.
+                if let (Some(Appended { number, .. }), Some(_), None, true) =
+                    (appended, &many, &revoked.failure, is_whole)
+                {
                     let done = self.0.cut_offs.log.done(number).await;
                     revoked.note(done);
                 }

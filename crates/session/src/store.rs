@@ -175,11 +175,11 @@ pub trait SessionBackend: SessionStore {
     /// Returns the number of a log's newest entry; `None` if it has none.
     async fn log_newest(&self, log: &str) -> Result<Option<LogNumber>, StoreError>;
 
-    /// Reads the entries behind a number, and the promise to tell of others, if there is one.
+    /// Reads the entries behind a number, 10,000 at the most, and the promise to tell of others, if there is one.
     async fn log_read_watched(&self, log: &str, behind: LogNumber) -> Result<LogRead, StoreError>;
 
-    /// Deletes an entry. Its number is never given again.
-    async fn log_delete(&self, log: &str, number: LogNumber) -> Result<(), StoreError>;
+    /// Deletes an entry, whose number is never given again; `false` if it was not there.
+    async fn log_delete(&self, log: &str, number: LogNumber) -> Result<bool, StoreError>;
 
     /// Checks that the store answers.
     async fn ping(&self) -> Result<(), StoreError>;

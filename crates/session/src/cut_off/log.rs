@@ -7,6 +7,7 @@
 //! Each replica keeps a copy, read where it hears of every change. A copy that may have missed one counts for nothing and
 //! is read again, by one at a time, before anything is judged. An entry that replaces another carries its number on.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration as StdDuration, Instant};
@@ -16,7 +17,7 @@ use counterfoil_core::secret::keyring::{Keyring, Sealer};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 
-use crate::store::log::{Appended, LogNumber};
+use crate::store::log::{Appended, LogNumber, LogRead};
 use crate::store::{SessionBackend, StoreError};
 
 use super::orders::{Entry, Orders, Standing, StandingOrder};
@@ -27,6 +28,10 @@ pub(crate) const LOG: &str = "cut-off-log";
 const MOST_ORDERS: usize = 1_000;
 /// An entry that says nothing but that its number was given.
 const TICK: &[u8] = b"t";
+/// Ticks of this process that stay in the log.
+const KEPT_TICKS: usize = 8;
+/// Most entries that a store reads at a time.
+const MOST_ENTRIES: usize = 10_000;
 /// Interval at which the whole log is read where changes are not told.
 const WHOLE_READ: StdDuration = StdDuration::from_secs(1);
 /// Age beyond which an entry that cannot be read is deleted: no session lives longer.
@@ -64,8 +69,8 @@ pub(crate) struct CutOffLog {
     reading: Mutex<()>,
     reads: AtomicU64,
     versions: AtomicU64,
-    /// The last tick of this process.
-    tick: Mutex<Option<LogNumber>>,
+    /// The last ticks of this process.
+    ticks: Mutex<VecDeque<LogNumber>>,
 }
 
 impl CutOffLog {
@@ -77,7 +82,7 @@ impl CutOffLog {
             reading: Mutex::default(),
             reads: AtomicU64::new(0),
             versions: AtomicU64::new(0),
-            tick: Mutex::default(),
+            ticks: Mutex::default(),
         }
     }
 
@@ -119,8 +124,6 @@ impl CutOffLog {
     }
 
     async fn read(&self, now: OffsetDateTime) -> Result<Arc<Orders>, StoreError> {
-        let read = self.reads.fetch_add(1, Ordering::AcqRel) + 1;
-        let generation = self.copy.generation.load(Ordering::Acquire);
         let before = self.copy.orders.load_full();
         let began = Instant::now();
         // What was read on this connection is whole; another may lead to a server that lacks some of it.
@@ -129,6 +132,14 @@ impl CutOffLog {
                 Some(watch) => watch.holds(began),
                 None => before.whole_at.is_some_and(|at| began.duration_since(at) < WHOLE_READ),
             };
+        self.read_from(&before, is_delta, now).await
+    }
+
+    async fn read_from(&self, before: &Orders, is_delta: bool, now: OffsetDateTime) -> Result<Arc<Orders>, StoreError> {
+        let read = self.reads.fetch_add(1, Ordering::AcqRel) + 1;
+        let generation = self.copy.generation.load(Ordering::Acquire);
+        let began = Instant::now();
+        let after = if is_delta { before.newest } else { LogNumber::BEGINNING };
         let mut orders = Orders {
             standing: if is_delta { before.standing.clone() } else { Vec::new() },
             newest: before.newest,
@@ -138,20 +149,21 @@ impl CutOffLog {
             whole_at: if is_delta { before.whole_at } else { Some(began) },
             ..Orders::default()
         };
-        let mut behind = if is_delta { before.newest } else { LogNumber::BEGINNING };
-        loop {
-            let part = self.backend.log_read_watched(LOG, behind).await?;
-            orders.watch = part.watch;
-            let Some((last, _)) = part.entries.last() else { break };
-            behind = *last;
-            orders.newest = orders.newest.max(behind);
-            for (entry, sealed) in part.entries.into_iter().filter(|(_, sealed)| sealed != TICK) {
-                orders.take(entry, self.sealer.open_json(LOG.as_bytes(), &sealed).ok());
-            }
+        // The newest entry is never deleted: a log that lacks it is another's, or was emptied.
+        let behind = if is_delta { before.newest.previous() } else { LogNumber::BEGINNING };
+        let LogRead { entries, watch } = self.backend.log_read_watched(LOG, behind).await?;
+        if is_delta && entries.first().map(|(entry, _)| *entry).unwrap_or_default() != before.newest {
+            return Box::pin(self.read_from(before, false, now)).await;
+        }
+        // What does not fit into one answer is read next time.
+        orders.watch = watch.filter(|_| entries.len() < MOST_ENTRIES);
+        orders.newest = entries.last().map_or(orders.newest, |(last, _)| orders.newest.max(*last));
+        for (entry, sealed) in entries.into_iter().filter(|(entry, sealed)| *entry > after && sealed != TICK) {
+            orders.take(entry, self.sealer.open_json(LOG.as_bytes(), &sealed).ok());
         }
         orders.standing.retain(|standing| !standing.is_over(now));
         if !is_delta {
-            self.bring_back(&before, &mut orders, now).await?;
+            self.bring_back(before, &mut orders, now);
         }
         orders.version = if before.read > 0 && before.standing == orders.standing {
             before.version
@@ -163,23 +175,37 @@ impl CutOffLog {
         Ok(orders)
     }
 
-    /// Appends again what this process knows and the server does not: it took over from another that it had not
-    /// heard all of.
-    async fn bring_back(&self, before: &Orders, orders: &mut Orders, now: OffsetDateTime) -> Result<(), StoreError> {
-        for lost in before.all(now) {
-            let is_there = |known: &Standing| {
-                known.number == lost.number || (known.number > lost.number && known.order.logins == lost.order.logins)
+    /// Keeps what this process knows and the server does not, which took over from another that it had not heard all of,
+    /// and appends it again in the background: nobody who is checked waits for that.
+    fn bring_back(&self, before: &Orders, orders: &mut Orders, now: OffsetDateTime) {
+        let mut lost = Vec::new();
+        // One that says nothing of logins any more may have been deleted because it was done.
+        for known in before.all(now).filter(|known| now < known.order.logins_until) {
+            let is_there = |there: &Standing| {
+                there.number == known.number
+                    || (there.number > known.number && there.order.logins == known.order.logins)
             };
             if orders.standing.iter().any(is_there) {
                 continue;
             }
-            tracing::warn!(number = %lost.number, "a cut-off was lost with its server and is laid down again");
-            let order = StandingOrder { number: Some(lost.number), ..lost.order.clone() };
-            let order = Entry::Order(Box::new(order));
-            let Appended { number: entry, .. } = self.append(&order).await?;
-            orders.take(entry, Some(order));
+            tracing::warn!(number = %known.number, "a cut-off was lost with its server and is laid down again");
+            let order = StandingOrder { number: Some(known.number), ..known.order.clone() };
+            let entry = Entry::Order(Box::new(order));
+            lost.push(self.sealer.seal_json(LOG.as_bytes(), &entry));
+            orders.take(known.entry, Some(entry));
         }
-        Ok(())
+        if lost.is_empty() {
+            return;
+        }
+        let (backend, copy) = (self.backend.clone(), self.copy.clone());
+        tokio::spawn(async move {
+            for entry in lost {
+                if let Err(error) = backend.log_append(LOG, &entry).await {
+                    tracing::warn!(%error, "a cut-off that was lost with its server could not be laid down again yet");
+                }
+            }
+            copy.invalidate();
+        });
     }
 
     async fn append(&self, entry: &Entry) -> Result<Appended, StoreError> {
@@ -197,23 +223,31 @@ impl CutOffLog {
         for known in &same {
             order.take_in(&known.order);
         }
+        order.knows = known.newest;
         if others.len() >= MOST_ORDERS {
             return Err(StoreError::TooManyCutOffs);
         }
         let appended = self.append(&Entry::Order(Box::new(order))).await?;
         for known in same {
-            self.backend.log_delete(LOG, known.entry).await?;
+            if let Err(error) = self.backend.log_delete(LOG, known.entry).await {
+                tracing::warn!(%error, "an order that another took in is still in the log; it counts for nothing");
+            }
         }
         Ok(appended)
     }
 
     /// Returns a number of its own, for an order that means one person.
     pub(crate) async fn tick(&self) -> Result<Appended, StoreError> {
-        let mut last = self.tick.lock().await;
         let appended = self.backend.log_append(LOG, TICK).await;
         self.copy.invalidate();
         let appended = appended?;
-        if let Some(old) = last.replace(appended.number) {
+        // Copies go on from the newest entry that they know: the last ones stay for those who have not read on.
+        let old = {
+            let mut ticks = self.ticks.lock().await;
+            ticks.push_back(appended.number);
+            if ticks.len() > KEPT_TICKS { ticks.pop_front() } else { None }
+        };
+        if let Some(old) = old {
             // What stays is deleted by the upkeep.
             let _ = self.backend.log_delete(LOG, old).await;
         }
@@ -225,25 +259,29 @@ impl CutOffLog {
         self.append(&Entry::Done(number)).await.map(drop)
     }
 
-    /// Puts an order in the place of another.
-    pub(crate) async fn replace(&self, old: &Standing, order: StandingOrder) -> Result<(), StoreError> {
+    /// Puts an order in the place of another; `false` if somebody else did before.
+    pub(crate) async fn replace(&self, old: &Standing, order: StandingOrder) -> Result<bool, StoreError> {
         let order = StandingOrder { number: Some(old.number), ..order };
-        self.append(&Entry::Order(Box::new(order))).await?;
+        let Appended { number: entry, .. } = self.append(&Entry::Order(Box::new(order))).await?;
+        if !self.backend.log_delete(LOG, old.entry).await? {
+            // What another has replaced does not come back.
+            self.backend.log_delete(LOG, entry).await?;
+            self.copy.invalidate();
+            return Ok(false);
+        }
         if old.is_done {
             self.done(old.number).await?;
         }
-        self.backend.log_delete(LOG, old.entry).await
+        Ok(true)
     }
 
     /// Seals again, under the newest key, what was sealed under an older one, and deletes what is over. The newest entry
     /// stays: its number is the clock.
     pub(crate) async fn keep_up(&self, now: OffsetDateTime) -> Result<(), StoreError> {
         let orders = self.current(now).await?;
-        let (mut behind, mut over) = (LogNumber::BEGINNING, Vec::new());
-        loop {
-            let entries = self.backend.log_read_watched(LOG, behind).await?.entries;
-            let Some((last, _)) = entries.last() else { break };
-            behind = *last;
+        let mut over = Vec::new();
+        let entries = self.backend.log_read_watched(LOG, LogNumber::BEGINNING).await?.entries;
+        {
             for (entry, sealed) in entries.into_iter().filter(|(entry, _)| *entry < orders.newest) {
                 let standing = |number: LogNumber| orders.standing.iter().find(|known| known.number == number);
                 let is_needed = match self.sealer.open_json(LOG.as_bytes(), &sealed).ok() {

@@ -1,12 +1,12 @@
-//! Every interleaving of two orders that mean everybody with a login, its renewal, and checks on two replicas
-//! (`stateright`).
+//! Every interleaving of two orders, that mean everybody or a group, with a login, a renewal that takes the person out of
+//! that group, and checks on two replicas (`stateright`).
 //!
 //! The model is the world around the judging: a log that numbers orders, pushes on their way to each replica's copy, a
 //! login that begins on one replica and ends on another, a renewal. What is judged is judged by the real code.
 //!
-//! Two properties: whoever began to sign in before an order is not served by a replica whose copy has it; whoever began
-//! after every acknowledged order was heard is not refused. Three further tests take one defence away each and see the
-//! model notice.
+//! Two properties: whoever began to sign in before an order that meant them is not served by a replica whose copy has it;
+//! whoever began after every order was heard is not refused. Four further tests take one defence away each and see the model
+//! notice.
 
 use counterfoil_core::identity::Identity;
 use stateright::{Checker, HasDiscoveries, Model, Property};
@@ -17,11 +17,12 @@ use crate::ending::EndCause;
 use crate::key::SessionKey;
 use crate::live::KnownSession;
 use crate::record::{ClientTraits, SessionRecord};
-use crate::selection::LoginFilter;
+use crate::selection::{LoginFilter, PersonFilter};
 use crate::store::log::LogNumber;
 
 const REPLICAS: usize = 2;
 const ORDERS: u8 = 2;
+const GROUP: &str = "finance";
 const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
 /// A replica's copy of the log.
@@ -51,7 +52,6 @@ enum Login {
     },
     Session {
         confirmed: u8,
-        before: u8,
     },
     Ended,
 }
@@ -60,11 +60,20 @@ enum Login {
 struct World {
     /// The orders that the log has.
     log: u8,
+    /// The orders of them that mean the group alone.
+    of_group: [bool; ORDERS as usize],
+    /// Set while the person is of that group.
+    in_group: bool,
+    /// The first order that came after the login had begun and meant the person.
+    meant_by: Option<u8>,
     acknowledged: u8,
     copies: [Copy; REPLICAS],
     login: Login,
     /// The newest order when the provider was asked.
     asked: Option<u8>,
+    /// Set while a renewal has stored what it learnt and not judged the person as they were once more; the number that
+    /// they had.
+    to_judge: Option<u8>,
     /// Set once a replica served the session by a copy with an order that its login had begun before.
     served_too_late: bool,
     was_served: bool,
@@ -72,7 +81,7 @@ struct World {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Event {
-    Order,
+    Order { of_group: bool },
     Acknowledge,
     Hear(usize),
     Read(usize),
@@ -81,6 +90,7 @@ enum Event {
     Check(usize),
     Ask(usize),
     Confirm,
+    JudgeAgain,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +102,8 @@ enum Defect {
     JudgedForEver,
     /// A renewal takes its number after the provider was asked, and is not judged by what came before.
     ConfirmedUnread,
+    /// A renewal is judged by what the person is now alone.
+    JudgedAsTheyAreNow,
 }
 
 struct Interleavings(Defect);
@@ -101,13 +113,14 @@ fn number(index: u8) -> LogNumber {
     LogNumber { milliseconds: u64::from(index), sequence: 0 }
 }
 
-fn orders(count: u8) -> Orders {
+fn orders(count: u8, of_group: [bool; ORDERS as usize]) -> Orders {
     let mut orders = Orders::default();
     (orders.newest, orders.version) = (number(count), u64::from(count));
     for index in 1..=count {
         let order = StandingOrder {
             number: None,
-            logins: LoginFilter::default(),
+            knows: LogNumber::BEGINNING,
+            logins: logins(of_group[usize::from(index) - 1], index),
             at: NOW,
             blocked_until: None,
             fresh_since: None,
@@ -123,17 +136,27 @@ fn orders(count: u8) -> Orders {
     orders
 }
 
-fn record(confirmed: u8) -> SessionRecord {
+/// Everybody, or those of a group; orders in the same words would be one, so each has words of its own.
+fn logins(of_group: bool, index: u8) -> LoginFilter {
+    let person = PersonFilter {
+        idp: (index == 2).then(|| "idp".into()),
+        group: of_group.then(|| GROUP.into()),
+        ..PersonFilter::default()
+    };
+    LoginFilter { person, ip: None }
+}
+
+fn record(confirmed: u8, in_group: bool) -> SessionRecord {
     SessionRecord {
         identity: Identity {
-            idp: String::new(),
+            idp: "idp".into(),
             issuer: "i".into(),
             subject: "s".into(),
             name: None,
             preferred_username: None,
             email: None,
             email_verified: false,
-            groups: Vec::new(),
+            groups: if in_group { vec![GROUP.into()] } else { Vec::new() },
         },
         provider_session: None,
         created_at: NOW,
@@ -151,14 +174,14 @@ fn record(confirmed: u8) -> SessionRecord {
     }
 }
 
-/// Is true if the real judging ends a session of this number by these orders, judged before by those.
-fn is_ended(confirmed: u8, orders_read: u8, judged: u8) -> bool {
-    let known = KnownSession::of(SessionKey::generate().handle(), record(confirmed));
+/// Is true if the real judging ends a session of this number by the orders that a copy has, judged before by those.
+fn is_ended(world: &World, confirmed: u8, in_group: bool, read: u8, judged: u8) -> bool {
+    let known = KnownSession::of(SessionKey::generate().handle(), record(confirmed, in_group));
     if judged > 0 {
         // It was found to live: by as many orders as it may not be judged by again.
         known.mark_judged(u64::from(judged));
     }
-    known.ended_by(&orders(orders_read), NOW).is_some()
+    known.ended_by(&orders(read, world.of_group), NOW).is_some()
 }
 
 impl World {
@@ -180,10 +203,14 @@ impl Model for Interleavings {
         let copy = Copy { read: 0, is_void: false, is_told: false, judged: 0 };
         vec![World {
             log: 0,
+            of_group: [false; ORDERS as usize],
+            in_group: true,
+            meant_by: None,
             acknowledged: 0,
             copies: [copy; REPLICAS],
             login: Login::NotYet,
             asked: None,
+            to_judge: None,
             served_too_late: false,
             was_served: false,
         }]
@@ -192,7 +219,7 @@ impl Model for Interleavings {
     fn actions(&self, world: &World, events: &mut Vec<Event>) {
         let lives = matches!(world.login, Login::Session { .. });
         if world.log < ORDERS {
-            events.push(Event::Order);
+            events.extend([false, true].map(|of_group| Event::Order { of_group }));
         }
         if world.acknowledged < world.log {
             events.push(Event::Acknowledge);
@@ -210,20 +237,28 @@ impl Model for Interleavings {
                 Login::Session { .. } if !copy.is_void => events.push(Event::Check(replica)),
                 Login::Session { .. } | Login::Refused { .. } | Login::Ended => {}
             }
-            if lives && world.asked.is_none() {
+            if lives && world.asked.is_none() && world.to_judge.is_none() && world.in_group {
                 events.push(Event::Ask(replica));
             }
         }
         if lives && world.asked.is_some() {
             events.push(Event::Confirm);
         }
+        if lives && world.to_judge.is_some() {
+            events.push(Event::JudgeAgain);
+        }
     }
 
     fn next_state(&self, before: &World, event: Event) -> Option<World> {
         let mut world = before.clone();
         match event {
-            Event::Order => {
+            Event::Order { of_group } => {
+                world.of_group[usize::from(world.log)] = of_group;
                 world.log += 1;
+                let is_under_way = matches!(world.login, Login::Begun { .. } | Login::Session { .. });
+                if is_under_way && (world.in_group || !of_group) {
+                    world.meant_by = world.meant_by.or(Some(world.log));
+                }
                 world.copies.iter_mut().for_each(|copy| copy.is_told = true);
                 // The replica that gives it does not wait to be told.
                 world.copies[0].is_void = true;
@@ -242,22 +277,23 @@ impl Model for Interleavings {
                 let Login::Begun { born, before, heard_all } = world.login else { return None };
                 world.read(replica);
                 let confirmed = if self.0 == Defect::BornAtTheEnd { world.log } else { born };
-                let is_refused = is_ended(confirmed, world.copies[replica].read, 0);
-                world.login = if is_refused {
+                world.login = if is_ended(&world, confirmed, world.in_group, world.log, 0) {
                     Login::Refused { is_wrong: heard_all && world.log == before }
                 } else {
-                    Login::Session { confirmed, before }
+                    Login::Session { confirmed }
                 };
             }
             Event::Check(replica) => {
-                let Login::Session { confirmed, before } = world.login else { return None };
-                let copy = &mut world.copies[replica];
+                let Login::Session { confirmed } = world.login else { return None };
+                let copy = world.copies[replica];
                 let judged = if self.0 == Defect::JudgedForEver && copy.judged > 0 { copy.read } else { copy.judged };
-                if is_ended(confirmed, copy.read, judged) {
+                if is_ended(&world, confirmed, world.in_group, copy.read, judged) {
                     world.login = Login::Ended;
                 } else {
-                    copy.judged = copy.read;
-                    world.served_too_late |= copy.read > before;
+                    world.copies[replica].judged = copy.read;
+                    // Between the two judgements of a renewal nobody has been told that it is over.
+                    world.served_too_late |=
+                        world.to_judge.is_none() && world.meant_by.is_some_and(|order| copy.read >= order);
                     world.was_served = true;
                 }
             }
@@ -266,16 +302,26 @@ impl Model for Interleavings {
                 world.asked = Some(world.log);
             }
             Event::Confirm => {
-                let Login::Session { confirmed, before } = world.login else { return None };
+                let Login::Session { confirmed } = world.login else { return None };
                 let asked = world.asked.take()?;
-                let (asked, judged_by) =
-                    if self.0 == Defect::ConfirmedUnread { (world.log, confirmed) } else { (asked, world.log) };
-                world.login = if is_ended(confirmed, judged_by, 0) {
+                let is_blind = self.0 == Defect::ConfirmedUnread;
+                let (asked, judged_by) = if is_blind { (world.log, confirmed) } else { (asked, world.log) };
+                let was_meant = self.0 != Defect::JudgedAsTheyAreNow && is_ended(&world, confirmed, true, judged_by, 0);
+                world.in_group = false;
+                world.login = if was_meant || is_ended(&world, confirmed, false, judged_by, 0) {
                     Login::Ended
                 } else {
-                    Login::Session { confirmed: confirmed.max(asked), before }
+                    world.to_judge = Some(confirmed);
+                    Login::Session { confirmed: confirmed.max(asked) }
                 };
                 world.copies.iter_mut().for_each(|copy| copy.judged = 0);
+            }
+            Event::JudgeAgain => {
+                let confirmed = world.to_judge.take()?;
+                let is_blind = matches!(self.0, Defect::ConfirmedUnread | Defect::JudgedAsTheyAreNow);
+                if !is_blind && is_ended(&world, confirmed, true, world.log, 0) {
+                    world.login = Login::Ended;
+                }
             }
         }
         Some(world)
@@ -323,4 +369,9 @@ fn the_model_notices_a_judgement_that_outlives_its_orders() {
 #[test]
 fn the_model_notices_a_confirmation_under_an_order_that_was_not_judged() {
     assert!(notices(Defect::ConfirmedUnread));
+}
+
+#[test]
+fn the_model_notices_a_renewal_that_forgets_who_the_person_was() {
+    assert!(notices(Defect::JudgedAsTheyAreNow));
 }

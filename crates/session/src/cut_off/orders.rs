@@ -20,6 +20,9 @@ pub(crate) struct StandingOrder {
     /// Its number, if it is not the entry's own: the entry replaces another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) number: Option<LogNumber>,
+    /// The newest entry that was known when it was written.
+    #[serde(default)]
+    pub(super) knows: LogNumber,
     pub(crate) logins: LoginFilter,
     #[serde(with = "time::serde::timestamp::milliseconds")]
     pub(crate) at: OffsetDateTime,
@@ -143,17 +146,21 @@ impl Orders {
                 let mut order = *order;
                 let number = order.number.unwrap_or(entry);
                 if order.number.is_none() {
-                    // Whoever ordered it may not have known of others in the same words.
+                    // Whoever ordered it took in what they knew, and not what they did not.
                     let (same, others) = std::mem::take(&mut self.standing)
                         .into_iter()
                         .partition(|known| known.order.logins == order.logins);
                     self.standing = others;
                     let same: Vec<Standing> = same;
-                    for known in &same {
+                    let knows = order.knows;
+                    for known in same.iter().filter(|known| known.entry > knows) {
                         order.take_in(&known.order);
                     }
                 }
-                self.standing.retain(|known| known.number != number);
+                // Of those in the same words the last one counts.
+                self.standing.retain(|known| {
+                    known.number != number && (known.number > number || known.order.logins != order.logins)
+                });
                 let place = self.standing.partition_point(|known| known.number < number);
                 self.standing.insert(place, Standing { number, entry, is_done: false, order });
             }

@@ -24,6 +24,16 @@ pub struct LogNumber {
 impl LogNumber {
     /// Lies before every entry.
     pub const BEGINNING: Self = Self { milliseconds: 0, sequence: 0 };
+
+    /// Returns the number right before this one.
+    #[must_use]
+    pub fn previous(self) -> Self {
+        match (self.milliseconds, self.sequence) {
+            (0, 0) => self,
+            (milliseconds, 0) => Self { milliseconds: milliseconds - 1, sequence: u64::MAX },
+            (milliseconds, sequence) => Self { milliseconds, sequence: sequence - 1 },
+        }
+    }
 }
 
 impl From<(u64, u64)> for LogNumber {
@@ -88,6 +98,9 @@ mod tests {
         assert!(number("9-10").unwrap() > number("9-9").unwrap());
         assert!(number("10-0").unwrap() > number("9-99").unwrap());
         assert!(number("0-1").unwrap() > LogNumber::BEGINNING);
+        assert_eq!(number("9-9").unwrap().previous(), number("9-8").unwrap());
+        assert_eq!(number("9-0").unwrap().previous().to_string(), format!("8-{}", u64::MAX));
+        assert_eq!(LogNumber::BEGINNING.previous(), LogNumber::BEGINNING);
         for wrong in ["", "-", "1", "1-", "-1", "1-x", "99999999999999999999-0"] {
             assert_eq!(number(wrong), Err(InvalidLogNumber), "{wrong}");
         }

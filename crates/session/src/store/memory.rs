@@ -298,14 +298,14 @@ impl SessionBackend for MemoryStore {
         let state = self.lock();
         let behind = (Bound::Excluded(behind), Bound::Unbounded);
         let entries = state.logs.get(log).into_iter().flat_map(|log| log.entries.range(behind));
-        Ok(LogRead { entries: entries.map(|(number, entry)| (*number, entry.clone())).collect(), watch: None })
+        Ok(LogRead {
+            entries: entries.take(10_000).map(|(number, entry)| (*number, entry.clone())).collect(),
+            watch: None,
+        })
     }
 
-    async fn log_delete(&self, log: &str, number: LogNumber) -> Result<(), StoreError> {
-        if let Some(log) = self.lock_to_write().logs.get_mut(log) {
-            log.entries.remove(&number);
-        }
-        Ok(())
+    async fn log_delete(&self, log: &str, number: LogNumber) -> Result<bool, StoreError> {
+        Ok(self.lock_to_write().logs.get_mut(log).is_some_and(|log| log.entries.remove(&number).is_some()))
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -1,0 +1,151 @@
+//! Orders that mean many: in force at once on every replica, whoever has come to delete which records, and judged by
+//! numbers alone.
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::json;
+
+use crate::support::administration::{SECTION, call, revoke};
+use crate::support::broker::{Broker, Setup, Store};
+use crate::support::browser::Browser;
+use crate::support::child::until;
+use crate::support::redis::Redis;
+use crate::support::scripted_idp::{Script, set};
+
+const LOG: &str = "counterfoil:cut-off-log";
+
+fn setup(redis: &Redis) -> Setup {
+    Setup { store: Store::Redis(redis.port()), more: SECTION.into(), ..Setup::default() }
+}
+
+fn be(broker: &Broker, subject: &str, groups: &[&str]) {
+    let claims = json!({ "sub": subject, "groups": groups });
+    let userinfo = set(json!({ "sub": subject, "email": null, "groups": null, "preferred_username": null }));
+    broker.idp.behave(Script { id_token_claims: set(claims), userinfo, ..Script::default() });
+}
+
+async fn signed_in_as(broker: &Broker, subject: &str, groups: &[&str]) -> Browser {
+    be(broker, subject, groups);
+    broker.signed_in().await
+}
+
+/// R-N04: the order counts although no record can be deleted, on a replica that had the sessions in its near cache too.
+#[tokio::test]
+async fn an_order_is_in_force_before_any_record_is_deleted() {
+    let redis = Redis::start();
+    let one = Broker::with(setup(&redis)).await;
+    let other = one.replica(setup(&redis)).await;
+    let mut finance = Vec::new();
+    for subject in ["ann", "ben", "cid"] {
+        let browser = signed_in_as(&one, subject, &["finance"]).await;
+        let moved = other.takes_over(&browser);
+        assert_eq!([one.status(&browser).await, other.status(&moved).await], [200, 200]);
+        finance.push((browser, moved));
+    }
+    let bystander = signed_in_as(&one, "dan", &["staff"]).await;
+    redis.command(&["ACL", "SETUSER", "default", "-del", "-zrem"]).await;
+    let order = json!({ "filter": { "group": "finance" }, "reason": "test", "fresh_login": false });
+    let answer = call(&one, Method::POST, "revocations", Some(order)).await;
+    assert_eq!(answer.status, 503, "not all could be done: {}", answer.body);
+    for (browser, moved) in &finance {
+        assert_eq!(one.status(browser).await, 401);
+        until("the other replica has heard of it", async || other.status(moved).await == 401).await;
+    }
+    assert_eq!([one.status(&bystander).await, other.status(&other.takes_over(&bystander)).await], [200, 200]);
+    let listed = call(&one, Method::GET, "sessions?group=finance", None).await.json();
+    assert_eq!(listed["sessions"].as_array().unwrap().len(), 0, "nobody lists them as live");
+    redis.command(&["ACL", "SETUSER", "default", "+@all"]).await;
+    let again = signed_in_as(&one, "ann", &["finance"]).await;
+    assert_eq!(one.status(&again).await, 200, "who comes later is not meant");
+}
+
+/// R-N04: no clock decides who came first.
+#[tokio::test]
+async fn logins_begun_after_a_revocation_are_not_refused_and_those_begun_before_get_nowhere() {
+    let redis = Redis::start();
+    let one = Broker::with(setup(&redis)).await;
+    let other = one.replica(setup(&redis)).await;
+    for (filter, subject) in
+        [(json!({ "all": true }), "ann"), (json!({ "issuer": one.idp.issuer(), "subject": "ben" }), "ben")]
+    {
+        be(&one, subject, &[]);
+        let mut under_way = Vec::new();
+        for _ in 0..20 {
+            let browser = one.browser();
+            let callback = one.reach_callback(&browser, "/").await;
+            under_way.push((browser, callback));
+        }
+        let done = revoke(&one, json!({ "filter": filter, "reason": "test", "fresh_login": false })).await;
+        assert_eq!(done["replicated"], true);
+        for _ in 0..20 {
+            let fresh = one.signed_in().await;
+            assert_eq!(one.status(&fresh).await, 200);
+        }
+        for (index, (browser, callback)) in under_way.into_iter().enumerate() {
+            let (replica, browser) =
+                if index % 2 == 0 { (&one, browser) } else { (&other, other.takes_over(&browser)) };
+            assert_eq!(browser.visit(&callback).send().await.status, 403, "{subject} {index}");
+            assert_eq!(replica.status(&browser).await, 401);
+        }
+    }
+}
+
+/// A server that took over without an order is given it again by whoever knows it.
+#[tokio::test]
+async fn an_order_that_was_lost_with_its_server_is_laid_down_again() {
+    let redis = Redis::start();
+    let broker = Broker::with(setup(&redis)).await;
+    let browser = signed_in_as(&broker, "ann", &["finance"]).await;
+    redis.command(&["ACL", "SETUSER", "default", "-del"]).await;
+    let order = json!({ "filter": { "group": "finance" }, "reason": "test", "block_for": "1h" });
+    assert_eq!(call(&broker, Method::POST, "revocations", Some(order)).await.status, 503);
+    assert_eq!(broker.status(&browser).await, 401);
+    redis.command(&["ACL", "SETUSER", "default", "+@all"]).await;
+    redis.command(&["DEL", LOG]).await;
+    redis.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    until("it is laid down again", async || {
+        assert_ne!(broker.status(&browser).await, 200);
+        redis.command(&["XLEN", LOG]).await.as_u64() > Some(0)
+    })
+    .await;
+    let late = broker.replica(setup(&redis)).await;
+    assert_ne!(late.status(&late.takes_over(&browser)).await, 200);
+    let blocked = broker.browser();
+    assert_eq!(broker.sign_in(&blocked, "/").await.status, 403, "the block stands as well");
+}
+
+/// The lifting of a block is heard by every replica, and leaves the order itself.
+#[tokio::test]
+async fn a_lifted_block_is_lifted_everywhere() {
+    let redis = Redis::start();
+    let one = Broker::with(setup(&redis)).await;
+    let other = one.replica(setup(&redis)).await;
+    be(&one, "ann", &["finance"]);
+    let order = |block: &str| json!({ "filter": { "group": "finance" }, "reason": "test", "block_for": block, "fresh_login": false });
+    revoke(&one, order("1h")).await;
+    assert_eq!(other.sign_in(&other.browser(), "/").await.status, 403);
+    assert_eq!(revoke(&one, order("0s")).await["lifted"], 1);
+    let answer = other.sign_in(&other.browser(), "/").await;
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    let entries = redis.command(&["XLEN", LOG]).await.as_u64().unwrap();
+    assert!(entries <= 4, "{entries} entries: what was replaced is gone");
+}
+
+/// Ticks and what is over are deleted, and the newest entry stays: its number is the clock.
+#[tokio::test]
+async fn the_log_is_short_again_once_everything_is_over() {
+    let redis = Redis::start();
+    let broker = Broker::with(setup(&redis)).await;
+    for subject in ["ann", "ben", "cid"] {
+        let filter = json!({ "issuer": broker.idp.issuer(), "subject": subject });
+        revoke(&broker, json!({ "filter": filter, "reason": "test" })).await;
+        revoke(&broker, json!({ "filter": { "group": subject }, "reason": "test", "fresh_login": false })).await;
+    }
+    let newest = redis.command(&["XREVRANGE", LOG, "+", "-", "COUNT", "1"]).await;
+    broker.clock.advance(time::Duration::hours(13));
+    broker.app.sessions().maintenance().prune().await.unwrap();
+    assert_eq!(redis.command(&["XLEN", LOG]).await.as_u64(), Some(1));
+    assert_eq!(redis.command(&["XREVRANGE", LOG, "+", "-", "COUNT", "1"]).await, newest);
+    tokio::time::timeout(Duration::from_secs(10), broker.signed_in()).await.unwrap();
+}
