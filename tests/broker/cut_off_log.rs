@@ -91,9 +91,15 @@ async fn logins_begun_after_a_revocation_are_not_refused_and_those_begun_before_
     }
 }
 
-/// A server that took over without an order is given it again by whoever knows it.
+/// A server that took over without an order, or was emptied under a live connection, is given it again by whoever knows it.
 #[tokio::test]
 async fn an_order_that_was_lost_with_its_server_is_laid_down_again() {
+    for is_cut in [true, false] {
+        an_order_is_laid_down_again(is_cut).await;
+    }
+}
+
+async fn an_order_is_laid_down_again(is_cut: bool) {
     let redis = Redis::start();
     let broker = Broker::with(setup(&redis)).await;
     let browser = signed_in_as(&broker, "ann", &["finance"]).await;
@@ -103,7 +109,9 @@ async fn an_order_that_was_lost_with_its_server_is_laid_down_again() {
     assert_eq!(broker.status(&browser).await, 401);
     redis.command(&["ACL", "SETUSER", "default", "+@all"]).await;
     redis.command(&["DEL", LOG]).await;
-    redis.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    if is_cut {
+        redis.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    }
     until("it is laid down again", async || {
         assert_ne!(broker.status(&browser).await, 200);
         redis.command(&["XLEN", LOG]).await.as_u64() > Some(0)

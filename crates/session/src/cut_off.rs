@@ -36,6 +36,7 @@ pub(super) const LONGEST_LOGIN: Duration = Duration::minutes(15);
 
 /// Attempts at lifting a block that others seal again all the time.
 const ATTEMPTS: usize = 5;
+const LONGEST_LOGIN_MILLISECONDS: i64 = 15 * 60 * 1_000;
 /// Marks that are deleted at a time.
 const MOST_FORGOTTEN: usize = 100;
 
@@ -243,8 +244,9 @@ impl CutOffs {
         let (score, member) =
             (i64::try_from(number.milliseconds).unwrap_or(i64::MAX), format!("{:020}", number.sequence));
         self.backend.list_insert(&list, &format!("{score:020}-{member}"), score, at + LONGEST_LOGIN).await?;
-        // No login is under way for so long.
-        for old in self.backend.list_up_to(&list, milliseconds(at - 2 * LONGEST_LOGIN), MOST_FORGOTTEN).await? {
+        // No login is under way for so long, by the clock that gave the numbers.
+        let oldest = score.saturating_sub(2 * LONGEST_LOGIN_MILLISECONDS);
+        for old in self.backend.list_up_to(&list, oldest, MOST_FORGOTTEN).await? {
             self.backend.list_remove(&list, &old).await?;
         }
         Ok(())
@@ -307,5 +309,115 @@ fn judge(
         Some(Refusal::FreshLoginNeeded)
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_core::clock::{Clock, SystemClock};
+    use counterfoil_core::identity::Identity;
+
+    use super::*;
+    use crate::record::ClientTraits;
+    use crate::store::memory::MemoryStore;
+
+    const ISSUER: &str = "https://idp.example.test";
+
+    fn cut_offs() -> (CutOffs, Blocks) {
+        let store: Arc<dyn SessionBackend> = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
+        let keyring = Keyring::ephemeral();
+        (CutOffs::new(store.clone(), &keyring, Arc::default()), Blocks::new(store, &keyring))
+    }
+
+    fn number(milliseconds: u64, sequence: u64) -> LogNumber {
+        LogNumber { milliseconds, sequence }
+    }
+
+    fn login(confirmed: LogNumber) -> SessionRecord {
+        let now = SystemClock.now();
+        SessionRecord {
+            identity: Identity {
+                idp: "company".into(),
+                issuer: ISSUER.into(),
+                subject: "ann".into(),
+                name: None,
+                preferred_username: None,
+                email: None,
+                email_verified: false,
+                groups: vec!["finance".into()],
+            },
+            provider_session: Some("sid".into()),
+            created_at: now,
+            auth_time: None,
+            acr: None,
+            ends_by: None,
+            renewed_at: now,
+            access_token_expires_at: None,
+            client: ClientTraits::default(),
+            unconfirmed: false,
+            indeterminate_since: None,
+            failing_since: None,
+            unverifiable_since: None,
+            confirmed,
+        }
+    }
+
+    fn terms(block_for: Option<Duration>) -> CutOffRule {
+        CutOffRule {
+            at: SystemClock.now(),
+            block_for,
+            fresh_login: false,
+            remember_for: Duration::HOUR,
+            by: "test".into(),
+            reason: "test".into(),
+        }
+    }
+
+    async fn refused((cut_offs, blocks): &(CutOffs, Blocks), confirmed: LogNumber) -> Option<Refusal> {
+        let record = login(confirmed);
+        let attempt = Attempt { record: &record, freshness: Freshness::CannotBeTold };
+        cut_offs.refusal(blocks, attempt, SystemClock.now()).await.unwrap()
+    }
+
+    /// R-N04: of several cut-offs of one person the highest number counts, in whichever order they are laid down.
+    #[tokio::test]
+    async fn the_highest_number_counts_whoever_comes_last() {
+        for numbers in [[number(7, 2), number(7, 10)], [number(7, 10), number(7, 2)], [number(7, 10), number(6, 99)]] {
+            let all = cut_offs();
+            for number in numbers {
+                all.0.set_for_subject(ISSUER, "ann", number, &terms(None)).await.unwrap();
+            }
+            assert_eq!(refused(&all, number(7, 9)).await, Some(Refusal::Overtaken), "{numbers:?}");
+            assert_eq!(refused(&all, number(7, 10)).await, None, "{numbers:?}");
+            let at = SystemClock.now();
+            all.0.set_for_provider_session(ISSUER, "sid", None, number(8, 1), at).await.unwrap();
+            all.0.set_for_provider_session(ISSUER, "sid", None, number(7, 0), at).await.unwrap();
+            assert_eq!(refused(&all, number(8, 0)).await, Some(Refusal::Overtaken));
+            assert_eq!(refused(&all, number(8, 1)).await, None);
+        }
+    }
+
+    /// What somebody lifted does not come back with somebody else's upkeep.
+    #[tokio::test]
+    async fn an_order_is_replaced_once() {
+        let all = cut_offs();
+        let finance = LoginFilter {
+            person: crate::selection::PersonFilter { group: Some("finance".into()), ..Default::default() },
+            ip: None,
+        };
+        let ordered =
+            all.0.set_for_logins(&finance, EndCause::Revoked, &terms(Some(Duration::HOUR))).await.unwrap().number;
+        assert!(matches!(refused(&all, ordered).await, Some(Refusal::Blocked(_))));
+        let now = SystemClock.now();
+        let before = all.0.log.current(now).await.unwrap();
+        let standing = before.all(now).next().unwrap();
+        let mut lifted = Vec::new();
+        all.0.lift(&Meant::All, now, &mut lifted).await.unwrap();
+        assert_eq!(lifted.len(), 1);
+        assert!(!all.0.log.replace(standing, standing.order.clone()).await.unwrap(), "it was replaced before");
+        assert_eq!(refused(&all, ordered).await, None, "the block stays lifted");
+        assert_eq!(refused(&all, LogNumber::BEGINNING).await, Some(Refusal::Overtaken), "the order itself stands");
+        let after = all.0.log.current(now).await.unwrap();
+        assert_eq!(after.all(now).map(|standing| standing.number).collect::<Vec<_>>(), [ordered]);
     }
 }

@@ -1,8 +1,7 @@
 //! The note that a session is in use.
 //!
-//! Noting each request would cost a write each time, so uses are noted once in a tenth of the idle timeout and
-//! at least once a minute. A session may therefore end up to that much earlier than its last use would
-//! say; never later. A note lies beside the record and never touches it: it cannot bring a session back.
+//! Noting each request would cost a write each time, so uses are noted once in a tenth of the idle timeout. A session may
+//! therefore end up to that much earlier than its last use would say; never later. A note lies beside the record and never touches it: it cannot bring a session back.
 
 use std::sync::atomic::Ordering;
 
@@ -12,12 +11,9 @@ use super::live::LiveSession;
 use super::reader::SessionReader;
 use super::registry::milliseconds;
 
-/// The longest time between two notes of a session in steady use.
-const LONGEST_INTERVAL: Duration = Duration::MINUTE;
-
 /// Is true if the last note is old enough for another.
 pub fn is_due(last_seen_at: OffsetDateTime, idle_timeout: Duration, now: OffsetDateTime) -> bool {
-    now - last_seen_at >= Duration::min(idle_timeout / 10, LONGEST_INTERVAL)
+    now - last_seen_at >= idle_timeout / 10
 }
 
 impl SessionReader {
@@ -53,10 +49,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_use_is_noted_once_a_minute_or_a_tenth_of_the_idle_timeout() {
+    fn a_use_is_noted_once_in_a_tenth_of_the_idle_timeout() {
         let seen = datetime!(2026-01-31 09:00 UTC);
-        assert!(!is_due(seen, Duration::minutes(30), seen + Duration::seconds(59)));
-        assert!(is_due(seen, Duration::minutes(30), seen + Duration::seconds(60)));
+        assert!(!is_due(seen, Duration::minutes(30), seen + Duration::seconds(179)));
+        assert!(is_due(seen, Duration::minutes(30), seen + Duration::seconds(180)));
         assert!(!is_due(seen, Duration::seconds(10), seen + Duration::milliseconds(999)));
         assert!(is_due(seen, Duration::seconds(10), seen + Duration::seconds(1)));
     }
