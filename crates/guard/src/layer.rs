@@ -1,7 +1,7 @@
 //! The middleware in front of the back office.
 //!
 //! Most requests pass at once: the near cache knows their session and the route lets it pass, so nothing is waited for
-//! and nothing is boxed. Everything else takes the slow path, which learns what [`decision`](super::decision) asks for
+//! and nothing is boxed. Everything else takes the slow path, which learns what `decision` asks for
 //! and alone says no.
 
 use std::convert::Infallible;

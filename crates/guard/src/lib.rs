@@ -9,7 +9,7 @@
 //! with its provider ([`revalidation`]). One pure decision says what has to be learnt of a request and what that comes to;
 //! [`layer`] puts it all together as a middleware. What passes carries
 //! [`Admitted`](current_user::Admitted) in its extensions; handlers take a
-//! [`CurrentUser`](current_user::CurrentUser).
+//! [`CurrentUser`].
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

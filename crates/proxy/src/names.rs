@@ -1,4 +1,4 @@
-//! Names of header fields that do not cross the proxy: they are taken out by the one [`table`] and the configuration's
+//! Names of header fields that do not cross the proxy: they are taken out by the one `table` and the configuration's
 //! [`FieldNames`].
 //!
 //! Servers that hand a request to an application by environment variables fold names: RFC 3875 4.1.18 makes

@@ -1,8 +1,8 @@
 //! Connections to upstreams, kept alive between requests: HTTP/1.1, one request at a time on each.
 //!
 //! A pool of our own over hyper's connections, because hyper-util's client was measured to cost a multiple of it for each
-//! request. It decides when a connection may be used again ([`idle`]) and when a request may be sent again; reading and
-//! writing messages is hyper's, and connecting is in [`connect`].
+//! request. It decides when a connection may be used again (`idle`) and when a request may be sent again; reading and
+//! writing messages is hyper's, and connecting is in `connect`.
 
 mod body;
 mod connect;

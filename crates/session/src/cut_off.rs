@@ -4,7 +4,7 @@
 //! replica. It may block the person for a while, and it may ask for a fresh login, so that a live session at the
 //! provider does not let them straight back in. Cut-offs of single persons and of sessions at a provider are values of
 //! their own, and hold the number of an entry of the log, where those of many ("the group finance", "everybody") stand
-//! ([`log`]). A login carries the number that was the newest when it began: it is refused by any that is higher. Blocks of
+//! (`log`). A login carries the number that was the newest when it began: it is refused by any that is higher. Blocks of
 //! single persons: [`super::blocks`].
 
 pub(super) mod log;
