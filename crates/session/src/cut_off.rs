@@ -146,6 +146,8 @@ impl CutOffs {
         self.log
             .order(StandingOrder {
                 number: None,
+                revision: 0,
+                is_done: false,
                 knows: LogNumber::BEGINNING,
                 logins: logins.clone(),
                 at: terms.at,
@@ -181,7 +183,7 @@ impl CutOffs {
                 let words = Words::of_logins(&standing.order.logins);
                 let Some(block) = standing.block(now).filter(|_| meant.means_words(&words)) else { continue };
                 let order = StandingOrder { blocked_until: None, ..standing.order.clone() };
-                if self.log.replace(standing, order).await? {
+                if self.log.replace(standing, order, now).await? {
                     lifted.push(block);
                 } else {
                     is_whole = false;
@@ -414,7 +416,8 @@ mod tests {
         let mut lifted = Vec::new();
         all.0.lift(&Meant::All, now, &mut lifted).await.unwrap();
         assert_eq!(lifted.len(), 1);
-        assert!(!all.0.log.replace(standing, standing.order.clone()).await.unwrap(), "it was replaced before");
+        assert!(!all.0.log.replace(standing, standing.order.clone(), now).await.unwrap(), "it was replaced before");
+        all.0.log.keep_up(now).await.unwrap();
         assert_eq!(refused(&all, ordered).await, None, "the block stays lifted");
         assert_eq!(refused(&all, LogNumber::BEGINNING).await, Some(Refusal::Overtaken), "the order itself stands");
         let after = all.0.log.current(now).await.unwrap();

@@ -148,12 +148,14 @@ impl LockedSession {
             confirmed: before.confirmed.max(self.asked),
             ..after.clone()
         };
-        let saved = self.store(record, self.tokens.clone()).await?;
-        // An order that came in between may mean the person as they were: nobody else would find that.
-        if saved == Saved::Saved && self.was_selected_meanwhile(&before, &after).await {
+        let saved = self.store(record, self.tokens.clone()).await;
+        // An order that came in between may mean the person as they were: nobody else would find that. A store that did not
+        // answer may have done it.
+        let is_over = matches!(saved, Ok(Saved::SessionEnded | Saved::Superseded));
+        if !is_over && self.was_selected_meanwhile(&before, &after).await {
             return self.end(EndCause::Revoked).await.map(|_| Saved::SessionEnded);
         }
-        Ok(saved)
+        saved
     }
 
     /// Is true if an order that came by now ends the session, or if that cannot be found out.

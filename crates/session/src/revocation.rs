@@ -181,7 +181,7 @@ impl SessionAdministration {
         };
         if order.block_for.is_some_and(|block| !block.is_positive()) {
             let mut blocks = self.lift_blocks(&Meant::by_order(selection)).await;
-            revoked.failure = blocks.failure.take();
+            revoked.failure = blocks.failure.take().or(revoked.failure.take());
             revoked.blocks = blocks;
         }
         if let Some(filter) = filter {

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration as StdDuration, Instant};
 
 use arc_swap::ArcSwap;
@@ -30,6 +30,8 @@ const MOST_ORDERS: usize = 1_000;
 const TICK: &[u8] = b"t";
 /// Ticks of this process that stay in the log.
 const KEPT_TICKS: usize = 8;
+/// Pause after an order that could not be brought back.
+const BRING_BACK_PAUSE: StdDuration = StdDuration::from_secs(1);
 /// Most entries that a store reads at a time.
 const MOST_ENTRIES: usize = 10_000;
 /// Interval at which the whole log is read where changes are not told.
@@ -69,6 +71,8 @@ pub(crate) struct CutOffLog {
     reading: Mutex<()>,
     reads: AtomicU64,
     versions: AtomicU64,
+    /// Set while a task brings lost orders back.
+    is_bringing_back: Arc<AtomicBool>,
     /// The last ticks of this process.
     ticks: Mutex<VecDeque<LogNumber>>,
 }
@@ -82,6 +86,7 @@ impl CutOffLog {
             reading: Mutex::default(),
             reads: AtomicU64::new(0),
             versions: AtomicU64::new(0),
+            is_bringing_back: Arc::default(),
             ticks: Mutex::default(),
         }
     }
@@ -128,6 +133,7 @@ impl CutOffLog {
         let began = Instant::now();
         // What was read on this connection is whole; another may lead to a server that lacks some of it.
         let is_delta = before.read > 0
+            && !before.is_ahead
             && match &before.watch {
                 Some(watch) => watch.holds(began),
                 None => before.whole_at.is_some_and(|at| began.duration_since(at) < WHOLE_READ),
@@ -151,15 +157,24 @@ impl CutOffLog {
         };
         // The newest entry is never deleted: a log that lacks it is another's, or was emptied.
         let behind = if is_delta { before.newest.previous() } else { LogNumber::BEGINNING };
-        let LogRead { entries, watch } = self.backend.log_read_watched(LOG, behind).await?;
+        let LogRead { mut entries, watch } = self.backend.log_read_watched(LOG, behind).await?;
         if is_delta && entries.first().map(|(entry, _)| *entry).unwrap_or_default() != before.newest {
             return Box::pin(self.read_from(before, false, now)).await;
         }
-        // What does not fit into one answer is read next time.
-        orders.watch = watch.filter(|_| entries.len() < MOST_ENTRIES);
-        orders.newest = entries.last().map_or(orders.newest, |(last, _)| orders.newest.max(*last));
-        for (entry, sealed) in entries.into_iter().filter(|(entry, sealed)| *entry > after && sealed != TICK) {
-            orders.take(entry, self.sealer.open_json(LOG.as_bytes(), &sealed).ok());
+        orders.watch = watch;
+        loop {
+            let is_last = entries.len() < MOST_ENTRIES;
+            orders.newest = entries.last().map_or(orders.newest, |(last, _)| orders.newest.max(*last));
+            let behind = entries.last().map_or(orders.newest, |(last, _)| *last);
+            for (entry, sealed) in entries.into_iter().filter(|(entry, sealed)| *entry > after && sealed != TICK) {
+                orders.take(entry, self.sealer.open_json(LOG.as_bytes(), &sealed).ok());
+            }
+            if is_last {
+                break;
+            }
+            // Parts may come from several servers: nobody answers for the whole of them.
+            orders.watch = None;
+            entries = self.backend.log_read_watched(LOG, behind).await?.entries;
         }
         orders.standing.retain(|standing| !standing.is_over(now));
         if !is_delta {
@@ -194,16 +209,21 @@ impl CutOffLog {
             lost.push(self.sealer.seal_json(LOG.as_bytes(), &entry));
             orders.take(known.entry, Some(entry));
         }
-        if lost.is_empty() {
+        orders.is_ahead = !lost.is_empty();
+        if lost.is_empty() || self.is_bringing_back.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (backend, copy) = (self.backend.clone(), self.copy.clone());
+        let (backend, copy, is_bringing_back) =
+            (self.backend.clone(), self.copy.clone(), self.is_bringing_back.clone());
         tokio::spawn(async move {
             for entry in lost {
                 if let Err(error) = backend.log_append(LOG, &entry).await {
                     tracing::warn!(%error, "a cut-off that was lost with its server could not be laid down again yet");
+                    tokio::time::sleep(BRING_BACK_PAUSE).await;
                 }
             }
+            is_bringing_back.store(false, Ordering::Release);
+            // The whole log is read again, and what it still lacks is brought back.
             copy.invalidate();
         });
     }
@@ -259,51 +279,72 @@ impl CutOffLog {
         self.append(&Entry::Done(number)).await.map(drop)
     }
 
-    /// Puts an order in the place of another; `false` if somebody else did before.
-    pub(crate) async fn replace(&self, old: &Standing, order: StandingOrder) -> Result<bool, StoreError> {
-        let order = StandingOrder { number: Some(old.number), ..order };
+    /// Puts an order in the place of another; `false` if somebody else did before, as the order of the log says.
+    pub(crate) async fn replace(
+        &self,
+        old: &Standing,
+        order: StandingOrder,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let order = StandingOrder { number: Some(old.number), revision: old.order.revision + 1, ..order };
         let Appended { number: entry, .. } = self.append(&Entry::Order(Box::new(order))).await?;
-        if !self.backend.log_delete(LOG, old.entry).await? {
-            // What another has replaced does not come back.
-            self.backend.log_delete(LOG, entry).await?;
-            self.copy.invalidate();
-            return Ok(false);
-        }
-        if old.is_done {
-            self.done(old.number).await?;
-        }
-        Ok(true)
+        let orders = self.current(now).await?;
+        let is_ours = orders.all(now).any(|known| known.number == old.number && known.entry == entry);
+        self.backend.log_delete(LOG, if is_ours { old.entry } else { entry }).await?;
+        Ok(is_ours)
     }
 
     /// Seals again, under the newest key, what was sealed under an older one, and deletes what is over. The newest entry
     /// stays: its number is the clock.
     pub(crate) async fn keep_up(&self, now: OffsetDateTime) -> Result<(), StoreError> {
-        let orders = self.current(now).await?;
-        let mut over = Vec::new();
-        let entries = self.backend.log_read_watched(LOG, LogNumber::BEGINNING).await?.entries;
-        {
-            for (entry, sealed) in entries.into_iter().filter(|(entry, _)| *entry < orders.newest) {
-                let standing = |number: LogNumber| orders.standing.iter().find(|known| known.number == number);
-                let is_needed = match self.sealer.open_json(LOG.as_bytes(), &sealed).ok() {
-                    Some(Entry::Order(order)) => {
-                        let number = order.number.unwrap_or(entry);
-                        let own = standing(number).filter(|known| known.entry == entry && !known.is_over(now));
-                        if let Some(own) = own {
-                            let is_new = self.sealer.is_sealed_under_the_newest(LOG.as_bytes(), &sealed);
-                            if !is_new || own.order != *order {
-                                self.replace(own, own.order.clone()).await?;
-                            }
-                        }
-                        own.is_some()
-                    }
-                    Some(Entry::Done(of)) => standing(of).is_some(),
-                    None if sealed == TICK => false,
-                    None => age(entry, now) < LONGEST_UNREADABLE,
-                };
-                if !is_needed {
-                    over.push(entry);
-                }
+        // Judged by what is there, and not by a copy: what is deleted must not be all that there is of an order.
+        let (mut entries, mut behind) = (Vec::new(), LogNumber::BEGINNING);
+        loop {
+            let part = self.backend.log_read_watched(LOG, behind).await?.entries;
+            let is_last = part.len() < MOST_ENTRIES;
+            behind = part.last().map_or(behind, |(last, _)| *last);
+            entries.extend(part);
+            if is_last {
+                break;
             }
+        }
+        let Some((newest, _)) = entries.last() else { return Ok(()) };
+        let (newest, mut opened) = (*newest, Vec::new());
+        let unreadable = self.copy.orders.load().unreadable.clone();
+        let mut orders = Orders { unreadable, ..Orders::default() };
+        for (entry, sealed) in entries {
+            let is_new = self.sealer.is_sealed_under_the_newest(LOG.as_bytes(), &sealed);
+            let read = (sealed != TICK).then(|| self.sealer.open_json::<Entry>(LOG.as_bytes(), &sealed).ok()).flatten();
+            if sealed != TICK {
+                orders.take(entry, self.sealer.open_json(LOG.as_bytes(), &sealed).ok());
+            }
+            opened.push((entry, read, sealed == TICK, is_new));
+        }
+        let (mut over, mut is_whole) = (Vec::new(), true);
+        for (entry, read, is_tick, is_new) in opened {
+            let standing = |number| orders.all(now).find(|known| known.number == number);
+            let is_needed = match read {
+                Some(Entry::Order(order)) => {
+                    let own = standing(order.number.unwrap_or(entry)).filter(|known| known.entry == entry);
+                    if let Some(own) = own {
+                        // That it is done stands in the log as well.
+                        let is_merged = own.order != StandingOrder { is_done: own.order.is_done, ..*order };
+                        if !is_new || is_merged {
+                            is_whole &= self.replace(own, own.order.clone(), now).await?;
+                        }
+                    }
+                    own.is_some()
+                }
+                Some(Entry::Done(of)) => standing(of).is_some(),
+                None => !is_tick && age(entry, now) < LONGEST_UNREADABLE,
+            };
+            if !is_needed && entry < newest {
+                over.push(entry);
+            }
+        }
+        if !is_whole {
+            // Somebody replaces the same orders: the next round sees what came of it.
+            return Ok(());
         }
         for entry in over {
             self.backend.log_delete(LOG, entry).await?;

@@ -119,6 +119,8 @@ fn orders(count: u8, of_group: [bool; ORDERS as usize]) -> Orders {
     for index in 1..=count {
         let order = StandingOrder {
             number: None,
+            revision: 0,
+            is_done: false,
             knows: LogNumber::BEGINNING,
             logins: logins(of_group[usize::from(index) - 1], index),
             at: NOW,

@@ -20,6 +20,12 @@ pub(crate) struct StandingOrder {
     /// Its number, if it is not the entry's own: the entry replaces another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) number: Option<LogNumber>,
+    /// The number of times that it was replaced: of entries of one number the highest counts, and of equal ones the first.
+    #[serde(default)]
+    pub(super) revision: u32,
+    /// Set once every session that it meant has been deleted.
+    #[serde(default)]
+    pub(super) is_done: bool,
     /// The newest entry that was known when it was written.
     #[serde(default)]
     pub(super) knows: LogNumber,
@@ -70,13 +76,12 @@ pub(crate) struct Standing {
     pub(crate) number: LogNumber,
     /// The entry that holds it.
     pub(super) entry: LogNumber,
-    pub(super) is_done: bool,
     pub(crate) order: StandingOrder,
 }
 
 impl Standing {
     pub(super) fn is_over(&self, now: OffsetDateTime) -> bool {
-        let sessions_until = if self.is_done { self.order.at } else { self.order.sessions_until };
+        let sessions_until = if self.order.is_done { self.order.at } else { self.order.sessions_until };
         now >= self.order.logins_until.max(sessions_until)
     }
 
@@ -116,6 +121,8 @@ pub(crate) struct Orders {
     /// The number of the read that made it; 0 if none did.
     pub(super) read: u64,
     pub(super) whole_at: Option<Instant>,
+    /// Set while it holds orders that the log lacks.
+    pub(super) is_ahead: bool,
 }
 
 impl Orders {
@@ -145,6 +152,15 @@ impl Orders {
             Some(Entry::Order(order)) => {
                 let mut order = *order;
                 let number = order.number.unwrap_or(entry);
+                let is_newer = |known: &Standing| {
+                    known.number == number && known.order.revision >= order.revision
+                        || known.number > number && known.order.logins == order.logins
+                };
+                if self.standing.iter().any(is_newer) {
+                    return;
+                }
+                let replaced = self.standing.iter().find(|known| known.number == number);
+                order.is_done |= replaced.is_some_and(|known| known.order.is_done);
                 if order.number.is_none() {
                     // Whoever ordered it took in what they knew, and not what they did not.
                     let (same, others) = std::mem::take(&mut self.standing)
@@ -157,15 +173,14 @@ impl Orders {
                         order.take_in(&known.order);
                     }
                 }
-                // Of those in the same words the last one counts.
-                self.standing.retain(|known| {
-                    known.number != number && (known.number > number || known.order.logins != order.logins)
-                });
+                self.standing.retain(|known| known.number != number && known.order.logins != order.logins);
                 let place = self.standing.partition_point(|known| known.number < number);
-                self.standing.insert(place, Standing { number, entry, is_done: false, order });
+                self.standing.insert(place, Standing { number, entry, order });
             }
             Some(Entry::Done(of)) => {
-                self.standing.iter_mut().filter(|known| known.number == of).for_each(|known| known.is_done = true);
+                for known in self.standing.iter_mut().filter(|known| known.number == of) {
+                    known.order.is_done = true;
+                }
             }
             None => {
                 if self.unreadable.insert(entry) {
@@ -184,4 +199,70 @@ pub(crate) fn logins_until(
     fresh_until: Option<OffsetDateTime>,
 ) -> OffsetDateTime {
     [blocked_until, fresh_until].into_iter().flatten().fold(at + LONGEST_LOGIN, OffsetDateTime::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    fn number(milliseconds: u64) -> LogNumber {
+        LogNumber { milliseconds, sequence: 0 }
+    }
+
+    fn order(of: Option<u64>, revision: u32, blocked_for: i64) -> Entry {
+        Entry::Order(Box::new(StandingOrder {
+            number: of.map(number),
+            revision,
+            is_done: false,
+            knows: LogNumber::BEGINNING,
+            logins: LoginFilter::default(),
+            at: NOW,
+            blocked_until: (blocked_for > 0).then(|| NOW + time::Duration::hours(blocked_for)),
+            fresh_since: None,
+            cause: EndCause::Revoked,
+            by: String::new(),
+            reason: String::new(),
+            fresh_login: false,
+            logins_until: NOW + time::Duration::DAY,
+            sessions_until: NOW + time::Duration::DAY,
+        }))
+    }
+
+    /// Each case is a line: entries by their numbers, and the entry that counts, the length of its block in hours, and
+    /// whether it is done.
+    #[test]
+    fn what_counts_of_one_order_does_not_depend_on_who_reads_which_entries() {
+        type Log = Vec<(u64, fn() -> Entry)>;
+        let cases: [(Log, (u64, i64, bool)); 7] = [
+            (vec![(1, || order(None, 0, 2))], (1, 2, false)),
+            // Lifted, and laid down again by somebody who had not seen that: the first in the log counts.
+            (
+                vec![(1, || order(None, 0, 2)), (2, || order(Some(1), 1, 0)), (3, || order(Some(1), 1, 2))],
+                (2, 0, false),
+            ),
+            (vec![(2, || order(Some(1), 1, 0)), (3, || order(Some(1), 1, 2))], (2, 0, false)),
+            // Brought back too late.
+            (vec![(2, || order(Some(1), 1, 0)), (3, || order(Some(1), 0, 2))], (2, 0, false)),
+            (
+                vec![(1, || order(None, 0, 2)), (2, || Entry::Done(number(1))), (3, || order(Some(1), 1, 0))],
+                (3, 0, true),
+            ),
+            // In the same words, by somebody who did not know: the longer block stays.
+            (vec![(1, || order(None, 0, 3)), (2, || order(None, 0, 0))], (2, 3, false)),
+            // What was taken in does not come back.
+            (vec![(2, || order(None, 0, 1)), (3, || order(Some(1), 5, 3))], (2, 1, false)),
+        ];
+        for (log, (entry, blocked_for, is_done)) in cases {
+            let mut orders = Orders::default();
+            for (number_of, make) in &log {
+                orders.take(number(*number_of), Some(make()));
+            }
+            let [standing] = orders.standing.as_slice() else { panic!("{orders:?}") };
+            let until = (blocked_for > 0).then(|| NOW + time::Duration::hours(blocked_for));
+            let found = (standing.entry, standing.order.blocked_until, standing.order.is_done);
+            assert_eq!(found, (number(entry), until, is_done));
+        }
+    }
 }
