@@ -399,7 +399,7 @@ mod tests {
         }
     }
 
-    /// What somebody lifted does not come back with somebody else's upkeep.
+    /// A lifted block does not come back with somebody else's upkeep.
     #[tokio::test]
     async fn an_order_is_replaced_once() {
         let all = cut_offs();
