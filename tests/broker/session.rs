@@ -62,6 +62,8 @@ async fn deleting_the_record_by_hand_ends_the_session_on_the_next_request() {
             "EXPIRE" => redis.command(&["EXPIRE", &handle, "0"]).await,
             _ => redis.command(&["FLUSHALL"]).await,
         };
+        // Redis answers whoever deleted it some microseconds before it tells the broker.
+        until("Redis has told of it", async || broker.status(&browser).await == 401).await;
         let refused = browser.fetch(&format!("{PUBLIC}/guarded")).send().await;
         assert_eq!((refused.status.as_u16(), refused.code().as_str()), (401, "session_missing"), "{command}");
         let page = browser.visit(&format!("{PUBLIC}/orders?x=1")).send().await;
@@ -399,7 +401,7 @@ async fn a_redis_user_with_the_documented_rights_is_enough() {
     let store: Arc<dyn SessionBackend> = Arc::new(RedisBackend::connect(&limited).unwrap());
     let broker = Broker::with(Setup { store: Store::Shared(store), ..Setup::default() }).await;
     let browser = broker.signed_in().await;
-    broker.clock.advance(Duration::minutes(2));
+    broker.clock.advance(Duration::minutes(4));
     assert_eq!(broker.status(&browser).await, 200);
     noted(&broker, &browser).await;
     assert_eq!(crate::logout::sign_out(&browser).await.status, 303);
