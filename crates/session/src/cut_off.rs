@@ -320,7 +320,7 @@ mod tests {
     use counterfoil_core::identity::Identity;
 
     use super::*;
-    use crate::record::ClientTraits;
+
     use crate::store::memory::MemoryStore;
 
     const ISSUER: &str = "https://idp.example.test";
@@ -337,31 +337,17 @@ mod tests {
 
     fn login(confirmed: LogNumber) -> SessionRecord {
         let now = SystemClock.now();
-        SessionRecord {
-            identity: Identity {
-                idp: "company".into(),
-                issuer: ISSUER.into(),
-                subject: "ann".into(),
-                name: None,
-                preferred_username: None,
-                email: None,
-                email_verified: false,
-                groups: vec!["finance".into()],
-            },
-            provider_session: Some("sid".into()),
-            created_at: now,
-            auth_time: None,
-            acr: None,
-            ends_by: None,
-            renewed_at: now,
-            access_token_expires_at: None,
-            client: ClientTraits::default(),
-            unconfirmed: false,
-            indeterminate_since: None,
-            failing_since: None,
-            unverifiable_since: None,
-            confirmed,
-        }
+        let identity = Identity {
+            idp: "company".into(),
+            issuer: ISSUER.into(),
+            subject: "ann".into(),
+            name: None,
+            preferred_username: None,
+            email: None,
+            email_verified: false,
+            groups: vec!["finance".into()],
+        };
+        SessionRecord { provider_session: Some("sid".into()), confirmed, ..SessionRecord::for_test(identity, now) }
     }
 
     fn terms(block_for: Option<Duration>) -> CutOffRule {

@@ -13,12 +13,8 @@ use super::ending::{EndCause, Tombstone};
 use super::key::SessionHandle;
 #[cfg(feature = "test-util")]
 use super::key::SessionKey;
-#[cfg(feature = "test-util")]
-use super::record::ClientTraits;
 use super::record::SessionRecord;
 use super::registry::milliseconds;
-#[cfg(feature = "test-util")]
-use super::store::log::LogNumber;
 use super::store::sealed::Opened;
 use super::timeout::SessionTimes;
 
@@ -148,22 +144,7 @@ impl LiveSession {
     /// A session that no store knows, for tests of handlers.
     pub fn for_test(identity: Identity) -> Self {
         let now = OffsetDateTime::UNIX_EPOCH;
-        let record = SessionRecord {
-            identity,
-            provider_session: None,
-            created_at: now,
-            auth_time: Some(now),
-            acr: None,
-            ends_by: None,
-            renewed_at: now,
-            access_token_expires_at: None,
-            client: ClientTraits::default(),
-            unconfirmed: false,
-            indeterminate_since: None,
-            failing_since: None,
-            unverifiable_since: None,
-            confirmed: LogNumber::BEGINNING,
-        };
+        let record = SessionRecord { auth_time: Some(now), ..SessionRecord::for_test(identity, now) };
         let known = KnownSession::of(SessionKey::generate().handle(), record);
         let (idle_timeout, end) = (time::Duration::HOUR, now + time::Duration::HOUR);
         Self { known: Arc::new(known), checked_at: now, idle_timeout, idle_expires_at: end, absolute_expires_at: end }

@@ -64,6 +64,27 @@ pub struct SessionRecord {
 }
 
 impl SessionRecord {
+    /// The record of a session of which nothing but the person is known, for tests.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn for_test(identity: Identity, created_at: OffsetDateTime) -> Self {
+        Self {
+            identity,
+            provider_session: None,
+            created_at,
+            auth_time: None,
+            acr: None,
+            ends_by: None,
+            renewed_at: created_at,
+            access_token_expires_at: None,
+            client: ClientTraits::default(),
+            unconfirmed: false,
+            indeterminate_since: None,
+            failing_since: None,
+            unverifiable_since: None,
+            confirmed: LogNumber::BEGINNING,
+        }
+    }
+
     /// The address the login came from.
     pub fn came_from(&self) -> Option<IpAddr> {
         self.client.address.as_deref()?.parse().ok()

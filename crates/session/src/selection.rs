@@ -201,36 +201,22 @@ mod tests {
 
     use super::*;
     use crate::record::ClientTraits;
-    use crate::store::log::LogNumber;
 
     const NOW: OffsetDateTime = datetime!(2026-01-31 12:00 UTC);
 
     fn record() -> SessionRecord {
-        SessionRecord {
-            identity: Identity {
-                idp: "company".into(),
-                issuer: "https://idp.example.test".into(),
-                subject: "248289761001".into(),
-                name: Some("Alice Kim".into()),
-                preferred_username: Some("alice".into()),
-                email: Some("alice@example.com".into()),
-                email_verified: true,
-                groups: vec!["staff".into(), "finance".into()],
-            },
-            provider_session: None,
-            created_at: NOW - Duration::HOUR,
-            auth_time: None,
-            acr: None,
-            ends_by: None,
-            renewed_at: NOW - Duration::HOUR,
-            access_token_expires_at: None,
-            client: ClientTraits::new([192, 0, 2, 7].into(), None),
-            unconfirmed: false,
-            indeterminate_since: None,
-            failing_since: None,
-            unverifiable_since: None,
-            confirmed: LogNumber::BEGINNING,
-        }
+        let identity = Identity {
+            idp: "company".into(),
+            issuer: "https://idp.example.test".into(),
+            subject: "248289761001".into(),
+            name: Some("Alice Kim".into()),
+            preferred_username: Some("alice".into()),
+            email: Some("alice@example.com".into()),
+            email_verified: true,
+            groups: vec!["staff".into(), "finance".into()],
+        };
+        let client = ClientTraits::new([192, 0, 2, 7].into(), None);
+        SessionRecord { client, ..SessionRecord::for_test(identity, NOW - Duration::HOUR) }
     }
 
     /// One line a case.

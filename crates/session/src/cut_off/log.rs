@@ -309,19 +309,20 @@ impl CutOffLog {
             }
         }
         let Some((newest, _)) = entries.last() else { return Ok(()) };
-        let (newest, mut opened) = (*newest, Vec::new());
+        let newest = *newest;
+        let (mut opened, mut over, mut is_whole) = (Vec::new(), Vec::new(), true);
         let unreadable = self.copy.orders.load().unreadable.clone();
         let mut orders = Orders { unreadable, ..Orders::default() };
         for (entry, sealed) in entries {
-            let is_new = self.sealer.is_sealed_under_the_newest(LOG.as_bytes(), &sealed);
-            let read = (sealed != TICK).then(|| self.sealer.open_json::<Entry>(LOG.as_bytes(), &sealed).ok()).flatten();
-            if sealed != TICK {
-                orders.take(entry, self.sealer.open_json(LOG.as_bytes(), &sealed).ok());
+            if sealed == TICK {
+                over.push(entry);
+                continue;
             }
-            opened.push((entry, read, sealed == TICK, is_new));
+            let read: Option<Entry> = self.sealer.open_json(LOG.as_bytes(), &sealed).ok();
+            orders.take(entry, read.clone());
+            opened.push((entry, read, self.sealer.is_sealed_under_the_newest(LOG.as_bytes(), &sealed)));
         }
-        let (mut over, mut is_whole) = (Vec::new(), true);
-        for (entry, read, is_tick, is_new) in opened {
+        for (entry, read, is_new) in opened {
             let standing = |number| orders.all(now).find(|known| known.number == number);
             let is_needed = match read {
                 Some(Entry::Order(order)) => {
@@ -336,9 +337,9 @@ impl CutOffLog {
                     own.is_some()
                 }
                 Some(Entry::Done(of)) => standing(of).is_some(),
-                None => !is_tick && age(entry, now) < LONGEST_UNREADABLE,
+                None => age(entry, now) < LONGEST_UNREADABLE,
             };
-            if !is_needed && entry < newest {
+            if !is_needed {
                 over.push(entry);
             }
         }
@@ -346,7 +347,7 @@ impl CutOffLog {
             // Somebody replaces the same orders: the next round sees what came of it.
             return Ok(());
         }
-        for entry in over {
+        for entry in over.into_iter().filter(|entry| *entry < newest) {
             self.backend.log_delete(LOG, entry).await?;
         }
         Ok(())

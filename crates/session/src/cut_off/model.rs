@@ -16,7 +16,7 @@ use super::orders::{Entry, Orders, StandingOrder};
 use crate::ending::EndCause;
 use crate::key::SessionKey;
 use crate::live::KnownSession;
-use crate::record::{ClientTraits, SessionRecord};
+use crate::record::SessionRecord;
 use crate::selection::{LoginFilter, PersonFilter};
 use crate::store::log::LogNumber;
 
@@ -149,31 +149,17 @@ fn logins(of_group: bool, index: u8) -> LoginFilter {
 }
 
 fn record(confirmed: u8, in_group: bool) -> SessionRecord {
-    SessionRecord {
-        identity: Identity {
-            idp: "idp".into(),
-            issuer: "i".into(),
-            subject: "s".into(),
-            name: None,
-            preferred_username: None,
-            email: None,
-            email_verified: false,
-            groups: if in_group { vec![GROUP.into()] } else { Vec::new() },
-        },
-        provider_session: None,
-        created_at: NOW,
-        auth_time: None,
-        acr: None,
-        ends_by: None,
-        renewed_at: NOW,
-        access_token_expires_at: None,
-        client: ClientTraits::default(),
-        unconfirmed: false,
-        indeterminate_since: None,
-        failing_since: None,
-        unverifiable_since: None,
-        confirmed: number(confirmed),
-    }
+    let identity = Identity {
+        idp: "idp".into(),
+        issuer: "i".into(),
+        subject: "s".into(),
+        name: None,
+        preferred_username: None,
+        email: None,
+        email_verified: false,
+        groups: if in_group { vec![GROUP.into()] } else { Vec::new() },
+    };
+    SessionRecord { confirmed: number(confirmed), ..SessionRecord::for_test(identity, NOW) }
 }
 
 /// Is true if the real judging ends a session of this number by the orders that a copy has, judged before by those.

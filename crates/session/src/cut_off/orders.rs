@@ -61,7 +61,7 @@ impl StandingOrder {
 }
 
 /// An entry of the log.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Entry {
     Order(Box<StandingOrder>),
