@@ -13,6 +13,7 @@
 //! | `broker` | the whole broker, on a guarded route |
 //! | `broker-public` | the whole broker, on a public route, for strangers |
 //! | `proxy-1k`, `proxy-100k` | the whole broker, on a guarded route, as a reverse proxy to the upstream |
+//! | `broker-info`, `proxy-1k-info` | the same with the access log, on standard error |
 
 #[path = "common/sessions.rs"]
 #[expect(dead_code, reason = "other measurements need more of it")]
@@ -43,6 +44,7 @@ use counterfoil::identity::Identity;
 use counterfoil::secret::{random_bytes, random_token};
 use counterfoil::session::key::SessionKey;
 use counterfoil::session::record::ClientTraits;
+use counterfoil::telemetry::LogThread;
 use counterfoil::web::cookies::CookiePolicy;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
@@ -50,6 +52,7 @@ use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+use tracing::Level;
 
 use crate::sessions::{client, configuration, cookie, establish, identity, now, open, settings};
 
@@ -83,7 +86,8 @@ fn main() -> Result<(), Failed> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", port.parse()?)))?;
-    let (site, values) = runtime.block_on(site(mode, redis, upstream, people.parse()?))?;
+    let mut log = LogThread::default();
+    let (site, values) = runtime.block_on(site(mode, redis, upstream, people.parse()?, &mut log))?;
     std::fs::write(cookies, values.iter().map(|value| cookie(value) + "\n").collect::<String>())?;
     println!("ready");
     // Spawned, so that it runs on the worker and not on this thread.
@@ -104,11 +108,13 @@ async fn site(
     redis: &str,
     upstream: Option<&str>,
     people: usize,
+    log: &mut LogThread,
 ) -> Result<(Serving, Vec<String>), Failed> {
     let handler = Router::new().fallback(answer);
     let cached = if mode == "guarded-uncached" { "near_cache_entries = 0" } else { "" };
     let routes = upstream.map_or_else(|| ROUTES.to_owned(), |upstream| format!("{ROUTES}upstream = \"{upstream}\"\n"));
-    let settings = settings(configuration(redis, KEY, cached, &routes));
+    let mut settings = settings(configuration(redis, KEY, cached, &routes));
+    let mode = mode.strip_suffix("-info").inspect(|_| settings.log.level = Level::INFO).unwrap_or(mode);
     let cookies = Arc::new(CookiePolicy::new(&settings.public_url, None));
     let values = |keys: Vec<SessionKey>| keys.iter().map(SessionKey::expose_cookie_value).collect();
     Ok(match mode {
@@ -132,7 +138,7 @@ async fn site(
             (serving(handler.layer(Guard::from(parts).layer())), values(keys))
         }
         "broker" | "broker-public" | "proxy-1k" | "proxy-100k" => {
-            counterfoil::telemetry::start(settings.log, std::io::stderr);
+            log.start(settings.log);
             let clock = Arc::new(SystemClock);
             let store = settings.store.open(clock.clone())?;
             let app = App::build(settings, Dependencies { clock, store })?;

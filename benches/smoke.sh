@@ -23,10 +23,10 @@ runs() {
   echo "$name runs"
 }
 
-modes="bare layered guarded guarded-uncached hs256 rs256 es256 broker broker-public"
+modes="bare layered guarded guarded-200 guarded-uncached hs256 rs256 es256 broker broker-info broker-public"
 runs "benches/run.sh" "$(tr ' ' '\n' <<<"$modes")" \
   env ROUNDS=1 SECONDS_EACH=1 WARM_UP=1 PEOPLE=100 MODES="$modes" benches/run.sh
-proxies="proxy-1k nginx-1k proxy-100k nginx-100k"
+proxies="nginx-1k proxy-1k proxy-1k-info nginx-100k proxy-100k"
 runs "benches/run.sh proxy" "$(tr ' ' '\n' <<<"$proxies")" \
   env ROUNDS=1 SECONDS_EACH=1 WARM_UP=1 PEOPLE=100 benches/run.sh proxy
 runs "benches/run.sh logins" "establishing a session in Redis" benches/run.sh logins 1 2
