@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod keys;
 mod output;
+mod review;
 mod serve;
 mod sessions;
 

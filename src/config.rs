@@ -7,8 +7,10 @@
 //! variables.
 
 mod admin;
+mod branding;
 mod dotenv;
 mod idp;
+mod log;
 mod network;
 pub mod presets;
 mod proxy;
@@ -239,8 +241,8 @@ fn settings(reader: &mut Reader, environment: &BTreeMap<String, String>) -> Opti
     }
     let routes = route::read(reader, &idp_names, &idps, &mut warnings);
     let stripped = proxy::read(&mut reader.section("proxy"));
-    let branding = server::read_branding(&mut reader.section("branding"));
-    let log = server::read_log(&mut reader.section("log"));
+    let branding = branding::read(&mut reader.section("branding"));
+    let log = log::read(&mut reader.section("log"));
     let admin = admin::read(&mut reader.section("admin"), &idp_names);
     let session = session?;
     Some(Settings {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::output::{say, table, tell};
-use super::sessions::{FilterArguments, at_the_terminal, confirm, open, reason_given, selection, short};
+use super::review::{FilterArguments, at_the_terminal, confirm, open, reason_given, selection, short};
 use super::{CommandError, ConfigFile, failed};
 use crate::administration::revocation::audit_lifted;
 use crate::printable::Printable;

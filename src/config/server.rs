@@ -1,4 +1,4 @@
-//! `public_url`, `[server]`, `[branding]` and `[log]`.
+//! `public_url` and `[server]`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -6,8 +6,6 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::reader::{ByteSize, Reader};
-use crate::telemetry::{LogFormat, LogSettings};
-use crate::web::branding::Branding;
 use crate::web::client_address::TrustedProxies;
 use crate::web::public_url::PublicUrl;
 use crate::web::request_body::BodyLimits;
@@ -127,30 +125,4 @@ fn check_times(section: &Reader, server: &ServerSettings) {
             section.fault(key, "must be at most 1h");
         }
     }
-}
-
-pub(super) fn read_branding(section: &mut Reader) -> Branding {
-    let default = Branding::default();
-    Branding {
-        product_name: section.or("product_name", default.product_name),
-        support_contact: section.optional("support_contact"),
-    }
-}
-
-pub(super) fn read_log(section: &mut Reader) -> LogSettings {
-    let default = LogSettings::default();
-    let format = match section.optional::<String>("format").as_deref() {
-        None => default.format,
-        Some("human") => LogFormat::Human,
-        Some("json") => LogFormat::Json,
-        Some(_) => {
-            section.fault("format", "must be \"human\" or \"json\"");
-            default.format
-        }
-    };
-    let level = section.optional::<String>("level").map(|level| level.parse());
-    if matches!(level, Some(Err(_))) {
-        section.fault("level", "must be error, warn, info, debug or trace");
-    }
-    LogSettings { format, level: level.and_then(Result::ok).unwrap_or(default.level) }
 }

@@ -72,3 +72,26 @@ impl<'a> Frame<'a> {
         format!("{heading} · {}", self.branding.product_name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_support_contact_becomes_a_link_only_when_it_is_surely_one() {
+        let table = [
+            ("help@contoso.com", Some("mailto:help@contoso.com")),
+            ("https://help.contoso.com/x", Some("https://help.contoso.com/x")),
+            ("http://help.contoso.com", None),
+            ("javascript:alert(1)//@x", None),
+            ("mailto:help@contoso.com", None),
+            ("help@contoso.com?bcc=a@b.c", None),
+            ("help@@contoso.com", None),
+            ("@", None),
+            ("extension 1234", None),
+        ];
+        for (text, href) in table {
+            assert_eq!(Contact::new(text).href.as_deref(), href, "{text}");
+        }
+    }
+}

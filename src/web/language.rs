@@ -189,7 +189,7 @@ mod tests {
     use http::HeaderValue;
     use std::collections::{BTreeMap, BTreeSet};
 
-    const TEMPLATES: [&str; 10] = [
+    const TEMPLATES: [&str; 19] = [
         include_str!("../../templates/layout.html"),
         include_str!("../../templates/sign_in_chooser.html"),
         include_str!("../../templates/signed_out.html"),
@@ -197,9 +197,18 @@ mod tests {
         include_str!("../../templates/confirm_logout.html"),
         include_str!("../../templates/error.html"),
         include_str!("../../templates/signed_in.html"),
+        include_str!("../../templates/sign_out_there.html"),
         include_str!("../../templates/too_many_sessions.html"),
         include_str!("page.rs"),
-        include_str!("page/sessions.rs"),
+        include_str!("page/confirm_logout.rs"),
+        include_str!("page/error.rs"),
+        include_str!("page/moment.rs"),
+        include_str!("page/session_ended.rs"),
+        include_str!("page/sign_in_chooser.rs"),
+        include_str!("page/sign_out_there.rs"),
+        include_str!("page/signed_in.rs"),
+        include_str!("page/signed_out.rs"),
+        include_str!("page/too_many_sessions.rs"),
     ];
 
     fn negotiated(lines: &[&[u8]]) -> Language {

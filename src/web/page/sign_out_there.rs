@@ -2,7 +2,6 @@
 
 use askama::Template;
 
-use super::bare_page;
 use crate::web::branding::Frame;
 
 /// The page after a logout here, with the one button that ends the provider's session too.
@@ -27,7 +26,7 @@ impl SignOutThere<'_> {
     }
 }
 
-pages!(SignOutThere);
+page!(SignOutThere);
 
 #[cfg(test)]
 pub(super) fn sample(frame: Frame<'_>, value: &str) -> String {
