@@ -3,31 +3,27 @@
 //! The cut-offs are read before and after the record is written. A revocation lays its cut-off down first and then ends
 //! what it finds; so either this login finds the cut-off, or the revocation finds the record (R-N04).
 
-use std::time::{Duration as StdDuration, Instant};
+use std::time::Duration as StdDuration;
 
 use counterfoil_core::identity::Identity;
 use counterfoil_core::secret::Secret;
 use thiserror::Error;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use super::cut_off::{Attempt, Freshness, Refusal};
 use super::ending::{EndCause, Tombstone};
 use super::hashed_name::HashedName;
 use super::key::SessionKey;
+use super::lease::LeaseRequest;
 use super::policy::OnLimit;
 use super::record::{ClientTraits, SessionRecord, Tokens};
 use super::sessions::Sessions;
 use super::store::StoreError;
 use super::store::log::LogNumber;
 
-/// Longest time that one login of a person keeps the others waiting, should its process end in the middle.
-const LONGEST_TURN: Duration = Duration::seconds(5);
-/// Longest time that a login waits for its turn.
+/// Longest time that a login waits for other logins of the same person.
 const LONGEST_WAIT: StdDuration = StdDuration::from_secs(8);
-/// Pauses between two attempts to have it.
-const SHORTEST_PAUSE: StdDuration = StdDuration::from_millis(5);
-const LONGEST_PAUSE: StdDuration = StdDuration::from_millis(100);
 
 /// The facts that a login hands over to be remembered.
 #[derive(Debug, Clone)]
@@ -116,23 +112,8 @@ impl Sessions {
         let rules = self.rules();
         let Some(most) = rules.max_per_user else { return self.establish_one(new, None).await };
         let name = format!("limit:{}", HashedName::subject(&new.identity.issuer, &new.identity.subject).as_str());
-        let (asked, mut pause) = (Instant::now(), SHORTEST_PAUSE);
-        while !self.put_if_absent(&name, LONGEST_TURN).await? {
-            if asked.elapsed() > LONGEST_WAIT {
-                return Err(StoreError::LockTimeout.into());
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-        let begun = Instant::now();
-        let established = self.establish_one(new, Some((most.get(), rules.on_limit))).await;
-        // After that it may be somebody else's turn already.
-        if begun.elapsed() < LONGEST_TURN.unsigned_abs()
-            && let Err(error) = self.0.backend.release_lease(&name).await
-        {
-            tracing::warn!(%error, "a login's turn could not be given back; it ends by itself");
-        }
-        established
+        let lease = LeaseRequest::new(self.0.backend.clone(), name, LONGEST_WAIT).acquire().await?;
+        lease.hold(self.establish_one(new, Some((most.get(), rules.on_limit)))).await
     }
 
     async fn establish_one(

@@ -25,6 +25,7 @@ pub mod hashed_name;
 mod inner;
 pub mod key;
 pub mod key_check;
+mod lease;
 pub mod listing;
 pub mod live;
 pub mod maintenance;

@@ -1,29 +1,24 @@
-//! Turns: one renewal of a session at a time among all replicas (R-C11).
+//! The refresh lock: one renewal of a session at a time among all replicas (R-C11).
 //!
-//! A turn is a place in a queue in this process, and a lease in the store among the replicas, prolonged while the work
-//! takes its time. Those who have waited look again first: somebody else has mostly done it by then. The work, and what
-//! is stored of it, is [`super::renewal`]'s.
+//! Single-flight within this process by a queue for each session; among the replicas by a [lease](super::lease).
+//! Double-checked: after waiting for the lock the session is read again, since another holder has mostly renewed it by
+//! then. The work, and what is stored of it, belongs to [`super::renewal`].
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration as StdDuration, Instant};
 
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use super::key::{SessionHandle, SessionKey};
+use super::lease::LeaseRequest;
 use super::record::SessionRecord;
 use super::renewal::{LockedSession, backoff_key};
 use super::sessions::Sessions;
 use super::store::{InvalidationListener, StoreError};
 
-/// Lease on a session's turn: so long a process that died keeps the others from renewing it.
-const LEASE: Duration = Duration::seconds(4);
-/// Interval between two prolongations of the lease: some of them may fail.
-const PROLONG_AFTER: StdDuration = StdDuration::from_secs(1);
-/// Pauses between two looks at what another replica is doing.
-const SHORTEST_PAUSE: StdDuration = StdDuration::from_millis(20);
-const LONGEST_PAUSE: StdDuration = StdDuration::from_millis(200);
+/// Interval between two looks at whether renewals are under way.
+const LOOK_INTERVAL: StdDuration = StdDuration::from_millis(20);
 
 /// The outcome of asking for a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +108,7 @@ impl Sessions {
     pub async fn finish_refreshes(&self, patience: StdDuration) {
         let begun = Instant::now();
         while begun.elapsed() < patience && !self.0.queues.lock().is_empty() {
-            tokio::time::sleep(SHORTEST_PAUSE).await;
+            tokio::time::sleep(LOOK_INTERVAL).await;
         }
     }
 
@@ -125,33 +120,17 @@ impl Sessions {
         work: impl FnOnce(LockedSession) -> Done,
     ) -> Result<Locked<T>, StoreError> {
         let name = format!("renewal:{}", key.handle());
-        let (asked, mut pause) = (Instant::now(), SHORTEST_PAUSE);
-        let mut ours_until = loop {
+        let mut request = LeaseRequest::new(self.0.backend.clone(), name, patience);
+        let lease = loop {
             match self.0.known(key).await? {
                 Some(known) if is_due(&known.record) => {}
                 _ => return Ok(Locked::NotNeeded),
             }
-            let begun = Instant::now();
-            if self.put_if_absent(&name, LEASE).await? {
-                break begun + LEASE.unsigned_abs();
+            if let Some(lease) = request.attempt().await? {
+                break lease;
             }
-            if asked.elapsed() > patience {
-                return Err(StoreError::LockTimeout);
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         };
-        let had = tokio::select! {
-            had = self.work_on(key, is_due, work) => had,
-            never = self.renew_lease(&name, &mut ours_until) => match never {},
-        };
-        // After that it may be somebody else's.
-        if Instant::now() < ours_until
-            && let Err(error) = self.0.backend.release_lease(&name).await
-        {
-            tracing::warn!(%error, "the turn to renew a session could not be given up; it ends by itself");
-        }
-        had
+        lease.hold(self.work_on(key, is_due, work)).await
     }
 
     async fn work_on<T, Done: Future<Output = T>>(
@@ -173,23 +152,6 @@ impl Sessions {
         let asked = self.0.orders().await?.newest;
         let renewing = LockedSession::new(self.clone(), key.clone(), record, tokens, asked);
         Ok(Locked::Done(work(renewing).await))
-    }
-
-    /// Keeps the lease for as long as it is ours.
-    async fn renew_lease(&self, name: &str, ours_until: &mut Instant) -> Infallible {
-        loop {
-            tokio::time::sleep(PROLONG_AFTER).await;
-            let begun = Instant::now();
-            if begun >= *ours_until {
-                // This task slept too long: the turn may be somebody else's, who must not be given our time.
-                return std::future::pending().await;
-            }
-            match self.0.backend.renew_lease(name, LEASE).await {
-                Ok(true) => *ours_until = begun + LEASE.unsigned_abs(),
-                Ok(false) => *ours_until = begun,
-                Err(error) => tracing::warn!(%error, "the turn to renew a session could not be prolonged yet"),
-            }
-        }
     }
 
     async fn rests_until(&self, handle: SessionHandle) -> Result<Option<OffsetDateTime>, StoreError> {

@@ -1,0 +1,154 @@
+//! Leases in the store: one holder of a name at a time among all replicas.
+//!
+//! A lease has a TTL of [`LIFETIME`], is renewed while its holder works and released afterwards, unless it may be
+//! somebody else's by then. Its name and the work under it belong to whoever asks: [`super::establish`] and
+//! [`super::refresh_lock`].
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration as StdDuration, Instant};
+
+use counterfoil_core::backoff::Backoff;
+use time::Duration;
+
+use super::store::{SessionBackend, StoreError};
+
+/// TTL of a lease: the longest time for which a process that died keeps the others waiting.
+const LIFETIME: Duration = Duration::seconds(4);
+/// Interval between two renewals: up to two in succession may fail.
+const RENEWAL_INTERVAL: StdDuration = StdDuration::from_secs(1);
+/// Pauses between two attempts to acquire a lease that somebody else holds.
+const SHORTEST_PAUSE: StdDuration = StdDuration::from_millis(5);
+const LONGEST_PAUSE: StdDuration = StdDuration::from_millis(100);
+
+/// A request for a lease, repeated with backoff until it is granted or its patience ends.
+#[derive(Debug)]
+pub(crate) struct LeaseRequest {
+    backend: Arc<dyn SessionBackend>,
+    name: String,
+    lifetime: Duration,
+    asked: Instant,
+    patience: StdDuration,
+    pauses: Backoff,
+}
+
+impl LeaseRequest {
+    /// Begins to ask for the lease called `name`, for at most `patience`.
+    pub(crate) fn new(backend: Arc<dyn SessionBackend>, name: String, patience: StdDuration) -> Self {
+        let pauses = Backoff::new(SHORTEST_PAUSE, LONGEST_PAUSE);
+        Self { backend, name, lifetime: LIFETIME, asked: Instant::now(), patience, pauses }
+    }
+
+    /// Tries to acquire the lease. `None` if somebody else holds it: a pause has been made, and the caller may see if
+    /// there is still something to do before the next attempt.
+    pub(crate) async fn attempt(&mut self) -> Result<Option<Lease>, StoreError> {
+        let begun = Instant::now();
+        if self.backend.put_if_absent(&self.name, self.lifetime).await? {
+            let (backend, name, lifetime) = (self.backend.clone(), self.name.clone(), self.lifetime);
+            return Ok(Some(Lease { backend, name, lifetime, ours_until: begun + lifetime.unsigned_abs() }));
+        }
+        if self.asked.elapsed() > self.patience {
+            return Err(StoreError::LockTimeout);
+        }
+        tokio::time::sleep(self.pauses.pause()).await;
+        Ok(None)
+    }
+
+    /// Waits until the lease is acquired.
+    pub(crate) async fn acquire(mut self) -> Result<Lease, StoreError> {
+        loop {
+            if let Some(lease) = self.attempt().await? {
+                return Ok(lease);
+            }
+        }
+    }
+}
+
+/// A lease that was acquired. Dropped without [`Lease::hold`], it ends with its TTL.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Lease {
+    backend: Arc<dyn SessionBackend>,
+    name: String,
+    lifetime: Duration,
+    /// The moment from which somebody else may hold it.
+    ours_until: Instant,
+}
+
+impl Lease {
+    /// Does `work` under the lease, which is renewed meanwhile and released afterwards.
+    pub(crate) async fn hold<T>(mut self, work: impl Future<Output = T>) -> T {
+        let done = tokio::select! {
+            done = work => done,
+            never = self.renew() => match never {},
+        };
+        if Instant::now() < self.ours_until
+            && let Err(error) = self.backend.release_lease(&self.name).await
+        {
+            tracing::warn!(lease = self.name, %error, "a lease could not be released; it ends with its TTL");
+        }
+        done
+    }
+
+    /// Renews the lease for as long as it is ours.
+    async fn renew(&mut self) -> Infallible {
+        loop {
+            tokio::time::sleep(RENEWAL_INTERVAL).await;
+            let begun = Instant::now();
+            if begun >= self.ours_until {
+                // This task was suspended for too long: whoever holds the lease now must not be given more time.
+                return std::future::pending().await;
+            }
+            match self.backend.renew_lease(&self.name, self.lifetime).await {
+                Ok(true) => self.ours_until = begun + self.lifetime.unsigned_abs(),
+                Ok(false) => self.ours_until = begun,
+                Err(error) => tracing::warn!(lease = self.name, %error, "a lease could not be renewed yet"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_core::clock::ManualClock;
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::store::memory::MemoryStore;
+
+    fn backend() -> Arc<dyn SessionBackend> {
+        Arc::new(MemoryStore::new(ManualClock::at(OffsetDateTime::UNIX_EPOCH)))
+    }
+
+    fn request(backend: &Arc<dyn SessionBackend>, lifetime: Duration) -> LeaseRequest {
+        let request = LeaseRequest::new(backend.clone(), "work".to_owned(), StdDuration::ZERO);
+        LeaseRequest { lifetime, ..request }
+    }
+
+    async fn is_free(backend: &Arc<dyn SessionBackend>) -> bool {
+        match request(backend, Duration::MINUTE).acquire().await {
+            Ok(_) => true,
+            Err(error) => {
+                assert!(matches!(error, StoreError::LockTimeout), "{error}");
+                false
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lease_has_one_holder_and_is_released_after_the_work() {
+        let backend = backend();
+        let lease = request(&backend, Duration::MINUTE).acquire().await.unwrap();
+        assert!(!lease.hold(is_free(&backend)).await, "somebody else holds it during the work");
+        assert!(is_free(&backend).await, "nobody holds it afterwards");
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_ran_out_is_not_released() {
+        let backend = backend();
+        let lease = request(&backend, Duration::ZERO).acquire().await.unwrap();
+        let _successor = request(&backend, Duration::MINUTE).acquire().await.unwrap();
+        lease.hold(async {}).await;
+        assert!(!is_free(&backend).await, "the successor holds it");
+    }
+}
