@@ -283,5 +283,10 @@ impl App {
 
 fn audit_move(idp: &str, moved: &MovedEndpoint, confirmed: bool) {
     let MovedEndpoint { name: endpoint, from, to } = moved;
-    audit(&AuditEvent::EndpointMoved { idp, endpoint, from: from.as_deref(), to, confirmed });
+    let from = from.as_deref().unwrap_or("nowhere");
+    audit(&if confirmed {
+        AuditEvent::EndpointMoved { idp, endpoint, from, to }
+    } else {
+        AuditEvent::EndpointMoveRefused { idp, endpoint, from, to }
+    });
 }

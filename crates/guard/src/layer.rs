@@ -317,7 +317,8 @@ impl GuardParts {
             None => ("none".to_owned(), "no route covers this path".to_owned()),
         };
         let path = &path[..path.floor_char_boundary(LONGEST_AUDITED_PATH)];
-        audit(&AuditEvent::AccessDenied { session: who, path, route: &route, rule: &rule, has: &has });
+        let (session, subject) = (who.map(LiveSession::handle), identity.map_or("", |identity| &identity.subject));
+        audit(&AuditEvent::AccessDenied { session, subject, path, route: &route, rule: &rule, has: &has });
         let page = self.page_of(request);
         let account = identity.map(|identity| SignedInAs::new(identity, &ReturnTo::home(), &page, &self.paths));
         Refusal::from(RefusalKind::Forbidden).with_account(account)

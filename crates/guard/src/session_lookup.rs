@@ -105,7 +105,8 @@ pub async fn look_up(
                 return Err(Refusal::caused(RefusalKind::TwoSessions, TwoSessions));
             }
             Check::Live(session) if is_bound_elsewhere(sessions, &session, headers) => {
-                audit(&AuditEvent::BindingMismatch { session: &session });
+                let subject = &session.record().identity.subject;
+                audit(&AuditEvent::BindingMismatch { session: session.handle(), subject });
                 found = SessionLookup::Ended(None);
             }
             Check::Live(session) => found = SessionLookup::Live(key, session),

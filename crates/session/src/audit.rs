@@ -1,21 +1,52 @@
 //! The audit trail: who signed in, who was refused, whose session ended (R-O02).
 //!
-//! One writer, [`audit`]: structured events under the log target `audit`, so that operators can keep them
-//! apart. Handles name sessions; secrets never come here.
+//! Each event is written once, in the list below: its name, its fields, their types. From that list come the type
+//! [`AuditEvent`], its serialized form (tagged with `event`) and its line in the log, under the target `audit` so that
+//! operators can keep the lines apart. Handles name sessions; secrets never come here.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use counterfoil_core::printable::Printable;
+use serde::Serialize;
+use tracing::Level;
+use tracing::field::{DisplayValue, display};
 
-use crate::LiveSession;
 use crate::key::SessionHandle;
 
-/// Something that a security review asks for.
-#[derive(Debug)]
-pub enum AuditEvent<'a> {
+/// Makes the type of all events and the writer of their lines from one list.
+macro_rules! events {
+    ($($(#[$about:meta])* $event:ident = $name:literal { $($(#[$what:meta])* $field:ident: $kind:ty,)* })*) => {
+        /// Something that a security review asks for.
+        #[derive(Debug, Clone, Copy, Serialize)]
+        #[serde(tag = "event")]
+        #[non_exhaustive]
+        pub enum AuditEvent<'a> {$(
+            $(#[$about])*
+            #[serde(rename = $name)]
+            $event {$(
+                $(#[$what])*
+                $field: $kind,
+            )*},
+        )*}
+
+        /// Writes an event.
+        pub fn audit(event: &AuditEvent<'_>) {
+            let is_warning = event.level() == Level::WARN;
+            match event {$(
+                AuditEvent::$event { $($field),* } => if is_warning {
+                    tracing::warn!(target: "audit", event = $name, $($field = $field.logged()),*);
+                } else {
+                    tracing::info!(target: "audit", event = $name, $($field = $field.logged()),*);
+                }
+            )*}
+        }
+    };
+}
+
+events! {
     /// A login was completed.
-    LoginCompleted {
+    LoginCompleted = "login_completed" {
         /// The new session.
         session: SessionHandle,
         /// The provider's configured name.
@@ -28,9 +59,9 @@ pub enum AuditEvent<'a> {
         address_dropped: bool,
         /// The address that the login came from.
         client: IpAddr,
-    },
+    }
     /// A login was not completed.
-    LoginFailed {
+    LoginFailed = "login_failed" {
         /// The provider's configured name.
         idp: &'a str,
         /// The reason; with the one that was given, marked with whose word it is.
@@ -39,18 +70,20 @@ pub enum AuditEvent<'a> {
         by_browser: bool,
         /// The address that the login came from.
         client: IpAddr,
-    },
+    }
     /// Somebody signed out.
-    LoggedOut {
+    LoggedOut = "logged_out" {
         /// The session that ended.
         session: SessionHandle,
         /// The provider's name for the person.
         subject: &'a str,
-    },
+    }
     /// Somebody with a session was not allowed to pass.
-    AccessDenied {
+    AccessDenied = "access_denied" {
         /// The caller's session.
-        session: Option<&'a LiveSession>,
+        session: Option<SessionHandle>,
+        /// The provider's name for the person; empty without a session.
+        subject: &'a str,
         /// The path they asked for.
         path: &'a str,
         /// The route that covers it, as the configuration writes it.
@@ -59,30 +92,32 @@ pub enum AuditEvent<'a> {
         rule: &'a str,
         /// Everything about the person that a rule looks at, in the same words.
         has: &'a str,
-    },
+    }
     /// A session that is bound to its browser was presented by another one.
-    BindingMismatch {
+    BindingMismatch = "binding_mismatch" {
         /// The session.
-        session: &'a LiveSession,
-    },
+        session: SessionHandle,
+        /// The provider's name for the person.
+        subject: &'a str,
+    }
     /// A reviewer looked at sessions.
-    SessionsViewed {
+    SessionsViewed = "sessions_viewed" {
         /// The reviewer.
         by: &'a str,
         /// The request, in words.
         what: &'a str,
         /// The address they came from.
         client: IpAddr,
-    },
+    }
     /// One session that a reviewer ended.
-    SessionRevoked {
+    SessionRevoked = "session_revoked" {
         /// The session.
         session: SessionHandle,
         /// The reviewer who ended it.
         by: &'a str,
-    },
+    }
     /// A reviewer ended sessions.
-    SessionsRevoked {
+    SessionsRevoked = "sessions_revoked" {
         /// The reviewer.
         by: &'a str,
         /// The sessions they meant.
@@ -101,9 +136,9 @@ pub enum AuditEvent<'a> {
         complete: bool,
         /// The address they came from; `None` at a terminal.
         client: Option<IpAddr>,
-    },
+    }
     /// A reviewer let persons back in who were blocked.
-    BlocksLifted {
+    BlocksLifted = "blocks_lifted" {
         /// The reviewer.
         by: &'a str,
         /// The blocks they meant.
@@ -116,9 +151,9 @@ pub enum AuditEvent<'a> {
         complete: bool,
         /// The address they came from; `None` at a terminal.
         client: Option<IpAddr>,
-    },
+    }
     /// An operator changed the timeouts.
-    TimeoutsChanged {
+    TimeoutsChanged = "timeouts_changed" {
         /// The operator.
         by: &'a str,
         /// The new timeouts.
@@ -127,18 +162,18 @@ pub enum AuditEvent<'a> {
         complete: bool,
         /// The address they came from.
         client: IpAddr,
-    },
+    }
     /// Somebody was refused by the administration API.
-    AdministrationDenied {
+    AdministrationDenied = "administration_denied" {
         /// The caller's name, as far as they said.
         by: &'a str,
         /// The path they asked for.
         path: &'a str,
         /// The address they came from.
         client: IpAddr,
-    },
+    }
     /// Somebody proved who they are and got no session all the same.
-    SessionRefused {
+    SessionRefused = "session_refused" {
         /// The provider's configured name.
         idp: &'a str,
         /// The provider's name for the person.
@@ -147,9 +182,9 @@ pub enum AuditEvent<'a> {
         reason: &'a str,
         /// The address that the login came from.
         client: IpAddr,
-    },
+    }
     /// The provider no longer confirms a person: their session ended.
-    RenewalRefused {
+    RenewalRefused = "renewal_refused" {
         /// The session.
         session: SessionHandle,
         /// The provider's configured name.
@@ -158,9 +193,9 @@ pub enum AuditEvent<'a> {
         subject: &'a str,
         /// The reason; with the one that the provider gave.
         reason: &'a str,
-    },
+    }
     /// A session could not be renewed with its provider, and lives on.
-    RenewalFailed {
+    RenewalFailed = "renewal_failed" {
         /// The session.
         session: SessionHandle,
         /// The provider's configured name.
@@ -169,9 +204,9 @@ pub enum AuditEvent<'a> {
         subject: &'a str,
         /// The reason; with the one that the provider gave.
         reason: &'a str,
-    },
+    }
     /// A provider said that sessions are over.
-    ProviderEnded {
+    ProviderEnded = "provider_ended" {
         /// The provider's configured name.
         idp: &'a str,
         /// The way it said so.
@@ -186,9 +221,9 @@ pub enum AuditEvent<'a> {
         complete: bool,
         /// The address it came from; for a front-channel logout, the browser's.
         client: IpAddr,
-    },
+    }
     /// Something that claims to be a provider's word was not believed.
-    ProviderNoticeRefused {
+    ProviderNoticeRefused = "provider_notice_refused" {
         /// The provider's configured name.
         idp: &'a str,
         /// The way it came.
@@ -199,31 +234,59 @@ pub enum AuditEvent<'a> {
         client: IpAddr,
         /// The number of those refused before it that have no event of their own.
         unsaid: u64,
-    },
-    /// A provider's metadata name another host for an endpoint than before.
-    EndpointMoved {
+    }
+    /// A provider's metadata name another host for an endpoint than before, and somebody who may has confirmed it.
+    EndpointMoved = "endpoint_moved" {
         /// The provider's configured name.
         idp: &'a str,
         /// The endpoint, by its name in the metadata.
         endpoint: &'a str,
-        /// Its origin before (scheme, host and port); `None` if it is new.
-        from: Option<&'a str>,
+        /// Its origin before (scheme, host and port); `nowhere` if it is new.
+        from: &'a str,
         /// Its origin now, as the metadata say.
         to: &'a str,
-        /// Set if that was taken over, because somebody who may said so; refused otherwise.
-        confirmed: bool,
-    },
+    }
+    /// A provider's metadata name another host for an endpoint than before, which nobody has confirmed.
+    EndpointMoveRefused = "endpoint_move_refused" {
+        /// The provider's configured name.
+        idp: &'a str,
+        /// The endpoint, by its name in the metadata.
+        endpoint: &'a str,
+        /// Its origin before (scheme, host and port); `nowhere` if it is new.
+        from: &'a str,
+        /// The origin that the metadata name.
+        to: &'a str,
+    }
     /// A configuration was loaded.
-    ConfigurationLoaded {
+    ConfigurationLoaded = "configuration_loaded" {
         /// The number of providers it has.
         idps: usize,
         /// The number of routes it has.
         routes: usize,
-    },
+    }
+}
+
+impl AuditEvent<'_> {
+    /// Returns the level of the event's line.
+    const fn level(&self) -> Level {
+        match self {
+            Self::LoginCompleted { .. }
+            | Self::LoggedOut { .. }
+            | Self::SessionsViewed { .. }
+            | Self::ConfigurationLoaded { .. }
+            // An event that anybody can make up alerts nobody.
+            | Self::LoginFailed { by_browser: true, .. }
+            // A notice that follows a logout by itself is routine; so is one about a session that is over already.
+            | Self::ProviderEnded { way: NoticeWay::BackChannel | NoticeWay::FrontChannel, complete: true, .. }
+            | Self::ProviderEnded { ended: 0, complete: true, .. } => Level::INFO,
+            _ => Level::WARN,
+        }
+    }
 }
 
 /// The way in which a provider says that a session is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NoticeWay {
     /// A logout token.
     BackChannel,
@@ -243,104 +306,195 @@ impl fmt::Display for NoticeWay {
     }
 }
 
-/// Writes an event.
-pub fn audit(event: &AuditEvent<'_>) {
-    match event {
-        AuditEvent::LoginCompleted { session, idp, subject, groups, address_dropped, client } => {
-            let subject = Printable(subject);
-            tracing::info!(
-                target: "audit", event = "login_completed", %session, idp, %subject, groups, address_dropped, %client
-            );
-        }
-        AuditEvent::LoginFailed { idp, reason, by_browser, client } => {
-            let (idp, reason) = (Printable(idp), Printable(reason));
-            // An event that anybody can make up rouses nobody.
-            if *by_browser {
-                tracing::info!(target: "audit", event = "login_failed", %idp, %reason, by_browser, %client);
-            } else {
-                tracing::warn!(target: "audit", event = "login_failed", %idp, %reason, by_browser, %client);
+/// A field of an event, as the log takes it: numbers and flags as they are, all else as text; `None` is left out.
+trait Logged {
+    type Value<'v>: tracing::Value
+    where
+        Self: 'v;
+
+    fn logged(&self) -> Self::Value<'_>;
+}
+
+/// Text may come from outside.
+impl Logged for &str {
+    type Value<'v>
+        = DisplayValue<Printable<'v>>
+    where
+        Self: 'v;
+
+    fn logged(&self) -> Self::Value<'_> {
+        display(Printable(self))
+    }
+}
+
+impl<T: Logged> Logged for Option<T> {
+    type Value<'v>
+        = Option<T::Value<'v>>
+    where
+        Self: 'v;
+
+    fn logged(&self) -> Self::Value<'_> {
+        self.as_ref().map(Logged::logged)
+    }
+}
+
+macro_rules! logged {
+    (as text: $($text:ty),+; as is: $($value:ty),+) => {
+        $(impl Logged for $text {
+            type Value<'v> = DisplayValue<Self>;
+
+            fn logged(&self) -> Self::Value<'_> {
+                display(*self)
             }
-        }
-        AuditEvent::LoggedOut { session, subject } => {
-            tracing::info!(target: "audit", event = "logged_out", %session, subject = %Printable(subject));
-        }
-        AuditEvent::AccessDenied { session: caller, path, route, rule, has } => {
-            let session = caller.map(|session| session.handle().to_string());
-            let subject = caller.map(|session| session.record().identity.subject.as_str()).unwrap_or_default();
-            let (subject, path, route) = (Printable(subject), Printable(path), Printable(route));
-            let (rule, has) = (Printable(rule), Printable(has));
-            tracing::warn!(target: "audit", event = "access_denied", session, %subject, %path, %route, %rule, %has);
-        }
-        AuditEvent::SessionRefused { idp, subject, reason, client } => {
-            let (idp, subject, reason) = (Printable(idp), Printable(subject), Printable(reason));
-            tracing::warn!(target: "audit", event = "session_refused", %idp, %subject, %reason, %client);
-        }
-        AuditEvent::BindingMismatch { session: live } => {
-            let (session, subject) = (live.handle(), Printable(&live.record().identity.subject));
-            tracing::warn!(target: "audit", event = "binding_mismatch", %session, %subject);
-        }
-        AuditEvent::SessionsViewed { by, what, client } => {
-            let (by, what) = (Printable(by), Printable(what));
-            tracing::info!(target: "audit", event = "sessions_viewed", %by, %what, %client);
-        }
-        AuditEvent::SessionRevoked { session, by } => {
-            tracing::warn!(target: "audit", event = "session_revoked", %session, by = %Printable(by));
-        }
-        AuditEvent::SessionsRevoked { by, selection, reason, block, lifted, matched, ended, complete, client } => {
-            let (by, selection, reason) = (Printable(by), Printable(selection), Printable(reason));
-            let client = client.map(|client| client.to_string());
-            tracing::warn!(
-                target: "audit", event = "sessions_revoked", %by, %selection, %reason, block, lifted, matched, ended,
-                complete, client
-            );
-        }
-        AuditEvent::BlocksLifted { by, selection, reason, lifted, complete, client } => {
-            let (by, selection, reason) = (Printable(by), Printable(selection), Printable(reason));
-            let client = client.map(|client| client.to_string());
-            tracing::warn!(
-                target: "audit", event = "blocks_lifted", %by, %selection, %reason, lifted, complete, client
-            );
-        }
-        AuditEvent::TimeoutsChanged { by, timeouts, complete, client } => {
-            let (by, timeouts) = (Printable(by), Printable(timeouts));
-            tracing::warn!(target: "audit", event = "timeouts_changed", %by, %timeouts, complete, %client);
-        }
-        AuditEvent::AdministrationDenied { by, path, client } => {
-            let (by, path) = (Printable(by), Printable(path));
-            tracing::warn!(target: "audit", event = "administration_denied", %by, %path, %client);
-        }
-        AuditEvent::RenewalRefused { session, idp, subject, reason } => {
-            let (subject, reason) = (Printable(subject), Printable(reason));
-            tracing::warn!(target: "audit", event = "renewal_refused", %session, idp, %subject, %reason);
-        }
-        AuditEvent::RenewalFailed { session, idp, subject, reason } => {
-            let (subject, reason) = (Printable(subject), Printable(reason));
-            tracing::warn!(target: "audit", event = "renewal_failed", %session, idp, %subject, %reason);
-        }
-        AuditEvent::ProviderEnded { idp, way, selection, reason, ended, complete, client } => {
-            let (idp, selection, reason) = (Printable(idp), Printable(selection), Printable(reason));
-            // A notice that follows a logout by itself is everyday life; so is word of a session that is over already.
-            if *complete && (*way != NoticeWay::SecurityEvent || *ended == 0) {
-                tracing::info!(
-                    target: "audit", event = "provider_ended", %idp, %way, %selection, %reason, ended, complete, %client
-                );
-            } else {
-                tracing::warn!(
-                    target: "audit", event = "provider_ended", %idp, %way, %selection, %reason, ended, complete, %client
-                );
+        })+
+        $(impl Logged for $value {
+            type Value<'v> = Self;
+
+            fn logged(&self) -> Self::Value<'_> {
+                *self
             }
+        })+
+    };
+}
+
+logged!(as text: SessionHandle, IpAddr, NoticeWay; as is: bool, usize, u64);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fmt::Debug;
+    use std::net::Ipv4Addr;
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
+    use super::*;
+    use crate::key::SessionKey;
+
+    type Line = (Level, BTreeMap<String, Value>);
+
+    /// A subscriber that keeps the fields of each line.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<Line>>>);
+
+    struct Fields(BTreeMap<String, Value>);
+
+    impl Visit for Fields {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            self.0.insert(field.name().to_owned(), format!("{value:?}").into());
         }
-        AuditEvent::ProviderNoticeRefused { idp, way, reason, client, unsaid } => {
-            let (idp, reason) = (Printable(idp), Printable(reason));
-            tracing::warn!(target: "audit", event = "provider_notice_refused", %idp, %way, %reason, %client, unsaid);
+
+        fn record_str(&mut self, field: &Field, value: &str) {
+            self.0.insert(field.name().to_owned(), value.into());
         }
-        AuditEvent::EndpointMoved { idp, endpoint, from, to, confirmed } => {
-            let (from, to) = (Printable(from.unwrap_or("nowhere")), Printable(to));
-            let event = if *confirmed { "endpoint_moved" } else { "endpoint_move_refused" };
-            tracing::warn!(target: "audit", event, idp, endpoint, %from, %to);
+
+        fn record_bool(&mut self, field: &Field, value: bool) {
+            self.0.insert(field.name().to_owned(), value.into());
         }
-        AuditEvent::ConfigurationLoaded { idps, routes } => {
-            tracing::info!(target: "audit", event = "configuration_loaded", idps, routes);
+
+        fn record_u64(&mut self, field: &Field, value: u64) {
+            self.0.insert(field.name().to_owned(), value.into());
+        }
+    }
+
+    impl Subscriber for Lines {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target() == "audit"
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            let mut fields = Fields(BTreeMap::new());
+            event.record(&mut fields);
+            self.0.lock().unwrap().push((*event.metadata().level(), fields.0));
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    fn line_of(event: &AuditEvent<'_>) -> Line {
+        let lines = Lines::default();
+        tracing::subscriber::with_default(lines.clone(), || audit(event));
+        let mut lines = lines.0.lock().unwrap();
+        assert_eq!(lines.len(), 1);
+        lines.remove(0)
+    }
+
+    #[test]
+    fn the_line_of_an_event_has_the_fields_of_its_serialized_form() {
+        let (session, client) = (SessionKey::generate().handle(), IpAddr::from(Ipv4Addr::LOCALHOST));
+        let (by, reason, selection) = ("carol", "lost laptop", "user bob");
+        let (block, lifted, matched, ended, complete) = (None, 1, 3, 2, true);
+        let client_of = Some(client);
+        let events = [
+            AuditEvent::LoginCompleted { session, idp: "a", subject: "b", groups: 2, address_dropped: true, client },
+            AuditEvent::AccessDenied { session: None, subject: "", path: "/", route: "/", rule: "r", has: "h" },
+            AuditEvent::SessionsRevoked {
+                by,
+                selection,
+                reason,
+                block,
+                lifted,
+                matched,
+                ended,
+                complete,
+                client: client_of,
+            },
+            AuditEvent::ProviderNoticeRefused { idp: "a", way: NoticeWay::FrontChannel, reason, client, unsaid: 7 },
+        ];
+        for event in events {
+            let Value::Object(serialized) = serde_json::to_value(event).unwrap() else { panic!("no object") };
+            let serialized: BTreeMap<_, _> = serialized.into_iter().filter(|(_, value)| !value.is_null()).collect();
+            let (_, line) = line_of(&event);
+            assert_eq!(line, serialized);
+        }
+    }
+
+    #[test]
+    fn text_from_outside_is_printable_in_the_line() {
+        let event = AuditEvent::LoggedOut { session: SessionKey::generate().handle(), subject: "a\nb" };
+        assert_eq!(line_of(&event).1["subject"], "a\\u{a}b");
+    }
+
+    #[test]
+    fn routine_is_information_and_the_rest_a_warning() {
+        let client = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let failed = |by_browser| AuditEvent::LoginFailed { idp: "a", reason: "r", by_browser, client };
+        let ended = |way, ended, complete| {
+            let (idp, selection, reason) = ("a", "s", "r");
+            AuditEvent::ProviderEnded { idp, way, selection, reason, ended, complete, client }
+        };
+        let information = [
+            failed(true),
+            ended(NoticeWay::BackChannel, 1, true),
+            ended(NoticeWay::FrontChannel, 1, true),
+            ended(NoticeWay::SecurityEvent, 0, true),
+            AuditEvent::ConfigurationLoaded { idps: 1, routes: 1 },
+        ];
+        for event in information {
+            assert_eq!(line_of(&event).0, Level::INFO, "{event:?}");
+        }
+        let warnings = [
+            failed(false),
+            ended(NoticeWay::BackChannel, 1, false),
+            ended(NoticeWay::SecurityEvent, 1, true),
+            ended(NoticeWay::SecurityEvent, 0, false),
+            AuditEvent::SessionRevoked { session: SessionKey::generate().handle(), by: "carol" },
+        ];
+        for event in warnings {
+            assert_eq!(line_of(&event).0, Level::WARN, "{event:?}");
         }
     }
 }

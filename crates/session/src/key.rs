@@ -15,6 +15,7 @@ use std::str::FromStr;
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Serialize, Serializer};
 use thiserror::Error;
 use tower_sessions::session::Id;
 use zeroize::Zeroizing;
@@ -154,6 +155,12 @@ impl fmt::Debug for SessionHandle {
 impl fmt::Display for SessionHandle {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.id().fmt(formatter)
+    }
+}
+
+impl Serialize for SessionHandle {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
