@@ -251,10 +251,10 @@ impl App {
         &self.reloadable.sessions
     }
 
-    /// Gives back what is held of the tokens of people who signed out, and waits for that for so long at most. For
+    /// Revokes at the providers what is still held of the tokens of people who signed out, and waits at most `patience` for that. For
     /// the end of the process.
-    pub async fn finish_giving_back(&self, patience: Duration) {
-        join_all(self.providers.iter().map(|provider| provider.finish_giving_back(patience))).await;
+    pub async fn finish_revocations(&self, patience: Duration) {
+        join_all(self.providers.iter().map(|provider| provider.finish_revocations(patience))).await;
     }
 
     /// Asks each provider for its metadata until it answers once, in the background, so that the first login

@@ -205,10 +205,10 @@ pub fn security_event(bytes: &[u8]) {
     let Some(payload) = payload(bytes, JwtUse::SecurityEvent, Some("secevent+jwt")) else { return };
     let expected =
         security_event::Expectation { issuers: &ISSUERS, audience: CLIENT, of_persons: &ISSUERS, clock_skew: SKEW };
-    let Ok(event) = security_event::check(&payload, expected, NOW) else { return };
-    assert!(payload["iss"] == ISSUER && payload["jti"] == event.id() && payload["iat"].is_number());
+    let Ok(token) = security_event::check(&payload, expected, NOW) else { return };
+    assert!(payload["iss"] == ISSUER && payload["jti"] == token.id() && payload["iat"].is_number());
     let events = payload["events"].as_object().unwrap();
-    assert!(event.tidings().len() <= events.len() && event.counts_until() > NOW);
+    assert!(token.events().len() <= events.len() && token.counts_until() > NOW);
 }
 
 /// An answer of the userinfo endpoint: the first line is its content type.

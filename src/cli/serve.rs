@@ -22,8 +22,8 @@ const MOST_WATCHING: usize = 64;
 /// Longest time for renewals whose browsers hung up: the provider may have made their old tokens worthless.
 const LAST_RENEWALS: Duration = Duration::from_secs(10);
 
-/// Longest time for tokens of people who signed out a moment ago to go back.
-const LAST_RETURNS: Duration = Duration::from_secs(5);
+/// Longest time for the revocation of tokens of people who signed out a moment ago.
+const LAST_REVOCATIONS: Duration = Duration::from_secs(5);
 /// Longest wait for the files of the configuration at a reload.
 const LONGEST_READING: Duration = Duration::from_secs(10);
 
@@ -84,7 +84,7 @@ pub(super) async fn run_broker(
     let shutdown = drain(ends, app.operations().clone(), drain_delay);
     serve_within(&limits, public, app.site(), shutdown, shutdown_timeout).await;
     app.sessions().finish_refreshes(LAST_RENEWALS).await;
-    app.finish_giving_back(LAST_RETURNS).await;
+    app.finish_revocations(LAST_REVOCATIONS).await;
     drained.send_replace(true);
     operators_site.await.map_err(failed)?;
     tracing::info!("ended");

@@ -93,7 +93,7 @@ pub async fn logout(
     };
     let provider = logout.provider_of(&session.record().identity).cloned();
     // Whoever asked may hang up: what was begun is brought to its end all the same.
-    let ending = tokio::spawn(logout.clone().end_and_give_back(key, session).in_current_span());
+    let ending = tokio::spawn(logout.clone().end_and_revoke_tokens(key, session).in_current_span());
     // Only a panic of ours or the end of the process leaves none.
     let ended = ending.await.unwrap_or(Err(StoreError::Timeout));
     let id_token = ended.map_err(|error| logout.incomplete(Failure::caused(FailureKind::LogoutIncomplete, error)))?;
@@ -136,8 +136,8 @@ pub async fn signed_out(State(logout): State<Logout>, uri: Uri, headers: HeaderM
 }
 
 impl Logout {
-    /// Ends a session and gives its tokens back to their provider; returns its ID token.
-    async fn end_and_give_back(
+    /// Ends a session and has its tokens revoked at their provider; returns its ID token.
+    async fn end_and_revoke_tokens(
         self,
         key: SessionKey,
         session: LiveSession,
@@ -149,7 +149,7 @@ impl Logout {
         audit(&AuditEvent::LoggedOut { session: session.handle(), subject: &identity.subject });
         let Some(tokens) = tokens else { return Ok(None) };
         if let Some(provider) = self.provider_of(identity) {
-            provider.give_back_after_logout(tokens.refresh_token.map(|token| token.0), tokens.access_token);
+            provider.revoke_tokens_after_logout(tokens.refresh_token.map(|token| token.0), tokens.access_token);
         }
         Ok(tokens.id_token.map(|token| token.0))
     }

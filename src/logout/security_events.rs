@@ -17,7 +17,7 @@ use thiserror::Error;
 use super::{Logout, Notice};
 use crate::audit::NoticeWay;
 use crate::idp::{
-    EventSubject as Meant, JwtFault, NoticeError, Occurrence, Provider, SecurityEvent, SharedSignals, Tiding,
+    EventSubject as Meant, EventType, JwtFault, NoticeError, Provider, SecurityEvent, SecurityEventToken, SharedSignals,
 };
 use crate::secret::Secret;
 use crate::session::replay::ReplayKey;
@@ -67,13 +67,13 @@ pub async fn security_events(
     }
     let body = body.map_err(form::unreadable)?;
     let token = std::str::from_utf8(&body).unwrap_or_default().trim();
-    let event = match provider.security_event(token).await {
-        Ok(event) => event,
+    let token = match provider.security_event(token).await {
+        Ok(token) => token,
         Err(NoticeError::Refused(fault)) => return refuse(&Refusal::Token(fault)),
         Err(NoticeError::TooSoon { retry_after }) => return refuse(&Refusal::TooSoon { retry_after }),
         Err(error @ NoticeError::Unusable(_)) => return Err(Failure::caused(FailureKind::IdpUnavailable, error)),
     };
-    if let Some(notice) = notice(provider, signals, &event, address) {
+    if let Some(notice) = notice(provider, signals, &token, address) {
         // An event that was told before is acknowledged again: transmitters repeat what they heard no answer to.
         let carried_out = logout.carry_out(notice).await;
         carried_out?;
@@ -90,30 +90,30 @@ fn is_admitted(signals: &SharedSignals, headers: &HeaderMap) -> bool {
     shown.is_some_and(|(_, token)| Secret::new(token.trim().to_owned()) == *agreed)
 }
 
-/// The notice to carry out for an event, if any.
+/// The notice to carry out for a security event token, if it has an event that is acted on.
 fn notice(
     provider: &Provider,
     signals: &SharedSignals,
-    event: &SecurityEvent,
+    token: &SecurityEventToken,
     address: ClientAddress,
 ) -> Option<Notice> {
-    let selections = |tiding: &Tiding| {
-        let proof_needed = tiding.occurrence == Occurrence::CredentialChange;
-        let happened = EventTime { at: tiding.happened_at, proof_needed };
-        tiding.meant.iter().map(|meant| selection(meant, happened)).collect::<Vec<_>>()
+    let selections = |event: &SecurityEvent| {
+        let proof_needed = event.event_type == EventType::CredentialChange;
+        let happened = EventTime { at: event.happened_at, proof_needed };
+        event.meant.iter().map(|meant| selection(meant, happened)).collect::<Vec<_>>()
     };
-    let selections = event.tidings().iter().flat_map(selections).collect();
-    let has_changed = event.tidings().iter().any(|tiding| tiding.occurrence == Occurrence::CredentialChange);
+    let selections = token.events().iter().flat_map(selections).collect();
+    let has_changed = token.events().iter().any(|event| event.event_type == EventType::CredentialChange);
     let reason = if has_changed { "credentials were changed at the provider" } else { "revoked at the provider" };
-    let (issuer, audience) = (event.issuer().to_owned(), signals.audience.clone());
-    let name = ReplayKey { way: "security_event", issuer, audience, id: event.id().to_owned() };
+    let (issuer, audience) = (token.issuer().to_owned(), signals.audience.clone());
+    let name = ReplayKey { way: "security_event", issuer, audience, id: token.id().to_owned() };
     // A notice that means nobody of ours counts, too: it is written down.
-    (!event.tidings().is_empty()).then(|| Notice {
+    (!token.events().is_empty()).then(|| Notice {
         provider: provider.clone(),
         way: NoticeWay::SecurityEvent,
         selections,
         order: Order::of_the_provider(provider.name(), reason, has_changed),
-        once: Some((name, event.counts_until())),
+        once: Some((name, token.counts_until())),
         client: address.client,
     })
 }

@@ -24,7 +24,7 @@ pub(super) enum Fault {
     /// The session ended meanwhile; these tokens of it are alive.
     #[error("the session ended meanwhile")]
     Ended(Tokens),
-    /// Somebody else renewed it meanwhile. What they hold is of the same grant: nothing is given back.
+    /// Somebody else renewed it meanwhile. What they hold is of the same grant: no token is revoked.
     #[error("somebody else renewed the session meanwhile")]
     Superseded,
     /// There is nothing left to ask the provider with.

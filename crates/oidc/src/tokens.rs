@@ -1,4 +1,4 @@
-//! Exchanges codes and refresh tokens at the token endpoint, and gives tokens back.
+//! Exchanges codes and refresh tokens at the token endpoint, and revokes tokens.
 
 pub(crate) mod answer;
 pub(crate) mod as_specified;

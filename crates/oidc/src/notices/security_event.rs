@@ -9,8 +9,8 @@
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
+use crate::notices::event_type::EventType;
 use crate::notices::logout_token::events;
-use crate::notices::occurrence::Occurrence;
 use crate::notices::subject::{self, Meant};
 use crate::verification::fault::JwtFault;
 use crate::verification::issuer::IssuerPattern;
@@ -18,33 +18,33 @@ use crate::verification::registered_claims::{self, check_named, name, optional_m
 
 /// Lifetime of an event.
 const OLDEST: Duration = Duration::days(7);
-/// A security event that is to be believed; made by [`check`] alone.
+/// A security event token that passed every check; made by [`check`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecurityEvent {
+pub struct SecurityEventToken {
     issuer: String,
     id: String,
     counts_until: OffsetDateTime,
-    tidings: Vec<Tiding>,
+    events: Vec<SecurityEvent>,
 }
 
-/// One thing that happened.
+/// One event of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tiding {
-    /// The thing that happened.
-    pub occurrence: Occurrence,
-    /// Its time: an event that comes late is no word about what the person did since.
+pub struct SecurityEvent {
+    /// Its type.
+    pub event_type: EventType,
+    /// Its time: an event that comes late says nothing of what the person did since.
     pub happened_at: OffsetDateTime,
-    /// The people or sessions it happened to; nobody of ours, perhaps.
+    /// The people or sessions that it is about; empty if none of them is ours.
     pub meant: Vec<Meant>,
 }
 
-impl SecurityEvent {
+impl SecurityEventToken {
     /// Returns the issuer whose word it is: at a provider of many tenants, that of one of them.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// Returns the event's own name (`jti`), so that it counts once.
+    /// Returns the token's own name (`jti`), which makes it idempotent.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -54,9 +54,9 @@ impl SecurityEvent {
         self.counts_until
     }
 
-    /// Returns what happened to whom, as far as it concerns us.
-    pub fn tidings(&self) -> &[Tiding] {
-        &self.tidings
+    /// Returns its events of the types that are acted on.
+    pub fn events(&self) -> &[SecurityEvent] {
+        &self.events
     }
 }
 
@@ -81,7 +81,7 @@ pub fn check<'a>(
     payload: &'a Map<String, Value>,
     expected: Expectation<'_>,
     now: OffsetDateTime,
-) -> Result<SecurityEvent, JwtFault> {
+) -> Result<SecurityEventToken, JwtFault> {
     let issuer = text(payload, "iss")?;
     if !expected.issuers.accepts(issuer) {
         return Err(JwtFault::issuer(issuer, expected.issuers.configured()));
@@ -92,22 +92,26 @@ pub fn check<'a>(
     check_named(payload, expected.audience)?;
     let (issued_at, counts_until) = check_times(payload, expected.clock_skew, now)?;
     let id = name(payload, "jti")?;
-    let events = events(payload)?;
-    if events.is_empty() {
+    let told = events(payload)?;
+    if told.is_empty() {
         return Err(JwtFault::Claim("events"));
     }
-    let mut tidings = Vec::new();
-    for (kind, event) in events {
+    let mut events = Vec::new();
+    for (uri, event) in told {
         let event = event.as_object().ok_or(JwtFault::ClaimType("events"))?;
-        let Some(occurrence) = Occurrence::of_type(kind) else { continue };
+        let Some(event_type) = EventType::of_uri(uri) else { continue };
         // Early drafts of CAEP had it inside of the event.
         let said = |object: &'a Map<String, Value>, name| object.get(name).filter(|said| !said.is_null());
         let identifier = said(payload, "sub_id").or_else(|| said(event, "subject"));
         let identifier = identifier.ok_or(JwtFault::Missing("sub_id"))?;
-        let meant = subject::read(identifier, is_of_persons, &unnamed, occurrence)?;
-        tidings.push(Tiding { occurrence, happened_at: happened_at(event, issued_at, expected.clock_skew), meant });
+        let meant = subject::read(identifier, is_of_persons, &unnamed, event_type)?;
+        events.push(SecurityEvent {
+            event_type,
+            happened_at: happened_at(event, issued_at, expected.clock_skew),
+            meant,
+        });
     }
-    Ok(SecurityEvent { issuer: issuer.to_owned(), id, counts_until, tidings })
+    Ok(SecurityEventToken { issuer: issuer.to_owned(), id, counts_until, events })
 }
 
 /// Returns the time of an event (CAEP 1.0 2). A moment that cannot be, as early drafts' milliseconds, is the token's.
@@ -134,12 +138,12 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::notices::occurrence::{CREDENTIAL_CHANGE, SESSION_REVOKED};
+    use crate::notices::event_type::{CREDENTIAL_CHANGE, SESSION_REVOKED};
 
     const NOW: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);
     const IDP: &str = "https://idp.example.test";
 
-    fn verdict(changes: &Value) -> Result<SecurityEvent, JwtFault> {
+    fn verdict(changes: &Value) -> Result<SecurityEventToken, JwtFault> {
         let mut payload = json!({
             "iss": "https://signals.example.test", "aud": "backoffice", "iat": NOW.unix_timestamp(), "jti": "j-1",
             "sub_id": { "format": "iss_sub", "iss": IDP, "sub": "a" },
@@ -162,25 +166,25 @@ mod tests {
     fn honest_events_say_what_happened_to_whom() {
         let person = || Meant::Person { issuer: IDP.into(), subject: "a".into() };
         let now = NOW.unix_timestamp();
-        for (changes, tidings) in [
-            (json!({}), vec![(Occurrence::SessionRevoked, person())]),
-            (json!({ "events": { CREDENTIAL_CHANGE: {} } }), vec![(Occurrence::CredentialChange, person())]),
+        for (changes, expected) in [
+            (json!({}), vec![(EventType::SessionRevoked, person())]),
+            (json!({ "events": { CREDENTIAL_CHANGE: {} } }), vec![(EventType::CredentialChange, person())]),
             (json!({ "events": { "https://schemas.openid.net/secevent/ssf/event-type/verification": {} } }), vec![]),
             (json!({ "events": { "urn:other": { "x": 1 } }, "sub_id": null }), vec![]),
-            (json!({ "aud": ["other", "backoffice"], "txn": "8675309" }), vec![(Occurrence::SessionRevoked, person())]),
-            (json!({ "iat": now - 600_000 }), vec![(Occurrence::SessionRevoked, person())]),
+            (json!({ "aud": ["other", "backoffice"], "txn": "8675309" }), vec![(EventType::SessionRevoked, person())]),
+            (json!({ "iat": now - 600_000 }), vec![(EventType::SessionRevoked, person())]),
             (
                 json!({ "sub_id": null, "events": { SESSION_REVOKED: { "subject": { "subject_type": "iss_sub", "iss": IDP, "sub": "a" } } } }),
-                vec![(Occurrence::SessionRevoked, person())],
+                vec![(EventType::SessionRevoked, person())],
             ),
         ] {
-            let event = verdict(&changes).unwrap_or_else(|fault| panic!("{fault}: {changes}"));
-            let said = event.tidings().iter();
-            let said: Vec<_> = said.map(|tiding| (tiding.occurrence, tiding.meant[0].clone())).collect();
-            assert_eq!((&said, event.id()), (&tidings, "j-1"), "{changes}");
+            let token = verdict(&changes).unwrap_or_else(|fault| panic!("{fault}: {changes}"));
+            let said = token.events().iter();
+            let said: Vec<_> = said.map(|event| (event.event_type, event.meant[0].clone())).collect();
+            assert_eq!((&said, token.id()), (&expected, "j-1"), "{changes}");
         }
         let foreign = json!({ "sub_id": { "format": "iss_sub", "iss": "https://evil.example", "sub": "a" } });
-        assert_eq!(verdict(&foreign).unwrap().tidings()[0].meant, []);
+        assert_eq!(verdict(&foreign).unwrap().events()[0].meant, []);
     }
 
     /// One line a case.
@@ -196,7 +200,7 @@ mod tests {
             (json!("yesterday"), now),
         ] {
             let event = verdict(&json!({ "events": { SESSION_REVOKED: { "event_timestamp": said } } })).unwrap();
-            assert_eq!(event.tidings()[0].happened_at.unix_timestamp(), at, "{said}");
+            assert_eq!(event.events()[0].happened_at.unix_timestamp(), at, "{said}");
         }
     }
 
@@ -218,7 +222,7 @@ mod tests {
             let expected = Expectation { issuers, audience: "backoffice", of_persons, clock_skew };
             let event = check(payload.as_object().unwrap(), expected, NOW).unwrap();
             let address = |issuer: &&str| Meant::Address { issuer: (*issuer).into(), email: "a@example.com".into() };
-            assert_eq!(event.tidings()[0].meant, meant.iter().map(address).collect::<Vec<_>>());
+            assert_eq!(event.events()[0].meant, meant.iter().map(address).collect::<Vec<_>>());
         }
     }
 

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::notices::occurrence::Occurrence;
+use crate::notices::event_type::EventType;
 use crate::verification::fault::JwtFault;
 use crate::verification::registered_claims::optional_text;
 
@@ -64,11 +64,11 @@ pub(crate) fn read(
     value: &Value,
     is_ours: impl Fn(&str) -> bool,
     unnamed: &[String],
-    occurrence: Occurrence,
+    event_type: EventType,
 ) -> Result<Vec<Meant>, JwtFault> {
     let mut everybody = Vec::new();
     for identifier in aliases(object(value)?)? {
-        let read = unnamed.iter().map(|unnamed| read_one(identifier, &is_ours, unnamed, occurrence));
+        let read = unnamed.iter().map(|unnamed| read_one(identifier, &is_ours, unnamed, event_type));
         let (fitting, faults): (Vec<_>, Vec<_>) = read.partition(Result::is_ok);
         // A user and a session may be two people's under one issuer, and one's under another.
         if let (Some(Err(fault)), true) = (faults.into_iter().next(), fitting.is_empty()) {
@@ -102,7 +102,7 @@ fn read_one(
     identifier: &Map<String, Value>,
     is_ours: impl Fn(&str) -> bool,
     unnamed: &str,
-    occurrence: Occurrence,
+    event_type: EventType,
 ) -> Result<Option<Meant>, JwtFault> {
     let simple = |identifier: &Map<String, Value>, role| simple(identifier, &is_ours, unnamed, role);
     let part = |name: &str| identifier.get(name).map(object).transpose();
@@ -110,9 +110,9 @@ fn read_one(
     let is_complex = format(identifier)?.is_none_or(|format| format == "complex");
     if !is_complex {
         // A session has a name; a credential is a person's.
-        let role = match occurrence {
-            Occurrence::SessionRevoked => Role::Session,
-            Occurrence::CredentialChange => Role::Person,
+        let role = match event_type {
+            EventType::SessionRevoked => Role::Session,
+            EventType::CredentialChange => Role::Person,
         };
         return Ok(match simple(identifier, role)? {
             Named::Ours(meant) => Some(meant),
@@ -131,17 +131,17 @@ fn read_one(
         | (None, Some(Named::Unknown) | None) => Ok(None),
         (Some(Named::Ours(user)), Some(Named::Unknown) | None) => Ok(Some(user)),
         (None, Some(Named::Ours(session))) => Ok(Some(session)),
-        (Some(Named::Ours(user)), Some(Named::Ours(session))) => both(user, session, occurrence).map(Some),
+        (Some(Named::Ours(user)), Some(Named::Ours(session))) => both(user, session, event_type).map(Some),
     }
 }
 
 /// Joins a user and a session, which must not be two people's.
-fn both(user: Meant, session: Meant, occurrence: Occurrence) -> Result<Meant, JwtFault> {
+fn both(user: Meant, session: Meant, event_type: EventType) -> Result<Meant, JwtFault> {
     match (user, session) {
-        (Meant::Person { issuer, subject }, Meant::ProviderSession { sid, .. }) => Ok(match occurrence {
-            Occurrence::SessionRevoked => Meant::ProviderSession { issuer, sid, subject: Some(subject) },
+        (Meant::Person { issuer, subject }, Meant::ProviderSession { sid, .. }) => Ok(match event_type {
+            EventType::SessionRevoked => Meant::ProviderSession { issuer, sid, subject: Some(subject) },
             // A new credential concerns each of the person's sessions.
-            Occurrence::CredentialChange => Meant::Person { issuer, subject },
+            EventType::CredentialChange => Meant::Person { issuer, subject },
         }),
         // An address cannot tell if the session is theirs: all of theirs are meant.
         (user @ Meant::Address { .. }, Meant::ProviderSession { .. }) => Ok(user),
@@ -198,7 +198,7 @@ mod tests {
     /// One line a case.
     #[test]
     fn subject_identifiers_name_persons_addresses_and_sessions() {
-        use Occurrence::{CredentialChange, SessionRevoked};
+        use EventType::{CredentialChange, SessionRevoked};
         let issuer = || IDP.to_owned();
         let person = || Some(Meant::Person { issuer: issuer(), subject: "a".into() });
         let address = || Some(Meant::Address { issuer: issuer(), email: "a@example.com".into() });
@@ -210,7 +210,7 @@ mod tests {
         let iss_sub = || json!({ "format": "iss_sub", "iss": IDP, "sub": "a" });
         let opaque = |id: &str| json!({ "format": "opaque", "id": id });
         let aliases = |identifiers: Value| json!({ "format": "aliases", "identifiers": identifiers });
-        for (occurrence, identifier, meant) in [
+        for (event_type, identifier, meant) in [
             (SessionRevoked, iss_sub(), person()),
             (SessionRevoked, foreign(), None),
             (SessionRevoked, opaque("s"), session(None)),
@@ -233,8 +233,8 @@ mod tests {
             (SessionRevoked, aliases(json!([foreign(), iss_sub(), iss_sub()])), person()),
             (SessionRevoked, json!({ "user": aliases(json!([iss_sub()])) }), None),
         ] {
-            let read = read(&identifier, |said| said == IDP, &[issuer()], occurrence);
-            assert_eq!(read, Ok(meant.into_iter().collect()), "{occurrence:?} {identifier}");
+            let read = read(&identifier, |said| said == IDP, &[issuer()], event_type);
+            assert_eq!(read, Ok(meant.into_iter().collect()), "{event_type:?} {identifier}");
         }
         for broken in [
             json!("a"),
@@ -276,7 +276,7 @@ mod tests {
             (iss_sub("https://third.test"), vec![]),
             (opaque.clone(), of("https://one.test")),
         ] {
-            let read = read(&identifier, is_ours, &["https://one.test".into()], Occurrence::CredentialChange);
+            let read = read(&identifier, is_ours, &["https://one.test".into()], EventType::CredentialChange);
             assert_eq!(read, Ok(meant), "{identifier}");
         }
         // Somebody else tells of all tenants.
@@ -286,7 +286,7 @@ mod tests {
             (iss_sub("https://other.test"), of("https://other.test")),
             (json!({ "user": opaque, "session": iss_sub("https://other.test") }), of("https://other.test")),
         ] {
-            let read = read(&identifier, is_ours, &both, Occurrence::CredentialChange);
+            let read = read(&identifier, is_ours, &both, EventType::CredentialChange);
             assert_eq!(read, Ok(meant), "{identifier}");
         }
     }

@@ -9,7 +9,7 @@ use crate::discovery::attempts::AskedBy;
 use crate::discovery::keys::{SignatureError, Wanted};
 use crate::error::IdpError;
 use crate::notices::logout_token::{self, LogoutNotice};
-use crate::notices::security_event::{self, SecurityEvent};
+use crate::notices::security_event::{self, SecurityEventToken};
 use crate::notices::settings::SharedSignals;
 use crate::provider::Provider;
 use crate::provider::settings::IdpKind;
@@ -85,7 +85,7 @@ impl Provider {
     ///
     /// # Errors
     /// [`NoticeError`].
-    pub async fn security_event(&self, token: &str) -> Result<SecurityEvent, NoticeError> {
+    pub async fn security_event(&self, token: &str) -> Result<SecurityEventToken, NoticeError> {
         let signals = self.shared_signals().ok_or(JwtFault::NoKeys)?;
         let payload = self.signed_event(signals, token).await?;
         let expected = security_event::Expectation {

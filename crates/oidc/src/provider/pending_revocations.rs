@@ -2,17 +2,17 @@
 
 use tokio::sync::watch;
 
-/// Tokens that are to be given back, and how many are under way.
+/// The number of pending revocations, and the request to end their delay.
 #[derive(Debug)]
 pub(crate) struct PendingRevocations {
-    /// Number of sessions whose tokens are not given back yet.
-    pub(crate) open: watch::Sender<usize>,
-    /// True if nobody waits any longer.
-    pub(crate) in_a_hurry: watch::Sender<bool>,
+    /// Number of sessions whose tokens are not revoked yet.
+    pub(crate) pending: watch::Sender<usize>,
+    /// True if no revocation is to be delayed any longer: the process ends.
+    pub(crate) flush: watch::Sender<bool>,
 }
 
 impl Default for PendingRevocations {
     fn default() -> Self {
-        Self { open: watch::Sender::new(0), in_a_hurry: watch::Sender::new(false) }
+        Self { pending: watch::Sender::new(0), flush: watch::Sender::new(false) }
     }
 }

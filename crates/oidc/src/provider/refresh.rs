@@ -53,7 +53,7 @@ impl Provider {
 
     /// Exchanges the refresh token for new tokens. What the answer leaves out stays as it was: the refresh token (RFC
     /// 6749 6) and the ID token. A new ID token is checked like the first one (Core 12.2, R-C13); if it is refused,
-    /// what came with it is given back.
+    /// the tokens that came with it are revoked.
     ///
     /// # Errors
     /// [`RenewalError`]. The refresh token may be used up all the same.

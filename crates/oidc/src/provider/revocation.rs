@@ -1,4 +1,4 @@
-//! Giving tokens back when their session is over (RFC 7009).
+//! Revokes tokens at the provider when their session is over (RFC 7009).
 //!
 //! Best effort, and never in anybody's way: the caller lets it run behind the logout. The refresh token goes first,
 //! since it could bring new access tokens (R-J06).
@@ -18,11 +18,12 @@ use crate::error::IdpError;
 use crate::provider::Provider;
 use crate::tokens::revocation::send;
 
-/// Delay between a logout and giving its tokens back: the browser has been to the provider by then.
+/// Delay between a logout and the revocation of its tokens: the browser has been to the provider by then.
 const AFTER_LOGOUT: time::Duration = time::Duration::seconds(5);
-/// Pause between two looks at the clock.
+/// Interval at which the clock is read while a revocation is delayed.
 const LOOK: Duration = Duration::from_millis(250);
-/// The reason why tokens live on at the provider.
+
+/// The reason why a token may still be valid at the provider.
 #[derive(Debug, Error)]
 enum RevocationError {
     #[error("the provider's metadata cannot be had: {0}")]
@@ -31,55 +32,55 @@ enum RevocationError {
     Http(#[from] HttpError),
 }
 
-/// Tokens that are being given back; over when it is dropped.
-struct Return(Provider);
+/// A revocation under way, which counts as pending until this is dropped.
+struct PendingRevocation(Provider);
 
-impl Return {
+impl PendingRevocation {
     fn begin(provider: &Provider) -> Self {
-        provider.0.revocations.open.send_modify(|open| *open += 1);
+        provider.0.revocations.pending.send_modify(|pending| *pending += 1);
         Self(provider.clone())
     }
 }
 
-impl Drop for Return {
+impl Drop for PendingRevocation {
     fn drop(&mut self) {
-        self.0.0.revocations.open.send_modify(|open| *open -= 1);
+        self.0.0.revocations.pending.send_modify(|pending| *pending -= 1);
     }
 }
 
 impl Provider {
-    /// Gives a session's tokens back, behind the caller's back, if the provider takes them.
+    /// Revokes a session's tokens in the background, if the provider has an endpoint for that.
     pub fn revoke_tokens(&self, refresh_token: Option<Secret<String>>, access_token: Secret<String>) {
-        self.give_back_at(self.0.clock.now(), refresh_token, access_token);
+        self.revoke_at(self.0.clock.now(), refresh_token, access_token);
     }
 
     /// Does the same for somebody who signs out, a moment after their browser left for the provider's own logout: some
     /// providers fail one of two requests about the same session. The tokens are held in memory until then.
-    pub fn give_back_after_logout(&self, refresh_token: Option<Secret<String>>, access_token: Secret<String>) {
-        self.give_back_at(self.0.clock.now() + AFTER_LOGOUT, refresh_token, access_token);
+    pub fn revoke_tokens_after_logout(&self, refresh_token: Option<Secret<String>>, access_token: Secret<String>) {
+        self.revoke_at(self.0.clock.now() + AFTER_LOGOUT, refresh_token, access_token);
     }
 
-    /// Gives back at once what is still held, and waits for that for so long at most.
-    pub async fn finish_giving_back(&self, patience: Duration) {
-        self.0.revocations.in_a_hurry.send_replace(true);
-        let mut open = self.0.revocations.open.subscribe();
-        if tokio::time::timeout(patience, open.wait_for(|open| *open == 0)).await.is_err() {
-            tracing::warn!(idp = self.name(), "tokens were still being given back at the end");
+    /// Revokes at once the tokens whose revocation was delayed, and waits at most `patience` for all revocations under way.
+    pub async fn finish_revocations(&self, patience: Duration) {
+        self.0.revocations.flush.send_replace(true);
+        let mut pending = self.0.revocations.pending.subscribe();
+        if tokio::time::timeout(patience, pending.wait_for(|pending| *pending == 0)).await.is_err() {
+            tracing::warn!(idp = self.name(), "tokens were still being revoked when the process ended");
         }
     }
 
-    fn give_back_at(&self, due: OffsetDateTime, refresh_token: Option<Secret<String>>, access_token: Secret<String>) {
+    fn revoke_at(&self, due: OffsetDateTime, refresh_token: Option<Secret<String>>, access_token: Secret<String>) {
         if !self.0.settings.refresh.revoke_at_logout {
             return;
         }
-        let it = Return::begin(self);
+        let revocation = PendingRevocation::begin(self);
         tokio::spawn(async move {
-            let provider = &it.0;
+            let provider = &revocation.0;
             provider.wait_until(due).await;
             let refresh_token = refresh_token.map(|token| ("refresh_token", token));
             for (kind, token) in refresh_token.into_iter().chain([("access_token", access_token)]) {
                 if let Err(error) = provider.revoke(kind, &token).await {
-                    tracing::warn!(idp = provider.name(), kind, %error, "a token could not be given back");
+                    tracing::warn!(idp = provider.name(), kind, %error, "a token could not be revoked");
                 }
             }
         });
@@ -87,9 +88,9 @@ impl Provider {
 
     /// Waits by the broker's clock, which may be moved.
     async fn wait_until(&self, due: OffsetDateTime) {
-        let mut in_a_hurry = self.0.revocations.in_a_hurry.subscribe();
+        let mut flush = self.0.revocations.flush.subscribe();
         while self.0.clock.now() < due {
-            if tokio::time::timeout(LOOK, in_a_hurry.wait_for(|hurry| *hurry)).await.is_ok() {
+            if tokio::time::timeout(LOOK, flush.wait_for(|flush| *flush)).await.is_ok() {
                 return;
             }
         }

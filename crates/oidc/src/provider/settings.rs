@@ -133,7 +133,7 @@ pub struct OAuth2Settings {
     pub token_endpoint: Url,
     /// Address that says who somebody is, as JSON.
     pub profile_endpoint: Url,
-    /// Address at which tokens are given back (RFC 7009).
+    /// Endpoint that revokes tokens (RFC 7009).
     pub revocation_endpoint: Option<Url>,
     /// Address that authorization requests are pushed to (RFC 9126).
     pub pushed_authorization_request_endpoint: Option<Url>,

@@ -1,4 +1,4 @@
-//! The revocation request: one token given back (RFC 7009 2).
+//! The revocation request: one token (RFC 7009 2).
 
 use std::time::Duration;
 
