@@ -17,12 +17,12 @@ use crate::web::cookies::CookiePolicy;
 use crate::web::csrf::{self, CsrfTokens};
 use crate::web::failure::{Failure, FailureKind, RefusalKind};
 
-/// The state behind the account endpoints. Cheap to clone.
+/// The state of the account endpoints. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Account {
     /// The sessions asked for.
     pub sessions: SessionReader,
-    /// Asks providers whether they still answer for them.
+    /// Revalidates sessions with their providers.
     pub renewals: Renewals,
     /// Finds the session's cookie.
     pub cookies: Arc<CookiePolicy>,

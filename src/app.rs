@@ -1,5 +1,5 @@
-//! The composition root: [`App::build`] makes every room from a configuration, [`App::site`] puts the
-//! layers; [`server`] runs them.
+//! The composition root: [`App::build`] makes every part from a configuration, [`App::site`] puts the layers;
+//! [`server`] runs them.
 //!
 //! A request goes through the layers of [`site`], which alone has them in their order, then through `routes` or the guard.
 
@@ -51,12 +51,12 @@ use self::admission::Admission;
 use self::operations::Operations;
 use self::site::{BackOffice, Site};
 
-/// Wait after the first attempt at a provider that was not reached; then it doubles.
+/// First pause after a provider could not be reached; it doubles from then on.
 const FIRST_PROBE_INTERVAL: Duration = Duration::from_secs(2);
 /// Longest wait between two attempts at a provider that was never reached.
 const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The time between a key's being put in front and its first seal: long enough to reload every replica.
+/// Delay between loading a new first key and sealing with it: long enough to reload every replica.
 pub const KEY_ACTIVATION: Duration = Duration::from_mins(1);
 
 /// The outside world, as the broker sees it.
@@ -102,7 +102,7 @@ struct Reloadable {
 }
 
 impl App {
-    /// Makes every room, in a Tokio runtime. Asks nothing of anybody yet: store and providers may come later.
+    /// Makes every part, in a Tokio runtime. Makes no requests yet: store and providers may be down.
     ///
     /// # Errors
     /// [`BuildError`] if this machine lacks what HTTPS needs.
@@ -199,9 +199,9 @@ impl App {
         })
     }
 
-    /// Takes over what can change while everybody works: the server's keys, the rules of sessions, the administrators.
-    /// Metadata and keys of the providers are fetched anew, and endpoints may be at other hosts than before.
-    /// A new key in front opens at once and seals after [`KEY_ACTIVATION`], so that every replica knows it by then.
+    /// Applies the settings that can change at run time: the server's keys, the rules of sessions, the administrators.
+    /// Metadata and keys of the providers are fetched anew, and endpoints may be at other hosts than before. A new key
+    /// in front opens at once and seals after [`KEY_ACTIVATION`], so that every replica knows it by then.
     pub fn reload(&self, settings: Settings) {
         let Reloadable { keyring, sessions, rights } = &self.reloadable;
         let version = keyring.replace(&settings.keyring);
@@ -257,8 +257,8 @@ impl App {
         join_all(self.providers.iter().map(|provider| provider.finish_revocations(patience))).await;
     }
 
-    /// Asks each provider for its metadata until it answers once, in the background, so that the first login
-    /// need not wait and `/readyz` heals by itself.
+    /// Asks each provider for its metadata until it answers once, in the background, so that the first login need not
+    /// wait and `/readyz` recovers by itself.
     pub fn probe_providers(&self) {
         for provider in &*self.providers {
             let provider = provider.clone();

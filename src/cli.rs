@@ -24,7 +24,7 @@ use crate::telemetry::LogThread;
 
 /// Bad usage or configuration (`EX_USAGE` of sysexits.h).
 const USAGE: u8 = 64;
-/// Longest time for what is still under way to notice the end.
+/// Longest wait for background tasks at the end of the process.
 const LONGEST_END: Duration = Duration::from_millis(500);
 
 /// OAuth 2.0 / OpenID Connect session broker for back offices.
@@ -81,7 +81,7 @@ enum CommandError {
     /// Something failed, and standard output said so already: exit code 1.
     #[error("said already")]
     Said,
-    /// Whoever read the output has seen enough: exit code 0.
+    /// Standard output was closed by its reader: exit code 0.
     #[error("nobody reads any more")]
     NobodyReads,
 }
@@ -95,7 +95,7 @@ pub fn run() -> ExitCode {
         Err(answer) => {
             // Help and version are asked for; everything else is a mistake.
             if !answer.use_stderr() {
-                // Without anybody who reads there is nobody to tell.
+                // A closed standard error is ignored.
                 let _ = answer.print();
                 return ExitCode::SUCCESS;
             }

@@ -1,10 +1,10 @@
 //! Signing in: from the login address to the provider, and from the callback to a session.
 //!
 //! [`start`] sends the browser to the provider and leaves a pending login in it ([`pending`]); [`callback`] takes the
-//! provider's answer, matches it to the pending login before anything else, and establishes the session; [`session_limit`]
-//! helps those who have too many, `login_loop` those who come back too often, `lost` those whose answer nothing waits for,
-//! by the [`way_back`] that each login carries. [`third_party`]: logins that begin
-//! elsewhere; [`signed_in`]: logins for the sake of another tab. All are handlers that `routes` mounts.
+//! provider's answer, matches it to the pending login before anything else, and establishes the session;
+//! [`session_limit`] is for people with too many sessions, `login_loop` detects login loops, and `lost` handles answers
+//! without a pending login, by the [`way_back`] in their `state`. [`third_party`]: logins that begin elsewhere;
+//! [`signed_in`]: logins for the sake of another tab. All are handlers that `routes` mounts.
 
 mod answer;
 mod asks;
@@ -50,9 +50,9 @@ pub struct Login {
     pub default_provider: Option<Arc<str>>,
     /// The logins between start and callback.
     pub pending: Arc<PendingLogins>,
-    /// The pages that the provider carries there and back.
+    /// Seals the return path into `state`.
     pub ways_back: Arc<WaysBack>,
-    /// Lets people end a session of theirs without having one.
+    /// Seals the grants of people at the session limit.
     pub grants: Arc<GrantSealer>,
     /// Proves that a form is our own.
     pub csrf: Arc<CsrfTokens>,
@@ -91,12 +91,12 @@ fn failure_kind(error: &IdpError) -> FailureKind {
         ErrorClass::Ours | ErrorClass::RequestOrPerson | ErrorClass::Denied | ErrorClass::Indeterminate => {
             FailureKind::LoginFailed
         }
-        // Somebody else's person, from our point of view: an everyday refusal.
+        // The person is not one whom the configuration admits: routine.
         ErrorClass::NotAdmitted => FailureKind::LoginRefused,
         ErrorClass::Spent | ErrorClass::LateAnswer => FailureKind::LoginExpired,
         ErrorClass::NotFresh => FailureKind::LoginNotFresh,
         ErrorClass::Clock => FailureKind::LoginClock,
-        // The browser brought it, and nothing proves that it is the provider's.
+        // The browser brought it, and it is not verified.
         ErrorClass::UnprovenAnswer => FailureKind::AnswerRefused,
     }
 }

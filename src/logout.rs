@@ -1,6 +1,6 @@
 //! Signing out, from every side.
 //!
-//! [`own`]: by the person, here first and then at the provider. The provider's word that a session is over comes by
+//! [`own`]: by the person, here first and then at the provider. Notices of the provider that a session is over come in
 //! three ways: [`back_channel`] (OpenID Connect Back-Channel Logout 1.0), [`front_channel`] (Front-Channel Logout 1.0,
 //! through the browser) and [`security_events`] (Shared Signals: CAEP by push). Each of them decides what is meant, and
 //! leaves the ending to `session::revocation`. All are handlers that `routes` mounts.
@@ -50,7 +50,7 @@ pub struct Logout {
     pub public_url: Arc<PublicUrl>,
     /// The operator's words for the pages.
     pub branding: Arc<Branding>,
-    /// Writes down the notices that were not believed.
+    /// Audits rejected notices, rate-limited.
     pub refusals: Arc<RejectedNotices>,
 }
 
@@ -63,7 +63,7 @@ struct Notice {
     /// The sessions that end.
     selections: Vec<Selection>,
     order: Order,
-    /// Its name, and until when it could be sent again; what comes through a browser has none.
+    /// Its replay key and the end of its validity; a front-channel notice has none.
     once: Option<(ReplayKey, OffsetDateTime)>,
     client: IpAddr,
 }
@@ -82,7 +82,7 @@ impl Logout {
         self.providers.iter().find(|provider| provider.name() == name)
     }
 
-    /// The provider that vouches for a person, if it is still configured: another one of the same name does not count.
+    /// The provider of a person, if it is still configured with the same issuer.
     fn provider_of(&self, identity: &Identity) -> Option<&Provider> {
         self.provider(&identity.idp).filter(|provider| provider.recognizes_issuer(&identity.issuer))
     }
@@ -91,12 +91,12 @@ impl Logout {
         self.cookies.clear(self.cookies.session_name())
     }
 
-    /// Carries out a provider's notice, once. With an error it may be half done: the provider is to say it again.
+    /// Carries out a provider's notice, once. After an error it may be half done: the provider is to send it again.
     async fn carry_out(&self, notice: Notice) -> Result<Outcome, StoreError> {
         let sessions = self.sessions.clone();
-        // Whoever asked may hang up: what was begun is brought to its end all the same.
+        // The work is finished even if the client disconnects.
         let task = tokio::spawn(async move { notice.carry_out(&sessions).await }.in_current_span());
-        // Only a panic of ours or the end of the process leaves none.
+        // Only a panic or the end of the process leaves no result.
         task.await.unwrap_or(Err(StoreError::Timeout))
     }
 }

@@ -1,5 +1,5 @@
-//! The answers to failures: the one place that knows the status, the words and the blame of
-//! every [`FailureKind`], and that logs it.
+//! The answers to failures: the one place with the status, the texts and the log level of every [`FailureKind`], and
+//! that logs it.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -22,12 +22,12 @@ use crate::web::request_id::RequestId;
 use crate::web::return_to::ReturnTo;
 use crate::web::{navigation, security_headers};
 
-/// The one who has to do something about it; decides the log level.
+/// The party at fault; decides the log level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Blame {
-    /// The person, the browser, or nobody: everyday life.
+    /// The person, the browser, or nobody: routine.
     Browser,
-    /// Somebody who tries things, or a broken program.
+    /// An attacker, or a broken program.
     Sender,
     /// The identity provider.
     Provider,
@@ -103,7 +103,7 @@ fn refused(kind: RefusalKind) -> Appearance {
         Kind::StoreUnavailable => ("store-unavailable".into(), Blame::Store),
         Kind::ProviderUnavailable => ("idp-unavailable".into(), Blame::Provider),
         Kind::NotFound => ("not-found".into(), Blame::Browser),
-        // Among them those that only a later version of the guard knows.
+        // This includes kinds of later versions of the guard.
         _ => ("internal".into(), Blame::Broker),
     };
     let (status, code) = kind.status_and_code();
@@ -124,7 +124,7 @@ fn not_forwarded(kind: ProxyErrorKind) -> Appearance {
     Appearance { status, code, words: words.into(), blame }
 }
 
-/// Below this, programs and those who write them ask: they are answered in their words.
+/// Paths below this serve programs: they get texts for developers.
 const API: &str = "/sso/api/";
 
 /// The texts of a problem document of the API (`api-{words}-title` and `-advice`), where an employee's would not help.
@@ -312,7 +312,7 @@ fn log(failure: &Failure, appearance: &Appearance) {
     let cause = failure.cause.as_deref().map(chain).unwrap_or_default();
     let (kind, blame, cause) = (failure.kind, appearance.blame, Printable(&cause));
     match blame {
-        // Without a cause it is everyday life; with one, the page's reference has to lead to it.
+        // Without a cause it is routine; with one, the request id on the page has to lead to it.
         Blame::Browser if cause.0.is_empty() => tracing::debug!(?kind, ?blame, status, "a request was turned away"),
         Blame::Browser => tracing::info!(?kind, ?blame, status, %cause, "a request was turned away"),
         Blame::Sender => tracing::info!(?kind, ?blame, status, %cause, "a request was refused"),
@@ -362,7 +362,7 @@ mod tests {
         }
     }
 
-    /// R-P01: an outage of the store is neither "valid" nor "logged out".
+    /// R-P01: during an outage of the store a session is neither valid nor over.
     #[test]
     fn outages_are_503() {
         let of_the_store = FailureKind::Refused(RefusalKind::StoreUnavailable);

@@ -1,11 +1,10 @@
-//! Renewals: whether a session is still what its provider says, and the access token for upstreams that are promised
-//! it.
+//! Revalidation of sessions with their providers, and refresh of access tokens for upstreams.
 //!
-//! When something is due is a pure decision ([`is_due`]); doing it is `session::renewal`'s turn and `idp::refresh`'s
-//! requests, in this order: new tokens, stored; then the person's claims, stored. A provider that says no ends the
-//! session; one that is away ends nothing (R-C12), and is left alone for a moment; with one that answers and confirms
-//! nobody the session does not count until it does again, or until a login. Whoever waited for any of this asks for the
-//! session again: it may have been ended meanwhile.
+//! When it is due is a pure decision ([`is_due`]). It takes the refresh lock of `session::renewal` and makes the
+//! requests of `idp::refresh`, in this order: new tokens are saved, then the person's claims are saved. A denial ends
+//! the session; an outage ends nothing (R-C12) and starts a backoff; after an indeterminate answer the session is
+//! rejected until the provider confirms it, or until a login. Callers that waited load the session again: it may have
+//! ended meanwhile.
 
 mod attempt;
 
@@ -31,8 +30,8 @@ use self::attempt::{Fault, failed, has_expired, not_confirmed, refused, renew, r
 
 /// Time before its end at which an access token is replaced: it has to last until the upstream has used it.
 const MARGIN: Duration = Duration::seconds(30);
-/// Longest time for which tokens that no published key signed may be a cache's fault: many keep keys for as long, and some do not ask
-/// again when they are told to.
+/// Longest time for which an unknown signing key may be explained by a cache: many cache keys for as long, and some
+/// ignore `no-cache`.
 const KEYS_SETTLE_IN: Duration = Duration::minutes(10);
 /// Answers of a provider that one renewal may have to wait for.
 const ANSWERS: u32 = 5;
@@ -54,30 +53,30 @@ struct ProviderState {
     provider: Provider,
     /// Seconds since 1970; 0 while nothing is amiss.
     backoff_until: AtomicI64,
-    /// Set while its last word was that it does not know us.
+    /// Set while its last answer was that it does not know the client.
     is_misconfigured: AtomicBool,
 }
 
 /// The outcome of an attempt.
 #[derive(Debug)]
 enum Attempt {
-    /// It was renewed, it ended, or nothing could be learnt.
+    /// It was renewed, it ended, or the attempt failed.
     Over,
     LoginNeeded,
     /// The provider's word may not have been stored.
     Unstored(StoreError),
 }
 
-/// Is true if a session has to be renewed: at the provider's pace, or because the access token that a route needs ends
-/// soon; and at once if the provider did not confirm the person when it was asked (an indeterminate answer).
+/// Is true if a session has to be renewed: after the refresh interval, or because the access token that a route needs
+/// expires soon; and at once after an indeterminate answer.
 pub fn is_due(record: &SessionRecord, pace: Option<Duration>, need: Need, now: OffsetDateTime) -> bool {
     let by_the_pace = pace.is_some_and(|pace| record.unconfirmed || now - record.renewed_at >= pace);
     let ends_soon = || record.access_token_expires_at.is_some_and(|ends| ends - margin(record, ends) <= now);
     by_the_pace || (need == Need::AccessToken && (record.unconfirmed || ends_soon()))
 }
 
-/// Is true if a session that the provider has failed to confirm for the grace needs a login now: not while nobody is served,
-/// since then a login would be no way out.
+/// Is true if a session that the provider has failed to confirm for the grace needs a login now: not while the provider
+/// serves nobody, since then a login would fail as well.
 fn is_grace_over(record: &SessionRecord, provider: &Provider, error: &RenewalError, now: OffsetDateTime) -> bool {
     let is_over = |since: OffsetDateTime| {
         now - since >= provider.refresh_grace() && provider.has_served_another(&record.identity, since)
@@ -85,8 +84,8 @@ fn is_grace_over(record: &SessionRecord, provider: &Provider, error: &RenewalErr
     !error.affects_all_sessions() && record.failing_since.is_some_and(is_over)
 }
 
-/// Is true if the provider denies the person. That no published key signed a token is such a word only where it
-/// lasts, and where the provider has served this process.
+/// Is true if the provider denies the person. An unknown signing key counts as a denial only if it persists, and if the
+/// provider has served this process.
 fn is_denied(record: &SessionRecord, provider: &Provider, error: &RenewalError, now: OffsetDateTime) -> bool {
     let lasts = || record.unverifiable_since.is_some_and(|since| now - since >= KEYS_SETTLE_IN);
     error.verdict == Verdict::Denied || (error.is_about_keys() && provider.is_proven() && lasts())
@@ -121,12 +120,12 @@ impl Renewals {
         self.0.providers.iter().find(|vouching| vouches(&vouching.provider))
     }
 
-    /// Renews a session whose turn it is. `permit`: the right to ask the provider.
+    /// Renews a session under its refresh lock. `permit`: the right to ask the provider.
     async fn attempt(&self, mut renewing: LockedSession, mut permit: PermitToAsk) -> Attempt {
         let Some(vouching) = self.vouching_for(&renewing.record().identity) else { return Attempt::LoginNeeded };
         let (provider, idp) = (&vouching.provider, vouching.provider.name());
         let came = renew(provider, &mut renewing, self.0.clock.now()).await;
-        // The one that was to go first after an outage may have learnt nothing of the provider.
+        // The first attempt after an outage may have been inconclusive.
         let has_learnt_nothing =
             matches!(came, Err(Fault::LoginNeeded | Fault::Superseded | Fault::Ended(_) | Fault::Store(_)));
         permit.was_used = !has_learnt_nothing;
@@ -192,7 +191,7 @@ impl Revalidator for Renewals {
         need: Need,
     ) -> Result<Revalidation, StoreError> {
         let now = self.0.clock.now();
-        // Nobody vouches for it any more: its provider is not configured, or is another one under the same name.
+        // Its provider is not configured any more, or is another one under the same name.
         let Some(vouching) = self.vouching(session) else { return Ok(Revalidation::Reauthenticate) };
         let pace = vouching.provider.refresh_interval();
         if !is_due(session.record(), pace, need, now) {
@@ -207,7 +206,7 @@ impl Revalidator for Renewals {
         let is_due = move |record: &SessionRecord| is_due(record, pace, need, clock.now());
         let work = async move |renewing: LockedSession| this.attempt(renewing, permit).await;
         let turn = self.0.sessions.with_refresh_lock(key, patience, is_due, work);
-        // A session that stands is not kept waiting by a provider that is slow; the renewal goes on behind it.
+        // A live session does not wait for a slow provider; the renewal goes on in the background.
         let lacks_token = need == Need::AccessToken && token_has_expired(session.record(), now);
         let stands = !unconfirmed && !lacks_token;
         let came =
@@ -239,8 +238,8 @@ impl Revalidator for Renewals {
 }
 
 impl ProviderState {
-    /// The right to ask the provider now, if it is not left alone. After an outage one attempt goes first; the others go
-    /// on when that has succeeded.
+    /// Returns the right to ask the provider, unless it is backing off. After an outage a single attempt goes first
+    /// (half-open circuit breaker); the others follow when it has succeeded.
     fn may_ask(self: &Arc<Self>, now: OffsetDateTime) -> Option<PermitToAsk> {
         let rested_until = self.backoff_until.load(Ordering::Relaxed);
         let claimed = (now + REFRESH_BACKOFF).unix_timestamp();
@@ -259,11 +258,11 @@ impl ProviderState {
     }
 }
 
-/// The right to ask a provider. Whoever was to go first after an outage and did not ask lets somebody else go first.
+/// The right to ask a provider. If the first attempt after an outage made no request, the next one goes first.
 #[derive(Debug)]
 struct PermitToAsk {
     vouching: Arc<ProviderState>,
-    /// Until when the provider was left alone before; 0 if it was not.
+    /// End of the previous backoff; 0 if there was none.
     rested_until: i64,
     claimed: i64,
     was_used: bool,

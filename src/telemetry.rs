@@ -1,9 +1,9 @@
 //! Logs: their destination, and the limits on their content.
 //!
-//! One line an event, to standard error; of a server by a thread of its own ([`LogThread`]), so that nobody's request
-//! waits for whoever reads it. The level of the configuration applies to this crate; libraries
-//! stay at `warn` whatever it is, because what they print at finer levels (header frames, commands) can hold
-//! tokens and cookies (R-O01). Text that came from outside is written through [`Printable`](crate::printable::Printable) (R-O03).
+//! One line an event, to standard error; of a server by a thread of its own ([`LogThread`]), so that no request waits
+//! for a slow reader. The level of the configuration applies to this crate; libraries stay at `warn` whatever it is,
+//! because what they print at finer levels (header frames, commands) can hold tokens and cookies (R-O01). Text that
+//! came from outside is written through [`Printable`](crate::printable::Printable) (R-O03).
 
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
@@ -38,8 +38,8 @@ impl Default for LogSettings {
     }
 }
 
-/// Most lines that wait to be written: at a few hundred bytes each some ten megabytes. Beyond, lines are dropped and counted: whoever reads the log
-/// may be slow, or hang.
+/// Most lines that wait to be written: at a few hundred bytes each some ten megabytes. Beyond, lines are dropped and
+/// counted, since the reader of the log may be slow, or hang.
 const QUEUE: usize = 32 * 1024;
 /// The target of audit events.
 const AUDIT: &str = "audit";
@@ -78,8 +78,7 @@ impl Drop for LogThread {
     }
 }
 
-/// The queue of audit events, which are never dropped: whoever writes one waits for room; and the queue of everything
-/// else.
+/// The queue of audit events, which are never dropped: the writer waits for room; and the queue of everything else.
 struct Queues {
     lines: NonBlocking,
     audit: NonBlocking,
@@ -143,7 +142,7 @@ where
     let level = settings.level.as_str().to_ascii_lowercase();
     let filter = EnvFilter::new(format!("warn,counterfoil={level},audit=info"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
-    // A log that nobody reads any more is no reason for a panic, which complaining on standard error would be.
+    // A closed standard error must not cause a panic, which reporting it there would.
     let subscriber = subscriber.log_internal_errors(false);
     let started = match settings.format {
         LogFormat::Human => subscriber.try_init(),
@@ -182,7 +181,7 @@ mod tests {
         }
     }
 
-    /// Nobody waits for a log that nobody reads; what found no place is counted, and the rest is written in order.
+    /// No writer waits for a log that nobody reads; dropped lines are counted, and the rest is written in order.
     #[test]
     fn a_log_that_nobody_reads_holds_up_nobody_and_counts_what_it_drops() {
         let (go_on, goes_on) = channel();

@@ -55,7 +55,7 @@ struct Rights {
 }
 
 impl Api {
-    /// The session behind a request, as its provider sees it now: who is no reviewer any more is none here.
+    /// The revalidated session behind a request, so that a person who is no reviewer any more is refused.
     async fn vouched_for(&self, headers: &HeaderMap) -> Result<LiveSession, Failure> {
         let found = look_up(&self.reader, &self.cookies, headers).await?;
         let place = (&self.reader, &*self.cookies);

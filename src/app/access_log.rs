@@ -22,7 +22,7 @@ use crate::web::request_context::RequestContext;
 enum End {
     /// It went out whole.
     Complete,
-    /// The upstream, or whatever else made it, broke off.
+    /// The source of the body, such as the upstream, broke off.
     Upstream,
     /// The client went away.
     Client,
@@ -33,8 +33,8 @@ pub(super) fn is_written() -> bool {
     tracing::enabled!(tracing::Level::INFO)
 }
 
-/// The facts of a request before its answer has gone out. Writes its line when it is dropped: of a client that left
-/// before there was an answer, too.
+/// The facts of a request before its answer has gone out. Writes its line when it is dropped, also if the client left
+/// before there was an answer.
 #[derive(Debug)]
 pub(super) struct AccessLine {
     method: Method,
@@ -85,7 +85,7 @@ impl AccessLine {
 /// Longest path that a line shows, in bytes.
 const LONGEST_PATH: usize = 1_024;
 
-/// The beginning of a path: a log of long ones would fill memory, should nobody read it.
+/// The beginning of a path, which bounds the memory of the log queue.
 fn beginning(path: &str) -> &str {
     &path[..path.floor_char_boundary(LONGEST_PATH)]
 }
@@ -138,7 +138,7 @@ impl HttpBody for Followed {
             Poll::Ready(Some(Err(_))) => self.line.end = End::Upstream,
             Poll::Ready(Some(Ok(frame))) => {
                 self.line.bytes += frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
-                // A server that has sent as much as was announced does not ask for the end.
+                // After a body of the announced length the server does not poll for the end.
                 if self.expected == Some(self.line.bytes) || self.body.is_end_stream() {
                     self.line.end = End::Complete;
                 }

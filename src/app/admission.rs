@@ -1,5 +1,4 @@
-//! The name and the sender of a request, and the refusal of those that are not for us: all that is decided before anybody
-//! asks what a request wants.
+//! The id and the client address of a request, and the checks before routing: host, scheme, framing.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -61,11 +60,11 @@ enum NotAdmitted {
     Coding(String),
 }
 
-/// The facts about a request that its answer depends on, whatever comes in between.
+/// The facts about a request that its answer depends on.
 #[derive(Debug)]
 pub(super) struct Begun {
     pub(super) context: RequestContext,
-    /// A proxy of ours says that the browser came by plain HTTP.
+    /// A trusted proxy reports that the browser came by plain HTTP.
     is_plain: bool,
     /// The body is framed in a way that is understood.
     is_understood: bool,
@@ -105,7 +104,7 @@ impl Admission {
         (Begun { context, is_plain, is_understood, touched }, request)
     }
 
-    /// The refusal of a request that is not for us, or not of this world.
+    /// The refusal of a request for another host, or with invalid framing.
     pub(super) fn refusal(&self, begun: &Begun, request: &Request) -> Option<Failure> {
         let (kind, why) = fault(&self.public_url, request, begun.is_plain)?;
         let failure = Failure::caused(kind, why);
@@ -155,7 +154,7 @@ fn fault(public_url: &PublicUrl, request: &Request, is_plain: bool) -> Option<(F
         let expected = public_url.authority().to_owned();
         return Some((FailureKind::WrongHost, NotAdmitted::Host { received: listed(headers, &HOST), expected }));
     }
-    // Nothing is done for a browser that others can listen to (R-B11).
+    // A browser on plain HTTP is served nothing, since others can read along (R-B11).
     (is_plain && public_url.is_https())
         .then(|| (FailureKind::WrongHost, NotAdmitted::PlainHttp(public_url.origin().to_owned())))
 }
@@ -173,7 +172,7 @@ fn transfer_coding_fault(headers: &HeaderMap) -> Option<(FailureKind, NotAdmitte
         headers.get_all(TRANSFER_ENCODING).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     let mut others = codings.filter(|coding| !coding.trim_ascii().eq_ignore_ascii_case(b"chunked"));
     let is_unknown = others.any(|coding| !coding.trim_ascii().is_empty());
-    // One that is not known may be a good one; `chunked` twice or an empty place in the list is never right.
+    // An unknown coding may be valid; `chunked` twice or an empty list element is never valid.
     let kind = if is_unknown { FailureKind::UnknownCoding } else { FailureKind::BadRequest };
     Some((kind, NotAdmitted::Coding(listed(headers, &TRANSFER_ENCODING))))
 }

@@ -1,4 +1,4 @@
-//! The operators' site: tells if the process lives, and if it can do its work (R-O05).
+//! The operators' site: liveness and readiness (R-O05).
 //!
 //! On a port of its own, never on the public one.
 

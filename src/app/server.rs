@@ -48,7 +48,7 @@ const REFUSAL_PAUSE: Duration = Duration::from_secs(10);
 /// The bounds of a listener.
 #[derive(Debug, Clone)]
 pub struct ConnectionLimits {
-    /// Most connections at a time; more wait to be accepted.
+    /// Most concurrent connections; more wait to be accepted.
     pub most: usize,
     /// Most connections of one peer; 0: a quarter of all.
     pub per_peer: usize,
@@ -68,8 +68,8 @@ impl Default for ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// The same, as far as so many descriptors go: a connection may need a second one, towards its upstream. Running
-    /// out of them would make the process deaf on every port.
+    /// The same, as far as so many descriptors go: a connection may need a second one, towards its upstream. Without
+    /// free descriptors the process could accept on no port.
     #[must_use]
     pub fn within(self, descriptors: usize) -> Self {
         let most = self.most.min(descriptors.saturating_sub(RESERVED_DESCRIPTORS) / 2).max(1);
@@ -141,7 +141,7 @@ impl<S: BackOffice> House<S> {
         }
     }
 
-    /// A place for the next connection. While all are taken, those that do nothing are asked to go.
+    /// Waits for a permit for the next connection. While there is none, idle connections are closed.
     async fn place(&self) -> OwnedSemaphorePermit {
         loop {
             if let Ok(permit) = self.places.clone().try_acquire_owned() {
@@ -225,7 +225,7 @@ impl Refused {
     }
 }
 
-/// Says why a connection ended early, as loudly as it may matter to somebody.
+/// Logs why a connection ended early, at a level by its cause.
 fn log_end(error: &hyper::Error, peer: SocketAddr, progress: &Progress) {
     if error.is_parse() {
         // A request that HTTP cannot read is answered below the site: this is its only line. HTTP/2 is not answered.

@@ -1,9 +1,9 @@
 //! The public site as one service: the layers that every request goes through, written out in their order.
 //!
-//! From the outside in: a request gets its name and its sender and its line in the access log (`Admission::context`);
-//! a failure that comes from inside is drawn ([`Responder`]); a panic is such a failure; what is not for us is refused
-//! (`Admission::refusal`); the waiting for a body is bounded; the broker's own addresses go to `routes`, and everything
-//! else through the guard to the back office.
+//! From the outside in: a request gets its id, its client address and its line in the access log
+//! (`Admission::context`); a failure from inside is rendered ([`Responder`]); a panic is such a failure; a request for
+//! another host is refused (`Admission::refusal`); the wait for a body has a timeout; the broker's own addresses go to
+//! `routes`, and everything else through the guard to the back office.
 //!
 //! One service and not a stack of `Router::layer`s, because each of those boxes the future of every request and clones
 //! what is inside: that cost more than all the rest of a guarded request.

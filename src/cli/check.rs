@@ -60,7 +60,7 @@ pub(super) async fn run(file: ConfigFile) -> Result<(), CommandError> {
     report.end()
 }
 
-/// The findings so far. It goes on when nobody reads it any more: the exit code is a result too.
+/// The findings so far. The check goes on after standard output is closed: the exit code is a result too.
 #[derive(Debug, Default)]
 struct Report {
     failures: usize,

@@ -1,7 +1,7 @@
 //! The output of commands: lines on standard output, for the next program; words on standard error, for the person.
 //!
-//! Not `println!`: it panics as soon as whoever reads has seen enough (`counterfoil check | head -1`). That is no
-//! error of anybody's; clippy keeps the macros out of the commands.
+//! `println!` is not used, since it panics when standard output is closed (`counterfoil check | head -1`), which is no
+//! error; clippy forbids the macros in the commands.
 
 use std::io::{ErrorKind, Write};
 
@@ -23,7 +23,7 @@ pub(super) fn say(line: &str) -> Result<(), CommandError> {
     }
 }
 
-/// Tells the person at the terminal something. Where there is nobody to tell, nobody is told.
+/// Writes to standard error; a closed one is ignored.
 pub(super) fn tell(words: &str) {
     let _ = writeln!(std::io::stderr(), "{words}");
 }

@@ -17,7 +17,7 @@ use crate::config::{ServerSettings, Settings};
 use crate::session::store::StoreError;
 use crate::telemetry::LogThread;
 
-/// Most connections on the operators' port: whoever watches has few.
+/// Most connections on the operators' port: monitoring needs few.
 const MOST_WATCHING: usize = 64;
 /// Longest time for renewals whose browsers hung up: the provider may have made their old tokens worthless.
 const LAST_RENEWALS: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ const LONGEST_READING: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(file: ConfigFile, log: &mut LogThread) -> Result<(), CommandError> {
     let settings = file.settings()?;
-    // Before anybody can know that we run: unhandled, it would end the process.
+    // Installed before the ports are open: unhandled, the signal would end the process.
     let hangups = signal(SignalKind::hangup()).map_err(failed)?;
     log.start(settings.log);
     for warning in &settings.warnings {
@@ -51,7 +51,7 @@ pub(super) async fn run_broker(
     operations: TcpListener,
     reloads: Option<Reloads>,
 ) -> Result<(), CommandError> {
-    // Before anybody can know that we run: unhandled, they would end the process at once.
+    // Installed before the ports are open: unhandled, the signals would end the process at once.
     let ends = EndRequests::listen().map_err(failed)?;
     let ServerSettings { shutdown_timeout, drain_delay, .. } = settings.server;
     let limits = connection_limits(&settings);
@@ -77,7 +77,7 @@ pub(super) async fn run_broker(
     let (drained, mut is_drained) = watch::channel(false);
     let operators_site = app.operations_router();
     let operators_site = tokio::spawn(async move {
-        // The last to go: whoever watches sees the draining.
+        // Stopped last, so that monitoring sees the draining.
         let drained = async move { _ = is_drained.changed().await };
         serve_within(&watching, operations, operators_site, drained, Duration::from_secs(1)).await;
     });
@@ -156,7 +156,7 @@ pub(super) struct Reloads {
 }
 
 impl Reloads {
-    /// Reads the configuration beside everybody's requests: a file on a share that hangs holds up nobody.
+    /// Reads the configuration on a blocking thread, so that a hanging file system delays no request.
     async fn read(&self) -> Result<Settings, CommandError> {
         let file = self.file.clone();
         let read = tokio::task::spawn_blocking(move || file.settings());

@@ -1,7 +1,7 @@
 //! `.env` files: `NAME=value` lines, and nothing clever.
 //!
-//! Not a library: the one at hand substitutes `$name`, which changes passwords, and quotes the line it cannot
-//! read, which shows them. Here a value is what stands there; quotes around it are taken off.
+//! No library is used: the usual one substitutes `$name`, which changes passwords, and repeats the line it cannot read,
+//! which shows them. Here a value is taken literally, without the quotes around it.
 
 use std::collections::BTreeMap;
 

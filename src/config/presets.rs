@@ -126,7 +126,7 @@ impl Filler<'_> {
                 if self.needs.contains_key(name) {
                     self.missing.insert(name.to_owned());
                 }
-                // A value that keeps the rest of the section readable; the fault is reported.
+                // A placeholder that keeps the rest of the section readable; the fault is reported.
                 if name.ends_with("_url") { "https://missing".to_owned() } else { "missing".to_owned() }
             }
         }

@@ -1,6 +1,6 @@
 //! Reading typed values out of TOML and environment, and remembering every fault on the way.
 //!
-//! Not serde's derive: it stops at the first fault, and operators deserve them all.
+//! serde's derive is not used: it stops at the first fault, and here all faults are reported together.
 
 mod setting;
 

@@ -1,6 +1,6 @@
 //! The provider's answer, as the browser brings it: by the method and in the form that is configured for the provider.
 //!
-//! Reads, and matches nothing: [`super::callback`] asks for the pending login before anything of this is believed.
+//! Reads only: [`super::callback`] matches the answer to a pending login before any of it is used.
 
 use thiserror::Error;
 
@@ -22,19 +22,19 @@ pub(super) enum Carrier {
 #[derive(Debug)]
 pub(super) struct Unfinished {
     pub(super) failure: Failure,
-    /// True if the same answer may be brought again: nothing of it was used up.
+    /// True if the browser may retry with the same answer: its code was not used up.
     pub(super) may_be_repeated: bool,
 }
 
 impl Unfinished {
-    /// The provider's fault before it was sent the code: what cannot be had now may be there in a moment.
+    /// Makes the failure of a provider before it was sent the code: it may be transient.
     pub(super) fn before_the_exchange(error: IdpError) -> Self {
         let may_be_repeated = matches!(error, IdpError::Unusable { .. });
         Self { failure: Failure::caused(failure_kind(&error), error), may_be_repeated }
     }
 
-    /// A signed answer that was not accepted, or cannot be judged yet: keys that were fetched a moment ago do not verify it.
-    /// That is the browser's word until it is, and no failing of the provider's.
+    /// A signed answer that was not accepted, or cannot be judged yet: keys that were fetched a moment ago do not
+    /// verify it. Until it is verified it may come from anybody, so it is no fault of the provider.
     fn with_the_answer_closed(error: IdpError) -> Self {
         let is_unjudged =
             matches!(&error, IdpError::Unusable { cause, .. } if matches!(**cause, HttpError::AskedJustNow { .. }));
@@ -51,7 +51,7 @@ impl Unfinished {
 }
 
 impl From<Failure> for Unfinished {
-    /// A store that cannot be asked has used nothing up.
+    /// A store outage has used nothing up.
     fn from(failure: Failure) -> Self {
         Self { may_be_repeated: failure.kind.is_store_outage(), failure }
     }
@@ -88,7 +88,7 @@ impl Login {
     }
 
     /// Tells an answer that is signed where that was not asked for, or the other way round, from one that belongs to no
-    /// login: only the provider's settings help. Whoever makes such an address up learns and changes nothing.
+    /// login: only the provider's settings help. A forged address of this kind reveals and changes nothing.
     pub(super) fn refuse_other_manner(&self, idp: &str, brought: &Parameters) -> Result<(), Failure> {
         let Some(provider) = self.provider(idp) else { return Ok(()) };
         let has = |name: &str| brought.get(name).is_some_and(|value| !value.is_empty());

@@ -15,7 +15,7 @@ use crate::web::return_to::ReturnTo;
 /// Longest `acr` that the log repeats, in characters.
 const LONGEST_ACR: usize = 100;
 
-/// One login and everybody who asks something of it.
+/// One login with the sources of its demands.
 #[derive(Clone, Copy)]
 pub(super) struct Asks<'a> {
     pub(super) provider: &'a Provider,

@@ -1,6 +1,6 @@
 //! `/sso/callback/{idp}`: from the provider's answer to a session.
 //!
-//! In this order: the answer is matched to a login pending in this browser, which costs nothing; it is judged by what
+//! In this order: the answer is matched to a login pending in this browser, which needs no I/O; it is judged by what
 //! the provider says of itself (its metadata and keys, fetched at most once for all logins together); if it brings a
 //! code, its `state` is claimed, so that it works once (R-B03); only then is the provider asked anything about this
 //! login.
@@ -96,8 +96,8 @@ pub async fn refuse_method(State(login): State<Login>, idp: Result<Path<String>,
     login.refuse_method(idp.as_ref().map_or("", |idp| &idp.0))
 }
 
-/// `POST /sso/callback/{idp}`: finishes a login whose answer came in a form (Form Post Response Mode). It is another
-/// site that makes the browser send it, so nothing but the pending login's cookie proves anything.
+/// `POST /sso/callback/{idp}`: finishes a login whose answer came in a form (Form Post Response Mode). The request is
+/// cross-site, so only the cookie of the pending login is a proof.
 ///
 /// # Errors
 /// [`Failure`], as [`by_address`]; 4xx for what is no form.
@@ -170,7 +170,7 @@ impl Login {
         }
     }
 
-    /// Writes down why a login came to nothing, and says where the person can go from here.
+    /// Audits why a login failed, and makes the failure with the next steps for the person.
     async fn unfinished(
         &self,
         failure: Failure,
@@ -179,24 +179,24 @@ impl Login {
         client: IpAddr,
     ) -> Failure {
         let reason = failure.cause.as_ref().map_or_else(String::new, ToString::to_string);
-        // The provider's word on the person is the provider's, whatever the browser brought.
+        // A refusal of the person comes from the provider, whatever the browser brought.
         let cause = failure.cause.as_deref().and_then(|cause| cause.downcast_ref::<IdpError>());
         let by_browser = failure.kind.is_of_the_browser() && !matches!(cause, Some(IdpError::Profile(_)));
         audit(&AuditEvent::LoginFailed { idp: &pending.idp, reason: &reason, by_browser, client });
         let account = self.account_beside(&failure, pending, headers).await;
-        // Somebody has read that it went round and round: from here on it counts anew.
+        // The person has seen the page about the loop: the count begins anew.
         let anew =
             (failure.kind == FailureKind::LoginLoop).then(|| self.cookies.clear(&self.cookies.own_name(LANDINGS)));
         failure.with_account(account).with_sign_in(pending.return_to().login_href(&PATHS)).with_cookies(anew)
     }
 
-    /// Claims this login, so that no other request finishes it, here or on another replica; true if this one may.
+    /// Claims this login, so that exactly one request finishes it among all replicas; true for that one.
     async fn claim(&self, pending: &PendingLogin) -> Result<bool, Failure> {
         let first = self.sessions.put_if_absent(&pending.claim_name(), LIFETIME + Duration::minutes(2)).await;
         first.map_err(Failure::from)
     }
 
-    /// Sends the provider the code. If it cannot be reached at all, the code is as good as before and so is the login.
+    /// Sends the provider the code. If it cannot be reached at all, neither the code nor the login is used up.
     async fn exchange(&self, code: String, asks: Asks<'_>) -> Result<SignedIn, Unfinished> {
         let Asks { provider, pending, .. } = asks;
         match provider.finish(code, &pending.attempt).await {
@@ -322,7 +322,7 @@ fn freshness(provider: &Provider, pending: &PendingLogin, auth_time: Option<Offs
         Some(at) if pending.attempt.fresh => Freshness::At(at + provider.clock_skew()),
         Some(at) => Freshness::At(at),
         None if provider.is_plain_oauth2() => Freshness::CannotBeTold,
-        // The provider was told to ask who it is; that it did is all that can be had.
+        // `prompt=login` was sent; the provider gives no further proof.
         None if !provider.tells_authentication_time()
             && (pending.attempt.fresh || provider.always_asks_who_it_is()) =>
         {
@@ -339,8 +339,8 @@ fn says_that_its_form_expired(answer: &AuthorizationAnswer) -> bool {
         && answer.error_description.as_deref() == Some("authentication_expired")
 }
 
-/// The code of a good answer, or why there is none (RFC 6749 4.1.2). It is the browser that brings it, and it can say
-/// what it likes: no fault in it is a fault of ours or of the provider's.
+/// The code of a good answer, or why there is none (RFC 6749 4.1.2). It is the browser that brings it, and it can bring
+/// anything, so no fault in it is the broker's or the provider's.
 fn code_of(answer: AuthorizationAnswer) -> Result<String, NoCode> {
     let refused = |kind, fault| NoCode { kind, fault };
     match (answer.error.as_deref(), answer.code) {

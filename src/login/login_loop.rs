@@ -1,10 +1,10 @@
-//! A count of a browser's recent landings on a page after signing in: breaks loops (R-I09).
+//! Detects login loops by a count of a browser's recent logins for one page (R-I09).
 //!
-//! A page that sends everybody back to the sign-in, or a session cookie that is set and never comes back, would send a
-//! browser round and round, because the provider answers without asking. After [`MOST`] completed logins for one page
+//! A page that sends everybody back to the sign-in, or a session cookie that is set and never comes back, would make a
+//! redirect loop, because the provider answers without asking the person. After [`MOST`] completed logins for one page
 //! within [`WINDOW`] the next one ends in a page that says so. Pages are counted apart, so that many tabs that are
-//! restored together are no loop. Kept by the browser alone: whoever changes the count harms nobody but themselves.
-//! Nothing of what it sends is sent back but what this file could have written.
+//! restored together are no loop. Kept in a cookie: changing the count affects only one's own browser. Only values that
+//! this file could have written are sent back.
 
 use aws_lc_rs::digest;
 use base64::Engine;

@@ -1,8 +1,8 @@
-//! Answers that no login waits for: brought twice, too late, or after too many other logins were begun.
+//! Answers without a pending login: brought twice, too late, or after too many other logins were begun.
 //!
-//! Nothing of such an answer is used. But its `state` says which page the person came for, so whoever has a session by
-//! now goes on to that, and whose browser has begun a login here lately begins again for it, once. Only who has neither
-//! is told to start again.
+//! Nothing of such an answer is used. But its `state` holds the return path: a person with a session is sent there, and
+//! a browser that has begun a login here lately begins another one for it, once. Otherwise a page asks the person to
+//! start again.
 
 use axum::response::Response;
 use http::HeaderMap;

@@ -23,7 +23,7 @@ use crate::web::return_to::ReturnTo;
 
 /// The longest time that a login may take.
 pub const LIFETIME: Duration = Duration::minutes(10);
-/// The time that the browser keeps its cookie: one that comes too late is begun again for the page it was for.
+/// Lifetime of the cookie in the browser: an expired login is begun again for the same page.
 const KEPT_FOR: Duration = Duration::HOUR;
 /// Most bytes of pending cookies a browser is left with: well below what servers allow for all headers.
 const MOST_BYTES: usize = 5 * 1024;
@@ -45,7 +45,7 @@ pub struct PendingLogin {
     pub attempt: Attempt,
     #[serde(default)]
     answered_by_form: Option<LeftBehind>,
-    /// Set if it was begun in place of another that came to nothing by itself.
+    /// Set if it was begun automatically in place of a failed one.
     #[serde(default)]
     pub begun_again: bool,
 }
@@ -135,7 +135,7 @@ impl PendingLogin {
     }
 
     fn is_current(&self, now: OffsetDateTime) -> bool {
-        // A minute of disagreement between two replicas' clocks is no reason to refuse.
+        // The clocks of two replicas may differ by a minute.
         (-Duration::MINUTE..LIFETIME).contains(&(now - self.started_at))
     }
 }
@@ -178,7 +178,7 @@ impl PendingLogins {
         self.find_whenever(state, cookies, headers).filter(|(_, login)| login.is_current(now))
     }
 
-    /// The same, however long ago it was begun. Good for the way back and for nothing else.
+    /// The same, however long ago it was begun: only for the return path.
     pub fn find_whenever(
         &self,
         state: &str,

@@ -1,7 +1,7 @@
 //! Too many sessions: the page on which a person ends one of theirs, so that the login can be repeated.
 //!
 //! They have proven who they are, but have no session; a grant sealed in a cookie says who may end which sessions, for
-//! ten minutes. It opens nothing else, and ending a session takes the page's own form (R-M01).
+//! ten minutes. It grants nothing else, and ending a session takes the page's own form (R-M01).
 
 use axum::body::Bytes;
 use axum::extract::State;

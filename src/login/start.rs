@@ -28,7 +28,7 @@ use crate::web::query::Parameters;
 use crate::web::redirect::{fits_every_proxy, see_other};
 use crate::web::return_to::ReturnTo;
 
-/// Starts a login, or lets the person choose with whom. Of the query, only `return_to`, `idp`, `choose`, `fresh`,
+/// Starts a login, or shows the choice between the providers. Of the query, only `return_to`, `idp`, `choose`, `fresh`,
 /// `ended`, `again`, `resume`, `repeated` and `login_hint` are read (R-A03, R-A08); if `iss` is among it, only what
 /// [`super::third_party`] names.
 ///
@@ -42,7 +42,7 @@ pub async fn start(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     if method == Method::HEAD {
-        // Whoever looks at a link does not follow it: nothing is begun, nothing is left in the browser.
+        // A prefetch does not follow the link: no login is begun and no cookie is set.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     if !navigation::may_start_login(&headers) {
@@ -150,7 +150,7 @@ impl Login {
         wanted: &Wanted<'_>,
         headers: &HeaderMap,
     ) -> Result<Response, Failure> {
-        // Before anything else: a revocation from here on overtakes this login.
+        // Read first: a revocation after this moment refuses this login.
         let now = self.clock.now();
         let begun = self.sessions.login_number().await?;
         let carried = self.ways_back.seal(wanted.back, wanted.again);
@@ -201,7 +201,7 @@ impl Login {
         }
     }
 
-    /// The end of the session whose cookie the browser still has. Nothing depends on it: the callback asks again.
+    /// The end of the session whose cookie the browser still has. No decision depends on it: the callback checks again.
     async fn tombstone(&self, headers: &HeaderMap) -> Option<Tombstone> {
         match look_up(&self.sessions.reader(), &self.cookies, headers).await {
             Ok(SessionLookup::Ended(tombstone)) => tombstone,

@@ -1,9 +1,9 @@
-//! The way back that a login's `state` carries.
+//! The return path, sealed into the `state` of a login.
 //!
-//! A pending login lies in a cookie, and cookies go: they are crowded out by those of twenty tabs, they end after a
-//! while, and the callback itself deletes them. The page that the person came for must not go with them, so the `state`
-//! carries it through the provider and back, sealed: nobody learns it, nobody makes one up. Proves nothing: whoever
-//! brings it is led to a page of this site, as any link could.
+//! A pending login is kept in a cookie, and cookies may be gone: evicted by those of other tabs, expired, or deleted by
+//! the callback. The return path must survive that, so the `state` carries it through the provider, sealed and so
+//! neither readable nor forgeable. It proves nothing about the browser that brings it, which is merely redirected to a
+//! page of this site.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -91,7 +91,7 @@ mod tests {
         }
     }
 
-    /// States of others, of the time before, and such as somebody made up.
+    /// Values of other sites, of an older format, and forged ones.
     #[test]
     fn a_state_that_was_made_elsewhere_carries_nothing() {
         let ways = WaysBack::new(&Keyring::ephemeral());

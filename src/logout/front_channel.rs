@@ -54,7 +54,7 @@ pub async fn front_channel(
         return Err(Failure::from(FailureKind::MethodNotAllowed).with_allow("GET"));
     }
     if navigation::is_speculative(&headers) {
-        // Asked ahead of a logout that may never come: nothing ends.
+        // A prefetch ends nothing.
         return Err(FailureKind::BadRequest.into());
     }
     let Path(idp) = idp.map_err(|error| Failure::caused(FailureKind::NotFound, error))?;
@@ -114,7 +114,7 @@ fn notice(provider: &Provider, session: &LiveSession, sid: String, address: Clie
 }
 
 impl Logout {
-    /// A page that nobody reads: the provider shows it in a frame of no size.
+    /// Makes an empty page: the provider shows it in an invisible frame.
     async fn framed_page(&self, provider: &Provider, headers: &HeaderMap) -> Response {
         let frame = Frame::for_request(headers, &self.branding);
         let mut response = signed_out_page(frame, SignedOutReason::LocalOnly);

@@ -32,8 +32,7 @@ use crate::web::{form, security_headers};
 
 /// `GET /sso/logout`: the question.
 ///
-/// It needs no store: while that cannot be asked, the page does not say who is signed in, and the browser can still be
-/// made to forget them.
+/// It needs no store: during an outage the page does not show who is signed in, and the cookie can still be deleted.
 ///
 /// # Errors
 /// [`Failure`] if two sessions are live.
@@ -76,7 +75,7 @@ pub async fn logout(
     if keys.is_empty() {
         return logout.send_to(SIGNED_OUT_ALREADY);
     }
-    // The token is checked first: it needs no store, so a stranger cannot make anybody forget a cookie either.
+    // The token is checked first: it needs no store, so another site cannot have a cookie deleted either.
     logout.check_token(&keys, &form)?;
     let found = look_up(&logout.sessions.reader(), &logout.cookies, &headers).await;
     let (key, session) = match found.map_err(|refusal| logout.incomplete(refusal))? {
@@ -92,9 +91,9 @@ pub async fn logout(
         }
     };
     let provider = logout.provider_of(&session.record().identity).cloned();
-    // Whoever asked may hang up: what was begun is brought to its end all the same.
+    // The work is finished even if the client disconnects.
     let ending = tokio::spawn(logout.clone().end_and_revoke_tokens(key, session).in_current_span());
-    // Only a panic of ours or the end of the process leaves none.
+    // Only a panic or the end of the process leaves no result.
     let ended = ending.await.unwrap_or(Err(StoreError::Timeout));
     let id_token = ended.map_err(|error| logout.incomplete(Failure::caused(FailureKind::LogoutIncomplete, error)))?;
     let back = logout.public_url.with_path(SIGNED_OUT);
@@ -161,7 +160,7 @@ impl Logout {
         if keys.iter().any(fits) { Ok(()) } else { Err(FailureKind::CrossSite.into()) }
     }
 
-    /// The browser forgets the session in any case; whether the record is gone is said as it is (R-J07).
+    /// The cookie is deleted in any case; the answer reports truthfully whether the record is gone (R-J07).
     fn incomplete(&self, failure: impl Into<Failure>) -> Failure {
         let failure = failure.into();
         let kind = if failure.kind.is_store_outage() { FailureKind::LogoutIncomplete } else { failure.kind };

@@ -1,4 +1,4 @@
-//! Notices that were not believed, in the audit trail: anybody can send any number of them, so their lines are limited.
+//! Rate-limited audit of rejected notices: anybody can send any number of them.
 //!
 //! For each provider the first few of a second have a line of their own; how many more there were is said with the
 //! first one of a later second.
@@ -48,7 +48,7 @@ impl RejectedNotices {
         Self { clock, lately: Mutex::default() }
     }
 
-    /// Writes down that something was not believed, as long as there are few.
+    /// Audits a rejected notice, within the rate limit.
     pub(super) fn note(&self, idp: &str, way: NoticeWay, reason: &str, client: IpAddr) {
         let unsaid = {
             let mut lately = lock(&self.lately);

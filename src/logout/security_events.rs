@@ -1,5 +1,5 @@
-//! `POST /sso/security-events/{idp}`: a transmitter of Shared Signals tells what happened to a person or a session
-//! (push delivery, RFC 8935).
+//! `POST /sso/security-events/{idp}`: a transmitter of Shared Signals reports events about a person or a session (push
+//! delivery, RFC 8935).
 //!
 //! No cookie counts here; the transmitter shows its bearer token, if one is agreed on, and the event is signed. Revoked
 //! sessions end; after a change of credentials the person's sessions end too, and the next login has to be a fresh one.
@@ -74,7 +74,7 @@ pub async fn security_events(
         Err(error @ NoticeError::Unusable(_)) => return Err(Failure::caused(FailureKind::IdpUnavailable, error)),
     };
     if let Some(notice) = notice(provider, signals, &token, address) {
-        // An event that was told before is acknowledged again: transmitters repeat what they heard no answer to.
+        // A repeated event is acknowledged again: transmitters repeat what was not acknowledged.
         let carried_out = logout.carry_out(notice).await;
         carried_out?;
     }
@@ -107,7 +107,7 @@ fn notice(
     let reason = if has_changed { "credentials were changed at the provider" } else { "revoked at the provider" };
     let (issuer, audience) = (token.issuer().to_owned(), signals.audience.clone());
     let name = ReplayKey { way: "security_event", issuer, audience, id: token.id().to_owned() };
-    // A notice that means nobody of ours counts, too: it is written down.
+    // A notice about none of our people is audited, too.
     (!token.events().is_empty()).then(|| Notice {
         provider: provider.clone(),
         way: NoticeWay::SecurityEvent,
@@ -118,8 +118,7 @@ fn notice(
     })
 }
 
-/// The sessions that end. The provider's session that is over is so for good, whenever we hear of it; a person may
-/// have come back since.
+/// The sessions that end. A provider's session that is over stays over; a person may have signed in again since.
 fn selection(meant: &Meant, happened: EventTime) -> Selection {
     let since = |filter| Filter { happened: Some(happened), ..filter };
     match meant.clone() {

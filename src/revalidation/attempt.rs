@@ -1,6 +1,6 @@
-//! One attempt at a renewal, step by step: what is asked of the provider with what is held, and stored at once.
+//! One attempt at a renewal: the requests to the provider, each saved at once.
 //!
-//! Whoever calls this holds the session's turn. What follows from how it ends is decided in [`super`].
+//! The caller holds the session's refresh lock. The consequences of the outcome are decided in [`super`].
 
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -21,7 +21,7 @@ pub(super) enum Fault {
     Provider(#[from] RenewalError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The session ended meanwhile; these tokens of it are alive.
+    /// The session ended meanwhile; these tokens of it are still valid.
     #[error("the session ended meanwhile")]
     Ended(Tokens),
     /// Somebody else renewed it meanwhile. What they hold is of the same grant: no token is revoked.
@@ -34,8 +34,9 @@ pub(super) enum Fault {
 
 pub(super) async fn renew(provider: &Provider, renewing: &mut LockedSession, now: OffsetDateTime) -> Result<(), Fault> {
     let refresh_token = renewing.tokens().refresh_token.clone();
-    // Tokens that are younger than the last word about the person come from a renewal that got only so far: asking on
-    // with them costs no refresh token (R-E05). Within the pace: a grant that is gone shows at the token endpoint alone.
+    // Tokens newer than the last claims come from a renewal that failed between its two steps: continuing with them
+    // uses no refresh token (R-E05). Only within the refresh interval, since a revoked grant shows at the token
+    // endpoint alone.
     let issued_at = renewing.tokens().issued_at;
     let is_fresh = issued_at > renewing.record().renewed_at
         && !has_expired(renewing.tokens(), now + MARGIN)
@@ -48,7 +49,7 @@ pub(super) async fn renew(provider: &Provider, renewing: &mut LockedSession, now
     };
     if is_fresh {
         match confirm(provider, renewing).await {
-            // Once: the token may have been taken back (R-E05).
+            // Repeated once: the access token may have been revoked (R-E05).
             Err(Fault::Provider(RenewalError { verdict: Verdict::Denied, .. })) => {}
             confirmed => return confirmed,
         }
@@ -66,7 +67,7 @@ async fn refresh(
     let (fresh, ends_by) = match provider.refresh(&held(renewing), refresh_token).await {
         Ok(Refreshed { tokens, session_expiry }) => (tokens, session_expiry),
         Err(RenewalError { verdict, cause, rotated: Some(rotated) }) => {
-            // The old one may be worthless by now; nothing else of this answer is believed.
+            // The old one may be invalid by now; nothing else of this answer is used.
             let tokens = Tokens { refresh_token: Some(ExposedSecret(rotated)), ..renewing.tokens().clone() };
             save_tokens(renewing, tokens, None).await?;
             return Err(RenewalError { verdict, cause, rotated: None }.into());
@@ -117,7 +118,7 @@ pub(super) async fn refused(provider: &Provider, renewing: &LockedSession, error
             }
             Attempt::Over
         }
-        // No rest: whoever asks next tries again to end it.
+        // No backoff: the next request tries again to end it.
         Err(error) => {
             renewal_failed(idp, renewing, &error.to_string());
             Attempt::Unstored(error)
@@ -125,8 +126,8 @@ pub(super) async fn refused(provider: &Provider, renewing: &LockedSession, error
     }
 }
 
-/// The provider did not confirm the person, or cannot be asked whether it does. `is_rejected`: whether the session counts
-/// for nothing until it does. With an error it was asked, and is left alone for a moment.
+/// Handles an indeterminate answer or an outage. `is_rejected`: the session is rejected until the provider confirms it.
+/// With an error a request was made, and the provider gets a backoff.
 pub(super) async fn not_confirmed(
     idp: &str,
     renewing: &mut LockedSession,
@@ -134,7 +135,7 @@ pub(super) async fn not_confirmed(
     error: Option<&RenewalError>,
 ) -> Attempt {
     let (is_news, was_rejected) = (renewing.record().indeterminate_since.is_none(), renewing.record().unconfirmed);
-    // First of all: whoever comes while it is left alone must not pass as before.
+    // Saved before the backoff begins: requests during the backoff must not pass as before.
     let failure = error.map_or(Failure::Outage, |error| match error {
         error if error.is_about_keys() => Failure::Keys,
         error if error.affects_all_sessions() => Failure::Outage,
@@ -150,7 +151,7 @@ pub(super) async fn not_confirmed(
         } else {
             tracing::debug!(%session, idp, reason, "a session is not confirmed by its provider yet");
         }
-        // Otherwise no rest: in it nobody would know that the session is rejected.
+        // Otherwise no backoff, since the rejection of the session would not be known during it.
         if marked.is_ok() || !is_rejected {
             back_off(renewing).await;
         }

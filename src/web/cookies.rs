@@ -8,7 +8,7 @@ pub use counterfoil_guard::cookies::{CookiePolicy, is_cookie_name};
 pub const PENDING: &str = "login-";
 /// The cookie that lets a person with too many sessions end one.
 pub const LIMIT: &str = "limit";
-/// The cookie that counts on which pages a browser has landed lately.
+/// The cookie that counts a browser's recent logins by page.
 pub const LANDINGS: &str = "landings";
 
 /// The broker's policy: no upstream sees or sets any of its cookies.

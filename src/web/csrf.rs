@@ -1,7 +1,7 @@
 //! Defence of the broker's own state-changing requests against other sites (R-M01).
 //!
-//! Two walls: the browser's word on where the request comes from (`Sec-Fetch-Site`, else `Origin`), and a
-//! token bound to the session, which another site cannot read.
+//! Two checks: the origin of the request as the browser states it (`Sec-Fetch-Site`, else `Origin`), and a token bound
+//! to the session, which another site cannot read.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -33,7 +33,7 @@ impl CsrfTokens {
     }
 }
 
-/// Is true if the browser says, or lets it stand, that a request comes from one of our own pages.
+/// Is true unless the browser states that a request comes from another site.
 pub fn is_same_origin(headers: &HeaderMap, public_url: &PublicUrl) -> bool {
     let own_origin = |value: &http::HeaderValue| value.as_bytes() == public_url.origin().as_bytes();
     match headers.get("sec-fetch-site") {

@@ -1,7 +1,7 @@
 //! The vocabulary of failures of a request.
 //!
-//! Rooms above end a request with a [`Failure`]; it travels in the response's extensions to `respond`, which
-//! alone knows its words and log level, and draws it once. So do the refusals of the guard and the errors of the proxy,
+//! Modules above end a request with a [`Failure`]; it travels in the response's extensions to `respond`, which alone
+//! knows its texts and log level, and renders it once. So do the refusals of the guard and the errors of the proxy,
 //! which a failure wraps. Values here say what happened, never how it looks.
 
 use std::error::Error;
@@ -33,9 +33,9 @@ pub enum FailureKind {
     IdpUnavailable,
     /// The provider's answer was not accepted.
     LoginFailed,
-    /// The browser brought an answer that cannot be the provider's, or makes no sense.
+    /// The browser brought an answer that cannot be the provider's, or is malformed.
     AnswerRefused,
-    /// The browser brought an answer of which nobody can say yet whether it is the provider's.
+    /// The browser brought an answer that cannot be verified yet.
     AnswerUnjudged,
     /// The provider says that it signs nobody in just now; so the browser says.
     LoginPutOff,
@@ -131,7 +131,7 @@ impl FailureKind {
         self == Self::Refused(RefusalKind::StoreUnavailable)
     }
 
-    /// Is true if nothing but the browser's word stands behind a login that failed so: anybody can make that up.
+    /// Is true of failures that anybody can cause by a forged address, since only the browser reports them.
     pub fn is_of_the_browser(self) -> bool {
         matches!(
             self,
@@ -210,7 +210,7 @@ impl Failure {
         self.details.as_ref()?.new_tab_sign_in.as_deref()
     }
 
-    /// Says who is signed in, and offers to be somebody else.
+    /// Adds who is signed in, and the login with another account.
     #[must_use]
     pub fn with_account(mut self, account: impl Into<Option<SignedInAs>>) -> Self {
         if let Some(account) = account.into() {
@@ -281,7 +281,7 @@ impl From<ProxyError> for Failure {
 }
 
 impl From<StoreError> for Failure {
-    /// A store that cannot be asked signs nobody out: 503.
+    /// A store outage ends no session: 503.
     fn from(error: StoreError) -> Self {
         Refusal::from(error).into()
     }
@@ -296,7 +296,7 @@ impl fmt::Display for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
-        // Should it ever leave without having been drawn, it is at least not a success.
+        // A failure that was not rendered is at least no success.
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response.extensions_mut().insert(self);
         response

@@ -1,9 +1,9 @@
 //! Timeouts on the sender of a request's body: on silence, and on progress.
 //!
-//! A sender who writes one byte every few seconds is never silent and never done, so silence alone bounds nothing. A
-//! body that the broker reads itself has to be there as a whole after a while. One that is passed on may be large and
-//! slow, but not slower than a least rate. Only the time counts in which somebody waits for the sender: an upstream
-//! that reads slowly is not the sender's fault.
+//! A sender who writes one byte every few seconds never times out on silence (slow-body attack), so there is a least
+//! rate as well. A body that the broker reads itself has to be there as a whole after a while. One that is passed on
+//! may be large and slow, but not slower than a least rate. Only the time counts in which somebody waits for the
+//! sender: an upstream that reads slowly is not the sender's fault.
 //!
 //! Not on the bytes of the connection: with several requests on one (HTTP/2) those say nothing of a single body.
 
@@ -33,7 +33,7 @@ pub struct BodyLimits {
 }
 
 /// The remaining wait for somebody who has to move bytes at a least rate. It begins with, and never grows beyond,
-/// [`GRACE`]: who was fast gains no right to a long silence.
+/// [`GRACE`]: a fast sender gains no right to a long silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
     left: Duration,

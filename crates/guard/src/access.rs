@@ -102,8 +102,8 @@ pub struct Authentication<'a> {
     pub acr: Option<&'a str>,
 }
 
-/// Decides for a person with a session and how they authenticated, or for a stranger. Who demands a recent
-/// authentication, or one of a certain `acr`, and does not know when or how it was has to ask for another.
+/// Decides for a person with a session and how they authenticated, or for a stranger. Where a recent authentication or
+/// a certain `acr` is demanded and the session does not record it, another authentication is needed.
 pub fn decide(
     rule: &AccessRule,
     demanded: AuthenticationRule<'_>,
@@ -172,7 +172,7 @@ impl AccessRule {
     }
 }
 
-/// A list that restricts, even if nothing is in it: an empty one would let everybody pass.
+/// Makes a list that restricts even if it is empty: an ordinary empty list does not restrict.
 fn restricting(items: impl IntoIterator<Item = impl Into<String>>) -> Vec<String> {
     let items: Vec<String> = items.into_iter().map(Into::into).collect();
     if items.is_empty() { vec![String::new()] } else { items }
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(Holdings(&nameless).to_string(), "groups: none; email: none; idp: company");
     }
 
-    /// A list that came out empty, from a configuration perhaps, opens nothing.
+    /// A list that is empty, perhaps by a mistake in a configuration, lets nobody pass.
     #[test]
     fn a_rule_of_no_groups_lets_nobody_pass() {
         let just_now = Authentication { at: Some(NOW), acr: None };

@@ -1,22 +1,22 @@
-//! The addresses of whoever signs people in, which the guard leads to and never guards.
+//! The paths of the sign-in, which the guard redirects to and never guards.
 
 use std::borrow::Cow;
 
 /// The paths of a site that are not the application's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerPaths {
-    /// The path below which the application behind the guard sees nothing and nobody lands; none if there is no such
-    /// part.
+    /// The prefix of the broker's own paths, which never reach the application and are no return paths; `None` if there
+    /// is no such part.
     pub root: Option<Cow<'static, str>>,
-    /// The address that signs people in; it is given `return_to`, and `ended=1` for those whose session has ended. Empty if
-    /// nobody is led to one.
+    /// The address that signs people in; it is given `return_to`, and `ended=1` for those whose session has ended.
+    /// Empty if there is no login.
     pub login: Cow<'static, str>,
-    /// The page for a person who signed in for the sake of another tab; none if nobody is sent to one.
+    /// The page for a person who signed in for the sake of another tab; `None` if there is no such page.
     pub signed_in: Option<Cow<'static, str>>,
 }
 
 impl BrokerPaths {
-    /// The paths of a site on which nobody is led to a login.
+    /// Makes the paths of a site without a login.
     pub fn none() -> Self {
         Self::login_at("")
     }
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use crate::return_to::ReturnTo;
 
-    /// An application's own login is no page to come back to: that would go round in circles.
+    /// An application's own login is no return path: that would be a redirect loop.
     #[test]
     fn a_login_of_the_applications_own_is_led_to_and_never_landed_on() {
         let paths = BrokerPaths::login_at("/account/login");

@@ -93,7 +93,7 @@ impl GuardBuilder {
         self
     }
 
-    /// Asks whether sessions are still what their providers say. Without one they stand until they end.
+    /// Asks whether sessions are still what their providers say. Without one, sessions are never revalidated.
     #[must_use]
     pub fn revalidator(mut self, revalidator: Arc<dyn Revalidator>) -> Self {
         self.revalidator = revalidator;

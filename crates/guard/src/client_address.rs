@@ -1,7 +1,7 @@
 //! The true address of a request's sender: the trusted-hop rule (R-O04, R-K04).
 //!
 //! `X-Forwarded-For` is read from the right, and only as long as the hop that wrote it is a configured proxy;
-//! everything further left is what somebody claimed.
+//! everything further left is unverified.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -17,7 +17,7 @@ pub struct TrustedProxies(Vec<IpNet>);
 pub struct ClientAddress {
     /// The one who opened the connection.
     pub peer: IpAddr,
-    /// The one who asked, as far as trusted proxies tell.
+    /// The address of the client, as reported by trusted proxies.
     pub client: IpAddr,
 }
 
@@ -42,7 +42,7 @@ impl TrustedProxies {
             if !self.contains(client) {
                 break;
             }
-            // A hop that cannot be read ends what can be believed.
+            // An unreadable hop ends the trusted part.
             let Some(address) = read_hop(hop) else { break };
             client = address;
         }

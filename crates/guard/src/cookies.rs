@@ -1,8 +1,9 @@
-//! The session's cookie and its neighbours: named, written, found and taken out, byte for byte.
+//! The session's cookie and the broker's other cookies: names them, writes them, finds them and strips them, byte for
+//! byte.
 //!
-//! Not a cookie library: those at hand lose a whole header line to one odd byte, or trim Unicode spaces
-//! so that a foreign name becomes `__Host-…` (R-H06, R-H07). RFC 6265bis needs little: lines split at `;`,
-//! names compared exactly, spaces and tabs trimmed.
+//! No cookie library is used: they drop a whole header line for one invalid byte, or trim Unicode spaces so that a
+//! foreign name becomes `__Host-…` (R-H06, R-H07). RFC 6265bis needs little: lines split at `;`, names compared
+//! exactly, spaces and tabs trimmed.
 
 use http::header::{COOKIE, HeaderMap, HeaderValue};
 use time::Duration;

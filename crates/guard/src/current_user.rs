@@ -29,7 +29,7 @@ pub struct Admitted {
     pub cookies: Arc<CookiePolicy>,
 }
 
-/// Whoever sent this request, as the guard found them. Holding one is the proof: only the guard makes it.
+/// The authenticated caller of a request. Only the guard makes it, so a handler that holds one is behind the guard.
 #[derive(Debug, Clone)]
 pub struct CurrentUser(LiveSession);
 
@@ -50,9 +50,9 @@ impl CurrentUser {
         &self.0.record().identity
     }
 
-    /// Returns a value that follows from the person and their session alone, such as how they are shown to others. It is
-    /// made once for a session, as long as this process remembers it; values of a second type are made each time. One type
-    /// has one maker: whoever asks for it by another is answered by the first.
+    /// Returns a value derived from the person and their session alone, such as their headers for an upstream. It is
+    /// computed once for a session and cached with it; values of a second type are computed each time. A type must have
+    /// one `make`: the first one fills the cache.
     #[doc(hidden)]
     pub fn derived<T: Send + Sync + 'static>(&self, make: impl Fn(&Self) -> T) -> Arc<T> {
         self.0.derived(|| make(self))
@@ -86,7 +86,7 @@ pub(crate) fn admitted(parts: &Parts) -> Result<&Admitted, Refusal> {
 impl<S: Sync> FromRequestParts<S> for CurrentUser {
     type Rejection = Refusal;
 
-    /// Refuses with 401 where the guard let a stranger pass (a public route), and with 500 where none stands.
+    /// Refuses with 401 where the guard let an anonymous request pass (a public route), and with 500 without a guard.
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refusal> {
         admitted(parts)?.user.clone().ok_or_else(|| RefusalKind::SessionMissing.into())
     }
@@ -95,7 +95,7 @@ impl<S: Sync> FromRequestParts<S> for CurrentUser {
 impl<S: Sync> OptionalFromRequestParts<S> for CurrentUser {
     type Rejection = Refusal;
 
-    /// `None` where the guard let a stranger pass; refuses with 500 where no guard stands.
+    /// `None` where the guard let an anonymous request pass; refuses with 500 without a guard.
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Option<Self>, Refusal> {
         Ok(admitted(parts)?.user.clone())
     }
@@ -125,7 +125,7 @@ mod tests {
         (needed.map_or_else(status, |_| StatusCode::OK), optional.map_or_else(status, |_| StatusCode::OK))
     }
 
-    /// A handler that was mounted past the guard is a defect of the application, not somebody who is signed out.
+    /// A handler that is mounted outside the guard is a defect of the application: 500, not 401.
     #[tokio::test]
     async fn a_handler_without_a_guard_is_told_apart_from_a_stranger() {
         let route = Arc::new(Route {

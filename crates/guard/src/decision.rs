@@ -1,7 +1,7 @@
-//! The guard's one decision: which requests may pass, and what has to be learnt before that is known.
+//! The guard's one decision: which requests may pass, and which facts have to be loaded before that is known.
 //!
 //! [`judge`] is pure. The fast path asks it once, with what this process knows already, and takes [`Verdict::Pass`]
-//! alone; the slow path learns whatever the verdict needs and asks again. So the two cannot differ.
+//! alone; the slow path loads whatever the verdict needs and judges again. So the two cannot differ.
 
 use counterfoil_core::identity::Identity;
 use time::{Duration, OffsetDateTime};
@@ -22,7 +22,7 @@ pub(crate) enum Presented<'a> {
     Person(&'a Identity, Authentication<'a>),
 }
 
-/// The provider's word on a live session, as far as it is known.
+/// The result of revalidating a live session, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Confirmation {
     /// Nobody has to be asked.
@@ -74,7 +74,7 @@ pub(crate) enum Caller {
 pub(crate) enum LoginReason {
     /// There is no session.
     NoSession,
-    /// The session is not enough: too old, of another `acr`, unconfirmed or without a token.
+    /// The session does not suffice: too old, of another `acr`, indeterminate or without an access token.
     Reauthenticate,
 }
 
@@ -93,15 +93,15 @@ pub(crate) enum Verdict {
     Login(LoginReason),
     /// This person may not pass.
     Forbidden,
-    /// It cannot be decided: whoever has to be asked does not answer.
+    /// It cannot be decided: the store or the provider does not answer.
     Outage,
 }
 
 /// Judges a request for a route, or for a path that no route covers. `clock_skew`: the largest difference between the
 /// clocks of a provider and of this machine.
 ///
-/// On a public route nobody depends on the session: one that cannot be asked for, or that nobody confirms, makes its
-/// caller a stranger, and the page still loads.
+/// On a public route the session is optional: if it cannot be loaded or confirmed, the request is anonymous, and the
+/// page still loads.
 pub(crate) fn judge(
     route: Option<&Route>,
     facts: Facts<'_>,
@@ -129,7 +129,8 @@ pub(crate) fn judge(
     }
     // No rule, no entry (R-I01).
     let Some(route) = route else { return Verdict::Forbidden };
-    // No more for the clocks than the limit itself, or `30s` would last for ninety.
+    // The tolerated skew is at most the limit itself: otherwise `30s` and a skew of a minute would accept ninety
+    // seconds.
     let max_age = route.max_auth_age.map(|max_age| max_age + clock_skew.min(max_age));
     let demanded = AuthenticationRule { max_age, acr: &route.acr };
     match decide(&route.access, demanded, Some((identity, authentication)), now) {
@@ -161,7 +162,8 @@ mod tests {
     const MAX_AGE: Duration = Duration::minutes(10);
     const SKEW: Duration = Duration::minutes(1);
 
-    /// One request and the world that it meets. Every field has few values, so all worlds are tried.
+    /// One request with the state of store, provider and near cache. Every field has few values, so all combinations
+    /// are tried.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     #[expect(clippy::struct_excessive_bools, reason = "each is one question, and every combination is tried")]
     struct World {
@@ -294,7 +296,7 @@ mod tests {
         }
     }
 
-    /// Exhaustive: the fast path never passes what the slow path does not, nor as somebody else.
+    /// Exhaustive: whatever the fast path passes the slow path passes too, as the same person.
     #[test]
     fn what_the_fast_path_passes_the_slow_path_passes_with_the_same_caller() {
         let (mut passed, mut asked) = (0, 0);
@@ -345,7 +347,7 @@ mod tests {
         }
     }
 
-    /// Exhaustive: nobody passes as a person whom the store, the rule, the provider or the token stands against.
+    /// Exhaustive: nobody passes as a person whom the store, the rule, the provider or the token rules out.
     #[test]
     fn nobody_passes_as_a_person_against_a_single_no() {
         for world in worlds() {

@@ -1,5 +1,4 @@
-//! All that the guard has learnt of one request: it begins with what this process knows, and grows by what
-//! [`judge`] asks for.
+//! The facts about one request: begins with those known to this process, and loads those that [`judge`] asks for.
 
 use counterfoil_core::secret::Secret;
 use counterfoil_session::LiveSession;
@@ -24,12 +23,12 @@ pub(crate) struct Inquiry {
     confirmation: Option<Confirmation>,
     token: TokenState,
     access_token: Option<Secret<String>>,
-    /// The refusal that stands behind whatever is unavailable.
+    /// The refusal for a fact that is unavailable.
     outage: Option<Refusal>,
 }
 
 impl Inquiry {
-    /// Begins with what the near cache knows. Waits for nothing.
+    /// Begins with the facts of the near cache, without waiting.
     pub(crate) fn begin(guard: &GuardParts, headers: &HeaderMap) -> Self {
         let found = lookup_cached(&guard.sessions, &guard.cookies, headers);
         Self { found, confirmation: None, token: TokenState::Unasked, access_token: None, outage: None }
@@ -52,7 +51,7 @@ impl Inquiry {
         judge(route, facts, guard.clock_skew, || guard.clock.now())
     }
 
-    /// Learns what is needed, until nothing is, and says what that comes to.
+    /// Loads facts until the verdict needs no more, and returns the verdict.
     pub(crate) async fn conclude(&mut self, guard: &GuardParts, route: Option<&Route>, headers: &HeaderMap) -> Verdict {
         loop {
             match self.verdict(guard, route) {
@@ -90,8 +89,8 @@ impl Inquiry {
         (self.confirmation, self.found) = (Some(confirmation), Some(found));
     }
 
-    /// Looks for the access token that the route passes on. Only a login brings one where there is none and no way to
-    /// one.
+    /// Looks for the access token that the route passes on. Where there is none and it cannot be refreshed, a login is
+    /// needed.
     async fn learn_token(&mut self, guard: &GuardParts) {
         let Some(SessionLookup::Live(key, _)) = &self.found else { return };
         let unavailable = |refusal| (TokenState::Unavailable, None, Some(refusal));

@@ -1,8 +1,7 @@
 //! The middleware in front of the back office.
 //!
-//! Most requests pass at once: the near cache knows their session and the route lets it pass, so nothing is waited for
-//! and nothing is boxed. Everything else takes the slow path, which learns what `decision` asks for
-//! and alone says no.
+//! Most requests pass at once: the near cache knows their session and the route lets it pass, so nothing is awaited or
+//! boxed. Everything else takes the slow path, which loads what `decision` asks for; only it refuses.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -53,14 +52,14 @@ pub struct GuardParts {
     pub routes: Arc<RouteTable>,
     /// The sessions asked.
     pub sessions: SessionReader,
-    /// Asks whether they are still what their providers say.
+    /// Revalidates sessions with their providers.
     pub revalidator: Arc<dyn Revalidator>,
     /// The cookies read.
     pub cookies: Arc<CookiePolicy>,
     /// Judges `max_auth_age`.
     pub clock: SharedClock,
-    /// Largest difference of a provider's clock: what a login accepts as recent, the guard must accept as well,
-    /// or the two would send a browser back and forth.
+    /// Largest tolerated clock skew of a provider: the guard must accept as recent what a login accepts, or the two
+    /// would make a redirect loop.
     pub clock_skew: Duration,
     /// The origin that browsers see.
     pub public_url: Arc<PublicUrl>,
@@ -141,7 +140,7 @@ where
             return Either::Left(self.inner.call(request));
         }
         let guard = self.guard.clone();
-        // The one that said it was ready is the one to be called.
+        // The service that was polled ready is the one to call.
         let fresh = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, fresh);
         Either::Right(Box::pin(async move {
@@ -185,7 +184,7 @@ impl GuardParts {
         }
     }
 
-    /// Lets a request pass, or says where the browser has to go instead.
+    /// Lets a request pass, or returns the redirect or refusal in its place.
     async fn slow_path(
         &self,
         request: &mut Request,
@@ -217,8 +216,8 @@ impl GuardParts {
         self.sessions.renewed_tag(key)
     }
 
-    /// Sets the session's cookie again, unless the session ended while the page was made: the browser may have another by
-    /// now. Nobody keeps such an answer, whatever it says itself.
+    /// Sets the session's cookie again, unless the session ended while the page was made: the browser may have another
+    /// by now. Such an answer becomes `no-store`.
     async fn set_cookie_again(&self, key: &SessionKey, headers: &mut HeaderMap) {
         if !matches!(self.sessions.check(key).await, Ok(Check::Live(_))) {
             return;
@@ -308,7 +307,7 @@ impl GuardParts {
         response
     }
 
-    /// Writes down who may not pass and why, and tells them who they are.
+    /// Audits the denied access and its cause, and makes the refusal with the person's account.
     fn forbidden(&self, request: &Request, path: &str, route: Option<&Route>, who: Option<&LiveSession>) -> Refusal {
         let identity = who.map(|session| &session.record().identity);
         let has = identity.map_or_else(String::new, |identity| Holdings(identity).to_string());
@@ -335,8 +334,8 @@ fn ambiguous(fault: InvalidTarget) -> Refusal {
     Refusal::caused(RefusalKind::AmbiguousPath, fault)
 }
 
-/// Is true if nobody asked for it: a page says so of its polls and refreshes, a browser of what it fetches ahead. It does
-/// not keep the session alive; whoever lies about it shortens no session but their own.
+/// Is true of a request without a person behind it: a poll that its page marks as such, or a prefetch of the browser.
+/// It does not keep the session alive; a false mark shortens only the sender's own session.
 fn is_background(headers: &HeaderMap) -> bool {
     headers.get(BACKGROUND).is_some_and(|value| value == "1") || navigation::is_speculative(headers)
 }

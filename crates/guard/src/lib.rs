@@ -4,12 +4,11 @@
 //!
 //! # Inside
 //!
-//! A request's path is read once ([`request_target`]), and in every way in which others might; the first route that matches
-//! all of them says who may pass ([`route`], [`access`]); the session behind its cookie is asked for ([`session_lookup`]) and, when that is due, renewed
-//! with its provider ([`revalidation`]). One pure decision says what has to be learnt of a request and what that comes to;
-//! [`layer`] puts it all together as a middleware. What passes carries
-//! [`Admitted`](current_user::Admitted) in its extensions; handlers take a
-//! [`CurrentUser`].
+//! A request's path is read once ([`request_target`]), in every way in which other servers might read it; the first
+//! route that matches all of them says who may pass ([`route`], [`access`]); the session behind its cookie is asked for
+//! ([`session_lookup`]) and, when that is due, renewed with its provider ([`revalidation`]). One pure decision names
+//! the facts that have to be loaded and the verdict; [`layer`] is the middleware. What passes carries
+//! [`Admitted`](current_user::Admitted) in its extensions; handlers take a [`CurrentUser`].
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

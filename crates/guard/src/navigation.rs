@@ -1,4 +1,4 @@
-//! The distinction between a person going to a page and a program asking for something.
+//! The distinction between navigation to a page and requests of programs.
 //!
 //! Only a person can sign in: programs get 401 and no cookie (R-A12, R-I02). Browsers say which it is by
 //! `Sec-Fetch-Mode`; for older ones and for scripts `Accept` decides.
@@ -22,8 +22,8 @@ pub fn can_be_sent_to_login(method: &Method, headers: &HeaderMap) -> bool {
     matches!(*method, Method::GET | Method::HEAD) && is_navigation(headers) && !is_speculative(headers)
 }
 
-/// Is true if a request to the login address itself may start one. It asks for a login by its very address, so
-/// a client that says nothing of itself (`curl`) may; a script, image or frame in a page may not.
+/// Is true if a request to the login address itself may start one. Its address asks for a login, so a client without
+/// fetch metadata (`curl`) may; a script, image or frame in a page may not.
 pub fn may_start_login(headers: &HeaderMap) -> bool {
     if is_script(headers) || is_speculative(headers) {
         return false;
@@ -34,8 +34,8 @@ pub fn may_start_login(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Is true if a browser asks ahead of a click that may never come: prefetch and prerender, in each spelling that
-/// browsers have had for it (Fetch: `Sec-Purpose`).
+/// Is true if a browser asks ahead of a click: prefetch and prerender, in each spelling that browsers have had for it
+/// (Fetch: `Sec-Purpose`).
 pub fn is_speculative(headers: &HeaderMap) -> bool {
     ["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter().any(|name| {
         words(headers, name).any(|word| matches!(&*word.to_ascii_lowercase(), "prefetch" | "prerender" | "preview"))

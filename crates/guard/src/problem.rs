@@ -1,4 +1,4 @@
-//! Problem documents: the answer to a program that cannot have what it asked for (RFC 9457).
+//! Problem documents: error answers for programs (RFC 9457).
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};

@@ -6,13 +6,12 @@
 
 use super::request_target::InvalidTarget;
 
-/// Most bytes that are looked at for one path: a path that needs more is no address of anything, and strangers can ask
-/// for it.
+/// Most bytes that are read for one path: bounds the work that an unauthenticated request can cause.
 const MOST_WORK: usize = 1 << 19;
 /// Most readings of one path, for the same reason.
 const MOST_READINGS: usize = 256;
 
-/// One habit of servers: the path that it makes of another.
+/// One habit of servers, as a function from path to path.
 type Habit = fn(&str) -> String;
 
 const HABITS: [Habit; 9] = [
@@ -65,7 +64,7 @@ pub(super) fn readings(path: &str) -> Result<Vec<String>, InvalidTarget> {
     Ok(found)
 }
 
-/// Undoes one layer of escapes; what is no escape stays as it is.
+/// Decodes one layer of percent-encoding; an invalid escape stays as it is.
 pub(super) fn decoded(path: &str) -> Result<String, InvalidTarget> {
     if !path.contains('%') {
         return Ok(path.to_owned());
@@ -175,7 +174,7 @@ fn letters_folded(path: &str) -> String {
     path.chars().map(folded).collect()
 }
 
-/// A name in foreign letters alone stays: it stands for something.
+/// A name in other letters alone stays as it is.
 fn foreign_letters_dropped(path: &str) -> String {
     if path.is_ascii() {
         return path.to_owned();
@@ -195,7 +194,7 @@ fn each_name(path: &str, read: impl Fn(&str) -> &str) -> String {
 mod tests {
     use super::*;
 
-    /// One habit a line, and in the end some in each other's wake.
+    /// One habit a line, and at the end some combinations.
     #[test]
     fn every_habit_of_servers_is_known() {
         for (path, reading) in [
@@ -231,7 +230,7 @@ mod tests {
         }
     }
 
-    /// A path that is not said to be plain may have one reading all the same; the other way round nothing would be looked at.
+    /// A path that is not plain may still have one reading; a path that is plain must never have two.
     #[test]
     fn a_plain_path_has_one_reading() {
         let alphabet = ["/", ".", "a", "B", ":", "$", "~", "%", ";", "\\", "-", "2f", "|", "*", "é"];

@@ -19,7 +19,7 @@ use crate::problem::Problem;
 use crate::return_to::ReturnTo;
 use crate::security_headers;
 
-/// The body for developers whose handler is reached past the guard.
+/// The body for developers whose handler is mounted outside the guard.
 const MISSING_LAYER: &str = "no guard stands in front of this handler: wrap the router, `guard.in_front_of(router)`; a \
     `Router::layer` on an inner router does not cover its fallback";
 
@@ -33,7 +33,7 @@ pub enum RefusalKind {
     SessionEnded(EndCause),
     /// The session lives, but the route demands a more recent authentication, or another.
     Reauthenticate,
-    /// Whoever tried to sign in did not prove to be anybody.
+    /// The login failed: the person is not authenticated.
     SignInFailed,
     /// Signed in, but not allowed.
     Forbidden,
@@ -119,7 +119,7 @@ pub struct Refusal {
     kind: RefusalKind,
     detail: Option<String>,
     cause: Option<Arc<dyn Error + Send + Sync>>,
-    /// In a box: few have any, and a refusal is the error of many functions.
+    /// Boxed to keep the error small: few refusals have any.
     offers: Option<Box<Offers>>,
 }
 
@@ -131,10 +131,10 @@ struct Offers {
     account: Option<SignedInAs>,
 }
 
-/// The person whose session lives whatever became of the request, for pages that would otherwise leave them guessing.
+/// The person whose session is live although the request was refused, for the page to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedInAs {
-    /// The name to call the person by, which also tells two accounts of theirs apart.
+    /// The display name of the person, which distinguishes several accounts of theirs.
     pub name: String,
     /// The address at which they go on as they are.
     pub go_on: String,
@@ -143,7 +143,7 @@ pub struct SignedInAs {
 }
 
 impl SignedInAs {
-    /// A person, the page they go on with, and the page that they may want to open as somebody else.
+    /// Makes it of a person, the page they continue to, and the page to open with another account.
     pub fn new(identity: &Identity, go_on: &ReturnTo, page: &ReturnTo, paths: &BrokerPaths) -> Self {
         let called = identity.display_name();
         let apart = identity.verified_email().or(identity.preferred_username.as_deref());
@@ -161,7 +161,7 @@ impl Refusal {
         Self { cause: Some(Arc::new(cause)), ..Self::from(kind) }
     }
 
-    /// A login that came to nothing, and why, for whoever tried.
+    /// Makes the refusal of a failed login, with the reason for the person.
     pub fn sign_in_failed(why: impl Into<String>) -> Self {
         Self { detail: Some(why.into()), ..Self::from(RefusalKind::SignInFailed) }
     }
@@ -176,7 +176,7 @@ impl Refusal {
         self.detail.as_deref()
     }
 
-    /// The words for whoever was refused: the detail, else what is said of every refusal of the kind.
+    /// The text of the refusal: its detail, otherwise the text of its kind.
     pub fn advice(&self) -> &str {
         self.detail().unwrap_or(self.kind.title_and_detail().1)
     }
@@ -215,7 +215,7 @@ impl Refusal {
         self
     }
 
-    /// Says who is signed in, and offers to be somebody else.
+    /// Adds who is signed in, and the login with another account.
     #[must_use]
     pub fn with_account(mut self, account: impl Into<Option<SignedInAs>>) -> Self {
         if let Some(account) = account.into() {
@@ -232,7 +232,7 @@ impl From<RefusalKind> for Refusal {
 }
 
 impl From<StoreError> for Refusal {
-    /// A store that cannot be asked signs nobody out: 503.
+    /// A store outage ends no session: 503.
     fn from(error: StoreError) -> Self {
         Self::caused(RefusalKind::StoreUnavailable, error)
     }
@@ -292,7 +292,7 @@ mod tests {
         }
     }
 
-    /// No layer of the broker's draws these in an application of somebody else's.
+    /// In a foreign application no layer of the broker draws these.
     #[test]
     fn every_refusal_draws_itself_with_its_true_status() {
         for kind in RefusalKind::ALL {

@@ -19,7 +19,7 @@ pub struct RequestContext {
     pub id: RequestId,
     /// The addresses that it came from.
     pub address: ClientAddress,
-    /// The note of the session behind it, if the access log wants one.
+    /// The session behind it, for the access log.
     pub visitor: Option<Visitor>,
 }
 
@@ -29,7 +29,7 @@ impl RequestContext {
         extensions.get()
     }
 
-    /// The note to be made of the session behind a request, if somebody wants one.
+    /// The place to note the session behind a request, if the access log wants one.
     pub fn visitor_of(extensions: &Extensions) -> Option<&Visitor> {
         Self::of(extensions)?.visitor.as_ref()
     }

@@ -72,8 +72,8 @@ impl Names {
     }
 }
 
-/// Another number for each number, and neighbours look unlike each other: the finalizer of `SplitMix64`, a bijection. So
-/// names of the same process never repeat, and two of them are told apart at a glance.
+/// Maps numbers to numbers one to one, and neighbours to dissimilar ones (the finalizer of `SplitMix64`, a bijection).
+/// So names of one process never repeat, and people can tell two of them apart.
 fn scattered(count: u64) -> u64 {
     let mixed = (count ^ (count >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

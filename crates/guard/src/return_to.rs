@@ -1,8 +1,8 @@
-//! The place an employee lands after signing in: a local path, or nothing.
+//! The return path after a login: a local path, or none.
 //!
-//! Every place that reads a return path reads it through [`ReturnTo::parse`] (R-I03), so the list of tricks is
-//! defended once. A path is accepted if no browser, proxy or server could read it as another origin, another
-//! path or another header; it is then used byte for byte.
+//! Every place that reads a return path reads it through [`ReturnTo::parse`] (R-I03), so open redirects are prevented
+//! in one place. A path is accepted if no browser, proxy or server could read it as another origin, another path or
+//! another header; it is then used byte for byte.
 
 use std::fmt;
 
@@ -163,7 +163,7 @@ fn escapes_are_whole(text: &str) -> bool {
     decode(text).is_some()
 }
 
-/// The last word is a browser's: resolved against an origin, the text stays on it, character for character.
+/// Finally resolved as a browser does: against an origin, the text stays on it, character for character.
 fn stays_on_any_origin(text: &str) -> bool {
     let origin = "https://origin.invalid";
     let resolved = Url::parse(origin).and_then(|base| base.join(text));
@@ -174,7 +174,7 @@ fn stays_on_any_origin(text: &str) -> bool {
 }
 
 /// Is true if the path is the application's, or our page that is made to be landed on in its own spelling. Our other
-/// addresses do something, or say something to programs, or would go round in circles.
+/// addresses have side effects, serve programs, or would make a redirect loop.
 fn may_be_landed_on(text: &str, paths: &BrokerPaths) -> bool {
     let path = text.split(['?', '#']).next().unwrap_or_default();
     let decoded = decode(path).unwrap_or_default().to_ascii_lowercase();
@@ -274,7 +274,7 @@ mod tests {
         assert_eq!(vault.demanding_page(&PATHS), vault);
     }
 
-    /// R-I03: every return path that is known to have fooled somebody.
+    /// R-I03: every return path that is known from an open redirect elsewhere.
     #[test]
     fn known_tricks_are_refused() {
         for line in include_str!("../tests/data/redirects_refuse.txt").lines() {

@@ -14,14 +14,14 @@ use crate::session_lookup::{SessionLookup, look_up};
 pub enum Revalidated {
     /// It lives and counts.
     Session(SessionKey, LiveSession),
-    /// It lives, and counts for nothing until its next login.
+    /// It is live, but rejected until its next login.
     Reauthenticate(SessionKey, LiveSession),
     /// There is none, for this reason.
     Anonymous(SessionLookup),
 }
 
 impl Revalidated {
-    /// Judges a session as it stands: nobody is asked.
+    /// Judges a session without a request to its provider.
     pub fn as_it_stands(revalidator: &dyn Revalidator, found: SessionLookup) -> Self {
         match found {
             SessionLookup::Live(key, session) if revalidator.requires_reauthentication(&session) => {

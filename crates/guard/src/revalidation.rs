@@ -1,7 +1,7 @@
 //! Revalidation: whether a session is still what its identity provider says.
 //!
-//! The guard asks a [`Revalidator`] before it lets a session pass, and knows nothing of providers.
-//! [`NoRevalidation`] is for applications whose sessions stand until they end.
+//! The guard asks a [`Revalidator`] before it lets a session pass, and knows nothing of providers. [`NoRevalidation`]
+//! is for applications whose sessions are never revalidated.
 
 use async_trait::async_trait;
 use counterfoil_core::secret::Secret;
@@ -22,7 +22,7 @@ pub enum Need {
 /// The outcome of revalidating a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revalidation {
-    /// Nothing was due, or nobody can be asked now. Nothing was waited for.
+    /// Nothing was due, or the provider is backing off: no request was made.
     Fresh,
     /// It may have been renewed or ended, here or elsewhere: load it again.
     Reload,
@@ -50,10 +50,10 @@ pub trait Revalidator: std::fmt::Debug + Send + Sync {
     /// Is true if a session has to be revalidated before it counts. Called for every request: must be cheap.
     fn is_due(&self, session: &LiveSession) -> bool;
 
-    /// Is true if a session counts for nothing until its next login. Asks nobody.
+    /// Is true if a session is rejected until its next login. Makes no request.
     fn requires_reauthentication(&self, session: &LiveSession) -> bool;
 
-    /// Revalidates a session if that is due. Single-flight: concurrent callers wait for whoever is at it already.
+    /// Revalidates a session if that is due. Single-flight: concurrent callers wait for the revalidation under way.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
@@ -64,7 +64,7 @@ pub trait Revalidator: std::fmt::Debug + Send + Sync {
         need: Need,
     ) -> Result<Revalidation, StoreError>;
 
-    /// Returns the provider's access token of a session, for an upstream that is promised it.
+    /// Returns the provider's access token of a session, for an upstream that it is passed to.
     ///
     /// # Errors
     /// [`NoAccessToken`].

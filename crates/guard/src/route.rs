@@ -37,7 +37,7 @@ pub struct Route {
 /// The part of a route's answers that a shared cache may keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Caching {
-    /// Nothing that somebody got who passed the guard.
+    /// No answer to an authenticated request.
     #[default]
     Private,
     /// Whatever the upstream lets it keep.
@@ -126,7 +126,7 @@ impl PathRule {
     fn covers(&self, path: &str) -> bool {
         match self {
             Self::Exact(own) => path == own,
-            // Compared with nothing, some machines take 75 ns for it.
+            // An empty comparison takes 75 ns on some machines.
             Self::Prefix(own) if own.is_empty() => path.is_empty() || path.starts_with('/'),
             Self::Prefix(own) => {
                 path.strip_prefix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

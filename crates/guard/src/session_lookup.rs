@@ -94,7 +94,8 @@ pub async fn look_up(
 ) -> Result<SessionLookup, Refusal> {
     let keys = candidates(sessions, cookies, headers);
     if keys.is_empty() && cookies.session_values(headers).any(|value| SessionKey::parse(value).is_some()) {
-        // A key of other replicas' making is no stranger's: where the store is theirs, this one knows nothing of anybody.
+        // A key may have been tagged by other replicas: if the store is theirs (another server key), this replica
+        // cannot tell whether the session is live.
         sessions.ensure_store_is_ours().await?;
         return Ok(SessionLookup::Ended(None));
     }

@@ -1,7 +1,7 @@
 //! The beginning and the end of a session, for applications that sign people in themselves.
 //!
 //! The extractors [`StartSession`] and [`EndSession`] work behind a guard, on routers whose state holds the
-//! [`Sessions`]. Neither believes a request that the browser marks as another site's.
+//! [`Sessions`]. Both refuse a request that the browser marks as cross-site.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -50,8 +50,8 @@ struct OfBrowser {
 #[must_use = "a session without its cookie can be used by nobody, and a cookie that is not deleted comes back"]
 pub struct SessionCookie(HeaderValue);
 
-/// Is true if a page of another site sent a request, as far as its browser says. Old ones say no more than the origin;
-/// whoever says nothing is no browser that another site could send.
+/// Is true if a page of another site sent a request, as far as its browser says. Old browsers send `Origin` alone; a
+/// request with neither header is not from a browser.
 fn is_of_another_site(headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
         return !matches!(site, b"same-origin" | b"none");
@@ -90,8 +90,8 @@ impl OfBrowser {
 }
 
 impl StartSession {
-    /// Makes a session of somebody who has just proven who they are. Whatever session the browser came with ends
-    /// (session fixation).
+    /// Makes a session of somebody who has just proven who they are. The session that the browser had ends (session
+    /// fixation).
     ///
     /// # Errors
     /// [`Refusal`]: 401 if the person may have no session now, 503 if the store cannot be asked.
@@ -127,7 +127,7 @@ impl StartSession {
 }
 
 impl EndSession {
-    /// Ends the session that the browser came with; the browser forgets it in any case that is answered.
+    /// Ends the session of the browser; the cookie is deleted in any case.
     ///
     /// # Errors
     /// [`Refusal`]: 503 if the store cannot be asked, which means that the session may live on.

@@ -1,4 +1,4 @@
-//! A guarded application with people in it, for its tests: sessions in memory, under a clock that stands still until it is
+//! A guarded application with sessions, for tests: sessions in memory, under a clock that stands still until it is
 //! moved.
 
 use std::sync::Arc;

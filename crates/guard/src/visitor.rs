@@ -1,10 +1,10 @@
-//! The person that a request turned out to come from, for the line that the access log has of it.
+//! The person behind a request, for its line in the access log.
 
 use std::sync::{Arc, OnceLock};
 
 use counterfoil_session::LiveSession;
 
-/// The session behind a request, noted by whoever finds it; in the request's context. Cheap to clone.
+/// The session behind a request, noted by the code that finds it, in the request's context. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Visitor(Arc<OnceLock<LiveSession>>);
 

@@ -1,4 +1,4 @@
-//! Tells who somebody is, by verified claims or a profile.
+//! Makes the identity of a person from verified claims or a profile.
 
 pub(crate) mod access_token;
 pub(crate) mod attributes;

@@ -1,4 +1,4 @@
-//! Sends requests to a provider: the HTTP client, its bounds, and the proofs of who asks.
+//! Sends requests to a provider: the HTTP client, its bounds, and client authentication.
 
 pub(crate) mod address_class;
 pub(crate) mod back_channel;

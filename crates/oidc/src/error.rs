@@ -30,7 +30,7 @@ pub enum IdpError {
     /// It did not take the authorization request.
     #[error(transparent)]
     PushedRequest(#[from] PushedRequestError),
-    /// Our own key did not sign the authorization request.
+    /// Signing the authorization request with our own key failed.
     #[error("the authorization request could not be signed: the key {0}")]
     RequestObject(#[from] SigningKeyError),
     /// Its answer to the browser names another issuer.
@@ -51,7 +51,7 @@ pub enum IdpError {
     /// Its profile endpoint failed.
     #[error("the profile endpoint failed: {0}")]
     ProfileEndpoint(#[source] HttpError),
-    /// Its API did not tell what the claims or the profile leave out.
+    /// Its API gave no usable answer about attributes that the claims or the profile lack.
     #[error(transparent)]
     ProfileApi(#[from] ProfileApiError),
     /// Its claims or profile lack what is needed.
@@ -59,35 +59,35 @@ pub enum IdpError {
     Profile(#[from] ProfileFault),
 }
 
-/// The class of a failure, by what it says of the person and of the provider.
+/// The class of a failure: its meaning for the person and for the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
-    /// The provider cannot be reached, is busy or fails itself: it may be fine in a moment.
+    /// The provider cannot be reached, is busy or fails itself: transient.
     Unavailable,
     /// A matter between the provider and us: configuration, credentials, keys, metadata. Says nothing of the person.
     Ours,
-    /// The provider refused the request or the person: it depends on the product which of the two.
+    /// The provider refused either the request or the person, depending on the product.
     RequestOrPerson,
     /// The code or the refresh token is used up, too old or revoked.
     Spent,
-    /// The provider refused the person, or spoke of somebody else.
+    /// The provider refused the person, or its answer is about another one.
     Denied,
     /// The person is not one whom the configuration admits (`required_claims`).
     NotAdmitted,
-    /// The provider answered, and its answer confirms nobody.
+    /// The provider answered, and its answer is indeterminate.
     Indeterminate,
-    /// The person did not authenticate as recently as was asked for, or it is not said.
+    /// The person did not authenticate as recently as was asked for, or `auth_time` is missing.
     NotFresh,
     /// The provider's clock and ours disagree.
     Clock,
     /// The signed answer to the browser came too late.
     LateAnswer,
-    /// The answer that the browser brought is not proven to be the provider's.
+    /// The answer that the browser brought could not be verified.
     UnprovenAnswer,
 }
 
 impl IdpError {
-    /// Returns the class of the failure: the one place that tells them apart.
+    /// Returns the class of the failure.
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Unusable { cause, .. } => unavailable_or_ours(cause),
@@ -118,7 +118,7 @@ impl IdpError {
             Self::Profile(ProfileFault::RequiredClaim(_)) => ErrorClass::NotAdmitted,
             Self::Userinfo(UserinfoError::Nobody | UserinfoError::Token(_))
             | Self::ProfileApi(ProfileApiError::Malformed(_) | ProfileApiError::TooMany(_))
-            // With too many groups nobody could sign in, and whoever stayed would keep those they had, for good.
+            // With too many groups no login would succeed, and a session that stayed would keep its old groups.
             | Self::Profile(ProfileFault::Subject | ProfileFault::Groups) => ErrorClass::Indeterminate,
         }
     }
@@ -133,21 +133,21 @@ impl IdpError {
         }
     }
 
-    /// Is true if the provider was not sent the code, since it could not be reached: the code is as good as before.
+    /// Is true if the provider was not sent the code, since it could not be reached: the code is not used up.
     pub fn was_not_sent(&self) -> bool {
         matches!(self, Self::TokenExchange(TokenExchangeError::Http(error)) if error.was_not_sent())
     }
 }
 
-/// Refusals that speak of the client's name and credentials, whoever the session belongs to.
+/// Error codes about the client's name and credentials, the same for every session.
 const ABOUT_THE_CLIENT: [&str; 2] = ["invalid_client", "incorrect_client_credentials"];
 
-/// Refusals that are for our side to mend and say nothing of the person.
+/// Error codes about our configuration, which say nothing of the person.
 const FOR_US_TO_MEND: [&str; 3] = ["unsupported_grant_type", "use_dpop_nonce", "invalid_dpop_proof"];
 
 /// Refusals that the standard has for faults of the request or the client's registration (RFC 6749 5.2), and that
 /// products answer when a refresh token or its person is gone: Dex, Gitea, Ory's older versions. From a provider that
-/// has taken the very same request before, they are about the person.
+/// has accepted the same request before, they are about the person.
 const ABOUT_THE_REQUEST_OR_THE_PERSON: [&str; 7] = [
     "invalid_request",
     "unauthorized_client",
@@ -158,7 +158,7 @@ const ABOUT_THE_REQUEST_OR_THE_PERSON: [&str; 7] = [
     "request_unauthorized",
 ];
 
-/// Claims of an ID token that say of whom, and of which login, it speaks, and that the login is over.
+/// Claims of an ID token that name the person and the login, or that end the login.
 const ABOUT_THE_PERSON: [&str; 4] = ["iss", "sub", "nonce", "session_expiry"];
 
 /// Classes an outage apart from everything else, which is between the provider and us.
@@ -166,7 +166,7 @@ fn unavailable_or_ours(error: &HttpError) -> ErrorClass {
     if error.is_outage() { ErrorClass::Unavailable } else { ErrorClass::Ours }
 }
 
-/// Classes an answer that is no clear word about a person, or the lack of one.
+/// Classes an answer that neither confirms nor denies a person, or the lack of one.
 fn class_of_answer(error: &HttpError) -> ErrorClass {
     match error {
         outage if outage.is_outage() => ErrorClass::Unavailable,
@@ -183,7 +183,7 @@ fn class_of_answer(error: &HttpError) -> ErrorClass {
 
 fn class_of_exchange(error: &TokenExchangeError) -> ErrorClass {
     match error {
-        // The code was used, or too old: nobody did anything wrong but take their time.
+        // The code was used, or has expired: routine.
         error if error.is_about_the_code() => ErrorClass::Spent,
         TokenExchangeError::Refused { code, .. } => match code {
             code if ABOUT_THE_CLIENT.contains(code) || FOR_US_TO_MEND.contains(code) => ErrorClass::Ours,
@@ -203,13 +203,13 @@ fn class_of_id_token(fault: &JwtFault) -> ErrorClass {
         JwtFault::Missing("auth_time") | JwtFault::ClaimType("auth_time") | JwtFault::Claim("auth_time") => {
             ErrorClass::NotFresh
         }
-        // The keys were fetched for this token, perhaps from a cache that is older than it: only if that lasts it says
-        // something.
+        // The keys were fetched for this token, perhaps from a cache that is older than it: it counts only if that
+        // persists.
         JwtFault::NoKeys | JwtFault::UnknownKey | JwtFault::Signature => ErrorClass::Ours,
         JwtFault::Issuer(_) => ErrorClass::Denied,
         JwtFault::Claim(claim) if ABOUT_THE_PERSON.contains(claim) => ErrorClass::Denied,
-        // The form of a token, and its other audiences, are no word about the person: one setting at the provider
-        // changes them for everybody, and another changes them back.
+        // The form of a token and its further audiences say nothing of the person: a setting at the provider changes
+        // them for everybody.
         JwtFault::Absent
         | JwtFault::Malformed
         | JwtFault::Algorithm
@@ -228,7 +228,7 @@ impl From<KeysUnavailable> for IdpError {
     }
 }
 
-/// A token whose purpose is not told apart here is an ID token.
+/// Any other token is an ID token.
 impl From<SignatureError> for IdpError {
     fn from(error: SignatureError) -> Self {
         match error {

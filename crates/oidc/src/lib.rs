@@ -1,6 +1,6 @@
 //! The identity provider's side: the relying party of OpenID Connect, and the client of plain OAuth 2.0.
 //!
-//! [`Provider`] is the one door: `login` starts and finishes attempts with it, `logout` asks it where the provider's
+//! [`Provider`] is the entry point: `login` starts and finishes attempts with it, `logout` asks it where the provider's
 //! own session ends. Knows nothing of browsers, cookies or sessions.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

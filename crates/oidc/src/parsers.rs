@@ -1,4 +1,4 @@
-//! The readers of everything that a provider sends, for fuzzers and benchmarks. No part of them is kept stable.
+//! The readers of everything that a provider sends, for fuzzers and benchmarks. None of them is a stable interface.
 
 pub use crate::claims::{id_token, profile, userinfo};
 pub use crate::client::json::json_object;

@@ -1,4 +1,4 @@
-//! One configured identity provider: the door to everything that is asked of it.
+//! One configured identity provider: the entry point of every conversation with it.
 //!
 //! Each conversation has its file: `start` and `finish` a login, `refresh` a session, `notices` that the provider sends,
 //! `revocation` of tokens, `end_session` at the provider. Holds what they share: the settings, the documents that the
@@ -55,7 +55,7 @@ pub enum Health {
     Ok,
     /// It did not answer, or was never asked.
     Unreachable,
-    /// It answered what cannot be used: metadata of another issuer, say.
+    /// Its answer cannot be used: metadata of another issuer, for example.
     Faulty,
 }
 
@@ -87,7 +87,7 @@ pub(crate) struct Inner {
 }
 
 impl Provider {
-    /// Makes a provider that answers browsers at `redirect_uri`. Nothing is asked of it before it is needed.
+    /// Makes a provider that answers browsers at `redirect_uri`. No request is made before it is needed.
     ///
     /// # Errors
     /// [`HttpError`] if no HTTPS client can be built on this machine.
@@ -126,7 +126,7 @@ impl Provider {
         &self.0.settings.display_name
     }
 
-    /// Is true if people of this provider can authenticate in one of these ways (`acr`); any will do if there is none.
+    /// Is true if people of this provider can authenticate in one of these ways (`acr`); or if the list is empty.
     pub fn can_meet(&self, wanted: &[String]) -> bool {
         self.0.settings.can_meet(wanted)
     }
@@ -162,17 +162,17 @@ impl Provider {
         self.0.settings.refresh.interval
     }
 
-    /// Returns the time that a session goes on which the provider does not confirm while it serves others.
+    /// Returns the grace period of a session that the provider does not confirm although it serves other people.
     pub fn refresh_grace(&self) -> Duration {
         self.0.settings.refresh.grace
     }
 
-    /// Returns the time that a request waits for the provider to confirm a session that stands.
+    /// Returns the longest wait of a request while a live session is revalidated.
     pub fn refresh_wait(&self) -> StdDuration {
         self.0.settings.refresh.wait
     }
 
-    /// Returns the most that the provider's clock may be off; zero if it shows none.
+    /// Returns the tolerated clock skew of the provider; zero if it states no times.
     pub fn clock_skew(&self) -> Duration {
         self.0.settings.clock_skew().unwrap_or_default()
     }
@@ -193,7 +193,7 @@ impl Provider {
         self.0.issuers.accepts(issuer)
     }
 
-    /// Fetches what the provider says of itself, unless it is known already.
+    /// Fetches the provider's metadata, unless they are cached.
     ///
     /// # Errors
     /// [`IdpError::Unusable`] if it cannot be had, [`IdpError::PushedRequest`] if it rules out what is configured.
@@ -203,8 +203,8 @@ impl Provider {
         self.verification_keys(&metadata).await
     }
 
-    /// Fetches whatever a login will need besides its code, unless it is known already: a code is sent once, so what
-    /// is missing had better be missed before.
+    /// Fetches everything that a login needs besides its code, unless it is cached: a code is sent once, so a failure
+    /// should come before.
     ///
     /// # Errors
     /// [`IdpError::Unusable`] if it cannot be had.
@@ -220,7 +220,7 @@ impl Provider {
         Ok(())
     }
 
-    /// Returns the provider's state as it was last heard of; asks it again in the background now and then.
+    /// Returns the state of the provider as of its last answer; refreshes it in the background.
     pub fn health(&self) -> Health {
         let Inner { metadata, keys, http, clock, .. } = &*self.0;
         match metadata.checked(http, clock, HEALTH_INTERVAL).or_else(|| keys.failure()) {
@@ -231,12 +231,13 @@ impl Provider {
         }
     }
 
-    /// Is true if logins can start without asking the provider anything first.
+    /// Is true if logins can start without a request to the provider.
     pub fn is_known(&self) -> bool {
         self.0.metadata.known().is_some()
     }
 
-    /// Fetches metadata and keys anew, and takes the hosts over whose moves were refused before: somebody says so who may.
+    /// Fetches metadata and keys anew, and accepts endpoints on other hosts whose move was refused before: an operator
+    /// confirms them.
     pub async fn renew_documents(&self) {
         let Inner { http, metadata, keys, signal_keys, settings, clock, .. } = &*self.0;
         metadata.renew(http, clock).await;

@@ -1,9 +1,9 @@
-//! Questions beyond the standard that some providers have to be asked before they have said who somebody is.
+//! Requests beyond the standard that some providers need before a person is fully identified.
 //!
-//! A preset is data (`config/presets/*.toml`) in the keys that everybody may write. What data cannot say is one small
+//! A preset is data (`config/presets/*.toml`) in the keys that everybody may write. Everything beyond data is one small
 //! function each, here: it asks the provider's own API, at an address from the configuration and never one from an
-//! answer, and adds what it learns to the claims or the profile under plain names. A part that cannot be had is a
-//! failed login, never a login with less.
+//! answer, and adds what it learns to the claims or the profile under plain names. If a part cannot be fetched, the
+//! login fails.
 
 pub(crate) mod api;
 pub(crate) mod bitbucket;
@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::providers::api::{Api, ProfileApiError, ProfileApiKind};
 
-/// Asks whatever the provider's claims or profile do not say, and adds it to them.
+/// Asks for the attributes that the provider's claims or profile lack, and adds them.
 pub(crate) async fn complete(
     kind: ProfileApiKind,
     api: Api<'_>,

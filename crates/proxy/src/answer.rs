@@ -1,15 +1,15 @@
-//! Judges the head of an upstream's answer before it goes on: what two readers could cut in two ways ends here, as 502.
+//! Checks the head of an upstream's answer: one whose framing is ambiguous becomes 502 (response splitting,
+//! desynchronisation).
 //!
-//! Pure functions over heads, whatever client brought them. The reader behind us cuts where we do, since the framing is
-//! written anew; but an upstream that says two things about its answer's length means one of them for somebody else
-//! (RFC 9112 6.3), and an answer that was never asked for is not passed on (RFC 9110 15.2.2).
+//! Pure functions over heads. Our own framing is written anew, but an answer with two different lengths may be an
+//! attack on another reader (RFC 9112 6.3), and an unsolicited answer is not passed on (RFC 9110 15.2.2).
 
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{StatusCode, Version};
 use thiserror::Error;
 
-/// Largest head of an answer, names and values together, in bytes. The upstream may share it out among its fields.
+/// Largest head of an answer, names and values together, in bytes. The limit is on their sum, not on each field.
 pub const LARGEST_HEAD: usize = 64 * 1024;
 /// Most fields of a head: five times as many as other proxies take. Room for them, 64 bytes each, is made before every head
 /// is read, and the time that takes was measured: none for 512, 100 µs for 4,096, whose memory goes back to the system each

@@ -1,4 +1,4 @@
-//! The right to keep an answer: one that the guard lets through for one person is nobody else's (RFC 9111 3, R-K11).
+//! The caching of answers: one to an authenticated request must not be served to anybody else (RFC 9111 3, R-K11).
 //!
 //! A shared cache stores whatever is not `private` or `no-store`: a lifetime, a `no-cache`, or nothing at all is
 //! enough. It then serves the next person without asking the broker, or asks it only whether the answer is still good.
@@ -15,18 +15,18 @@ use smallvec::SmallVec;
 pub enum Audience {
     /// Whoever passed the guard.
     Guarded,
-    /// Somebody who is signed in, on a route for everybody: the upstream knows who they are.
+    /// A signed-in person on a public route: the upstream learns who they are.
     Known,
     /// Everybody.
     Public,
 }
 
-/// Says in an answer's head who may keep it, as far as that is ours to say.
+/// Sets the caching headers of an answer.
 ///
-/// A guarded answer never stays in a shared cache. One of which the upstream says nothing stays nowhere, so that the Back
-/// button shows nothing after a logout, unless it is a style, a script, a picture or a font. To somebody known on a
-/// public route an answer of which nothing is said is theirs alone. A 304 says nothing by its silence: it leaves what
-/// the browser holds as it is (RFC 9111 4.3.4).
+/// A guarded answer never stays in a shared cache. Without caching headers of the upstream it becomes `no-store`, so
+/// that the Back button shows nothing after a logout, unless it is a style, a script, a picture or a font. To a
+/// signed-in person on a public route it becomes `private`. A 304 without caching headers stays as it is: it leaves the
+/// stored answer unchanged (RFC 9111 4.3.4).
 pub fn keep_private(headers: &mut HeaderMap, status: StatusCode, audience: Audience) {
     let is_told = headers.contains_key(CACHE_CONTROL);
     match audience {
@@ -69,7 +69,7 @@ fn private_line(headers: &HeaderMap) -> Option<HeaderValue> {
     };
     let directives: SmallVec<[&[u8]; 8]> = directives(&whole).collect();
     let has = |name: &str| directives.iter().any(|directive| directive.eq_ignore_ascii_case(name.as_bytes()));
-    // `must-understand` lets a cache that knows the status overlook `no-store` (RFC 9111 5.2.2.3).
+    // `must-understand` lets a cache that knows the status ignore `no-store` (RFC 9111 5.2.2.3).
     if has("private") || (has("no-store") && !has("must-understand")) {
         return None;
     }

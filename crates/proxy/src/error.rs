@@ -100,7 +100,7 @@ impl IntoResponse for ProxyError {
     }
 }
 
-/// A request's body did not come in time: nobody's fault but the sender's.
+/// A request's body did not come in time: the sender's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the request's body did not come in time")]
 pub struct BodyTimeout;

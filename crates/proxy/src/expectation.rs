@@ -1,9 +1,9 @@
 //! `Expect: 100-continue` from end to end (RFC 9110 10.1.1): the client's content is asked for when the upstream asks for
 //! it.
 //!
-//! To read of a client's content is what makes our server send 100. So the content is held until the upstream has sent
-//! 100, or has said nothing for [`LONGEST_WAIT`]: servers that do not know the expectation wait for the content. An
-//! upstream that refuses at once (401, 413) is passed on, and the content is never sent.
+//! Reading the client's content makes our server send 100. So the content is not read until the upstream has sent 100,
+//! or has sent nothing for [`LONGEST_WAIT`]: servers that do not know the expectation wait for the content. An upstream
+//! that refuses at once (401, 413) is passed on, and the content is never sent.
 
 use std::io;
 use std::pin::Pin;
@@ -29,7 +29,7 @@ enum Word {
     Final,
 }
 
-/// Takes down what the upstream says. The content is given up once every copy is gone.
+/// Notes the interim answers of the upstream. The content is given up once every copy is gone.
 #[derive(Debug, Clone)]
 pub struct Heard(watch::Sender<Word>);
 
@@ -39,27 +39,27 @@ impl Heard {
         self.0.send_replace(Word::Continue);
     }
 
-    /// The upstream has begun its answer: content that it has not asked for by now, it does not want.
+    /// Notes that the upstream has begun its final answer, so that content which it has not asked for is not sent.
     pub fn answered(&self) {
         self.0.send_if_modified(|word| *word == Word::Nothing && std::mem::replace(word, Word::Final) == Word::Nothing);
     }
 }
 
-/// Is true if a request waits for a word before it sends its content. HTTP/1.0 has no such word, and a request without
-/// content has nothing to wait for.
+/// Is true if a request waits for 100 before it sends its content. HTTP/1.0 has no 100, and a request without content
+/// does not wait.
 pub fn is_expected(headers: &HeaderMap, version: Version, has_content: bool) -> bool {
     let waits = headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     waits && has_content && version >= Version::HTTP_11
 }
 
-/// Content that is not touched before the upstream has been heard.
+/// Content that is not read before the upstream has answered.
 pub fn hold(content: Content) -> (Content, Heard) {
     let (heard, mut word) = watch::channel(Word::Nothing);
     let gate = Box::pin(async move {
         let silence = tokio::time::timeout(LONGEST_WAIT, word.wait_for(|word| *word != Word::Nothing));
         let is_refused = matches!(silence.await, Ok(Ok(word)) if *word == Word::Final);
         if is_refused {
-            // The wait lasts until the answer is through: to break off now would cut it short.
+            // The body stays pending until the answer is complete: an error now would cut the answer short.
             let _ = word.wait_for(|_| false).await;
         }
         !is_refused

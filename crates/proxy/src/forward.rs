@@ -54,7 +54,7 @@ pub enum ForwardError {
     /// The path is no part of an address.
     #[error("the path cannot be forwarded: {0}")]
     Path(#[from] http::uri::InvalidUri),
-    /// No connection, none that lasted until the answer, or no answer in time.
+    /// There was no connection, it broke before the answer, or the answer timed out.
     #[error("the upstream does not answer: {0}")]
     Unreachable(#[from] PoolError),
     /// No end of an answer in time.
@@ -130,7 +130,7 @@ impl Proxy {
 /// An answer's body on its way to the client.
 struct Passing {
     body: AnswerBody,
-    /// Kept with the body: once that is through, content that the upstream did not want is given up.
+    /// Kept with the body: when that ends, content that the upstream did not ask for is dropped.
     _heard: Option<Heard>,
     span: tracing::Span,
 }
@@ -213,7 +213,7 @@ pub async fn forward(
     }
     if let Some(token) = &admitted.access_token {
         let set = set_access_token(request.headers_mut(), token);
-        // A request never goes without its token: the upstream would take the request for somebody else's.
+        // A request is never forwarded without its access token.
         set.map_err(|error| ProxyError::new(ProxyErrorKind::UpstreamUnavailable, error))?;
     }
     if has_body {
@@ -242,8 +242,8 @@ pub async fn forward(
     Ok(answer)
 }
 
-/// Announces a request's body in the broker's own spelling: what the server took for a length may be one of another size
-/// to the upstream (`010`), and the rest of the body the next person's request (R-K08).
+/// Writes the framing of a request's body anew: another spelling of a length (`010`) might be another number to the
+/// upstream, and the rest of the body would become the next request (request smuggling, R-K08).
 fn frame_anew(headers: &mut HeaderMap) {
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if let Some(length) = length {

@@ -1,8 +1,8 @@
 //! The headers that cross the proxy, in both directions. Pure functions over header maps.
 //!
-//! Towards the upstream: what the client could forge goes, in every spelling (R-K01, [`super::names`]); what concerns
-//! one hop only goes (RFC 9110 7.6.1, R-K03); then what the broker knows is set. Back: hop-by-hop fields, what no upstream
-//! says in our stead, and attempts to set the broker's cookies go.
+//! Towards the upstream: fields that the client could forge are removed, in every spelling (R-K01, [`super::names`]),
+//! and so are hop-by-hop fields (RFC 9110 7.6.1, R-K03); then the broker's own fields are set. Towards the client:
+//! hop-by-hop fields, fields reserved for the broker, and `Set-Cookie` for the broker's cookies are removed.
 
 use std::fmt::{Display, Write};
 
@@ -59,7 +59,7 @@ impl PublicName {
     }
 }
 
-/// Makes a client's headers fit for the upstream.
+/// Rewrites a client's headers for the upstream.
 pub fn towards_upstream(headers: &mut HeaderMap, hop: Hop<'_>, identity: Option<&IdentityHeaders>) {
     remove_nominated(headers);
     hop.stripped.remove_from_request(headers);
@@ -109,7 +109,7 @@ pub fn set_access_token(headers: &mut HeaderMap, token: &Secret<String>) -> Resu
     Ok(())
 }
 
-/// Makes an upstream's headers fit for the client.
+/// Rewrites an upstream's headers for the client.
 pub fn towards_client(headers: &mut HeaderMap, cookies: &CookiePolicy, stripped: &StrippedNames) {
     remove_nominated(headers);
     stripped.remove_from_answer(headers);

@@ -1,4 +1,4 @@
-//! The headers that tell an upstream who asks, made once for a session.
+//! The headers that identify the person to an upstream, made once for a session.
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use counterfoil_session::key::SessionHandle;
 /// whole group, and how many are missing is said beside it.
 const LONGEST_VALUE: usize = 4096;
 
-/// Most sessions that are remembered to have been warned of. Beyond them some may be warned of again.
+/// Most sessions whose warning is remembered. Beyond that a warning may be repeated.
 const MOST_REMEMBERED: usize = 10_000;
 
 /// The headers that tell an upstream who asks.
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(encode_list(&["x,admins".into(), "staff".into()]), ("x%2Cadmins,staff".to_owned(), 0));
     }
 
-    /// R-K05: no group is cut in two, and none is missing without a word.
+    /// R-K05: no group is cut in two, and the number of missing ones is reported.
     #[test]
     fn groups_that_do_not_fit_are_counted() {
         let groups: Vec<_> = (0..150).map(|number| format!("00000000-0000-0000-0000-{number:012}")).collect();

@@ -52,7 +52,7 @@ impl StrippedNames {
     }
 }
 
-/// Is true if a name reads as one of these to some servers, and to others does not.
+/// Is true if some servers, but not all, fold a name into one of these.
 fn is_misspelt(name: &str, folded: &[u8], names: &[&str]) -> bool {
     names.iter().any(|known| *known != name && known.bytes().filter(|byte| *byte != b'-').eq(folded.iter().copied()))
 }

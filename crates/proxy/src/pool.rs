@@ -79,7 +79,7 @@ impl Pool {
     /// If one is, and this machine has no root certificates to verify it with.
     pub fn new(timeout: Duration, https: bool, limits: PoolLimits) -> io::Result<Self> {
         let mut http = Builder::new();
-        // A proxy has to mend answers: a blank before the colon (RFC 9112 5.1), lines that go on (5.2).
+        // A proxy has to correct answers: whitespace before the colon (RFC 9112 5.1), folded lines (5.2).
         http.allow_spaces_after_header_name_in_responses(true)
             .allow_obsolete_multiline_headers_in_responses(true)
             .max_headers(answer::MOST_FIELDS);
@@ -132,7 +132,7 @@ impl Pool {
         let stream = connect::connect(&self.0.connector, home.upstream()).await.map_err(PoolError::Connect)?;
         let (sender, connection) = self.0.http.handshake(stream).await.map_err(PoolError::Exchange)?;
         tokio::spawn(async move {
-            // A request on it has heard of the error; without one it is of no consequence.
+            // A request on it has received the error; without a request it does not matter.
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "an idle connection to an upstream ended");
             }

@@ -1,6 +1,6 @@
 //! The refresh lock: one renewal of a session at a time among all replicas (R-C11).
 //!
-//! Single-flight within this process by a queue for each session; among the replicas by a [lease](super::lease).
+//! Single-flight within this process by a queue for each session; among the replicas by a lease in the store.
 //! Double-checked: after waiting for the lock the session is read again, since another holder has mostly renewed it by
 //! then. The work, and what is stored of it, belongs to [`super::renewal`].
 
@@ -74,9 +74,9 @@ impl Drop for LocalLockGuard {
 }
 
 impl Sessions {
-    /// Does `work` on a session while nobody else does, here or on another replica, if it `is_due` by the time it is
-    /// this caller's turn. Waits at most `patience` for others. Work that was begun is brought to its end whoever stops
-    /// waiting.
+    /// Does `work` on a session under its refresh lock, held here and among all replicas, if it still `is_due` once the
+    /// lock is acquired. Waits at most `patience` for the lock. Work that was begun is finished even if the caller goes
+    /// away.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked, or if the others took longer than `patience`.
@@ -139,7 +139,7 @@ impl Sessions {
         is_due: impl Fn(&SessionRecord) -> bool,
         work: impl FnOnce(LockedSession) -> Done,
     ) -> Result<Locked<T>, StoreError> {
-        // The store is asked: what was known here may be older than the turn of whoever had it last.
+        // The store is read: the near cache may be older than the work of the lock's last holder.
         let Some((record, tokens, _)) = self.0.sealed.load_whole(key).await? else { return Ok(Locked::NotNeeded) };
         if !is_due(&record) {
             self.0.near.invalidate(key.handle());

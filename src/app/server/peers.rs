@@ -1,7 +1,7 @@
 //! A count of each peer's connections, and the choice of one to make room when there are too many.
 //!
 //! One peer has no more than its share, so that nobody can take every place; proxies have no share, since they speak
-//! for many. Where there is no room for a newcomer, whoever has been idle for longest goes first.
+//! for many. If there is no room for a new connection, the one that has been idle for longest is closed.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -42,7 +42,7 @@ pub(super) struct Place {
 }
 
 impl Peers {
-    /// Nobody yet; no peer may have more than `share` connections.
+    /// Makes an empty table; no peer may have more than `share` connections.
     pub(super) fn new(share: usize) -> Self {
         Self { share, state: Mutex::default() }
     }
@@ -77,7 +77,7 @@ impl Peers {
         Some(Place { peer, number, peers: self.clone() })
     }
 
-    /// Asks the connection that has been idle for longest to go, whosever it is.
+    /// Closes the connection that has been idle for longest, of any peer.
     pub(super) fn make_room(&self, now: Instant) {
         dismiss(self.state().of.values_mut().flat_map(HashMap::values_mut), now);
     }
@@ -95,7 +95,7 @@ fn most_leaving(share: usize) -> usize {
     (share / 4).max(4)
 }
 
-/// Asks the one of them that has been idle for longest to go; `false` if all of them are in use.
+/// Closes the one of them that has been idle for longest; `false` if all of them are in use.
 fn dismiss<'a>(connections: impl Iterator<Item = &'a mut Connection>, now: Instant) -> bool {
     let idle = connections.filter(|connection| !connection.leaving);
     let idle = idle.filter_map(|connection| Some((connection.progress.idle_since(now)?, connection)));
@@ -201,7 +201,7 @@ mod tests {
         assert!(was_asked_to_go(&working), "at the end everybody goes");
     }
 
-    /// A connection that was asked to go may take its time: its client is heard out, or has an answer to read.
+    /// Closing takes a while: the client may still be sending, or reading an answer.
     #[test]
     fn whoever_does_not_go_when_asked_gains_few_places() {
         let (now, peer) = (Instant::now(), Some(address("192.0.2.1")));
@@ -216,7 +216,7 @@ mod tests {
         }
     }
 
-    /// Whoever has just come has not been read yet, and an answer that is being read is no idleness.
+    /// A new connection has not been read yet, and one whose answer is being read is not idle.
     #[test]
     fn whoever_is_about_to_be_served_is_not_asked_to_go() {
         let reading = idle();

@@ -88,7 +88,8 @@ impl Progress {
         }
     }
 
-    /// Takes note of bytes that the client does not take yet: an answer that is still being written is no idleness.
+    /// Takes note of bytes that the client does not take yet: a connection whose answer is still being written is not
+    /// idle.
     pub(super) fn write_waits(&self) {
         self.state().write_pending = true;
     }
@@ -146,7 +147,7 @@ impl Progress {
         deadline
     }
 
-    /// The moment from which on the connection has done nothing for anybody; none while it is in use.
+    /// The moment since which the connection is idle; `None` while it is in use.
     pub(super) fn idle_since(&self, now: Instant) -> Option<Instant> {
         let state = self.state();
         match state.stage {

@@ -30,7 +30,7 @@ pub(super) fn service(
         let under_way = Arc::new(UnderWay(progress.clone()));
         let mut request = request.map(|body| {
             if http_body::Body::is_end_stream(&body) {
-                // Nothing of it can be missing, and it needs no box.
+                // An empty body is complete already, and is not wrapped.
                 return Body::empty();
             }
             Body::new(Asked { body, number, under_way: under_way.clone(), over: false })

@@ -1,5 +1,5 @@
-//! A client's connection below HTTP (and whatever is put in between): every wait for the client has an end, and the end
-//! of the connection loses no answer.
+//! A client's connection below HTTP (and whatever is put in between): every wait for the client has a timeout, and
+//! closing loses no answer (lingering close).
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -119,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         if written.is_pending() {
             self.progress.write_waits();
             if self.progress.may_discard() {
-                // A client that sends before it reads would wait for us as we for it.
+                // A client that sends before it reads would deadlock with us.
                 let _ = self.poll_discard(context);
             }
         }
@@ -174,8 +174,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    /// Closes our direction first. A client that may still be sending is heard out before the connection goes
-    /// (RFC 9112 9.6).
+    /// Closes our direction first. A client that may still be sending is read out before the connection closes
+    /// (lingering close, RFC 9112 9.6).
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if !this.shut_down {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-/// Words for a refusal that may be repeated in logs.
+/// Error codes of refusals, which logs may repeat.
 pub(crate) const KNOWN_REFUSALS: [&str; 20] = [
     "invalid_request",
     "invalid_client",
@@ -26,7 +26,7 @@ pub(crate) const KNOWN_REFUSALS: [&str; 20] = [
     "code_already_used",
 ];
 
-/// Words for being away, whatever the status they come with: the standard's, and Slack's.
+/// Error codes of an outage, whatever status they come with: those of the standard, and Slack's.
 pub(crate) const AWAY: [&str; 11] = [
     "server_error",
     "temporarily_unavailable",
@@ -41,7 +41,7 @@ pub(crate) const AWAY: [&str; 11] = [
     "org_login_required",
 ];
 
-/// Is true if a refusal is no word about anybody (R-C12).
+/// Is true if a refusal reports an outage and so says nothing of the person (R-C12).
 pub(crate) fn says_away(document: &Map<String, Value>) -> bool {
     document.get("error").and_then(Value::as_str).is_some_and(|said| AWAY.contains(&said))
 }

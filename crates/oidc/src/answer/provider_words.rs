@@ -1,9 +1,9 @@
-//! The reason that a provider gives when it refuses: the words that operators search for.
+//! The reason that a provider gives when it refuses, in its own words, since operators search for those.
 //!
 //! Read from every place where the standards put them, and from where well-known providers put them instead; bounded,
-//! harmless in a log or a terminal, without anything that we sent as a secret, and marked with whose word it is. They
-//! go into errors, and from there to the log, the audit trail and `counterfoil check`, never onto a page (RFC 6749
-//! 4.1.2.1 and 5.2, RFC 6750 3, RFC 9126 2.3). Nothing is decided by them. Pure.
+//! printable, without any secret that was sent in the request, and marked with the party that wrote it. They go into
+//! errors, and from there to the log, the audit trail and `counterfoil check`, never onto a page (RFC 6749
+//! 4.1.2.1 and 5.2, RFC 6750 3, RFC 9126 2.3). No decision depends on them. Pure.
 
 use std::fmt;
 
@@ -17,19 +17,20 @@ use crate::answer::strict_json;
 
 /// Longest error code kept, in characters.
 const LONGEST_CODE: usize = 64;
-/// Longest description kept: Microsoft's end with the numbers that its support asks for.
+/// Longest description kept, in characters: Microsoft's end with the trace and correlation ids that its support asks
+/// for.
 const LONGEST_DESCRIPTION: usize = 600;
 /// Longest address kept.
 const LONGEST_ADDRESS: usize = 200;
-/// Members of a token endpoint's answer that nobody else may know.
+/// Members of a token endpoint's answer that are secret.
 const TOKENS: [&str; 3] = ["access_token", "refresh_token", "id_token"];
 
 /// The party whose word a reason is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Speaker {
-    /// The provider's own: over the back channel, or signed by it.
+    /// The provider: over the back channel, or signed by it.
     Provider,
-    /// Whoever wrote the address that the browser brought.
+    /// The browser, or anybody else who wrote the address that it brought.
     Browser,
 }
 
@@ -46,12 +47,14 @@ struct Reason {
 }
 
 impl ProviderWords {
-    /// Takes the provider's word, signed by it or heard from it; `secrets` are what it may repeat and nobody may read.
+    /// Takes a reason that the provider signed or sent over the back channel; `secrets` are removed from it, since it
+    /// may repeat them.
     pub fn of_provider(spoken: Spoken<'_>, secrets: &[&str]) -> Self {
         Self::new(Speaker::Provider, spoken, secrets)
     }
 
-    /// Takes words that the browser brought as the provider's: whoever makes an address can write anything there.
+    /// Takes a reason that the browser brought. It proves nothing: anybody who makes an address can write anything into
+    /// it.
     pub fn of_browser(spoken: Spoken<'_>, secrets: &[&str]) -> Self {
         Self::new(Speaker::Browser, spoken, secrets)
     }
@@ -68,7 +71,7 @@ impl ProviderWords {
         Self::heard(&body(answer), answer)
     }
 
-    /// Returns a reason without what was sent for it, or came with it, and nobody may read.
+    /// Returns a reason without the secrets of the request and of the answer.
     fn heard(owned: &Heard, answer: &Response<Vec<u8>>) -> Self {
         let nothing = Sent::default();
         let sent = answer.extensions().get::<Sent>().unwrap_or(&nothing);
@@ -96,7 +99,7 @@ impl ProviderWords {
         Self::new(reason.speaker, spoken, secrets)
     }
 
-    /// Returns the same without the code, if that is this one: it is told elsewhere.
+    /// Returns the same without the error code, if it is this one: the error of ours names it already.
     #[must_use]
     pub(crate) fn without_code(self, known: &str) -> Self {
         let Some(mut reason) = self.0 else { return self };
@@ -140,7 +143,7 @@ impl ProviderWords {
 }
 
 impl fmt::Display for ProviderWords {
-    /// Writes the reason behind a sentence of ours; nothing if nothing was said.
+    /// Writes the reason after a sentence of ours; nothing if the provider gave none.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(reason) = &self.0 else { return Ok(()) };
         formatter.write_str(match reason.speaker {

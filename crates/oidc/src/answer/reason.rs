@@ -1,6 +1,6 @@
 //! Finds the reason in a refusal: in its challenge and its body, as the standards and well-known providers write it.
 //!
-//! Pure. What is found is as it came: [`crate::answer::provider_words`] cleans it.
+//! Pure. The parts are not cleaned yet: [`crate::answer::provider_words`] cleans it.
 
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, Response};
@@ -26,7 +26,7 @@ const DESCRIPTIONS: [&str; 9] = [
 ];
 const ADDRESSES: [&str; 2] = ["error_uri", "documentation_url"];
 
-/// The three parts of a reason, as somebody wrote them.
+/// The three parts of a reason, as they were sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Spoken<'a> {
     /// `error`
@@ -70,7 +70,7 @@ pub(crate) fn body(answer: &Response<Vec<u8>>) -> Heard {
         }
         "text/plain" => {
             let text = String::from_utf8_lossy(answer.body()).into_owned();
-            // Some say that their JSON is text.
+            // Some providers declare their JSON as text.
             strict_json::object(answer.body())
                 .map_or(Heard { description: Some(text), ..Heard::default() }, |it| document(&it))
         }
@@ -122,7 +122,7 @@ pub(crate) fn challenge(headers: &HeaderMap) -> Heard {
     heard
 }
 
-/// Reads every `name=value` and `name="value"`, leniently.
+/// Reads every `name=value` and `name="value"`, and skips what is neither.
 fn parameters(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut characters = text.chars().peekable();

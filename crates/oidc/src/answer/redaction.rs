@@ -1,18 +1,18 @@
-//! Takes secrets out of texts of others, and whatever could do harm in a log or a terminal. Pure.
+//! Removes secrets from text of other parties, and characters that are unsafe in a log or a terminal. Pure.
 
 use std::collections::HashSet;
 
 use counterfoil_core::printable::is_unprintable;
 use url::form_urlencoded;
 
-/// So many characters in a row of a secret count as the secret: some providers repeat its beginning alone.
+/// Shortest piece of a secret that is removed, in characters: some providers repeat its beginning alone.
 const TELLING_PIECE: usize = 8;
-/// A secret shorter than this stands in too many words by chance.
+/// Shortest secret that is looked for, in characters: a shorter one occurs in ordinary words by chance.
 const SHORTEST_SECRET: usize = 4;
 /// Text in a secret's place.
 const REDACTED: &str = "[redacted]";
 
-/// Puts something else in the place of whatever is a piece of a secret, in any case and form-encoded too.
+/// Replaces every piece of a secret, in any letter case, and also where it is form-encoded.
 pub(crate) fn redact(text: &str, secrets: &[&str]) -> String {
     let characters: Vec<char> = text.chars().collect();
     let lower: Vec<char> = characters.iter().map(char::to_ascii_lowercase).collect();
@@ -57,10 +57,10 @@ pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(one).collect()
 }
 
-/// Longest part of an issuer of somebody else that is repeated, in characters.
+/// Longest part of a foreign issuer that is repeated, in characters.
 const LONGEST_NAMED: usize = 200;
 
-/// Returns as much of an issuer of somebody else as is repeated.
+/// Returns the part of a foreign issuer that is repeated.
 pub(crate) fn beginning(named: &str) -> String {
     named.chars().take(LONGEST_NAMED).collect()
 }

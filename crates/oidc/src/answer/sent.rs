@@ -1,4 +1,4 @@
-//! The secrets of a request, which its answer may repeat and nobody may read.
+//! The secrets of a request, which are removed from its answer before that is logged.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use url::form_urlencoded;
 
-/// Parameters of ours that nobody else may know (R-O01), or that name a person.
+/// Parameters of a request that are secret (R-O01), or that name a person.
 const SECRET_PARAMETERS: [&str; 12] = [
     "code",
     "code_verifier",
@@ -25,7 +25,7 @@ const SECRET_PARAMETERS: [&str; 12] = [
     "login_hint",
 ];
 
-/// The values sent along with a request that nobody else may know. Travels with the answer.
+/// The secret values of a request, kept together with its answer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sent(pub(crate) Arc<[Secret<String>]>);
 

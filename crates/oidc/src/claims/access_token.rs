@@ -1,11 +1,11 @@
 //! The access token as one more source of attributes, where the configuration says so.
 //!
-//! RFC 9068 6 tells clients not to look into access tokens, and that is right for whoever has a choice: their form is
-//! between the provider and its APIs. Keycloak as it is delivered puts roles nowhere else, though, and its operators are
-//! often not those of the back office. So it is off unless asked for, what is read is verified as an ID token is, and a
-//! token that cannot be is no fault: it only says nothing. Keys are not fetched again for it: the ID token beside it has
-//! had that done, and a token that is for its API alone to verify must not use up what ID tokens need. Read anew from
-//! each new token.
+//! RFC 9068 6 tells clients not to inspect access tokens, since their format is a matter between the provider and its
+//! APIs. Keycloak's default configuration puts roles into access tokens alone, though, and its operators are often not
+//! those of the back office. So this source is off by default, its tokens are verified as ID tokens are, and a token
+//! that cannot be verified is ignored. Keys are never fetched again for an access token: the ID token that came with it
+//! has caused that already, and tokens that only an API can verify must not use up the rate limit of ID tokens. Each
+//! new token is read again.
 
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
@@ -15,7 +15,7 @@ use crate::claims::mapping::ProfileMapping;
 use crate::verification::fault::JwtFault;
 use crate::verification::registered_claims::{check_times, optional_text, text};
 
-/// Claims that only the ID token can make: of the login, not of the person.
+/// Claims about the login rather than the person, which are taken from the ID token alone.
 const OF_THE_ID_TOKEN: [&str; 12] =
     ["iss", "sub", "aud", "azp", "sid", "exp", "iat", "nonce", "acr", "amr", "auth_time", "session_expiry"];
 
@@ -28,7 +28,7 @@ pub(crate) struct Expectation<'a> {
 }
 
 /// Checks its issuer, its times, whom it was issued to (`azp`, or `client_id` as RFC 9068 2.2 has it) and whom it is
-/// about. Not its audience: that is somebody else's API.
+/// about. Its audience is not checked: that is an API's.
 pub(crate) fn check(
     payload: &Map<String, Value>,
     expected: &Expectation<'_>,
@@ -50,8 +50,8 @@ pub(crate) fn check(
     }
 }
 
-/// Adds what is said nowhere else, into objects as well. An address and the word on it come together or not at all
-/// (R-D15).
+/// Adds the claims that are missing elsewhere, members of objects as well. An address and its `email_verified` are
+/// taken together or not at all (R-D15).
 pub(crate) fn add(claims: &mut Map<String, Value>, mut more: Map<String, Value>, mapping: &ProfileMapping) {
     more.retain(|name, _| !OF_THE_ID_TOKEN.contains(&name.as_str()));
     if at(claims, &mapping.email).is_some_and(|address| !address.is_null()) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-/// Longest attribute kept, in bytes: longer ones are no names.
+/// Longest attribute kept, in bytes.
 pub(crate) const LONGEST_ATTRIBUTE: usize = 512;
 /// Returns the value at a dotted path; names that hold dots (`https://example.com/roles`, a client's) come first.
 /// `null` is nothing (Core 5.3.2).

@@ -1,8 +1,8 @@
-//! E-mail addresses as RFC 5321 4.1.2 writes them, so that a rule about a domain is about an address.
+//! The syntax of e-mail addresses (RFC 5321 4.1.2), so that a rule for a domain matches addresses only.
 //!
-//! Pure. Why not a library: those that are kept well read RFC 5322 (comments, display names, quoted blanks), which lets
-//! through more than an account's address has. Quoted local parts and address literals are left out: RFC 5321 4.1.2 has
-//! hosts avoid the former, and no company's domain is the latter. Letters beyond ASCII are those of RFC 6531 3.3.
+//! Pure. No library is used: the maintained ones read RFC 5322 (comments, display names, quoted spaces), which accepts
+//! more than an account's address has. Quoted local parts and address literals are refused: RFC 5321 4.1.2 tells hosts
+//! to avoid the former, and no company's domain is the latter. Letters beyond ASCII are those of RFC 6531 3.3.
 
 /// Longest local part, domain and address, in bytes (RFC 5321 4.5.3.1).
 const LONGEST: (usize, usize, usize) = (64, 255, 254);
@@ -27,7 +27,7 @@ fn is_label(text: &str) -> bool {
     !text.is_empty() && text.len() <= 63 && !text.starts_with('-') && !text.ends_with('-') && text.chars().all(is_inner)
 }
 
-/// Letters and digits beyond ASCII, and what belongs to them; nothing that cannot be seen.
+/// Is true of letters and digits beyond ASCII and the marks that belong to them; never of invisible characters.
 fn is_foreign(one: char) -> bool {
     !one.is_ascii() && one.is_alphanumeric()
 }

@@ -1,6 +1,6 @@
-//! A person's groups out of claims or a profile: lists of texts, texts, and what providers write instead.
+//! Reads a person's groups from claims or a profile: lists of texts, texts, and the other forms that providers write.
 //!
-//! Pure. All groups or nobody: fewer than they are would be as wrong as none.
+//! Pure. The reading fails unless all groups can be read: a rule that is met by too few groups would be wrong.
 
 use std::collections::HashSet;
 
@@ -24,7 +24,7 @@ pub(crate) fn groups_at(source: &Map<String, Value>, mapping: &ProfileMapping) -
     Ok(found)
 }
 
-/// Returns the path at which groups are said in a form that is not read, and what would read it.
+/// Returns the path at which groups stand in a form that is not read, and the setting that would read it.
 pub(crate) fn dropped_groups<'a>(
     source: &Map<String, Value>,
     mapping: &'a ProfileMapping,
@@ -56,7 +56,7 @@ fn collect(leaf: &Value, written: GroupsAs, found: &mut Vec<String>) {
             found.extend(members.iter().filter(|(_, value)| is_said(value)).map(|(name, _)| name.clone()));
         }
         (Value::String(text), GroupsAs::Json) => match inside(text) {
-            // JSON is unpacked once: a text inside of that text stays a text.
+            // JSON in a text is parsed once: a text inside of it stays a text.
             Some(value) => leaves_of(&value, "", &mut |leaf| collect(leaf, GroupsAs::Keys, found)),
             None => found.push(text.clone()),
         },
@@ -68,12 +68,13 @@ fn collect(leaf: &Value, written: GroupsAs, found: &mut Vec<String>) {
 /// Returns the list or the object that a text holds.
 fn inside(text: &str) -> Option<Value> {
     let text = text.trim_start();
-    // Nothing else is worth reading, and a group may well be called 7 or `true`.
+    // Other JSON is not parsed: a group may be called `7` or `true`.
     let value = text.starts_with(['[', '{']).then(|| serde_json::from_str(text).ok())??;
     matches!(value, Value::Array(_) | Value::Object(_)).then_some(value)
 }
 
-/// Visits, as [`crate::claims::attributes::at`] but through lists as well, everything that stands there and is no list.
+/// Visits every value at a path that is not a list, as [`crate::claims::attributes::at`] does, and through lists as
+/// well.
 fn leaves_at(source: &Map<String, Value>, path: &str, visit: &mut dyn FnMut(&Value)) {
     if let Some(value) = source.get(path) {
         return leaves_of(value, "", visit);

@@ -1,7 +1,7 @@
 //! The checks of an ID token's claims (OpenID Connect Core 3.1.3.7, RFC 8725).
 //!
-//! Pure, after [`crate::verification::jwt`] has found the signature to be the provider's: was it made for us, now, and for this
-//! login? Only [`check`] makes [`VerifiedClaims`]. Times are judged against the caller's `now`.
+//! Pure. [`crate::verification::jwt`] has verified the signature before; here audience, times and `nonce` are checked.
+//! Only [`check`] makes [`VerifiedClaims`]. Times are judged against the caller's `now`.
 
 use crate::verification::algorithm::Algorithm;
 use aws_lc_rs::digest;
@@ -14,7 +14,7 @@ use time::{Duration, OffsetDateTime};
 use crate::verification::fault::JwtFault;
 use crate::verification::registered_claims::{self, check_audience, has, optional_moment, optional_text, text};
 
-/// A token was issued for the request just made; one this old means that the clocks disagree.
+/// Greatest age of a token that was issued for the request just made: an older one means that the clocks disagree.
 const OLDEST_ISSUE: Duration = Duration::minutes(5);
 
 /// The values that an ID token's claims must fit.
@@ -32,9 +32,9 @@ pub struct Expectation<'a> {
     pub access_token: &'a str,
     /// The oldest authentication that was asked for, in seconds.
     pub max_age: Option<u64>,
-    /// Set if the moment of the authentication has to be told where an age was asked for.
+    /// Set if `auth_time` is required where `max_age` was asked for.
     pub auth_time_required: bool,
-    /// The most that the provider's clock may be off.
+    /// Tolerated clock skew of the provider.
     pub clock_skew: Duration,
     /// The configured algorithm.
     pub algorithm: Algorithm,
@@ -73,7 +73,7 @@ pub struct VerifiedClaims {
 }
 
 impl VerifiedClaims {
-    /// Reads the claims of a token that passed every check when it came and was sealed from then on.
+    /// Reads the claims of a token that passed every check before it was sealed.
     pub(crate) fn remembered(payload: Map<String, Value>) -> Result<Self, JwtFault> {
         let subject = text(&payload, "sub")?.to_owned();
         let auth_time = optional_moment(&payload, "auth_time")?;
@@ -137,7 +137,7 @@ pub fn check(
         return Err(JwtFault::Type);
     }
     let auth_time = optional_moment(&payload, "auth_time")?;
-    // A person who is said to sign in tomorrow would be fresh for ever.
+    // An authentication in the future would never become too old.
     if auth_time.is_some_and(|auth_time| auth_time > now + expected.clock_skew) {
         return Err(JwtFault::Clock("auth_time"));
     }
@@ -182,8 +182,8 @@ fn check_authentication_age(
 ) -> Result<(), JwtFault> {
     let Some(max_age) = expected.max_age else { return Ok(()) };
     let max_age = Duration::seconds(i64::try_from(max_age).unwrap_or(i64::MAX / 2));
-    // The skew is no larger than the age itself, or `30s` would last for ninety. Of one that is asked for just now (0)
-    // nothing but the difference of the clocks is left.
+    // The tolerated skew is at most the age itself: otherwise `30s` and a skew of a minute would accept ninety seconds.
+    // An age of 0 tolerates the skew alone.
     let skew = if max_age.is_zero() { expected.clock_skew } else { expected.clock_skew.min(max_age) };
     match auth_time {
         None if !expected.auth_time_required => Ok(()),

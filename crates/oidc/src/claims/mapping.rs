@@ -17,9 +17,9 @@ pub struct ProfileMapping {
     pub preferred_username: String,
     /// The e-mail address.
     pub email: String,
-    /// Paths that say if the address is verified: if the provider says anything there, all must say yes.
+    /// Paths of `email_verified`: every one that is present must be true.
     pub email_verified: Vec<String>,
-    /// True if the provider writes that as text, `"true"`; nobody else's text is a yes.
+    /// True if the provider writes that as the text `"true"`; otherwise a text is not accepted.
     pub email_verified_as_text: bool,
     /// The groups: lists of texts, or texts. What stands at several paths is put together, and lists on the way are
     /// walked.
@@ -44,7 +44,7 @@ impl Default for ProfileMapping {
     }
 }
 
-/// Something that the ID token with userinfo (or the profile) must say, or nobody is signed in: the tenant, say.
+/// A claim that the ID token with userinfo (or the profile) must have for a login to succeed: the tenant, for example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequiredClaim {
     /// Its place, as a dotted path.
@@ -65,7 +65,7 @@ pub enum GroupsAs {
     Json,
 }
 
-/// The reason why nobody can be made of a profile.
+/// The reason why no identity can be made of a profile.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProfileFault {
@@ -75,10 +75,10 @@ pub enum ProfileFault {
     /// Another subject than the one that signed in.
     #[error("the answer is about another person than the one who signed in")]
     AnotherSubject,
-    /// A claim that the configuration demands says something else, or nothing.
+    /// A claim that the configuration demands has another value, or is missing.
     #[error("`{0}` does not say what required_claims demands")]
     RequiredClaim(String),
-    /// More groups than can be kept, or one that is no name: fewer than they are would be as wrong as none.
+    /// More groups than can be kept, or one that is no name. Signing the person in with fewer would be wrong.
     #[error(
         "the groups are more than {MOST_GROUPS}, or one of them is longer than {LONGEST_ATTRIBUTE} bytes or no plain text"
     )]

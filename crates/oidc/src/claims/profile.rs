@@ -1,8 +1,7 @@
-//! From claims or a profile document to an [`Identity`]: where each attribute stands, and what it must be.
+//! Makes an [`Identity`] of claims or a profile document: the place and the form of each attribute.
 //!
-//! Paths are dotted (`employee.departments`). Pure. Attributes that are absent or of an unusable form are left
-//! out; the subject is not: without it there is nobody. What more a provider has to be asked for is the business
-//! of `providers`.
+//! Paths are dotted (`employee.departments`). Pure. Attributes that are absent or of an unusable form are left out; the
+//! subject is not: without it there is no identity. Further requests to a provider belong to `providers`.
 
 use counterfoil_core::identity::Identity;
 use serde_json::{Map, Value};
@@ -13,7 +12,7 @@ use crate::claims::groups::groups_at;
 use crate::claims::mapping::{ProfileFault, ProfileMapping, RequiredClaim};
 use crate::claims::settings::ClaimSettings;
 
-/// Is true if an attribute stands at none of its paths: somebody else may have to be asked.
+/// Is true if an attribute is at none of its paths, so that another source may have to be asked.
 pub(crate) fn lacks_something(
     source: &Map<String, Value>,
     mapping: &ProfileMapping,
@@ -33,8 +32,8 @@ pub(crate) fn check_required(required: &[RequiredClaim], source: &Map<String, Va
     missing.map_or(Ok(()), |claim| Err(ProfileFault::RequiredClaim(claim.path.clone())))
 }
 
-/// Checks that a document says nothing else than what is demanded. What userinfo adds to an ID token may meet a demand,
-/// but not talk away what the ID token says: only that is sure to be signed.
+/// Checks that a document does not contradict the required claims. Userinfo may add a required claim, but not replace
+/// that of the ID token, which alone is certain to be signed.
 pub(crate) fn check_uncontradicted(
     required: &[RequiredClaim],
     source: &Map<String, Value>,
@@ -104,11 +103,11 @@ fn identity(
     })
 }
 
-/// Is true if the address counts as verified: what the provider says goes before the operator's trust, and half a yes
-/// is a no (R-D15).
+/// Is true if the address counts as verified. The provider's claim overrides the operator's trust, and of several
+/// claims all must be true (R-D15).
 fn is_verified(source: &Map<String, Value>, mapping: &ProfileMapping, trusted: bool) -> bool {
     let said: Vec<_> = mapping.email_verified.iter().map(|path| at(source, path)).collect();
-    // A wrong JSON type is never good (R-D13), but for the providers that are known to use it.
+    // A wrong JSON type never counts as true (R-D13), except for the providers that are known to use it.
     let says_yes =
         |said: &Value| *said == Value::Bool(true) || (mapping.email_verified_as_text && said.as_str() == Some("true"));
     if said.iter().all(Option::is_none) { trusted } else { said.into_iter().all(|said| said.is_some_and(says_yes)) }

@@ -12,6 +12,6 @@ pub struct ClaimSettings {
     pub trust_email: bool,
     /// Claims that the ID token or the profile must have.
     pub required: Vec<RequiredClaim>,
-    /// API of the provider that knows what the claims or the profile do not say.
+    /// API of the provider that is asked for attributes missing from the claims or the profile.
     pub provider_api: Option<ProfileApi>,
 }

@@ -25,13 +25,13 @@ use crate::verification::registered_claims::{self, check_named, has, optional_te
 const PROVEN_BY_THE_ID_TOKEN: [&str; 12] =
     ["iss", "sub", "aud", "azp", "sid", "exp", "iat", "nonce", "acr", "amr", "auth_time", "session_expiry"];
 
-/// The policy on asking userinfo, if there is any.
+/// The policy on requests to userinfo.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum UserinfoUse {
     /// At every login and renewal.
     #[default]
     Always,
-    /// Only if something that is mapped to an attribute is said nowhere else.
+    /// Only if an attribute is missing from the tokens.
     WhereNeeded,
     /// At none.
     Never,
@@ -47,13 +47,13 @@ pub enum UserinfoError {
     /// It speaks of somebody else.
     #[error("userinfo is about another subject than the ID token")]
     Subject,
-    /// It names nobody and refuses in an error's words, with status 200.
+    /// It has no subject and holds an error, with status 200.
     #[error("the userinfo endpoint refused{0}")]
     Refused(ProviderWords),
     /// It speaks of nobody.
     #[error("userinfo names no subject")]
     Nobody,
-    /// A signed answer that was made by or for somebody else, or is over.
+    /// A signed answer of another issuer, for another audience, or expired.
     #[error("signed userinfo was not accepted: {0}")]
     Token(#[source] JwtFault),
 }
@@ -93,7 +93,7 @@ pub(crate) async fn fetch(
 pub fn read(answer: &Response<Vec<u8>>) -> Result<Answer, HttpError> {
     match media_type(answer).as_deref() {
         Some("application/json") => match json_object(answer.body())? {
-            // Slack says even this with status 200. Other refusals name nobody, and so not the person.
+            // Slack answers even a refusal with status 200. A refusal has no subject.
             refusal if !refusal.contains_key("sub") && says_away(&refusal) => {
                 Err(HttpError::Status(503, ProviderWords::of_answer(answer)))
             }
@@ -118,9 +118,9 @@ pub struct Expectation<'a> {
     pub clock_skew: Duration,
 }
 
-/// Checks the claims of a signed answer. Core 5.3.2 only recommends that it name its maker and us, and providers exist
-/// that do neither (Authelia): what is not said is what the signature and the connection say. What is said has to be
-/// right, and an answer that is over says nothing (RFC 7519 4.1.4).
+/// Checks the claims of a signed answer. Core 5.3.2 only recommends `iss` and `aud`, and providers exist that send
+/// neither (Authelia): then signature and connection are the proof. A claim that is present has to be right, and an
+/// expired answer is refused (RFC 7519 4.1.4).
 ///
 /// # Errors
 /// [`JwtFault`], by the claim that is malformed or not what is expected.
@@ -156,9 +156,9 @@ pub fn check_subject(payload: &Map<String, Value>, subject: &str, access_token: 
     }
 }
 
-/// Adds userinfo to the ID token's claims. That the ID token vouches for its own address is no word about another one
-/// (R-D15); what it does not vouch for stays so until userinfo says otherwise. `null` is "not returned" (Core 5.3.2) and
-/// erases nothing, at any depth.
+/// Adds userinfo to the ID token's claims. `email_verified` of the ID token does not apply to another address in
+/// userinfo (R-D15); an unverified address stays unverified unless userinfo says otherwise. `null` is "not returned"
+/// (Core 5.3.2) and erases nothing, at any depth.
 pub fn merge(claims: &mut Map<String, Value>, userinfo: Map<String, Value>, mapping: &ProfileMapping) {
     let address = |claims: &Map<String, Value>| text_at(claims, &mapping.email);
     let vouched_for = address(claims);

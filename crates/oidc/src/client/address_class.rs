@@ -1,10 +1,9 @@
-//! Guards which addresses a provider's document may have us call: the Internet's, or those of the issuer's own network.
+//! Decides which addresses a provider's document may have us call: public ones, or those of the issuer's own network.
 //!
-//! A document that is read from the Internet must not turn the broker's own requests into the company's network
-//! (server-side request forgery: `169.254.169.254` and its like). Origins that the configuration names are the operator's
-//! word and are not judged; those that only a document names are judged wherever we are about to connect, after their
-//! names were resolved, so that a name that changes its mind changes nothing. A proxy resolves names by itself: what it
-//! reaches is for the proxy to bound.
+//! A document from the Internet must not direct the broker's requests into the company's network (server-side request
+//! forgery, for example to `169.254.169.254`). Origins that the configuration names are trusted; those that only a
+//! document names are judged at each connection, after name resolution, so that DNS rebinding has no effect. A proxy
+//! resolves names by itself, so restricting what it reaches is its own task.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,13 +20,13 @@ pub(crate) enum AddressClass {
     Public,
     /// RFC 1918, and the unique local addresses of RFC 4193.
     Private,
-    /// The network between a provider of access and its customers (RFC 6598).
+    /// The shared address space of carrier-grade NAT (RFC 6598).
     Shared,
-    /// This link alone (RFC 3927, RFC 4291 2.5.6), and the addresses at which clouds tell their machines secrets.
+    /// Link-local addresses (RFC 3927, RFC 4291 2.5.6), and those of the metadata services of clouds.
     LinkLocal,
     /// This machine.
     Loopback,
-    /// Addresses that no provider has: multicast, documentation, benchmarks, the future.
+    /// Addresses that no provider can have: multicast, documentation, benchmarking, reserved.
     Reserved,
 }
 
@@ -66,12 +65,12 @@ impl AddressClass {
             | [0, 0, 0, 0, 0xffff, 0, high, low]
             | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
             | [0x2002, high, low, ..] => embedded(high, low),
-            // Addresses at which Amazon and Google tell their machines secrets, and this link's.
+            // Metadata services of Amazon and Google, and link-local addresses.
             [0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254] | [0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x254] | [0xfe80..=0xfebf, ..] => {
                 Self::LinkLocal
             }
             [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..] => Self::Private,
-            // Documentation, and Teredo, which hides an address that nobody needs here.
+            // Documentation, and Teredo, which embeds another address.
             [0x2001, segment, ..] if segment == 0xdb8 || segment == 0 => Self::Reserved,
             [0x2000..=0x3fff, ..] => Self::Public,
             _ => Self::Reserved,
@@ -79,12 +78,12 @@ impl AddressClass {
     }
 }
 
-/// The reason why a host is not called: its network.
+/// The reason why a host is not called: the class of its network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("its address is of another network than the issuer's: `private_addresses = true` lets that be")]
 pub(crate) struct ForeignNetwork;
 
-/// A guard over the hosts that are called: which ones it judges, and by what. Cheap to clone.
+/// A guard over the hosts that are called. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct AddressGuard(Arc<Inner>);
 
@@ -106,7 +105,8 @@ impl AddressGuard {
         Self::new(None, std::iter::empty())
     }
 
-    /// Makes a guard that judges by the issuer's network; nothing without one. The configuration vouches for `named`.
+    /// Makes a guard that judges by the issuer's network; nothing without one. The origins `named` by the configuration
+    /// are trusted.
     pub(crate) fn new<'a>(issuer: Option<&str>, named: impl Iterator<Item = &'a Url>) -> Self {
         let issuer = issuer.and_then(|issuer| Url::parse(issuer).ok());
         let urls: Vec<_> = named.cloned().chain(issuer.clone()).collect();

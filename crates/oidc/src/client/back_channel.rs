@@ -1,7 +1,7 @@
 //! Requests that carry our credentials or a person's access token: never through the browser, always proven.
 //!
 //! The one way to post to a provider's endpoints (token, refresh, pushed request, revocation) and to fetch what an
-//! access token opens (userinfo, profile). Proofs are made anew for each try.
+//! access token opens (userinfo, profile). Each attempt has proofs of its own.
 
 use counterfoil_core::clock::SharedClock;
 use counterfoil_core::secret::Secret;
@@ -39,7 +39,7 @@ impl BackChannel<'_> {
     /// # Errors
     /// [`HttpError`] if there is no complete answer.
     pub(crate) async fn post(&self, endpoint: &Url, form: &[(String, String)]) -> Result<Response<Vec<u8>>, HttpError> {
-        // Tokens are bound to a key where they are issued; elsewhere a proof says nothing.
+        // Tokens are bound to a key at the token endpoint; a DPoP proof elsewhere would have no meaning.
         let dpop = self.dpop.filter(|_| endpoint == self.token_endpoint);
         self.with_nonce(dpop, endpoint, || self.form_request(endpoint, form, dpop)).await
     }
@@ -74,7 +74,7 @@ impl BackChannel<'_> {
         json_answer(&self.get(url, "application/json", access_token).await?)
     }
 
-    /// Sends a request; and once more, made anew, if nothing but a nonce was amiss.
+    /// Sends a request, and repeats it once with new proofs if only the DPoP nonce was refused.
     async fn with_nonce(
         &self,
         dpop: Option<&Dpop>,
@@ -88,7 +88,7 @@ impl BackChannel<'_> {
             return Ok(answer);
         }
         match self.http.ask(&request).await {
-            // The first try sent all that the request carries: its answer stands.
+            // The first attempt sent the whole request, so its answer counts.
             Err(error) if error.was_not_sent() => Ok(answer),
             Err(error) => Err(error),
             Ok(answer) => {

@@ -1,7 +1,6 @@
 //! Client authentication at a provider's own endpoints (RFC 6749 2.3, RFC 7523, RFC 8705, OpenID Connect Core 9).
 //!
-//! One proof for every request that is posted there, made anew each time it is sent. Sends nothing itself:
-//! `back_channel` does.
+//! Each request that is posted there carries a proof of its own. Sends nothing itself: `back_channel` does.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -34,7 +33,7 @@ pub enum ClientAuthentication {
         /// The party that they are addressed to.
         audience: AssertionAudience,
     },
-    /// A `client_secret` that is a JWT, signed anew for each request: Apple's way.
+    /// A `client_secret` that is a JWT signed for each request, as Apple demands.
     SignedSecret {
         /// Signs it.
         key: SigningKey,
@@ -48,7 +47,7 @@ pub enum ClientAuthentication {
 /// The party that an assertion is addressed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AssertionAudience {
-    /// The issuer identifier, which cannot be mistaken for another provider's.
+    /// The issuer identifier, which is unique to the provider.
     Issuer,
     /// The token endpoint's address, as older providers expect.
     TokenEndpoint,
@@ -92,7 +91,7 @@ impl ClientAuthentication {
         }
     }
 
-    /// Makes a proof for one request, never to be sent again (R-C14).
+    /// Makes a proof for one request, which is sent once (R-C14).
     pub(crate) fn prove(&self, parties: Parties<'_>, now: OffsetDateTime) -> Result<Proof, SigningKeyError> {
         let by_form = |more: Vec<(&str, String)>| {
             let form = [("client_id", parties.client_id.to_owned())].into_iter().chain(more);
@@ -114,7 +113,7 @@ impl ClientAuthentication {
     }
 }
 
-/// Writes the advice that a refusal adds for whoever looks after the configuration.
+/// Writes the advice for operators that is added to a refusal.
 pub(crate) fn advice(key: Option<&'static str>) -> String {
     key.map_or_else(String::new, |key| format!(" (it may be about {key})"))
 }

@@ -10,7 +10,7 @@ use crate::client::http::ProviderHttp;
 use crate::client::http_error::HttpError;
 use crate::client::json::json_answer;
 
-/// The part that caches between us and a provider are to play (RFC 9111 5.2.1.4).
+/// The use of caches between us and a provider (RFC 9111 5.2.1.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Caches {
     /// They may answer with what they have.

@@ -1,4 +1,4 @@
-//! DPoP: access tokens that are of use only together with a key of ours (RFC 9449).
+//! DPoP: access tokens bound to a key of ours (RFC 9449).
 //!
 //! Writes a proof for each request and remembers the nonces that servers hand out. Sends nothing itself.
 
@@ -18,7 +18,7 @@ use url::Url;
 use crate::client::json::json_object;
 use crate::client::signing_key::{SigningKey, SigningKeyError};
 
-/// Longest nonce that is sent back; longer ones would only make requests fail.
+/// Longest nonce that is sent back, in bytes; a longer one would make requests fail.
 const LONGEST_NONCE: usize = 1024;
 const NONCE_WANTED: &str = "use_dpop_nonce";
 
@@ -32,7 +32,7 @@ pub struct DpopSettings {
     pub key_is_shared: bool,
 }
 
-/// The key of one provider's tokens, and the nonces its servers want to see.
+/// The key of one provider's tokens, and the latest nonces of its servers.
 #[derive(Debug)]
 pub(crate) struct Dpop {
     settings: DpopSettings,
@@ -45,7 +45,8 @@ impl Dpop {
         Self { settings, nonces: Mutex::default() }
     }
 
-    /// Returns the thumbprint that binds a code to the key (RFC 9449 10), if whoever takes the callback has that key.
+    /// Returns the thumbprint that binds a code to the key (RFC 9449 10), if every replica that may receive the
+    /// callback has that key.
     pub(crate) fn code_binding(&self) -> Option<String> {
         self.settings.key.thumbprint().ok().filter(|_| self.settings.key_is_shared)
     }
@@ -97,7 +98,7 @@ pub(crate) fn wants_nonce(answer: &Response<Vec<u8>>) -> bool {
     complained && answer.headers().contains_key("dpop-nonce")
 }
 
-/// Is true if an answer refuses our proof, and says nothing of the token that it came with (RFC 9449 7.1).
+/// Is true if an answer refuses the DPoP proof, which says nothing of the token (RFC 9449 7.1).
 pub(crate) fn is_unproven(answer: &Response<Vec<u8>>) -> bool {
     [NONCE_WANTED, "invalid_dpop_proof"].iter().any(|error| challenges_with(answer, error))
 }

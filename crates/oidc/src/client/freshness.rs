@@ -1,6 +1,6 @@
 //! Reads an answer's headers about time: how long it is fresh, and when to come back.
 //!
-//! Pure. Bounds are the caller's business (`discovery::cached_document`).
+//! Pure. The caller bounds the values (`discovery::cached_document`).
 
 use http::HeaderMap;
 use http::header::{AGE, CACHE_CONTROL, DATE, HeaderName, RETRY_AFTER};
@@ -33,7 +33,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
-/// Reads `delta-seconds` (RFC 9111 1.2.2): a number too large for anything is as large as can be.
+/// Reads `delta-seconds` (RFC 9111 1.2.2): a number too large for the type becomes its maximum (saturates).
 fn seconds(text: &str) -> Option<Duration> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| Duration::seconds(text.parse::<u32>().unwrap_or(u32::MAX).into()))

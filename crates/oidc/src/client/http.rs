@@ -18,10 +18,10 @@ use crate::client::proxy::ProviderProxy;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// The authorities that we believe on a connection, and the certificate that we show.
+/// The trusted certificate authorities of a connection, and our client certificate.
 #[derive(Debug, Clone, Default)]
 pub struct TlsSettings {
-    /// The authorities that are believed (PEM), instead of the system's.
+    /// The trusted authorities (PEM), instead of the system's.
     pub authorities: Option<String>,
     /// Our certificate with its chain, and its key (PEM; RFC 8705).
     pub identity: Option<Secret<String>>,
@@ -45,7 +45,7 @@ impl ProviderHttp {
         Self::guarded(timeout, tls, proxy, &AddressGuard::open())
     }
 
-    /// Makes the same, which calls no host that `addresses` does not let be.
+    /// Makes the same, restricted to hosts that `addresses` allows.
     ///
     /// # Errors
     /// As [`ProviderHttp::new`].
@@ -69,7 +69,7 @@ impl ProviderHttp {
 
     /// Sends a request and reads a bounded answer. A safe request whose connection broke before there was an answer is
     /// made and sent once more (RFC 9112 9.3.1, RFC 9110 9.2.2), within the same time: providers close connections that
-    /// they just answered on. Nothing that brings a code or a token about is ever repeated (R-C08).
+    /// they just answered on. A request that redeems a code or a token is never repeated (R-C08).
     ///
     /// # Errors
     /// [`HttpError`] if there is no complete answer; any status is an answer.
@@ -88,7 +88,7 @@ impl ProviderHttp {
         tokio::time::timeout(self.timeout, answered).await.unwrap_or(Err(HttpError::Timeout))
     }
 
-    /// Sends a request and reads a bounded answer, which keeps what must not be read out of it. Nothing is sent twice.
+    /// Sends a request once and reads a bounded answer, which keeps the secrets to be removed from it.
     ///
     /// # Errors
     /// [`HttpError`] if there is no complete answer; any status is an answer.

@@ -1,4 +1,4 @@
-//! The failures of requests to a provider, and which of them may pass by themselves.
+//! The failures of requests to a provider, and which of them are transient.
 
 use std::error::Error;
 
@@ -10,14 +10,14 @@ use crate::answer::provider_words::ProviderWords;
 /// Largest answer read. Metadata, keys and profiles are a few kilobytes.
 pub(crate) const LARGEST_ANSWER: usize = 1024 * 1024;
 
-/// The reason why an answer could not be had or used. Names no address or token, and of a body the reason alone.
+/// The reason why there is no usable answer. Shows no address and no token, and nothing of a body but its reason.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HttpError {
     /// No client can be built.
     #[error("no HTTPS client can be built on this machine: {0}")]
     Client(#[source] TransportError),
-    /// HTTPS is asked for, and there is nobody to believe.
+    /// HTTPS is asked for, and there is no trusted authority.
     #[error(
         "this machine has no certificate authorities to verify it with: install them (ca-certificates), or name `ca_file`"
     )]
@@ -51,10 +51,10 @@ pub enum HttpError {
     /// A JSON object that does not fit.
     #[error("its answer is not acceptable: {0}")]
     Unacceptable(&'static str),
-    /// It did not take our proof that a token is ours.
+    /// It refused our DPoP proof for a token.
     #[error("it did not take the proof of possession")]
     Proof,
-    /// It was asked a moment ago for the like of this, which it did not have, and is not asked again yet.
+    /// Rate limit: it was asked a moment ago for a document like this, and did not have it.
     #[error("it was asked a moment ago, and is asked again in {again_in} seconds")]
     AskedJustNow {
         /// The seconds until it is asked again, at most.
@@ -71,7 +71,7 @@ impl HttpError {
         Self::Status(status, ProviderWords::default())
     }
 
-    /// Is true if the provider may well be fine in a moment: unreachable, too slow, or failing itself.
+    /// Is true if the failure is transient: the provider was unreachable, too slow, or answered 5xx.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Timeout | Self::AskedJustNow { .. } => true,
@@ -88,13 +88,13 @@ impl HttpError {
         }
     }
 
-    /// Is true if nothing was sent, because no connection could be opened: the request's content is as good as before.
+    /// Is true if nothing was sent, because no connection could be opened: a code in the request is not used up.
     pub fn was_not_sent(&self) -> bool {
         matches!(self, Self::Unreachable(error) if error.0.is_connect())
     }
 
-    /// Is true if a connection that stood broke before there was an answer: one that was used before and that the
-    /// provider closed meanwhile, most likely.
+    /// Is true if an open connection broke before there was an answer: most likely a reused one that the provider had
+    /// closed.
     pub(crate) fn is_broken_connection(&self) -> bool {
         matches!(self, Self::Unreachable(error) if error.0.is_request() && !error.0.is_connect() && !error.0.is_timeout())
     }
@@ -113,7 +113,7 @@ impl HttpError {
 
     /// Makes an error of a failure to send a request or to read its answer.
     pub(crate) fn sending(error: reqwest::Error) -> Self {
-        // A connection that is not opened in time is one that could not be opened.
+        // A timeout while connecting counts as a failure to connect.
         let is_late = error.is_timeout() && !error.is_connect();
         if is_late { Self::Timeout } else { Self::Unreachable(TransportError(error.without_url())) }
     }
@@ -129,7 +129,8 @@ impl HttpError {
 #[error(transparent)]
 pub struct TransportError(reqwest::Error);
 
-/// Returns the root of a failed connection ("Connection refused", a name that does not resolve), which alone helps.
+/// Returns the root of a failed connection ("Connection refused", a name that does not resolve), which is the useful
+/// part.
 fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (**error).source()).last().unwrap_or(error)
 }

@@ -1,8 +1,7 @@
-//! The proxy between us and providers, where a company's network lets nobody out by themselves.
+//! The proxy between us and providers, for networks without direct access to the Internet.
 //!
-//! HTTPS goes through a tunnel (CONNECT, RFC 9110 9.3.6): the proxy learns which provider is asked and nothing else, and
-//! looks up the provider's name itself. For providers alone, never for upstreams or the store. What stays on this
-//! machine is always reached directly.
+//! HTTPS goes through a tunnel (CONNECT, RFC 9110 9.3.6): the proxy learns the provider's name alone, and resolves it.
+//! For providers alone, never for upstreams or the store. What stays on this machine is always reached directly.
 
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ use counterfoil_core::secret::Secret;
 /// Hosts that are never asked through a proxy.
 const THIS_MACHINE: &str = "localhost,127.0.0.0/8,::1";
 
-/// An address that is no proxy's. Repeats nothing of it: it may hold a password.
+/// An address that cannot be a proxy's. The error repeats nothing of it, since it may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("must be the address of an HTTP proxy, such as http://user:password@proxy.example.com:3128")]
 pub struct NoProxyAddress;

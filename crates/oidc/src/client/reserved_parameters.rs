@@ -1,6 +1,6 @@
-//! The parameters of an authorization request that nobody adds but the broker.
+//! The parameters of an authorization request that the broker alone may add.
 
-/// Parameters that the broker says itself, or must never say: no configuration adds them as extra ones (R-A08).
+/// Parameters that the broker sets itself, or must never set: the configuration cannot add them (R-A08).
 const RESERVED: [&str; 22] = [
     "response_type",
     "client_id",

@@ -14,7 +14,7 @@ pub struct ClientSettings {
     pub id: String,
     /// Proof that it is us.
     pub authentication: ClientAuthentication,
-    /// Certificates that we trust, and that we show, on the connection itself.
+    /// Trusted authorities and client certificate of the connection.
     pub tls: TlsSettings,
     /// Proxy between us and the provider, if there is one.
     pub proxy: Option<ProviderProxy>,

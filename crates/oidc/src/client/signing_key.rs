@@ -1,7 +1,7 @@
 //! A private key of ours, read from PEM: proves who we are, signs request objects and DPoP proofs.
 //!
-//! Knows how to sign a JWT and how to show its public half; not what is signed. Keys that providers refuse, or
-//! ought to, are refused when they are read.
+//! Knows how to sign a JWT and how to show its public half; not what is signed. Keys that providers refuse, or should
+//! refuse, are refused when they are read.
 
 use std::sync::Arc;
 
@@ -100,7 +100,7 @@ impl SigningKey {
         public.common = jsonwebtoken::jwk::CommonParameters::default();
         let thumbprint = public.thumbprint(ThumbprintHash::SHA256).map_err(|_| SigningKeyError::Unreadable)?;
         let key = Self(Arc::new(Inner { private, public, algorithm, kid: kid.unwrap_or(thumbprint) }));
-        // A key that cannot sign is found out now, not at the first login.
+        // A key that cannot sign fails here rather than at the first login.
         key.sign(None, &json!({}))?;
         Ok(key)
     }
@@ -136,7 +136,7 @@ impl SigningKey {
         self.encode(&header, claims)
     }
 
-    /// Signs a JWT of these claims that holds the public key itself, for whoever does not know it (RFC 9449 4.2).
+    /// Signs a JWT of these claims that holds the public key itself, for receivers that do not know it (RFC 9449 4.2).
     ///
     /// # Errors
     /// [`SigningKeyError::Sign`].

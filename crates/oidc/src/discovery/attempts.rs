@@ -14,12 +14,12 @@ pub(crate) const REFETCH_AFTER: Duration = Duration::seconds(10);
 pub(crate) const LONGEST_PAUSE: Duration = Duration::minutes(5);
 
 /// The party that wants a document fetched again because it lacks something. Each has a rate limit of its own, so that
-/// strangers cannot use up what the provider's own words need.
+/// unauthenticated requests cannot use up the limit of the provider's own answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AskedBy {
-    /// Whoever can reach us: a logout token, a security event, an answer that a browser brought.
+    /// Anybody who can reach us: a logout token, a security event, an answer that a browser brought.
     Anybody,
-    /// The provider, by what came from it over TLS: an ID token, signed userinfo.
+    /// The provider, over TLS: an ID token, signed userinfo.
     Provider,
 }
 
@@ -43,13 +43,13 @@ impl Attempts {
         }
     }
 
-    /// Is true unless the provider has asked to be left alone until later.
+    /// Is true unless the provider asked for a backoff that is not over.
     pub(crate) fn may_ask(&self, now: OffsetDateTime) -> bool {
         self.pause.is_none_or(|pause| is_due(self.last, now, pause))
     }
 }
 
-/// Is true if the last attempt was long enough ago; a clock that jumped back does not hold anybody up.
+/// Is true if the last attempt was long enough ago; a clock that jumped back does not delay the next attempt.
 pub(crate) fn is_due(last: Option<OffsetDateTime>, now: OffsetDateTime, distance: Duration) -> bool {
     last.is_none_or(|last| (now - last).abs() >= distance)
 }

@@ -1,9 +1,12 @@
-//! A document that is fetched when needed, kept, and fetched again in time.
+//! A document that is fetched on demand, cached, and revalidated in the background (R-F04, R-D05, R-P02):
 //!
-//! Seven promises (R-F04, R-D05, R-P02): what is good is not waited for while it is being fetched again; the last good
-//! document is kept when fetching fails, yet not for ever; however many ask, one fetch is under way; attempts keep a
-//! distance, failed ones too; whoever hangs up neither stops a fetch nor causes another; the provider's own word on how
-//! long a document is fresh and when to come back counts, within bounds; and strangers use up no fetch of ours.
+//! - stale-while-revalidate: a cached document answers while a newer one is being fetched;
+//! - stale-if-error: a failed fetch leaves the cached document in use, for at most 7 days;
+//! - single-flight: concurrent callers share one fetch;
+//! - rate limit and negative cache: attempts keep a least interval, also after a failure;
+//! - cancellation-safe: a caller that goes away neither stops a fetch nor causes another;
+//! - the provider's `max-age` and `Retry-After` count, within bounds;
+//! - unauthenticated callers have a rate limit of their own.
 
 use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,25 +19,25 @@ use crate::client::document::{FetchFailure, Fetched};
 use crate::client::http_error::HttpError;
 use crate::discovery::attempts::{AskedBy, Attempts, LONGEST_PAUSE, REFETCH_AFTER, RETRY_AFTER, is_due};
 
-/// Longest use of a document that cannot be fetched again: keys that were withdrawn must not count for ever.
+/// Longest use of a document that cannot be fetched again, so that withdrawn keys stop counting.
 const KEPT_FOR: Duration = Duration::days(7);
 /// The lifetimes of a kind of document.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lifetimes {
-    /// TTL, within which nobody asks again, if the provider says nothing of it.
+    /// TTL if the provider states none.
     pub(crate) unless_said: Duration,
     /// Least that the provider may say.
     pub(crate) shortest: Duration,
     /// Most that the provider may say.
     pub(crate) longest: Duration,
-    /// Longest use while asking again goes on behind the caller's back; an older one is waited for.
+    /// Longest use while a fetch goes on in the background; with an older document the caller waits for the fetch.
     pub(crate) usable: Duration,
 }
 
 /// A document after it was asked for again.
 #[derive(Debug)]
 pub(crate) enum Refetched<T> {
-    /// Fetched for this caller: what it lacks now it lacks.
+    /// Fetched for this caller: the document is current.
     Anew(Arc<T>),
     /// Fetched for somebody else since the caller looked.
     Meanwhile(Arc<T>),
@@ -53,7 +56,7 @@ struct Inner<T> {
     document: &'static str,
     good: RwLock<Option<Good<T>>>,
     attempts: Mutex<Attempts>,
-    /// The last fetch's failure, for whoever must not wait for the one under way.
+    /// The last fetch's failure, for callers that must not wait for a fetch under way.
     failure: RwLock<Option<Arc<HttpError>>>,
 }
 
@@ -84,8 +87,8 @@ impl<T: Send + Sync + 'static> CachedDocument<T> {
         self.0.failure.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Fetches the document behind the caller's back, unless that was tried within `distance`, is under way, or the
-    /// provider asked to be left alone.
+    /// Fetches the document in the background, unless that was tried within `distance`, is under way, or the provider
+    /// asked for a backoff.
     pub(crate) fn fetch_now_and_then<F>(&self, clock: &SharedClock, distance: Duration, fetch: F)
     where
         F: Future<Output = Result<Fetched<T>, FetchFailure>> + Send + 'static,
@@ -107,7 +110,7 @@ impl<T: Send + Sync + 'static> CachedDocument<T> {
         good.as_ref().map(|good| good.document.clone())
     }
 
-    /// Returns the document; fetches it if there is none, and behind the caller's back if it is no longer fresh.
+    /// Returns the document; fetches it if there is none, and in the background if it is stale.
     pub(crate) async fn current<F>(&self, clock: &SharedClock, fetch: F) -> Result<Arc<T>, Arc<HttpError>>
     where
         F: Future<Output = Result<Fetched<T>, FetchFailure>> + Send + 'static,
@@ -117,7 +120,7 @@ impl<T: Send + Sync + 'static> CachedDocument<T> {
             let (this, clock) = (self.clone(), clock.clone());
             return to_its_end(async move {
                 let mut attempts = this.0.attempts.lock().await;
-                // Somebody else may have fetched it meanwhile, or failed to.
+                // Double-checked: another caller may have fetched it meanwhile, or failed to.
                 match this.known().filter(|_| this.is_younger_than(usable, clock.now())) {
                     Some(document) => Ok(document),
                     None => this.attempt(&mut attempts, &clock, fetch).await,
@@ -128,7 +131,7 @@ impl<T: Send + Sync + 'static> CachedDocument<T> {
         if !self.is_fresh(clock.now()) {
             let (this, clock) = (self.clone(), clock.clone());
             tokio::spawn(async move {
-                // Whoever holds the right to fetch is at it already.
+                // The holder of the lock is fetching already.
                 if let Ok(mut attempts) = this.0.attempts.try_lock() {
                     // Its error is logged and remembered.
                     let _ = this.attempt(&mut attempts, &clock, fetch).await;
@@ -138,8 +141,8 @@ impl<T: Send + Sync + 'static> CachedDocument<T> {
         Ok(document)
     }
 
-    /// Fetches the document again because `seen` lacks something; at most one fetch per window and asker. It is counted
-    /// apart from ordinary fetches: a rotation right after one is followed at once.
+    /// Fetches the document again because `seen` lacks something; at most one fetch per window and asker. The rate
+    /// limit is apart from that of ordinary fetches, so that a key rotation right after one is noticed at once.
     ///
     /// # Errors
     /// The [`HttpError`] of the last fetch, if that failed; [`HttpError::AskedJustNow`] if `seen` is all there is and may
@@ -176,7 +179,7 @@ impl<T: Send + Sync + 'static> CachedDocument<T> {
         .await
     }
 
-    /// Fetches the document whatever is known, because somebody entitled to it says so.
+    /// Fetches the document whatever is cached, on an operator's order.
     pub(crate) async fn renew<F>(&self, clock: &SharedClock, fetch: F)
     where
         F: Future<Output = Result<Fetched<T>, FetchFailure>> + Send + 'static,
@@ -211,7 +214,7 @@ impl<T: Send + Sync + 'static> CachedDocument<T> {
             }
         };
         self.0.failure.write().unwrap_or_else(PoisonError::into_inner).clone_from(&attempts.last_error);
-        // Noted at its end: a fetch that takes long must not make the next one due at once.
+        // Noted at its end, so that a slow fetch does not make the next one due at once.
         attempts.last = Some(clock.now());
     }
 
@@ -238,16 +241,17 @@ impl<T: Send + Sync + 'static> CachedDocument<T> {
     }
 }
 
-/// Says that a document was fetched a moment ago for a like request, and lacks what is looked for.
+/// Makes the error of the rate limit: the document was fetched a moment ago for a similar request, and lacks what is
+/// looked for.
 pub(crate) fn asked_just_now() -> HttpError {
     HttpError::AskedJustNow { again_in: REFETCH_AFTER.whole_seconds().unsigned_abs() }
 }
 
-/// Brings to its end what was begun, also if whoever asked hangs up.
+/// Finishes the work although the caller may go away.
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Arc<HttpError>>> + Send + 'static,
 ) -> Result<T, Arc<HttpError>> {
-    // Only a panic of ours or the end of the process leaves none.
+    // Only a panic or the end of the process leaves no result.
     tokio::spawn(work).await.unwrap_or_else(|_| Err(Arc::new(HttpError::Timeout)))
 }
 
@@ -354,7 +358,7 @@ mod tests {
         assert_eq!(*document.current(&source.clock(), source.clone().answers(Ok(2))).await.unwrap(), 2);
     }
 
-    /// Returns the document after it was asked for again, or the word that it may not be.
+    /// Returns the document after a refetch, or the error of the rate limit.
     async fn refetched(
         document: &CachedDocument<u32>,
         by: AskedBy,
@@ -367,7 +371,7 @@ mod tests {
         }
     }
 
-    /// R-D05: also when fetching fails; and whoever asks is told that the document could not be had.
+    /// R-D05: the limit holds after a failure as well, and callers are told of the failure.
     #[tokio::test]
     async fn a_thousand_refetches_make_one_attempt_per_window() {
         let source = Source::new();
@@ -383,7 +387,7 @@ mod tests {
         assert_eq!(source.fetches(), 2);
     }
 
-    /// R-D05: whoever looked before it was fetched for another looks again.
+    /// R-D05: a caller that saw the document before it was fetched for another looks again.
     #[tokio::test]
     async fn strangers_use_up_no_fetch_of_the_providers_own() {
         let source = Source::new();
@@ -397,7 +401,7 @@ mod tests {
         assert_eq!(source.fetches(), 2);
     }
 
-    /// R-D05, R-P02: hanging up is no way around the distance, and does not waste the attempt.
+    /// R-D05, R-P02: a caller that goes away neither evades the least interval nor wastes the attempt.
     #[tokio::test]
     async fn whoever_hangs_up_neither_stops_a_fetch_nor_causes_another() {
         let source = Source::new();
@@ -439,7 +443,7 @@ mod tests {
         }
     }
 
-    /// R-P02: one line a case: the pause that the provider asks for and the one that it gets, in seconds.
+    /// R-P02: one line a case: the `Retry-After` of the provider and the backoff that follows, in seconds.
     #[tokio::test]
     async fn a_provider_that_says_when_to_come_back_is_left_alone_until_then_within_bounds() {
         for (said, pause) in [(None, 2), (Some(0), 2), (Some(1), 2), (Some(30), 30), (Some(86_400), 300)] {
@@ -457,7 +461,7 @@ mod tests {
             source.clock.advance(Duration::SECOND);
             assert_eq!(ask().await, 2, "{said:?}");
         }
-        // A missing part is no reason to ask it during the pause; an order to renew is.
+        // A missing part causes no fetch during the backoff; an order to renew does.
         let source = Source::new();
         let document = holding(1, &source);
         let busy = FetchFailure { error: HttpError::status(503), retry_after: Some(Duration::seconds(60)) };
@@ -465,7 +469,7 @@ mod tests {
         source.clock.advance(Duration::seconds(59));
         assert!(refetched(&document, AskedBy::Provider, &source, Ok(2)).await.is_err());
         assert_eq!(source.fetches(), 1);
-        // A look at the provider's health waits out the pause too.
+        // A health check waits for the end of the backoff too.
         let look = async || {
             document.fetch_now_and_then(&source.clock(), Duration::seconds(30), source.clone().answers(Ok(2)));
             settle().await;

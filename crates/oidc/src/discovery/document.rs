@@ -88,12 +88,13 @@ pub fn read(source: &DocumentSource, document: Map<String, Value>) -> Result<Met
     if named != source.issuer.configured() {
         return Err(HttpError::Issuer { named: beginning(named), configured: source.issuer.configured().to_owned() });
     }
-    // A document got by https has nothing to say about what listens on this machine; the configuration has.
+    // A document from elsewhere must not name endpoints on this machine; the configuration may.
     let is_local = source.issuer.configured().starts_with("http://");
     read_endpoints(&with_given(document, &source.given, source.mutual_tls)?, |name| is_local || source.given.has(name))
 }
 
-/// Puts the endpoints that count into a document: given ones before all, then those for whoever shows a certificate.
+/// Puts the endpoints in force into a document: configured ones first, then the mutual TLS aliases for clients with a
+/// certificate.
 fn with_given(
     mut document: Map<String, Value>,
     given: &GivenEndpoints,
@@ -136,7 +137,7 @@ fn read_endpoints(document: &Map<String, Value>, may_be_local: impl Fn(&str) -> 
     Ok(metadata)
 }
 
-/// Reads a list of names, and leaves out those that are no text; anything but a list says nothing.
+/// Reads a list of names, and leaves out those that are no text; anything but a list is ignored.
 fn list(document: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
     let listed = document.get(name)?.as_array()?;
     Some(listed.iter().filter_map(Value::as_str).map(str::to_owned).collect())
@@ -164,7 +165,7 @@ fn endpoint(document: &Map<String, Value>, name: &str, may_be_local: bool) -> Re
     }
 }
 
-/// Checks that the endpoint's own query, which is kept (RFC 6749 3.1), does not hold what we are going to add.
+/// Checks that the endpoint's own query, which is kept (RFC 6749 3.1), does not hold parameters that we add.
 ///
 /// # Errors
 /// [`HttpError::Unacceptable`] if it does.

@@ -22,9 +22,8 @@ use crate::verification::issuer::IssuerPattern;
 use crate::verification::jwks::{self, KeySet, KeySetError};
 use crate::verification::jwt::verify_signature;
 
-/// Keys that were withdrawn stop counting within the hour, whatever the provider says of its answer (a quarter of an hour
-/// if it says nothing), as long as it publishes any: those of a provider that publishes none or cannot be asked count on
-/// for a week.
+/// Withdrawn keys stop counting within an hour, whatever TTL the provider states (15 minutes if it states none), as
+/// long as it publishes any; those of a provider that publishes none or cannot be reached count for up to a week.
 const LIFETIMES: Lifetimes = Lifetimes {
     unless_said: Duration::minutes(15),
     shortest: Duration::MINUTE,
@@ -50,7 +49,7 @@ pub(crate) struct Wanted<'a> {
 #[error("the provider's keys cannot be had: {0}")]
 pub struct KeysUnavailable(pub(crate) Arc<HttpError>);
 
-/// The reason why a signature was not found to be the provider's.
+/// The reason why a signature could not be verified.
 #[derive(Debug, Error)]
 pub(crate) enum SignatureError {
     /// It cannot be told.
@@ -98,9 +97,9 @@ impl KeyCache {
     }
 
     /// Verifies a token and returns its claims. A signature that none of the known keys made may be that of a new key,
-    /// under a new name or an old one, so the keys are fetched again, once: at most once per window and asker, so that a
-    /// rotation works at once and invented names cost nothing (R-D05). If they cannot be had, nothing is said of the
-    /// signature.
+    /// under a new name or an old one, so the keys are fetched again, once: at most once per window and asker, so that
+    /// a rotation works at once and tokens with unknown key names cause no further requests (R-D05). If the keys cannot
+    /// be fetched, the token is neither accepted nor refused.
     ///
     /// # Errors
     /// [`SignatureError`].
@@ -120,7 +119,7 @@ impl KeyCache {
         let refetched = self.0.refetched(wanted.by, &seen, source.clock, fetch).await.map_err(KeysUnavailable)?;
         match refetched {
             Refetched::Anew(keys) => Ok(verify_signature(token, &header, &keys, wanted.issuers)?),
-            // Fetched for another, perhaps before this token was signed.
+            // Fetched for another token, perhaps before this one was signed.
             Refetched::Meanwhile(keys) => match verify_signature(token, &header, &keys, wanted.issuers) {
                 Err(fault) if is_about_keys(&fault) => Err(KeysUnavailable(Arc::new(asked_just_now())).into()),
                 verified => Ok(verified?),

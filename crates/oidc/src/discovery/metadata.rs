@@ -1,4 +1,4 @@
-//! The endpoints and promises in which a provider describes itself (OpenID Connect Discovery 1.0 3, RFC 8414 2). Data.
+//! The endpoints and capabilities that a provider publishes (OpenID Connect Discovery 1.0 3, RFC 8414 2). Data.
 
 use url::Url;
 
@@ -11,7 +11,7 @@ pub struct Metadata {
     pub authorization_endpoint: Url,
     /// The endpoint that exchanges the code.
     pub token_endpoint: Url,
-    /// The endpoint that says who somebody is (OpenID Connect only, and optional there).
+    /// The userinfo endpoint (OpenID Connect only, and optional there).
     pub userinfo_endpoint: Option<Url>,
     /// The provider's public keys (OpenID Connect only).
     pub jwks_uri: Option<Url>,
@@ -25,7 +25,7 @@ pub struct Metadata {
     pub pushed_requests_demanded: bool,
     /// Set if the answer to the browser always names the issuer (RFC 9207 3).
     pub response_issuer_promised: bool,
-    /// The claims that the provider may say something about, if it lists them (Discovery 3).
+    /// The claims that the provider may supply, if it lists them (Discovery 3).
     pub claims_supported: Option<Vec<String>>,
     /// Its other offers.
     pub offers: Offers,

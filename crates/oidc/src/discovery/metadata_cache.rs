@@ -73,8 +73,8 @@ impl MetadataCache {
         }
     }
 
-    /// Fetches the metadata anew, whatever is known, and takes the hosts over whose moves were refused before: somebody
-    /// says so who may.
+    /// Fetches the metadata anew, whatever is cached, and accepts endpoints on other hosts whose move was refused
+    /// before: an operator confirms them.
     pub(crate) async fn renew(&self, http: &ProviderHttp, clock: &SharedClock) {
         if let Self::Discovered(discovered) = self {
             discovered.document.renew(clock, discovered.clone().fetch(http.clone(), true)).await;

@@ -1,15 +1,15 @@
-//! The hosts that get our secrets and our people's, which a later metadata document may not change by itself.
+//! Detects endpoints whose host changes in a later metadata document, which takes an operator's confirmation.
 //!
-//! Whoever gets hold of a provider's metadata for an hour must not thereby get client secrets, codes, tokens and the
-//! people's passwords. So a document that is fetched again and names another host than before for an endpoint is refused
-//! as a whole: the old endpoints stay in use, the audit trail says so, `/readyz` has a note. Somebody who may (SIGHUP, a
-//! restart) takes it over; SIGHUP only what was refused and shown before, since it is sent for other reasons too.
+//! An attacker who controls a provider's metadata for an hour must not receive client secrets, codes, tokens and
+//! passwords. So a document that is fetched again and names another host than before for an endpoint is refused as a
+//! whole: the old endpoints stay in use, the audit trail says so, `/readyz` has a note. An operator accepts it by
+//! SIGHUP or a restart; SIGHUP accepts only what was refused and shown before, since it is sent for other reasons too.
 //!
 //! All endpoints count: the token, revocation, pushed-request and userinfo endpoints get credentials, codes and tokens;
-//! `jwks_uri` says whose signatures count, so that whoever names it can end sessions by logout tokens; browsers are sent
-//! to the authorization endpoint, where people type their passwords, and take ID tokens to the end-session endpoint.
-//! Paths may change: whoever holds the host holds them. An endpoint that is new has to be where the issuer or the token
-//! endpoint is; one that was gone may also come back to where it was.
+//! `jwks_uri` decides whose signatures count, and so who can end sessions by logout tokens; browsers are sent to the
+//! authorization endpoint, where people type their passwords, and take ID tokens to the end-session endpoint. Paths may
+//! change, since they belong to the host. An endpoint that is new has to be where the issuer or the token endpoint is;
+//! one that was missing for a while may also return to its old host.
 
 use std::collections::HashMap;
 use std::sync::{OnceLock, PoisonError, RwLock};
@@ -29,7 +29,7 @@ pub struct MovedEndpoint {
     pub to: String,
 }
 
-/// Hears of endpoints that are to move: of which provider, and whether that was taken over.
+/// An observer of endpoints that change their host: the provider, and whether the change was accepted.
 pub type MoveObserver = fn(idp: &str, moved: &MovedEndpoint, confirmed: bool);
 
 /// A watch over one provider's endpoints.
@@ -41,7 +41,7 @@ pub(crate) struct EndpointWatch {
     issuer: Option<String>,
     /// The moves that are refused now.
     refused: RwLock<Vec<MovedEndpoint>>,
-    /// The last place of each endpoint, also of one that is gone now.
+    /// The last host of each endpoint, also of one that is missing now.
     places: RwLock<Places>,
 }
 
@@ -65,7 +65,7 @@ impl EndpointWatch {
 
     /// Chooses the metadata to use from now on: the later ones, unless they move an endpoint unconfirmed. Only a move
     /// that was refused before, and so could be seen, can be confirmed; documents that move anything else are refused.
-    /// Each move is told once, however often it is met.
+    /// Each move is reported once.
     pub(crate) fn choose(&self, known: &Metadata, later: Metadata, confirmed: bool) -> Metadata {
         let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
         remember(&mut places, known);
@@ -83,7 +83,7 @@ impl EndpointWatch {
         if !is_taken {
             return known.clone();
         }
-        // A confirmed move ends the old places: nothing may come back to them unconfirmed.
+        // A confirmed move forgets the old hosts: a return to them needs confirmation too.
         if !moved.is_empty() {
             places.clear();
         }

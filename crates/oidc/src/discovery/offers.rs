@@ -1,6 +1,6 @@
-//! The offers of a provider's metadata beside the endpoints (OpenID Connect Discovery 3, RFC 8414 2).
+//! The capabilities in a provider's metadata beside the endpoints (OpenID Connect Discovery 3, RFC 8414 2).
 //!
-//! Pure. Metadata may say less than is true, and a list that is missing says nothing.
+//! Pure. Metadata may be incomplete, and a missing list means nothing.
 
 use std::collections::BTreeMap;
 
@@ -29,16 +29,16 @@ pub(crate) const AUTH_ALGORITHMS: &str = "token_endpoint_auth_signing_alg_values
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Offers {
     lists: BTreeMap<&'static str, Vec<String>>,
-    /// True if request objects are taken in the browser's address; `None` if that is not said.
+    /// True if request objects are accepted in the `request` parameter; `None` if the metadata do not say.
     pub(crate) request_parameter: Option<bool>,
-    /// True if no request is taken that is not signed (RFC 9101 10.5).
+    /// True if only signed requests are accepted (RFC 9101 10.5).
     pub(crate) signed_requests_demanded: bool,
     /// True if the metadata were written by the provider at all.
     pub(crate) is_published: bool,
 }
 
 impl Offers {
-    /// Reads them; what is of another shape is as if it were not there.
+    /// Reads them; members of another JSON type are ignored.
     pub(crate) fn read(document: &Map<String, Value>) -> Self {
         let list = |name: &'static str| {
             let values = document.get(name)?.as_array()?.iter().filter_map(Value::as_str);

@@ -16,7 +16,7 @@ pub struct LoginOptions {
     pub fresh: bool,
     /// Ways to authenticate (`acr`), one of which it has to be; empty: any.
     pub acr_values: Vec<String>,
-    /// The person who is going to sign in, as far as somebody guesses; acceptable in form.
+    /// The `login_hint`: a guess at the person who signs in, acceptable in form.
     pub login_hint: Option<String>,
     /// The language our pages have for this browser.
     pub language: Option<&'static str>,
@@ -27,9 +27,9 @@ pub struct LoginOptions {
 /// A login attempt, remembered between the authorization request and the callback.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Attempt {
-    /// Ties the answer to this request: 256 random bits, and what the login wants it to carry besides.
+    /// Binds the answer to this request: 256 random bits, and the way back that the login adds.
     pub state: String,
-    /// Ties the ID token to this request: 256 random bits.
+    /// Binds the ID token to this request: 256 random bits.
     pub nonce: String,
     /// Proves at the token endpoint that we made the request (RFC 7636): 256 random bits.
     #[serde(serialize_with = "serialize_exposed")]
@@ -58,8 +58,8 @@ impl Attempt {
         }
     }
 
-    /// Is true if somebody authenticated in one of the ways that were asked for. It is the provider's choice whether it
-    /// heeds that (Core 5.5.1.1), so another way is no fault of its answer.
+    /// Is true if somebody authenticated in one of the ways that were asked for. A provider need not comply (Core
+    /// 5.5.1.1), so another `acr` does not make the answer invalid.
     pub fn is_met_by(&self, acr: Option<&str>) -> bool {
         self.acr_values.is_empty() || acr.is_some_and(|acr| self.acr_values.iter().any(|wanted| wanted == acr))
     }

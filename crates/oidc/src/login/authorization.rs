@@ -17,7 +17,7 @@ pub struct AuthorizationAnswer {
     pub code: Option<String>,
     /// The error code (RFC 6749 4.1.2.1), if there is no code to exchange.
     pub error: Option<String>,
-    /// More words of the provider about it, for whoever looks after the broker.
+    /// Further details of the provider, for operators.
     pub said: ProviderWords,
     /// The provider's description of the error, for developers.
     pub error_description: Option<String>,
@@ -38,7 +38,7 @@ pub enum IssuerMismatch {
     /// It names another: a mix-up attack, or a proxy in between.
     #[error("the answer to the browser names the issuer {named:?}, and the configuration {configured:?}")]
     Other {
-        /// The browser's word.
+        /// The `iss` that the browser brought.
         named: String,
         /// The configured issuer.
         configured: String,
@@ -48,8 +48,8 @@ pub enum IssuerMismatch {
     Missing,
 }
 
-/// Adds parameters to an authorization endpoint. Its own query is kept (R-A09), but for names that we say something
-/// about, here or in what was pushed or signed: no parameter stands twice (R-A08).
+/// Adds parameters to an authorization endpoint. Its own query is kept (R-A09), except for names that we set, here or
+/// in what was pushed or signed, so that no parameter occurs twice (R-A08).
 pub(crate) fn with_parameters(endpoint: &Url, parameters: &[(String, String)], said: &[String]) -> Url {
     let is_set = |name: &str| said.iter().chain(parameters.iter().map(|(name, _)| name)).any(|known| known == name);
     let own: Vec<_> = endpoint.query_pairs().filter(|(name, _)| !is_set(name)).collect();
@@ -58,7 +58,8 @@ pub(crate) fn with_parameters(endpoint: &Url, parameters: &[(String, String)], s
     url
 }
 
-/// Checks the answer's issuer (RFC 9207 2.4): present means ours, promised means present.
+/// Checks the answer's issuer (RFC 9207 2.4): one that is present must be ours, and one that the metadata promise must
+/// be present.
 pub(crate) fn check_response_issuer(
     named: Option<&str>,
     is_ours: impl Fn(&str) -> bool,
@@ -78,7 +79,7 @@ pub(crate) fn check_response_issuer(
 mod tests {
     use super::*;
 
-    /// R-A08, R-A09: what was pushed or signed cannot be contradicted from outside.
+    /// R-A08, R-A09: nothing in the address contradicts what was pushed or signed.
     #[test]
     fn an_endpoint_keeps_of_its_query_what_nothing_else_is_said_about() {
         let endpoint = Url::parse("https://idp.example.test/a?tenant=1&prompt=none").unwrap();

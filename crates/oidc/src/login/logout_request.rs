@@ -27,8 +27,8 @@ pub enum LogoutRequest {
     },
 }
 
-/// Makes the request's parameters (R-J03). `state` brings the browser back with a mark, and means nothing else to the
-/// landing page; some providers refuse it without a hint beside it.
+/// Makes the request's parameters (R-J03). `state` marks the return of the browser and has no other meaning; some
+/// providers refuse it without `id_token_hint`.
 pub(crate) fn fields(
     client_id: &str,
     (parameter, back_to): (&str, &Url),

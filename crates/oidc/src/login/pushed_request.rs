@@ -1,8 +1,8 @@
-//! Pushed authorization requests (RFC 9126): what we ask goes to the provider itself; the browser carries a reference
-//! to it.
+//! Pushed authorization requests (RFC 9126): the parameters are sent to the provider directly; the browser carries a
+//! reference to them.
 //!
-//! Owns whether to push, and the one request that does. A provider that fails to take a pushed request fails the login:
-//! sending the same through the browser instead would undo what pushing is for.
+//! Owns the decision to push, and the request that does. If the provider does not accept it, the login fails: a
+//! fallback through the browser would defeat the purpose.
 
 use std::time::Duration;
 
@@ -20,16 +20,15 @@ use crate::client::json::{json_answer, json_object};
 use crate::discovery::metadata::Metadata;
 use crate::login::push_policy::PushedRequests;
 
-/// Most requests that are pushed to one provider at once. Whoever asks for a login address makes us ask the provider,
-/// without having shown anything: a flood of them must not become a flood there, nor take the connections of those who
-/// sign in.
+/// Concurrency limit of pushed requests to one provider. Anybody may ask for a login address unauthenticated, and each
+/// one causes a request: a flood of them must neither reach the provider nor take the connections of other logins.
 pub(crate) const MOST_AT_ONCE: usize = 32;
 
 /// The reason why a request could not be pushed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PushedRequestError {
-    /// `never` meets a provider that takes nothing else.
+    /// Pushing is turned off, and the provider demands it.
     #[error("the provider demands pushed authorization requests, which the configuration rules out")]
     Demanded,
     /// The provider has no address for them.
@@ -51,7 +50,7 @@ pub enum PushedRequestError {
     /// As many as may be are under way already.
     #[error("too many authorization requests are being pushed at once")]
     TooMany,
-    /// An answer without a reference, or with one that is over already.
+    /// An answer without a reference, or with an expired one.
     #[error("the answer to the pushed authorization request is none")]
     Malformed,
 }
@@ -82,7 +81,7 @@ pub(crate) async fn push(
     Ok(vec![("client_id".to_owned(), client_id), ("request_uri".to_owned(), reference)])
 }
 
-/// Waits for one of the places as long as for an answer: a crowd is served in turn.
+/// Waits for a permit of the concurrency limit, at most as long as for an answer.
 async fn place(at_once: &Semaphore, patience: Duration) -> Result<SemaphorePermit<'_>, PushedRequestError> {
     let place = tokio::time::timeout(patience, at_once.acquire()).await;
     place.ok().and_then(Result::ok).ok_or(PushedRequestError::TooMany)
@@ -93,7 +92,7 @@ fn read(answer: &Response<Vec<u8>>, client: &ClientAuthentication) -> Result<Str
     match answer.status().as_u16() {
         201 => reference(&json_answer(answer).map_err(PushedRequestError::Http)?).ok_or(PushedRequestError::Malformed),
         status if HttpError::status(status).is_outage() => Err(PushedRequestError::Http(HttpError::of(answer))),
-        // A page that is no such endpoint refuses too; its status says more.
+        // A server without such an endpoint refuses too; then the status is the better reason.
         400 | 401 | 403 if json_object(answer.body()).is_ok() => Err(refusal(answer, client)),
         _ => Err(PushedRequestError::Http(HttpError::of(answer))),
     }
@@ -133,7 +132,7 @@ mod tests {
         answer.body(body.to_string().into_bytes()).unwrap()
     }
 
-    /// R-A14: a place is waited for, and not for ever.
+    /// R-A14: the wait for a permit has a timeout.
     #[tokio::test]
     async fn nobody_waits_for_ever_to_have_a_request_pushed() {
         let at_once = Semaphore::new(1);

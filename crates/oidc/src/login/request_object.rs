@@ -1,5 +1,5 @@
-//! Signed request objects (RFC 9101, OpenID Connect Core 6.1): what we ask, in a form that nobody on the way can
-//! change.
+//! Signed request objects (RFC 9101, OpenID Connect Core 6.1): the parameters of a request, protected against changes
+//! on the way.
 //!
 //! Pure. How the object then travels, through the browser or pushed, is not its business.
 

@@ -1,4 +1,4 @@
-//! The content of an authorization request: one list of parameters, however it travels.
+//! The content of an authorization request: one list of parameters, whatever the transport.
 //!
 //! Owns which parameters there are, what the configuration may add, and how it goes together with what one login asks
 //! for. Does not own how they reach the provider (in the address, pushed, in a request object): that is
@@ -14,7 +14,7 @@ use crate::login::settings::LoginSettings;
 /// Longest `login_hint` that is sent on, in characters.
 const LONGEST_HINT: usize = 254;
 
-/// Returns the part of a `login_hint` that somebody wrote into an address that may be sent on: all of it or nothing.
+/// Returns a `login_hint` from an address if it may be sent on.
 pub fn acceptable_hint(hint: &str) -> Option<String> {
     let fits = !hint.is_empty() && hint.chars().count() <= LONGEST_HINT && !hint.chars().any(char::is_control);
     fits.then(|| hint.to_owned())
@@ -32,8 +32,9 @@ pub(crate) struct Requester<'a> {
     pub(crate) is_oidc: bool,
 }
 
-/// Returns everything an authorization request says. It comes from the configuration, the random generator and what
-/// this login is for; of the browser's words only the language and a hint (R-A02, R-A03, R-A08). No name stands twice.
+/// Returns the parameters of an authorization request. Their sources are the configuration, the random generator and
+/// the purpose of this login; from the browser only the language and a hint (R-A02, R-A03, R-A08). No name occurs
+/// twice.
 pub(crate) fn parameters(requester: Requester<'_>, options: &LoginOptions, attempt: &Attempt) -> Vec<(String, String)> {
     let verifier = PkceCodeVerifier::new(attempt.verifier.expose().clone());
     let challenge = PkceCodeChallenge::from_code_verifier_sha256(&verifier);

@@ -5,7 +5,7 @@ use crate::login::attempt::LoginOptions;
 /// The configuration of one provider's authorization requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestSettings {
-    /// Parameters that only this provider knows; none of them is reserved for the broker.
+    /// Parameters specific to this provider; none of them is reserved for the broker.
     pub extra: Vec<(String, String)>,
     /// Steps that the provider is to ask of the person (Core 3.1.2.1); never `none`.
     pub prompt: Vec<Prompt>,
@@ -13,7 +13,7 @@ pub struct RequestSettings {
     pub max_age: Option<u64>,
     /// Ways to authenticate (`acr`), any of which is accepted; empty: all.
     pub acr_values: Vec<String>,
-    /// True if the provider is told which language our pages would have.
+    /// True if the provider is told the language of our pages (`ui_locales`).
     pub ui_locales: bool,
     /// Way back of the answer, if the provider is to be told.
     pub response_mode: Option<ResponseMode>,
@@ -95,7 +95,7 @@ impl RequestSettings {
             (always, now) => always.or(now),
         };
         let both: Vec<_> = options.acr_values.iter().filter(|acr| self.accepts(acr)).cloned().collect();
-        // Where nothing is common to both, the provider's own demand stays; the page will not be passed.
+        // Without a common value the provider's own demand stays; the page will refuse the session.
         (max_age, if both.is_empty() { self.acr_values.clone() } else { both })
     }
 

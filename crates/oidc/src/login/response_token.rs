@@ -1,7 +1,7 @@
 //! Signed answers to the browser: JWT Secured Authorization Response Mode (JARM).
 //!
 //! Pure. [`peek_state`] reads the `state` before anything is verified, only to find out which login is meant; [`check`]
-//! judges the claims after the signature was verified. What counts is what stands inside.
+//! judges the claims after the signature was verified. Only the signed parameters count.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -30,7 +30,7 @@ pub struct Expectation<'a> {
     pub clock_skew: Duration,
 }
 
-/// Returns the `state` that a signed answer claims. Not verified: good for looking up a login, and for nothing else.
+/// Returns the `state` that a signed answer claims. Not verified: only for looking up a pending login.
 pub fn peek_state(token: &str) -> Option<String> {
     let payload = token.split('.').nth(1).filter(|_| token.len() <= LARGEST_TOKEN)?;
     let payload = strict_json::object(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;

@@ -1,8 +1,8 @@
-//! Logout tokens: what a provider says when it ends a session by itself (OpenID Connect Back-Channel Logout 1.0 2.4
-//! and 2.6).
+//! Logout tokens: the notice of a provider that it ended a session (OpenID Connect Back-Channel Logout 1.0 2.4 and
+//! 2.6).
 //!
-//! Pure, after the signature was verified as for an ID token: [`check`] judges the claims.
-//! The caller decides whose sessions end, and sees to it that a notice counts once.
+//! Pure, after the signature was verified as for an ID token: [`check`] judges the claims. The caller decides whose
+//! sessions end, and makes notices idempotent.
 //!
 //! `exp` may be missing: early drafts of the specification did not demand it, and providers exist that send none.
 //! Such a token lives for `OLDEST_WITHOUT_EXPIRY` after `iat`. One with `exp` lives until then, yet no longer than
@@ -36,7 +36,7 @@ pub struct Expectation<'a> {
     pub clock_skew: Duration,
 }
 
-/// A provider's word that it ended something; made by [`check`] alone.
+/// A verified notice that the provider ended sessions; made by [`check`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogoutNotice {
     issuer: String,
@@ -60,7 +60,7 @@ pub enum Meant {
 }
 
 impl LogoutNotice {
-    /// Returns the issuer whose word it is: at a provider of many tenants, that of one of them.
+    /// Returns the issuer of the notice: with several tenants, that of one of them.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
@@ -70,7 +70,7 @@ impl LogoutNotice {
         &self.meant
     }
 
-    /// Returns the notice's own name (`jti`), so that it counts once.
+    /// Returns the notice's own name (`jti`), which makes it idempotent.
     pub fn id(&self) -> &str {
         &self.id
     }

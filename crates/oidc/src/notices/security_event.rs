@@ -1,10 +1,12 @@
-//! Security event tokens (RFC 8417): what a transmitter of Shared Signals tells of a person or a session (CAEP 1.0).
+//! Security event tokens (RFC 8417): events about a person or a session, sent by a transmitter of Shared Signals (CAEP
+//! 1.0).
 //!
-//! Pure, after the signature was found to be the transmitter's, whose keys may be the provider's own: [`check`] judges the
-//! claims, and says who is meant (`subject`, RFC 9493). Whose sessions end, and that an event counts once, is the caller's.
+//! Pure, after the signature was found to be the transmitter's, whose keys may be the provider's own: [`check`] judges
+//! the claims, and says who is meant (`subject`, RFC 9493). The caller decides whose sessions end, and makes events
+//! idempotent.
 //!
-//! An event may be days old: transmitters repeat what was not taken (RFC 8935 2.4), through outages and weekends,
-//! and the session it is about may still live. `OLDEST` bounds how long its `jti` has to be remembered.
+//! An event may be days old: transmitters repeat what was not acknowledged (RFC 8935 2.4), and the session it is about
+//! may still be live. `OLDEST` bounds how long its `jti` has to be remembered.
 
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
@@ -39,7 +41,7 @@ pub struct SecurityEvent {
 }
 
 impl SecurityEventToken {
-    /// Returns the issuer whose word it is: at a provider of many tenants, that of one of them.
+    /// Returns the issuer of the token: with several tenants, that of one of them.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
@@ -73,7 +75,8 @@ pub struct Expectation<'a> {
     pub clock_skew: Duration,
 }
 
-/// Checks every claim of a token whose signature was verified. Events of other types, and about strangers, say nothing.
+/// Checks every claim of a token whose signature was verified. Events of other types, and about other people, are
+/// ignored.
 ///
 /// # Errors
 /// [`JwtFault::Claim`] and [`JwtFault::Clock`], naming the claim.
@@ -87,7 +90,8 @@ pub fn check<'a>(
         return Err(JwtFault::issuer(issuer, expected.issuers.configured()));
     }
     let is_of_persons = |said: &str| expected.of_persons.accepts(said);
-    // With several tenants, a person without an issuer is of the tenant that tells, or of any if no tenant tells.
+    // With several tenants, a person without an issuer belongs to the tenant that issued the token, or to any if none
+    // did.
     let unnamed = if is_of_persons(issuer) { vec![issuer.to_owned()] } else { expected.of_persons.all() };
     check_named(payload, expected.audience)?;
     let (issued_at, counts_until) = check_times(payload, expected.clock_skew, now)?;
@@ -114,7 +118,8 @@ pub fn check<'a>(
     Ok(SecurityEventToken { issuer: issuer.to_owned(), id, counts_until, events })
 }
 
-/// Returns the time of an event (CAEP 1.0 2). A moment that cannot be, as early drafts' milliseconds, is the token's.
+/// Returns the time of an event (CAEP 1.0 2). An impossible time, such as the milliseconds of early drafts, is replaced
+/// by the token's `iat`.
 fn happened_at(event: &Map<String, Value>, issued_at: OffsetDateTime, skew: Duration) -> OffsetDateTime {
     let said = optional_moment(event, "event_timestamp").ok().flatten();
     said.filter(|at| *at <= issued_at + skew && *at > issued_at - OLDEST).unwrap_or(issued_at)

@@ -12,7 +12,7 @@ pub struct NoticeSettings {
     pub shared_signals: Option<SharedSignals>,
 }
 
-/// `[idp.<name>.shared_signals]`: who transmits, and how that is proven.
+/// `[idp.<name>.shared_signals]`: the transmitter, and its authentication.
 #[derive(Debug, Clone)]
 pub struct SharedSignals {
     /// The transmitter's issuer identifier.

@@ -1,8 +1,7 @@
 //! The subject of a security event (RFC 9493, and the complex subjects of the Shared Signals Framework).
 //!
-//! Pure. What is meant may be more than what is said: a device or a tenant cannot be told apart here, so an event about
-//! a person's device is one about the person. A format that is not known, or another issuer's person, is nobody of
-//! ours.
+//! Pure. The subject may be widened: devices are not known here, so an event about a person's device is about the
+//! person. An unknown format, or a person of another issuer, is none of ours.
 
 use serde_json::{Map, Value};
 
@@ -10,7 +9,7 @@ use crate::notices::event_type::EventType;
 use crate::verification::fault::JwtFault;
 use crate::verification::registered_claims::optional_text;
 
-/// The people or sessions that are meant, in the provider's words.
+/// The people or sessions of an event, by the provider's names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meant {
     /// Everything of one person.
@@ -20,7 +19,7 @@ pub enum Meant {
         /// The issuer's name for them.
         subject: String,
     },
-    /// Everything of whoever has this verified address.
+    /// All sessions of the people with this verified address.
     Address {
         /// The issuer whose people are meant.
         issuer: String,
@@ -58,8 +57,8 @@ enum Role {
 /// Most names that one subject may have; each of them may be looked for.
 const MOST_ALIASES: usize = 16;
 
-/// Reads a subject identifier: everybody of ours that it may mean. `is_ours` tells our persons' issuers; what names
-/// none is of any of the issuers `unnamed`.
+/// Reads a subject identifier and returns every subject of ours that it may mean. `is_ours` accepts the issuers of our
+/// people; an identifier without an issuer may belong to any of `unnamed`.
 pub(crate) fn read(
     value: &Value,
     is_ours: impl Fn(&str) -> bool,
@@ -70,7 +69,7 @@ pub(crate) fn read(
     for identifier in aliases(object(value)?)? {
         let read = unnamed.iter().map(|unnamed| read_one(identifier, &is_ours, unnamed, event_type));
         let (fitting, faults): (Vec<_>, Vec<_>) = read.partition(Result::is_ok);
-        // A user and a session may be two people's under one issuer, and one's under another.
+        // A user and a session may belong to different people under one issuer, and to the same person under another.
         if let (Some(Err(fault)), true) = (faults.into_iter().next(), fitting.is_empty()) {
             return Err(fault);
         }
@@ -97,7 +96,7 @@ fn aliases(identifier: &Map<String, Value>) -> Result<Vec<&Map<String, Value>>, 
     names.iter().map(name).collect()
 }
 
-/// Reads one name of a subject; `None` is nobody of ours.
+/// Reads one name of a subject; `None` if it is none of ours.
 fn read_one(
     identifier: &Map<String, Value>,
     is_ours: impl Fn(&str) -> bool,
@@ -109,7 +108,7 @@ fn read_one(
     let (user, session) = (part("user")?, part("session")?);
     let is_complex = format(identifier)?.is_none_or(|format| format == "complex");
     if !is_complex {
-        // A session has a name; a credential is a person's.
+        // A revoked session is named by itself; a credential belongs to a person.
         let role = match event_type {
             EventType::SessionRevoked => Role::Session,
             EventType::CredentialChange => Role::Person,
@@ -125,7 +124,7 @@ fn read_one(
     let session = session.map(|session| simple(session, Role::Session)).transpose()?;
     let user = user.map(|user| simple(user, Role::Person)).transpose()?;
     match (user, session) {
-        // Somebody, but nobody of ours; or a session that is none of ours.
+        // A person or a session that is none of ours.
         (Some(Named::Foreign | Named::Unknown), _)
         | (_, Some(Named::Foreign))
         | (None, Some(Named::Unknown) | None) => Ok(None),
@@ -135,7 +134,7 @@ fn read_one(
     }
 }
 
-/// Joins a user and a session, which must not be two people's.
+/// Joins a user and a session, which must belong to the same person.
 fn both(user: Meant, session: Meant, event_type: EventType) -> Result<Meant, JwtFault> {
     match (user, session) {
         (Meant::Person { issuer, subject }, Meant::ProviderSession { sid, .. }) => Ok(match event_type {
@@ -143,7 +142,7 @@ fn both(user: Meant, session: Meant, event_type: EventType) -> Result<Meant, Jwt
             // A new credential concerns each of the person's sessions.
             EventType::CredentialChange => Meant::Person { issuer, subject },
         }),
-        // An address cannot tell if the session is theirs: all of theirs are meant.
+        // An address does not prove whose the session is, so all sessions of the person are meant.
         (user @ Meant::Address { .. }, Meant::ProviderSession { .. }) => Ok(user),
         (user, session) if user == session => Ok(user),
         _ => Err(FAULT),
@@ -262,7 +261,7 @@ mod tests {
         assert_eq!(both.unwrap(), [person(), address()].into_iter().flatten().collect::<Vec<_>>());
     }
 
-    /// R-D06: a person of a tenant is the tenant's; who has no issuer is of the tenant that tells.
+    /// R-D06: a person belongs to the tenant that is named, otherwise to the tenant that issued the token.
     #[test]
     fn persons_of_several_tenants_are_each_tenants_own() {
         let is_ours = |said: &str| ["https://one.test", "https://other.test"].contains(&said);

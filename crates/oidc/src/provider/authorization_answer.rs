@@ -22,13 +22,13 @@ impl Provider {
         self.0.settings.login.request.response_mode.is_some_and(ResponseMode::is_signed)
     }
 
-    /// Checks the `iss` parameter of the provider's answer to the browser (RFC 9207 2.4), good news or bad.
+    /// Checks the `iss` parameter of the provider's answer to the browser (RFC 9207 2.4), of errors as well.
     ///
     /// # Errors
     /// [`IdpError::Issuer`] if it is another's or is missing though promised.
     pub async fn check_response_issuer(&self, iss: Option<&str>) -> Result<(), IdpError> {
         let promised = self.metadata().await?.response_issuer_promised;
-        // Plain OAuth 2.0 providers may have no name that an answer could agree with.
+        // Plain OAuth 2.0 providers may have no issuer to compare with.
         let is_nameless = matches!(&self.0.settings.kind, IdpKind::OAuth2(plain) if plain.issuer.is_none());
         let is_ours = |named: &str| is_nameless || self.accepts_issuer(named);
         Ok(authorization::check_response_issuer(iss, is_ours, self.issuer(), promised)?)

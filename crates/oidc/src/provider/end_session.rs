@@ -11,12 +11,12 @@ use crate::provider::Provider;
 use crate::provider::settings::IdpKind;
 use crate::provider::settings::OidcSettings;
 
-/// Largest ID token that goes into an address, in bytes: a longer address is refused by servers and proxies on the way.
+/// Largest ID token that goes into an address, in bytes: servers and proxies refuse longer addresses.
 const LARGEST_HINT: usize = 2 * 1024;
 
 impl Provider {
-    /// Writes the browser's logout at the provider, if the provider offers that. The ID token says whose session ends,
-    /// so that nobody has to be asked (RP-Initiated Logout 2, `id_token_hint`: RECOMMENDED).
+    /// Writes the browser's logout at the provider, if the provider offers that. The ID token names the session to end,
+    /// so that the provider need not ask the person (RP-Initiated Logout 2, `id_token_hint`: RECOMMENDED).
     pub async fn logout_request(&self, back_to: &Url, id_token: Option<&Secret<String>>) -> Option<LogoutRequest> {
         let IdpKind::Oidc(oidc) = &self.0.settings.kind else { return None };
         let mut endpoint = self.metadata().await.ok()?.end_session_endpoint.clone()?;
@@ -31,7 +31,7 @@ impl Provider {
         })
     }
 
-    /// Is true if the hint fits into what carries it; logs once that one does not.
+    /// Is true if the hint fits into the request; logs once if it does not.
     fn is_bearable(&self, oidc: &OidcSettings, hint: &Secret<String>) -> bool {
         let bytes = hint.expose().len();
         let fits = oidc.logout_method == LogoutMethod::Post || bytes <= LARGEST_HINT;

@@ -1,7 +1,7 @@
-//! Finishes a login: from the code to who it is.
+//! Finishes a login: from the code to the identity.
 //!
-//! Order matters: the code is exchanged, the ID token is judged, and only then is anything more asked. Renewals judge
-//! what they get by the same parts.
+//! Order matters: the code is exchanged, the ID token is judged, and only then is anything else requested. Renewals use
+//! the same steps.
 
 use counterfoil_core::identity::Identity;
 use time::OffsetDateTime;
@@ -34,7 +34,7 @@ pub struct SignedIn {
 }
 
 impl Provider {
-    /// Finishes a login: exchanges the code, verifies what comes back, and says who it is.
+    /// Finishes a login: exchanges the code, verifies the tokens, and returns the identity.
     ///
     /// # Errors
     /// [`IdpError`]; the code is used up in any case.

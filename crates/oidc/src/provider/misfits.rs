@@ -130,7 +130,7 @@ impl Found<'_> {
                     .contains(&method)
                 })
             );
-            // Public clients are often left out of the list.
+            // Providers often leave `none` out of the list.
             let weight = if method == "none" { Weight::Possible } else { Weight::UnlessAccepted };
             self.note(weight, "token_endpoint_auth_method", problem);
         }
@@ -251,7 +251,7 @@ impl Found<'_> {
                 ("preferred_username", &settings.claims.mapping.preferred_username),
             ] {
                 let name = path.split('.').next().unwrap_or_default();
-                // Those of a default are often not there and not missed.
+                // Claims of the default mapping are often missing, and nobody depends on them.
                 if name != key && self.offers.without("claims_supported", name).is_some() {
                     let problem = format!("the provider offers no claim {name}: it stays empty");
                     self.note(Weight::Possible, &format!("profile.{key}"), problem);

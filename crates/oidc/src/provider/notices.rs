@@ -16,7 +16,7 @@ use crate::provider::settings::IdpKind;
 use crate::verification::fault::JwtFault;
 use crate::verification::header::JwtUse;
 
-/// Tolerated error of the clock of a transmitter that is no OpenID provider of ours: nothing else is known of it.
+/// Tolerated clock skew of a transmitter that is no configured provider.
 const DEFAULT_SKEW: Duration = Duration::minutes(1);
 
 /// The reason why a notice cannot be acted on.
@@ -25,13 +25,13 @@ pub enum NoticeError {
     /// It is not to be believed.
     #[error("the token was not accepted: {0}")]
     Refused(#[from] JwtFault),
-    /// No known key signed it, and the keys were fetched a moment ago for another one: the provider is to try again.
+    /// No known key signed it, and the rate limit of fetching keys is reached: the provider is to try again.
     #[error("no known key signed the token, and the keys may not be fetched again yet")]
     TooSoon {
         /// The wait before that, in seconds.
         retry_after: u64,
     },
-    /// Something that is needed to judge it cannot be had: the provider is to try again.
+    /// The keys or metadata needed to verify it cannot be fetched: the provider is to try again.
     #[error("the token cannot be judged: {0}")]
     Unusable(#[source] IdpError),
 }

@@ -24,7 +24,7 @@ use crate::verification::fault::JwtFault;
 use crate::verification::header::JwtUse;
 use crate::verification::registered_claims::text;
 
-/// The parts of a login or a refresh with OpenID Connect that say who somebody is.
+/// The parts of a login or a refresh with OpenID Connect that identify the person.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Evidence<'a> {
     pub(crate) oidc: &'a OidcSettings,
@@ -36,7 +36,7 @@ pub(crate) struct Evidence<'a> {
 }
 
 impl Provider {
-    /// Returns the identity that the tokens, userinfo and the profile API add up to.
+    /// Returns the identity from the tokens, userinfo and the provider's API.
     pub(crate) async fn identity_of_claims(&self, evidence: Evidence<'_>) -> Result<Identity, IdpError> {
         let Evidence { oidc, metadata, claims, tokens } = evidence;
         let settings = &self.0.settings.claims;
@@ -113,7 +113,7 @@ impl Provider {
         if evidence.oidc.access_token_claims {
             match self.claims_of_access_token(evidence).await {
                 Ok(more) => access_token::add(&mut attributes, more, &self.0.settings.claims.mapping),
-                // It may be no JWT at all, or one that is for its API alone to verify.
+                // It may be opaque, or a JWT that only its API can verify.
                 Err(SignatureError::Token(fault)) => {
                     tracing::info!(idp = self.name(), %fault, "the access token says nothing of the person");
                 }
@@ -184,8 +184,8 @@ impl Provider {
         Ok(providers::complete(api.kind, person, profile).await?)
     }
 
-    /// Writes down that groups were said in a form that is not read, once for as long as this process lives: it is the
-    /// same for everybody, and it is the configuration's to change.
+    /// Logs that groups came in a form that is not read, once in the life of this process: it is the same for
+    /// everybody, and a matter of the configuration.
     fn say_which_groups_were_dropped(&self, source: &Map<String, Value>) {
         let mapping = &self.0.settings.claims.mapping;
         let Some((path, why)) = groups::dropped_groups(source, mapping) else { return };

@@ -1,8 +1,8 @@
 //! Renewal of a session: new tokens for old ones, and who the person is now (RFC 6749 6, OpenID Connect Core 12).
 //!
-//! Two requests that the caller makes in this order, and stores the first's answer in between: a provider may accept a
-//! refresh token once. [`Provider::refresh`] is the grant; [`Provider::confirm`] asks for the person's claims again.
-//! Both tell apart what an answer says of the person (`verdict`). Nothing is tried twice here.
+//! Two requests, which the caller makes in this order, storing the answer of the first in between: a provider may
+//! accept a refresh token once. [`Provider::refresh`] is the grant; [`Provider::confirm`] asks for the person's claims
+//! again. Both classify the answer (`verdict`). Nothing is repeated here.
 
 use counterfoil_core::identity::Identity;
 use counterfoil_core::secret::Secret;
@@ -28,7 +28,7 @@ use crate::verification::registered_claims;
 pub struct StoredGrant {
     /// The tokens of the login, or of the last refresh.
     pub tokens: ProviderTokens,
-    /// The value that tied the ID token to the login.
+    /// The `nonce` of the login.
     pub nonce: Option<String>,
     /// The issuer whose word the session stands on.
     pub issuer: String,
@@ -71,8 +71,8 @@ impl Provider {
                 }
                 RenewalError { rotated: tokens.refresh_token.clone(), ..error }
             })?;
-            // A changed `sid` is not taken over: the session stays to be found under the one of its login, which the
-            // provider's own session keeps (Core 12.2: a refresh is no new authentication).
+            // A changed `sid` is ignored: the session stays indexed under the one of its login, which the provider's
+            // own session keeps (Core 12.2: a refresh is no new authentication).
             session_expiry = claims.session_expiry();
         }
         tokens.refresh_token = tokens.refresh_token.or_else(|| Some(refresh_token.clone()));
@@ -95,8 +95,8 @@ impl Provider {
         self.0.track_record.is_proven()
     }
 
-    /// Is true if the provider has completed an exchange or a renewal with this process for anybody but this person
-    /// since a moment: what it fails at is not failing for everybody then.
+    /// Is true if the provider has completed an exchange or a renewal with this process for another person since a
+    /// moment, so that its failure does not affect everybody.
     pub fn has_served_another(&self, identity: &Identity, since: OffsetDateTime) -> bool {
         self.0.track_record.has_served_another(identity, since)
     }

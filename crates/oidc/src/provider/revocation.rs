@@ -1,11 +1,11 @@
 //! Revokes tokens at the provider when their session is over (RFC 7009).
 //!
-//! Best effort, and never in anybody's way: the caller lets it run behind the logout. The refresh token goes first,
-//! since it could bring new access tokens (R-J06).
+//! Best effort, in the background of the logout. The refresh token goes first, since it can obtain new access tokens
+//! (R-J06).
 //!
-//! It happens only at one's own logout, and where a renewal finds its session ended: the tokens are sealed under the
-//! cookie's key, and only the browser's own request brings that. Whoever ends somebody else's session cannot read them;
-//! deleting the record makes them unreadable for ever.
+//! It happens only at one's own logout, and where a renewal finds its session ended: the tokens are encrypted under the
+//! cookie's key, which only the browser's own request brings. A reviewer who ends somebody else's session cannot read
+//! them; deleting the record makes them unreadable.
 
 use std::time::Duration;
 
@@ -54,8 +54,8 @@ impl Provider {
         self.revoke_at(self.0.clock.now(), refresh_token, access_token);
     }
 
-    /// Does the same for somebody who signs out, a moment after their browser left for the provider's own logout: some
-    /// providers fail one of two requests about the same session. The tokens are held in memory until then.
+    /// Does the same after a logout, once the browser has been sent to the provider's own logout: some providers fail
+    /// one of two requests about the same session. The tokens are held in memory until then.
     pub fn revoke_tokens_after_logout(&self, refresh_token: Option<Secret<String>>, access_token: Secret<String>) {
         self.revoke_at(self.0.clock.now() + AFTER_LOGOUT, refresh_token, access_token);
     }

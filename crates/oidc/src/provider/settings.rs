@@ -49,11 +49,11 @@ pub struct ProviderSettings {
 pub struct RefreshSettings {
     /// Interval at which the provider is asked whether it still confirms a person; never, unless configured.
     pub interval: Option<Duration>,
-    /// Grace period of a session that the provider does not confirm while it serves others.
+    /// Grace period of a session that the provider does not confirm although it serves other people.
     pub grace: Duration,
-    /// Longest wait of a request for the provider to confirm a session that stands.
+    /// Longest wait of a request while a live session is revalidated.
     pub wait: StdDuration,
-    /// True if the provider is told at logout that the session's tokens are no longer needed.
+    /// True if the session's tokens are revoked at logout.
     pub revoke_at_logout: bool,
 }
 
@@ -100,7 +100,7 @@ pub struct OidcSettings {
 /// Presence of `auth_time` (Core 2), the time of the login, in ID tokens. One that comes is checked in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthTime {
-    /// They do, unless the metadata lists the claims there are and leaves it out.
+    /// Expected, unless the metadata lists claims without it.
     Auto,
     /// They do.
     Told,
@@ -149,7 +149,7 @@ impl OAuth2Settings {
         self.issuer.as_deref().unwrap_or(self.authorization_endpoint.as_str())
     }
 
-    /// Returns the configuration as the metadata that such a provider does not publish.
+    /// Returns the configuration in the form of metadata, which such a provider does not publish.
     fn metadata(&self) -> Metadata {
         Metadata {
             authorization_endpoint: self.authorization_endpoint.clone(),
@@ -189,7 +189,7 @@ impl ProviderSettings {
         }
     }
 
-    /// Returns the guard that says which hosts may be called that only the provider's metadata name.
+    /// Returns the guard over hosts that only the provider's metadata name.
     pub(crate) fn address_guard(&self) -> AddressGuard {
         let IdpKind::Oidc(oidc) = &self.kind else { return AddressGuard::open() };
         let given = match &oidc.metadata {
@@ -249,7 +249,7 @@ impl ProviderSettings {
         }
     }
 
-    /// Returns the tolerated error of the provider's clock; plain OAuth 2.0 providers show none.
+    /// Returns the tolerated clock skew of the provider; zero for plain OAuth 2.0 providers, which state no times.
     pub fn clock_skew(&self) -> Option<Duration> {
         match &self.kind {
             IdpKind::Oidc(oidc) => Some(oidc.clock_skew),

@@ -1,4 +1,4 @@
-//! Begins a login: what we ask, and how it travels.
+//! Begins a login: makes the authorization request and chooses its transport.
 //!
 //! As parameters in the address, as a signed object, or pushed beforehand.
 
@@ -14,7 +14,7 @@ use crate::login::{pushed_request, request_object};
 use crate::provider::Provider;
 
 impl Provider {
-    /// Begins a login: where to send the browser, and what to remember until it comes back.
+    /// Begins a login: returns the address for the browser, and the attempt to keep until it returns.
     ///
     /// # Errors
     /// [`IdpError::Unusable`] if the provider's metadata cannot be had, [`IdpError::PushedRequest`] if it does not take
@@ -39,7 +39,8 @@ impl Provider {
         Ok((with_parameters(&metadata.authorization_endpoint, &parameters, &said), attempt))
     }
 
-    /// Returns the part of a request that the browser takes along: all of it, or an object or a reference in its place.
+    /// Returns the part of a request that the browser takes along: the parameters, or an object or a reference in their
+    /// place.
     async fn for_the_browser(
         &self,
         metadata: &Metadata,

@@ -1,7 +1,7 @@
 //! The latest exchanges and renewals that a provider completed in this process.
 //!
-//! They tell a provider that refuses one person from one that refuses our configuration, and one that fails for one
-//! person from one that fails for everybody. Kept in memory alone: a process that has just begun knows nothing yet.
+//! By them a refusal of one person is told from a refusal of our configuration, and a failure for one person from a
+//! failure for everybody. Kept in memory alone: empty when a process starts.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -18,7 +18,7 @@ struct Served {
     at: OffsetDateTime,
 }
 
-/// The two persons served last, the later one first: of any person, one of them is somebody else.
+/// The two persons served last, the later one first, so that for any person one of them is another.
 #[derive(Debug, Default)]
 pub(crate) struct TrackRecord(Mutex<[Option<Served>; 2]>);
 

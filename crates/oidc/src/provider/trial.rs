@@ -1,4 +1,4 @@
-//! Trying our credentials without a login: whoever configures a broker wants to know before the first person comes.
+//! Tests our credentials without a login, for `counterfoil check`.
 
 use http::Response;
 use serde_json::Value;
@@ -24,9 +24,9 @@ pub enum Trial {
     Accepted,
     /// It does not.
     Refused,
-    /// It knows us, and lets us do nothing of what we need.
+    /// It knows the client, and allows it nothing that is needed.
     NotAllowed,
-    /// It knows us, and refuses the request itself: by this code.
+    /// It knows the client, and refuses the request by this error code.
     RequestRefused(&'static str),
     /// There was nothing to try: a public client.
     NothingToTry,
@@ -83,7 +83,7 @@ fn verdict_on_push(code: &'static str) -> Trial {
     }
 }
 
-/// Judges by RFC 6749 5.2, and by what GitHub, Slack and others say instead.
+/// Classifies by RFC 6749 5.2, and by the codes of GitHub, Slack and others.
 fn verdict(answer: &Response<Vec<u8>>) -> Trial {
     let document = json_object(answer.body()).unwrap_or_default();
     let status = answer.status().as_u16();

@@ -1,8 +1,8 @@
-//! Judges what the provider's answer, or its silence, says of the person whose session is to be renewed. Pure.
+//! Classifies the outcome of a renewal: denied, indeterminate or unavailable. Pure.
 //!
-//! A refusal ends the session. What may be an outage, our own credentials or a clock ends nothing (R-C12). In between
-//! lies every other answer: it is no word against the person and none for them, so the session is not over and counts
-//! for nothing until the provider confirms them again (R-I08).
+//! A refusal ends the session. An outage, a fault of our credentials or a wrong clock ends nothing (R-C12). Every other
+//! answer is indeterminate: it neither confirms nor denies the person, so the session stays but is rejected until the
+//! provider confirms them again (R-I08).
 
 use counterfoil_core::secret::Secret;
 use thiserror::Error;
@@ -17,11 +17,11 @@ use crate::verification::fault::JwtFault;
 /// The provider's verdict on the person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The provider no longer confirms them, or speaks of somebody else.
+    /// The provider denies the person, or its answer is about another one.
     Denied,
-    /// The provider answered without standing by anybody. That may pass; until then only a login can tell.
+    /// The provider's answer was indeterminate. That may be transient; until then only a login can confirm the person.
     Indeterminate,
-    /// The provider said nothing of them: it is away, fails, or does not take our requests.
+    /// The provider is unreachable, fails, or refuses our requests.
     Unavailable,
 }
 
@@ -50,7 +50,7 @@ impl Verdict {
 
 impl RenewalError {
     /// Makes the error that a cause comes to. `is_proven` is true if this process has completed an exchange or a
-    /// renewal with the provider, so that what it refuses now is not for our configuration.
+    /// renewal with the provider, so that a refusal now is not caused by our configuration.
     pub(crate) fn of(cause: IdpError, is_proven: bool) -> Self {
         Self { verdict: verdict(&cause, is_proven), cause, rotated: None }
     }
@@ -60,7 +60,7 @@ impl RenewalError {
         self.cause.is_about_the_client()
     }
 
-    /// Is true if no key that is published now signed the ID token. Right after a rotation that passes.
+    /// Is true if no key that is published now signed the ID token. Right after a rotation that is transient.
     pub fn is_about_keys(&self) -> bool {
         matches!(self.cause, IdpError::IdToken(JwtFault::UnknownKey | JwtFault::Signature))
     }
@@ -79,7 +79,7 @@ impl RenewalError {
             | IdpError::ProfileApi(ProfileApiError::Unanswered { cause: error, .. }) => is_silent(error),
             IdpError::TokenExchange(TokenExchangeError::Http(error)) => away(error) || self.is_about_the_client(),
             IdpError::Unusable { cause, .. } => away(cause),
-            // Until the provider has taken anything from us, what it refuses it may refuse to everybody.
+            // Until the provider has accepted a request of ours, it may refuse everybody.
             IdpError::TokenExchange(TokenExchangeError::Refused { code: "unauthorized_client", .. }) => true,
             _ => self.is_about_the_client(),
         }
@@ -90,7 +90,7 @@ impl RenewalError {
 fn verdict(error: &IdpError, is_proven: bool) -> Verdict {
     match error.class() {
         ErrorClass::Denied | ErrorClass::Spent => Verdict::Denied,
-        // From a provider that has taken the very same request before, it is about the person.
+        // From a provider that has accepted the same request before, the refusal is about the person.
         ErrorClass::RequestOrPerson if is_proven => Verdict::Denied,
         ErrorClass::RequestOrPerson
         | ErrorClass::Unavailable
@@ -225,7 +225,7 @@ mod tests {
         }
     }
 
-    /// R-C12: one person's trouble is not everybody's. One line a case.
+    /// R-C12: a failure for one person does not affect the others. One line a case.
     #[test]
     fn what_a_provider_answers_to_one_person_concerns_nobody_else() {
         for (cause, everybody) in [

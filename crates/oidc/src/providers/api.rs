@@ -1,4 +1,4 @@
-//! A provider's own API, as one person's access token opens it.
+//! A provider's own API, called with one person's access token.
 
 use counterfoil_core::secret::Secret;
 use http::header::{ACCEPT, AUTHORIZATION};
@@ -10,7 +10,7 @@ use crate::client::back_channel::credentials;
 use crate::client::http::ProviderHttp;
 use crate::client::http_error::HttpError;
 
-/// Most groups of a person: whoever has more is not signed in with some of them.
+/// Most groups of a person: with more the login fails, rather than succeed with some of them.
 pub(crate) const MOST_GROUPS: usize = 1_000;
 
 /// A provider's own API that knows more than its profile says.
@@ -33,7 +33,7 @@ pub enum ProfileApiKind {
     MicrosoftGraph,
 }
 
-/// The reason why a provider's API did not tell what is needed.
+/// The reason why a provider's API gave no usable answer.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ProfileApiError {
@@ -49,7 +49,7 @@ pub enum ProfileApiError {
     /// An answer of another form than the provider documents.
     #[error("{0} are not of the documented form")]
     Malformed(&'static str),
-    /// A part of the list would be an answer as wrong as none.
+    /// The list is incomplete, which is as wrong as an empty one.
     #[error("{0} are more than {MOST_GROUPS}, or stand on too many pages")]
     TooMany(&'static str),
 }
@@ -60,7 +60,7 @@ pub(crate) struct Api<'a> {
     pub(crate) http: &'a ProviderHttp,
     pub(crate) base_url: &'a Url,
     pub(crate) access_token: &'a Secret<String>,
-    /// Scopes that the person was asked for: an API is asked for nothing else.
+    /// Scopes of the authorization request: the API is asked only for data that they cover.
     pub(crate) scopes: &'a [String],
 }
 

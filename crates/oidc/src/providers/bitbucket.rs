@@ -21,7 +21,7 @@ pub(crate) async fn complete(api: Api<'_>, profile: &mut Map<String, Value>) -> 
     Ok(())
 }
 
-/// Describes a list; Bitbucket's links are not to be made up, and what they call a page may be anything.
+/// Describes a list; Bitbucket's `next` link is opaque, so its query is used as it is.
 const fn list(what: &'static str, path: &'static str) -> List {
     List { what, path, first: "pagelen=100", items: "/values", next: Next::Member("next"), most_pages: MOST_PAGES }
 }

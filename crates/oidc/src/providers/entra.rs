@@ -1,9 +1,9 @@
-//! Microsoft Entra ID: groups that were too many for the ID token, and which tenant a token is from.
+//! Microsoft Entra ID: groups beyond the limit of an ID token, and the tenant of a token.
 //!
 //! With more than two hundred groups the ID token holds a reference instead of the list (`_claim_names`, `hasgroups`).
-//! The list is then had from Microsoft Graph, at the configured address: the one in the reference is not looked at. The
-//! subject stays `sub`: it is unique for this application and cannot be had by an administrator of another tenant, and
-//! tokens of every kind carry it; `oid` is the same in all applications and has to be read together with `tid`.
+//! The list is then fetched from Microsoft Graph, at the configured address: the one in the reference is ignored. The
+//! subject stays `sub`: it is unique for this application, an administrator of another tenant cannot obtain it, and
+//! every kind of token carries it; `oid` is the same in all applications and has to be read together with `tid`.
 
 use serde_json::{Map, Value};
 
@@ -11,7 +11,7 @@ use crate::providers::api::{Api, MOST_GROUPS, ProfileApiError, text};
 use crate::providers::list::{List, Next};
 
 const GROUPS: &str = "Microsoft Graph's groups";
-/// Memberships of all kinds, in the largest pages that there are.
+/// Memberships of all kinds, in the largest pages that Graph allows.
 const MEMBERSHIPS: List = List {
     what: GROUPS,
     path: "me/transitiveMemberOf",
@@ -21,7 +21,7 @@ const MEMBERSHIPS: List = List {
     most_pages: 5,
 };
 
-/// Adds `groups` if the token only refers to them, and makes one truth of the ways `xms_edov` is written in.
+/// Adds `groups` if the token only refers to them, and reads every form in which `xms_edov` is written.
 pub(crate) async fn complete(api: Api<'_>, claims: &mut Map<String, Value>) -> Result<(), ProfileApiError> {
     if let Some(said) = claims.get_mut("xms_edov") {
         // A text, a number or a truth value, by the account's kind.

@@ -1,6 +1,6 @@
 //! GitHub: which addresses are verified, which organisations and teams somebody is a member of.
 //!
-//! The profile's own `email` is what its owner chose to publish, and counts for nothing.
+//! The profile's own `email` is chosen freely by its owner, and is ignored.
 
 use serde_json::{Map, Value};
 

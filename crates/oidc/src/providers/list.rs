@@ -1,7 +1,7 @@
 //! Lists that a provider's API gives out page by page.
 //!
-//! The provider says how the next page is asked for: pages may be short, and their names are not always numbers.
-//! It does not say where: of the link in an answer nothing but the query is used.
+//! The answer names the next page: pages may be short, and their names are not always numbers. Of its link only the
+//! query is used, never the host or path.
 
 use http::Response;
 use http::header::LINK;
@@ -12,7 +12,7 @@ use crate::providers::api::{Api, MOST_GROUPS, ProfileApiError};
 
 /// Items asked for at once; GitHub and Bitbucket allow no more.
 const PAGE: usize = 100;
-/// Twice what full pages need for as many items as can be kept.
+/// Twice the number of full pages that hold as many items as can be kept.
 pub(crate) const MOST_PAGES: usize = 2 * MOST_GROUPS / PAGE;
 
 /// A list of an API.
@@ -25,7 +25,7 @@ pub(crate) struct List {
     /// Place of the items in an answer, as a JSON pointer.
     pub(crate) items: &'static str,
     pub(crate) next: Next,
-    /// Most pages that are read: whoever has more is refused, not given some.
+    /// Most pages that are read; with more the login fails.
     pub(crate) most_pages: usize,
 }
 

@@ -61,7 +61,7 @@ fn in_any_case<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BasicTokenT
     BasicTokenType::deserialize(lower.into_deserializer())
 }
 
-/// Reads whole seconds as a number or digits, up to a year; anything else is "not said", never "for ever".
+/// Reads whole seconds as a number or digits, up to a year; anything else counts as missing, never as unlimited.
 fn lenient_lifetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let seconds = match Value::deserialize(deserializer)? {
         Value::Number(number) => number.as_u64(),

@@ -1,4 +1,5 @@
-//! Answers of token endpoints that are not as RFC 6749 5 has them, made so: the `oauth2` crate reads nothing else.
+//! Converts answers of token endpoints that deviate from RFC 6749 5 into its form, the only one that the `oauth2` crate
+//! reads.
 //!
 //! Pure. Of an answer that cannot be read in one way only nothing is left, for the crate to refuse: the crate would let
 //! a name stand twice that it does not know, `error` say.
@@ -13,8 +14,8 @@ use crate::answer::error_codes::{AWAY, KNOWN_REFUSALS};
 use crate::answer::provider_words::ProviderWords;
 use crate::client::json::json_object;
 
-/// Turns a refusal that comes with status 200 (GitHub, NAVER, Slack) into one, also if tokens come with it: nobody knows
-/// which of the two is meant. Turns a form-encoded answer of a plain OAuth 2.0 provider that does not heed `Accept` into
+/// Turns a refusal that comes with status 200 (GitHub, NAVER, Slack) into one, also if tokens come with it, since such
+/// an answer is ambiguous. Turns a form-encoded answer of a plain OAuth 2.0 provider that does not heed `Accept` into
 /// JSON; OpenID Connect providers have to answer with JSON (Core 3.1.3.3).
 pub(crate) fn as_specified(mut answer: Response<Vec<u8>>, is_plain: bool) -> Response<Vec<u8>> {
     let is_form = media_type(&answer).as_deref() == Some("application/x-www-form-urlencoded");
@@ -45,7 +46,7 @@ pub(crate) fn refuses_in_other_words(answer: &Response<Vec<u8>>) -> bool {
     }
 }
 
-/// Makes of a refusal the standard's error document, whose words can be shown.
+/// Converts a refusal into the standard's error document.
 pub(crate) fn with_harmless_words(mut answer: Response<Vec<u8>>) -> Response<Vec<u8>> {
     if answer.status() == StatusCode::OK {
         return answer;
@@ -53,7 +54,7 @@ pub(crate) fn with_harmless_words(mut answer: Response<Vec<u8>>) -> Response<Vec
     let (said, own) = (ProviderWords::of_answer(&answer), ProviderWords::of_body(&answer));
     let document = json_object(answer.body()).unwrap_or_default();
     let code = document.get("error").and_then(Value::as_str);
-    // Only the body's code is acted on (RFC 6749 5.2), and as it came: cleaned, it might be another.
+    // Only the code in the body counts (RFC 6749 5.2), unchanged: a cleaned one might be another code.
     let known = code.filter(|code| KNOWN_REFUSALS.contains(code) || AWAY.contains(code));
     let other = if code.is_some() { own.code() } else { said.code() };
     let mut plain = Map::new();

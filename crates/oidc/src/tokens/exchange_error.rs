@@ -10,7 +10,7 @@ use crate::answer::reason::Spoken;
 use crate::client::client_authentication::{ClientAuthentication, advice};
 use crate::client::http_error::HttpError;
 
-/// Refusals that speak of the code alone: it is too old, or was used. GitHub and Slack have words of their own.
+/// Error codes about the code alone: it is expired, or was used. GitHub and Slack have codes of their own.
 const ABOUT_THE_CODE: [&str; 4] = ["invalid_grant", "bad_verification_code", "invalid_code", "code_already_used"];
 
 /// The reason why the code was not exchanged, or no new tokens came. Names no token, code or secret.
@@ -39,7 +39,7 @@ pub enum TokenExchangeError {
 }
 
 impl TokenExchangeError {
-    /// Is true if nothing is wrong but that the code was used, or took too long to get here.
+    /// Is true if the only fault is that the code was used or has expired.
     pub fn is_about_the_code(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if ABOUT_THE_CODE.contains(code))
     }

@@ -6,9 +6,9 @@ use time::OffsetDateTime;
 /// The tokens of one login.
 #[derive(Debug, Clone)]
 pub struct ProviderTokens {
-    /// The token for userinfo and for upstreams that were promised it.
+    /// The token for userinfo, and for upstreams that it is passed to.
     pub access_token: Secret<String>,
-    /// Its expiry; unknown if the provider did not say so understandably.
+    /// Its expiry; `None` if the provider stated none that can be read.
     pub access_token_expires_at: Option<OffsetDateTime>,
     /// The token for new access tokens.
     pub refresh_token: Option<Secret<String>>,

@@ -1,6 +1,6 @@
 //! The refresh grant: new tokens for a refresh token (RFC 6749 6).
 //!
-//! A provider may accept a refresh token once: nothing is tried twice.
+//! A provider may accept a refresh token only once, so nothing is repeated.
 
 use std::pin::Pin;
 
@@ -27,7 +27,7 @@ pub(crate) struct RefreshFailure {
     pub(crate) rotated: Option<Secret<String>>,
 }
 
-/// Exchanges a refresh token, which may be used up all the same if this fails.
+/// Exchanges a refresh token, which may be used up even if this fails.
 pub(crate) async fn refresh(
     requests: TokenRequests<'_>,
     redirect_uri: &Url,
@@ -45,8 +45,8 @@ pub(crate) async fn refresh(
     tokens(answer, channel).map_err(|error| RefreshFailure { error, rotated })
 }
 
-/// Sends the crate's requests and tells it what refusals are: some providers say no with nothing that can be read,
-/// which the crate takes for garbage.
+/// Sends the crate's requests and converts refusals for it: some providers refuse with an unreadable body, which the
+/// crate takes for a parse error.
 struct Telling<'a>(TokenRequests<'a>);
 
 impl<'client> AsyncHttpClient<'client> for Telling<'_> {
@@ -66,7 +66,7 @@ fn told(answer: Response<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
             return Err(HttpError::Status(503, ProviderWords::of_answer(&answer)));
         }
         (200 | 400, _) => {}
-        // Other statuses say no only in words that are known.
+        // Other statuses count as refusals only with a known error code.
         (_, Some(code)) if KNOWN_REFUSALS.contains(&code) => {}
         _ => return Err(HttpError::of(&answer)),
     }

@@ -12,8 +12,8 @@ use crate::client::http_error::HttpError;
 /// The longest pause that a busy provider may ask for (RFC 7009 2.2.1).
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Sends one token; `Some` is how long a busy provider wants to be left alone. A token that the provider does not know
-/// is as good as revoked: it answers 200 (2.2).
+/// Sends one token; `Some` is the `Retry-After` of a busy provider. For a token that it does not know the provider
+/// answers 200 (2.2).
 pub(crate) async fn send(
     channel: &BackChannel<'_>,
     endpoint: &Url,

@@ -1,4 +1,4 @@
-//! Requests to the token endpoint: the form is the `oauth2` crate's, the proof of who asks is ours.
+//! Requests to the token endpoint: the form comes from the `oauth2` crate, the client authentication from `client`.
 
 use std::pin::Pin;
 
@@ -37,7 +37,7 @@ pub(crate) struct TokenRequests<'a> {
 impl TokenRequests<'_> {
     /// Makes the crate's client.
     pub(crate) fn client(&self, redirect_uri: &Url) -> OAuthClient {
-        // The back channel adds the client authentication: the crate knows two of the ways, we need five.
+        // The back channel adds the client authentication: the crate supports two methods of the five that are needed.
         oauth2::Client::new(ClientId::new(self.channel.client.id.clone()))
             .set_token_uri(TokenUrl::from_url(self.channel.token_endpoint.clone()))
             .set_redirect_uri(RedirectUrl::from_url(redirect_uri.clone()))

@@ -1,7 +1,6 @@
 //! The table of names that do not cross the proxy, for requests and for answers.
 
-/// Request fields that some application believes, because a proxy is supposed to have written them. `*` stands for any
-/// ending.
+/// Request fields that some application trusts, because a proxy is supposed to write them. `*` stands for any ending.
 pub const REQUEST: &[&str] = &[
     // The person who asks, in the words of this broker and of other proxies.
     "x-auth-request-*",
@@ -118,13 +117,13 @@ pub const REQUEST: &[&str] = &[
     "x-script-name",
     "x-invoke-*",
     "x-middleware-subrequest*",
-    // Orders to a server: the variable HTTP_PROXY of CGI programs, and the file that it sends.
+    // Fields that control a server: the variable HTTP_PROXY of CGI programs, and the file that it sends.
     "proxy",
     "x-sendfile-type",
     "x-accel-mapping",
 ];
 
-/// Answer fields that upstreams do not say to browsers, or to a proxy in front, in the broker's stead.
+/// Answer fields that are reserved for the broker and removed from upstreams' answers.
 pub const ANSWER: &[&str] = &[
     // A person's name, and the token of the broker's own forms.
     "x-auth-request-*",
@@ -133,7 +132,7 @@ pub const ANSWER: &[&str] = &[
     "clear-site-data",
     "alt-svc",
     "nel",
-    // Orders that servers in front obey instead of sending the answer.
+    // Fields that servers in front act on instead of sending the answer.
     "x-accel-redirect",
     "x-sendfile",
     "x-lighttpd-send-file",

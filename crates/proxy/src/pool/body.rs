@@ -111,7 +111,7 @@ impl HttpBody for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         match &frame {
-            // Nobody asks for what is behind the last piece of a known length.
+            // Nothing is polled after the last frame of a known length.
             Some(Ok(_)) => self.free_at_the_end(),
             Some(Err(_)) => drop(self.connection.take()),
             None => self.free(),

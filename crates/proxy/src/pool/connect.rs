@@ -47,7 +47,7 @@ pub(super) async fn connect(
     connector.clone().oneshot(upstream.clone()).await
 }
 
-/// TLS for nobody: where every upstream is plain HTTP, the system's authorities are not needed.
+/// TLS without authorities: where every upstream is plain HTTP, those of the system are not needed.
 fn believing_nobody() -> io::Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
