@@ -6,6 +6,8 @@
 
 #[path = "common/processes.rs"]
 mod processes;
+#[path = "common/resident.rs"]
+mod resident;
 #[path = "common/sessions.rs"]
 mod sessions;
 #[path = "common/wire.rs"]
@@ -16,6 +18,7 @@ use std::io;
 use counterfoil::session::key::SessionKey;
 
 use crate::processes::{Folder, Program, free_port};
+use crate::resident::resident_bytes;
 use crate::sessions::{configuration, cookie, establish, open, random_key, settings};
 use crate::wire::{Browser, Redis};
 
@@ -86,9 +89,9 @@ fn measure(number: usize) -> Result<Measured, Failed> {
     std::thread::sleep(std::time::Duration::from_secs(1));
     // Connections and the code of the first requests belong to nobody's session.
     visit(port, &keys[..keys.len().min(BROWSERS)])?;
-    let resident_before = resident_bytes(&broker)?;
+    let resident_before = resident_bytes(broker.0.id())?;
     visit(port, &keys)?;
-    let resident = resident_bytes(&broker)?;
+    let resident = resident_bytes(broker.0.id())?;
     // Reading a session takes a PTTL, and nothing else does.
     let before = redis.info("cmdstat_pttl").unwrap_or_default();
     visit(port, &keys)?;
@@ -101,13 +104,6 @@ fn measure(number: usize) -> Result<Measured, Failed> {
         redis: used,
         record,
     })
-}
-
-/// Memory that a program occupies.
-fn resident_bytes(program: &Program) -> Result<u64, Failed> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", program.0.id()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-    Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? * 1024)
 }
 
 /// Signs so many people in.

@@ -35,3 +35,5 @@ runs "cargo bench --bench revocation" "$(printf '%s\n' 'API of another broker' '
 runs "cargo bench --bench recovery" "$(printf '%s\n' '`250ms`' '`1s`' '`10s`')" \
   cargo bench --locked --profile dev --bench recovery -- 1
 runs "cargo bench --bench memory" "$(printf '%s\n' 0 200)" cargo bench --locked --profile dev --bench memory -- 0 200
+runs "cargo bench --bench scale" 'after the end of everybody' \
+  cargo bench --locked --profile dev --bench scale -- 200 1

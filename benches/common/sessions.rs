@@ -117,7 +117,8 @@ pub(crate) fn client(index: usize) -> ClientTraits {
     ClientTraits::new(Ipv4Addr::new(10, high, middle, low).into(), Some(USER_AGENT))
 }
 
-fn login(index: usize, groups: usize) -> NewSession {
+/// A login of theirs that begins and ends now.
+pub(crate) fn login(index: usize, groups: usize) -> NewSession {
     let tokens = Tokens {
         access_token: Secret::new(String::new()),
         access_token_expires_at: None,
