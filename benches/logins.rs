@@ -5,6 +5,8 @@
 //! (user and system, `/proc/PID/stat`). Beside it what the parts of a login cost by themselves, each on one thread, as
 //! that thread's CPU time.
 
+#[path = "common/cpu.rs"]
+mod cpu;
 #[path = "common/processes.rs"]
 #[expect(dead_code, reason = "other measurements need more of it")]
 mod processes;
@@ -37,6 +39,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
+use crate::cpu::{cpu, cpu_of_process};
 use crate::processes::{Folder, Program, free_port};
 use crate::sessions::{establish, open, random_key, settings};
 
@@ -62,12 +65,11 @@ fn main() -> Result<(), Failed> {
     command.args(["-c", &core, env!("CARGO_BIN_EXE_counterfoil"), "serve", "--config"]).arg(file);
     let broker = Program::start(&mut command, port);
 
-    let stat = format!("/proc/{}/stat", broker.0.id());
     let short = Duration::from_secs(seconds).min(LONGEST_OF_A_PART);
     runtime.block_on(log_in_for(short, at_a_time, port))?;
-    let (begun, before) = (Instant::now(), cpu(&stat)?);
+    let (begun, before) = (Instant::now(), cpu_of_process(broker.0.id())?);
     let logins = runtime.block_on(log_in_for(Duration::from_secs(seconds), at_a_time, port))?;
-    let (elapsed, spent) = (begun.elapsed(), cpu(&stat)?.saturating_sub(before));
+    let (elapsed, spent) = (begun.elapsed(), cpu_of_process(broker.0.id())?.saturating_sub(before));
     let each = spent / logins;
     println!("| logins | per second | core used | CPU per login | target |\n| ---: | ---: | ---: | ---: | ---: |");
     let (rate, used) = (f64::from(logins) / elapsed.as_secs_f64(), 100.0 * spent.as_secs_f64() / elapsed.as_secs_f64());
@@ -224,17 +226,6 @@ fn row(
     let each = milliseconds(spent / times);
     println!("| {name} | {each:.3} ms | {in_a_login} | {:.3} ms |", each * f64::from(in_a_login));
     Ok(())
-}
-
-/// User and system time so far, by a `stat` file of `/proc`.
-fn cpu(stat: &str) -> Result<Duration, Failed> {
-    // Ticks are hundredths of a second on every Linux that runs this (`getconf CLK_TCK`).
-    const TICK: Duration = Duration::from_millis(10);
-    let text = std::fs::read_to_string(stat)?;
-    let fields: Vec<_> = text.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks =
-        |index: usize| fields.get(index).ok_or("a stat file without times")?.parse::<u32>().map_err(Failed::from);
-    Ok(TICK * (ticks(11)? + ticks(12)?))
 }
 
 fn milliseconds(time: Duration) -> f64 {

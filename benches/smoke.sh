@@ -37,3 +37,4 @@ runs "cargo bench --bench recovery" "$(printf '%s\n' '`250ms`' '`1s`' '`10s`')" 
 runs "cargo bench --bench memory" "$(printf '%s\n' 0 200)" cargo bench --locked --profile dev --bench memory -- 0 200
 runs "cargo bench --bench scale" 'after the end of everybody' \
   cargo bench --locked --profile dev --bench scale -- 200 1
+runs "cargo bench --bench links" "$(printf '%s\n' 300 3000)" cargo bench --locked --profile dev --bench links -- 1 1 10

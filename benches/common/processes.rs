@@ -1,5 +1,6 @@
 //! Programs that a measurement starts, and that end with it: Redis, brokers.
 
+use std::ffi::OsString;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -32,7 +33,7 @@ impl Program {
 
     /// A Redis that keeps nothing on disk.
     pub(crate) fn redis(port: u16, more: &[&str]) -> Self {
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(redis_server());
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         Self::start(command.args(more), port)
     }
@@ -78,6 +79,11 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// The program that is a Redis server here: another one, if `REDIS_SERVER` names it.
+pub(crate) fn redis_server() -> OsString {
+    std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
 }
 
 /// A TCP port that nobody listens on just now.
