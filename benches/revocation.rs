@@ -1,4 +1,5 @@
-//! How long a session lives on after it was ended: `cargo bench --bench revocation -- [TRIALS [FAILOVERS]]`.
+//! The time that a session lives on after it was ended: `cargo bench --bench revocation -- [TRIALS [FAILOVERS]]`; and the
+//! logins that a revocation overtakes: `cargo bench --bench revocation -- logins [NUMBER]` ([`login_race`]).
 //!
 //! Two real brokers, A and B, share one Redis. In each trial a session is cached by both, a prober asks B for a page
 //! again and again on one connection, and somebody ends the session: by A's API, or in Redis itself. Measured is the
@@ -6,7 +7,10 @@
 //! from sending the write that evicted. Nothing else is going on.
 //!
 //! `200 too late` counts pages given to requests that were sent more than 10 ms after the command was acknowledged.
+//! `REDIS_SERVER` names another server's program (`benches/servers.sh`).
 
+#[path = "common/login_race.rs"]
+mod login_race;
 #[path = "common/processes.rs"]
 mod processes;
 #[path = "common/sessions.rs"]
@@ -22,11 +26,11 @@ use std::time::{Duration, Instant};
 use counterfoil::session::Sessions;
 use tokio::runtime::Runtime;
 
-use crate::processes::{Folder, Program, free_port};
+use crate::processes::{Folder, Program, free_port, redis_server};
 use crate::sessions::{configuration, cookie, establish, open, random_key, settings};
 use crate::wire::{Browser, Redis};
 
-type Failed = Box<dyn std::error::Error>;
+type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// After the acknowledgement of a command; then no page may be given.
 const GRACE: Duration = Duration::from_millis(10);
@@ -62,8 +66,15 @@ const WAYS: [(Way, &str); 6] = [
 ];
 
 fn main() -> Result<(), Failed> {
-    let arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench").peekable();
+    let is_race = arguments.next_if(|argument| argument == "logins").is_some();
     let arguments = arguments.map(|argument| argument.parse()).collect::<Result<Vec<usize>, _>>()?;
+    if is_race {
+        let port = free_port();
+        let _redis = Program::redis(port, &[]);
+        let mut house = House::open(&format!("redis://127.0.0.1:{port}/0"))?;
+        return login_race::race(&mut house, arguments.first().copied().unwrap_or(10_000));
+    }
     let trials = arguments.first().copied().unwrap_or(1_000);
     let failovers = arguments.get(1).copied().unwrap_or(5);
     println!("| ended by | trials | p50 | p90 | p99 | max | 200 too late |");
@@ -94,13 +105,7 @@ fn end(way: Way, house: &mut House, redis: &mut Redis, handle: &str) -> io::Resu
     let at = Instant::now();
     match way {
         Way::Api => {
-            let header = format!("Authorization: Bearer {API_TOKEN}\r\nContent-Type: application/json");
-            let body = format!(r#"{{"handles": ["{handle}"], "reason": "measured"}}"#);
-            let request = Browser::request("POST", "/sso/api/v1/revocations", &header, &body);
-            let (status, answer) = house.at_a.ask(&request)?;
-            if status != 200 {
-                return Err(io::Error::other(answer));
-            }
+            house.revoke(&format!(r#"{{"handles": ["{handle}"], "reason": "measured"}}"#))?;
         }
         Way::Delete => _ = redis.ask(&["DEL", handle])?,
         Way::ExpireAtOnce => _ = redis.ask(&["EXPIRE", handle, "0"])?,
@@ -162,6 +167,14 @@ impl House {
         };
         let at_a = Browser::connect(port_of_a)?;
         Ok(Self { runtime, sessions, at_a, port_of_b, _brokers: brokers, _folder: folder })
+    }
+
+    /// Tells broker A to end sessions, and waits for its acknowledgement.
+    fn revoke(&mut self, order: &str) -> io::Result<()> {
+        let header = format!("Authorization: Bearer {API_TOKEN}\r\nContent-Type: application/json");
+        let request = Browser::request("POST", "/sso/api/v1/revocations", &header, order);
+        let (status, answer) = self.at_a.ask(&request)?;
+        if status == 200 { Ok(()) } else { Err(io::Error::other(answer)) }
     }
 
     /// One session from its beginning to its end, which `end` brings about.
@@ -327,7 +340,7 @@ fn fail_over(trials: usize) -> Result<(), Failed> {
         let watch = format!("sentinel monitor main 127.0.0.1 {primary_port} 1");
         let patience = "sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 5000";
         std::fs::write(&file, format!("port {sentinel_port}\n{watch}\n{patience}\n"))?;
-        let _sentinel = Program::start(Command::new("redis-server").arg(file).arg("--sentinel"), sentinel_port);
+        let _sentinel = Program::start(Command::new(redis_server()).arg(file).arg("--sentinel"), sentinel_port);
         let mut sentinel = Redis::connect(sentinel_port)?;
         wait_for(|| Ok(sentinel.ask(&["SENTINEL", "REPLICAS", "main"])?.contains(&replica_port.to_string())))?;
         let url = format!("redis-sentinel://127.0.0.1:{sentinel_port}/0?sentinelServiceName=main");

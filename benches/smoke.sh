@@ -32,6 +32,8 @@ runs "benches/run.sh proxy" "$(tr ' ' '\n' <<<"$proxies")" \
 runs "benches/run.sh logins" "establishing a session in Redis" benches/run.sh logins 1 2
 runs "cargo bench --bench revocation" "$(printf '%s\n' 'API of another broker' '`DEL`' 'evicted (allkeys-lru)' 1)" \
   cargo bench --locked --profile dev --bench revocation -- 2 1
+runs "cargo bench --bench revocation logins" "$(printf '%s\n' everybody 'begun within the second after')" \
+  cargo bench --locked --profile dev --bench revocation -- logins 50
 runs "cargo bench --bench recovery" "$(printf '%s\n' '`250ms`' '`1s`' '`10s`')" \
   cargo bench --locked --profile dev --bench recovery -- 1
 runs "cargo bench --bench memory" "$(printf '%s\n' 0 200)" cargo bench --locked --profile dev --bench memory -- 0 200
