@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration as StdDuration, Instant};
 
 use counterfoil::session::key::SessionKey;
-use counterfoil::session::store::SessionBackend;
+use counterfoil::session::store::{Extension, SessionBackend};
 use counterfoil::session_redis::RedisBackend;
 use http::Method;
 use serde_json::json;
@@ -33,12 +33,12 @@ async fn no_late_write_brings_a_record_back() {
         let data = HashMap::from([("text".to_owned(), "x".into())]);
         let mut record = Record { id: handle.id(), data, expiry_date: expires };
         stores[0].create(&mut record).await.unwrap();
-        let late = stores[round % 2].clone();
+        let (late, later) = (stores[round % 2].clone(), expires + Duration::HOUR);
         let writes = tokio::spawn(async move {
             for _ in 0..3 {
                 late.save(&record).await.unwrap();
-                late.put_last_seen(handle, b"seen", expires).await.unwrap();
-                late.extend_ttl(handle, expires + Duration::HOUR).await.unwrap();
+                late.save_note(handle, b"seen", expires, Some(later)).await.unwrap();
+                late.extend_ttls(&[Extension { handle, record: later, note: Some(later) }]).await.unwrap();
             }
         });
         let ended = if round % 3 == 0 {

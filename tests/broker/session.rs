@@ -77,6 +77,66 @@ async fn deleting_the_record_by_hand_ends_the_session_on_the_next_request() {
     }
 }
 
+/// R-G07, R-G08: Redis forgets a record soon after its session became idle; the note beside it says how it ended. What was
+/// deleted by hand before has not ended by any limit.
+#[tokio::test]
+async fn a_session_whose_record_has_expired_says_why() {
+    let redis = Redis::start();
+    for (minutes, code) in [(29, "session_missing"), (31, "session_idle"), (12 * 60, "session_expired")] {
+        for store in [Store::Memory, Store::Redis(redis.port())] {
+            let is_redis = matches!(store, Store::Redis(_));
+            let broker = Broker::with(Setup { store, ..Setup::default() }).await;
+            let browser = broker.signed_in().await;
+            let handle = broker.handle(&browser).await;
+            if is_redis {
+                let lifetime: i64 = redis.command(&["TTL", &handle]).await.convert().unwrap();
+                assert!(
+                    (3_200..=3_301).contains(&lifetime),
+                    "one and a half idle timeouts and ten minutes: {lifetime}"
+                );
+                let note: i64 =
+                    redis.command(&["TTL", &format!("counterfoil:seen:{{{handle}}}")]).await.convert().unwrap();
+                assert!((46_700..=46_801).contains(&note), "an hour longer than any session: {note}");
+            }
+            broker.clock.advance(Duration::minutes(minutes));
+            // Redis has a clock of its own.
+            match () {
+                () if is_redis => assert_eq!(redis.ask(&["DEL", &handle]), "1"),
+                () if minutes == 29 => continue,
+                () => {}
+            }
+            broker.clock.advance(if is_redis { Duration::ZERO } else { Duration::minutes(25) });
+            until("it is heard", async || broker.status(&browser).await == 401).await;
+            for _ in 0..2 {
+                let refused = browser.fetch(&format!("{PUBLIC}/guarded")).send().await;
+                assert_eq!((refused.status.as_u16(), refused.code().as_str()), (401, code), "{minutes} {is_redis}");
+            }
+        }
+    }
+}
+
+/// R-G08: not every use tells all replicas; those that keep the record do.
+#[tokio::test]
+async fn uses_extend_the_record_once_in_half_an_idle_timeout() {
+    let redis = Redis::start();
+    let broker = broker_on(&redis).await;
+    let browser = broker.signed_in().await;
+    let handle = broker.handle(&browser).await;
+    let (mut extended, mut expires) = (0, redis.ask(&["EXPIRETIME", &handle]));
+    for _ in 0..20 {
+        broker.clock.advance(Duration::minutes(3));
+        assert_eq!(broker.status(&browser).await, 200);
+        noted(&broker, &browser).await;
+        let now = redis.ask(&["EXPIRETIME", &handle]);
+        extended += usize::from(now != expires);
+        expires = now;
+    }
+    assert_eq!(extended, 4, "in an hour");
+    assert_eq!(crate::logout::sign_out(&browser).await.status, 303);
+    let left = redis.keys().await.into_iter().filter(|key| key.contains(&handle)).count();
+    assert_eq!(left, 0, "a logout leaves nothing");
+}
+
 /// R-G04: junk never reaches the store, and neither does a key that this server did not make.
 #[tokio::test]
 async fn junk_cookies_are_refused_before_any_lookup() {
@@ -206,7 +266,7 @@ async fn noting_use_never_revives_a_deleted_session() {
         for request in requests {
             served += usize::from(request.await.unwrap() == 200);
         }
-        assert_eq!(broker.status(&browser).await, 401);
+        until("Redis has told of it", async || broker.status(&browser).await == 401).await;
         assert!(!redis.keys().await.contains(&handle));
     }
     assert!(served > 0, "some requests were served, and so had a use to note");

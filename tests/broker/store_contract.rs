@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use counterfoil::clock::{Clock, ManualClock, SystemClock};
 use counterfoil::session::key::{SessionHandle, SessionKey};
-use counterfoil::session::store::SessionBackend;
 use counterfoil::session::store::log::LogNumber;
 use counterfoil::session::store::memory::MemoryStore;
+use counterfoil::session::store::{Extension, SessionBackend};
 use counterfoil::session_redis::{RedisBackend, RedisSettings};
 use time::{Duration, OffsetDateTime};
 use tower_sessions::session::Record;
@@ -113,9 +113,10 @@ on_every_store! {
     a_deleted_record_is_gone_and_deleting_twice_is_fine
     a_record_expires_by_itself
     a_watched_record_is_the_same_and_comes_with_its_note
+    a_note_outlives_its_record_and_is_replaced_only_where_it_is
     ending_a_session_takes_all_of_it_and_leaves_the_tombstone
     a_tombstone_outweighs_a_record_that_somebody_puts_back
-    extending_a_ttl_never_revives_a_record_and_never_shortens_it
+    extending_ttls_never_revives_a_record_and_never_shortens_it
     a_name_is_claimed_by_exactly_one_of_many
     a_claim_expires
     a_claim_is_prolonged_while_it_is_there_and_never_taken_up_again
@@ -231,20 +232,40 @@ async fn a_watched_record_is_the_same_and_comes_with_its_note(subject: Subject) 
     assert!(loaded.record.is_none() && loaded.note.is_none());
     let mut created = record(handle, "one", until.truncate_to_second());
     subject.store.create(&mut created).await.unwrap();
-    subject.store.put_last_seen(handle, b"seen \xff", until).await.unwrap();
+    subject.store.create_note(handle, b"seen \xff", until).await.unwrap();
     let loaded = subject.store.load_watched(handle).await.unwrap();
     assert_eq!(loaded.record, Some(created));
     assert_eq!(loaded.note.as_deref(), Some(&b"seen \xff"[..]));
     subject.store.delete(&handle.id()).await.unwrap();
-    subject.store.put_last_seen(handle, b"late", until).await.unwrap();
+    subject.store.save_note(handle, b"late", until, None).await.unwrap();
     assert!(subject.store.load_watched(handle).await.unwrap().record.is_none());
+}
+
+/// R-G07: so that a session whose record has expired can say why.
+async fn a_note_outlives_its_record_and_is_replaced_only_where_it_is(subject: Subject) {
+    let handle = handle();
+    let until = subject.now() + Duration::HOUR;
+    let note = async || subject.store.load_watched(handle).await.unwrap().note;
+    subject.store.save_note(handle, b"late", until, None).await.unwrap();
+    assert_eq!(note().await, None);
+    subject.store.create_note(handle, b"first", until).await.unwrap();
+    subject.store.save_note(handle, b"second", until, Some(until)).await.unwrap();
+    assert!(subject.store.load(&handle.id()).await.unwrap().is_none());
+    subject.store.create(&mut record(handle, "one", subject.now() + Duration::seconds(1))).await.unwrap();
+    subject.store.save_note(handle, b"second", until, None).await.unwrap();
+    assert_eq!(note().await.as_deref(), Some(&b"second"[..]));
+    subject.until(async || subject.store.load(&handle.id()).await.unwrap().is_none()).await;
+    assert_eq!(note().await.as_deref(), Some(&b"second"[..]));
+    subject.store.end(handle, None).await.unwrap();
+    subject.store.save_note(handle, b"late", until, None).await.unwrap();
+    assert_eq!(note().await, None, "nothing is left of a session that its owner ended");
 }
 
 async fn ending_a_session_takes_all_of_it_and_leaves_the_tombstone(subject: Subject) {
     let handle = handle();
     let until = subject.now() + Duration::HOUR;
     subject.store.create(&mut record(handle, "one", until)).await.unwrap();
-    subject.store.put_last_seen(handle, b"seen", until).await.unwrap();
+    subject.store.create_note(handle, b"seen", until).await.unwrap();
     assert_eq!(subject.store.tombstone(handle).await.unwrap(), None);
     assert!(subject.store.end(handle, Some((b"why", until))).await.unwrap());
     let loaded = subject.store.load_watched(handle).await.unwrap();
@@ -263,7 +284,7 @@ async fn a_tombstone_outweighs_a_record_that_somebody_puts_back(subject: Subject
     subject.store.end(handle, Some((b"why", until))).await.unwrap();
     assert!(!subject.store.load_watched(handle).await.unwrap().is_outweighed, "nothing lies there");
     subject.store.create(&mut record(handle, "one", until)).await.unwrap();
-    subject.store.put_last_seen(handle, b"seen", until).await.unwrap();
+    subject.store.create_note(handle, b"seen", until).await.unwrap();
     assert_eq!(subject.store.load(&handle.id()).await.unwrap(), None);
     let loaded = subject.store.load_watched(handle).await.unwrap();
     assert!(loaded.record.is_none() && loaded.note.is_none() && loaded.is_outweighed);
@@ -272,24 +293,46 @@ async fn a_tombstone_outweighs_a_record_that_somebody_puts_back(subject: Subject
     assert!(subject.store.tombstone(handle).await.unwrap().is_some());
 }
 
-async fn extending_a_ttl_never_revives_a_record_and_never_shortens_it(subject: Subject) {
-    let (short, gone) = (handle(), handle());
-    subject.store.extend_ttl(gone, subject.now() + Duration::HOUR).await.unwrap();
+/// Of records in several slots at a time.
+async fn extending_ttls_never_revives_a_record_and_never_shortens_it(subject: Subject) {
+    let (short, gone) = ([(); 8].map(|()| handle()), handle());
+    let extend = async |handles: &[SessionHandle], until: OffsetDateTime, note: Option<OffsetDateTime>| {
+        let extension = |handle: &SessionHandle| Extension { handle: *handle, record: until, note };
+        let extensions: Vec<_> = handles.iter().map(extension).collect();
+        subject.store.extend_ttls(&extensions).await.unwrap();
+    };
+    extend(&[gone], subject.now() + Duration::HOUR, Some(subject.now() + Duration::HOUR)).await;
+    extend(&[], subject.now(), None).await;
     assert!(subject.store.load(&gone.id()).await.unwrap().is_none());
+    let are_there = async || {
+        for handle in short {
+            let loaded = subject.store.load_watched(handle).await.unwrap();
+            if loaded.record.is_none() || loaded.note.is_none() {
+                return false;
+            }
+        }
+        true
+    };
     let lifetime = subject
         .in_time(async |lifetime| {
-            subject.store.delete(&short.id()).await.unwrap();
             let now = subject.now();
-            subject.store.create(&mut record(short, "short", now + lifetime)).await.unwrap();
-            subject.store.extend_ttl(short, now + Duration::HOUR).await.unwrap();
-            subject.store.extend_ttl(short, now + Duration::seconds(1)).await.unwrap();
-            subject.store.load(&short.id()).await.unwrap().is_some()
+            for handle in short {
+                subject.store.delete(&handle.id()).await.unwrap();
+                subject.store.create(&mut record(handle, "short", now + lifetime)).await.unwrap();
+                subject.store.create_note(handle, b"seen", now + lifetime).await.unwrap();
+            }
+            extend(&short[1..], now + Duration::HOUR, Some(now + Duration::HOUR)).await;
+            let noted = subject.store.save_note(short[0], b"used", now + Duration::HOUR, Some(now + Duration::HOUR));
+            noted.await.unwrap();
+            extend(&short, now + Duration::seconds(1), Some(now + Duration::seconds(1))).await;
+            extend(&short, now + Duration::seconds(1), None).await;
+            are_there().await
         })
         .await;
     // Created later, it is over later.
     subject.store.create(&mut record(gone, "next", subject.now() + lifetime)).await.unwrap();
     subject.until(async || subject.store.load(&gone.id()).await.unwrap().is_none()).await;
-    assert!(subject.store.load(&short.id()).await.unwrap().is_some());
+    assert!(are_there().await);
 }
 
 async fn a_value_is_kept_until_it_is_removed_or_expires(subject: Subject) {

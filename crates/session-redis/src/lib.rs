@@ -19,6 +19,7 @@ mod log;
 mod records;
 mod settings;
 mod tls;
+mod upkeep;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -28,7 +29,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use counterfoil_session::key::SessionHandle;
 use counterfoil_session::store::log::{Appended, LogNumber, LogRead};
-use counterfoil_session::store::{InvalidationListener, Loaded, SessionBackend, StoreError};
+use counterfoil_session::store::{Extension, InvalidationListener, Loaded, SessionBackend, StoreError};
 use fred::clients::Client;
 use fred::interfaces::{KeysInterface, SortedSetsInterface};
 use fred::types::sorted_sets::ZSort;
@@ -186,10 +187,20 @@ impl SessionBackend for RedisBackend {
         Some(self.connections.reconnected())
     }
 
-    async fn put_last_seen(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
+    async fn create_note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
         let key = &self.key_beside(NOTE, handle);
         let set = |client: Client| async move { client.set(key, note, Some(at(until)), None, false).await };
         self.ask(set).await
+    }
+
+    async fn save_note(
+        &self,
+        handle: SessionHandle,
+        note: &[u8],
+        until: OffsetDateTime,
+        record: Option<OffsetDateTime>,
+    ) -> Result<(), StoreError> {
+        upkeep::save_note(self, handle, (note, until), record).await
     }
 
     async fn end(&self, handle: SessionHandle, tombstone: Option<(&[u8], OffsetDateTime)>) -> Result<bool, StoreError> {
@@ -217,17 +228,8 @@ impl SessionBackend for RedisBackend {
         self.value(&self.key_beside(TOMBSTONE, handle)).await
     }
 
-    async fn extend_ttl(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError> {
-        let (until, options) = (until.unix_timestamp() + 1, Some(ExpireOptions::GT));
-        let (note, record, options) = (&self.key_beside(NOTE, handle), &handle.to_string(), &options);
-        let keep = |client: Client| async move {
-            let pipeline = client.pipeline();
-            let _: () = pipeline.expire_at(record, until, options.clone()).await?;
-            let _: () = pipeline.expire_at(note, until, options.clone()).await?;
-            pipeline.all::<Vec<i64>>().await
-        };
-        self.ask(keep).await?;
-        Ok(())
+    async fn extend_ttls(&self, extensions: &[Extension]) -> Result<(), StoreError> {
+        upkeep::extend_ttls(self, extensions).await
     }
 
     async fn put_if_absent(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {

@@ -21,6 +21,8 @@ use super::record::{ClientTraits, SessionRecord, Tokens};
 use super::sessions::Sessions;
 use super::store::StoreError;
 use super::store::log::LogNumber;
+use super::store::note::Note;
+use super::timeout::SessionTimes;
 
 /// Longest time that a login waits for other logins of the same person.
 const LONGEST_WAIT: StdDuration = StdDuration::from_secs(8);
@@ -155,11 +157,15 @@ impl Sessions {
         if limit.is_some_and(|(most, on_limit)| on_limit == OnLimit::Refuse && others.len() >= most) {
             return Err(Refusal::TooManySessions.into());
         }
-        let backstop = self.0.policies.timeouts().limits_for(&record.identity.groups).backstop(now, record.ends_by);
-        // The entry comes first, the record second: an entry without a record is pruned in time, a record without an
+        let (limits, retention) =
+            (self.0.policies.timeouts().limits_for(&record.identity.groups), self.0.policies.retention());
+        let times = SessionTimes { created_at: now, last_seen_at: now, ends_by: record.ends_by };
+        // The entry comes first, the record last: an entry without a record is pruned in time, a record without an
         // entry could never be found again to be revoked.
-        self.0.registry.insert(&record, handle, backstop).await?;
-        let established = match self.0.sealed.create(&key, &record, &new.tokens, backstop).await {
+        self.0.registry.insert(&record, handle, retention.entry_until(now)).await?;
+        self.0.sealed.create_note(handle, &Note::new(times, limits), retention.note_until(now)).await?;
+        let until = retention.record_until(now, record.ends_by, now);
+        let established = match self.0.sealed.create(&key, &record, &new.tokens, until).await {
             Ok(()) => self.refuse_if_cut_off(attempt).await,
             Err(error) => Err(error.into()),
         };
@@ -187,7 +193,7 @@ impl Sessions {
 
     /// Ends what no timeout lets live and nobody has asked for since, so that no list grows without bound.
     async fn prune_lists_of(&self, record: &SessionRecord) -> Result<(), StoreError> {
-        let oldest = record.created_at - self.0.policies.timeouts().longest_absolute();
+        let oldest = record.created_at - self.0.policies.retention().absolute;
         for index in HashedName::of(record) {
             for overdue in self.0.registry.overdue(&index, oldest).await? {
                 self.0.tear_up(overdue, None, record.created_at).await?;

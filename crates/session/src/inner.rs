@@ -21,9 +21,19 @@ use super::record::SessionRecord;
 use super::refresh_lock::LocalLocks;
 use super::registry::Registry;
 use super::store::near_cache::NearCache;
+use super::store::note::Note;
 use super::store::sealed::{Found, SealedStore};
 use super::store::{InvalidationListener, SessionBackend, StoreError};
 use super::timeout::{Verdict, judge};
+
+/// The state in the store of a session whose key is known.
+#[derive(Debug)]
+pub(crate) enum Lookup {
+    /// There is a record, which this process knows now.
+    Known(Arc<KnownSession>),
+    /// There is none that counts; if it went without a word, its note is left.
+    Gone(Option<Note>),
+}
 
 #[derive(Debug)]
 pub(crate) struct Inner {
@@ -77,11 +87,15 @@ impl InvalidationListener for Near {
 
 impl Inner {
     /// Loads what the store knows of a session whose key has a tag of ours; from now on this process knows it too.
-    pub(crate) async fn load(&self, key: &SessionKey) -> Result<Option<Arc<KnownSession>>, StoreError> {
+    pub(crate) async fn load(&self, key: &SessionKey) -> Result<Lookup, StoreError> {
         self.policies.ensure_loaded().await?;
         let handle = key.handle();
         let token = self.near.cache.as_ref().map(|cache| cache.begin_load(handle));
-        let Found::Session(opened) = self.sealed.load(handle).await? else { return Ok(None) };
+        let opened = match self.sealed.load(handle).await? {
+            Found::Session(opened) => opened,
+            Found::Nothing(note) => return Ok(Lookup::Gone(note)),
+            Found::Outweighed | Found::Unreadable => return Ok(Lookup::Gone(None)),
+        };
         let (expires, watch) = (opened.expires, opened.watch.clone());
         let tag = Some(self.tags.newest(key));
         let mut known = KnownSession::new(handle, *opened);
@@ -90,14 +104,17 @@ impl Inner {
         if let (Some(cache), Some(token), Some(watch)) = (&self.near.cache, token, watch) {
             cache.fill(token, known.clone(), watch, expires, Instant::now());
         }
-        Ok(Some(known))
+        Ok(Lookup::Known(known))
     }
 
     /// Returns what this process knows of a session, else what the store does.
     pub(crate) async fn known(&self, key: &SessionKey) -> Result<Option<Arc<KnownSession>>, StoreError> {
         match self.near.cache.as_ref().and_then(|cache| cache.get(key.handle(), Instant::now())) {
             Some(known) => Ok(Some(known)),
-            None => self.load(key).await,
+            None => match self.load(key).await? {
+                Lookup::Known(known) => Ok(Some(known)),
+                Lookup::Gone(_) => Ok(None),
+            },
         }
     }
 
@@ -153,7 +170,7 @@ impl Inner {
     pub(crate) fn cookie_dies_at(&self, created_at: OffsetDateTime) -> OffsetDateTime {
         // An hour is the least: a session that ended by its age should still be able to say so.
         let now = self.clock.now();
-        (created_at + self.policies.timeouts().longest_absolute()).max(now + time::Duration::HOUR)
+        (created_at + self.policies.retention().absolute).max(now + time::Duration::HOUR)
     }
 
     /// Ends a session that is known; whether there was a record until now.

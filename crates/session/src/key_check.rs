@@ -24,11 +24,11 @@ use tower_sessions::session_store;
 
 use super::key::SessionHandle;
 use super::store::log::{Appended, LogNumber, LogRead};
-use super::store::{InvalidationListener, Loaded, SessionBackend, StoreError};
+use super::store::{Extension, InvalidationListener, Loaded, SessionBackend, StoreError};
 
 /// The format of all that is stored. Whoever changes it so that older brokers, or this one, misread the other's raises
 /// this number.
-pub const STORE_FORMAT: u32 = 2;
+pub const STORE_FORMAT: u32 = 3;
 
 /// The record's name.
 const NAME: &str = "keys";
@@ -264,8 +264,18 @@ impl SessionBackend for Keyed {
         self.backend.reconnected()
     }
 
-    async fn put_last_seen(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
-        self.ours().await?.put_last_seen(handle, note, until).await
+    async fn create_note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
+        self.ours().await?.create_note(handle, note, until).await
+    }
+
+    async fn save_note(
+        &self,
+        handle: SessionHandle,
+        note: &[u8],
+        until: OffsetDateTime,
+        record: Option<OffsetDateTime>,
+    ) -> Result<(), StoreError> {
+        self.ours().await?.save_note(handle, note, until, record).await
     }
 
     async fn end(&self, handle: SessionHandle, tombstone: Option<(&[u8], OffsetDateTime)>) -> Result<bool, StoreError> {
@@ -276,8 +286,8 @@ impl SessionBackend for Keyed {
         self.ours().await?.tombstone(handle).await
     }
 
-    async fn extend_ttl(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError> {
-        self.ours().await?.extend_ttl(handle, until).await
+    async fn extend_ttls(&self, extensions: &[Extension]) -> Result<(), StoreError> {
+        self.ours().await?.extend_ttls(extensions).await
     }
 
     async fn put_if_absent(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
@@ -388,8 +398,8 @@ mod tests {
         assert_eq!(judge(&own, &tagger(&[2])), Err(Foreign::Key));
         let text = String::from_utf8(own).unwrap();
         for (changed, foreign) in [
-            (text.replacen('2', "1", 1), Foreign::Format),
-            (text.replacen('2', "", 1), Foreign::Format),
+            (text.replacen('3', "1", 1), Foreign::Format),
+            (text.replacen('3', "", 1), Foreign::Format),
             ("nothing of ours".to_owned(), Foreign::Format),
             (text[..text.len() - 1].to_owned(), Foreign::Key),
             (text[..2].to_owned(), Foreign::Key),

@@ -96,7 +96,7 @@ impl Inner {
                         }
                     }
                     Ok(Found::Outweighed) => records.remains.push(place.handle),
-                    Ok(Found::Nothing) => self.registry.prune(index, place, now).await?,
+                    Ok(Found::Nothing(_)) => self.registry.prune(index, place, now).await?,
                     // It is not ours to forget: a replica with another key may serve it.
                     Ok(Found::Unreadable) => records.unreadable.push(place.handle),
                     Err(error) => records.failure = Some(error),
@@ -121,7 +121,7 @@ impl SessionAdministration {
                 let orders = self.0.orders().await?;
                 Ok(self.0.live(known, &orders, self.0.clock.now()).ok())
             }
-            Found::Nothing | Found::Outweighed | Found::Unreadable => Ok(None),
+            Found::Nothing(_) | Found::Outweighed | Found::Unreadable => Ok(None),
         }
     }
 

@@ -5,6 +5,8 @@
 //! store it is, another does what takes longer, so that none waits for the others. Work that needs doing once is done
 //! by whoever claims it.
 
+pub(crate) mod retention;
+
 use std::sync::{Arc, Weak};
 use std::time::{Duration as StdDuration, Instant};
 
@@ -21,7 +23,7 @@ use super::listing::AT_A_TIME;
 use super::live::LiveSession;
 use super::policy::SessionRules;
 use super::selection::Filter;
-use super::store::StoreError;
+use super::store::{Extension, StoreError};
 
 /// Interval between two looks at the stored timeouts: well below the second in which a change has to be everywhere.
 const LOOK: StdDuration = StdDuration::from_millis(400);
@@ -137,9 +139,15 @@ impl Maintenance {
 
     /// Keeps the entry first, then the record, as at the login: no record outlives its entries.
     async fn extend(&self, session: &LiveSession) -> Result<(), StoreError> {
-        let until = session.absolute_expires_at();
-        self.0.registry.insert(session.record(), session.handle(), until).await?;
-        self.0.backend.extend_ttl(session.handle(), until).await
+        let (retention, record) = (self.0.policies.retention(), session.record());
+        let (created_at, ends_by) = (record.created_at, record.ends_by);
+        self.0.registry.insert(record, session.handle(), retention.entry_until(created_at)).await?;
+        let extension = Extension {
+            handle: session.handle(),
+            record: retention.record_until(created_at, ends_by, self.0.clock.now()),
+            note: Some(retention.note_until(created_at)),
+        };
+        self.0.backend.extend_ttls(&[extension]).await
     }
 
     /// Asks the store whether it is there.
@@ -155,7 +163,7 @@ impl Maintenance {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: the rest goes next time.
     pub async fn prune(&self) -> Result<(), StoreError> {
-        let oldest = self.0.clock.now() - self.0.policies.timeouts().longest_absolute();
+        let oldest = self.0.clock.now() - self.0.policies.retention().absolute;
         for hour in self.0.registry.overdue_hours(oldest).await? {
             for handle in self.0.registry.members_of_hour(hour).await? {
                 self.0.tear_up(handle, None, oldest).await?;

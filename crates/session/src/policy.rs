@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use counterfoil_core::secret::keyring::{Keyring, Sealer};
 use thiserror::Error;
 
+use super::maintenance::retention::Retention;
 use super::store::{SessionBackend, StoreError};
 use super::timeout::TimeoutPolicy;
 
@@ -99,6 +100,11 @@ impl Policies {
     /// The timeouts that apply.
     pub(super) fn timeouts(&self) -> arc_swap::Guard<Arc<TimeoutPolicy>> {
         self.in_force.load()
+    }
+
+    /// The longest timeouts that any session may have.
+    pub(super) fn retention(&self) -> Retention {
+        Retention::of(&self.timeouts())
     }
 
     /// Everything but the timeouts, which may be stored ones.

@@ -7,7 +7,7 @@ use counterfoil_core::clock::SharedClock;
 
 use super::audit::{AuditEvent, audit};
 use super::ending::Tombstone;
-use super::inner::Inner;
+use super::inner::{Inner, Lookup};
 use super::key::SessionKey;
 use super::live::{Check, LiveSession, Over};
 use super::policy::Binding;
@@ -35,12 +35,16 @@ impl SessionReader {
         let cache = self.0.near.cache.as_ref().filter(|_| self.0.keyed.is_ours());
         let known = match cache.and_then(|cache| cache.get(handle, Instant::now())) {
             // That it is over, only the store may say: another replica may have noted a use.
-            Some(known) if self.0.live(known.clone(), &orders, self.0.clock.now()).is_ok() => Some(known),
+            Some(known) if self.0.live(known.clone(), &orders, self.0.clock.now()).is_ok() => Lookup::Known(known),
             _ => self.0.load(key).await?,
         };
-        let Some(known) = known else {
-            let tombstone = self.0.tombstone(handle).await?;
-            return Ok(tombstone.map_or(Check::Absent, Check::Ended));
+        let known = match known {
+            Lookup::Known(known) => known,
+            Lookup::Gone(note) => {
+                let by_limit = || note.and_then(|note| note.ending(self.0.clock.now()));
+                let ended = self.0.tombstone(handle).await?.or_else(by_limit);
+                return Ok(ended.map_or(Check::Absent, Check::Ended));
+            }
         };
         let now = self.0.clock.now();
         let created_at = known.record.created_at;

@@ -140,7 +140,7 @@ impl Sessions {
         work: impl FnOnce(LockedSession) -> Done,
     ) -> Result<Locked<T>, StoreError> {
         // The store is read: the near cache may be older than the work of the lock's last holder.
-        let Some((record, tokens, _)) = self.0.sealed.load_whole(key).await? else { return Ok(Locked::NotNeeded) };
+        let Some((record, tokens)) = self.0.sealed.load_whole(key).await? else { return Ok(Locked::NotNeeded) };
         if !is_due(&record) {
             self.0.near.invalidate(key.handle());
             return Ok(Locked::NotNeeded);

@@ -201,7 +201,7 @@ impl LockedSession {
 
     async fn try_to_end(&self, cause: EndCause) -> Result<bool, StoreError> {
         // Somebody else's reason stands.
-        let Some((was, had, _)) = self.sessions.0.sealed.load_whole(&self.key).await? else { return Ok(false) };
+        let Some((was, had)) = self.sessions.0.sealed.load_whole(&self.key).await? else { return Ok(false) };
         // If the lease was lost, somebody else may have renewed it since: to their token ours was a second use, and the
         // provider's no was to that, not to the person.
         let is_ours = version(&was, &had) == version(&self.record, &self.tokens);
@@ -239,7 +239,7 @@ impl LockedSession {
 
     async fn try_to_store(&self, record: &SessionRecord, tokens: &Tokens) -> Result<Saved, StoreError> {
         let Sessions(inner) = &self.sessions;
-        let Some((was, had, expires)) = inner.sealed.load_whole(&self.key).await? else {
+        let Some((was, had)) = inner.sealed.load_whole(&self.key).await? else {
             return Ok(Saved::SessionEnded);
         };
         // Nothing is stored if the lease was lost and somebody else has renewed it since: theirs is newer. A record
@@ -249,12 +249,12 @@ impl LockedSession {
             return Ok(Saved::Superseded);
         }
         inner.policies.look().await?;
-        let backstop =
-            inner.policies.timeouts().limits_for(&record.identity.groups).backstop(record.created_at, record.ends_by);
+        let retention = inner.policies.retention();
+        let until = retention.record_until(record.created_at, record.ends_by, inner.clock.now());
         // The entry comes first, the record second, as at the login: no record outlives its entries. One that somebody
         // deleted is there again.
-        inner.registry.insert(record, self.handle(), backstop.max(expires)).await?;
-        let saved = inner.sealed.save(&self.key, record, tokens, backstop.max(expires)).await;
+        inner.registry.insert(record, self.handle(), retention.entry_until(record.created_at)).await?;
+        let saved = inner.sealed.save(&self.key, record, tokens, until).await;
         // This is due also if the store did not answer: it may have done it.
         inner.near.invalidate(self.handle());
         saved?;

@@ -322,7 +322,7 @@ impl SessionAdministration {
             match found {
                 Ok(Found::Session(opened)) => records.sessions.push(Arc::new(KnownSession::new(handle, *opened))),
                 // An end that came half through has hidden it, and other replicas may serve it from memory.
-                Ok(Found::Nothing | Found::Outweighed) => records.remains.push(handle),
+                Ok(Found::Nothing(_) | Found::Outweighed) => records.remains.push(handle),
                 Ok(Found::Unreadable) => records.unreadable.push(handle),
                 // A record that cannot be read can perhaps be deleted.
                 Err(error) => {

@@ -9,6 +9,7 @@
 pub mod log;
 pub mod memory;
 pub mod near_cache;
+pub(crate) mod note;
 pub mod sealed;
 
 use std::sync::{Arc, Weak};
@@ -73,12 +74,24 @@ pub struct Loaded {
     pub record: Option<Record>,
     /// Set if a record lies there that its tombstone outweighs: its end came half through, or somebody put it back.
     pub is_outweighed: bool,
-    /// The note that [`SessionBackend::put_last_seen`] left beside it.
+    /// The note that [`SessionBackend::create_note`] or [`SessionBackend::save_note`] left beside it, unless there is a
+    /// tombstone. It may be there without a record.
     pub note: Option<Vec<u8>>,
     /// The moment the store will forget it by itself.
     pub expires: Option<Instant>,
     /// Says until when this may be believed without asking again. `None`: now and never again.
     pub watch: Option<Watch>,
+}
+
+/// The moments until which what belongs to one record is kept at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extension {
+    /// The name of the record.
+    pub handle: SessionHandle,
+    /// The record is kept until then.
+    pub record: OffsetDateTime,
+    /// The note beside it is kept until then; `None` leaves that as it is.
+    pub note: Option<OffsetDateTime>,
 }
 
 /// Hears of records that changed or went, whoever did it.
@@ -114,8 +127,18 @@ pub trait SessionBackend: SessionStore {
         None
     }
 
-    /// Leaves a note beside a record. Does not touch the record, so it cannot bring one back.
-    async fn put_last_seen(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError>;
+    /// Leaves a note for a record that is about to be created. A note is no record, and outlives it.
+    async fn create_note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError>;
+
+    /// Replaces the note beside a record, if there is one, and keeps the record at least until `record` (in whole seconds),
+    /// if that is given and there is one. Brings neither back. Whoever is told of the record's change finds the new note.
+    async fn save_note(
+        &self,
+        handle: SessionHandle,
+        note: &[u8],
+        until: OffsetDateTime,
+        record: Option<OffsetDateTime>,
+    ) -> Result<(), StoreError>;
 
     /// Ends a session for good: deletes its record and note, and leaves a tombstone if one is given. Returns
     /// whether there was a record.
@@ -124,8 +147,9 @@ pub trait SessionBackend: SessionStore {
     /// The tombstone of a session.
     async fn tombstone(&self, handle: SessionHandle) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Keeps a record and its note, if they exist, at least until a moment (in whole seconds).
-    async fn extend_ttl(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError>;
+    /// Keeps records and notes, if they exist, at least until a moment (in whole seconds). Takes one round trip, however
+    /// many slots they lie in.
+    async fn extend_ttls(&self, extensions: &[Extension]) -> Result<(), StoreError>;
 
     /// Takes a name for `lifetime`; `true` for exactly one of any number of simultaneous callers.
     async fn put_if_absent(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError>;

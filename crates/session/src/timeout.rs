@@ -13,9 +13,6 @@ pub const SHORTEST: Duration = Duration::SECOND;
 /// Longest absolute timeout: browsers keep no cookie longer (RFC 6265bis).
 pub const LONGEST: Duration = Duration::days(400);
 
-/// Time for which the store keeps a session that the provider ended.
-const KEPT_AFTER_THE_PROVIDERS_END: Duration = Duration::HOUR;
-
 /// The limits on a session's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
@@ -50,14 +47,6 @@ impl Limits {
             Ok(Self { idle, absolute })
         }
     }
-
-    /// Returns the moment the store may forget a record by itself: a backstop. Not the idle deadline: the policy judges
-    /// that at each check, can say why a session is over, and may have been lengthened since.
-    /// A session that the provider ends early is kept for a while, to be able to say so.
-    pub fn backstop(&self, created_at: OffsetDateTime, ends_by: Option<OffsetDateTime>) -> OffsetDateTime {
-        let absolute = created_at + self.absolute;
-        ends_by.map_or(absolute, |ends_by| absolute.min(ends_by.saturating_add(KEPT_AFTER_THE_PROVIDERS_END)))
-    }
 }
 
 /// Limits for the members of some groups.
@@ -83,11 +72,6 @@ impl TimeoutPolicy {
     pub fn limits_for(&self, groups: &[String]) -> Limits {
         let named = |entry: &&GroupLimits| entry.groups.iter().any(|group| groups.contains(group));
         self.by_group.iter().find(named).map_or(self.default, |entry| entry.limits)
-    }
-
-    /// The longest any session may live.
-    pub fn longest_absolute(&self) -> Duration {
-        self.by_group.iter().map(|entry| entry.limits.absolute).fold(self.default.absolute, Duration::max)
     }
 }
 
@@ -118,11 +102,18 @@ pub struct SessionTimes {
     pub ends_by: Option<OffsetDateTime>,
 }
 
+impl SessionTimes {
+    /// Returns the moment the session ends however much it is used.
+    pub fn absolute_end(&self, limits: Limits) -> OffsetDateTime {
+        let absolute = self.created_at + limits.absolute;
+        self.ends_by.map_or(absolute, |ends_by| ends_by.min(absolute))
+    }
+}
+
 /// Judges a session. A limit is reached at its very moment: a session of thirty minutes is over after thirty
 /// minutes, not a millisecond later.
 pub fn judge(session: SessionTimes, limits: Limits, now: OffsetDateTime) -> Verdict {
-    let absolute = session.created_at + limits.absolute;
-    let absolute_expires_at = session.ends_by.map_or(absolute, |ends_by| ends_by.min(absolute));
+    let absolute_expires_at = session.absolute_end(limits);
     let idle_expires_at = (session.last_seen_at + limits.idle).min(absolute_expires_at);
     if now >= absolute_expires_at {
         Verdict::AbsoluteExpired
@@ -159,7 +150,6 @@ mod tests {
     fn use_does_not_move_the_absolute_timeout() {
         let end = LOGIN + Duration::hours(12);
         assert_eq!(judged(end - Duration::seconds(1), None, end), Verdict::AbsoluteExpired);
-        assert_eq!(LIMITS.backstop(LOGIN, None), end);
     }
 
     /// R-G10
@@ -170,11 +160,8 @@ mod tests {
         let live = Verdict::Live { idle_expires_at: earlier, absolute_expires_at: earlier };
         assert_eq!(judged(LOGIN, Some(earlier), just_before), live);
         assert_eq!(judged(just_before, Some(earlier), earlier), Verdict::AbsoluteExpired);
-        assert_eq!(LIMITS.backstop(LOGIN, Some(earlier)), earlier + Duration::HOUR);
         let end = LOGIN + Duration::hours(12);
         assert_eq!(judged(end, Some(end + Duration::HOUR), end), Verdict::AbsoluteExpired);
-        assert_eq!(LIMITS.backstop(LOGIN, Some(end + Duration::HOUR)), end);
-        assert_eq!(LIMITS.backstop(LOGIN, Some(datetime!(9999-12-31 23:59:59 UTC))), end, "as late as can be said");
     }
 
     #[test]

@@ -1,15 +1,21 @@
 //! The note that a session is in use.
 //!
 //! Noting each request would cost a write each time, so uses are noted once in a tenth of the idle timeout. A session may
-//! therefore end up to that much earlier than its last use would say; never later. A note lies beside the record and never touches it: it cannot bring a session back.
+//! therefore end up to that much earlier than its last use would say; never later. A note lies beside the record, changes
+//! only what exists, and never touches the record: it cannot bring a session back. Once in half of the longest idle timeout
+//! a use extends the record as well, which every replica hears of.
 
 use std::sync::atomic::Ordering;
 
 use time::{Duration, OffsetDateTime};
 
+use super::inner::Inner;
 use super::live::LiveSession;
 use super::reader::SessionReader;
 use super::registry::milliseconds;
+use super::store::StoreError;
+use super::store::note::Note;
+use super::timeout::SessionTimes;
 
 /// Is true if the last note is old enough for another.
 pub fn is_due(last_seen_at: OffsetDateTime, idle_timeout: Duration, now: OffsetDateTime) -> bool {
@@ -22,7 +28,8 @@ impl SessionReader {
     pub fn touch(&self, session: &LiveSession) {
         let now = session.checked_at;
         let before = session.known.last_seen.load(Ordering::Relaxed);
-        if !is_due(session.last_seen_at(), session.idle_timeout, now) {
+        let noted_before = session.last_seen_at();
+        if !is_due(noted_before, session.idle_timeout, now) {
             return;
         }
         let seen =
@@ -32,13 +39,30 @@ impl SessionReader {
         }
         let (inner, session) = (self.0.clone(), session.clone());
         tokio::spawn(async move {
-            let until = session.absolute_expires_at();
-            if let Err(error) = inner.sealed.note_use(session.handle(), now, until).await {
+            if let Err(error) = inner.note_use(&session, noted_before, now).await {
                 // Only what the store knows counts.
                 session.known.last_seen.store(before, Ordering::Relaxed);
                 tracing::warn!(session = %session.handle(), %error, "the use of a session could not be noted");
             }
         });
+    }
+}
+
+impl Inner {
+    async fn note_use(
+        &self,
+        session: &LiveSession,
+        noted_before: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let (record, retention) = (session.record(), self.policies.retention());
+        let (created_at, ends_by) = (record.created_at, record.ends_by);
+        let extended = retention
+            .is_extension_due(created_at, noted_before, now)
+            .then(|| retention.record_until(created_at, ends_by, now));
+        let limits = self.policies.timeouts().limits_for(&record.identity.groups);
+        let note = Note::new(SessionTimes { created_at, last_seen_at: now, ends_by }, limits);
+        self.sealed.save_note(session.handle(), &note, retention.note_until(created_at), extended).await
     }
 }
 

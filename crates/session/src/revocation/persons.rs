@@ -23,7 +23,7 @@ impl SessionAdministration {
             at: self.0.clock.now(),
             block_for: order.block(),
             fresh_login: order.fresh_login,
-            remember_for: self.0.policies.timeouts().longest_absolute(),
+            remember_for: self.0.policies.retention().absolute,
             by: order.by.clone(),
             reason: order.reason.clone(),
         }

@@ -13,7 +13,7 @@ use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store;
 
 use super::log::{Appended, LogNumber, LogRead};
-use super::{InvalidationListener, Loaded, SessionBackend, StoreError};
+use super::{Extension, InvalidationListener, Loaded, SessionBackend, StoreError};
 use crate::key::SessionHandle;
 
 /// Writes between two sweeps of what has expired: keeps memory bounded by what is live.
@@ -74,6 +74,12 @@ impl State {
 
     fn set_value(&mut self, kind: Kind, name: &str, value: &[u8], until: Option<OffsetDateTime>) {
         self.values.insert((kind, name.to_owned()), (value.to_vec(), until));
+    }
+
+    fn extend_record(&mut self, handle: SessionHandle, until: OffsetDateTime, now: OffsetDateTime) {
+        if let Some(record) = self.records.get_mut(&handle.id()).filter(|record| record.expiry_date > now) {
+            record.expiry_date = record.expiry_date.max(until);
+        }
     }
 
     fn list(&self, name: &str, now: OffsetDateTime) -> Option<&List> {
@@ -145,17 +151,36 @@ impl SessionBackend for MemoryStore {
     async fn load_watched(&self, handle: SessionHandle) -> Result<Loaded, StoreError> {
         let record = self.load(&handle.id()).await?;
         let (now, state) = (self.clock.now(), self.lock());
-        let note = record.as_ref().and_then(|_| state.value(Kind::Note, &handle.to_string(), now));
+        let has_tombstone = state.value(Kind::Tombstone, &handle.to_string(), now).is_some();
+        let note = state.value(Kind::Note, &handle.to_string(), now).filter(|_| !has_tombstone);
         let lies_there = state.records.get(&handle.id()).is_some_and(|record| record.expiry_date > now);
-        let is_outweighed = lies_there && state.value(Kind::Tombstone, &handle.to_string(), now).is_some();
+        let is_outweighed = lies_there && has_tombstone;
         // Asking this store costs no more than asking a cache.
         Ok(Loaded { record, is_outweighed, note, ..Loaded::default() })
     }
 
     fn subscribe(&self, _listener: Weak<dyn InvalidationListener>) {}
 
-    async fn put_last_seen(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
+    async fn create_note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
         self.lock_to_write().set_value(Kind::Note, &handle.to_string(), note, Some(until));
+        Ok(())
+    }
+
+    async fn save_note(
+        &self,
+        handle: SessionHandle,
+        note: &[u8],
+        until: OffsetDateTime,
+        record: Option<OffsetDateTime>,
+    ) -> Result<(), StoreError> {
+        let (now, name) = (self.clock.now(), handle.to_string());
+        let mut state = self.lock_to_write();
+        if state.value(Kind::Note, &name, now).is_some() {
+            state.set_value(Kind::Note, &name, note, Some(until));
+        }
+        if let Some(record) = record {
+            state.extend_record(handle, record, now);
+        }
         Ok(())
     }
 
@@ -173,14 +198,14 @@ impl SessionBackend for MemoryStore {
         Ok(self.lock().value(Kind::Tombstone, &handle.to_string(), self.clock.now()))
     }
 
-    async fn extend_ttl(&self, handle: SessionHandle, until: OffsetDateTime) -> Result<(), StoreError> {
+    async fn extend_ttls(&self, extensions: &[Extension]) -> Result<(), StoreError> {
         let now = self.clock.now();
         let mut state = self.lock_to_write();
-        if let Some(record) = state.records.get_mut(&handle.id()).filter(|record| record.expiry_date > now) {
-            record.expiry_date = record.expiry_date.max(until);
-        }
-        if let Some((_, note_until)) = state.values.get_mut(&(Kind::Note, handle.to_string())) {
-            *note_until = (*note_until).max(Some(until));
+        for Extension { handle, record, note } in extensions {
+            state.extend_record(*handle, *record, now);
+            if let Some((_, until)) = state.values.get_mut(&(Kind::Note, handle.to_string())) {
+                *until = (*until).max(*note);
+            }
         }
         Ok(())
     }

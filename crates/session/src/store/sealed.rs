@@ -6,7 +6,7 @@
 //!   the store together with the server's keys opens no tokens, and the tokens of a deleted session are
 //!   unreadable to everybody. It stays in the store until it is needed: no cache holds tokens.
 //!
-//! Beside the record lies a note, sealed as well: when the session was last used. Noting a use therefore neither
+//! Beside the record lies a [`Note`], sealed as well: when the session was last used. Noting a use therefore neither
 //! touches the record nor tells every replica to forget it.
 //!
 //! A record that cannot be read (damaged, of a newer format, sealed under a retired key) is no session:
@@ -25,6 +25,7 @@ use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store;
 
 use super::near_cache::Watch;
+use super::note::Note;
 use super::{SessionBackend, StoreError};
 use crate::key::{SessionHandle, SessionKey};
 use crate::record::{SessionRecord, Tokens};
@@ -42,8 +43,8 @@ const EXPIRY_ROUNDING: Duration = Duration::SECOND;
 pub(crate) enum Found {
     /// A session.
     Session(Box<Opened>),
-    /// Nothing.
-    Nothing,
+    /// No record, and perhaps the note of a session that is gone.
+    Nothing(Option<Note>),
     /// Nothing that counts: a record that its tombstone outweighs. It has ended, and has yet to be deleted.
     Outweighed,
     /// Something that is no session for us: damaged, of a newer format, sealed under a key that is not known (yet). It
@@ -149,47 +150,52 @@ impl SealedStore {
         if loaded.is_outweighed {
             return Ok(Found::Outweighed);
         }
-        let Some(stored) = loaded.record else { return Ok(Found::Nothing) };
+        let note = loaded.note.and_then(|note| self.open_note(handle, &note));
+        let Some(stored) = loaded.record else { return Ok(Found::Nothing(note)) };
         let record: SessionRecord = match self.open_listed(handle, &stored) {
             Ok(record) => record,
             Err(cause) => return unreadable(&cause),
         };
-        let seen = loaded.note.and_then(|note| self.open_seen(handle, &note));
-        let last_seen_at = seen.unwrap_or(record.created_at).max(record.created_at);
+        let last_seen_at = note.map_or(record.created_at, |note| note.last_seen_at).max(record.created_at);
         let (expires, watch) = (loaded.expires, loaded.watch);
         Ok(Found::Session(Box::new(Opened { record, last_seen_at, expires, watch })))
     }
 
-    /// Notes a use. Never touches the record.
-    pub(crate) async fn note_use(
+    /// Leaves the first note on a session, before there is a record.
+    pub(crate) async fn create_note(
         &self,
         handle: SessionHandle,
-        at: OffsetDateTime,
+        note: &Note,
         until: OffsetDateTime,
     ) -> Result<(), StoreError> {
-        let milliseconds = at.unix_timestamp_nanos() / 1_000_000;
-        let note = self.seen.seal(handle.to_string().as_bytes(), milliseconds.to_string().as_bytes());
-        self.backend.put_last_seen(handle, &note, until).await
+        self.backend.create_note(handle, &self.seal_note(handle, note), until).await
+    }
+
+    /// Replaces the note on a session, if there still is one, and keeps its record until `record`, if that is given.
+    pub(crate) async fn save_note(
+        &self,
+        handle: SessionHandle,
+        note: &Note,
+        until: OffsetDateTime,
+        record: Option<OffsetDateTime>,
+    ) -> Result<(), StoreError> {
+        self.backend.save_note(handle, &self.seal_note(handle, note), until, record).await
     }
 
     /// The provider's tokens of a session; `None` if it is gone, or (logged) if the key does not fit.
     pub(crate) async fn tokens(&self, key: &SessionKey) -> Result<Option<Tokens>, StoreError> {
-        Ok(self.load_whole(key).await?.map(|(_, tokens, _)| tokens))
+        Ok(self.load_whole(key).await?.map(|(_, tokens)| tokens))
     }
 
-    /// A session with its tokens, and until when the store was told to keep it at least; `None` if it is gone, or
-    /// (logged) if it cannot be read.
-    pub(crate) async fn load_whole(
-        &self,
-        key: &SessionKey,
-    ) -> Result<Option<(SessionRecord, Tokens, OffsetDateTime)>, StoreError> {
+    /// A session with its tokens; `None` if it is gone, or (logged) if it cannot be read.
+    pub(crate) async fn load_whole(&self, key: &SessionKey) -> Result<Option<(SessionRecord, Tokens)>, StoreError> {
         let handle = key.handle();
         let Some(stored) = self.backend.load(&handle.id()).await? else { return Ok(None) };
         let open = || -> Result<_, Unreadable> {
             let record = self.open_listed(handle, &stored)?;
             let sealed = STANDARD_NO_PAD.decode(text(&stored, "private")?)?;
             let opened = self.private_sealer(key).open(handle.to_string().as_bytes(), &sealed)?;
-            Ok((record, rmp_serde::from_slice(&opened)?, stored.expiry_date - EXPIRY_ROUNDING))
+            Ok((record, rmp_serde::from_slice(&opened)?))
         };
         Ok(open().inspect_err(|cause| tracing::warn!(session = %handle, %cause, "tokens cannot be read")).ok())
     }
@@ -209,11 +215,14 @@ impl SealedStore {
         Ok(rmp_serde::from_slice(&opened)?)
     }
 
+    fn seal_note(&self, handle: SessionHandle, note: &Note) -> Vec<u8> {
+        self.seen.seal(handle.to_string().as_bytes(), &packed(note))
+    }
+
     /// A note that cannot be read is none: then the session counts as used less recently.
-    fn open_seen(&self, handle: SessionHandle, note: &[u8]) -> Option<OffsetDateTime> {
+    pub(crate) fn open_note(&self, handle: SessionHandle, note: &[u8]) -> Option<Note> {
         let opened = self.seen.open(handle.to_string().as_bytes(), note).ok()?;
-        let milliseconds: i128 = std::str::from_utf8(&opened).ok()?.parse().ok()?;
-        OffsetDateTime::from_unix_timestamp_nanos(milliseconds.checked_mul(1_000_000)?).ok()
+        rmp_serde::from_slice(&opened).ok()
     }
 }
 
