@@ -104,8 +104,8 @@ nginx_proxy() {
       proxy_pass http://back; proxy_http_version 1.1; proxy_set_header Connection \"\"; } }"
 }
 
-# times GROUP: user and system time of all processes of a group so far, in ticks; of those that ended, too.
-times() {
+# cpu_times GROUP: user and system time of all processes of a group so far, in ticks; of those that ended, too.
+cpu_times() {
   cat /proc/[0-9]*/stat 2>/dev/null | sed 's/^.*) //' |
     awk -v group="$1" '$3 == group { user += $12 + $14; kernel += $13 + $15 } END { print user + 0, kernel + 0 }'
 }
@@ -136,9 +136,9 @@ measure() {
       : >"$folder/$name.log"
       load "$name" "$warm_up" >/dev/null
       lines=$(lines_of "$name")
-      read -r user system <<<"$(times "${groups[$name]}")"
+      read -r user system <<<"$(cpu_times "${groups[$name]}")"
       read -r requests microseconds refused broken bytes <<<"$(load "$name" "$seconds")"
-      read -r user_after system_after <<<"$(times "${groups[$name]}")"
+      read -r user_after system_after <<<"$(cpu_times "${groups[$name]}")"
       if ((refused > 0 || broken > 0 || requests == 0)); then
         fail "$name: $refused refusals, $broken broken connections, $requests requests"
       fi
