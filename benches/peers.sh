@@ -190,7 +190,7 @@ http://${hosts[$1]} {
   reverse_proxy 127.0.0.1:$upstream_port
 }
 END
-  XDG_DATA_HOME=$folder XDG_CONFIG_HOME=$folder \
+  XDG_DATA_HOME=$folder/$1.d XDG_CONFIG_HOME=$folder/$1.d \
     start "$core_of_servers" "$folder/$1.log" "$home/bin/caddy-$caddy" run --adapter caddyfile --config "$folder/$1.caddy"
 }
 
