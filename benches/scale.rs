@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use counterfoil::session::key::SessionKey;
 use counterfoil::session::revocation::{Order, Selection};
-use counterfoil::session::selection::{Filter, PersonFilter};
+use counterfoil::session::selection::{Filter, PersonFilter, parse_network};
 use counterfoil::session::{SessionAdministration, Sessions};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::runtime::Runtime;
@@ -394,9 +394,9 @@ async fn carry_out(sessions: &SessionAdministration, what: &str, of: String) -> 
         "user" => first_page(sessions, &by(PersonFilter { user: Some(of), ..PersonFilter::default() })).await,
         "group" => first_page(sessions, &by_group(of)).await,
         "idp" => first_page(sessions, &by(PersonFilter { idp: Some(of), ..PersonFilter::default() })).await,
-        "ip" => first_page(sessions, &Filter { ip: Some(of.parse()?), ..Filter::default() }).await,
-        "count" => Ok(sessions.count(&Filter::default()).await?),
-        "count-group" => Ok(sessions.count(&by_group(of)).await?),
+        "ip" => first_page(sessions, &Filter { network: Some(parse_network(&of)?), ..Filter::default() }).await,
+        "count" => Ok(sessions.count(&Filter::default()).await?.sessions),
+        "count-group" => Ok(sessions.count(&by_group(of)).await?.sessions),
         "person" => end(sessions, &Selection::person(&identity(0, 0).issuer, &of)).await,
         "everybody" => end(sessions, &Selection::Matching(Filter::default())).await,
         other => Err(format!("no such order: {other}").into()),

@@ -12,7 +12,10 @@ pub const FRESH_LOGIN: &str = "A fresh login is asked for: the next session need
     who it is, later than this revocation. Providers that do not say when somebody signed in (idp.*.auth_time) are sent \
     prompt=login for that, and nothing proves that they asked.";
 
-/// Writes down what was ordered, and each session that it ended: also if not all could be done.
+/// Most sessions that are written down one by one: an order that ends more is one line.
+const MOST_WRITTEN: usize = 1_000;
+
+/// Writes down what was ordered, and each session that it ended, unless those are many: also if not all could be done.
 pub fn audit_revocation(selection: &Selection, order: &Order, revoked: &Revoked, client: Option<IpAddr>) {
     let Order { reason, by, .. } = order;
     let (matched, ended, complete) = (revoked.matched.len(), revoked.ended.len(), revoked.failure.is_none());
@@ -20,7 +23,7 @@ pub fn audit_revocation(selection: &Selection, order: &Order, revoked: &Revoked,
     let block = order.block_for.map(durations::write);
     let block = block.as_deref();
     audit(&AuditEvent::SessionsRevoked { by, selection, reason, block, lifted, matched, ended, complete, client });
-    for session in revoked.ended.iter().copied() {
+    for session in revoked.ended.iter().copied().filter(|_| ended <= MOST_WRITTEN) {
         audit(&AuditEvent::SessionRevoked { session, by });
     }
 }

@@ -22,6 +22,9 @@ pub struct SessionView {
     /// The address that the login came from.
     client_address: Option<String>,
     user_agent: Option<String>,
+    /// The kind of browser that this names, as the filter by browser takes it.
+    #[schema(example = "Chrome on Windows")]
+    browser: String,
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     created_at: OffsetDateTime,
@@ -58,6 +61,7 @@ impl SessionView {
             groups: identity.groups,
             client_address: record.client.address.clone(),
             user_agent: record.client.user_agent.clone(),
+            browser: record.client.browser().to_string(),
             created_at: record.created_at,
             auth_time: record.auth_time,
             last_seen_at: session.last_seen_at(),

@@ -1,7 +1,7 @@
 //! `/sso/api/v1/sessions` and `/sso/api/v1/revocations`.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::time::Duration as StdDuration;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
@@ -9,8 +9,11 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Uri;
-use serde::{Deserialize, Serialize};
+use ipnet::IpNet;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use time::Duration;
+use tokio::sync::watch;
 use url::form_urlencoded;
 use utoipa::{IntoParams, ToSchema};
 
@@ -20,11 +23,12 @@ use crate::administration::durations;
 use crate::administration::revocation::{FRESH_LOGIN, audit_revocation};
 use crate::administration::session_view::SessionView;
 use crate::audit::{AuditEvent, audit};
+use crate::session::browser::BrowserKind;
 use crate::session::ending::EndCause;
 use crate::session::key::SessionHandle;
 use crate::session::registry::Cursor;
-use crate::session::revocation::{Order, Revoked, Selection};
-use crate::session::selection::{Filter, PersonFilter};
+use crate::session::revocation::{Order, Preview, Revoked, Selection};
+use crate::session::selection::{Filter, PersonFilter, parse_network};
 use crate::web::failure::{Failure, FailureKind};
 
 /// Sessions on a page, unless asked for otherwise.
@@ -33,6 +37,8 @@ const HIGHEST_LIMIT: usize = 1_000;
 /// Handles named in an answer; the numbers are whole in any case.
 const MOST_NAMED: usize = 1_000;
 const LONGEST_REASON: usize = 500;
+/// Longest time for which a broker believes what it knows without hearing from the store.
+const LONGEST_LEASE: StdDuration = StdDuration::from_millis(500);
 
 /// The filter that selects sessions; everything that is given must fit. An unknown name is an error, not "everybody".
 #[derive(Debug, Default, Deserialize, ToSchema, IntoParams)]
@@ -51,10 +57,15 @@ pub struct FilterBody {
     idp: Option<String>,
     /// A group they were in at the login.
     group: Option<String>,
-    /// The address that the login came from.
-    #[schema(value_type = Option<String>)]
+    /// The address that the login came from, or its network in CIDR notation.
+    #[serde(deserialize_with = "network")]
+    #[schema(value_type = Option<String>, example = "192.0.2.0/24")]
     #[param(value_type = Option<String>)]
-    ip: Option<IpAddr>,
+    ip: Option<IpNet>,
+    /// The kind of browser that the login came from: a family, a system or both.
+    #[schema(value_type = Option<String>, example = "Chrome on Windows")]
+    #[param(value_type = Option<String>)]
+    browser: Option<BrowserKind>,
     /// Established longer ago than this.
     #[serde(deserialize_with = "durations::option::deserialize")]
     #[schema(value_type = Option<String>, example = "12h")]
@@ -69,10 +80,15 @@ pub struct FilterBody {
 
 impl From<FilterBody> for Filter {
     fn from(body: FilterBody) -> Self {
-        let FilterBody { all: _, user, issuer, subject, idp, group, ip, older_than, idle_longer_than } = body;
+        let FilterBody { all: _, user, issuer, subject, idp, group, ip, browser, older_than, idle_longer_than } = body;
         let person = PersonFilter { user, issuer, subject, idp, group, verified_email: None };
-        Self { person, ip, older_than, idle_longer_than, happened: None }
+        Self { person, network: ip, browser, older_than, idle_longer_than, happened: None }
     }
+}
+
+fn network<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpNet>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| parse_network(&text).map_err(D::Error::custom)).transpose()
 }
 
 /// The page of a listing; stands in the query beside the filter.
@@ -84,7 +100,7 @@ pub struct PageQuery {
     limit: Option<usize>,
     /// The `next` of the page before.
     cursor: Option<String>,
-    /// Set to count all that fit, which looks at each of them.
+    /// Set to count all that fit; if more than 20,000 may, a sample of them is looked at.
     count: bool,
 }
 
@@ -115,6 +131,9 @@ pub struct ListAnswer {
     /// The number of sessions that fit; only if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<usize>,
+    /// False if that number was told from a sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count_is_exact: Option<bool>,
 }
 
 /// An order to end sessions: `handles` or a `filter`.
@@ -147,10 +166,13 @@ fn yes() -> bool {
 /// The outcome of a revocation.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RevocationAnswer {
-    /// The number of live sessions that were meant.
+    /// The number of live sessions that were meant; on a dry run by a sample, if they are more than 20,000.
     matched: usize,
-    /// The number of them that this call ended.
+    /// The number of them whose records are deleted by now.
     ended: usize,
+    /// True if more records are being deleted behind this answer. The order counts all the same: no broker serves a
+    /// session that it means.
+    clearing: bool,
     /// Their handles, the first thousand.
     sessions: Vec<String>,
     /// The sign-in that the persons concerned owe before their next session, if any.
@@ -190,7 +212,8 @@ pub async fn list(State(api): State<Api>, Reviewer(caller): Reviewer, uri: Uri) 
         sessions: page.sessions.iter().map(SessionView::of).collect(),
         next: page.next.map(write_cursor),
         registered,
-        count,
+        count: count.map(|count| count.sessions),
+        count_is_exact: count.map(|count| count.is_exact),
     }))
 }
 
@@ -219,7 +242,7 @@ pub async fn show(
 /// # Errors
 /// [`Failure`]: 400 for a body that says nothing clear, 401, 403, 503 if some sessions may live on.
 #[utoipa::path(post, path = "/sso/api/v1/revocations", tag = "sessions", request_body = RevocationBody, responses(
-    (status = 200, description = "None of the sessions lives any more (or, on a dry run, which they would be)", body = RevocationAnswer),
+    (status = 200, description = "No broker serves any of the sessions any more (or, on a dry run, which they would be)", body = RevocationAnswer),
     (status = 503, description = "The store did not answer: some may live on; repeating the call is safe"),
 ))]
 pub async fn revoke(
@@ -232,36 +255,73 @@ pub async fn revoke(
         return Err(wrong("reason: must say why, in at most 500 characters"));
     }
     let selection = selection(body.handles, body.filter)?;
+    let fresh_login = body.fresh_login.then_some(FRESH_LOGIN);
     if body.dry_run {
         viewed(&caller, &format!("dry run of a revocation: {selection}"));
-        let preview = api.sessions.preview(&selection).await.map_err(store_failed)?;
-        return Ok(answer(RevocationAnswer { replicated: None, ..RevocationAnswer::of(preview, body.fresh_login) }));
+        let Preview { count, sessions } = api.sessions.preview(&selection).await.map_err(store_failed)?;
+        let so_far = SoFar { matched: count.sessions, sessions: named(&sessions), ..SoFar::default() };
+        return Ok(answer(RevocationAnswer { replicated: None, ..so_far.answer(fresh_login, false) }));
     }
     let Caller { name, client } = caller;
     let order =
         Order { reason, by: name, cause: EndCause::Revoked, block_for: body.block_for, fresh_login: body.fresh_login };
+    let (tell, mut told) = watch::channel(SoFar::default());
     // Whoever asked may hang up: what was begun is brought to its end all the same.
-    let task = tokio::spawn(async move {
-        let revoked = api.sessions.revoke(&selection, &order).await;
+    let mut task = tokio::spawn(async move {
+        let tell = |revoked: &Revoked| {
+            tell.send_replace(SoFar::of(revoked));
+        };
+        let revoked = api.sessions.revoke_and_tell(&selection, &order, &tell).await;
         audit_revocation(&selection, &order, &revoked, Some(client));
         revoked
     });
-    let revoked = task.await.map_err(|error| Failure::caused(FailureKind::Internal, error))?;
-    Ok(answer(RevocationAnswer::of(revoked.complete().map_err(store_failed)?, body.fresh_login)))
+    let in_force = async {
+        // An order that does not stand is in force when its records are deleted.
+        let stands = told.wait_for(|so_far| so_far.stands).await.map(drop);
+        tokio::time::sleep(LONGEST_LEASE).await;
+        stands.map(|()| told.borrow().clone())
+    };
+    let done = tokio::select! {
+        biased;
+        done = &mut task => done,
+        Ok(so_far) = in_force => return Ok(answer(so_far.answer(fresh_login, true))),
+    };
+    let revoked = done.map_err(|error| Failure::caused(FailureKind::Internal, error))?;
+    let revoked = revoked.complete().map_err(store_failed)?;
+    Ok(answer(SoFar::of(&revoked).answer(fresh_login, false)))
 }
 
-impl RevocationAnswer {
-    fn of(Revoked { matched, ended, is_replicated, blocks, .. }: Revoked, fresh_login: bool) -> Self {
-        let sessions = matched.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+/// A revocation, as far as it has come.
+#[derive(Debug, Clone, Default)]
+struct SoFar {
+    matched: usize,
+    ended: usize,
+    sessions: Vec<String>,
+    stands: bool,
+    is_replicated: bool,
+    lifted: usize,
+}
+
+impl SoFar {
+    fn of(revoked: &Revoked) -> Self {
         Self {
-            matched: matched.len(),
-            ended: ended.len(),
-            sessions,
-            fresh_login: fresh_login.then_some(FRESH_LOGIN),
-            replicated: Some(is_replicated),
-            lifted: blocks.lifted.len(),
+            matched: revoked.matched.len(),
+            ended: revoked.ended.len(),
+            sessions: named(&revoked.matched),
+            stands: revoked.stands,
+            is_replicated: revoked.is_replicated,
+            lifted: revoked.blocks.lifted.len(),
         }
     }
+
+    fn answer(self, fresh_login: Option<&'static str>, clearing: bool) -> RevocationAnswer {
+        let Self { matched, ended, sessions, stands: _, is_replicated, lifted } = self;
+        RevocationAnswer { matched, ended, clearing, sessions, fresh_login, replicated: Some(is_replicated), lifted }
+    }
+}
+
+fn named(handles: &[SessionHandle]) -> Vec<String> {
+    handles.iter().take(MOST_NAMED).map(ToString::to_string).collect()
 }
 
 fn selection(handles: Option<Vec<String>>, filter: Option<FilterBody>) -> Result<Selection, Failure> {

@@ -60,6 +60,9 @@ pub struct TimeoutsAnswer {
     /// The number of live sessions that would end; only on a dry run, whose timeouts are those that were asked about.
     #[serde(skip_serializing_if = "Option::is_none")]
     would_end: Option<usize>,
+    /// False if that number was told from a sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_end_is_exact: Option<bool>,
 }
 
 /// `GET /sso/api/v1/timeouts`
@@ -90,7 +93,8 @@ pub async fn change(
         let would_end = api.sessions.would_end(&policy).await.map_err(store_failed)?;
         return Ok(answer(TimeoutsAnswer {
             timeouts: timeouts(&policy),
-            would_end: Some(would_end),
+            would_end: Some(would_end.sessions),
+            would_end_is_exact: Some(would_end.is_exact),
             ..in_force(&api)
         }));
     }
@@ -128,7 +132,7 @@ fn in_force(api: &Api) -> TimeoutsAnswer {
         PolicySource::Configuration => "configuration",
         PolicySource::Stored => "stored",
     };
-    TimeoutsAnswer { timeouts: timeouts(&policy), source, would_end: None }
+    TimeoutsAnswer { timeouts: timeouts(&policy), source, would_end: None, would_end_is_exact: None }
 }
 
 /// For the audit trail: a sentence, not a structure.

@@ -14,6 +14,7 @@ use crate::session::SessionAdministration;
 use crate::session::blocks::{Block, Meant, Words};
 use crate::session::key::SessionHandle;
 use crate::session::revocation::Selection;
+use crate::session::selection::written_network;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -214,7 +215,8 @@ fn filter_of(words: &Words) -> Value {
         "subject": filter.person.subject,
         "idp": filter.person.idp,
         "group": filter.person.group,
-        "ip": filter.ip,
+        "ip": filter.network.map(written_network),
+        "browser": filter.browser,
         "older_than": age(filter.older_than),
         "idle_longer_than": age(filter.idle_longer_than),
     }))

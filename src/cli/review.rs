@@ -2,11 +2,11 @@
 //! before anything is done.
 
 use std::io::{BufRead, IsTerminal};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
 use clap::Args;
+use ipnet::IpNet;
 use time::{Duration, OffsetDateTime};
 
 use super::output::ask;
@@ -14,10 +14,11 @@ use super::{CommandError, ConfigFile, failed};
 use crate::administration::durations;
 use crate::clock::SystemClock;
 use crate::config::{Source, StoreSettings};
+use crate::session::browser::BrowserKind;
 use crate::session::key::SessionHandle;
 use crate::session::key_check::StoreOwner;
 use crate::session::revocation::Selection;
-use crate::session::selection::{Filter, PersonFilter};
+use crate::session::selection::{Filter, PersonFilter, parse_network};
 use crate::session::{NearCacheSettings, SessionAdministration, Sessions};
 use crate::telemetry::{self, LogFormat, LogSettings};
 
@@ -43,9 +44,12 @@ pub(super) struct FilterArguments {
     /// A group they were in at the login
     #[arg(long)]
     group: Option<String>,
-    /// Address that the login came from
-    #[arg(long)]
-    ip: Option<IpAddr>,
+    /// Address that the login came from, or its network, such as 192.0.2.0/24
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_network)]
+    ip: Option<IpNet>,
+    /// Kind of browser that the login came from, such as "Chrome on Windows", Firefox or Android
+    #[arg(long, value_name = "KIND")]
+    browser: Option<BrowserKind>,
     /// Established longer ago than this
     #[arg(long, value_name = "DURATION", value_parser = durations::parse)]
     older_than: Option<Duration>,
@@ -56,10 +60,12 @@ pub(super) struct FilterArguments {
 
 impl From<FilterArguments> for Filter {
     fn from(arguments: FilterArguments) -> Self {
-        let FilterArguments { user, issuer, subject, idp, group, ip, older_than, idle_longer_than } = arguments;
+        let FilterArguments { user, issuer, subject, idp, group, ip, browser, older_than, idle_longer_than } =
+            arguments;
         Self {
             person: PersonFilter { user, issuer, subject, idp, group, verified_email: None },
-            ip,
+            network: ip,
+            browser,
             older_than,
             idle_longer_than,
             happened: None,

@@ -1,6 +1,10 @@
 //! `counterfoil sessions`: the security reviewer at a terminal, straight in the store.
 
+use std::sync::Mutex;
+use std::time::{Duration as StdDuration, Instant};
+
 use clap::Subcommand;
+use counterfoil_core::lock;
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
@@ -13,7 +17,8 @@ use crate::administration::session_view::SessionView;
 use crate::printable::Printable;
 use crate::session::ending::{EndCause, Tombstone};
 use crate::session::key::SessionHandle;
-use crate::session::revocation::{Order, Revoked};
+use crate::session::listing::Count;
+use crate::session::revocation::{Order, Preview, Revoked};
 use crate::session::selection::Filter;
 use crate::session::{LiveSession, SessionAdministration};
 
@@ -25,6 +30,9 @@ pub(super) enum Command {
         file: ConfigFile,
         #[command(flatten)]
         filter: FilterArguments,
+        /// Only say how many; if more than 20,000 may fit, by a sample
+        #[arg(long)]
+        count: bool,
         /// One JSON object a line
         #[arg(long)]
         json: bool,
@@ -59,9 +67,12 @@ pub(super) enum Command {
         /// Let the persons concerned back in by a session that still lives at the provider
         #[arg(long)]
         without_fresh_login: bool,
-        /// Only say which sessions would end
+        /// Only say which sessions would end: how many, and the newest thousand
         #[arg(long)]
         dry_run: bool,
+        /// Name every session that ended, also if they are more than a thousand
+        #[arg(long)]
+        list: bool,
         /// Do not ask
         #[arg(long)]
         yes: bool,
@@ -77,25 +88,42 @@ const NOT_REPLICATED: &str = "it is done, but would be lost with the Redis that 
 
 pub(super) async fn run(command: Command) -> Result<(), CommandError> {
     match command {
-        Command::List { file, filter, json } => list(&open(&file, json).await?, &filter.into(), json).await,
+        Command::List { file, filter, count: true, json } => {
+            count(&open(&file, json).await?, &filter.into(), json).await
+        }
+        Command::List { file, filter, count: false, json } => {
+            list(&open(&file, json).await?, &filter.into(), json).await
+        }
         Command::Show { file, handle, json } => show(&open(&file, json).await?, handle, json).await,
-        Command::Revoke { file, handles, filter, all, reason, block, without_fresh_login, dry_run, yes, json } => {
+        Command::Revoke {
+            file,
+            handles,
+            filter,
+            all,
+            reason,
+            block,
+            without_fresh_login,
+            dry_run,
+            list,
+            yes,
+            json,
+        } => {
             let selection = selection(handles, filter.into(), all)?;
             let (reason, by) = (reason_given(reason)?, at_the_terminal());
             let order =
                 Order { reason, by, cause: EndCause::Revoked, block_for: block, fresh_login: !without_fresh_login };
             let sessions = open(&file, json).await?;
             if dry_run || !yes {
-                let meant = sessions.preview(&selection).await.map_err(failed)?;
+                let Preview { count, sessions } = sessions.preview(&selection).await.map_err(failed)?;
                 if dry_run {
-                    return told(&meant.matched, "would end", json);
+                    return told(&sessions, count, "would end", json);
                 }
-                confirm(&format!("End {} session(s) for good?", meant.matched.len()), "nothing was ended")?;
+                confirm(&format!("End {} for good?", in_number(count)), "nothing was ended")?;
             }
-            let revoked = sessions.revoke(&selection, &order).await;
+            let revoked = sessions.revoke_and_tell(&selection, &order, &progress()).await;
             audit_revocation(&selection, &order, &revoked, None);
             // Nobody may read what came of it; whether all was done is said all the same.
-            let read = told_of_revocation(&revoked, &order, json);
+            let read = told_of_revocation(&revoked, &order, list, json);
             if order.fresh_login && !json {
                 tell(FRESH_LOGIN);
             }
@@ -130,6 +158,16 @@ async fn list(sessions: &SessionAdministration, filter: &Filter, json: bool) -> 
         tell(&format!("{count} session(s)"));
     }
     Ok(())
+}
+
+async fn count(sessions: &SessionAdministration, filter: &Filter, json: bool) -> Result<(), CommandError> {
+    let registered = sessions.registered().await.map_err(failed)?;
+    let Count { sessions, is_exact } = sessions.count(filter).await.map_err(failed)?;
+    if json {
+        let count = serde_json::json!({ "count": sessions, "count_is_exact": is_exact, "registered": registered });
+        return say(&count.to_string());
+    }
+    say(&format!("{}, of {registered} registered", in_number(Count { sessions, is_exact })))
 }
 
 async fn show(sessions: &SessionAdministration, handle: SessionHandle, json: bool) -> Result<(), CommandError> {
@@ -222,29 +260,52 @@ fn details(session: &LiveSession) -> Result<String, CommandError> {
     Ok(lines.join("\n"))
 }
 
-fn told(handles: &[SessionHandle], what: &str, json: bool) -> Result<(), CommandError> {
+/// Sessions that are named without being asked for; of more the number is told.
+const MOST_NAMED: usize = 1_000;
+/// Time between two lines that say how far a revocation is.
+const PROGRESS: StdDuration = StdDuration::from_secs(1);
+
+fn in_number(Count { sessions, is_exact }: Count) -> String {
+    format!("{}{sessions} session(s)", if is_exact { "" } else { "about " })
+}
+
+fn told(handles: &[SessionHandle], count: Count, what: &str, json: bool) -> Result<(), CommandError> {
     if json {
         let handles: Vec<_> = handles.iter().map(ToString::to_string).collect();
-        return say(&serde_json::json!({ "matched": handles.len(), "sessions": handles }).to_string());
+        return say(&serde_json::json!({ "matched": count.sessions, "sessions": handles }).to_string());
     }
     let read = handles.iter().try_for_each(|handle| say(&handle.to_string()));
-    tell(&format!("{} session(s) {what}", handles.len()));
+    tell(&format!("{} {what}", in_number(count)));
     read
 }
 
-fn told_of_revocation(revoked: &Revoked, order: &Order, json: bool) -> Result<(), CommandError> {
+/// Says how far a long revocation is, once a second. If the command is ended, the brokers go on with it.
+fn progress() -> impl Fn(&Revoked) + Send + Sync {
+    let last = Mutex::new(Instant::now());
+    move |revoked| {
+        let mut last = lock(&last);
+        if last.elapsed() >= PROGRESS {
+            *last = Instant::now();
+            let in_force = if revoked.stands { "in force; the brokers go on if this is interrupted; " } else { "" };
+            tell(&format!("{in_force}{} record(s) deleted so far", revoked.ended.len()));
+        }
+    }
+}
+
+fn told_of_revocation(revoked: &Revoked, order: &Order, list: bool, json: bool) -> Result<(), CommandError> {
     let lifts = order.block_for.is_some_and(|block| !block.is_positive());
-    let lifted = revoked.blocks.lifted.len();
+    let (lifted, ended) = (revoked.blocks.lifted.len(), revoked.ended.len());
+    let named = if list || ended <= MOST_NAMED { revoked.ended.as_slice() } else { &[] };
     if json {
-        let handles: Vec<_> = revoked.ended.iter().map(ToString::to_string).collect();
+        let handles: Vec<_> = named.iter().map(ToString::to_string).collect();
         let mut object =
-            serde_json::json!({ "matched": handles.len(), "sessions": handles, "replicated": revoked.is_replicated });
+            serde_json::json!({ "matched": ended, "sessions": handles, "replicated": revoked.is_replicated });
         if lifts {
             object["lifted"] = lifted.into();
         }
         return say(&object.to_string());
     }
-    let read = told(&revoked.ended, "ended", json);
+    let read = told(named, Count { sessions: ended, is_exact: true }, "ended", json);
     if lifts {
         tell(&format!("{lifted} block(s) lifted"));
         super::blocks::tell_what_stands(&revoked.blocks.standing);

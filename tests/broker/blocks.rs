@@ -159,7 +159,6 @@ async fn a_block_outlives_the_key_it_was_sealed_under() {
     use counterfoil::session::establish::{EstablishError, NewSession};
     use counterfoil::session::policy::{Binding, OnLimit, SessionRules};
     use counterfoil::session::record::{ClientTraits, Tokens};
-    use counterfoil::session::store::SessionBackend;
     use counterfoil::session::timeout::{Limits, TimeoutPolicy};
 
     let rules = || {
@@ -184,17 +183,17 @@ async fn a_block_outlives_the_key_it_was_sealed_under() {
         fresh_login: false,
     };
     with(&[1]).administration().revoke(&selection, &order).await.complete().unwrap();
+    // Within a minute after a key was put in front everything is sealed under it.
     with(&[2, 1]).maintenance().prune().await.unwrap();
-    // A minute after a key was put in front the store is known by that one; here it is made anew.
-    store.remove("keys").await.unwrap();
+    with(&[2, 1]).maintenance().renew_store_claim().await.unwrap();
     let rotated = with(&[2]);
     assert_eq!(
         rotated.administration().blocks().await.unwrap()[0].words.as_ref().unwrap().to_string(),
         "issuer https://i, subject bob"
     );
 
-    // Nobody gets to see it with a key that the store was not begun with, so whoever lost theirs takes the store over.
-    store.remove("keys").await.unwrap();
+    // A key that was taken away before that.
+    with(&[3, 2]).maintenance().renew_store_claim().await.unwrap();
     let lost = with(&[3]);
     let blocks = lost.administration().blocks().await.unwrap();
     assert_eq!((blocks.len(), &blocks[0].words, &blocks[0].person), (1, &None, &None));

@@ -34,6 +34,7 @@ mod cut_off_log;
 mod demo;
 mod dpop;
 mod examples;
+mod filters;
 mod finality;
 mod finding_back;
 mod forged_headers;

@@ -267,3 +267,22 @@ async fn a_demo_can_be_started_again_on_the_same_store_and_not_on_anothers() {
     assert_eq!(code, Some(1), "{errors}");
     assert!(errors.contains("another key"), "{errors}");
 }
+
+/// Names in the store are made with a key that the record holds: whoever makes another would find nobody by name.
+#[tokio::test]
+async fn a_store_whose_record_was_deleted_is_not_begun_anew_beside_what_is_there() {
+    let redis = Redis::start();
+    let setup = || Setup { store: Store::Redis(redis.port()), ..Setup::default() };
+    let broker = Broker::with(setup()).await;
+    let browser = broker.signed_in().await;
+    assert_eq!(broker.status(&browser).await, 200);
+    redis.ask(&["DEL", RECORD]);
+    let newcomer = broker.replica(setup()).await;
+    assert_eq!(newcomer.status(&newcomer.takes_over(&browser)).await, 503);
+    assert_eq!(readiness(&newcomer).await, (503, "foreign".to_owned()));
+    assert_eq!(redis.ask(&["EXISTS", RECORD]), "0");
+    // Whoever knows it puts it back.
+    broker.app.sessions().maintenance().renew_store_claim().await.unwrap();
+    newcomer.app.sessions().maintenance().claim_store().await.unwrap();
+    assert_eq!(newcomer.status(&newcomer.takes_over(&browser)).await, 200);
+}

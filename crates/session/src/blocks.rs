@@ -16,10 +16,9 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::administration::SessionAdministration;
-use super::hashed_name::HashedName;
 use super::key::SessionHandle;
 use super::revocation::Selection;
-use super::selection::{Filter, LoginFilter};
+use super::selection::{Filter, LoginFilter, whole_milliseconds};
 use super::store::StoreError;
 
 use self::of_persons::Found;
@@ -34,9 +33,6 @@ pub enum Words {
     Filter {
         /// The filter of their logins.
         logins: LoginFilter,
-        /// The age of their session beyond which they fit, in milliseconds.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        older_than: Option<i64>,
         /// The time without use of their session beyond which they fit, in milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         idle_longer_than: Option<i64>,
@@ -50,21 +46,21 @@ impl Words {
 
     /// The words of a filter.
     pub fn of(filter: &Filter) -> Self {
-        let whole = |age: Duration| i64::try_from(age.whole_milliseconds()).unwrap_or(i64::MAX);
+        let moves = Filter { idle_longer_than: None, ..filter.clone() };
         Self::Filter {
-            logins: LoginFilter { person: filter.person.clone(), ip: filter.ip },
-            older_than: filter.older_than.map(whole),
-            idle_longer_than: filter.idle_longer_than.map(whole),
+            logins: moves.of_logins().unwrap_or_default(),
+            idle_longer_than: filter.idle_longer_than.map(whole_milliseconds),
         }
     }
 
     /// The filter, unless it was a session.
     pub fn filter(&self) -> Option<Filter> {
-        let Self::Filter { logins, older_than, idle_longer_than } = self else { return None };
+        let Self::Filter { logins, idle_longer_than } = self else { return None };
         Some(Filter {
             person: logins.person.clone(),
-            ip: logins.ip,
-            older_than: older_than.map(Duration::milliseconds),
+            network: logins.network,
+            browser: logins.browser,
+            older_than: logins.older_than.map(Duration::milliseconds),
             idle_longer_than: idle_longer_than.map(Duration::milliseconds),
             happened: None,
         })
@@ -72,7 +68,7 @@ impl Words {
 
     /// The words that a block of many is spoken of by.
     pub(super) fn of_logins(logins: &LoginFilter) -> Self {
-        Self::Filter { logins: logins.clone(), older_than: None, idle_longer_than: None }
+        Self::Filter { logins: logins.clone(), idle_longer_than: None }
     }
 
     /// Is true if two orders mean the same: addresses are compared as people write them.
@@ -183,7 +179,7 @@ impl Meant {
         match self {
             Self::All => true,
             Self::InTheseWords(these) => these.iter().any(|words| match words {
-                Words::Filter { logins, older_than: None, idle_longer_than: None } => {
+                Words::Filter { logins, idle_longer_than: None } => {
                     logins.one_person() == Some((person.issuer.as_str(), person.subject.as_str()))
                 }
                 Words::Filter { .. } | Words::Session(_) => false,
@@ -203,7 +199,7 @@ impl Meant {
             Self::OfWhomeverFits(filter) => vec![Words::of(filter)],
         };
         these.iter().find_map(|words| match words {
-            Words::Filter { logins, older_than: None, idle_longer_than: None } => {
+            Words::Filter { logins, idle_longer_than: None } => {
                 logins.one_person().map(|(issuer, subject)| (issuer.to_owned(), subject.to_owned()))
             }
             Words::Filter { .. } | Words::Session(_) => None,
@@ -242,7 +238,7 @@ impl SessionAdministration {
         found.retain(|found| meant.means(&found.block()));
         if let Some((issuer, subject)) = meant.one_person() {
             // These include blocks that cannot be read, and those that are not in the list of persons.
-            let index = HashedName::subject(&issuer, &subject);
+            let index = self.0.keyed.names().await?.subject(&issuer, &subject);
             found.retain(|found| !found.is_of(&index));
             found.extend(self.0.blocks.of_person(index.as_str(), now).await?);
         }

@@ -22,6 +22,7 @@ use super::blocks::of_persons::Blocks;
 use super::blocks::{Block, Meant, Words, moment_of};
 use super::ending::EndCause;
 use super::hashed_name::HashedName;
+use super::key_check::Keyed;
 use super::record::SessionRecord;
 use super::registry::milliseconds;
 use super::selection::LoginFilter;
@@ -90,13 +91,15 @@ pub(super) struct CutOffRule {
 
 #[derive(Debug)]
 pub(super) struct CutOffs {
+    keyed: Arc<Keyed>,
     backend: Arc<dyn SessionBackend>,
     pub(super) log: CutOffLog,
 }
 
 impl CutOffs {
-    pub(super) fn new(backend: Arc<dyn SessionBackend>, keyring: &Keyring, copy: Arc<LogCopy>) -> Self {
-        Self { log: CutOffLog::new(backend.clone(), keyring, copy), backend }
+    pub(super) fn new(keyed: Arc<Keyed>, keyring: &Keyring, copy: Arc<LogCopy>) -> Self {
+        let backend: Arc<dyn SessionBackend> = keyed.clone();
+        Self { log: CutOffLog::new(backend.clone(), keyring, copy), keyed, backend }
     }
 
     /// Lays down a cut-off for one person, under an order's number. A block is laid down apart from this.
@@ -107,7 +110,7 @@ impl CutOffs {
         number: LogNumber,
         terms: &CutOffRule,
     ) -> Result<(), StoreError> {
-        let index = HashedName::subject(issuer, subject);
+        let index = self.keyed.names().await?.subject(issuer, subject);
         if terms.fresh_login {
             let since = milliseconds(terms.at).to_string();
             self.put(&Mark::FreshLogin.name(&index), &since, terms.at + terms.remember_for).await?;
@@ -124,9 +127,10 @@ impl CutOffs {
         number: LogNumber,
         at: OffsetDateTime,
     ) -> Result<(), StoreError> {
+        let names = self.keyed.names().await?;
         let index = match subject {
-            Some(subject) => HashedName::provider_session_of(issuer, sid, subject),
-            None => HashedName::provider_session(issuer, sid),
+            Some(subject) => names.provider_session_of(issuer, sid, subject),
+            None => names.provider_session(issuer, sid),
         };
         self.mark(&index, number, at).await
     }
@@ -157,6 +161,7 @@ impl CutOffs {
                 by: terms.by.clone(),
                 reason: terms.reason.clone(),
                 fresh_login: terms.fresh_login,
+                persons_blocked_until: terms.block_for.map(|block| terms.at + block),
                 logins_until: orders::logins_until(terms.at, blocked_until, fresh_until),
                 sessions_until: terms.at + terms.remember_for,
             })
@@ -181,10 +186,13 @@ impl CutOffs {
             let mut is_whole = true;
             for standing in orders.all(now) {
                 let words = Words::of_logins(&standing.order.logins);
-                let Some(block) = standing.block(now).filter(|_| meant.means_words(&words)) else { continue };
-                let order = StandingOrder { blocked_until: None, ..standing.order.clone() };
+                if !standing.blocks_anybody(now) || !meant.means_words(&words) {
+                    continue;
+                }
+                let order =
+                    StandingOrder { blocked_until: None, persons_blocked_until: None, ..standing.order.clone() };
                 if self.log.replace(standing, order, now).await? {
-                    lifted.push(block);
+                    lifted.extend(standing.block(now));
                 } else {
                     is_whole = false;
                 }
@@ -203,11 +211,11 @@ impl CutOffs {
         attempt: Attempt<'_>,
         now: OffsetDateTime,
     ) -> Result<Option<Refusal>, StoreError> {
-        let identity = &attempt.record.identity;
-        let of_subject = HashedName::subject(&identity.issuer, &identity.subject);
+        let (identity, names) = (&attempt.record.identity, self.keyed.names().await?);
+        let of_subject = names.subject(&identity.issuer, &identity.subject);
         let sid = attempt.record.provider_session.as_ref();
-        let of_provider = sid.map(|sid| HashedName::provider_session(&identity.issuer, sid));
-        let of_both = sid.map(|sid| HashedName::provider_session_of(&identity.issuer, sid, &identity.subject));
+        let of_provider = sid.map(|sid| names.provider_session(&identity.issuer, sid));
+        let of_both = sid.map(|sid| names.provider_session_of(&identity.issuer, sid, &identity.subject));
         let (blocked, fresh, cut_off, provider_cut_off, cut_off_of_both, orders) = tokio::try_join!(
             blocks.until(&of_subject),
             self.fresh_since(&of_subject),
@@ -235,7 +243,7 @@ impl CutOffs {
         let orders = self.log.current(now).await?;
         let concerned = |standing: &Standing| {
             let is_new = standing.number > before.confirmed;
-            is_new || (standing.block(now).is_some() && !standing.order.logins.fits(before))
+            is_new || (standing.block(now).is_some() && !standing.fits(before))
         };
         Ok(orders.ends(before, now).is_some() || orders.of(after, now).any(concerned))
     }
@@ -328,7 +336,8 @@ mod tests {
     fn cut_offs() -> (CutOffs, Blocks) {
         let store: Arc<dyn SessionBackend> = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
         let keyring = Keyring::ephemeral();
-        (CutOffs::new(store.clone(), &keyring, Arc::default()), Blocks::new(store, &keyring))
+        let keyed = Keyed::new(store, &keyring);
+        (CutOffs::new(keyed.clone(), &keyring, Arc::default()), Blocks::new(keyed, &keyring))
     }
 
     fn number(milliseconds: u64, sequence: u64) -> LogNumber {
@@ -391,7 +400,7 @@ mod tests {
         let all = cut_offs();
         let finance = LoginFilter {
             person: crate::selection::PersonFilter { group: Some("finance".into()), ..Default::default() },
-            ip: None,
+            ..LoginFilter::default()
         };
         let ordered =
             all.0.set_for_logins(&finance, EndCause::Revoked, &terms(Some(Duration::HOUR))).await.unwrap().number;

@@ -13,7 +13,6 @@ use tokio::sync::oneshot;
 
 use super::cut_off::{Attempt, Freshness, Refusal};
 use super::ending::{EndCause, Tombstone};
-use super::hashed_name::HashedName;
 use super::key::SessionKey;
 use super::lease::LeaseRequest;
 use super::policy::OnLimit;
@@ -113,7 +112,8 @@ impl Sessions {
     async fn establish_in_turn(&self, new: NewSession) -> Result<SessionKey, EstablishError> {
         let rules = self.rules();
         let Some(most) = rules.max_per_user else { return self.establish_one(new, None).await };
-        let name = format!("limit:{}", HashedName::subject(&new.identity.issuer, &new.identity.subject).as_str());
+        let names = self.0.keyed.names().await?;
+        let name = format!("limit:{}", names.subject(&new.identity.issuer, &new.identity.subject).as_str());
         let lease = LeaseRequest::new(self.0.backend.clone(), name, LONGEST_WAIT).acquire().await?;
         lease.hold(self.establish_one(new, Some((most.get(), rules.on_limit)))).await
     }
@@ -194,7 +194,7 @@ impl Sessions {
     /// Ends what no timeout lets live and nobody has asked for since, so that no list grows without bound.
     async fn prune_lists_of(&self, record: &SessionRecord) -> Result<(), StoreError> {
         let oldest = record.created_at - self.0.policies.retention().absolute;
-        for index in HashedName::of(record) {
+        for index in self.0.keyed.names().await?.indexes(record) {
             for overdue in self.0.registry.overdue(&index, oldest).await? {
                 self.0.tear_up(overdue, None, record.created_at).await?;
                 self.0.registry.forget(&index, overdue).await?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use counterfoil_core::clock::SharedClock;
 use counterfoil_core::secret::keyring::Sealer;
 use time::OffsetDateTime;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use super::blocks::of_persons::Blocks;
 use super::cut_off::CutOffs;
@@ -20,6 +20,7 @@ use super::policy::Policies;
 use super::record::SessionRecord;
 use super::refresh_lock::LocalLocks;
 use super::registry::Registry;
+use super::search::Searches;
 use super::store::near_cache::NearCache;
 use super::store::note::Note;
 use super::store::sealed::{Found, SealedStore};
@@ -49,8 +50,7 @@ pub(crate) struct Inner {
     pub(crate) keyed: Arc<Keyed>,
     pub(crate) policies: Policies,
     pub(crate) queues: LocalLocks,
-    /// The turn to look at every session: one search at a time has it.
-    pub(crate) searches: Semaphore,
+    pub(crate) searches: Searches,
     pub(crate) clock: SharedClock,
 }
 

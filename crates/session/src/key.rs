@@ -126,6 +126,11 @@ pub struct SessionHandle(i128);
 pub struct InvalidHandle;
 
 impl SessionHandle {
+    /// Characters of a handle's text.
+    pub(crate) const CHARACTERS: usize = 22;
+    /// A handle that no session has: of none the text is less.
+    pub(crate) const LOWEST: Self = Self(0);
+
     fn with_prefix(mut bytes: [u8; 16]) -> Self {
         // base64url `cf-` is 011100 011111 111110: 0x71, 0xff, then the top bits 10.
         bytes[0] = 0x71;

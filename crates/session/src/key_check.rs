@@ -1,5 +1,5 @@
-//! The mark of a store's owner: a record that tells the format of what lies there and proves under which of the
-//! server's keys.
+//! The mark of a store's owner: a record that tells the format of what lies there, proves under which of the server's
+//! keys, and holds the index key, sealed under them.
 //!
 //! A broker with another key takes every session for none, signs everybody out, and is never noticed until then; two of
 //! them beside each other flip people between signed in and signed out. So `Keyed` stands between the sessions and
@@ -11,18 +11,24 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use counterfoil_core::secret::keyring::{Keyring, Tagger};
+use counterfoil_core::secret::keyring::{Keyring, Sealer, Tagger};
+use counterfoil_core::secret::random_bytes;
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 use tower_sessions::SessionStore;
 use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store;
+use zeroize::Zeroizing;
 
+use super::blocks::of_persons::PERSONS;
+use super::hashed_name::{KEY_BYTES, Names};
 use super::key::SessionHandle;
+use super::registry::HOURS;
 use super::store::log::{Appended, LogNumber, LogRead};
 use super::store::{Extension, InvalidationListener, Loaded, SessionBackend, StoreError};
 
@@ -35,6 +41,7 @@ const NAME: &str = "keys";
 /// Attempts at making it, should it vanish each time.
 const ATTEMPTS: usize = 3;
 const PURPOSE: &str = "counterfoil store keys v1";
+const INDEX_KEY_PURPOSE: &str = "counterfoil index key v1";
 
 /// The reason why a store is not ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -51,6 +58,12 @@ pub enum Foreign {
          run the version that wrote it, or use an empty database"
     )]
     Format,
+    /// It holds sessions or blocks, and not the record of whose they are: nobody could find them by name.
+    #[error(
+        "the store holds sessions or blocks, but its record of the server's key is missing: \
+         a running broker puts it back within a minute; if there is none, use an empty database"
+    )]
+    Unmarked,
 }
 
 /// The owner of a store, as a look at the record found it.
@@ -77,7 +90,7 @@ struct Look(u64);
 type Verdict = Option<Result<(), Foreign>>;
 
 impl Known {
-    const BITS: u32 = 2;
+    const BITS: u32 = 3;
 
     fn begin(&self) -> Look {
         Look(self.looks.fetch_add(1, Ordering::AcqRel) + 1)
@@ -100,6 +113,7 @@ impl Known {
             Some(Ok(())) => 1,
             Some(Err(Foreign::Key)) => 2,
             Some(Err(Foreign::Format)) => 3,
+            Some(Err(Foreign::Unmarked)) => 4,
         }
     }
 
@@ -108,7 +122,8 @@ impl Known {
             0 => None,
             1 => Some(Ok(())),
             2 => Some(Err(Foreign::Key)),
-            _ => Some(Err(Foreign::Format)),
+            3 => Some(Err(Foreign::Format)),
+            _ => Some(Err(Foreign::Unmarked)),
         }
     }
 }
@@ -116,15 +131,44 @@ impl Known {
 /// A store that is used only while it is ours.
 pub(super) struct Keyed {
     backend: Arc<dyn SessionBackend>,
-    tagger: Tagger,
+    keys: StoreKeys,
     /// The last verdict, read by every check of a session.
     known: Known,
+    /// The index key of the store, once it was found to be ours.
+    names: ArcSwapOption<IndexKey>,
+}
+
+/// The purposes that the record serves, under one ring of server keys.
+struct StoreKeys {
+    tagger: Tagger,
+    sealer: Sealer,
+}
+
+/// The index key, and the names that it makes.
+#[derive(Debug)]
+struct IndexKey {
+    key: Zeroizing<[u8; KEY_BYTES]>,
+    /// The record that it was read from.
+    record: Vec<u8>,
+    names: Arc<Names>,
 }
 
 impl Keyed {
     pub(super) fn new(backend: Arc<dyn SessionBackend>, keyring: &Keyring) -> Arc<Self> {
-        let tagger = keyring.tagger(PURPOSE);
-        Arc::new(Self { backend, tagger, known: Known::default() })
+        let (known, names) = (Known::default(), ArcSwapOption::empty());
+        Arc::new(Self { backend, keys: StoreKeys::new(keyring), known, names })
+    }
+
+    /// Returns the maker of the store's names; looks first whose store it is if that is not known.
+    pub(super) async fn names(&self) -> Result<Arc<Names>, StoreError> {
+        for _ in 0..ATTEMPTS {
+            self.ours().await?;
+            if let Some(index) = &*self.names.load() {
+                return Ok(index.names.clone());
+            }
+            self.look_or_begin().await?;
+        }
+        Err(emptied_again_and_again())
     }
 
     /// Is true if the store was found to be ours when it was last looked at.
@@ -136,7 +180,8 @@ impl Keyed {
     pub(super) async fn look(&self) -> Result<StoreOwner, StoreError> {
         let look = self.known.begin();
         let Some(found) = self.backend.get(NAME).await? else { return Ok(StoreOwner::Nobody) };
-        self.conclude(look, judge(&found, &self.tagger))?;
+        let judged = self.keys.judge(&found).map(|key| self.take_over(key, &found));
+        self.conclude(look, judged)?;
         Ok(StoreOwner::Us)
     }
 
@@ -147,23 +192,50 @@ impl Keyed {
             if self.look().await? == StoreOwner::Us {
                 return Ok(());
             }
-            self.backend.put_new(NAME, &record(&self.tagger)).await?;
+            let record = match &*self.names.load() {
+                // Whoever knows the index key puts it back: the names of what is there stay what they are.
+                Some(index) if self.keys.is_newest(&index.record) => index.record.clone(),
+                Some(index) => self.keys.record(&index.key),
+                None => {
+                    self.ensure_there_are_no_names().await?;
+                    self.keys.record(&random_bytes())
+                }
+            };
+            self.backend.put_new(NAME, &record).await?;
         }
         // It vanishes as often as it is made: somebody empties the store all the time.
         match self.look().await? {
             StoreOwner::Us => Ok(()),
-            StoreOwner::Nobody => Err(session_store::Error::Backend("it is emptied again and again".into()).into()),
+            StoreOwner::Nobody => Err(emptied_again_and_again()),
         }
+    }
+
+    /// Checks that a new index key would not leave anything behind that has a name by another one.
+    async fn ensure_there_are_no_names(&self) -> Result<(), StoreError> {
+        let look = self.known.begin();
+        for list in [HOURS, PERSONS] {
+            if self.backend.list_length(list).await? > 0 {
+                self.conclude(look, Err(Foreign::Unmarked))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Uses an index key from now on.
+    fn take_over(&self, key: Zeroizing<[u8; KEY_BYTES]>, record: &[u8]) {
+        if self.names.load().as_ref().is_some_and(|known| known.record == record) {
+            return;
+        }
+        let (names, record) = (Arc::new(Names::of(*key)), record.to_owned());
+        self.names.store(Some(Arc::new(IndexKey { key, record, names })));
     }
 
     /// Writes the record anew under the key that seals, if it was written under an older one.
     pub(super) async fn renew(&self) -> Result<(), StoreError> {
         self.look_or_begin().await?;
-        let own = record(&self.tagger);
-        match self.backend.get(NAME).await? {
-            Some(found) if found != own && judge(&found, &self.tagger).is_ok() => {
-                self.backend.put(NAME, &own, None).await
-            }
+        let Some(found) = self.backend.get(NAME).await? else { return Ok(()) };
+        match self.keys.judge(&found) {
+            Ok(key) if !self.keys.is_newest(&found) => self.backend.put(NAME, &self.keys.record(&key), None).await,
             _ => Ok(()),
         }
     }
@@ -175,7 +247,7 @@ impl Keyed {
             self.look_or_begin().await?;
         }
         match self.backend.get(NAME).await? {
-            Some(found) => Ok(judge(&found, &keyring.tagger(PURPOSE))?),
+            Some(found) => Ok(StoreKeys::new(keyring).judge(&found).map(drop)?),
             None => Ok(()),
         }
     }
@@ -209,20 +281,43 @@ impl Keyed {
     }
 }
 
-/// The record under the key that seals: the format, and a tag.
-fn record(tagger: &Tagger) -> Vec<u8> {
-    format!("{STORE_FORMAT} {}", STANDARD_NO_PAD.encode(tagger.tag(NAME.as_bytes()))).into_bytes()
+fn emptied_again_and_again() -> StoreError {
+    session_store::Error::Backend("it is emptied again and again".into()).into()
 }
 
-/// Checks that a record is ours, by any key of the ring.
-fn judge(record: &[u8], tagger: &Tagger) -> Result<(), Foreign> {
-    let (format, tag) =
-        std::str::from_utf8(record).ok().and_then(|text| text.split_once(' ')).ok_or(Foreign::Format)?;
-    if format.parse() != Ok(STORE_FORMAT) {
-        return Err(Foreign::Format);
+impl StoreKeys {
+    fn new(keyring: &Keyring) -> Self {
+        Self { tagger: keyring.tagger(PURPOSE), sealer: keyring.sealer(INDEX_KEY_PURPOSE, &[]) }
     }
-    let tag = STANDARD_NO_PAD.decode(tag).map_err(|_| Foreign::Key)?;
-    if tagger.verify(NAME.as_bytes(), &tag) { Ok(()) } else { Err(Foreign::Key) }
+
+    /// The record under the key that seals: the format, a tag, and the index key.
+    fn record(&self, key: &[u8; KEY_BYTES]) -> Vec<u8> {
+        let (tag, index_key) = (self.tagger.tag(NAME.as_bytes()), self.sealer.seal(NAME.as_bytes(), key));
+        let [tag, index_key] = [tag, index_key].map(|bytes| STANDARD_NO_PAD.encode(bytes));
+        format!("{STORE_FORMAT} {tag} {index_key}").into_bytes()
+    }
+
+    /// Checks that a record is ours, by any key of the ring, and returns the index key.
+    fn judge(&self, record: &[u8]) -> Result<Zeroizing<[u8; KEY_BYTES]>, Foreign> {
+        let text = std::str::from_utf8(record).map_err(|_| Foreign::Format)?;
+        let (format, rest) = text.split_once(' ').ok_or(Foreign::Format)?;
+        if format.parse() != Ok(STORE_FORMAT) {
+            return Err(Foreign::Format);
+        }
+        let decoded = |text: &str| STANDARD_NO_PAD.decode(text).map_err(|_| Foreign::Key);
+        let (tag, index_key) = rest.split_once(' ').ok_or(Foreign::Key)?;
+        if !self.tagger.verify(NAME.as_bytes(), &decoded(tag)?) {
+            return Err(Foreign::Key);
+        }
+        let opened = self.sealer.open(NAME.as_bytes(), &decoded(index_key)?).map_err(|_| Foreign::Key)?;
+        Ok(Zeroizing::new(opened.as_slice().try_into().map_err(|_| Foreign::Key)?))
+    }
+
+    /// Is true if a record of ours was written under the key that seals.
+    fn is_newest(&self, record: &[u8]) -> bool {
+        let tag = STANDARD_NO_PAD.encode(self.tagger.tag(NAME.as_bytes()));
+        std::str::from_utf8(record).is_ok_and(|text| text.split(' ').nth(1) == Some(tag.as_str()))
+    }
 }
 
 impl fmt::Debug for Keyed {
@@ -368,14 +463,21 @@ mod tests {
     use super::*;
     use counterfoil_core::secret::Secret;
 
-    fn tagger(keys: &[u8]) -> Tagger {
-        Keyring::new(keys.iter().map(|byte| Secret::new([*byte; 32])).collect()).unwrap().tagger(PURPOSE)
+    const INDEX_KEY: [u8; KEY_BYTES] = [9; KEY_BYTES];
+
+    fn keys(keys: &[u8]) -> StoreKeys {
+        StoreKeys::new(&Keyring::new(keys.iter().map(|byte| Secret::new([*byte; 32])).collect()).unwrap())
+    }
+
+    fn judge(record: &[u8], ring: &[u8]) -> Result<[u8; KEY_BYTES], Foreign> {
+        keys(ring).judge(record).map(|key| *key)
     }
 
     /// Looks that overlap in every order: the one that began last tells, a forgetting like a look.
     #[test]
     fn of_looks_that_overlap_the_one_that_began_last_counts() {
-        let verdicts = [None, Some(Ok(())), Some(Err(Foreign::Key)), Some(Err(Foreign::Format))];
+        let verdicts =
+            [None, Some(Ok(())), Some(Err(Foreign::Key)), Some(Err(Foreign::Format)), Some(Err(Foreign::Unmarked))];
         for earlier in verdicts {
             for later in verdicts {
                 let known = Known::default();
@@ -392,22 +494,24 @@ mod tests {
 
     #[test]
     fn a_store_is_ours_by_any_key_of_the_ring_and_this_format_alone() {
-        let own = record(&tagger(&[1]));
-        assert_eq!(judge(&own, &tagger(&[1])), Ok(()));
-        assert_eq!(judge(&own, &tagger(&[2, 1])), Ok(()));
-        assert_eq!(judge(&own, &tagger(&[2])), Err(Foreign::Key));
+        let own = keys(&[1]).record(&INDEX_KEY);
+        assert_eq!(judge(&own, &[1]), Ok(INDEX_KEY));
+        assert_eq!(judge(&own, &[2, 1]), Ok(INDEX_KEY));
+        assert_eq!(judge(&own, &[2]), Err(Foreign::Key));
+        assert!(keys(&[1]).is_newest(&own) && !keys(&[2, 1]).is_newest(&own));
         let text = String::from_utf8(own).unwrap();
         for (changed, foreign) in [
-            (text.replacen('3', "1", 1), Foreign::Format),
+            (text.replacen('3', "2", 1), Foreign::Format),
             (text.replacen('3', "", 1), Foreign::Format),
             ("nothing of ours".to_owned(), Foreign::Format),
             (text[..text.len() - 1].to_owned(), Foreign::Key),
             (text[..2].to_owned(), Foreign::Key),
             (format!("{text}AAAA"), Foreign::Key),
             (format!("{STORE_FORMAT} ="), Foreign::Key),
+            (text.rsplit_once(' ').unwrap().0.to_owned(), Foreign::Key),
         ] {
-            assert_eq!(judge(changed.as_bytes(), &tagger(&[1])), Err(foreign), "{changed}");
+            assert_eq!(judge(changed.as_bytes(), &[1]), Err(foreign), "{changed}");
         }
-        assert_eq!(judge(b"\xff", &tagger(&[1])), Err(Foreign::Format));
+        assert_eq!(judge(b"\xff", &[1]), Err(Foreign::Format));
     }
 }

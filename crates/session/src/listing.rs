@@ -1,4 +1,7 @@
 //! Views of sessions: one of them, a page, their number.
+//!
+//! Records are opened for what the registry cannot tell: one person is found by an index, a group or a network by the
+//! signatures of all entries, and the record of whoever may fit decides.
 
 use std::sync::Arc;
 
@@ -10,8 +13,10 @@ use super::hashed_name::HashedName;
 use super::inner::Inner;
 use super::key::SessionHandle;
 use super::live::{KnownSession, LiveSession};
-use super::registry::Cursor;
+use super::registry::{Cursor, Entry, Source};
+use super::sampling::Reservoir;
 use super::selection::Filter;
+use super::signature::Probe;
 use super::store::StoreError;
 use super::store::sealed::Found;
 use super::timeout::{TimeoutPolicy, Verdict, judge};
@@ -20,6 +25,12 @@ use super::timeout::{TimeoutPolicy, Verdict, judge};
 pub(super) const AT_A_TIME: usize = 64;
 /// Records looked at for one page, however few of them fit: no question is unbounded work.
 const MOST_LOOKED_AT: usize = 10_000;
+/// Entries that cost as much as the opening of one record, when their signatures are looked at.
+const ENTRIES_A_RECORD: usize = 100;
+/// Most sessions that are counted one by one; of more a sample is.
+const MOST_COUNTED: usize = 20_000;
+/// The size of that sample: it tells a share to within 2.2 points in 19 of 20 cases.
+const SAMPLE: usize = 2_000;
 
 /// Some of the sessions, newest first.
 #[derive(Debug)]
@@ -30,12 +41,24 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
+/// A number of sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// The number.
+    pub sessions: usize,
+    /// False if it was told from a sample: of those that may fit, the share that does is right to within 2.2 points in
+    /// 19 of 20 cases.
+    pub is_exact: bool,
+}
+
 /// Some of the records, newest first, whatever the rules say of them.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     pub(super) sessions: Vec<Arc<KnownSession>>,
     /// Records that cannot be read here.
     pub(super) unreadable: Vec<SessionHandle>,
+    /// Set if each of those is of the index that was read, and did not only seem to fit.
+    pub(super) is_certain: bool,
     /// Those that have ended and may lie there all the same: a revocation deletes them, whoever they were of.
     pub(super) remains: Vec<SessionHandle>,
     pub(super) next: Option<Cursor>,
@@ -54,56 +77,110 @@ impl Records {
 }
 
 impl Inner {
-    /// The records that fit: what [`Self::page`] shows, and those that the rules of the moment say are over. A
-    /// revocation means them too: the rules may change, and another replica may know of a later use.
-    pub(crate) async fn records(
-        &self,
-        filter: &Filter,
-        behind: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Records, StoreError> {
-        let index = filter.person.by_subject().map(|(issuer, subject)| HashedName::subject(issuer, subject));
-        self.records_of(index.as_ref(), filter, behind, limit).await
+    /// Returns where the sessions that fit are found. A person without an index is searched for if that is asked for:
+    /// they have no session, or somebody deleted it.
+    pub(crate) async fn source(self: &Arc<Self>, filter: &Filter, searches: bool) -> Result<Source, StoreError> {
+        let (names, person) = (self.keyed.names().await?, &filter.person);
+        let issuers = async || match &person.issuer {
+            Some(issuer) => Ok(vec![issuer.clone()]),
+            None => self.registry.issuers().await,
+        };
+        let known_as = person.user.as_ref().or(person.verified_email.as_ref());
+        let subject = person.user.as_ref().or(person.subject.as_ref());
+        let mut indexes: Vec<_> = match (person.by_subject(), known_as) {
+            (Some((issuer, subject)), _) => vec![names.subject(issuer, subject)],
+            (None, known_as) => known_as.map(|word| names.word(word)).into_iter().collect(),
+        };
+        if let (None, Some(subject)) = (person.by_subject(), subject) {
+            indexes.extend(issuers().await?.iter().map(|issuer| names.subject(issuer, subject)));
+        }
+        let probe = Probe::of(filter, &names);
+        if indexes.is_empty() && subject.is_none() {
+            return Ok(Source::All(probe));
+        }
+        self.indexes_or_search(indexes, probe, searches).await
     }
 
-    /// Those of one index, or of all.
-    pub(crate) async fn records_of(
+    /// The same of the sessions that came from one session at a provider.
+    pub(crate) async fn source_of_provider_session(
+        self: &Arc<Self>,
+        issuer: &str,
+        sid: &str,
+    ) -> Result<Source, StoreError> {
+        let names = self.keyed.names().await?;
+        let probe = Probe::of_provider_session(issuer, sid, &names);
+        self.indexes_or_search(vec![names.provider_session(issuer, sid)], probe, true).await
+    }
+
+    async fn indexes_or_search(
+        self: &Arc<Self>,
+        indexes: Vec<HashedName>,
+        probe: Probe,
+        searches: bool,
+    ) -> Result<Source, StoreError> {
+        if !searches || self.registry.name_any(&indexes).await? {
+            return Ok(Source::Indexes(indexes));
+        }
+        Ok(Source::Found(self.search(probe).await?))
+    }
+
+    /// The records of a source that fit: what [`SessionAdministration::page`] shows, and those that the rules of the
+    /// moment say are over. A revocation means them too: the rules may change, and another replica may know of a later
+    /// use.
+    pub(crate) async fn records(
         &self,
-        index: Option<&HashedName>,
+        source: &Source,
         filter: &Filter,
         behind: Option<Cursor>,
         limit: usize,
     ) -> Result<Records, StoreError> {
         let now = self.clock.now();
-        let mut records = Records { next: behind, ..Records::default() };
-        let mut looked_at = 0;
+        let is_certain = matches!(source, Source::Indexes(_));
+        // The lists are in the order of age.
+        let begin = behind.or_else(|| filter.older_than.map(|age| Cursor::before(now - age)));
+        let mut records = Records { next: begin, is_certain, ..Records::default() };
+        let (mut opened, mut skipped) = (0, 0);
         loop {
-            let batch = self.registry.behind(index, records.next).await?;
+            let batch = self.registry.behind(source, records.next).await?;
             if batch.is_empty() {
                 return Ok(Records { next: None, ..records });
             }
+            let may_fit = |entry: &Entry| match source {
+                Source::All(probe) => probe.may_fit(entry.signature.as_ref()),
+                Source::Indexes(_) | Source::Found(_) => true,
+            };
+            let (end, entries) = (batch.last().map(|entry| entry.place), batch.len());
+            let mut batch: Vec<_> = batch.into_iter().filter(may_fit).collect();
+            // A session may have two entries for a moment.
+            batch.dedup_by_key(|entry| entry.place.handle);
+            skipped += entries - batch.len();
             let mut found = stream::iter(batch)
-                .map(async |place: Cursor| (place, self.look_up(place.handle).await))
+                .map(async |entry: Entry| (entry, self.look_up(entry.place.handle).await))
                 .buffered(AT_A_TIME);
-            while let Some((place, found)) = found.next().await {
-                records.next = Some(place);
-                looked_at += 1;
+            while let Some((entry, found)) = found.next().await {
+                let handle = entry.place.handle;
+                records.next = Some(entry.place);
+                opened += 1;
                 match found {
                     Ok(Found::Session(opened)) => {
-                        let known = KnownSession::new(place.handle, *opened);
+                        let known = KnownSession::new(handle, *opened);
                         if filter.fits(&known.record, known.last_seen_at(), now) {
                             records.sessions.push(Arc::new(known));
                         }
                     }
-                    Ok(Found::Outweighed) => records.remains.push(place.handle),
-                    Ok(Found::Nothing(_)) => self.registry.prune(index, place, now).await?,
+                    Ok(Found::Outweighed) => records.remains.push(handle),
+                    Ok(Found::Nothing(_)) => self.registry.prune(source, entry, now).await?,
                     // It is not ours to forget: a replica with another key may serve it.
-                    Ok(Found::Unreadable) => records.unreadable.push(place.handle),
+                    Ok(Found::Unreadable) => records.unreadable.push(handle),
                     Err(error) => records.failure = Some(error),
                 }
-                if records.sessions.len() == limit || looked_at == MOST_LOOKED_AT {
+                if records.sessions.len() == limit || opened == MOST_LOOKED_AT {
                     return Ok(records);
                 }
+            }
+            records.next = end;
+            if skipped >= MOST_LOOKED_AT * ENTRIES_A_RECORD {
+                return Ok(records);
             }
         }
     }
@@ -131,21 +208,33 @@ impl SessionAdministration {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
     pub async fn page(&self, filter: &Filter, behind: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        let source = self.0.source(filter, true).await?;
+        self.page_of(&source, filter, behind, limit).await
+    }
+
+    async fn page_of(
+        &self,
+        source: &Source,
+        filter: &Filter,
+        behind: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
         let now = self.0.clock.now();
-        let records = self.0.records(filter, behind, limit).await?.complete()?;
+        let records = self.0.records(source, filter, behind, limit).await?.complete()?;
         let orders = self.0.orders().await?;
         let live = records.sessions.into_iter().filter_map(|known| self.0.live(known, &orders, now).ok());
         Ok(Page { sessions: live.collect(), next: records.next })
     }
 
-    /// The live sessions of a person, newest first.
+    /// The live sessions of a person that their index names, newest first.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
     pub async fn of_subject(&self, issuer: &str, subject: &str) -> Result<Vec<LiveSession>, StoreError> {
         let (filter, mut sessions, mut place) = (Filter::subject(issuer, subject), Vec::new(), None);
+        let source = self.0.source(&filter, false).await?;
         loop {
-            let page = self.page(&filter, place, usize::MAX).await?;
+            let page = self.page_of(&source, &filter, place, usize::MAX).await?;
             sessions.extend(page.sessions);
             if page.next.is_none() {
                 return Ok(sessions);
@@ -154,19 +243,19 @@ impl SessionAdministration {
         }
     }
 
-    /// Counts the live sessions that fit: each of them is looked at.
+    /// Counts the live sessions that fit: one by one, or by a sample of those that may, if they are many.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
-    pub async fn count(&self, filter: &Filter) -> Result<usize, StoreError> {
+    pub async fn count(&self, filter: &Filter) -> Result<Count, StoreError> {
         self.count_those(filter, |_, _| true).await
     }
 
-    /// Counts the live sessions that would be over if this policy applied.
+    /// Counts the live sessions that would be over if this policy applied, like [`Self::count`].
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
-    pub async fn would_end(&self, policy: &TimeoutPolicy) -> Result<usize, StoreError> {
+    pub async fn would_end(&self, policy: &TimeoutPolicy) -> Result<Count, StoreError> {
         self.count_those(&Filter::default(), |session, now| {
             let limits = policy.limits_for(&session.record().identity.groups);
             let verdict = judge(session.known.moments(), limits, now);
@@ -187,16 +276,52 @@ impl SessionAdministration {
         &self,
         filter: &Filter,
         counts: impl Fn(&LiveSession, OffsetDateTime) -> bool,
-    ) -> Result<usize, StoreError> {
-        let (mut count, mut place) = (0, None);
+    ) -> Result<Count, StoreError> {
+        let source = self.0.source(filter, true).await?;
+        let Source::All(probe) = &source else {
+            return self.count_one_by_one(&source, filter, counts).await;
+        };
+        let reservoir = Reservoir::new(MOST_COUNTED);
+        let older_than = filter.older_than.map(|age| Cursor::before(self.0.clock.now() - age).established);
+        let see = |entry: &Entry| {
+            if probe.may_fit(entry.signature.as_ref())
+                && older_than.is_none_or(|before| entry.place.established < before)
+            {
+                reservoir.see(entry.place);
+            }
+        };
+        self.0.registry.scan(see).await?;
+        let (seen, mut kept) = reservoir.into_parts();
+        if seen <= MOST_COUNTED {
+            return self.count_one_by_one(&Source::Found(newest_first(kept)), filter, counts).await;
+        }
+        kept.truncate(SAMPLE);
+        let counted = self.count_one_by_one(&Source::Found(newest_first(kept)), filter, counts).await?;
+        Ok(Count { sessions: seen * counted.sessions / SAMPLE, is_exact: false })
+    }
+
+    async fn count_one_by_one(
+        &self,
+        source: &Source,
+        filter: &Filter,
+        counts: impl Fn(&LiveSession, OffsetDateTime) -> bool,
+    ) -> Result<Count, StoreError> {
+        let (mut sessions, mut place) = (0, None);
         loop {
-            let page = self.page(filter, place, 1_000).await?;
+            let page = self.page_of(source, filter, place, usize::MAX).await?;
             let now = self.0.clock.now();
-            count += page.sessions.iter().filter(|session| counts(session, now)).count();
+            sessions += page.sessions.iter().filter(|session| counts(session, now)).count();
             if page.next.is_none() {
-                return Ok(count);
+                return Ok(Count { sessions, is_exact: true });
             }
             place = page.next;
         }
     }
+}
+
+/// Sorts places as listings go through them.
+pub(super) fn newest_first(mut places: Vec<Cursor>) -> Vec<Cursor> {
+    places.sort_by_cached_key(|place| std::cmp::Reverse((place.established, place.handle.to_string())));
+    places.dedup_by_key(|place| place.handle);
+    places
 }

@@ -220,6 +220,9 @@ async fn maintenance_loop(inner: Weak<Inner>) {
         tokio::time::sleep(ROUND).await;
         let Some(sessions) = inner.upgrade().map(Maintenance) else { return };
         let mut done = sessions.extend_ttls_to_policy().await;
+        if done.is_ok() {
+            done = SessionAdministration(sessions.0.clone()).resume_walks().await;
+        }
         rounds = rounds.wrapping_add(1);
         if rounds.is_multiple_of(ROUNDS_PER_PRUNING) && done.is_ok() {
             done = match sessions.0.backend.put_if_absent("pruning", Duration::seconds(50)).await {

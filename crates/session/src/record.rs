@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use super::browser::BrowserKind;
 use super::store::log::LogNumber;
 use counterfoil_core::identity::Identity;
 use counterfoil_core::secret::{Secret, serialize_exposed};
@@ -108,6 +109,11 @@ impl ClientTraits {
     pub fn new(address: IpAddr, user_agent: Option<&str>) -> Self {
         let user_agent = user_agent.map(|text| text.chars().take(LONGEST_USER_AGENT).collect());
         Self { address: Some(address.to_string()), user_agent }
+    }
+
+    /// Returns the kind of browser that the `User-Agent` names.
+    pub fn browser(&self) -> BrowserKind {
+        BrowserKind::of(self.user_agent.as_deref().unwrap_or_default())
     }
 
     /// Is true if a request names the same browser. Digits do not count: browsers update themselves in the middle

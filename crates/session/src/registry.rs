@@ -2,8 +2,9 @@
 //! provider.
 //!
 //! Lists of handles, scored by when the session was established (R-G12): one for each person, one for each session at
-//! a provider, and one for each hour, which together are all of them. That order never changes, so a listing can be
-//! continued from any place in it; a list of an hour is bounded by the logins of that hour.
+//! a provider, one for each user name and e-mail address, and one for each hour, which together are all of them. That
+//! order never changes, so a listing can be continued from any place in it; a list of an hour is bounded by the logins
+//! of that hour. Its entries carry a signature behind the handle, which tells most sessions that a filter does not mean.
 //!
 //! The record in the store alone decides whether a session lives. Entry first, record second: an entry without
 //! a record is harmless and goes with its list, a record without an entry could never be found. An entry older than
@@ -13,18 +14,29 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures_util::{StreamExt, TryStreamExt, future, stream};
 use time::{Duration, OffsetDateTime};
 
-use super::hashed_name::HashedName;
+use super::hashed_name::{HashedName, Names};
 use super::key::SessionHandle;
+use super::key_check::Keyed;
 use super::record::SessionRecord;
+use super::signature::{Probe, Signature};
 use super::store::{SessionBackend, StoreError};
 
 /// The list of the hours that have a list.
-const HOURS: &str = "all";
+pub(super) const HOURS: &str = "all";
+/// The list of the issuers that sessions are of.
+const ISSUERS: &str = "issuers";
+/// Issuers that somebody is looked for at who is known by their subject alone.
+const MOST_ISSUERS: usize = 1_000;
 const MILLISECONDS_PER_HOUR: i64 = 60 * 60 * 1_000;
 /// Entries asked for at a time.
 const BATCH: usize = 500;
+/// The same, where few of them will be opened.
+const SCANNED_BATCH: usize = 5_000;
+/// Hours whose lists are read at the same time.
+const HOURS_AT_A_TIME: usize = 4;
 /// An entry without a record may belong to a session that is just being established.
 const YOUNGEST_PRUNED: Duration = Duration::minutes(10);
 
@@ -37,15 +49,70 @@ pub struct Cursor {
     pub handle: SessionHandle,
 }
 
+impl Cursor {
+    /// The place behind every session that was established at or after a moment.
+    pub(super) fn before(moment: OffsetDateTime) -> Self {
+        Self { established: milliseconds(moment), handle: SessionHandle::LOWEST }
+    }
+
+    /// Places are ordered as the store orders them: by their text.
+    fn is_behind(&self, place: &Self) -> bool {
+        (self.established, self.handle.to_string()) < (place.established, place.handle.to_string())
+    }
+}
+
+/// An entry of a list.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) place: Cursor,
+    /// The traits of the session, in the lists of hours.
+    pub(super) signature: Option<Signature>,
+}
+
+impl Entry {
+    fn parse(member: &str, established: i64) -> Option<Self> {
+        let (handle, signature) = member.split_at_checked(SessionHandle::CHARACTERS)?;
+        Some(Self {
+            place: Cursor { established, handle: handle.parse().ok()? },
+            signature: Signature::parse(signature),
+        })
+    }
+
+    fn member(&self) -> String {
+        let handle = self.place.handle;
+        self.signature.map_or_else(|| handle.to_string(), |signature| format!("{handle}{signature}"))
+    }
+}
+
+/// The sessions that are looked at, newest first.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Every session whose signature does not say no.
+    All(Probe),
+    /// The sessions of any of these indexes.
+    Indexes(Vec<HashedName>),
+    /// Sessions that a search found.
+    Found(Vec<Cursor>),
+}
+
 /// The registry of one store.
 #[derive(Debug)]
 pub(super) struct Registry {
+    keyed: Arc<Keyed>,
     backend: Arc<dyn SessionBackend>,
 }
 
 impl Registry {
-    pub(super) fn new(backend: Arc<dyn SessionBackend>) -> Self {
-        Self { backend }
+    pub(super) fn new(keyed: Arc<Keyed>) -> Self {
+        Self { backend: keyed.clone(), keyed }
+    }
+
+    /// The lists that a session belongs to, and its entry in each.
+    fn entries(names: &Names, record: &SessionRecord, handle: SessionHandle) -> BTreeSet<(String, String)> {
+        let hour = list_of_hour(hour_of(milliseconds(record.created_at)));
+        let in_hour = (hour, format!("{handle}{}", Signature::of(record, names)));
+        let indexes = names.indexes(record).into_iter().map(|index| (index.as_str().to_owned(), handle.to_string()));
+        indexes.chain([in_hour]).collect()
     }
 
     /// Enters a session in every list it belongs to; each of them lives at least until then.
@@ -55,58 +122,105 @@ impl Registry {
         handle: SessionHandle,
         until: OffsetDateTime,
     ) -> Result<(), StoreError> {
+        let names = self.keyed.names().await?;
         let established = milliseconds(record.created_at);
-        let member = handle.to_string();
-        for index in HashedName::of(record) {
-            self.backend.list_insert(index.as_str(), &member, established, until).await?;
-        }
         let hour = hour_of(established);
-        self.backend.list_insert(HOURS, &hour.to_string(), hour, until).await?;
-        self.backend.list_insert(&list_of_hour(hour), &member, established, until).await
+        let mut entries: Vec<_> = Self::entries(&names, record, handle)
+            .into_iter()
+            .map(|(list, member)| (list, member, established))
+            .collect();
+        entries.push((HOURS.to_owned(), hour.to_string(), hour));
+        entries.push((ISSUERS.to_owned(), record.identity.issuer.clone(), established));
+        let insert = async |(list, member, score): &(String, String, i64)| {
+            self.backend.list_insert(list, member, *score, until).await
+        };
+        future::try_join_all(entries.iter().map(insert)).await.map(drop)
     }
 
     /// Takes a session out of every list it belongs to.
     pub(super) async fn remove(&self, record: &SessionRecord, handle: SessionHandle) -> Result<(), StoreError> {
-        let member = handle.to_string();
-        for index in HashedName::of(record) {
-            self.backend.list_remove(index.as_str(), &member).await?;
-        }
-        self.backend.list_remove(&list_of_hour(hour_of(milliseconds(record.created_at))), &member).await.map(drop)
+        self.remove_entries(Self::entries(&*self.keyed.names().await?, record, handle)).await
     }
 
-    /// Takes an entry without a record out of a list, unless its record may be on its way.
-    pub(super) async fn prune(
+    /// Takes a session out of the lists that it belonged to and does no more.
+    pub(super) async fn remove_outdated(
         &self,
-        index: Option<&HashedName>,
-        place: Cursor,
-        now: OffsetDateTime,
+        before: &SessionRecord,
+        after: &SessionRecord,
+        handle: SessionHandle,
     ) -> Result<(), StoreError> {
-        if place.established > milliseconds(now - YOUNGEST_PRUNED) {
+        let names = self.keyed.names().await?;
+        let (before, after) = (Self::entries(&names, before, handle), Self::entries(&names, after, handle));
+        self.remove_entries(before.difference(&after).cloned().collect()).await
+    }
+
+    async fn remove_entries(&self, entries: BTreeSet<(String, String)>) -> Result<(), StoreError> {
+        let remove = async |(list, member): &(String, String)| self.backend.list_remove(list, member).await;
+        future::try_join_all(entries.iter().map(remove)).await.map(drop)
+    }
+
+    /// Takes an entry without a record out of the lists it was found in, unless its record may be on its way.
+    pub(super) async fn prune(&self, source: &Source, entry: Entry, now: OffsetDateTime) -> Result<(), StoreError> {
+        if entry.place.established > milliseconds(now - YOUNGEST_PRUNED) {
             return Ok(());
         }
-        let list = index.map_or_else(|| list_of_hour(hour_of(place.established)), |index| index.as_str().to_owned());
-        self.backend.list_remove(&list, &place.handle.to_string()).await.map(drop)
+        let lists = match source {
+            Source::All(_) => vec![list_of_hour(hour_of(entry.place.established))],
+            Source::Indexes(indexes) => indexes.iter().map(|index| index.as_str().to_owned()).collect(),
+            Source::Found(_) => Vec::new(),
+        };
+        self.remove_entries(lists.into_iter().map(|list| (list, entry.member())).collect()).await
     }
 
-    /// A batch of the sessions of an index, or of all, behind a place; empty at the end.
-    pub(super) async fn behind(
-        &self,
-        index: Option<&HashedName>,
-        place: Option<Cursor>,
-    ) -> Result<Vec<Cursor>, StoreError> {
-        if let Some(index) = index {
-            return self.list_behind(index.as_str(), place).await;
+    /// The issuers that sessions are of.
+    pub(super) async fn issuers(&self) -> Result<Vec<String>, StoreError> {
+        let issuers = self.backend.list_down_from(ISSUERS, i64::MAX, MOST_ISSUERS).await?;
+        Ok(issuers.into_iter().map(|(issuer, _)| issuer).collect())
+    }
+
+    /// Is true if any of these indexes names a session.
+    pub(super) async fn name_any(&self, indexes: &[HashedName]) -> Result<bool, StoreError> {
+        let length = async |index: &HashedName| self.backend.list_length(index.as_str()).await;
+        Ok(future::try_join_all(indexes.iter().map(length)).await?.into_iter().any(|length| length > 0))
+    }
+
+    /// A batch of a source's entries behind a place, whatever their signatures say; empty at the end.
+    pub(super) async fn behind(&self, source: &Source, place: Option<Cursor>) -> Result<Vec<Entry>, StoreError> {
+        match source {
+            Source::All(probe) => self.all_behind(place, if probe.is_empty() { BATCH } else { SCANNED_BATCH }).await,
+            Source::Indexes(indexes) => self.indexes_behind(indexes, place).await,
+            Source::Found(found) => {
+                let behind = found.iter().filter(|found| place.is_none_or(|place| found.is_behind(&place)));
+                Ok(behind.map(|place| Entry { place: *place, signature: None }).collect())
+            }
         }
+    }
+
+    async fn all_behind(&self, place: Option<Cursor>, batch: usize) -> Result<Vec<Entry>, StoreError> {
         let mut hour = place.map_or(i64::MAX, |place| hour_of(place.established));
         // One hour after the other, until one has something.
         while let Some((_, found)) = self.backend.list_down_from(HOURS, hour, 1).await?.pop() {
-            let places = self.list_behind(&list_of_hour(found), place).await?;
-            if !places.is_empty() {
-                return Ok(places);
+            let (entries, _) = self.list_behind(&list_of_hour(found), place, batch).await?;
+            if !entries.is_empty() {
+                return Ok(entries);
             }
             hour = found - 1;
         }
         Ok(Vec::new())
+    }
+
+    /// Entries of several lists in one order. Of each list a part may be known: the order is known as far as all are.
+    async fn indexes_behind(&self, indexes: &[HashedName], place: Option<Cursor>) -> Result<Vec<Entry>, StoreError> {
+        let read = async |index: &HashedName| self.list_behind(index.as_str(), place, BATCH).await;
+        let parts = stream::iter(indexes).map(read).buffered(BATCH).try_collect::<Vec<_>>().await?;
+        let ends = parts.iter().filter(|(_, is_all)| !is_all).filter_map(|(entries, _)| entries.last());
+        let known_to = ends.map(|end| end.place).reduce(|one, other| if one.is_behind(&other) { other } else { one });
+        let mut entries: Vec<_> = parts.iter().flat_map(|(entries, _)| entries).copied().collect();
+        entries.retain(|entry| known_to.is_none_or(|end| !entry.place.is_behind(&end)));
+        entries
+            .sort_by_cached_key(|entry| std::cmp::Reverse((entry.place.established, entry.place.handle.to_string())));
+        entries.dedup_by_key(|entry| entry.place.handle);
+        Ok(entries)
     }
 
     /// Every session of an index.
@@ -115,29 +229,57 @@ impl Registry {
         Ok(entries.iter().filter_map(|(member, _)| member.parse().ok()).collect())
     }
 
-    async fn list_behind(&self, list: &str, place: Option<Cursor>) -> Result<Vec<Cursor>, StoreError> {
+    /// A batch of a list's entries behind a place, and whether there are no more. Entries of one session stay together:
+    /// it has two while a renewal gives it another signature.
+    async fn list_behind(
+        &self,
+        list: &str,
+        place: Option<Cursor>,
+        batch: usize,
+    ) -> Result<(Vec<Entry>, bool), StoreError> {
         let highest = place.map_or(i64::MAX, |place| place.established);
-        let mut limit = BATCH;
+        let mut limit = batch;
         loop {
-            let entries = self.backend.list_down_from(list, highest, limit).await?;
-            let is_all = entries.len() < limit;
-            let places = entries.into_iter().filter_map(|(member, established)| {
-                let handle = member.parse().ok()?;
-                Some(Cursor { established, handle })
-            });
-            // Places are compared as the store orders them: by their text.
-            let is_behind = |found: &Cursor| {
-                place.is_none_or(|place| {
-                    (found.established, found.handle.to_string()) < (place.established, place.handle.to_string())
-                })
+            let members = self.backend.list_down_from(list, highest, limit).await?;
+            let is_all = members.len() < limit;
+            let entries = members.into_iter().filter_map(|(member, established)| Entry::parse(&member, established));
+            let is_behind = |found: &Entry| {
+                // Most are by their moment alone, without a text.
+                place.is_none_or(|place| found.place.established < place.established || found.place.is_behind(&place))
             };
-            let places: Vec<_> = places.filter(is_behind).collect();
-            if is_all || !places.is_empty() {
-                return Ok(places);
+            let mut entries: Vec<_> = entries.filter(is_behind).collect();
+            if is_all {
+                return Ok((entries, true));
+            }
+            // The other entry of the last session may come next.
+            if let Some(last) = entries.last().map(|last| last.place.handle)
+                && let Some(first) = entries.iter().position(|entry| entry.place.handle == last)
+            {
+                entries.truncate(first);
+            }
+            if !entries.is_empty() {
+                return Ok((entries, false));
             }
             // One millisecond has more sessions than fit into a batch.
             limit *= 2;
         }
+    }
+
+    /// Shows every entry of the lists of hours to `see`, in no order.
+    pub(super) async fn scan(&self, see: impl Fn(&Entry) + Sync) -> Result<(), StoreError> {
+        let hours = self.backend.list_down_from(HOURS, i64::MAX, usize::MAX).await?;
+        let read = async |(_, hour): (String, i64)| {
+            let (list, mut place) = (list_of_hour(hour), None);
+            loop {
+                let (entries, is_all) = self.list_behind(&list, place, SCANNED_BATCH).await?;
+                entries.iter().for_each(&see);
+                place = entries.last().map(|last| last.place);
+                if is_all {
+                    return Ok(());
+                }
+            }
+        };
+        stream::iter(hours).map(read).buffer_unordered(HOURS_AT_A_TIME).try_collect().await
     }
 
     /// Counts the entries; some of them may have ended by themselves.
@@ -156,7 +298,7 @@ impl Registry {
         established_before: OffsetDateTime,
     ) -> Result<Vec<SessionHandle>, StoreError> {
         let overdue = self.backend.list_up_to(index.as_str(), milliseconds(established_before), BATCH).await?;
-        Ok(overdue.iter().filter_map(|member| member.parse().ok()).collect())
+        Ok(overdue.iter().filter_map(|member| handle_of(member)).collect())
     }
 
     /// Takes an entry out of one list.
@@ -174,7 +316,7 @@ impl Registry {
     /// Everything that is left in the list of an hour.
     pub(super) async fn members_of_hour(&self, hour: i64) -> Result<Vec<SessionHandle>, StoreError> {
         let members = self.backend.list_up_to(&list_of_hour(hour), i64::MAX, usize::MAX).await?;
-        Ok(members.iter().filter_map(|member| member.parse().ok()).collect())
+        Ok(members.iter().filter_map(|member| handle_of(member)).collect())
     }
 
     /// Forgets an hour and its list.
@@ -182,6 +324,11 @@ impl Registry {
         self.backend.list_delete(&list_of_hour(hour)).await?;
         self.backend.list_remove(HOURS, &hour.to_string()).await.map(drop)
     }
+}
+
+/// The session of an entry.
+pub(super) fn handle_of(member: &str) -> Option<SessionHandle> {
+    Entry::parse(member, 0).map(|entry| entry.place.handle)
 }
 
 fn hour_of(milliseconds: i64) -> i64 {

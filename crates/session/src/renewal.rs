@@ -258,6 +258,9 @@ impl LockedSession {
         // This is due also if the store did not answer: it may have done it.
         inner.near.invalidate(self.handle());
         saved?;
+        if let Err(error) = inner.registry.remove_outdated(&was, record, self.handle()).await {
+            tracing::warn!(session = %self.handle(), %error, "a renewed session is still in a list of before; it goes with that");
+        }
         // A record that went in between is not brought back, and the store does not say so.
         let still = inner.sealed.load_whole(&self.key).await?;
         Ok(if still.is_some() { Saved::Saved } else { Saved::SessionEnded })

@@ -6,7 +6,6 @@
 
 use time::{Duration, OffsetDateTime};
 
-use super::hashed_name::HashedName;
 use super::sessions::Sessions;
 use super::store::StoreError;
 
@@ -32,7 +31,7 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: the provider is to try again.
     pub async fn is_replay(&self, name: &ReplayKey) -> Result<bool, StoreError> {
-        Ok(self.0.backend.get(HashedName::notice(name).as_str()).await?.is_some())
+        Ok(self.0.backend.get(self.0.keyed.names().await?.notice(name).as_str()).await?.is_some())
     }
 
     /// Remembers that a notice was carried out, for as long as it could be sent again.
@@ -41,6 +40,6 @@ impl Sessions {
     /// [`StoreError`] if the store did not take it: it would have an effect if it were repeated.
     pub async fn remember_notice(&self, name: &ReplayKey, until: OffsetDateTime) -> Result<(), StoreError> {
         let until = until.saturating_add(REMEMBERED_LONGER);
-        self.0.backend.put(HashedName::notice(name).as_str(), b"1", Some(until)).await
+        self.0.backend.put(self.0.keyed.names().await?.notice(name).as_str(), b"1", Some(until)).await
     }
 }

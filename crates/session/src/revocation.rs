@@ -5,33 +5,33 @@
 //! rest from being done; it is reported, and can be repeated: also an end that came no further than the tombstone.
 
 mod persons;
+mod walk;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration as StdDuration;
 
 use futures_util::{StreamExt, stream};
 use time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::administration::SessionAdministration;
 use super::blocks::{Lifted, Meant};
 use super::ending::{EndCause, Tombstone};
-use super::hashed_name::HashedName;
 use super::key::SessionHandle;
-use super::listing::{AT_A_TIME, Records};
+use super::listing::{AT_A_TIME, Count, Records};
 use super::live::{KnownSession, LiveSession};
-use super::registry::Cursor;
-use super::selection::Filter;
+use super::registry::{Cursor, Source};
+use super::selection::{Filter, PersonFilter};
 use super::store::StoreError;
 use super::store::log::Appended;
 use super::store::sealed::Found;
 
+use self::walk::{Progress, Walk};
+
 /// Records looked at together.
 const BATCH: usize = 1_000;
-/// Longest time that a search waits for others.
-const SEARCHES_WAIT: StdDuration = StdDuration::from_secs(5);
+/// Sessions that are named before an order is given; of more only the number is told.
+const MOST_PREVIEWED: usize = 1_000;
 
 /// The reason that is noted where the program gives none.
 const ENDED_BY_THE_PROGRAM: &str = "ended by the program";
@@ -115,6 +115,15 @@ impl Order {
     }
 }
 
+/// The sessions that a revocation would end.
+#[derive(Debug, Clone)]
+pub struct Preview {
+    /// Their number.
+    pub count: Count,
+    /// The newest thousand of them.
+    pub sessions: Vec<SessionHandle>,
+}
+
 /// The outcome of a revocation.
 #[derive(Debug, Default)]
 pub struct Revoked {
@@ -124,6 +133,8 @@ pub struct Revoked {
     pub ended: Vec<SessionHandle>,
     /// The blocks that this call lifted, and those that stand against the same persons all the same.
     pub blocks: Lifted,
+    /// Set if the order stands in the cut-off log: it counts, whether or not the records of whom it means are deleted.
+    pub stands: bool,
     /// Set if the order would outlive the loss of the server that took it. Repeat it otherwise, once there is another.
     pub is_replicated: bool,
     /// The store's failure, if not all could be done: some sessions may live on.
@@ -145,29 +156,26 @@ impl Revoked {
     }
 }
 
-/// The right to look at every session, if that is needed: providers order it as often as they like, so one is under way
-/// at a time.
-async fn turn_to_search<'a>(
-    searches: &'a Semaphore,
-    selection: &Selection,
-    patience: StdDuration,
-) -> Result<Option<SemaphorePermit<'a>>, StoreError> {
-    let Selection::Searched(_) = selection else { return Ok(None) };
-    let turn = tokio::time::timeout(patience, searches.acquire()).await;
-    turn.ok().and_then(Result::ok).map(Some).ok_or(StoreError::TooManySearches)
-}
-
 impl SessionAdministration {
     /// Ends the selected sessions. When it returns without a failure, none of their records is in the store, none is
     /// served by this process, and nothing in flight brings one back; other replicas hear of it as fast as the network
     /// carries it. With a failure as much of it has been done as could be, and repeating it is safe.
     pub async fn revoke(&self, selection: &Selection, order: &Order) -> Revoked {
+        self.revoke_and_tell(selection, order, &|_| {}).await
+    }
+
+    /// Does what [`Self::revoke`] does, and tells how far it is: when the order has been given, and after each batch of
+    /// records. An order that [`stands`](Revoked::stands) is in force on every replica once it was given, or, where a
+    /// replica does not hear of it, when that replica's lease on what it knows runs out.
+    pub async fn revoke_and_tell(
+        &self,
+        selection: &Selection,
+        order: &Order,
+        tell: &(dyn Fn(&Revoked) + Send + Sync),
+    ) -> Revoked {
         let mut revoked = Revoked::default();
-        let turn = turn_to_search(&self.0.searches, selection, SEARCHES_WAIT).await;
-        let Some(_turn) = revoked.note(turn) else { return revoked };
         // Those who lived until this order are told by the orders before it.
         let before = revoked.note(self.0.orders().await).unwrap_or_default();
-        let mut is_whole = true;
         let tombstone = Tombstone {
             ended_at: self.0.clock.now(),
             cause: order.cause,
@@ -184,89 +192,54 @@ impl SessionAdministration {
             revoked.failure = blocks.failure.take().or(revoked.failure.take());
             revoked.blocks = blocks;
         }
+        let terms = self.terms(order);
         if let Some(filter) = filter {
-            let laid_down = self.block_the_named(filter, &self.terms(order)).await;
+            let laid_down = self.block_the_named(filter, &terms).await;
             revoked.note(laid_down);
         }
         let many = filter.and_then(Filter::of_logins).filter(|logins| logins.one_person().is_none());
         let laid_down = match &many {
             // From here on no check of a session that it means lets it pass, on any replica.
-            Some(logins) => self.0.cut_offs.set_for_logins(logins, order.cause, &self.terms(order)).await,
+            Some(logins) => self.0.cut_offs.set_for_logins(logins, order.cause, &terms).await,
             None => self.0.cut_offs.log.tick().await,
         };
         let appended = revoked.note(laid_down);
         revoked.is_replicated = appended.is_some_and(|appended| appended.is_replicated);
+        revoked.stands = many.is_some() && appended.is_some();
         if let Some(Appended { number, .. }) = appended {
-            let laid_down = self.cut_off_the_named(selection, number, &self.terms(order)).await;
+            let laid_down = self.cut_off_the_named(selection, number, &terms).await;
             revoked.note(laid_down);
         }
-        // Each person found is cut off too: at their next login they may be of another group, or have another address.
-        // Sessions of theirs from elsewhere at the provider are not meant.
-        let each_person = match selection {
-            Selection::Handles(_) | Selection::Searched(_) => true,
-            Selection::Matching(filter) => !filter.is_empty(),
-            Selection::ProviderSession { .. } => false,
-        };
-        let mut place = None;
-        loop {
-            let Some(records) = revoked.note(self.selected(selection, place).await) else { return revoked };
-            revoked.failure = records.failure.or(revoked.failure);
-            if let Some(Appended { number, .. }) = appended.filter(|_| each_person) {
-                let laid_down = self.cut_off(&records.sessions, filter, number, &self.terms(order)).await;
-                revoked.note(laid_down);
-            }
-            let now = self.0.clock.now();
-            let live = |known: &&Arc<KnownSession>| self.0.live((*known).clone(), &before, now).is_ok();
-            let matched: BTreeSet<_> = records.sessions.iter().filter(live).map(|known| known.handle).collect();
-            let tombstone = &tombstone;
-            let mut ending = stream::iter(records.sessions)
-                .map(async |known| (known.handle, self.0.end_known(&known, Some(tombstone)).await))
-                .buffer_unordered(AT_A_TIME);
-            while let Some((handle, ended)) = ending.next().await {
-                if revoked.note(ended) == Some(true) && matched.contains(&handle) {
-                    revoked.ended.push(handle);
-                }
-            }
-            revoked.matched.extend(matched);
-            let found_unreadable = records.unreadable.len();
-            let unreadable = self.unreadable_selected(selection, records.unreadable).await;
-            let unreadable = revoked.note(unreadable).unwrap_or_default();
-            is_whole &= found_unreadable == unreadable.len();
-            for handle in unreadable.into_iter().chain(records.remains) {
-                let torn_up = self.0.tear_up(handle, None, now).await;
-                revoked.note(torn_up);
-            }
-            if records.next.is_none() {
-                // What could not be read here may be a session for another replica: the order stands until none can live.
-                if let (Some(Appended { number, .. }), Some(_), None, true) =
-                    (appended, &many, &revoked.failure, is_whole)
-                {
-                    let done = self.0.cut_offs.log.done(number).await;
-                    revoked.note(done);
-                }
-                return revoked;
-            }
-            place = records.next;
-        }
+        tell(&revoked);
+        let number = appended.map(|appended| appended.number);
+        let walk = Walk { selection, number, stands: revoked.stands, tombstone, terms, before };
+        self.walk(&walk, Progress::default(), &mut revoked, tell).await;
+        revoked
     }
 
-    /// Returns the sessions that [`Self::revoke`] would end.
+    /// Returns whom [`Self::revoke`] would end: how many, and the newest thousand of them.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
-    pub async fn preview(&self, selection: &Selection) -> Result<Revoked, StoreError> {
-        let (mut revoked, mut place) = (Revoked::default(), None);
-        let orders = self.0.orders().await?;
+    pub async fn preview(&self, selection: &Selection) -> Result<Preview, StoreError> {
+        let (orders, now) = (self.0.orders().await?, self.0.clock.now());
+        let source = self.source_of(selection).await?;
+        let (mut sessions, mut place) = (Vec::new(), None);
         loop {
-            let records = self.selected(selection, place).await?.complete()?;
-            let now = self.0.clock.now();
+            let records = self.selected(selection, source.as_ref(), place).await?.complete()?;
             let live = records.sessions.into_iter().filter_map(|known| self.0.live(known, &orders, now).ok());
-            revoked.matched.extend(live.map(|session| session.handle()));
-            if records.next.is_none() {
-                return Ok(revoked);
-            }
+            sessions.extend(live.map(|session| session.handle()));
             place = records.next;
+            if place.is_none() || sessions.len() >= MOST_PREVIEWED {
+                break;
+            }
         }
+        let count = match selection {
+            Selection::Matching(filter) if place.is_some() => self.count(filter).await?,
+            _ => Count { sessions: sessions.len(), is_exact: place.is_none() },
+        };
+        sessions.truncate(MOST_PREVIEWED);
+        Ok(Preview { count, sessions })
     }
 
     /// Ends every session of a person and refuses their logins under way; how many there were.
@@ -302,20 +275,41 @@ impl SessionAdministration {
         self.0.end_known(&session.known, Some(&tombstone)).await
     }
 
+    /// Returns where the sessions that are meant are found, unless they are named.
+    async fn source_of(&self, selection: &Selection) -> Result<Option<Source>, StoreError> {
+        match selection {
+            Selection::Handles(_) => Ok(None),
+            Selection::Matching(filter) | Selection::Searched(filter) => self.0.source(filter, true).await.map(Some),
+            Selection::ProviderSession { issuer, sid, .. } => {
+                self.0.source_of_provider_session(issuer, sid).await.map(Some)
+            }
+        }
+    }
+
     /// Some of the records that are meant.
-    async fn selected(&self, selection: &Selection, behind: Option<Cursor>) -> Result<Records, StoreError> {
-        let handles = match selection {
-            Selection::Handles(handles) => handles.iter().copied().collect::<BTreeSet<_>>(),
-            Selection::Matching(filter) | Selection::Searched(filter) => {
-                return self.0.records(filter, behind, BATCH).await;
+    async fn selected(
+        &self,
+        selection: &Selection,
+        source: Option<&Source>,
+        behind: Option<Cursor>,
+    ) -> Result<Records, StoreError> {
+        let handles = match (selection, source) {
+            (Selection::Handles(handles), _) => handles.iter().copied().collect::<BTreeSet<_>>(),
+            (Selection::Matching(filter) | Selection::Searched(filter), Some(source)) => {
+                return self.0.records(source, filter, behind, BATCH).await;
             }
-            Selection::ProviderSession { issuer, sid, subject } => {
-                let index = HashedName::provider_session(issuer, sid);
-                let filter = subject.as_ref().map(|subject| Filter::subject(issuer, subject)).unwrap_or_default();
-                return self.0.records_of(Some(&index), &filter, behind, BATCH).await;
+            (Selection::ProviderSession { issuer, sid, subject }, Some(source)) => {
+                let person =
+                    PersonFilter { issuer: Some(issuer.clone()), subject: subject.clone(), ..PersonFilter::default() };
+                let filter = Filter { person, ..Filter::default() };
+                let mut records = self.0.records(source, &filter, behind, BATCH).await?;
+                // A search finds others, too.
+                records.sessions.retain(|known| known.record.provider_session.as_ref() == Some(sid));
+                return Ok(records);
             }
+            (_, None) => return Ok(Records::default()),
         };
-        let mut records = Records::default();
+        let mut records = Records { is_certain: true, ..Records::default() };
         let mut found =
             stream::iter(handles).map(async |handle| (handle, self.0.look_up(handle).await)).buffered(AT_A_TIME);
         while let Some((handle, found)) = found.next().await {
@@ -339,36 +333,22 @@ impl SessionAdministration {
     async fn unreadable_selected(
         &self,
         selection: &Selection,
+        is_certain: bool,
         unreadable: Vec<SessionHandle>,
     ) -> Result<Vec<SessionHandle>, StoreError> {
         let one_person = |filter: &Filter| filter.of_logins().is_some_and(|logins| logins.one_person().is_some());
         match selection {
-            Selection::Handles(_) | Selection::ProviderSession { subject: None, .. } => Ok(unreadable),
-            Selection::Matching(filter) if filter.is_empty() || one_person(filter) => Ok(unreadable),
+            Selection::Handles(_) => Ok(unreadable),
+            Selection::Matching(filter) if filter.is_empty() => Ok(unreadable),
+            _ if !is_certain => Ok(Vec::new()),
+            Selection::ProviderSession { subject: None, .. } => Ok(unreadable),
+            Selection::Matching(filter) if one_person(filter) => Ok(unreadable),
             Selection::ProviderSession { issuer, subject: Some(subject), .. } if !unreadable.is_empty() => {
-                let theirs = self.0.registry.all_of(&HashedName::subject(issuer, subject)).await?;
+                let names = self.0.keyed.names().await?;
+                let theirs = self.0.registry.all_of(&names.subject(issuer, subject)).await?;
                 Ok(unreadable.into_iter().filter(|handle| theirs.contains(handle)).collect())
             }
             Selection::Matching(_) | Selection::ProviderSession { .. } | Selection::Searched(_) => Ok(Vec::new()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// R-P06: one search runs at a time; the next one waits, and not for ever.
-    #[tokio::test]
-    async fn every_session_is_looked_at_by_one_search_at_a_time() {
-        let (searches, patience) = (Semaphore::new(1), StdDuration::from_millis(10));
-        let by_address = Selection::Searched(Filter::address("i", "a@example.com"));
-        let held = turn_to_search(&searches, &by_address, patience).await.unwrap();
-        let refused = turn_to_search(&searches, &by_address, patience).await;
-        assert!(matches!(refused, Err(StoreError::TooManySearches)));
-        let by_name = Selection::Matching(Filter::subject("i", "a"));
-        assert!(turn_to_search(&searches, &by_name, patience).await.is_ok_and(|turn| turn.is_none()));
-        drop(held);
-        assert!(turn_to_search(&searches, &by_address, patience).await.is_ok());
     }
 }

@@ -4,11 +4,28 @@ use std::fmt;
 use std::net::IpAddr;
 
 use counterfoil_core::identity::Identity;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
+use super::browser::BrowserKind;
 use super::cut_off::LONGEST_LOGIN;
 use super::record::SessionRecord;
+use super::registry::milliseconds;
+use super::store::log::LogNumber;
+
+/// Reads an address, or a network in CIDR notation (RFC 4632), of which the bits behind the prefix are dropped.
+///
+/// # Errors
+/// The explanation for whoever wrote it.
+pub fn parse_network(text: &str) -> Result<IpNet, &'static str> {
+    let host = || text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+    let network = text
+        .parse::<IpNet>()
+        .or_else(|_| host())
+        .map_err(|_| "must be an address such as 192.0.2.7 or 2001:db8::7, or a network such as 192.0.2.0/24")?;
+    Ok(network.trunc())
+}
 
 /// The known facts of a person; everything that is given must fit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,8 +70,10 @@ impl EventTime {
 pub struct Filter {
     /// The person they are of.
     pub person: PersonFilter,
-    /// The address that the login came from.
-    pub ip: Option<IpAddr>,
+    /// The network that the login came from; one of a single address is that address.
+    pub network: Option<IpNet>,
+    /// The kind of browser that the login came from.
+    pub browser: Option<BrowserKind>,
     /// The age beyond which they fit.
     pub older_than: Option<Duration>,
     /// The time since their last use beyond which they fit.
@@ -105,7 +124,8 @@ impl Filter {
     /// Is true if a session fits.
     pub fn fits(&self, record: &SessionRecord, last_seen_at: OffsetDateTime, now: OffsetDateTime) -> bool {
         self.person.fits(&record.identity)
-            && self.ip.is_none_or(|ip| record.came_from() == Some(ip))
+            && came_from(self.network, record)
+            && self.browser.is_none_or(|browser| browser.fits(record.client.browser()))
             && self.older_than.is_none_or(|age| now - record.created_at > age)
             && self.idle_longer_than.is_none_or(|age| now - last_seen_at > age)
             && self.happened.is_none_or(|happened| happened.concerns(record))
@@ -136,10 +156,14 @@ impl Filter {
         Self { person, ..Self::default() }
     }
 
-    /// The logins it means, if it says nothing that only an old session can be.
+    /// The same as an order that stands, if it speaks of nothing that moves: of who, from where, and how old.
     pub fn of_logins(&self) -> Option<LoginFilter> {
-        let by_age = self.older_than.is_some() || self.idle_longer_than.is_some();
-        (!by_age).then(|| LoginFilter { person: self.person.clone(), ip: self.ip })
+        self.idle_longer_than.is_none().then(|| LoginFilter {
+            person: self.person.clone(),
+            network: self.network,
+            browser: self.browser,
+            older_than: self.older_than.map(whole_milliseconds),
+        })
     }
 }
 
@@ -155,7 +179,8 @@ impl fmt::Display for Filter {
             ("provider", idp.clone()),
             ("group", group.clone()),
             ("verified e-mail", verified_email.clone()),
-            ("address", self.ip.map(|ip| ip.to_string())),
+            ("address", self.network.map(written_network)),
+            ("browser", self.browser.map(|browser| browser.to_string())),
             ("older than", age(self.older_than)),
             ("idle longer than", age(self.idle_longer_than)),
             ("begun before", self.happened.map(|happened| happened.at.to_string())),
@@ -166,19 +191,37 @@ impl fmt::Display for Filter {
     }
 }
 
-/// Some of the logins that are under way.
+/// Returns a network as people write it: one of a single address is that address.
+pub fn written_network(network: IpNet) -> String {
+    if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
+}
+
+fn came_from(network: Option<IpNet>, record: &SessionRecord) -> bool {
+    network.is_none_or(|network| record.came_from().is_some_and(|address| network.contains(&address)))
+}
+
+/// Returns a duration in milliseconds.
+pub(super) fn whole_milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.whole_milliseconds()).unwrap_or(i64::MAX)
+}
+
+/// Some of the logins that are under way, and of the sessions that came from such ones before.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginFilter {
     /// The person they are of.
     pub person: PersonFilter,
-    /// The address they come from.
-    pub ip: Option<IpAddr>,
+    /// The network they come from.
+    pub network: Option<IpNet>,
+    /// The kind of browser they come from.
+    pub browser: Option<BrowserKind>,
+    /// The age beyond which sessions fit, in milliseconds; no login that is under way does.
+    pub older_than: Option<i64>,
 }
 
 impl LoginFilter {
     /// Is true if it says who is meant, and nothing else.
     pub fn says_who(&self) -> bool {
-        self.ip.is_none()
+        self.network.is_none() && self.browser.is_none() && self.older_than.is_none()
     }
 
     /// The one person it names by issuer and subject, if it says nothing else.
@@ -189,9 +232,14 @@ impl LoginFilter {
         self.person.by_subject().filter(|_| self.says_who())
     }
 
-    /// Is true if a login fits.
-    pub fn fits(&self, record: &SessionRecord) -> bool {
-        self.person.fits(&record.identity) && self.ip.is_none_or(|ip| record.came_from() == Some(ip))
+    /// Is true if a session fits an order of this number, or the session that a login becomes. Ages count back from
+    /// the moment at which the store gave the number.
+    pub fn fits(&self, record: &SessionRecord, number: LogNumber) -> bool {
+        let ordered_at = i64::try_from(number.milliseconds).unwrap_or(i64::MAX);
+        self.person.fits(&record.identity)
+            && came_from(self.network, record)
+            && self.browser.is_none_or(|browser| browser.fits(record.client.browser()))
+            && self.older_than.is_none_or(|age| milliseconds(record.created_at) < ordered_at.saturating_sub(age))
     }
 }
 
@@ -215,7 +263,7 @@ mod tests {
             email_verified: true,
             groups: vec!["staff".into(), "finance".into()],
         };
-        let client = ClientTraits::new([192, 0, 2, 7].into(), None);
+        let client = ClientTraits::new([192, 0, 2, 7].into(), Some("Mozilla/5.0 (X11; Linux x86_64) Firefox/133.0"));
         SessionRecord { client, ..SessionRecord::for_test(identity, NOW - Duration::HOUR) }
     }
 
@@ -244,8 +292,15 @@ mod tests {
             (person(|filter| filter.idp = Some("company".into())), true),
             (person(|filter| filter.issuer = Some("https://other.example.test".into())), false),
             (person(|filter| filter.subject = Some("alice".into())), false),
-            (with(|filter| filter.ip = Some([192, 0, 2, 7].into())), true),
-            (with(|filter| filter.ip = Some([192, 0, 2, 8].into())), false),
+            (with(|filter| filter.network = parse_network("192.0.2.7").ok()), true),
+            (with(|filter| filter.network = parse_network("192.0.2.8").ok()), false),
+            (with(|filter| filter.network = parse_network("192.0.2.200/24").ok()), true),
+            (with(|filter| filter.network = parse_network("192.0.2.8/29").ok()), false),
+            (with(|filter| filter.network = parse_network("::ffff:192.0.2.7").ok()), true),
+            (with(|filter| filter.network = parse_network("2001:db8::/32").ok()), false),
+            (with(|filter| filter.browser = "Firefox".parse().ok()), true),
+            (with(|filter| filter.browser = "Linux".parse().ok()), true),
+            (with(|filter| filter.browser = "Firefox on Windows".parse().ok()), false),
             (with(|filter| filter.older_than = Some(Duration::minutes(59))), true),
             (with(|filter| filter.older_than = Some(Duration::HOUR)), false),
             (with(|filter| filter.idle_longer_than = Some(Duration::minutes(9))), true),
@@ -279,18 +334,51 @@ mod tests {
 
     #[test]
     fn a_login_under_way_can_be_meant_by_anything_but_its_age() {
+        let now = LogNumber { milliseconds: u64::try_from(milliseconds(NOW)).unwrap(), sequence: 0 };
         let mut filter = Filter::subject("https://idp.example.test", "248289761001");
         assert!(filter.of_logins().unwrap().one_person().is_some());
-        filter.ip = Some([192, 0, 2, 7].into());
+        filter.network = parse_network("192.0.2.7").ok();
         let logins = filter.of_logins().unwrap();
-        assert!(logins.fits(&record()) && !logins.says_who() && logins.one_person().is_none());
-        filter.ip = Some([192, 0, 2, 8].into());
-        assert!(!filter.of_logins().unwrap().fits(&record()));
+        assert!(logins.fits(&record(), now) && !logins.says_who() && logins.one_person().is_none());
+        filter.network = parse_network("192.0.2.8").ok();
+        assert!(!filter.of_logins().unwrap().fits(&record(), now));
         // Whoever is just signing in is refused once, and told.
         filter.happened = Some(EventTime { at: NOW - Duration::DAY, proof_needed: false });
         assert!(filter.of_logins().is_some());
-        filter.older_than = Some(Duration::HOUR);
-        assert!(filter.of_logins().is_none());
-        assert!(Filter::default().of_logins().unwrap().fits(&record()));
+        filter.idle_longer_than = Some(Duration::HOUR);
+        assert!(filter.of_logins().is_none(), "use moves it");
+        assert!(Filter::default().of_logins().unwrap().fits(&record(), now));
+    }
+
+    /// Ages count from the order: whoever signs in later never grows into it.
+    #[test]
+    fn an_order_by_age_means_sessions_that_were_old_when_it_was_given() {
+        let number = LogNumber { milliseconds: u64::try_from(milliseconds(NOW)).unwrap(), sequence: 0 };
+        let filter = Filter { older_than: Some(Duration::minutes(30)), ..Filter::default() };
+        let logins = filter.of_logins().unwrap();
+        assert!(logins.one_person().is_none() && !logins.says_who());
+        for (age, fits) in [(Duration::minutes(31), true), (Duration::minutes(30), false), (Duration::ZERO, false)] {
+            let record = SessionRecord { created_at: NOW - age, ..record() };
+            assert_eq!(logins.fits(&record, number), fits, "{age}");
+        }
+    }
+
+    #[test]
+    fn networks_are_read_as_people_write_them() {
+        for (text, network) in [
+            ("192.0.2.7", Some("192.0.2.7")),
+            ("192.0.2.7/24", Some("192.0.2.0/24")),
+            ("192.0.2.7/32", Some("192.0.2.7")),
+            ("2001:db8::7", Some("2001:db8::7")),
+            ("2001:db8::7/48", Some("2001:db8::/48")),
+            ("::ffff:192.0.2.7", Some("192.0.2.7")),
+            ("0.0.0.0/0", Some("0.0.0.0/0")),
+            ("192.0.2", None),
+            ("192.0.2.7/33", None),
+            ("bob", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_network(text).ok().map(written_network).as_deref(), network, "{text}");
+        }
     }
 }

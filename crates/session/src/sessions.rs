@@ -5,7 +5,7 @@ use std::time::Duration as StdDuration;
 
 use counterfoil_core::clock::SharedClock;
 use counterfoil_core::secret::keyring::Keyring;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use super::administration::SessionAdministration;
 use super::blocks::of_persons::Blocks;
@@ -20,6 +20,7 @@ use super::reader::SessionReader;
 use super::record::Tokens;
 use super::refresh_lock::LocalLocks;
 use super::registry::Registry;
+use super::search::Searches;
 use super::store::near_cache::NearCache;
 use super::store::sealed::{Found, SealedStore};
 use super::store::{SessionBackend, StoreError};
@@ -60,13 +61,13 @@ impl Sessions {
             tags: CookieTags::new(keyring),
             sealed: SealedStore::new(backend.clone(), keyring.clone()),
             near,
-            registry: Registry::new(backend.clone()),
-            cut_offs: CutOffs::new(backend.clone(), keyring, copy),
-            blocks: Blocks::new(backend.clone(), keyring),
+            registry: Registry::new(keyed.clone()),
+            cut_offs: CutOffs::new(keyed.clone(), keyring, copy),
+            blocks: Blocks::new(keyed.clone(), keyring),
             tombstones: keyring.sealer("counterfoil tombstone v1", &[]),
             policies: Policies::new(backend.clone(), keyring, rules),
             queues: LocalLocks::default(),
-            searches: Semaphore::new(1),
+            searches: Searches::default(),
             backend,
             keyed,
             clock,

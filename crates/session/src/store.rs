@@ -43,9 +43,6 @@ pub enum StoreError {
     /// Other logins of the same person take too long.
     #[error("other logins of the same person take too long")]
     LockTimeout,
-    /// Others look through all sessions, and take too long.
-    #[error("too many searches of all sessions at once")]
-    TooManySearches,
     /// It is not ours to use.
     #[error(transparent)]
     Foreign(#[from] Foreign),

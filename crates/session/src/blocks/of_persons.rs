@@ -18,12 +18,13 @@ use time::{Duration, OffsetDateTime};
 use super::{Block, Words, moment_of};
 use crate::cut_off::CutOffRule;
 use crate::hashed_name::HashedName;
+use crate::key_check::Keyed;
 use crate::listing::AT_A_TIME;
 use crate::registry::milliseconds;
 use crate::store::{SessionBackend, StoreError};
 
 /// The list of the persons who have blocks of their own.
-const PERSONS: &str = "blocks";
+pub(crate) const PERSONS: &str = "blocks";
 
 /// The sealed part of a block of one person.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,6 +40,7 @@ struct Sealed {
 /// The blocks of single persons.
 #[derive(Debug)]
 pub(crate) struct Blocks {
+    keyed: Arc<Keyed>,
     backend: Arc<dyn SessionBackend>,
     sealer: Sealer,
 }
@@ -74,8 +76,8 @@ impl Found {
 }
 
 impl Blocks {
-    pub(crate) fn new(backend: Arc<dyn SessionBackend>, keyring: &Keyring) -> Self {
-        Self { backend, sealer: keyring.sealer("counterfoil block v1", &[]) }
+    pub(crate) fn new(keyed: Arc<Keyed>, keyring: &Keyring) -> Self {
+        Self { backend: keyed.clone(), keyed, sealer: keyring.sealer("counterfoil block v1", &[]) }
     }
 
     /// Lays one down. In the same words a shorter block does not shorten the one there is.
@@ -86,7 +88,8 @@ impl Blocks {
         terms: &CutOffRule,
         block_for: Duration,
     ) -> Result<(), StoreError> {
-        let index = HashedName::subject(&person.issuer, &person.subject).as_str().to_owned();
+        let names = self.keyed.names().await?;
+        let index = names.subject(&person.issuer, &person.subject).as_str().to_owned();
         let known = self.of_person(&index, terms.at).await?;
         let (same, _): (Vec<_>, Vec<_>) =
             known.into_iter().partition(|found| found.sealed.as_ref().is_some_and(|sealed| sealed.words.are(words)));

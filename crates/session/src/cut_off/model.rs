@@ -130,6 +130,7 @@ fn orders(count: u8, of_group: [bool; ORDERS as usize]) -> Orders {
             by: String::new(),
             reason: String::new(),
             fresh_login: false,
+            persons_blocked_until: None,
             logins_until: NOW + time::Duration::HOUR,
             sessions_until: NOW + time::Duration::HOUR,
         };
@@ -145,7 +146,7 @@ fn logins(of_group: bool, index: u8) -> LoginFilter {
         group: of_group.then(|| GROUP.into()),
         ..PersonFilter::default()
     };
-    LoginFilter { person, ip: None }
+    LoginFilter { person, ..LoginFilter::default() }
 }
 
 fn record(confirmed: u8, in_group: bool) -> SessionRecord {

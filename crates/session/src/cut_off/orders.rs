@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::blocks::{Block, Words};
-use crate::cut_off::LONGEST_LOGIN;
+use crate::cut_off::{CutOffRule, LONGEST_LOGIN};
 use crate::ending::{EndCause, Tombstone};
 use crate::record::SessionRecord;
-use crate::selection::LoginFilter;
+use crate::selection::{Filter, LoginFilter};
 use crate::store::log::LogNumber;
 use crate::store::near_cache::Watch;
 
@@ -40,6 +40,9 @@ pub(crate) struct StandingOrder {
     pub(crate) by: String,
     pub(crate) reason: String,
     pub(crate) fresh_login: bool,
+    /// The end of the blocks of the persons whose sessions it ends, if it blocks; it may say nothing of other logins.
+    #[serde(default, with = "time::serde::timestamp::milliseconds::option")]
+    pub(crate) persons_blocked_until: Option<OffsetDateTime>,
     /// The end of what it says of logins to come.
     #[serde(with = "time::serde::timestamp::milliseconds")]
     pub(crate) logins_until: OffsetDateTime,
@@ -80,9 +83,45 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
+    /// Is true if the records of whom it means were not all deleted, although it was given before a moment.
+    pub(crate) fn is_unfinished(&self, given_before: OffsetDateTime) -> bool {
+        !self.order.is_done && self.order.at < given_before
+    }
+
+    /// The sessions that it means: ages count from when it was given.
+    pub(crate) fn filter(&self, now: OffsetDateTime) -> Filter {
+        let LoginFilter { person, network, browser, older_than } = self.order.logins.clone();
+        let older_than = older_than.map(|age| Duration::milliseconds(age) + (now - self.order.at));
+        Filter { person, network, browser, older_than, ..Filter::default() }
+    }
+
+    /// The terms for the persons whose sessions it ends.
+    pub(crate) fn terms(&self, now: OffsetDateTime) -> CutOffRule {
+        let StandingOrder { at, persons_blocked_until, sessions_until, by, reason, fresh_login, .. } = &self.order;
+        CutOffRule {
+            at: *at,
+            block_for: persons_blocked_until.filter(|until| now < *until).map(|until| until - *at),
+            fresh_login: *fresh_login,
+            remember_for: *sessions_until - *at,
+            by: by.clone(),
+            reason: reason.clone(),
+        }
+    }
+
+    /// Is true if it means a session, or a login that becomes this one.
+    pub(crate) fn fits(&self, record: &SessionRecord) -> bool {
+        self.order.logins.fits(record, self.number)
+    }
+
     pub(super) fn is_over(&self, now: OffsetDateTime) -> bool {
         let sessions_until = if self.order.is_done { self.order.at } else { self.order.sessions_until };
         now >= self.order.logins_until.max(sessions_until)
+    }
+
+    /// Is true if it blocks logins, or the persons whose sessions it ends.
+    pub(super) fn blocks_anybody(&self, now: OffsetDateTime) -> bool {
+        let StandingOrder { blocked_until, persons_blocked_until, .. } = self.order;
+        [blocked_until, persons_blocked_until].into_iter().flatten().any(|until| now < until)
     }
 
     pub(crate) fn block(&self, now: OffsetDateTime) -> Option<Block> {
@@ -129,7 +168,13 @@ impl Orders {
     /// Returns the newest order that ends a session, if there is one.
     pub(crate) fn ends(&self, record: &SessionRecord, now: OffsetDateTime) -> Option<&Standing> {
         let since = self.standing.iter().rev().take_while(|standing| standing.number > record.confirmed);
-        since.filter(|standing| !standing.is_over(now)).find(|standing| standing.order.logins.fits(record))
+        since.filter(|standing| !standing.is_over(now)).find(|standing| standing.fits(record))
+    }
+
+    /// The orders of lower numbers.
+    pub(crate) fn before(&self, number: LogNumber) -> Self {
+        let standing = self.standing.iter().filter(|standing| standing.number < number).cloned().collect();
+        Self { standing, newest: self.newest, version: self.version, ..Self::default() }
     }
 
     /// The orders that mean a person.
@@ -138,7 +183,7 @@ impl Orders {
         record: &'a SessionRecord,
         now: OffsetDateTime,
     ) -> impl Iterator<Item = &'a Standing> + Clone {
-        self.all(now).filter(|standing| standing.order.logins.fits(record))
+        self.all(now).filter(|standing| standing.fits(record))
     }
 
     /// Every order that stands.
@@ -225,6 +270,7 @@ mod tests {
             by: String::new(),
             reason: String::new(),
             fresh_login: false,
+            persons_blocked_until: None,
             logins_until: NOW + time::Duration::DAY,
             sessions_until: NOW + time::Duration::DAY,
         }))
