@@ -7,41 +7,32 @@
 //! more once it was found not to. The record is looked at when the broker starts, when its keys change, when the store
 //! was emptied or a connection to it is made anew, and every minute.
 
+mod record;
+mod store;
+
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
-use async_trait::async_trait;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
-use counterfoil_core::secret::keyring::{Keyring, Sealer, Tagger};
+use counterfoil_core::secret::keyring::Keyring;
 use counterfoil_core::secret::random_bytes;
 use thiserror::Error;
-use time::{Duration, OffsetDateTime};
-use tokio::sync::Notify;
-use tower_sessions::SessionStore;
-use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store;
 use zeroize::Zeroizing;
 
 use super::blocks::of_persons::PERSONS;
 use super::hashed_name::{KEY_BYTES, Names};
-use super::key::SessionHandle;
 use super::registry::HOURS;
-use super::store::log::{Appended, LogNumber, LogRead};
-use super::store::{Extension, InvalidationListener, Loaded, SessionBackend, StoreError};
+use super::store::{SessionBackend, StoreError};
 
-/// The format of all that is stored. Whoever changes it so that older brokers, or this one, misread the other's raises
-/// this number.
-pub const STORE_FORMAT: u32 = 3;
+pub use self::record::STORE_FORMAT;
+use self::record::StoreKeys;
 
 /// The record's name.
 const NAME: &str = "keys";
 /// Attempts at making it, should it vanish each time.
 const ATTEMPTS: usize = 3;
-const PURPOSE: &str = "counterfoil store keys v1";
-const INDEX_KEY_PURPOSE: &str = "counterfoil index key v1";
 
 /// The reason why a store is not ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -136,12 +127,6 @@ pub(super) struct Keyed {
     known: Known,
     /// The index key of the store, once it was found to be ours.
     names: ArcSwapOption<IndexKey>,
-}
-
-/// The purposes that the record serves, under one ring of server keys.
-struct StoreKeys {
-    tagger: Tagger,
-    sealer: Sealer,
 }
 
 /// The index key, and the names that it makes.
@@ -275,49 +260,10 @@ impl Keyed {
         }
         Ok(&*self.backend)
     }
-
-    async fn our_records(&self) -> session_store::Result<&dyn SessionBackend> {
-        self.ours().await.map_err(|error| session_store::Error::Backend(error.to_string()))
-    }
 }
 
 fn emptied_again_and_again() -> StoreError {
     session_store::Error::Backend("it is emptied again and again".into()).into()
-}
-
-impl StoreKeys {
-    fn new(keyring: &Keyring) -> Self {
-        Self { tagger: keyring.tagger(PURPOSE), sealer: keyring.sealer(INDEX_KEY_PURPOSE, &[]) }
-    }
-
-    /// The record under the key that seals: the format, a tag, and the index key.
-    fn record(&self, key: &[u8; KEY_BYTES]) -> Vec<u8> {
-        let (tag, index_key) = (self.tagger.tag(NAME.as_bytes()), self.sealer.seal(NAME.as_bytes(), key));
-        let [tag, index_key] = [tag, index_key].map(|bytes| STANDARD_NO_PAD.encode(bytes));
-        format!("{STORE_FORMAT} {tag} {index_key}").into_bytes()
-    }
-
-    /// Checks that a record is ours, by any key of the ring, and returns the index key.
-    fn judge(&self, record: &[u8]) -> Result<Zeroizing<[u8; KEY_BYTES]>, Foreign> {
-        let text = std::str::from_utf8(record).map_err(|_| Foreign::Format)?;
-        let (format, rest) = text.split_once(' ').ok_or(Foreign::Format)?;
-        if format.parse() != Ok(STORE_FORMAT) {
-            return Err(Foreign::Format);
-        }
-        let decoded = |text: &str| STANDARD_NO_PAD.decode(text).map_err(|_| Foreign::Key);
-        let (tag, index_key) = rest.split_once(' ').ok_or(Foreign::Key)?;
-        if !self.tagger.verify(NAME.as_bytes(), &decoded(tag)?) {
-            return Err(Foreign::Key);
-        }
-        let opened = self.sealer.open(NAME.as_bytes(), &decoded(index_key)?).map_err(|_| Foreign::Key)?;
-        Ok(Zeroizing::new(opened.as_slice().try_into().map_err(|_| Foreign::Key)?))
-    }
-
-    /// Is true if a record of ours was written under the key that seals.
-    fn is_newest(&self, record: &[u8]) -> bool {
-        let tag = STANDARD_NO_PAD.encode(self.tagger.tag(NAME.as_bytes()));
-        std::str::from_utf8(record).is_ok_and(|text| text.split(' ').nth(1) == Some(tag.as_str()))
-    }
 }
 
 impl fmt::Debug for Keyed {
@@ -326,152 +272,9 @@ impl fmt::Debug for Keyed {
     }
 }
 
-#[async_trait]
-impl SessionStore for Keyed {
-    async fn create(&self, record: &mut Record) -> session_store::Result<()> {
-        self.our_records().await?.create(record).await
-    }
-
-    async fn save(&self, record: &Record) -> session_store::Result<()> {
-        self.our_records().await?.save(record).await
-    }
-
-    async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
-        self.our_records().await?.load(id).await
-    }
-
-    async fn delete(&self, id: &Id) -> session_store::Result<()> {
-        self.our_records().await?.delete(id).await
-    }
-}
-
-#[async_trait]
-impl SessionBackend for Keyed {
-    async fn load_watched(&self, handle: SessionHandle) -> Result<Loaded, StoreError> {
-        self.ours().await?.load_watched(handle).await
-    }
-
-    fn subscribe(&self, listener: Weak<dyn InvalidationListener>) {
-        self.backend.subscribe(listener);
-    }
-
-    fn reconnected(&self) -> Option<Arc<Notify>> {
-        self.backend.reconnected()
-    }
-
-    async fn create_note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
-        self.ours().await?.create_note(handle, note, until).await
-    }
-
-    async fn save_note(
-        &self,
-        handle: SessionHandle,
-        note: &[u8],
-        until: OffsetDateTime,
-        record: Option<OffsetDateTime>,
-    ) -> Result<(), StoreError> {
-        self.ours().await?.save_note(handle, note, until, record).await
-    }
-
-    async fn end(&self, handle: SessionHandle, tombstone: Option<(&[u8], OffsetDateTime)>) -> Result<bool, StoreError> {
-        self.ours().await?.end(handle, tombstone).await
-    }
-
-    async fn tombstone(&self, handle: SessionHandle) -> Result<Option<Vec<u8>>, StoreError> {
-        self.ours().await?.tombstone(handle).await
-    }
-
-    async fn extend_ttls(&self, extensions: &[Extension]) -> Result<(), StoreError> {
-        self.ours().await?.extend_ttls(extensions).await
-    }
-
-    async fn put_if_absent(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
-        self.ours().await?.put_if_absent(name, lifetime).await
-    }
-
-    async fn renew_lease(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
-        self.ours().await?.renew_lease(name, lifetime).await
-    }
-
-    async fn release_lease(&self, name: &str) -> Result<(), StoreError> {
-        self.ours().await?.release_lease(name).await
-    }
-
-    async fn put(&self, name: &str, value: &[u8], until: Option<OffsetDateTime>) -> Result<(), StoreError> {
-        self.ours().await?.put(name, value, until).await
-    }
-
-    async fn put_new(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
-        self.ours().await?.put_new(name, value).await
-    }
-
-    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.ours().await?.get(name).await
-    }
-
-    async fn remove(&self, name: &str) -> Result<(), StoreError> {
-        self.ours().await?.remove(name).await
-    }
-
-    async fn list_insert(&self, list: &str, member: &str, score: i64, until: OffsetDateTime) -> Result<(), StoreError> {
-        self.ours().await?.list_insert(list, member, score, until).await
-    }
-
-    async fn list_remove(&self, list: &str, member: &str) -> Result<bool, StoreError> {
-        self.ours().await?.list_remove(list, member).await
-    }
-
-    async fn list_down_from(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
-        self.ours().await?.list_down_from(list, highest, limit).await
-    }
-
-    async fn list_up_to(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<String>, StoreError> {
-        self.ours().await?.list_up_to(list, highest, limit).await
-    }
-
-    async fn list_delete(&self, list: &str) -> Result<(), StoreError> {
-        self.ours().await?.list_delete(list).await
-    }
-
-    async fn list_length(&self, list: &str) -> Result<u64, StoreError> {
-        self.ours().await?.list_length(list).await
-    }
-
-    async fn log_append(&self, log: &str, entry: &[u8]) -> Result<Appended, StoreError> {
-        self.ours().await?.log_append(log, entry).await
-    }
-
-    async fn log_newest(&self, log: &str) -> Result<Option<LogNumber>, StoreError> {
-        self.ours().await?.log_newest(log).await
-    }
-
-    async fn log_read_watched(&self, log: &str, behind: LogNumber) -> Result<LogRead, StoreError> {
-        self.ours().await?.log_read_watched(log, behind).await
-    }
-
-    async fn log_delete(&self, log: &str, number: LogNumber) -> Result<bool, StoreError> {
-        self.ours().await?.log_delete(log, number).await
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.backend.ping().await
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use counterfoil_core::secret::Secret;
-
-    const INDEX_KEY: [u8; KEY_BYTES] = [9; KEY_BYTES];
-
-    fn keys(keys: &[u8]) -> StoreKeys {
-        StoreKeys::new(&Keyring::new(keys.iter().map(|byte| Secret::new([*byte; 32])).collect()).unwrap())
-    }
-
-    fn judge(record: &[u8], ring: &[u8]) -> Result<[u8; KEY_BYTES], Foreign> {
-        keys(ring).judge(record).map(|key| *key)
-    }
 
     /// Looks that overlap in every order: the one that began last tells, a forgetting like a look.
     #[test]
@@ -490,28 +293,5 @@ mod tests {
                 assert_eq!(known.get(), earlier);
             }
         }
-    }
-
-    #[test]
-    fn a_store_is_ours_by_any_key_of_the_ring_and_this_format_alone() {
-        let own = keys(&[1]).record(&INDEX_KEY);
-        assert_eq!(judge(&own, &[1]), Ok(INDEX_KEY));
-        assert_eq!(judge(&own, &[2, 1]), Ok(INDEX_KEY));
-        assert_eq!(judge(&own, &[2]), Err(Foreign::Key));
-        assert!(keys(&[1]).is_newest(&own) && !keys(&[2, 1]).is_newest(&own));
-        let text = String::from_utf8(own).unwrap();
-        for (changed, foreign) in [
-            (text.replacen('3', "2", 1), Foreign::Format),
-            (text.replacen('3', "", 1), Foreign::Format),
-            ("nothing of ours".to_owned(), Foreign::Format),
-            (text[..text.len() - 1].to_owned(), Foreign::Key),
-            (text[..2].to_owned(), Foreign::Key),
-            (format!("{text}AAAA"), Foreign::Key),
-            (format!("{STORE_FORMAT} ="), Foreign::Key),
-            (text.rsplit_once(' ').unwrap().0.to_owned(), Foreign::Key),
-        ] {
-            assert_eq!(judge(changed.as_bytes(), &[1]), Err(foreign), "{changed}");
-        }
-        assert_eq!(judge(b"\xff", &[1]), Err(Foreign::Format));
     }
 }
