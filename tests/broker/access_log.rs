@@ -1,4 +1,4 @@
-//! The line that the log has of each request: who, how much, and how it ended.
+//! The access log: one line a request, with the person, the size and the outcome.
 
 use std::fmt::Write;
 use std::io::Read;
@@ -160,7 +160,7 @@ async fn the_log_says_why_a_request_was_not_let_in() {
     }
 }
 
-/// Asks so often on one connection, as somebody whom nobody knows.
+/// Sends so many anonymous requests on one connection.
 async fn ask_as_a_stranger(port: u16, times: usize) {
     let mut client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     for number in 0..times {
@@ -171,7 +171,7 @@ async fn ask_as_a_stranger(port: u16, times: usize) {
     }
 }
 
-/// The paths of strangers' requests that have a line, in order.
+/// The paths of anonymous requests that have a line, in order.
 fn strangers(said: &str) -> Vec<usize> {
     let paths = lines(said).into_iter().filter(|line| line["message"] == "answered");
     let paths = paths.filter_map(|line| line["path"].as_str()?.strip_prefix("/stranger/")?.parse().ok());
@@ -199,8 +199,8 @@ async fn the_last_lines_of_the_log_are_written_before_the_process_ends() {
     assert!(last.iter().any(|line| line["path"] == "/silent" && line["ended"] == "by the client"), "{said}");
 }
 
-/// Whoever reads the log may hang: a pipe of 64 kB is full after some two hundred lines, and more requests than that are
-/// answered all the same. What waited is written when somebody reads again.
+/// The reader of the log may hang: a pipe of 64 kB is full after some two hundred lines, and more requests than that
+/// are answered all the same. Queued lines are written when somebody reads again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_nobody_reads_holds_up_no_request() {
     let (folder, port) = (Folder::new(), free_port());

@@ -100,7 +100,7 @@ async fn nobody_gets_in_by_half_of_what_it_takes() {
     }
 }
 
-/// Groups count only if a provider says so that is believed on that.
+/// Groups count only from a provider that is configured for it.
 #[tokio::test]
 async fn only_the_named_providers_make_administrators() {
     let idp = "[idp.partner]\nkind = \"oauth2\"\nauthorization_endpoint = \"https://p.example/a\"\n\
@@ -208,7 +208,7 @@ async fn the_api_describes_itself() {
     }
 }
 
-/// The store is down: said as it is, and nothing is claimed.
+/// The store is down: the answer says so, and claims no success.
 #[tokio::test]
 async fn a_store_that_cannot_be_asked_is_said_so() {
     let broker =
@@ -225,7 +225,7 @@ async fn guarded(browser: &Browser) -> Answer {
     browser.fetch(&format!("{PUBLIC}/guarded")).send().await
 }
 
-/// The reviewer at a terminal: sees, is asked, ends, for good.
+/// The reviewer at a terminal: lists sessions, is asked for confirmation, ends them for good.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reviewer_at_a_terminal_lists_shows_and_ends_sessions() {
     let house = House::start("", 1).await;

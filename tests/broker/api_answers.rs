@@ -1,5 +1,4 @@
-//! What the administration API says when it refuses: what is wrong, to whoever can mend it; and what the audit trail
-//! says of what it did.
+//! The refusals of the administration API, which name the fault for the caller, and the audit events of what it did.
 
 use http::Method;
 use serde_json::json;

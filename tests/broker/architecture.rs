@@ -1,4 +1,4 @@
-//! The house's own rules, read off the source.
+//! The architecture's rules, checked on the source.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ const CRATES: [(&str, &[&str]); 9] = [
     ("proxy", &["core", "session", "guard"]),
 ];
 
-/// All that `core` is: what belongs to one part of the house has its place there.
+/// The files of `core`: whatever belongs to one part only has its place there.
 const CORE: [&str; 10] = [
     "address.rs",
     "backoff.rs",
@@ -126,7 +126,7 @@ fn no_module_looks_up_or_sideways() {
     assert!(offences.is_empty(), "{offences:#?}");
 }
 
-/// The same within the OpenID Connect crate; and there no file uses, by way of others, itself.
+/// The same within the OpenID Connect crate, where files have no cyclic dependencies either.
 #[test]
 fn no_file_of_the_openid_connect_crate_looks_up_or_runs_in_circles() {
     let source = root().join("crates/oidc/src");
@@ -140,7 +140,7 @@ fn no_file_of_the_openid_connect_crate_looks_up_or_runs_in_circles() {
         uses.insert(file.clone(), named.filter(|other| *other != file).collect());
     }
     assert!(uses.values().map(Vec::len).sum::<usize>() > 200, "the paths are read");
-    // Whatever uses nothing that is left is taken away, until only circles are left.
+    // Files that use none of the remaining ones are removed until only cycles remain.
     while let Some(free) = uses.iter().find(|(_, others)| !others.iter().any(|other| uses.contains_key(other))) {
         let free = free.0.clone();
         uses.remove(&free);

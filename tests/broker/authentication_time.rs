@@ -79,7 +79,7 @@ async fn a_fresh_login_can_be_had_from_a_provider_that_does_not_say_when_it_was(
         revoked(&broker).await;
         let log = CapturedLog::begin(tracing::Level::INFO);
         let (asked, landed) = signs_in(&broker).await;
-        // A moment that is told and late enough needs no second login.
+        // An `auth_time` that is recent enough needs no second login.
         let fresh = is_silent.then_some("login");
         assert_eq!(asked.get("prompt").map(String::as_str), fresh, "{case}");
         assert_eq!(landed.status, status, "{case}: {}", landed.body);
@@ -110,7 +110,7 @@ async fn gitea_and_casdoor_let_people_in_again_after_a_revocation() {
     }
 }
 
-/// R-A13: whatever the key says, a moment that comes is checked.
+/// R-A13: an `auth_time` that is present is checked whatever the key says.
 #[tokio::test]
 async fn a_moment_that_a_silent_provider_tells_all_the_same_is_checked() {
     for (ago, status) in [(0, 303), (59, 303), (3_600, 502), (-3_600, 502)] {
@@ -123,7 +123,7 @@ async fn a_moment_that_a_silent_provider_tells_all_the_same_is_checked() {
     }
 }
 
-/// The log names the route, or the provider's section, that asks for a moment which is not told.
+/// The log names the route, or the provider's section, that demands an `auth_time` which the provider does not send.
 #[tokio::test]
 async fn who_asks_for_a_moment_that_is_not_told_is_named() {
     let routes = "[[route]]\npath = \"/vault\"\nupstream = \"UPSTREAM\"\nmax_auth_age = \"10m\"\n\

@@ -1,4 +1,4 @@
-//! Back-channel logout: the provider itself says that a session is over.
+//! Back-channel logout: the provider itself ends sessions here.
 
 use counterfoil::clock::Clock;
 use http::Method;
@@ -85,7 +85,7 @@ async fn logout_tokens_are_accepted_and_refused_by_the_book() {
             assert_eq!(answer.json()["error"], "invalid_request", "{what}");
             assert!(answer.json()["error_description"].is_string(), "{what}");
         }
-        // What was begun before the provider's word is refused, so time passes before the next login.
+        // Logins begun before the notice are refused, so time passes before the next one.
         lenient.clock.advance(Duration::seconds(3));
     }
     for (typ, status) in [(json!(null), 400), (json!("JWT"), 400), (json!("logout+jwt"), 200)] {
@@ -228,7 +228,7 @@ async fn the_person_is_told_who_ended_the_session() {
     assert_eq!(broker.status(&broker.signed_in().await).await, 200);
 }
 
-/// R-N04: a login under way at the provider's word is refused; whoever is not meant goes on.
+/// R-N04: a login under way when the notice comes is refused; other people's logins go on.
 #[tokio::test]
 async fn a_login_under_way_is_overtaken_by_the_providers_word() {
     for (claims, status) in [
@@ -293,7 +293,7 @@ async fn a_delivery_that_met_an_outage_works_when_it_is_repeated() {
         (again.status != 503).then_some(again)
     })
     .await;
-    // What the frozen server had in its ears it may have done meanwhile: then the token counted, and so did its effect.
+    // The frozen server may have executed queued commands meanwhile: then the token counted, and so did its effect.
     assert!([200, 400].contains(&again.status.as_u16()), "{}", again.body);
     assert_eq!(broker.status_after_an_outage(&browser).await, 401);
 }

@@ -1,4 +1,4 @@
-//! What proxies in front say of a request, and whose word it is.
+//! The header fields of proxies in front, and which of them are trusted.
 
 use crate::support::broker::{Broker, PUBLIC, Setup};
 use crate::support::upstream::received;

@@ -66,7 +66,7 @@ async fn what_one_order_laid_down_the_same_words_lift() {
             (json!({ "user": "bob", "idle_longer_than": "1s" }), None),
             (json!({ "all": true }), None),
             (json!("handle"), None),
-            // Whoever names the person lifts whatever lies on them alone.
+            // An order that names a person lifts every block on that person alone.
             (json!("handle"), Some(json!({ "issuer": issuer, "subject": "bob" }))),
         ] {
             be(&broker, "bob", &["finance"]);

@@ -265,7 +265,7 @@ async fn refused_answers_leave_nothing_in_redis() {
     assert_eq!(left, [""; 0]);
 }
 
-/// A refusal is the person's own no, or something that the browser says: 5xx is for what the provider says to us.
+/// A refusal comes from the person or through the browser: 5xx is for answers of the provider to us.
 #[tokio::test]
 async fn refusals_of_the_provider_are_told_apart() {
     let broker = Broker::start().await;

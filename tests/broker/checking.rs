@@ -1,4 +1,4 @@
-//! `counterfoil check` says what will not work before the first person finds out: each finding with its key.
+//! `counterfoil check` reports what will not work before the first login: each finding with its key.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! How the broker proves to a provider who it is, by every method; and whom it believes on the connection.
+//! The broker's authentication at a provider, by every method, and the authorities that it trusts on the connection.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Connections: who has how many, how long a client is waited for, and that no answer is lost at their end.
+//! Connections: their number for each peer, the timeouts on clients, and that closing loses no answer.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -156,7 +156,7 @@ struct Seen {
 async fn under_attack(serving: &Serving, attackers: usize, from: impl Fn(usize) -> Ipv4Addr) -> Seen {
     let mut attacks = tokio::task::JoinSet::new();
     for index in 0..attackers {
-        // Whoever has no place is let in when there is one.
+        // A connection without a place is accepted as soon as there is one.
         let (attack, from, to) = (ATTACKS[index % ATTACKS.len()], from(index), serving.address);
         attacks.spawn(async move {
             loop {
@@ -441,7 +441,7 @@ async fn an_early_answer_arrives_also_after_a_request_that_asked_for_an_upgrade(
     }
 }
 
-/// RFC 9110 10.1.1: whoever asks first is told first.
+/// RFC 9110 10.1.1: a client that waits for 100 is refused before it sends its content.
 #[tokio::test]
 async fn a_refused_client_that_asks_before_it_sends_may_keep_its_body() {
     let broker = Broker::start().await;

@@ -1,5 +1,5 @@
-//! Orders that mean many: in force at once on every replica, whoever has come to delete which records, and judged by
-//! numbers alone.
+//! Orders that end many sessions: in force at once on every replica before any record is deleted, and ordered by the
+//! numbers of the log alone.
 
 use std::time::Duration;
 
@@ -91,7 +91,8 @@ async fn logins_begun_after_a_revocation_are_not_refused_and_those_begun_before_
     }
 }
 
-/// A server that took over without an order, or was emptied under a live connection, is given it again by whoever knows it.
+/// A server that took over without an order, or was emptied under a live connection, gets it again from any replica
+/// that knows it.
 #[tokio::test]
 async fn an_order_that_was_lost_with_its_server_is_laid_down_again() {
     for is_cut in [true, false] {

@@ -152,7 +152,7 @@ async fn a_shared_key_binds_the_code_as_well() {
     assert!(!start.location().contains("dpop_jkt"));
 }
 
-/// R-C12: a proof that userinfo does not take says nothing of the person, and that their token is not good does.
+/// R-C12: a refused DPoP proof at userinfo says nothing of the person; a refused token does.
 #[tokio::test]
 async fn a_proof_that_userinfo_refuses_ends_no_session() {
     let folder = Folder::new();

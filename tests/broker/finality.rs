@@ -52,7 +52,7 @@ async fn no_late_write_brings_a_record_back() {
     }
 }
 
-/// From now on the provider speaks of somebody else; their name.
+/// Makes the provider answer for another person from now on; returns their name.
 fn somebody_new(idp: &ScriptedIdp, round: impl std::fmt::Display) -> String {
     let subject = format!("person-{round}");
     let claims = set(json!({ "sub": subject, "sid": subject }));

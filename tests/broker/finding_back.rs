@@ -134,7 +134,7 @@ async fn twenty_tabs_that_are_restored_at_once_all_find_their_page() {
     }
     for (tab, callback) in callbacks.iter().enumerate() {
         let mut answer = browser.visit(callback).send().await;
-        // Whose cookie was crowded out begins again, if nobody was signed in by then.
+        // A login whose cookie was evicted begins again, if nobody is signed in by then.
         for _ in 0..3 {
             if answer.location() == format!("/tab/{tab}") {
                 break;
@@ -210,7 +210,7 @@ async fn a_login_that_fails_beside_a_session_says_who_is_signed_in() {
     }
 }
 
-/// Who may not open a page is told who they are, and can be somebody else.
+/// A person who may not open a page is told who they are, and can sign in with another account.
 #[tokio::test]
 async fn somebody_who_may_not_pass_is_told_who_they_are_and_can_be_somebody_else() {
     let routes = "[[route]]\npath = \"/finance\"\nupstream = \"UPSTREAM\"\ngroups = [\"finance\"]\n\
@@ -229,8 +229,8 @@ async fn somebody_who_may_not_pass_is_told_who_they_are_and_can_be_somebody_else
     }
 }
 
-/// One line a way of looking ahead: nothing begins, nothing is used up, nothing ends, nothing is kept. Found by going
-/// through every GET of `routes` that does something: login, callback, front-channel logout, and the guard's redirect.
+/// One line a kind of prefetch: it has no side effect and is not cached. Found by going through every GET of `routes`
+/// that does something: login, callback, front-channel logout, and the guard's redirect.
 #[tokio::test]
 async fn who_only_looks_ahead_begins_uses_up_and_ends_nothing() {
     let broker = Broker::start().await;
@@ -322,8 +322,8 @@ async fn a_form_that_expired_at_the_provider_begins_the_login_again_once() {
     }
 }
 
-/// One line an answer that somebody made up, with the state of a login of theirs: the browser's fault, never the
-/// provider's. The last ones are what RFC 6749 4.1.2.1 and OpenID Connect Core 3.1.2.6 register.
+/// One line a forged answer, with the `state` of a real login: the browser's fault, never the provider's. The last ones
+/// are what RFC 6749 4.1.2.1 and OpenID Connect Core 3.1.2.6 register.
 #[tokio::test]
 async fn an_answer_that_somebody_made_up_is_the_browsers_fault() {
     let broker = Broker::start().await;

@@ -1,4 +1,4 @@
-//! Nothing that a client writes is taken for the broker's word, whatever server reads it: a real one tells.
+//! No header field of a client passes for one of the broker's, checked with a real server and a CGI program.
 
 use std::fmt::Write;
 

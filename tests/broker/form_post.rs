@@ -27,7 +27,7 @@ async fn a_login_answered_by_form_lands_like_any_other() {
     let cleared = |cookie: &&str| cookie.contains("login-") && cookie.ends_with("SameSite=None; Max-Age=0");
     assert!(set.iter().any(cleared), "{set:?}");
     assert!(!browser.cookies().iter().any(|cookie| cookie.name.contains("login-")));
-    // Once; whoever sends it again is led on, as soon as the session's cookie comes along.
+    // Accepted once; a repetition is redirected, as soon as the session's cookie comes along.
     let again = post(&browser, &address, &fields).await;
     assert!(again.location().starts_with("/sso/login?resume="), "{} {}", again.status, again.location());
     let resumed = browser.visit(&format!("{PUBLIC}{}", again.location())).send().await;

@@ -1,4 +1,4 @@
-//! The guard: who passes, and what the others are told.
+//! The guard: which requests pass, and the answers to the others.
 
 use http::Method;
 use serde_json::json;
@@ -207,7 +207,7 @@ async fn no_answer_of_the_broker_opens_itself_to_other_origins() {
     }
 }
 
-/// R-I09: a client that keeps no cookie ends at a page, not in a circle.
+/// R-I09: a client that keeps no cookie ends at a page, not in a redirect loop.
 #[tokio::test]
 async fn a_browser_without_cookies_does_not_go_round_in_circles() {
     let broker = broker().await;
@@ -262,8 +262,8 @@ async fn a_body_that_never_comes_is_not_waited_for() {
     }
 }
 
-/// The short way of the guard and the long one say the same: a replica that knows the sessions and one that asks the
-/// store each time answer alike, whatever is asked.
+/// The fast path and the slow path of the guard agree: a replica with the sessions in its near cache and one that reads
+/// the store each time give the same answers.
 #[tokio::test]
 async fn what_the_near_cache_lets_pass_is_what_the_store_would_let_pass() {
     let redis = Redis::start();
@@ -301,7 +301,7 @@ async fn what_the_near_cache_lets_pass_is_what_the_store_would_let_pass() {
             for agent in ["", "another browser"] {
                 for cookies in [1, 2] {
                     let mut answers = Vec::new();
-                    // Asked thrice: what is not known by the third time is not to be known.
+                    // Asked three times: the near cache is filled by then, if it can be.
                     for broker in [&knowing, &knowing, &knowing, &asking] {
                         let browser = broker.takes_over(&alice);
                         let mut asked = browser.ask(method.clone(), &format!("{PUBLIC}{path}"));

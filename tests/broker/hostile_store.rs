@@ -88,7 +88,7 @@ async fn no_value_is_read_further_than_one_of_ours_can_be_long() {
             for _ in 0..asked {
                 assert_eq!(broker.status(&browser).await, status, "{key}");
             }
-            // Whatever else looks at it meanwhile counts for a few requests more.
+            // Other readers in the meantime account for a few more requests.
             let sent = sent(&redis) - before;
             assert!(sent < (asked + 5) * MOST_SENT, "{key}: {sent} bytes");
             redis.ask(&["DEL", &key]);

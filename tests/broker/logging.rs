@@ -1,4 +1,4 @@
-//! What the program writes down, and what it never does.
+//! The content of the log, and the secrets that it never holds.
 
 use http::Method;
 use serde_json::Value;

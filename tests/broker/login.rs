@@ -117,7 +117,7 @@ async fn a_thousand_logins_share_no_secret() {
     }
 }
 
-/// R-A05, R-C03: the verifier that is sent is the one that was promised.
+/// R-A05, R-C03: the verifier matches the code challenge.
 #[tokio::test]
 async fn the_verifier_matches_the_challenge() {
     let broker = Broker::start().await;
@@ -251,7 +251,7 @@ async fn a_route_that_demands_a_recent_authentication_asks_for_one() {
     assert_eq!(browser.visit(&vault).send().await.status, 200);
 }
 
-/// R-A13: a login that proves nothing about when satisfies no such demand, and nobody goes round in circles.
+/// R-A13: a login without `auth_time` satisfies no such demand, and there is no redirect loop.
 #[tokio::test]
 async fn a_recent_authentication_cannot_be_had_by_the_back_door() {
     use crate::support::scripted_idp::{Script, change, set};

@@ -117,7 +117,7 @@ async fn signing_out_twice_is_no_error() {
     assert_eq!(broker.browser().visit(LOGOUT).send().await.status, 200);
 }
 
-/// R-J06, R-O02: whoever hangs up in the middle has signed out all the same, and their tokens are given back.
+/// R-J06, R-O02: a client that disconnects in the middle has signed out all the same, and its tokens are revoked.
 #[tokio::test]
 async fn a_browser_that_hangs_up_in_the_middle_leaves_a_complete_logout() {
     let redis = Redis::start();
@@ -142,7 +142,7 @@ async fn a_browser_that_hangs_up_in_the_middle_leaves_a_complete_logout() {
     assert_eq!(broker.status(&browser).await, 401);
 }
 
-/// R-J07: the browser forgets, and nobody claims that the record is gone.
+/// R-J07: the cookie is deleted, and the answer does not claim that the record is gone.
 #[tokio::test]
 async fn signing_out_while_the_store_is_away_tells_the_truth() {
     let redis = Redis::start();

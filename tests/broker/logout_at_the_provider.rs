@@ -1,4 +1,4 @@
-//! The second half of signing out: at the provider, in the manner of each.
+//! The second half of signing out: at the provider, as each product does it.
 //!
 //! What the manners are was found by signing out at Keycloak, Hydra, Dex and Casdoor; they stand in the scripted provider.
 

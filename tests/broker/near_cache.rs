@@ -1,4 +1,4 @@
-//! Sessions checked without asking Redis, and refused as soon as Redis knows better.
+//! Sessions checked without a read from Redis, and refused as soon as Redis has pushed their deletion.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ fn setup(redis: &Redis) -> Setup {
     Setup { store: Store::Redis(redis.port()), more: SECTION.into(), ..Setup::default() }
 }
 
-/// Waits until requests are answered without a word to Redis about their session.
+/// Waits until requests are answered without a read of their session from Redis.
 async fn cached(redis: &Redis, broker: &Broker, browser: &Browser, handle: &str) {
     redis.command(&["CONFIG", "SET", "slowlog-log-slower-than", "0"]).await;
     redis.command(&["CONFIG", "SET", "slowlog-max-len", "100000"]).await;
@@ -35,7 +35,7 @@ async fn refused(broker: &Broker, browser: &Browser, why: &str) {
     }
 }
 
-/// R-N01: whatever deletes the record, on both replicas, without a word from any broker.
+/// R-N01: whatever deletes the record, on both replicas, without any message from a broker.
 #[tokio::test]
 async fn every_deletion_invalidates_all_near_caches() {
     let redis = Redis::start();
@@ -84,7 +84,7 @@ async fn a_revocation_holds_here_before_it_is_answered() {
     }
 }
 
-/// R-P01: a link that is lost, however it is lost, ends all trust in what was read on it.
+/// R-P01: a lost tracking connection, however it is lost, invalidates everything that was read on it.
 #[tokio::test]
 async fn without_a_link_everything_is_asked_and_nothing_is_believed() {
     let redis = Redis::start();
@@ -137,7 +137,7 @@ async fn a_redis_that_hangs_is_believed_for_half_a_second() {
     assert_eq!(broker.status_after_an_outage(&browser).await, 200);
 }
 
-/// Connections killed one by one, while somebody works: slower, never wrong, never refused.
+/// Connections killed one by one, during requests: slower, never wrong, never refused.
 #[tokio::test]
 async fn killed_connections_are_made_again() {
     let redis = Redis::start();
@@ -154,8 +154,7 @@ async fn killed_connections_are_made_again() {
     refused(&broker, &browser, "after all that").await;
 }
 
-/// A server keeps what it will tell of in a table, absent records too: what was invented does not get there, and neither
-/// does a use.
+/// A server keeps the tracked keys in a table, absent records too: forged keys are not tracked, and neither are uses.
 #[tokio::test]
 async fn the_server_registers_what_is_cached_and_nothing_else() {
     let redis = Redis::start();

@@ -135,7 +135,7 @@ async fn timeouts_that_make_no_sense_are_refused() {
     assert_eq!(call(&broker, Method::GET, "timeouts", None).await.json()["source"], "configuration");
 }
 
-/// Whoever can write to Redis cannot lengthen sessions, and cannot break anything with nonsense.
+/// Write access to Redis does not lengthen sessions, and garbage there breaks nothing.
 #[tokio::test]
 async fn timeouts_that_no_broker_wrote_are_not_believed() {
     let redis = Redis::start();

@@ -278,8 +278,8 @@ async fn people_of_another_domain_or_workspace_are_refused() {
     }
 }
 
-/// R-C07, R-E02, R-C12: Slack refuses with status 200, whatever is asked; that it is away it says so too, which is no
-/// word about the person.
+/// R-C07, R-E02, R-C12: Slack refuses with status 200 at every endpoint; it reports outages in the same way, which say
+/// nothing of the person.
 #[tokio::test]
 async fn a_refusal_that_comes_as_success_is_a_refusal_and_an_outage_none() {
     let answers = recorded("slack");
@@ -313,7 +313,7 @@ async fn a_refusal_that_comes_as_success_is_a_refusal_and_an_outage_none() {
     assert_eq!(browser.fetch(PUBLIC).send().await.code(), "session_revoked");
 }
 
-/// R-D15: an address that Entra does not vouch for is no address.
+/// R-D15: an address that Entra does not verify is ignored.
 #[tokio::test]
 async fn an_address_that_a_foreign_administrator_may_have_written_is_not_believed() {
     for said in [json!(false), json!("0"), json!(0), Value::Null] {
@@ -638,7 +638,7 @@ async fn lists_go_on_where_their_answers_say_so_at_our_own_address() {
     }
 }
 
-/// R-D15: what the provider does not vouch for does not count, whatever else it says.
+/// R-D15: an address that the provider does not verify is ignored, whatever else it says.
 #[tokio::test]
 async fn addresses_of_plain_providers_count_only_if_the_provider_vouches_for_them() {
     let unverified = json!([{ "email": "alice@example.com", "primary": true, "verified": false }]);

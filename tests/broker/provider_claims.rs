@@ -196,7 +196,7 @@ async fn signed_userinfo_need_not_say_who_made_it_but_must_not_say_otherwise() {
     }
 }
 
-/// One line a case: checks that a neighbour made. The readers' own table is
+/// One line a case: checks that another reader made already. The readers' own table is
 /// `what_one_reader_refuses_every_reader_refuses`.
 #[tokio::test]
 async fn what_a_neighbour_refuses_is_refused_here_as_well() {
@@ -272,7 +272,7 @@ async fn an_account_of_which_nothing_is_left_but_its_name_is_not_confirmed() {
     }
 }
 
-/// What a sender of notices hears of a claim that is missing and of one that is wrong are two words.
+/// The answer to a notice distinguishes a missing claim from a wrong one.
 #[tokio::test]
 async fn missing_and_wrong_are_two_words() {
     let broker = Broker::start().await;

@@ -81,15 +81,15 @@ async fn metadata_name_addresses_of_the_issuers_own_network_unless_the_configura
             assert_eq!(start.status, status, "{name} {address} {idp}");
         }
     }
-    // A browser is sent there by nobody's network but its own.
+    // The browser connects there through its own network.
     let broker = Broker::start().await;
     let address = json!({ "authorization_endpoint": "https://10.0.0.1/authorize" });
     broker.idp.behave(Script { metadata: set(address), ..Script::default() });
     assert_eq!(broker.browser().visit(&format!("{PUBLIC}/sso/login")).send().await.status, 303);
 }
 
-/// R-D05: one line a way to tell. A stranger's token uses up the fetch of strangers, for ten seconds: what comes then is
-/// put off, not refused; and logins do not notice.
+/// R-D05: one line a kind of notice. An unauthenticated token uses up the rate limit of unauthenticated callers for ten
+/// seconds: notices in that time are postponed, not refused; logins are unaffected.
 #[tokio::test]
 async fn a_strangers_token_before_a_rotation_costs_no_notice_and_no_login() {
     for way in ["logout token", "security event"] {
@@ -130,7 +130,7 @@ async fn a_strangers_token_before_a_rotation_costs_no_notice_and_no_login() {
     }
 }
 
-/// R-F04: keys that were withdrawn count for an hour at most, and for none once somebody says so.
+/// R-F04: keys that were withdrawn count for an hour at most, and not at all after a reload.
 #[tokio::test]
 async fn keys_that_were_withdrawn_stop_counting() {
     // The provider itself says a week.

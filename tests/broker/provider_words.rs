@@ -1,4 +1,4 @@
-//! What a provider gives as its reason: in the log and the audit trail, and nowhere else.
+//! The reasons that a provider gives: in the log and the audit trail, and nowhere else.
 //!
 //! The members of the kind were found by reading every place where an answer's status is looked at, and the documents
 //! of the presets' providers; that no page shows a word of them, and no log a secret that they repeat, by letting each

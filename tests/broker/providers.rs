@@ -38,7 +38,7 @@ async fn a_provider_that_cannot_be_used_is_said_to_be_and_nothing_is_lost() {
         (503, Misbehaviour::Held(Gate::default())),
         (503, Misbehaviour::Drop),
     ] {
-        // Whoever hangs is given up; everybody else has time enough.
+        // A hanging provider times out; all others have time enough.
         let hangs = matches!(misbehaviour, Misbehaviour::Held(_));
         let idp = format!("timeout = \"{}\"", if hangs { "5s" } else { "1m" });
         let broker = Broker::with(Setup { idp, ..Setup::default() }).await;

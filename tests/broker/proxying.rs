@@ -41,7 +41,7 @@ async fn identity_headers_are_set_once_and_every_forged_twin_is_gone() {
     assert!(!echo.to_string().contains("CANARY"), "R-C09: no token reaches an upstream");
 }
 
-/// R-K05: whoever reads the log learns it once of each session, however much that is used.
+/// R-K05: the log has it once a session, however much that is used.
 #[tokio::test]
 async fn groups_that_do_not_fit_into_a_header_are_logged_once_for_each_session() {
     let log = CapturedLog::begin(tracing::Level::WARN);
@@ -68,7 +68,7 @@ async fn a_public_page_gets_no_identity_and_no_forged_one() {
     assert_eq!(received(&known, "x-auth-request-user"), ["248289761001"], "who is signed in is told there, too");
 }
 
-/// R-D15: userinfo that names an address says nothing of who vouches for it; one line a case.
+/// R-D15: userinfo with an address but without `email_verified`; one line a case.
 #[tokio::test]
 async fn the_id_tokens_word_on_an_address_holds_for_the_same_one_in_userinfo() {
     for (trust_email, is_verified, in_userinfo, passed_on) in [
@@ -87,7 +87,7 @@ async fn the_id_tokens_word_on_an_address_holds_for_the_same_one_in_userinfo() {
     }
 }
 
-/// R-D15: an address that nobody vouches for is not passed on.
+/// R-D15: an unverified address is not passed on.
 #[tokio::test]
 async fn an_unverified_address_is_not_passed_on() {
     let broker = Broker::start().await;

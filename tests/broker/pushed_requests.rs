@@ -72,7 +72,7 @@ async fn a_pushed_request_leaves_the_browser_nothing_but_a_reference() {
     assert_ne!(form["state"], pushed[1].form["state"]);
 }
 
-/// R-A14: a flood of beginnings is none at the provider.
+/// R-A14: a flood of begun logins does not reach the provider.
 #[tokio::test]
 async fn pushed_requests_have_a_concurrency_limit() {
     let broker = broker("timeout = \"1m\"", None, &[OFFERED]).await;

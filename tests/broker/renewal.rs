@@ -39,7 +39,7 @@ fn setup() -> Setup {
     Setup { routes: ROUTES, more: SECTION.into(), ..Setup::default() }
 }
 
-/// The provider is asked every five minutes, and whoever asks waits for it, however slow the machine is.
+/// The provider is asked every five minutes, and requests wait for it, however slow the machine is.
 fn paced() -> Setup {
     every("5m")
 }
@@ -125,8 +125,8 @@ async fn an_answer_with_nothing_but_an_access_token_is_enough() {
     assert_eq!(token_at(&browser, "/api").await, format!("{ACCESS_TOKEN}-2"), "nothing says that it ends");
 }
 
-/// R-C12, R-C13, R-E05: one line a case. `RENEWED`; `AWAY`: not renewed, and the session lives; `LOGIN`: nobody confirms
-/// the person, and the session lives; `ENDED`.
+/// R-C12, R-C13, R-E05: one line a case. `RENEWED`; `AWAY`: not renewed, and the session lives; `LOGIN`: indeterminate,
+/// and the session lives; `ENDED`.
 #[tokio::test]
 async fn refusals_end_the_session_and_outages_do_not() {
     const RENEWED: (u16, &str) = (200, "");
@@ -204,9 +204,9 @@ async fn refusals_end_the_session_and_outages_do_not() {
     }
 }
 
-/// R-I08, R-C12, R-E05: an answer that is indeterminate ends nothing; until the provider confirms the person again, or
-/// they have signed in, the session counts for nothing, whatever else happens to the provider, and costs it one question
-/// in ten seconds.
+/// R-I08, R-C12, R-E05: an indeterminate answer ends nothing; until the provider confirms the person again, or they
+/// have signed in, the session is rejected, whatever else happens to the provider, and causes one request to it in ten
+/// seconds.
 #[tokio::test]
 async fn an_indeterminate_session_is_rejected_until_revalidated() {
     let broker = Broker::with(paced()).await;
@@ -244,8 +244,9 @@ async fn an_indeterminate_session_is_rejected_until_revalidated() {
     assert_eq!(get(&browser, "/sso/session").await.status, 200);
 }
 
-/// R-I08: also if that comes out before the pace, when a route's access token is renewed; and as soon as the provider
-/// confirms the person again, they pass. Without a pace the routes that need no token ask nothing.
+/// R-I08: also before the refresh interval has passed, when a route's access token is refreshed; and as soon as the
+/// provider confirms the person again, they pass. Without a refresh interval the routes that need no token cause no
+/// request.
 #[tokio::test]
 async fn an_indeterminate_answer_counts_before_the_refresh_interval() {
     for (idp, elsewhere) in
@@ -270,8 +271,8 @@ async fn an_indeterminate_answer_counts_before_the_refresh_interval() {
     }
 }
 
-/// R-I08, R-E05: tokens that nobody could be confirmed with are asked on with for as long as the pace, and no longer:
-/// that the grant is gone is to be heard.
+/// R-I08, R-E05: tokens after an indeterminate answer are used again within the refresh interval, and no longer, so
+/// that a revoked grant is noticed.
 #[tokio::test]
 async fn a_grant_that_is_gone_is_noticed_within_the_pace_though_userinfo_fails() {
     let broker = Broker::with(every("2m")).await;
@@ -330,7 +331,7 @@ async fn the_refresh_token_of_an_unusable_answer_is_kept() {
     }
 }
 
-/// R-C12: what is asked with one person's token keeps nobody else from being confirmed.
+/// R-C12: a failure with one person's token does not keep others from being confirmed.
 #[tokio::test]
 async fn one_persons_trouble_at_userinfo_is_not_everybodys() {
     let broker = Broker::with(paced()).await;
@@ -344,8 +345,8 @@ async fn one_persons_trouble_at_userinfo_is_not_everybodys() {
     assert_eq!(refreshes(&broker.idp).len(), 2);
 }
 
-/// R-I08, R-C09, R-C13: nobody confirms sessions of a provider that is not configured any more, or is another one by
-/// now, and what was issued in them is not shown to it.
+/// R-I08, R-C09, R-C13: sessions of a provider that is not configured any more, or was replaced by another one, are not
+/// confirmed, and their tokens are not sent to it.
 #[tokio::test]
 async fn a_session_of_a_provider_that_is_gone_needs_a_login() {
     let template = setup();
@@ -402,7 +403,7 @@ async fn tokens_for_a_session_that_ended_meanwhile_are_given_back() {
     }
 }
 
-/// R-J06, R-O02: that an entry of a list cannot be taken out keeps nobody from hearing that the session is over.
+/// R-J06, R-O02: a list entry that cannot be removed does not keep the session from ending.
 #[tokio::test]
 async fn an_end_is_an_end_though_the_lists_cannot_be_kept() {
     let redis = Redis::start();
@@ -421,7 +422,7 @@ async fn an_end_is_an_end_though_the_lists_cannot_be_kept() {
     until("tokens are given back", async || broker.idp.received("/revoke").len() == 4).await;
 }
 
-/// R-I08: at the provider's pace, on every route; a person who was disabled is out, and is told so.
+/// R-I08: after the refresh interval, on every route; a disabled person is signed out, and is told so.
 #[tokio::test]
 async fn what_changes_at_the_provider_takes_effect_within_the_pace() {
     let broker = Broker::with(paced()).await;
@@ -487,7 +488,7 @@ async fn whoever_lost_the_group_is_no_reviewer_any_more() {
     assert_eq!(list().await, 403);
 }
 
-/// R-C12, R-P02: a provider that is away keeps nobody out and is left alone for a moment.
+/// R-C12, R-P02: an outage of the provider keeps nobody out and starts a backoff.
 #[tokio::test]
 async fn an_outage_of_the_provider_is_waited_out() {
     let broker = Broker::with(paced()).await;
@@ -642,7 +643,7 @@ async fn a_session_that_ended_while_it_was_renewed_stays_ended() {
     .await;
 }
 
-/// R-P02: requests that waited for the same answer ask nothing of their own, and so have nothing to take back.
+/// R-P02: requests that waited for the same answer make no request of their own.
 #[tokio::test]
 async fn a_provider_that_went_away_is_left_alone_however_many_had_waited_for_it() {
     let (broker, gate) = (Broker::with(paced()).await, Gate::default());
@@ -665,8 +666,8 @@ async fn a_provider_that_went_away_is_left_alone_however_many_had_waited_for_it(
     assert_eq!(refreshes(&broker.idp).len(), 1, "nobody asked again");
 }
 
-/// R-G09: whoever lost their lease neither ends what another replica renewed nor stores over it, also if all that the other
-/// kept was a rotated token.
+/// R-G09: a replica that lost its lease neither ends nor overwrites what another replica renewed, even if that saved a
+/// rotated token alone.
 #[tokio::test]
 async fn a_rotated_token_that_another_replica_kept_is_newer_than_a_renewal_under_way() {
     let template = paced();
@@ -747,7 +748,7 @@ async fn a_session_that_a_revocation_did_not_find_ends_when_it_is_renewed() {
     assert_eq!(get(&after, "/x").await.status, 200, "a login that was begun later");
 }
 
-/// R-C11: whoever stops waiting does not stop the renewal; the rotated token is stored.
+/// R-C11: a client that disconnects does not cancel the renewal; the rotated token is saved.
 #[tokio::test]
 async fn a_browser_that_hangs_up_leaves_nothing_half_done() {
     stores(async |setup, _| {
@@ -817,7 +818,7 @@ async fn left_of_the_lease(house: &House) -> i64 {
     house.redis.command(&["PTTL", lease]).await.convert().unwrap()
 }
 
-/// Waits until whoever renews a session has prolonged the lease so often.
+/// Waits until the lease under which a session is renewed was renewed so often.
 async fn prolonged(house: &House, times: usize) {
     let (mut before, mut seen) = (left_of_the_lease(house).await, 0);
     until("the lease is prolonged", async || {
@@ -831,7 +832,7 @@ async fn prolonged(house: &House, times: usize) {
 }
 
 /// R-C11: fifty requests at the end of the access token, on two broker processes, and a provider that takes longer than
-/// the lease of four seconds, which is prolonged each second: one refresh, no logout.
+/// the lease of four seconds, which is renewed each second: one refresh, no logout.
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_requests_on_two_processes_make_one_refresh_of_five_seconds() {
     let house = House::start("pass_access_token = true\n", 2).await;

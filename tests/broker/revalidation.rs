@@ -24,7 +24,7 @@ use crate::support::scripted_idp::{Gate, Misbehaviour, Script, change, set};
 const ROUTES: &str = "[[route]]\npath = \"/api\"\nupstream = \"UPSTREAM\"\npass_access_token = true\n\
                       [[route]]\npath = \"/\"\nupstream = \"UPSTREAM\"\n";
 
-/// The provider is asked every five minutes, and whoever asks waits for it, however slow the machine is.
+/// The provider is asked every five minutes, and requests wait for it, however slow the machine is.
 fn paced() -> Setup {
     with("refresh_wait = \"1m\"\ntimeout = \"1m\"")
 }
@@ -229,7 +229,7 @@ async fn since_when_a_session_is_not_confirmed_stands_in_lists_and_is_warned_of_
     assert_eq!(listed(&broker).await["indeterminate_since"], Value::Null);
 }
 
-/// R-C12: a provider that does not know the client is away for everybody, which is for operators to mend.
+/// R-C12: a provider that does not know the client is an outage for everybody, which operators have to fix.
 #[tokio::test]
 async fn a_provider_that_does_not_know_the_client_is_a_fault_of_the_configuration() {
     for refusal in
@@ -252,7 +252,7 @@ async fn a_provider_that_does_not_know_the_client_is_a_fault_of_the_configuratio
     }
 }
 
-/// R-P02: whoever has a session that stands is served while the provider thinks; the renewal goes on behind them.
+/// R-P02: a live session is served while the provider is slow; the renewal goes on in the background.
 #[tokio::test]
 async fn a_session_that_stands_is_not_kept_waiting_by_a_provider_that_is_slow() {
     let broker = Broker::with(with("timeout = \"1m\"")).await;
@@ -278,8 +278,8 @@ async fn a_session_that_stands_is_not_kept_waiting_by_a_provider_that_is_slow() 
     assert_eq!(broker.idp.received("/token").len(), 1);
 }
 
-/// R-P02: a provider that did not answer in time is asked for nobody for a while, and then by one session alone, whose
-/// answer opens the way for the others.
+/// R-P02: a timeout of the provider starts a backoff for all sessions; then a single one makes a request, and its
+/// success lets the others follow.
 #[tokio::test]
 async fn a_provider_that_did_not_answer_in_time_is_left_alone_for_everybody() {
     let broker = Broker::with(with("timeout = \"1s\"")).await;

@@ -91,7 +91,7 @@ async fn revocation_ends_exactly_the_selected_sessions() {
     }
 }
 
-/// What is unclear ends nothing, least of all everybody.
+/// An ambiguous order ends nothing.
 #[tokio::test]
 async fn a_revocation_that_says_nothing_clear_is_refused() {
     let broker = broker().await;
@@ -122,7 +122,7 @@ async fn a_revocation_that_says_nothing_clear_is_refused() {
     assert_eq!(guarded(&browser).await.status, 200);
 }
 
-/// The employee learns that and when, not by whom nor in which words; the page leads back to where they were.
+/// The person learns that and when, not by whom nor why; the page leads back to where they were.
 #[tokio::test]
 async fn the_person_is_told_that_it_was_ended_but_not_by_whom() {
     let redis = Redis::start();

@@ -89,7 +89,7 @@ async fn events_end_exactly_the_sessions_they_are_about() {
     assert_eq!((refused.status.as_u16(), refused.code().as_str()), (401, "session_revoked"));
 }
 
-/// A transmitter that was away for an hour: whoever came back since stays; who did not is out.
+/// A transmitter that was away for an hour: sessions begun since then stay; older ones end.
 #[tokio::test]
 async fn an_event_that_comes_late_ends_no_session_that_began_after_it() {
     for sub_id in [json!({ "format": "opaque", "id": "a" }), json!({ "format": "email", "email": "a@example.com" })] {
@@ -189,7 +189,7 @@ async fn events_that_are_not_to_be_believed_are_refused_by_the_book() {
     assert_eq!(broker.status(&browser).await, 401);
 }
 
-/// Transmitters repeat what they heard no answer to: acknowledged, without effect.
+/// Transmitters repeat what was not acknowledged: acknowledged again, without effect.
 #[tokio::test]
 async fn an_event_that_is_repeated_is_acknowledged_and_has_no_effect() {
     let redis = Redis::start();
@@ -214,7 +214,8 @@ async fn an_event_that_met_an_outage_is_asked_for_again() {
     assert_eq!((away.status.as_u16(), away.code().as_str()), (503, "idp_unavailable"));
 }
 
-/// A transmitter that is not the provider: its own name, keys and algorithm; its word is about the provider's people.
+/// A transmitter that is not the provider: its own issuer, keys and algorithm; its events are about the provider's
+/// people.
 #[tokio::test]
 async fn a_transmitter_beside_the_provider_has_keys_of_its_own() {
     let clock = setup().clock;

@@ -19,7 +19,7 @@ async fn broker_on(redis: &Redis) -> Broker {
     Broker::with(Setup { store: Store::Redis(redis.port()), ..Setup::default() }).await
 }
 
-/// R-G05, R-C10: whoever reads all of Redis holds no cookie, no token and no profile.
+/// R-G05, R-C10: a dump of Redis holds no cookie, no token and no profile.
 #[tokio::test]
 async fn redis_holds_the_handle_and_nothing_that_can_be_used_or_read() {
     let redis = Redis::start();
@@ -309,7 +309,7 @@ async fn a_record_that_cannot_be_read_is_no_session_and_no_error() {
         flipped[index] ^= 1;
         let _: () = client.set(&handle, flipped.as_slice(), None, None, false).await.unwrap();
         let status = broker.status(&browser).await;
-        // What lies in the private half is not opened by a check.
+        // A check does not decrypt the part that is sealed under the cookie's key.
         assert!([200, 401].contains(&status), "byte {index}: {status}");
         refused += u32::from(status == 401);
     }

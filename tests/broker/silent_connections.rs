@@ -68,7 +68,7 @@ async fn a_connection_that_carries_nothing_is_replaced_while_requests_keep_comin
     }
 }
 
-/// Nobody but who asks for readiness needs to be there, and whoever comes then is served at once.
+/// Only the readiness probe is needed for that; requests after it are served at once.
 #[tokio::test]
 async fn a_connection_that_carries_nothing_is_replaced_while_nobody_asks() {
     let redis = Redis::start();
@@ -208,7 +208,7 @@ async fn silent_connections_to_the_primary_of_a_sentinel_are_replaced() {
     }
 }
 
-/// The near cache's own connection: it is made anew, and what is deleted later is heard of on it.
+/// The tracking connection of the near cache is replaced, and later deletions are pushed on the new one.
 #[tokio::test]
 async fn a_silent_link_of_the_near_cache_is_replaced() {
     let redis = Redis::start();

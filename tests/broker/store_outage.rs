@@ -55,14 +55,14 @@ async fn a_connection_that_is_cut_is_an_outage_and_not_a_logout() {
     network.restore();
     recovered(&broker, &browser).await;
     network.stall();
-    // What is known nearby is believed for half a second.
+    // The near cache answers for half a second.
     broker.refused_after_the_lease(&browser, Instant::now()).await;
     unavailable(&broker, &browser).await;
     network.restore();
     recovered(&broker, &browser).await;
 }
 
-/// Whatever is wrong with the store: the question shows no name, and the browser forgets the session for certain.
+/// Whatever the outage: the page shows no name, and the cookie is deleted in any case.
 #[tokio::test]
 async fn the_question_before_signing_out_needs_no_store() {
     let redis = Redis::start();
@@ -97,7 +97,7 @@ async fn the_question_before_signing_out_needs_no_store() {
     }
 }
 
-/// R-P01: the provider has said something by then, and nobody knows what.
+/// R-P01: the provider has answered by then, and the answer is not used.
 #[tokio::test]
 async fn a_renewal_that_cannot_be_stored_lets_nobody_pass() {
     let redis = Redis::start();
@@ -194,7 +194,7 @@ async fn sessions_survive_a_restart_of_the_broker() {
     assert_eq!(first.status(&browser).await, 401, "and an end on one replica is an end on the other");
 }
 
-/// Some people who work, each of whom must only ever be taken for themselves.
+/// Several people with sessions, none of whom must ever be served as another.
 struct Office {
     broker: Arc<Broker>,
     people: Vec<(Browser, String)>,

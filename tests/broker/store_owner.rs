@@ -166,7 +166,7 @@ async fn a_store_that_comes_back_as_anothers_is_not_used() {
     }
 }
 
-/// Keys of which nobody can say whether they fit the store are not taken: everybody would be signed out by wrong ones.
+/// Keys that cannot be checked against the store are refused: wrong ones would sign everybody out.
 #[test]
 fn a_reload_while_the_store_cannot_be_asked_changes_no_key() {
     let (redis, folder) = (Redis::start(), Folder::new());
@@ -222,7 +222,7 @@ async fn the_store_learns_of_a_key_that_seals_by_now() {
     assert!(matches!(late.app.sessions().maintenance().claim_store().await, Err(StoreError::Foreign(_))));
 }
 
-/// SIGHUP with keys that do not fit changes nothing: whoever is signed in stays so.
+/// SIGHUP with keys that do not fit changes nothing: nobody is signed out.
 #[test]
 fn a_reload_with_keys_that_do_not_fit_the_store_is_refused() {
     let (redis, folder) = (Redis::start(), Folder::new());

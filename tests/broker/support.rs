@@ -1,4 +1,4 @@
-//! What tests stand on: a broker, a browser, and everything around them.
+//! The environment of tests: a broker, a browser, and everything around them.
 
 pub mod administration;
 pub mod broker;

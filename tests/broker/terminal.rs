@@ -84,8 +84,8 @@ async fn with_json_every_line_is_an_object() {
     }
 }
 
-/// Whoever reads has seen enough: the pipes were closed before the program writes its first line. One line a command
-/// that prints, read off `--help`; neither a panic nor a complaint, and `check` still says what it found.
+/// The reader is gone: the pipes were closed before the program writes its first line. One line a command that prints,
+/// read off `--help`; neither a panic nor a complaint, and `check` still says what it found.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_pipe_is_a_quiet_end() {
     let house = House::start("", 1).await;

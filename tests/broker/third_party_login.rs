@@ -1,4 +1,4 @@
-//! Logins that another site begins (OpenID Connect Core 4), and logins that go round in circles.
+//! Logins that another site begins (OpenID Connect Core 4), and login loops.
 
 use std::collections::HashMap;
 

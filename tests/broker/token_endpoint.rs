@@ -75,7 +75,7 @@ async fn a_token_endpoint_that_misbehaves_fails_the_login_and_is_not_asked_again
         (502, Misbehaviour::Answer(200, "text/html", page)),
         (502, Misbehaviour::Answer(200, "application/json", page)),
         (502, Misbehaviour::Answer(200, "application/json", "[]")),
-        // Whoever took too long begins again; GitHub and Slack have words of their own for that, and status 200.
+        // An expired login begins again; GitHub and Slack have error codes of their own for that, and status 200.
         (400, Misbehaviour::Answer(400, "application/json", "{\"error\":\"invalid_grant\"}")),
         (400, Misbehaviour::Answer(403, "application/json", "{\"error\":\"invalid_grant\"}")),
         (400, Misbehaviour::Answer(200, "application/json", "{\"error\":\"bad_verification_code\"}")),
@@ -88,7 +88,7 @@ async fn a_token_endpoint_that_misbehaves_fails_the_login_and_is_not_asked_again
         (503, Misbehaviour::Drop),
         (503, Misbehaviour::Held(Gate::default())),
     ] {
-        // Whoever hangs is given up; everybody else has time enough.
+        // A hanging provider times out; all others have time enough.
         let hangs = matches!(misbehaviour, Misbehaviour::Held(_));
         let idp = format!("timeout = \"{}\"", if hangs { "5s" } else { "1m" });
         let broker = Broker::with(Setup { idp, ..Setup::default() }).await;

@@ -1,4 +1,4 @@
-//! Giving tokens back at one's own logout (RFC 7009).
+//! Revokes tokens at one's own logout (RFC 7009).
 
 use serde_json::json;
 
@@ -51,7 +51,7 @@ async fn a_provider_that_takes_no_tokens_back_holds_up_no_logout() {
         let browser = broker.signed_in().await;
         let thief = browser.copy();
         assert_eq!(sign_out(&browser).await.status, 303);
-        // Whoever waits for a provider that hangs gives the second token back only when it has given the first up.
+        // With a hanging provider the second token is revoked only after the request for the first has timed out.
         assert!(!hangs || broker.idp.received("/revoke").len() <= 1, "the provider was waited for");
         assert_eq!(broker.status(&thief).await, 401);
         revocations(&broker, if hangs { 1 } else { 2 }).await;

@@ -44,7 +44,7 @@ async fn an_answer_that_says_two_things_ends_as_502_and_nothing_of_it_is_passed_
     }
 }
 
-/// RFC 9112 5.1, 5.2 and 6.3: what a proxy mends, and what only looks odd.
+/// RFC 9112 5.1, 5.2 and 6.3: answers that a proxy corrects, and unusual ones that it passes on.
 #[tokio::test]
 async fn an_answer_that_is_only_odd_is_passed_on_in_order() {
     for (method, said, expected) in [
@@ -167,7 +167,7 @@ async fn who_waits_for_100_and_is_refused_sends_nothing() {
     assert!(upstream.heads().is_empty());
 }
 
-/// RFC 9110 10.1.1: the upstream's word decides when the body is sent, and if.
+/// RFC 9110 10.1.1: the upstream decides when the body is sent, and if.
 #[tokio::test]
 async fn the_upstreams_100_is_what_brings_the_body() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -61,7 +61,7 @@ async fn renewals_ask_userinfo_as_logins_do() {
         assert_eq!(broker.idp.received("/token").len(), 2, "{id_token}");
         assert_eq!(broker.idp.received("/userinfo").len(), asked, "{id_token}");
     }
-    // Without a refresh token there is nothing left to ask: no word is not a good one.
+    // Without a refresh token nothing can be asked, and that is no confirmation.
     let idp = "refresh = \"30s\"\nuserinfo = \"auto\"".to_owned();
     let broker = Broker::with(Setup { idp, ..Setup::default() }).await;
     let token_answer = set(json!({ "refresh_token": null }));

@@ -1,4 +1,4 @@
-//! A TCP proxy that can be cut, stalled and restored: the network between the broker and whoever it asks.
+//! A TCP proxy that can be cut, stalled and restored: the network between the broker and its peers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Manners: how products were seen to answer, each by its name. Whatever is not said here they do honestly.
+//! The deviations of products from the standard, as they were observed, each by the product's name.
 
 use serde_json::json;
 
