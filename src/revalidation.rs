@@ -317,7 +317,7 @@ mod tests {
 
     /// R-I08, R-C11: one line a case.
     #[test]
-    fn a_session_is_renewed_at_its_pace_and_a_token_before_its_end() {
+    fn a_session_is_renewed_at_its_interval_and_a_token_before_its_end() {
         let (pace, five, hour) = (Some(Duration::minutes(5)), Some(Duration::minutes(5)), Some(Duration::HOUR));
         for (pace, lifetime, need, after, due) in [
             (None, five, Need::Person, Duration::DAY, false),

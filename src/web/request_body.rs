@@ -204,7 +204,7 @@ mod tests {
 
     /// A fast transfer buys no more than the grace.
     #[test]
-    fn patience_cannot_be_saved_up() {
+    fn a_fast_sender_saves_up_no_time() {
         let fast = Patience::new(1024).after(Duration::ZERO, 1 << 40);
         assert_eq!(fast.left(), GRACE);
         assert_eq!(fast.after(Duration::from_secs(29), 0).left(), Duration::from_secs(1));

@@ -70,7 +70,7 @@ async fn groups_decide_who_may_see_end_and_change() {
 
 /// R-M01, R-N03: strangers, forgers, and other sites.
 #[tokio::test]
-async fn nobody_gets_in_by_half_of_what_it_takes() {
+async fn half_of_the_required_credentials_is_refused() {
     let broker = broker("idps = [\"company\"]\n").await;
     let reviewer = member_of(&broker, "security").await;
     let url = format!("{PUBLIC}/sso/api/v1/sessions");

@@ -112,7 +112,7 @@ async fn gitea_and_casdoor_let_people_in_again_after_a_revocation() {
 
 /// R-A13: an `auth_time` that is present is checked whatever the key says.
 #[tokio::test]
-async fn a_moment_that_a_silent_provider_tells_all_the_same_is_checked() {
+async fn an_unexpected_auth_time_is_checked() {
     for (ago, status) in [(0, 303), (59, 303), (3_600, 502), (-3_600, 502)] {
         let broker = broker_with("untold").await;
         revoked(&broker).await;
@@ -125,7 +125,7 @@ async fn a_moment_that_a_silent_provider_tells_all_the_same_is_checked() {
 
 /// The log names the route, or the provider's section, that demands an `auth_time` which the provider does not send.
 #[tokio::test]
-async fn who_asks_for_a_moment_that_is_not_told_is_named() {
+async fn the_log_names_the_demand_on_a_missing_auth_time() {
     let routes = "[[route]]\npath = \"/vault\"\nupstream = \"UPSTREAM\"\nmax_auth_age = \"10m\"\n\
                   [[route]]\npath = \"/\"\nupstream = \"UPSTREAM\"\n";
     for (idp, path, named) in [
@@ -145,7 +145,7 @@ async fn who_asks_for_a_moment_that_is_not_told_is_named() {
 
 /// R-A13: a page that nobody can open, and a login that nobody can finish, are refused before anybody tries.
 #[tokio::test(flavor = "multi_thread")]
-async fn check_refuses_what_asks_for_a_moment_that_is_not_told() {
+async fn check_reports_demands_on_a_missing_auth_time() {
     let (folder, redis) = (Folder::new(), Redis::start());
     let idp = ScriptedIdp::start(Arc::new(SystemClock)).await;
     idp.behave(Script { metadata: listed(&json!(["sub", "name"])), ..Script::default() });

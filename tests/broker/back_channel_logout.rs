@@ -186,7 +186,7 @@ async fn exactly_the_sessions_that_the_provider_means_end_on_every_replica() {
 
 /// R-J10, R-G11: what a replica cannot read ends all the same, or the provider would believe that it did.
 #[tokio::test]
-async fn sessions_that_a_replica_cannot_read_end_at_the_providers_word_too() {
+async fn sessions_that_a_replica_cannot_read_end_by_back_channel_logout_too() {
     const OTHER_KEY: &str = "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
     let redis = Redis::start();
     let setup = || Setup { store: Store::Redis(redis.port()), ..Setup::default() };
@@ -230,7 +230,7 @@ async fn the_person_is_told_who_ended_the_session() {
 
 /// R-N04: a login under way when the notice comes is refused; other people's logins go on.
 #[tokio::test]
-async fn a_login_under_way_is_overtaken_by_the_providers_word() {
+async fn a_back_channel_logout_refuses_a_login_under_way() {
     for (claims, status) in [
         (json!({}), 403),
         (json!({ "sid": null }), 403),

@@ -86,7 +86,7 @@ fn check_names_each_right_that_is_missing() {
 }
 
 #[test]
-fn check_names_what_will_surprise_somebody_one_day() {
+fn check_notes_settings_that_may_fail_later() {
     let redis = Redis::start();
     for policy in ["allkeys-lru", "volatile-ttl"] {
         redis.ask(&["CONFIG", "SET", "maxmemory-policy", policy]);

@@ -385,7 +385,7 @@ fn secrets_can_come_from_files_but_not_from_two_places() {
 
 /// R-I08: one line a case.
 #[test]
-fn whoever_can_be_confirmed_by_nothing_is_warned_of() {
+fn a_session_that_nothing_can_confirm_is_warned_of() {
     for (keys, warned) in [
         ("refresh = \"5m\"", false),
         ("userinfo = false", false),
@@ -400,7 +400,7 @@ fn whoever_can_be_confirmed_by_nothing_is_warned_of() {
 
 /// R-A13: a plain OAuth 2.0 provider cannot be asked for a recent authentication.
 #[test]
-fn a_recent_authentication_is_demanded_only_where_it_can_be_had() {
+fn a_recent_authentication_is_demanded_only_from_providers_that_can_supply_it() {
     let plain = "[idp.plain]\nkind = \"oauth2\"\nclient_id = \"x\"\nclient_secret = \"y\"\nprofile.subject = \"id\"\n\
         authorization_endpoint = \"https://p.example/a\"\ntoken_endpoint = \"https://p.example/t\"\n\
         profile_endpoint = \"https://p.example/p\"\n";
@@ -413,7 +413,7 @@ fn a_recent_authentication_is_demanded_only_where_it_can_be_had() {
 
 /// R-A13: one line a case: what stands in the route, what in the provider's section, and the fault.
 #[test]
-fn a_manner_of_authentication_is_demanded_only_where_it_can_be_had() {
+fn an_acr_is_demanded_only_from_providers_that_can_supply_it() {
     let plain = "[idp.plain]\nkind = \"oauth2\"\nclient_id = \"x\"\nclient_secret = \"y\"\nprofile.subject = \"id\"\n\
         authorization_endpoint = \"https://p.example/a\"\ntoken_endpoint = \"https://p.example/t\"\n\
         profile_endpoint = \"https://p.example/p\"\n";

@@ -37,7 +37,7 @@ async fn follow(browser: &Browser, answer: &Answer) -> Answer {
 /// One line a way to ask, found by going through what browsers send: forms of both encodings, the other methods, and
 /// scripts, whose problem document names a page for a person and not the address that the script asked for.
 #[tokio::test]
-async fn whoever_asks_too_late_is_led_back_to_the_page_that_asked() {
+async fn a_request_that_comes_too_late_leads_back_to_its_page() {
     let broker = Broker::start().await;
     let browser = broker.browser();
     let (form, page) = (format!("{PUBLIC}/orders/7/save"), format!("{PUBLIC}/orders/7?tab=2"));
@@ -232,7 +232,7 @@ async fn somebody_who_may_not_pass_is_told_who_they_are_and_can_be_somebody_else
 /// One line a kind of prefetch: it has no side effect and is not cached. Found by going through every GET of `routes`
 /// that does something: login, callback, front-channel logout, and the guard's redirect.
 #[tokio::test]
-async fn who_only_looks_ahead_begins_uses_up_and_ends_nothing() {
+async fn a_prefetch_has_no_side_effect() {
     let broker = Broker::start().await;
     for (name, value) in [
         ("sec-purpose", "prefetch"),
@@ -275,7 +275,7 @@ async fn who_only_looks_ahead_begins_uses_up_and_ends_nothing() {
 
 /// Looking ahead is no use of a session either.
 #[tokio::test]
-async fn what_a_browser_fetches_ahead_keeps_no_session_alive() {
+async fn a_prefetch_keeps_no_session_alive() {
     let broker = Broker::start().await;
     let browser = broker.signed_in().await;
     for _ in 0..4 {
@@ -325,7 +325,7 @@ async fn a_form_that_expired_at_the_provider_begins_the_login_again_once() {
 /// One line a forged answer, with the `state` of a real login: the browser's fault, never the provider's. The last ones
 /// are what RFC 6749 4.1.2.1 and OpenID Connect Core 3.1.2.6 register.
 #[tokio::test]
-async fn an_answer_that_somebody_made_up_is_the_browsers_fault() {
+async fn a_forged_answer_is_the_browsers_fault() {
     let broker = Broker::start().await;
     let iss: String = url::form_urlencoded::byte_serialize(broker.idp.issuer().as_bytes()).collect();
     for query in [
@@ -352,7 +352,7 @@ async fn an_answer_that_somebody_made_up_is_the_browsers_fault() {
 
 /// One line of the log, that rouses nobody.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_somebody_made_up_is_one_quiet_line() {
+async fn a_forged_answer_is_one_line_at_info() {
     let witness = Witness::start("", Script::default()).await;
     let start = witness.browser.visit(&format!("{}/sso/login", witness.public)).send().await;
     let state = start.location().split("state=").nth(1).unwrap().split('&').next().unwrap().to_owned();

@@ -123,7 +123,7 @@ async fn a_refusal_that_comes_by_form_is_a_page_and_ends_the_login() {
 
 /// R-I09: the cookie that counts does not come along with the form either.
 #[tokio::test]
-async fn a_login_by_form_that_goes_round_and_round_ends_in_a_page_too() {
+async fn a_login_loop_by_form_ends_in_a_page_too() {
     let broker = posting().await;
     let browser = broker.browser();
     let round = async || {

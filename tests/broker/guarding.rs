@@ -209,7 +209,7 @@ async fn no_answer_of_the_broker_opens_itself_to_other_origins() {
 
 /// R-I09: a client that keeps no cookie ends at a page, not in a redirect loop.
 #[tokio::test]
-async fn a_browser_without_cookies_does_not_go_round_in_circles() {
+async fn a_browser_without_cookies_makes_no_redirect_loop() {
     let broker = broker().await;
     let browser = broker.browser();
     let mut location = format!("{PUBLIC}/");

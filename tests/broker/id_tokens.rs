@@ -133,7 +133,7 @@ async fn a_key_rotation_that_keeps_the_name_is_followed() {
 
 /// R-D05: also while fetching fails, which says nothing of the signature.
 #[tokio::test]
-async fn invented_key_names_cause_at_most_one_fetch_per_window() {
+async fn unknown_key_names_cause_at_most_one_fetch_per_window() {
     let broker = Broker::start().await;
     broker.signed_in().await;
     broker.idp.forget_requests();

@@ -74,7 +74,7 @@ async fn a_logout_ends_the_session_at_keycloak_too_and_leads_back() {
 
 /// Two browsers of one person: an administrator ends one session, then all of the person's.
 #[tokio::test]
-async fn keycloaks_own_word_ends_one_session_and_a_persons() {
+async fn keycloak_ends_one_session_and_all_of_a_person() {
     let realm = Realm::create(json!({})).await;
     let broker = realm.broker("").await;
     let first = signed_in(&broker, "alice").await;

@@ -80,7 +80,7 @@ async fn a_claim_that_is_null_is_one_that_was_not_returned() {
 
 /// One line a claim of a refreshed ID token that is written wrongly: it is not what ends somebody's session as revoked.
 #[tokio::test]
-async fn how_a_refreshed_token_is_written_is_no_word_about_the_person() {
+async fn the_form_of_a_refreshed_token_says_nothing_of_the_person() {
     for members in [
         json!({ "at_hash": 7 }),
         json!({ "nonce": 7 }),
@@ -248,7 +248,7 @@ async fn what_is_required_may_stand_in_userinfo_alone() {
 
 /// Authelia, which goes on answering for an account that was deleted, with `sub` alone: what is demanded is missing then.
 #[tokio::test]
-async fn an_account_of_which_nothing_is_left_but_its_name_is_not_confirmed() {
+async fn a_deleted_account_with_sub_alone_is_not_confirmed() {
     let broker = broker("refresh = \"5m\"\ntimeout = \"1m\"\nrequired_claims = { mail = [\"*\"] }").await;
     let alive = Script { userinfo: set(json!({ "mail": "alice@example.com" })), ..Script::authelia() };
     broker.idp.behave(alive.clone());
@@ -274,7 +274,7 @@ async fn an_account_of_which_nothing_is_left_but_its_name_is_not_confirmed() {
 
 /// The answer to a notice distinguishes a missing claim from a wrong one.
 #[tokio::test]
-async fn missing_and_wrong_are_two_words() {
+async fn missing_and_wrong_claims_have_different_errors() {
     let broker = Broker::start().await;
     let tell = async |claims: Value| -> Answer {
         let body = format!("logout_token={}", broker.idp.logout_token(&claims));

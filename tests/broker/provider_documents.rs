@@ -27,9 +27,9 @@ async fn tell_of_event(broker: &Broker, token: &str) -> Answer {
     asking.header("content-type", "application/secevent+jwt").body(token).send().await
 }
 
-/// One line an endpoint. The rule's own table is `an_endpoint_stays_at_its_host_until_somebody_says_otherwise`.
+/// One line an endpoint. The rule's own table is `an_endpoint_stays_at_its_host_until_a_move_is_confirmed`.
 #[tokio::test]
-async fn metadata_that_move_an_endpoint_count_when_somebody_says_so() {
+async fn metadata_that_move_an_endpoint_count_once_confirmed() {
     let setup = Setup::default();
     let broker = Broker::with(setup).await;
     let elsewhere = ScriptedIdp::start(broker.clock.clone()).await;
@@ -183,7 +183,7 @@ async fn keys_are_fetched_again_when_the_provider_says_so_within_bounds() {
 
 /// R-P02, RFC 9110 10.2.3: one line an answer.
 #[tokio::test]
-async fn a_provider_that_is_busy_is_left_alone_for_as_long_as_it_says() {
+async fn a_busy_provider_gets_the_backoff_that_it_asks_for() {
     for busy in [
         Misbehaviour::Refuse(429, &[("retry-after", "60")]),
         Misbehaviour::Busy("60"),

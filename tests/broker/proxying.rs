@@ -70,7 +70,7 @@ async fn a_public_page_gets_no_identity_and_no_forged_one() {
 
 /// R-D15: userinfo with an address but without `email_verified`; one line a case.
 #[tokio::test]
-async fn the_id_tokens_word_on_an_address_holds_for_the_same_one_in_userinfo() {
+async fn email_verified_of_the_id_token_applies_to_the_same_address_in_userinfo() {
     for (trust_email, is_verified, in_userinfo, passed_on) in [
         (false, true, "alice@example.com", "alice@example.com"),
         (false, true, "ceo@example.com", ""),

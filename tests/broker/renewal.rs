@@ -274,7 +274,7 @@ async fn an_indeterminate_answer_counts_before_the_refresh_interval() {
 /// R-I08, R-E05: tokens after an indeterminate answer are used again within the refresh interval, and no longer, so
 /// that a revoked grant is noticed.
 #[tokio::test]
-async fn a_grant_that_is_gone_is_noticed_within_the_pace_though_userinfo_fails() {
+async fn a_revoked_grant_is_noticed_within_the_refresh_interval_though_userinfo_fails() {
     let broker = Broker::with(every("2m")).await;
     let browser = broker.signed_in().await;
     let fails = Misbehaviour::Answer(500, "text/plain", "");
@@ -333,7 +333,7 @@ async fn the_refresh_token_of_an_unusable_answer_is_kept() {
 
 /// R-C12: a failure with one person's token does not keep others from being confirmed.
 #[tokio::test]
-async fn one_persons_trouble_at_userinfo_is_not_everybodys() {
+async fn a_userinfo_failure_for_one_person_affects_no_other() {
     let broker = Broker::with(paced()).await;
     let (one, other) = (broker.signed_in().await, broker.signed_in().await);
     broker.clock.advance(Duration::minutes(5));
@@ -405,7 +405,7 @@ async fn tokens_for_a_session_that_ended_meanwhile_are_given_back() {
 
 /// R-J06, R-O02: a list entry that cannot be removed does not keep the session from ending.
 #[tokio::test]
-async fn an_end_is_an_end_though_the_lists_cannot_be_kept() {
+async fn a_session_ends_although_the_lists_cannot_be_updated() {
     let redis = Redis::start();
     let broker = Broker::with(Setup { store: Store::Redis(redis.port()), ..paced() }).await;
     let endpoint = set(json!({ "revocation_endpoint": format!("{}/revoke", broker.idp.issuer()) }));
@@ -424,7 +424,7 @@ async fn an_end_is_an_end_though_the_lists_cannot_be_kept() {
 
 /// R-I08: after the refresh interval, on every route; a disabled person is signed out, and is told so.
 #[tokio::test]
-async fn what_changes_at_the_provider_takes_effect_within_the_pace() {
+async fn what_changes_at_the_provider_takes_effect_within_the_refresh_interval() {
     let broker = Broker::with(paced()).await;
     let browser = broker.signed_in().await;
     broker.idp.behave(Script { userinfo: set(json!({ "groups": ["finance"] })), ..Script::default() });
@@ -645,7 +645,7 @@ async fn a_session_that_ended_while_it_was_renewed_stays_ended() {
 
 /// R-P02: requests that waited for the same answer make no request of their own.
 #[tokio::test]
-async fn a_provider_that_went_away_is_left_alone_however_many_had_waited_for_it() {
+async fn an_outage_starts_one_backoff_however_many_requests_waited() {
     let (broker, gate) = (Broker::with(paced()).await, Gate::default());
     let (one, other) = (broker.signed_in().await, broker.signed_in().await);
     broker.clock.advance(Duration::minutes(5));

@@ -74,7 +74,7 @@ async fn a_signed_answer_that_is_not_right_signs_nobody_in() {
 
 /// R-O02: one line a signed answer, its status, and what the log says of it, at INFO: it is the browser that brought it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signed_answer_that_is_late_or_cannot_be_judged_is_the_browsers_word() {
+async fn a_late_or_unverifiable_signed_answer_is_no_fault_of_the_provider() {
     let witness = Witness::start("response_mode = \"jwt\"", Script::default()).await;
     let forged = || Script { response_header: set(json!({ "kid": "unknown" })), ..Script::default() };
     for (script, status, written) in [
@@ -120,7 +120,7 @@ async fn what_is_not_signed_is_refused_where_answers_are_signed() {
 /// JARM 2.3: one line a case: what is asked for, what comes instead, and what is said about it. Found by asking each mode
 /// and answering in every other.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_in_another_manner_than_was_asked_for_says_so() {
+async fn an_answer_in_another_response_mode_is_reported() {
     let unsigned = "the answer is not signed although response_mode asks for it";
     for (asked, comes, written) in [
         ("jwt", "code=x&state=STATE", unsigned),

@@ -254,7 +254,7 @@ async fn a_provider_that_does_not_know_the_client_is_a_fault_of_the_configuratio
 
 /// R-P02: a live session is served while the provider is slow; the renewal goes on in the background.
 #[tokio::test]
-async fn a_session_that_stands_is_not_kept_waiting_by_a_provider_that_is_slow() {
+async fn a_live_session_does_not_wait_for_a_slow_provider() {
     let broker = Broker::with(with("timeout = \"1m\"")).await;
     let browser = broker.signed_in().await;
     let gate = Gate::default();
@@ -281,7 +281,7 @@ async fn a_session_that_stands_is_not_kept_waiting_by_a_provider_that_is_slow() 
 /// R-P02: a timeout of the provider starts a backoff for all sessions; then a single one makes a request, and its
 /// success lets the others follow.
 #[tokio::test]
-async fn a_provider_that_did_not_answer_in_time_is_left_alone_for_everybody() {
+async fn a_provider_that_timed_out_gets_a_backoff_for_all_sessions() {
     let broker = Broker::with(with("timeout = \"1s\"")).await;
     let mut browsers = Vec::new();
     for _ in 0..4 {
@@ -387,7 +387,7 @@ async fn an_outage_does_not_use_the_grace_up() {
 /// R-P02: one line a reason why the session that was to go first after an outage asks nothing; the next one goes first then.
 /// Found by going through what ends an attempt without an answer of the provider.
 #[tokio::test]
-async fn whoever_cannot_ask_after_an_outage_lets_the_next_one_go_first() {
+async fn after_an_outage_an_attempt_without_a_request_yields_to_the_next() {
     for (reason, login) in [
         ("no refresh token, and nothing to ask userinfo with", json!({ "refresh_token": null, "expires_in": 240 })),
         ("no refresh token, and an access token that is over", json!({ "refresh_token": null, "expires_in": 1 })),

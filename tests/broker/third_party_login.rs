@@ -112,7 +112,7 @@ async fn a_login_begun_elsewhere_lands_on_the_page_that_was_named() {
 
 /// R-I09: the session's cookie never comes back.
 #[tokio::test]
-async fn a_login_that_goes_round_and_round_ends_in_a_page_that_says_so() {
+async fn a_login_loop_ends_in_a_page_that_says_so() {
     let broker = Broker::start().await;
     let browser = broker.browser();
     let round = async |path: &str| {

@@ -285,7 +285,7 @@ mod tests {
 
     /// R-A13
     #[test]
-    fn an_authentication_of_another_manner_needs_another_login() {
+    fn another_acr_needs_another_login() {
         let acr = list(&["urn:example:mfa", "urn:example:key"]);
         let demanded = AuthenticationRule { max_age: None, acr: &acr };
         for (found, expected) in [

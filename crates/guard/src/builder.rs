@@ -163,7 +163,7 @@ mod tests {
 
     /// One line a mistake: each would open, or shut, more than its author sees.
     #[tokio::test]
-    async fn a_description_that_does_not_do_what_it_says_makes_no_guard() {
+    async fn a_contradictory_description_makes_no_guard() {
         let sessions = Sessions::builder(MemoryStore::new(Arc::new(SystemClock)), Keyring::ephemeral()).start();
         let guard = || Guard::builder(&sessions, "https://office.example.com");
         let never = |path: &str, by: &str| GuardError::NeverApplies { path: path.into(), by: by.into() };

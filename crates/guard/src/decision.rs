@@ -349,7 +349,7 @@ mod tests {
 
     /// Exhaustive: nobody passes as a person whom the store, the rule, the provider or the token rules out.
     #[test]
-    fn nobody_passes_as_a_person_against_a_single_no() {
+    fn a_denial_by_store_rule_provider_or_token_is_final() {
         for world in worlds() {
             let verdict = world.slow();
             let is_asked = world.is_due || world.wants_token;

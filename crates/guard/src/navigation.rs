@@ -124,7 +124,7 @@ mod tests {
 
     /// One line a spelling: Chromium's and Safari's of today, and those of their predecessors and of old Firefox.
     #[test]
-    fn what_is_asked_ahead_of_a_click_starts_no_login() {
+    fn a_prefetch_starts_no_login() {
         let html = ("accept", "text/html");
         for ahead in [
             ("sec-purpose", "prefetch"),

@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_of_too_many_readings_ends_soon() {
+    fn the_number_of_readings_of_a_path_is_bounded() {
         for path in [format!("/{}", "%2525252525252e%2f;x/..\\".repeat(900)), format!("/{}", "a//".repeat(8_000))] {
             assert!(readings(&path).is_err(), "{}", &path[..40]);
         }

@@ -230,7 +230,7 @@ mod tests {
 
     /// R-G03: a key counts with a tag of ours alone, by any key of the ring.
     #[test]
-    fn an_invented_key_is_told_by_its_tag() {
+    fn a_forged_key_is_recognised_by_its_tag() {
         let ring = |keys: &[u8]| Keyring::new(keys.iter().map(|byte| Secret::new([*byte; 32])).collect()).unwrap();
         let tags = CookieTags::new(&ring(&[1]));
         let ours = tags.tagged(&SessionKey::generate());

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_idle_makes_room_and_whoever_works_is_left_alone() {
+    fn the_longest_idle_connection_makes_room_and_busy_ones_stay() {
         let peers = Arc::new(Peers::new(3));
         let admit = |peer, progress| peers.admit(Some(address(peer)), progress, Instant::now()).unwrap();
         let (working, oldest, newer) =
@@ -203,7 +203,7 @@ mod tests {
 
     /// Closing takes a while: the client may still be sending, or reading an answer.
     #[test]
-    fn whoever_does_not_go_when_asked_gains_few_places() {
+    fn a_client_that_delays_its_close_gains_few_connections() {
         let (now, peer) = (Instant::now(), Some(address("192.0.2.1")));
         for (share, most) in [(1, 5), (2, 6), (4, 8), (40, 50)] {
             let peers = Arc::new(Peers::new(share));
@@ -218,7 +218,7 @@ mod tests {
 
     /// A new connection has not been read yet, and one whose answer is being read is not idle.
     #[test]
-    fn whoever_is_about_to_be_served_is_not_asked_to_go() {
+    fn a_connection_about_to_be_served_is_not_closed() {
         let reading = idle();
         reading.write_waits();
         let peers = Arc::new(Peers::new(2));

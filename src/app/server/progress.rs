@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_may_be_sending_is_heard_out() {
+    fn a_client_that_may_be_sending_gets_a_lingering_close() {
         let began = Instant::now();
         let progress = Progress::new(KEEP_ALIVE, began);
         assert!(!progress.may_be_sending(), "it sent nothing yet");
@@ -281,7 +281,7 @@ mod tests {
 
     /// HTTP does not look for the next request again after an answer, if it looked before.
     #[test]
-    fn whoever_waits_for_a_byte_is_woken_when_there_is_an_end_to_the_wait() {
+    fn a_reader_is_woken_when_a_deadline_is_set() {
         struct Woken(AtomicUsize);
         impl Wake for Woken {
             fn wake(self: Arc<Self>) {

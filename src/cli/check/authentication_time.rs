@@ -58,7 +58,7 @@ mod tests {
     /// R-A13: one line a case: the provider's own demand, whom the route admits, whether it demands anything, whether there
     /// is another provider; how many findings, and how many of them let nobody pass.
     #[test]
-    fn what_asks_for_a_moment_that_is_not_told_is_found() {
+    fn demands_on_a_missing_auth_time_are_found() {
         let hour = Some(Duration::HOUR);
         for (max_age, idps, age, is_alone, found, certain) in [
             (None, &[][..], None, true, 0, 0),

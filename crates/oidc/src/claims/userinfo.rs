@@ -305,7 +305,7 @@ mod tests {
 
     /// R-D15: one line a case: what the ID token says, what userinfo says, what is left of the word on the address.
     #[test]
-    fn what_the_id_token_says_of_its_address_holds_for_that_one_alone() {
+    fn email_verified_of_the_id_token_applies_to_its_own_address_alone() {
         let (alice, ceo) = ("alice@example.com", "ceo@example.com");
         for (id_token, userinfo, left) in [
             (json!({ "email": alice, "email_verified": true }), json!({}), json!(true)),

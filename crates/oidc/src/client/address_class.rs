@@ -279,7 +279,7 @@ mod tests {
     /// One line an address that a document names while the configuration names `https://localhost/token` and
     /// `https://10.0.0.1:8443/token`, and whether that is let be.
     #[tokio::test]
-    async fn the_configuration_vouches_for_the_port_that_it_names_and_for_no_other() {
+    async fn the_configuration_trusts_only_the_port_that_it_names() {
         let configured = ["https://localhost/token", "https://10.0.0.1:8443/token"].map(|it| Url::parse(it).unwrap());
         for (named, fit) in [
             ("https://localhost:443/elsewhere", true),

@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_good_is_not_waited_for_within_a_day() {
+    async fn a_stale_document_answers_for_a_day_while_it_is_fetched_again() {
         let source = Source::new();
         let document = holding(1, &source);
         source.clock.advance(Duration::hours(2));
@@ -389,7 +389,7 @@ mod tests {
 
     /// R-D05: a caller that saw the document before it was fetched for another looks again.
     #[tokio::test]
-    async fn strangers_use_up_no_fetch_of_the_providers_own() {
+    async fn unauthenticated_callers_use_up_no_fetch_of_the_provider() {
         let source = Source::new();
         let document = holding(1, &source);
         let seen = document.known().unwrap();
@@ -403,7 +403,7 @@ mod tests {
 
     /// R-D05, R-P02: a caller that goes away neither evades the least interval nor wastes the attempt.
     #[tokio::test]
-    async fn whoever_hangs_up_neither_stops_a_fetch_nor_causes_another() {
+    async fn a_cancelled_caller_neither_stops_a_fetch_nor_causes_another() {
         let source = Source::new();
         let document = holding(1, &source);
         let (clock, seen) = (source.clock(), document.known().unwrap());
@@ -445,7 +445,7 @@ mod tests {
 
     /// R-P02: one line a case: the `Retry-After` of the provider and the backoff that follows, in seconds.
     #[tokio::test]
-    async fn a_provider_that_says_when_to_come_back_is_left_alone_until_then_within_bounds() {
+    async fn retry_after_is_respected_within_bounds() {
         for (said, pause) in [(None, 2), (Some(0), 2), (Some(1), 2), (Some(30), 30), (Some(86_400), 300)] {
             let (document, source) = (empty(), Source::new());
             let retry_after = said.map(Duration::seconds);
@@ -500,7 +500,7 @@ mod tests {
 
     /// R-P02: those who waited for a fetch that failed do not start another.
     #[tokio::test]
-    async fn a_failure_is_answered_at_once_until_it_is_time_to_try_again() {
+    async fn a_failure_is_cached_until_the_next_attempt_is_due() {
         let (document, source) = (empty(), Source::new());
         let slow = |source: Arc<Source>| async move {
             source.clock.advance(Duration::seconds(8));

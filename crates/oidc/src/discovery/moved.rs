@@ -145,7 +145,7 @@ mod tests {
     /// One line a case: what changes, and whether it is refused. Found by moving each endpoint in every part of its
     /// address, adding it and taking it away.
     #[test]
-    fn an_endpoint_stays_at_its_host_until_somebody_says_otherwise() {
+    fn an_endpoint_stays_at_its_host_until_a_move_is_confirmed() {
         let names = metadata(&[]).endpoints().map(|(name, _)| name);
         for name in names {
             for (url, refused) in [
@@ -183,7 +183,7 @@ mod tests {
 
     /// One line a case: what the order meets after a move of userinfo was refused and shown, and whether it is taken.
     #[test]
-    fn an_order_takes_over_what_was_shown_and_nothing_else() {
+    fn an_order_accepts_only_moves_that_were_shown() {
         let shown = ("userinfo_endpoint", Some("https://new.test/me"));
         for (met, taken) in [
             (&[shown][..], true),

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn honest_answers_pass_good_news_or_bad() {
+    fn honest_answers_pass_with_a_code_or_an_error() {
         assert_eq!(verdict(&json!({})).unwrap().code.as_deref(), Some("c"));
         let refusal = verdict(&json!({ "code": null, "error": "access_denied", "iat": NOW.unix_timestamp() })).unwrap();
         assert_eq!((refusal.code, refusal.error.as_deref()), (None, Some("access_denied")));

@@ -124,7 +124,7 @@ mod tests {
 
     /// R-C12, R-E05: one line a case.
     #[test]
-    fn only_a_word_about_the_person_is_a_refusal() {
+    fn only_a_denial_of_the_person_is_a_refusal() {
         let away = || Arc::new(HttpError::Timeout);
         for (error, is_one) in [
             (refused("invalid_grant"), true),
@@ -227,7 +227,7 @@ mod tests {
 
     /// R-C12: a failure for one person does not affect the others. One line a case.
     #[test]
-    fn what_a_provider_answers_to_one_person_concerns_nobody_else() {
+    fn an_answer_about_one_person_affects_no_other() {
         for (cause, everybody) in [
             (token(HttpError::Timeout), true),
             (token(HttpError::status(503)), true),
