@@ -3,20 +3,17 @@
 //! Bodies stream in both directions. A request that changes something is sent once: after a failure the person
 //! decides whether to send it again (R-K12).
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Extension;
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use http_body_util::BodyExt;
-use hyper::body::{Frame, SizeHint};
 use thiserror::Error;
 
 use crate::answer::{self, UntrustedAnswer};
@@ -114,7 +111,14 @@ impl Proxy {
             return Ok(Response::from_parts(parts, Body::empty()));
         }
         let span = tracing::Span::current();
-        Ok(Response::from_parts(parts, Body::new(Passing { body, _heard: heard, span })))
+        let body = body.map_err(move |error| {
+            // Kept with the body: when that ends, content that the upstream did not ask for is dropped.
+            let _ = &heard;
+            // Its status was sent long before.
+            span.in_scope(|| tracing::warn!(%error, "an upstream ended in the middle of its answer"));
+            error
+        });
+        Ok(Response::from_parts(parts, Body::new(body)))
     }
 
     /// Reads the body of a 205, whose length may be left open, and then says nothing of content (RFC 9110 15.3.6).
@@ -124,39 +128,6 @@ impl Proxy {
             Ok(true) => Err(UntrustedAnswer::Content(StatusCode::RESET_CONTENT.as_u16()).into()),
             Err(_) => Err(ForwardError::Timeout(self.timeout)),
         }
-    }
-}
-
-/// An answer's body on its way to the client.
-struct Passing {
-    body: AnswerBody,
-    /// Kept with the body: when that ends, content that the upstream did not ask for is dropped.
-    _heard: Option<Heard>,
-    span: tracing::Span,
-}
-
-impl HttpBody for Passing {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        if let Some(Err(error)) = &frame {
-            // Its status has long gone out by then.
-            self.span.in_scope(|| tracing::warn!(%error, "an upstream ended in the middle of its answer"));
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

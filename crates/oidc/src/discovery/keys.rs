@@ -110,17 +110,18 @@ impl KeyCache {
         wanted: Wanted<'_>,
     ) -> Result<Map<String, Value>, SignatureError> {
         let header = read_header(token, wanted.algorithm, wanted.kind)?;
+        let verify = |keys: &KeySet| verify_signature(token, &header, keys, wanted.issuers);
         let seen = self.current(source).await?;
-        let first = verify_signature(token, &header, &seen, wanted.issuers);
+        let first = verify(&seen);
         if !first.as_ref().is_err_and(is_about_keys) {
             return Ok(first?);
         }
         let fetch = source.fetch(Caches::AskAgain);
         let refetched = self.0.refetched(wanted.by, &seen, source.clock, fetch).await.map_err(KeysUnavailable)?;
         match refetched {
-            Refetched::Anew(keys) => Ok(verify_signature(token, &header, &keys, wanted.issuers)?),
+            Refetched::Anew(keys) => Ok(verify(&keys)?),
             // Fetched for another token, perhaps before this one was signed.
-            Refetched::Meanwhile(keys) => match verify_signature(token, &header, &keys, wanted.issuers) {
+            Refetched::Meanwhile(keys) => match verify(&keys) {
                 Err(fault) if is_about_keys(&fault) => Err(KeysUnavailable(Arc::new(asked_just_now())).into()),
                 verified => Ok(verified?),
             },
