@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use counterfoil::session::Sessions;
-use counterfoil::session::cut_off::Refusal;
+use counterfoil::session::establish::Refusal;
 use counterfoil::session::establish::{EstablishError, NewSession};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::{Instant, sleep_until};

@@ -155,8 +155,7 @@ async fn each_order_stands_until_its_own_words_lift_it() {
 #[tokio::test]
 async fn a_block_outlives_the_key_it_was_sealed_under() {
     use counterfoil::clock::ManualClock;
-    use counterfoil::session::cut_off::{Freshness, Refusal};
-    use counterfoil::session::establish::{EstablishError, NewSession};
+    use counterfoil::session::establish::{EstablishError, Freshness, NewSession, Refusal};
     use counterfoil::session::policy::{Binding, OnLimit, SessionRules};
     use counterfoil::session::record::{ClientTraits, Tokens};
     use counterfoil::session::timeout::{Limits, TimeoutPolicy};

@@ -281,8 +281,7 @@ async fn a_blocked_person_gets_no_session_until_the_block_ends_or_is_lifted() {
 async fn ten_thousand_sessions_of_one_person() {
     use counterfoil::identity::Identity;
     use counterfoil::secret::Secret;
-    use counterfoil::session::cut_off::Freshness;
-    use counterfoil::session::establish::NewSession;
+    use counterfoil::session::establish::{Freshness, NewSession};
     use counterfoil::session::record::{ClientTraits, Tokens};
 
     const MANY: usize = 10_000;

@@ -18,6 +18,7 @@ pub struct PublicUrl {
 
 /// The reason that an address cannot be the public URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum InvalidPublicUrl {
     /// Not an absolute URL.
     #[error("not an absolute URL")]

@@ -20,6 +20,7 @@ pub struct RequestTarget {
 
 /// The path could be read in more than one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum InvalidTarget {
     /// Not a path: absolute form, authority form or `*`.
     #[error("the request target is not a path")]

@@ -83,6 +83,7 @@ impl Route {
 
 /// A text that is no path rule.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum InvalidPathRule {
     /// Not an absolute path in its one spelling.
     #[error(

@@ -10,11 +10,11 @@ use http::{StatusCode, Version};
 use thiserror::Error;
 
 /// Largest head of an answer, names and values together, in bytes. The limit is on their sum, not on each field.
-pub const LARGEST_HEAD: usize = 64 * 1024;
+pub(crate) const LARGEST_HEAD: usize = 64 * 1024;
 /// Most fields of a head: five times as many as other proxies take. Room for them, 64 bytes each, is made before every head
 /// is read, and the time that takes was measured: none for 512, 100 µs for 4,096, whose memory goes back to the system each
 /// time.
-pub const MOST_FIELDS: usize = 512;
+pub(crate) const MOST_FIELDS: usize = 512;
 
 /// The reason that an answer is not passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -48,7 +48,7 @@ pub enum UntrustedAnswer {
 ///
 /// # Errors
 /// [`UntrustedAnswer`].
-pub fn check(head: &mut Parts) -> Result<(), UntrustedAnswer> {
+pub(crate) fn check(head: &mut Parts) -> Result<(), UntrustedAnswer> {
     let status = head.status;
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(UntrustedAnswer::Unasked);
@@ -79,7 +79,7 @@ pub fn check(head: &mut Parts) -> Result<(), UntrustedAnswer> {
 
 /// Is true if more bytes than the answer has may follow it, so that its connection must not be used again: a status
 /// without content beside the word that there is some (RFC 9112 6.3, rule 1).
-pub fn may_be_followed(head: &Parts) -> bool {
+pub(crate) fn may_be_followed(head: &Parts) -> bool {
     matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         && head.headers.contains_key(TRANSFER_ENCODING)
 }

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 /// The people an answer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Audience {
+pub(crate) enum Audience {
     /// Whoever passed the guard.
     Guarded,
     /// A signed-in person on a public route: the upstream learns who they are.
@@ -27,7 +27,7 @@ pub enum Audience {
 /// that the Back button shows nothing after a logout, unless it is a style, a script, a picture or a font. To a
 /// signed-in person on a public route it becomes `private`. A 304 without caching headers stays as it is: it leaves the
 /// stored answer unchanged (RFC 9111 4.3.4).
-pub fn keep_private(headers: &mut HeaderMap, status: StatusCode, audience: Audience) {
+pub(crate) fn keep_private(headers: &mut HeaderMap, status: StatusCode, audience: Audience) {
     let is_told = headers.contains_key(CACHE_CONTROL);
     match audience {
         Audience::Public => {}

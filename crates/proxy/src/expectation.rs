@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::pool::Content;
 
 /// Longest silence of an upstream before it gets the content all the same.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(1);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// The word of an upstream on a request's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,29 +31,29 @@ enum Word {
 
 /// Notes the interim answers of the upstream. The content is given up once every copy is gone.
 #[derive(Debug, Clone)]
-pub struct Heard(watch::Sender<Word>);
+pub(crate) struct Heard(watch::Sender<Word>);
 
 impl Heard {
     /// The upstream has sent 100 (Continue).
-    pub fn go_on(&self) {
+    pub(crate) fn go_on(&self) {
         self.0.send_replace(Word::Continue);
     }
 
     /// Notes that the upstream has begun its final answer, so that content which it has not asked for is not sent.
-    pub fn answered(&self) {
+    pub(crate) fn answered(&self) {
         self.0.send_if_modified(|word| *word == Word::Nothing && std::mem::replace(word, Word::Final) == Word::Nothing);
     }
 }
 
 /// Is true if a request waits for 100 before it sends its content. HTTP/1.0 has no 100, and a request without content
 /// does not wait.
-pub fn is_expected(headers: &HeaderMap, version: Version, has_content: bool) -> bool {
+pub(crate) fn is_expected(headers: &HeaderMap, version: Version, has_content: bool) -> bool {
     let waits = headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     waits && has_content && version >= Version::HTTP_11
 }
 
 /// Content that is not read before the upstream has answered.
-pub fn hold(content: Content) -> (Content, Heard) {
+pub(crate) fn hold(content: Content) -> (Content, Heard) {
     let (heard, mut word) = watch::channel(Word::Nothing);
     let gate = Box::pin(async move {
         let silence = tokio::time::timeout(LONGEST_WAIT, word.wait_for(|word| *word != Word::Nothing));

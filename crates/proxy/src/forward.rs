@@ -44,6 +44,7 @@ pub struct Proxy {
 
 /// The reason that a request cannot be forwarded.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ForwardError {
     /// The route is for applications in front of which another proxy stands, or in this process.
     #[error("the route has no upstream")]

@@ -29,7 +29,7 @@ const MOST_ADDED: usize = 16;
 
 /// The hop in front of the upstream, as the upstream learns of it.
 #[derive(Debug, Clone, Copy)]
-pub struct Hop<'a> {
+pub(crate) struct Hop<'a> {
     /// The address that the request comes from.
     pub address: ClientAddress,
     /// The browser's address for us.
@@ -44,7 +44,7 @@ pub struct Hop<'a> {
 
 /// The browser's address for us, as upstreams are told it.
 #[derive(Debug, Clone)]
-pub struct PublicName {
+pub(crate) struct PublicName {
     scheme: HeaderValue,
     authority: HeaderValue,
 }
@@ -54,13 +54,13 @@ impl PublicName {
     ///
     /// # Errors
     /// If it is nothing that a header can hold.
-    pub fn new(public_url: &PublicUrl) -> Result<Self, InvalidHeaderValue> {
+    pub(crate) fn new(public_url: &PublicUrl) -> Result<Self, InvalidHeaderValue> {
         Ok(Self { scheme: public_url.scheme().parse()?, authority: public_url.authority().parse()? })
     }
 }
 
 /// Rewrites a client's headers for the upstream.
-pub fn towards_upstream(headers: &mut HeaderMap, hop: Hop<'_>, identity: Option<&IdentityHeaders>) {
+pub(crate) fn towards_upstream(headers: &mut HeaderMap, hop: Hop<'_>, identity: Option<&IdentityHeaders>) {
     remove_nominated(headers);
     hop.stripped.remove_from_request(headers);
     hop.cookies.remove_from(headers);
@@ -101,7 +101,7 @@ impl Values {
 ///
 /// # Errors
 /// If the token is nothing that a header can hold.
-pub fn set_access_token(headers: &mut HeaderMap, token: &Secret<String>) -> Result<(), InvalidHeaderValue> {
+pub(crate) fn set_access_token(headers: &mut HeaderMap, token: &Secret<String>) -> Result<(), InvalidHeaderValue> {
     headers.remove(AUTHORIZATION);
     let mut credentials = HeaderValue::try_from(format!("Bearer {}", token.expose()))?;
     credentials.set_sensitive(true);
@@ -110,7 +110,7 @@ pub fn set_access_token(headers: &mut HeaderMap, token: &Secret<String>) -> Resu
 }
 
 /// Rewrites an upstream's headers for the client.
-pub fn towards_client(headers: &mut HeaderMap, cookies: &CookiePolicy, stripped: &StrippedNames) {
+pub(crate) fn towards_client(headers: &mut HeaderMap, cookies: &CookiePolicy, stripped: &StrippedNames) {
     remove_nominated(headers);
     stripped.remove_from_answer(headers);
     if headers.get_all(SET_COOKIE).iter().any(|value| cookies.refuses_from_upstream(value)) {

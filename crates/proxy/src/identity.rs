@@ -18,14 +18,14 @@ const MOST_REMEMBERED: usize = 10_000;
 
 /// The headers that tell an upstream who asks.
 #[derive(Debug)]
-pub struct IdentityHeaders {
+pub(crate) struct IdentityHeaders {
     fields: Vec<(HeaderName, HeaderValue)>,
     left_out: usize,
 }
 
 impl IdentityHeaders {
     /// Those of a session; made once for each.
-    pub fn of(user: &CurrentUser) -> Arc<Self> {
+    pub(crate) fn of(user: &CurrentUser) -> Arc<Self> {
         user.derived(Self::new)
     }
 
@@ -49,12 +49,12 @@ impl IdentityHeaders {
     }
 
     /// The number of groups that did not fit.
-    pub fn left_out(&self) -> usize {
+    pub(crate) fn left_out(&self) -> usize {
         self.left_out
     }
 
     /// Sets them in a request that goes to an upstream.
-    pub fn set(&self, headers: &mut HeaderMap) {
+    pub(crate) fn set(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.fields {
             headers.insert(name.clone(), value.clone());
         }
@@ -63,11 +63,11 @@ impl IdentityHeaders {
 
 /// Warns of sessions whose groups do not fit into one header, of each once.
 #[derive(Debug, Default)]
-pub struct GroupWarnings(Mutex<HashSet<SessionHandle>>);
+pub(crate) struct GroupWarnings(Mutex<HashSet<SessionHandle>>);
 
 impl GroupWarnings {
     /// Warns, if there is reason to and it was not done yet.
-    pub fn warn_once(&self, identity: &IdentityHeaders, user: &CurrentUser) {
+    pub(crate) fn warn_once(&self, identity: &IdentityHeaders, user: &CurrentUser) {
         let left_out = identity.left_out();
         if left_out > 0 && self.is_first(user.session()) {
             tracing::warn!(session = %user.session(), left_out, "a person's groups do not fit into one header");

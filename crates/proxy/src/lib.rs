@@ -1,17 +1,17 @@
 //! The reverse proxy behind the guard: plain HTTP/1.1 to the route's upstream.
 //!
-//! [`forward`] carries a request that the guard let pass; [`headers`] decides what travels with it, by the table in
-//! [`names`]; [`pool`] keeps the connections to upstreams; [`answer`] checks the upstream's answer, [`caching`] sets
-//! its caching headers. The upstream's address comes from the configuration alone (R-K06).
+//! [`forward`] carries a request that the guard let pass; `headers` decides what travels with it, by the table in
+//! [`names`]; [`pool`] keeps the connections to upstreams; `answer` checks the upstream's answer, `caching` sets its
+//! caching headers. The upstream's address comes from the configuration alone (R-K06).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod answer;
-pub mod caching;
+mod answer;
+mod caching;
 pub mod error;
-pub mod expectation;
+mod expectation;
 pub mod forward;
-pub mod headers;
-pub mod identity;
+mod headers;
+mod identity;
 pub mod names;
 pub mod pool;

@@ -43,6 +43,7 @@ struct Inner {
 
 /// The reason that an upstream gave no answer.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum PoolError {
     /// No connection could be made.
     #[error("no connection could be made")]

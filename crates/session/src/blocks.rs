@@ -5,7 +5,7 @@
 //! block of a group does not let in a member of it who is blocked for reasons of their own. Only an order that names a
 //! person lifts whatever was laid down on them alone.
 //!
-//! Blocks of persons: `of_persons`; of many: [`super::cut_off`].
+//! Blocks of persons: `of_persons`; of many: `cut_off`.
 
 pub(super) mod of_persons;
 

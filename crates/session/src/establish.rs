@@ -11,7 +11,8 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
-use super::cut_off::{Attempt, Freshness, Refusal};
+use super::cut_off::Attempt;
+pub use super::cut_off::{Freshness, Refusal};
 use super::ending::{EndCause, Tombstone};
 use super::key::SessionKey;
 use super::lease::LeaseRequest;

@@ -2,8 +2,8 @@
 //!
 //! Four views lie on one store, by who uses them:
 //! - [`SessionReader`], the guard's: checks a session, from the near cache, else from the store, judged by the time
-//!   ([`timeout`]) and the rules in force ([`policy`]), and notes that it is in use ([`touch`]). It can end nothing;
-//! - [`Sessions`], of logins and logouts: [`establish`] makes a session, unless a [`cut_off`] forbids it; [`renewal`]
+//!   ([`timeout`]) and the rules in force ([`policy`]), and notes that it is in use. It can end nothing;
+//! - [`Sessions`], of logins and logouts: [`establish`] makes a session, unless a cut-off forbids it; [`renewal`]
 //!   changes it, one at a time ([`refresh_lock`]); [`replay`] makes what a provider tells idempotent;
 //! - [`SessionAdministration`], the reviewers': [`listing`] says what there is (by the [`registry`]), [`revocation`]
 //!   ends it ([`selection`], [`ending`]) and lays down and lifts [`blocks`];
@@ -14,12 +14,12 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod administration;
+mod administration;
 pub mod audit;
 pub mod blocks;
 pub mod browser;
 mod builder;
-pub mod cut_off;
+mod cut_off;
 pub mod ending;
 pub mod establish;
 mod hashed_name;
@@ -28,10 +28,10 @@ pub mod key;
 pub mod key_check;
 mod lease;
 pub mod listing;
-pub mod live;
-pub mod maintenance;
+mod live;
+mod maintenance;
 pub mod policy;
-pub mod reader;
+mod reader;
 pub mod record;
 pub mod refresh_lock;
 pub mod registry;
@@ -41,11 +41,11 @@ pub mod revocation;
 mod sampling;
 mod search;
 pub mod selection;
-pub mod sessions;
+mod sessions;
 mod signature;
 pub mod store;
 pub mod timeout;
-pub mod touch;
+mod touch;
 
 pub use self::administration::SessionAdministration;
 pub use self::builder::SessionsBuilder;

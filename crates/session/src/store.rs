@@ -3,12 +3,12 @@
 //! [`SessionBackend`] is the contract that `redis` and `memory` fulfil, and that `tests/` runs one suite
 //! against. It extends `tower_sessions::SessionStore` (the records) by what a record store lacks: names that
 //! can be taken once, lists, small values, and reading a record so that its end will be heard of. Above it,
-//! [`sealed`] encrypts what goes in, and [`near_cache`] keeps what came out for as long as the store promises to tell
+//! [`sealed`] encrypts what goes in, and `near_cache` keeps what came out for as long as the store promises to tell
 //! of changes.
 
 pub mod log;
 pub mod memory;
-pub mod near_cache;
+pub(crate) mod near_cache;
 pub(crate) mod note;
 pub mod sealed;
 
@@ -26,10 +26,11 @@ use super::key::SessionHandle;
 use super::key_check::Foreign;
 
 use self::log::{Appended, LogNumber, LogRead};
-use self::near_cache::Watch;
+pub use self::near_cache::{Lease, Watch};
 
 /// The store could not be asked, or did not take it. Says nothing about any session.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum StoreError {
     /// Reading or writing a record failed.
     #[error("the session store failed: {0}")]

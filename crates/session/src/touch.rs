@@ -18,7 +18,7 @@ use super::store::note::Note;
 use super::timeout::SessionTimes;
 
 /// Is true if the last note is old enough for another.
-pub fn is_due(last_seen_at: OffsetDateTime, idle_timeout: Duration, now: OffsetDateTime) -> bool {
+pub(crate) fn is_due(last_seen_at: OffsetDateTime, idle_timeout: Duration, now: OffsetDateTime) -> bool {
     now - last_seen_at >= idle_timeout / 10
 }
 

@@ -16,6 +16,7 @@ pub struct FieldNames {
 
 /// The reason that a text is no name in a list of names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidFieldName {
     /// Not a token (RFC 9110 5.1).
     #[error(

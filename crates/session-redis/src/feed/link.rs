@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use counterfoil_session::key::SessionHandle;
 use counterfoil_session::store::log::{LogNumber, LogRead};
-use counterfoil_session::store::near_cache::{Lease, Watch};
+use counterfoil_session::store::{Lease, Watch};
 use redis_protocol::resp3::types::{BytesFrame, Resp3Frame};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -93,13 +93,13 @@ impl Watch {
 
 /// A token taken before a load begins; it shows afterwards whether anything changed meanwhile.
 #[derive(Debug, Clone, Copy)]
-pub struct FillToken {
+pub(crate) struct FillToken {
     handle: SessionHandle,
     generation: u64,
 }
 
 /// A bounded cache of values by session.
-pub struct NearCache<V> {
+pub(crate) struct NearCache<V> {
     shards: Box<[Mutex<Shard<V>>]>,
     max_age: Duration,
 }
@@ -150,7 +150,7 @@ struct Entry<V> {
 
 impl<V> NearCache<V> {
     /// A cache of about so many entries, none of them older than `max_age`.
-    pub fn new(entries: usize, max_age: Duration) -> Self {
+    pub(crate) fn new(entries: usize, max_age: Duration) -> Self {
         Self::with_shards(SHARDS, entries, max_age)
     }
 
@@ -162,19 +162,19 @@ impl<V> NearCache<V> {
     }
 
     /// Returns what is known of a session, if it may still be believed.
-    pub fn get(&self, handle: SessionHandle, now: Instant) -> Option<Arc<V>> {
+    pub(crate) fn get(&self, handle: SessionHandle, now: Instant) -> Option<Arc<V>> {
         let shard = self.shard(handle);
         let entry = shard.entries.get(&handle)?;
         (now < entry.expires && entry.watch.holds(now)).then(|| entry.value.clone())
     }
 
     /// Begins a load, before the store is asked.
-    pub fn begin_load(&self, handle: SessionHandle) -> FillToken {
+    pub(crate) fn begin_load(&self, handle: SessionHandle) -> FillToken {
         FillToken { handle, generation: self.shard(handle).generation }
     }
 
     /// Keeps what the store answered, unless a change was heard of since the load began.
-    pub fn fill(&self, token: FillToken, value: Arc<V>, watch: Watch, expires: Option<Instant>, now: Instant) {
+    pub(crate) fn fill(&self, token: FillToken, value: Arc<V>, watch: Watch, expires: Option<Instant>, now: Instant) {
         let mut shard = self.shard(token.handle);
         if shard.generation != token.generation {
             return;
@@ -185,14 +185,14 @@ impl<V> NearCache<V> {
     }
 
     /// A session changed or ended: it is forgotten, and loads under way come too late.
-    pub fn invalidate(&self, handle: SessionHandle) {
+    pub(crate) fn invalidate(&self, handle: SessionHandle) {
         let mut shard = self.shard(handle);
         shard.generation += 1;
         shard.entries.remove(&handle);
     }
 
     /// Forgets everything; loads under way come too late.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         for shard in &self.shards {
             let mut shard = lock(shard);
             shard.generation += 1;
