@@ -50,6 +50,7 @@ mod logging;
 mod login;
 mod logout;
 mod logout_at_the_provider;
+mod maintenance;
 mod near_cache;
 mod operation;
 mod pages;

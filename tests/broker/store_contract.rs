@@ -7,7 +7,7 @@ use counterfoil::clock::{Clock, ManualClock, SystemClock};
 use counterfoil::session::key::{SessionHandle, SessionKey};
 use counterfoil::session::store::log::LogNumber;
 use counterfoil::session::store::memory::MemoryStore;
-use counterfoil::session::store::{Extension, SessionBackend};
+use counterfoil::session::store::{Extension, Remains, SessionBackend};
 use counterfoil::session_redis::{RedisBackend, RedisSettings};
 use time::{Duration, OffsetDateTime};
 use tower_sessions::session::Record;
@@ -123,6 +123,9 @@ on_every_store! {
     a_value_is_kept_until_it_is_removed_or_expires
     a_list_is_read_in_its_order_from_any_place
     lists_are_apart_and_expire
+    a_list_is_extended_and_loses_many_members_at_a_time
+    a_hash_keeps_its_fields_apart
+    what_is_left_of_many_sessions_is_read_at_once
     a_log_numbers_its_entries_and_never_gives_a_number_twice
     a_log_is_read_behind_any_number
     the_store_answers
@@ -431,4 +434,71 @@ async fn a_log_is_read_behind_any_number(subject: Subject) {
 
 async fn the_store_answers(subject: Subject) {
     subject.store.ping().await.unwrap();
+}
+
+async fn a_list_is_extended_and_loses_many_members_at_a_time(subject: Subject) {
+    let (list, gone) = (format!("test:{}", handle()), format!("test:{}", handle()));
+    let members = async |list: &str| subject.store.list_up_to(list, i64::MAX, 10).await.unwrap();
+    subject.store.list_extend(&gone, subject.now() + Duration::HOUR).await.unwrap();
+    assert!(members(&gone).await.is_empty());
+    let lifetime = subject
+        .in_time(async |lifetime| {
+            subject.store.list_delete(&list).await.unwrap();
+            for member in ["a", "b", "c"] {
+                subject.store.list_insert(&list, member, 1, subject.now() + lifetime).await.unwrap();
+            }
+            subject.store.list_extend(&list, subject.now() + Duration::HOUR).await.unwrap();
+            subject.store.list_extend(&list, subject.now() + Duration::seconds(1)).await.unwrap();
+            members(&list).await.len() == 3
+        })
+        .await;
+    subject.store.list_insert(&gone, "a", 1, subject.now() + lifetime).await.unwrap();
+    subject.until(async || members(&gone).await.is_empty()).await;
+    subject.store.list_remove_all(&list, &["a".into(), "missing".into(), "c".into()]).await.unwrap();
+    subject.store.list_remove_all(&list, &[]).await.unwrap();
+    assert_eq!(members(&list).await, ["b"]);
+}
+
+async fn a_hash_keeps_its_fields_apart(subject: Subject) {
+    let hash = format!("test:{}", handle());
+    let fields = async || {
+        let mut fields = subject.store.hash_get_all(&hash).await.unwrap();
+        fields.sort();
+        fields
+    };
+    assert!(fields().await.is_empty());
+    subject.store.hash_remove(&hash, "a").await.unwrap();
+    assert!(subject.store.hash_put_if_absent(&hash, "a", b"one \xff").await.unwrap());
+    assert!(!subject.store.hash_put_if_absent(&hash, "a", b"two").await.unwrap());
+    subject.store.hash_put(&hash, "b", b"three").await.unwrap();
+    assert_eq!(fields().await, [("a".to_owned(), b"one \xff".to_vec()), ("b".to_owned(), b"three".to_vec())]);
+    subject.store.hash_put(&hash, "a", b"four").await.unwrap();
+    subject.store.hash_remove(&hash, "b").await.unwrap();
+    assert_eq!(fields().await, [("a".to_owned(), b"four".to_vec())]);
+}
+
+/// In several slots, and in their order.
+async fn what_is_left_of_many_sessions_is_read_at_once(subject: Subject) {
+    let until = subject.now() + Duration::HOUR;
+    let (live, expired, ended) = (handle(), handle(), handle());
+    for live in [live, ended] {
+        subject.store.create(&mut record(live, "one", until)).await.unwrap();
+        subject.store.create_note(live, b"seen", until).await.unwrap();
+    }
+    subject.store.create_note(expired, b"last seen", until).await.unwrap();
+    subject.store.end(ended, Some((b"why", until))).await.unwrap();
+    let remains = |has_record, note: Option<&[u8]>, tombstone: Option<&[u8]>| Remains {
+        has_record,
+        note: note.map(Into::into),
+        tombstone: tombstone.map(Into::into),
+    };
+    let expected = [
+        (live, remains(true, Some(b"seen"), None)),
+        (handle(), Remains::default()),
+        (expired, remains(false, Some(b"last seen"), None)),
+        (ended, remains(false, None, Some(b"why"))),
+    ];
+    let asked = expected.clone().map(|(handle, _)| handle);
+    assert_eq!(subject.store.remains(&asked).await.unwrap(), expected.map(|(_, remains)| remains));
+    assert!(subject.store.remains(&[]).await.unwrap().is_empty());
 }

@@ -40,7 +40,7 @@ fn config(redis: &Redis, key: &str) -> String {
 /// Every key but those that a running broker writes by itself from time to time.
 async fn written(redis: &Redis) -> std::collections::BTreeSet<String> {
     let keys = redis.keys().await.into_iter();
-    keys.filter(|key| !key.contains("kept-for") && !key.contains(":once:")).collect()
+    keys.filter(|key| !key.ends_with(":kept") && !key.contains(":once:")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! The examination of a Redis for `check`: whether it can be used as it is, and if not, why, and what to do.
 //!
 //! It has a connection of its own, which says what went wrong in Redis' own words. Every command that the broker needs
-//! is tried in a way that changes nothing, on a key of each kind.
+//! is tried in a way that leaves nothing, on a key of each kind.
 
 use redis_protocol::resp3::types::{BytesFrame, Resp3Frame};
 
@@ -151,12 +151,17 @@ async fn rights(connection: &mut Connection, prefix: &str) -> Vec<Finding> {
         ];
         missing.extend(refused(connection, &tried).await);
     }
-    let log = format!("{prefix}check");
-    let others: [&[&str]; 10] = [
-        &["XADD", &log, "NOMKSTREAM", "*", "e", "t"],
-        &["XRANGE", &log, "-", "+"],
-        &["XREVRANGE", &log, "+", "-"],
-        &["XDEL", &log, "0-1"],
+    let key = format!("{prefix}check");
+    let others: [&[&str]; 15] = [
+        &["HSETNX", &key, "field", "1"],
+        &["HSET", &key, "field", "1"],
+        &["HGETALL", &key],
+        &["HDEL", &key, "field"],
+        &["DEL", &key],
+        &["XADD", &key, "NOMKSTREAM", "*", "e", "t"],
+        &["XRANGE", &key, "-", "+"],
+        &["XREVRANGE", &key, "+", "-"],
+        &["XDEL", &key, "0-1"],
         &["WAIT", "0", "1"],
         &["ROLE"],
         &["CLIENT", "ID"],

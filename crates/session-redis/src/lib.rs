@@ -15,12 +15,14 @@ mod client;
 mod connections;
 pub mod examination;
 mod feed;
+mod lists;
 mod log;
 mod records;
 mod settings;
 mod tls;
 mod upkeep;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration as StdDuration, Instant};
@@ -29,11 +31,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use counterfoil_session::key::SessionHandle;
 use counterfoil_session::store::log::{Appended, LogNumber, LogRead};
-use counterfoil_session::store::{Extension, InvalidationListener, Loaded, SessionBackend, StoreError};
+use counterfoil_session::store::{Extension, InvalidationListener, Loaded, Remains, SessionBackend, StoreError};
 use fred::clients::Client;
-use fred::interfaces::{KeysInterface, SortedSetsInterface};
-use fred::types::sorted_sets::ZSort;
-use fred::types::{Expiration, ExpireOptions, SetOptions};
+use fred::interfaces::{HashesInterface, KeysInterface, SortedSetsInterface};
+use fred::types::{Expiration, SetOptions};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 use tower_sessions::session::Id;
@@ -232,6 +233,10 @@ impl SessionBackend for RedisBackend {
         upkeep::extend_ttls(self, extensions).await
     }
 
+    async fn remains(&self, handles: &[SessionHandle]) -> Result<Vec<Remains>, StoreError> {
+        upkeep::remains(self, handles).await
+    }
+
     async fn put_if_absent(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
         let key = &self.key("once", name);
         let claim = |client: Client| async move {
@@ -287,18 +292,7 @@ impl SessionBackend for RedisBackend {
     }
 
     async fn list_insert(&self, list: &str, member: &str, score: i64, until: OffsetDateTime) -> Result<(), StoreError> {
-        let key = &self.key("index", list);
-        let until = until.unix_timestamp() + 1;
-        let insert = |client: Client| async move {
-            let pipeline = client.pipeline();
-            let _: () = pipeline.zadd(key, None, None, false, false, (exact(score), member)).await?;
-            // The list lives as long as its longest member: NX gives it an expiry, GT only ever extends it.
-            let _: () = pipeline.expire_at(key, until, Some(ExpireOptions::NX)).await?;
-            let _: () = pipeline.expire_at(key, until, Some(ExpireOptions::GT)).await?;
-            pipeline.all::<Vec<i64>>().await
-        };
-        self.ask(insert).await?;
-        Ok(())
+        lists::insert(self, &self.key("index", list), (member, score), until).await
     }
 
     async fn list_remove(&self, list: &str, member: &str) -> Result<bool, StoreError> {
@@ -307,23 +301,19 @@ impl SessionBackend for RedisBackend {
     }
 
     async fn list_down_from(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
-        let (from, to) = (exact(highest), f64::NEG_INFINITY);
-        let limit = Some((0, i64::try_from(limit).unwrap_or(i64::MAX)));
-        let key = &self.key("index", list);
-        let read =
-            |client: Client| async move { client.zrange(key, from, to, Some(ZSort::ByScore), true, limit, true).await };
-        let found: Vec<(String, f64)> = self.ask(read).await?;
-        Ok(found.into_iter().map(|(member, score)| (member, whole(score))).collect())
+        lists::down_from(self, &self.key("index", list), highest, limit).await
     }
 
     async fn list_up_to(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<String>, StoreError> {
-        let (from, to) = (f64::NEG_INFINITY, exact(highest));
-        let limit = Some((0, i64::try_from(limit).unwrap_or(i64::MAX)));
-        let key = &self.key("index", list);
-        let read = |client: Client| async move {
-            client.zrange(key, from, to, Some(ZSort::ByScore), false, limit, false).await
-        };
-        self.ask(read).await
+        lists::up_to(self, &self.key("index", list), highest, limit).await
+    }
+
+    async fn list_remove_all(&self, list: &str, members: &[String]) -> Result<(), StoreError> {
+        lists::remove_all(self, &self.key("index", list), members).await
+    }
+
+    async fn list_extend(&self, list: &str, until: OffsetDateTime) -> Result<(), StoreError> {
+        lists::extend(self, &self.key("index", list), until).await
     }
 
     async fn list_delete(&self, list: &str) -> Result<(), StoreError> {
@@ -334,6 +324,27 @@ impl SessionBackend for RedisBackend {
     async fn list_length(&self, list: &str) -> Result<u64, StoreError> {
         let key = &self.key("index", list);
         self.ask(|client| async move { client.zcard(key).await }).await
+    }
+
+    async fn hash_get_all(&self, hash: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let key = &self.value_key(hash);
+        let fields: HashMap<String, Bytes> = self.ask(|client| async move { client.hgetall(key).await }).await?;
+        Ok(fields.into_iter().map(|(field, value)| (field, value.into())).collect())
+    }
+
+    async fn hash_put_if_absent(&self, hash: &str, field: &str, value: &[u8]) -> Result<bool, StoreError> {
+        let key = &self.value_key(hash);
+        self.ask(|client| async move { client.hsetnx(key, field, value).await }).await
+    }
+
+    async fn hash_put(&self, hash: &str, field: &str, value: &[u8]) -> Result<(), StoreError> {
+        let key = &self.value_key(hash);
+        self.ask(|client| async move { client.hset(key, (field, value)).await }).await
+    }
+
+    async fn hash_remove(&self, hash: &str, field: &str) -> Result<(), StoreError> {
+        let key = &self.value_key(hash);
+        self.ask(|client| async move { client.hdel(key, field).await }).await
     }
 
     async fn log_append(&self, log: &str, entry: &[u8]) -> Result<Appended, StoreError> {
@@ -368,15 +379,4 @@ fn at(moment: OffsetDateTime) -> Expiration {
 
 fn within(lifetime: Duration) -> Expiration {
     Expiration::PX(i64::try_from(lifetime.whole_milliseconds()).unwrap_or(i64::MAX))
-}
-
-/// A sorted set's score. Milliseconds since 1970 are exact in an `f64` for the next hundred thousand years.
-#[expect(clippy::cast_precision_loss, reason = "see above")]
-fn exact(score: i64) -> f64 {
-    score as f64
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "only whole numbers are written")]
-fn whole(score: f64) -> i64 {
-    score as i64
 }

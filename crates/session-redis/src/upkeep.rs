@@ -1,13 +1,14 @@
-//! The time for which records and notes are kept: one pipeline for any number of them, which the client parts by slot.
+//! The time for which records and notes are kept, and what is left of sessions: one pipeline for any number of them, which
+//! the client parts by slot.
 
 use counterfoil_session::key::SessionHandle;
-use counterfoil_session::store::{Extension, StoreError};
+use counterfoil_session::store::{Extension, Remains, StoreError};
 use fred::clients::{Client, Pipeline};
 use fred::interfaces::KeysInterface;
 use fred::types::{ExpireOptions, SetOptions, Value};
 use time::OffsetDateTime;
 
-use crate::{NOTE, RedisBackend, at};
+use crate::{LONGEST_VALUE, MISSING, NOTE, RedisBackend, TOMBSTONE, at, found};
 
 pub(crate) async fn save_note(
     store: &RedisBackend,
@@ -50,4 +51,29 @@ pub(crate) async fn extend_ttls(store: &RedisBackend, extensions: &[Extension]) 
     };
     store.ask(extend_all).await?;
     Ok(())
+}
+
+pub(crate) async fn remains(store: &RedisBackend, handles: &[SessionHandle]) -> Result<Vec<Remains>, StoreError> {
+    if handles.is_empty() {
+        return Ok(Vec::new());
+    }
+    let read = |client: Client| async move {
+        let pipeline = client.pipeline();
+        for handle in handles {
+            let _: () = pipeline.pttl(handle.to_string()).await?;
+            for kind in [NOTE, TOMBSTONE] {
+                let _: () = pipeline.getrange(store.key_beside(kind, handle), 0, LONGEST_VALUE - 1).await?;
+            }
+        }
+        pipeline.all::<Vec<Value>>().await
+    };
+    let answers = store.ask(read).await?;
+    answers.chunks_exact(3).map(|answers| remains_of(answers).map_err(StoreError::backend)).collect()
+}
+
+fn remains_of(answers: &[Value]) -> Result<Remains, fred::error::Error> {
+    let [lifetime, note, tombstone] = answers else { return Ok(Remains::default()) };
+    let value = |part: &Value| Ok::<_, fred::error::Error>(found(part.clone().convert()?).map(Into::into));
+    let has_record = lifetime.clone().convert::<i64>()? != MISSING;
+    Ok(Remains { has_record, note: value(note)?, tombstone: value(tombstone)? })
 }

@@ -28,9 +28,8 @@ impl SessionAdministration {
     pub async fn store_timeouts(&self, policy: Option<&TimeoutPolicy>) -> Result<(), StoreError> {
         self.0.policies.store(policy).await?;
         let maintenance = Maintenance(self.0.clone());
-        // It is done at once, for records that are about to expire; the rounds do it again, for those that were
-        // established by replicas that had not heard of it, and until it has come to its end once.
-        tokio::spawn(async move { maintenance.extend_all().await });
+        // Records that are about to expire are extended without waiting for the next round, which does it if this fails.
+        tokio::spawn(async move { maintenance.round().await });
         Ok(())
     }
 

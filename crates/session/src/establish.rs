@@ -124,7 +124,7 @@ impl Sessions {
         new: NewSession,
         limit: Option<(usize, OnLimit)>,
     ) -> Result<SessionKey, EstablishError> {
-        self.0.policies.ensure_loaded().await?;
+        let retention = self.0.policies.current_retention().await?;
         let now = self.0.clock.now();
         let confirmed = match new.begun {
             Some(begun) => begun,
@@ -158,8 +158,7 @@ impl Sessions {
         if limit.is_some_and(|(most, on_limit)| on_limit == OnLimit::Refuse && others.len() >= most) {
             return Err(Refusal::TooManySessions.into());
         }
-        let (limits, retention) =
-            (self.0.policies.timeouts().limits_for(&record.identity.groups), self.0.policies.retention());
+        let limits = self.0.policies.timeouts().limits_for(&record.identity.groups);
         let times = SessionTimes { created_at: now, last_seen_at: now, ends_by: record.ends_by };
         // The entry comes first, the record last: an entry without a record is pruned in time, a record without an
         // entry could never be found again to be revoked.

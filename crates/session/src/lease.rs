@@ -1,8 +1,8 @@
 //! Leases in the store: one holder of a name at a time among all replicas.
 //!
 //! A lease has a TTL of [`LIFETIME`], is renewed while its holder works and released afterwards, unless it may be
-//! somebody else's by then. Its name and the work under it belong to whoever asks: [`super::establish`] and
-//! [`super::refresh_lock`].
+//! somebody else's by then. Its name and the work under it belong to whoever asks: [`super::establish`],
+//! [`super::refresh_lock`] and [`super::maintenance`], whose lease is longer and renewed with each batch.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -42,10 +42,8 @@ impl LeaseRequest {
     /// Tries to acquire the lease. `None` if somebody else holds it: a pause has been made, and the caller may see if
     /// there is still something to do before the next attempt.
     pub(crate) async fn attempt(&mut self) -> Result<Option<Lease>, StoreError> {
-        let begun = Instant::now();
-        if self.backend.put_if_absent(&self.name, self.lifetime).await? {
-            let (backend, name, lifetime) = (self.backend.clone(), self.name.clone(), self.lifetime);
-            return Ok(Some(Lease { backend, name, lifetime, ours_until: begun + lifetime.unsigned_abs() }));
+        if let Some(lease) = Lease::try_acquire(&self.backend, &self.name, self.lifetime).await? {
+            return Ok(Some(lease));
         }
         if self.asked.elapsed() > self.patience {
             return Err(StoreError::LockTimeout);
@@ -76,17 +74,46 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    /// Acquires the lease called `name` for `lifetime`, unless somebody else holds it.
+    pub(crate) async fn try_acquire(
+        backend: &Arc<dyn SessionBackend>,
+        name: &str,
+        lifetime: Duration,
+    ) -> Result<Option<Self>, StoreError> {
+        let ours_until = Instant::now() + lifetime.unsigned_abs();
+        let is_ours = backend.put_if_absent(name, lifetime).await?;
+        Ok(is_ours.then(|| Self { backend: backend.clone(), name: name.to_owned(), lifetime, ours_until }))
+    }
+
+    /// Renews the lease once; `false` if somebody else may hold it by now.
+    pub(crate) async fn renew_once(&mut self) -> Result<bool, StoreError> {
+        let begun = Instant::now();
+        if begun >= self.ours_until {
+            return Ok(false);
+        }
+        let is_ours = self.backend.renew_lease(&self.name, self.lifetime).await?;
+        self.ours_until = if is_ours { begun + self.lifetime.unsigned_abs() } else { begun };
+        Ok(is_ours)
+    }
+
+    /// Releases the lease, unless somebody else may hold it by now.
+    pub(crate) async fn release(self) {
+        if Instant::now() < self.ours_until
+            && let Err(error) = self.backend.release_lease(&self.name).await
+        {
+            tracing::warn!(lease = self.name, %error, "a lease could not be released; it ends with its TTL");
+        }
+    }
+}
+
+impl Lease {
     /// Does `work` under the lease, which is renewed meanwhile and released afterwards.
     pub(crate) async fn hold<T>(mut self, work: impl Future<Output = T>) -> T {
         let done = tokio::select! {
             done = work => done,
             never = self.renew() => match never {},
         };
-        if Instant::now() < self.ours_until
-            && let Err(error) = self.backend.release_lease(&self.name).await
-        {
-            tracing::warn!(lease = self.name, %error, "a lease could not be released; it ends with its TTL");
-        }
+        self.release().await;
         done
     }
 
@@ -94,14 +121,10 @@ impl Lease {
     async fn renew(&mut self) -> Infallible {
         loop {
             tokio::time::sleep(RENEWAL_INTERVAL).await;
-            let begun = Instant::now();
-            if begun >= self.ours_until {
+            match self.renew_once().await {
+                Ok(true) => {}
                 // This task was suspended for too long: whoever holds the lease now must not be given more time.
-                return std::future::pending().await;
-            }
-            match self.backend.renew_lease(&self.name, self.lifetime).await {
-                Ok(true) => self.ours_until = begun + self.lifetime.unsigned_abs(),
-                Ok(false) => self.ours_until = begun,
+                Ok(false) => return std::future::pending().await,
                 Err(error) => tracing::warn!(lease = self.name, %error, "a lease could not be renewed yet"),
             }
         }

@@ -1,29 +1,30 @@
-//! The keeping of the books: following the timeouts that are stored, keeping records for as long as the timeouts of the
-//! moment let them live, and pruning what none lets live.
+//! Background maintenance: following the timeouts that are stored, keeping records for as long as the timeouts of any
+//! replica let them live, and pruning what none lets live.
 //!
-//! It runs in the background of each replica ([`Maintenance::spawn`]): one task looks for stored timeouts, one whose
-//! store it is, another does what takes longer, so that none waits for the others. Work that needs doing once is done
-//! by whoever claims it.
+//! It runs in each replica ([`Maintenance::spawn`]): one task looks for stored timeouts and registers this replica's own
+//! ([`registered`]), one looks whose store it is, another does what needs doing once, if it has the lease ([`leader`]):
+//! records are extended when a longer policy was registered ([`extending`], by [`retention`]), and entries without a record
+//! are taken out of the lists ([`pruning`]).
 
+mod extending;
+mod leader;
+mod pruning;
+pub(crate) mod registered;
 pub(crate) mod retention;
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration as StdDuration, Instant};
+use std::time::Duration as StdDuration;
 
-use aws_lc_rs::digest;
 use counterfoil_core::log_on_change::LogOnChange;
 use counterfoil_core::secret::keyring::Keyring;
-use futures_util::{StreamExt, TryStreamExt, stream};
 use time::Duration;
 
 use super::administration::SessionAdministration;
 use super::inner::Inner;
 use super::key_check::StoreOwner;
-use super::listing::AT_A_TIME;
-use super::live::LiveSession;
+use super::lease::Lease;
 use super::policy::SessionRules;
-use super::selection::Filter;
-use super::store::{Extension, StoreError};
+use super::store::StoreError;
 
 /// Interval between two looks at the stored timeouts: well below the second in which a change has to be everywhere.
 const LOOK: StdDuration = StdDuration::from_millis(400);
@@ -33,21 +34,15 @@ const KEY_CHECK: StdDuration = StdDuration::from_mins(1);
 const KEY_RETRY: StdDuration = StdDuration::from_secs(1);
 /// Interval between two rounds of everything else.
 const ROUND: StdDuration = StdDuration::from_secs(5);
-/// Rounds between two prunings.
-const ROUNDS_PER_PRUNING: u32 = 12;
-/// Longest time that one replica's walk keeps the others from theirs.
-const LONGEST_TURN: Duration = Duration::minutes(5);
-/// Sessions kept up together.
-const BATCH: usize = 1_000;
-/// The timeouts that every record was last kept for, by their hash.
-const KEPT_FOR: &str = "kept-for";
+/// Interval between two rounds of what is neither extending nor pruning.
+const TIDYING: Duration = Duration::seconds(50);
 
 /// Keeps the store in order: whose it is, how long its records last, what no timeout lets live. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Maintenance(pub(crate) Arc<Inner>);
 
 impl Maintenance {
-    /// Keeps the books in the background for as long as somebody holds these sessions.
+    /// Maintains the store in the background for as long as somebody holds these sessions.
     pub fn spawn(&self) {
         tokio::spawn(look_for_stored_timeouts(Arc::downgrade(&self.0)));
         tokio::spawn(maintenance_loop(Arc::downgrade(&self.0)));
@@ -100,54 +95,29 @@ impl Maintenance {
         self.0.policies.configure(rules);
     }
 
-    /// Tells the store to keep records long enough if other timeouts apply than they were last kept for. Done again
-    /// until somebody has brought it to its end.
-    async fn extend_ttls_to_policy(&self) -> Result<(), StoreError> {
-        let policy = self.0.policies.timeouts().clone();
-        let text = serde_json::to_vec(&*policy).unwrap_or_default();
-        let hash = digest::digest(&digest::SHA256, &text);
-        if self.0.backend.get(KEPT_FOR).await?.as_deref() == Some(hash.as_ref())
-            || !self.0.backend.put_if_absent(KEPT_FOR, LONGEST_TURN).await?
+    /// Does what is due of the maintenance, unless another replica is at it: extends records if a longer policy was
+    /// registered, prunes, seals again what older keys sealed. Returns whether there is nothing left to do.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked: the rest is done by the next round.
+    pub async fn round(&self) -> Result<bool, StoreError> {
+        self.0.policies.look().await?;
+        let Some(mut lead) = leader::lead(&self.0.backend).await? else { return Ok(false) };
+        let done = self.lead(&mut lead).await;
+        lead.release().await;
+        done
+    }
+
+    async fn lead(&self, lead: &mut Lease) -> Result<bool, StoreError> {
+        if let Some(due) = self.0.policies.registered.due()
+            && !self.extend(lead, &due).await?
         {
-            return Ok(());
+            return Ok(false);
         }
-        let begun = Instant::now();
-        let kept = self.extend_all().await;
-        if begun.elapsed() > LONGEST_TURN.unsigned_abs() {
-            // Somebody else may be at it.
-            return kept;
+        if self.0.backend.put_if_absent("tidying", TIDYING).await? {
+            self.tidy().await?;
         }
-        if kept.is_ok() {
-            self.0.backend.put(KEPT_FOR, hash.as_ref(), None).await?;
-        }
-        self.0.backend.release_lease(KEPT_FOR).await?;
-        kept
-    }
-
-    pub(crate) async fn extend_all(&self) -> Result<(), StoreError> {
-        let mut place = None;
-        loop {
-            let page = SessionAdministration(self.0.clone()).page(&Filter::default(), place, BATCH).await?;
-            let kept = stream::iter(page.sessions).map(async |session| self.extend(&session).await);
-            kept.buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
-            if page.next.is_none() {
-                return Ok(());
-            }
-            place = page.next;
-        }
-    }
-
-    /// Keeps the entry first, then the record, as at the login: no record outlives its entries.
-    async fn extend(&self, session: &LiveSession) -> Result<(), StoreError> {
-        let (retention, record) = (self.0.policies.retention(), session.record());
-        let (created_at, ends_by) = (record.created_at, record.ends_by);
-        self.0.registry.insert(record, session.handle(), retention.entry_until(created_at)).await?;
-        let extension = Extension {
-            handle: session.handle(),
-            record: retention.record_until(created_at, ends_by, self.0.clock.now()),
-            note: Some(retention.note_until(created_at)),
-        };
-        self.0.backend.extend_ttls(&[extension]).await
+        self.prune_if_due(lead).await
     }
 
     /// Asks the store whether it is there.
@@ -158,20 +128,23 @@ impl Maintenance {
         self.0.backend.ping().await
     }
 
-    /// Ends what is older than any timeout allows and takes it out of the lists.
+    /// Ends what is older than any timeout allows, and takes what has no record out of the lists, all at once.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: the rest goes next time.
     pub async fn prune(&self) -> Result<(), StoreError> {
-        let oldest = self.0.clock.now() - self.0.policies.retention().absolute;
-        for hour in self.0.registry.overdue_hours(oldest).await? {
-            for handle in self.0.registry.members_of_hour(hour).await? {
-                self.0.tear_up(handle, None, oldest).await?;
-            }
-            self.0.registry.forget_hour(hour).await?;
+        let mut at = None;
+        while let Some(next) = self.prune_batch(at).await? {
+            at = Some(next);
         }
+        self.forget_overdue_hours().await?;
+        self.tidy().await
+    }
+
+    async fn tidy(&self) -> Result<(), StoreError> {
         self.0.cut_offs.log.keep_up(self.0.clock.now()).await?;
         self.0.blocks.keep_up(self.0.clock.now()).await?;
+        self.0.policies.registered.forget_unnamed().await?;
         self.0.policies.seal_again().await
     }
 }
@@ -215,23 +188,18 @@ async fn look_whose_store_it_is(inner: Weak<Inner>) {
 }
 
 async fn maintenance_loop(inner: Weak<Inner>) {
-    let (mut rounds, mut trouble) = (0_u32, LogOnChange::default());
+    let mut trouble = LogOnChange::default();
     loop {
         tokio::time::sleep(ROUND).await;
         let Some(sessions) = inner.upgrade().map(Maintenance) else { return };
-        let mut done = sessions.extend_ttls_to_policy().await;
-        if done.is_ok() {
-            done = SessionAdministration(sessions.0.clone()).resume_walks().await;
-        }
-        rounds = rounds.wrapping_add(1);
-        if rounds.is_multiple_of(ROUNDS_PER_PRUNING) && done.is_ok() {
-            done = match sessions.0.backend.put_if_absent("pruning", Duration::seconds(50)).await {
-                Ok(true) => sessions.prune().await,
-                other => other.map(drop),
-            };
-        }
+        // Orders that a replica left half carried out go on first.
+        let resumed = SessionAdministration(sessions.0.clone()).resume_walks().await;
+        let done = match resumed {
+            Ok(()) => sessions.round().await.map(drop),
+            failed => failed,
+        };
         if let Some(reason) = trouble.record(&done) {
-            tracing::warn!(%reason, "the books of sessions cannot be kept");
+            tracing::warn!(%reason, "the store of sessions cannot be maintained");
         }
     }
 }

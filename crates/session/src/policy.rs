@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use counterfoil_core::clock::SharedClock;
 use counterfoil_core::secret::keyring::{Keyring, Sealer};
 use thiserror::Error;
 
+use super::maintenance::registered::RegisteredPolicies;
 use super::maintenance::retention::Retention;
 use super::store::{SessionBackend, StoreError};
 use super::timeout::TimeoutPolicy;
@@ -70,6 +72,8 @@ struct Unreadable;
 /// The rules in force in this process.
 #[derive(Debug)]
 pub(super) struct Policies {
+    /// The policies that records are kept for: those of every replica.
+    pub(super) registered: RegisteredPolicies,
     backend: Arc<dyn SessionBackend>,
     sealer: Sealer,
     configured: ArcSwap<SessionRules>,
@@ -83,10 +87,16 @@ pub(super) struct Policies {
 type Stored = Option<(Vec<u8>, Option<TimeoutPolicy>)>;
 
 impl Policies {
-    pub(super) fn new(backend: Arc<dyn SessionBackend>, keyring: &Keyring, rules: SessionRules) -> Self {
+    pub(super) fn new(
+        backend: Arc<dyn SessionBackend>,
+        keyring: &Keyring,
+        rules: SessionRules,
+        clock: SharedClock,
+    ) -> Self {
         let sealer = keyring.sealer("counterfoil timeouts v1", &[]);
         let in_force = ArcSwap::from_pointee(rules.timeouts.clone());
         Self {
+            registered: RegisteredPolicies::new(backend.clone(), keyring, clock),
             backend,
             sealer,
             configured: ArcSwap::from_pointee(rules),
@@ -102,9 +112,17 @@ impl Policies {
         self.in_force.load()
     }
 
-    /// The longest timeouts that any session may have.
+    /// The longest timeouts that any session may have by the rules of any replica, as far as they are known here.
     pub(super) fn retention(&self) -> Retention {
-        Retention::of(&self.timeouts())
+        self.registered.longest(Retention::of(&self.timeouts()))
+    }
+
+    /// The same as every replica knows them that was heard of, for records that are written now.
+    pub(super) async fn current_retention(&self) -> Result<Retention, StoreError> {
+        if !self.registered.is_fresh() {
+            self.look().await?;
+        }
+        Ok(self.retention())
     }
 
     /// Everything but the timeouts, which may be stored ones.
@@ -133,6 +151,8 @@ impl Policies {
 
     /// Stores timeouts for every replica, or withdraws them; they apply here at once.
     pub(super) async fn store(&self, policy: Option<&TimeoutPolicy>) -> Result<(), StoreError> {
+        let configured = self.configured.load().timeouts.clone();
+        self.registered.register(policy.unwrap_or(&configured)).await?;
         let sealed = policy.map(|policy| self.seal(policy));
         match &sealed {
             Some(sealed) => self.backend.put(STORED, sealed, None).await?,
@@ -151,31 +171,48 @@ impl Policies {
         if self.has_looked.load(Ordering::Acquire) { Ok(()) } else { self.look().await }
     }
 
-    /// Looks for stored timeouts.
+    /// Looks for stored timeouts and for the policies of other replicas. Timeouts are registered before they apply.
     pub(super) async fn look(&self) -> Result<(), StoreError> {
         let changes = self.changes.load(Ordering::Acquire);
-        let found = self.backend.get(STORED).await?;
+        let (found, ()) = tokio::try_join!(self.backend.get(STORED), self.registered.read())?;
+        let found = found.map(|text| {
+            let policy = self.read_policy(&text);
+            (text, policy)
+        });
+        let in_force = self.choice(&found);
+        self.registered.register(&in_force).await?;
         let mut stored = self.stored();
-        if self.changes.load(Ordering::Acquire) != changes {
-            return Ok(());
+        if self.changes.load(Ordering::Acquire) == changes {
+            self.apply(&mut stored, found);
         }
-        let is_known = stored.as_ref().map(|(text, _)| text) == found.as_ref();
-        // A policy that could not be opened may be opened later, when its key has become known.
-        if is_known && stored.as_ref().is_none_or(|(_, policy)| policy.is_some()) {
-            self.has_looked.store(true, Ordering::Release);
-            return Ok(());
-        }
-        let opened = found.as_deref().map(|sealed| self.open(sealed));
-        if let (Some(Err(error)), false) = (&opened, is_known) {
-            tracing::error!(%error, "timeouts");
-        }
-        self.apply(&mut stored, found.map(|text| (text, opened.and_then(Result::ok))));
         Ok(())
     }
 
+    /// Opens stored timeouts. A policy that could not be opened may be opened later, when its key has become known.
+    fn read_policy(&self, text: &[u8]) -> Option<TimeoutPolicy> {
+        let (is_known, policy) = match &*self.stored() {
+            Some((known, policy)) if known == text => (true, policy.clone()),
+            _ => (false, None),
+        };
+        policy.or_else(|| match self.open(text) {
+            Ok(policy) => Some(policy),
+            Err(error) => {
+                if !is_known {
+                    tracing::error!(%error, "timeouts");
+                }
+                None
+            }
+        })
+    }
+
+    /// Returns the timeouts that apply if these are stored.
+    fn choice(&self, stored: &Stored) -> TimeoutPolicy {
+        let policy = stored.as_ref().and_then(|(_, policy)| policy.clone());
+        policy.unwrap_or_else(|| self.configured.load().timeouts.clone())
+    }
+
     fn apply(&self, stored: &mut Stored, found: Stored) {
-        let policy = found.as_ref().and_then(|(_, policy)| policy.clone());
-        let in_force = policy.unwrap_or_else(|| self.configured.load().timeouts.clone());
+        let in_force = self.choice(&found);
         *stored = found;
         self.has_looked.store(true, Ordering::Release);
         if **self.in_force.load() != in_force {

@@ -11,6 +11,8 @@
 //! the longest timeout is pruned together with its record, so correctness never depends on the store telling
 //! about expired keys.
 
+mod upkeep;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -311,12 +313,6 @@ impl Registry {
         let last = hour_of(milliseconds(established_before)) - 1;
         let hours = self.backend.list_up_to(HOURS, last, BATCH).await?;
         Ok(hours.iter().filter_map(|hour| hour.parse().ok()).collect())
-    }
-
-    /// Everything that is left in the list of an hour.
-    pub(super) async fn members_of_hour(&self, hour: i64) -> Result<Vec<SessionHandle>, StoreError> {
-        let members = self.backend.list_up_to(&list_of_hour(hour), i64::MAX, usize::MAX).await?;
-        Ok(members.iter().filter_map(|member| handle_of(member)).collect())
     }
 
     /// Forgets an hour and its list.

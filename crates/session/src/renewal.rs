@@ -248,8 +248,7 @@ impl LockedSession {
         if !ours.iter().any(|(record, tokens)| version(&was, &had) == version(record, tokens)) {
             return Ok(Saved::Superseded);
         }
-        inner.policies.look().await?;
-        let retention = inner.policies.retention();
+        let retention = inner.policies.current_retention().await?;
         let until = retention.record_until(record.created_at, record.ends_by, inner.clock.now());
         // The entry comes first, the record second, as at the login: no record outlives its entries. One that somebody
         // deleted is there again.

@@ -65,7 +65,7 @@ impl Sessions {
             cut_offs: CutOffs::new(keyed.clone(), keyring, copy),
             blocks: Blocks::new(keyed.clone(), keyring),
             tombstones: keyring.sealer("counterfoil tombstone v1", &[]),
-            policies: Policies::new(backend.clone(), keyring, rules),
+            policies: Policies::new(backend.clone(), keyring, rules, clock.clone()),
             queues: LocalLocks::default(),
             searches: Searches::default(),
             backend,

@@ -92,6 +92,17 @@ pub struct Extension {
     pub note: Option<OffsetDateTime>,
 }
 
+/// The parts of a session that a store has, without its record's content.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Remains {
+    /// Set if there is a record.
+    pub has_record: bool,
+    /// The note beside it.
+    pub note: Option<Vec<u8>>,
+    /// The tombstone.
+    pub tombstone: Option<Vec<u8>>,
+}
+
 /// Hears of records that changed or went, whoever did it.
 pub trait InvalidationListener: Send + Sync {
     /// This record is no longer what it was.
@@ -149,6 +160,9 @@ pub trait SessionBackend: SessionStore {
     /// many slots they lie in.
     async fn extend_ttls(&self, extensions: &[Extension]) -> Result<(), StoreError>;
 
+    /// Returns what is left of these sessions, in their order. Takes one round trip, however many slots they lie in.
+    async fn remains(&self, handles: &[SessionHandle]) -> Result<Vec<Remains>, StoreError>;
+
     /// Takes a name for `lifetime`; `true` for exactly one of any number of simultaneous callers.
     async fn put_if_absent(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError>;
 
@@ -184,11 +198,29 @@ pub trait SessionBackend: SessionStore {
     /// Returns `limit` members at most, scored `highest` at most, lowest first.
     async fn list_up_to(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<String>, StoreError>;
 
+    /// Takes members out of a list.
+    async fn list_remove_all(&self, list: &str, members: &[String]) -> Result<(), StoreError>;
+
+    /// Keeps a list, if it exists, at least until a moment (in whole seconds).
+    async fn list_extend(&self, list: &str, until: OffsetDateTime) -> Result<(), StoreError>;
+
     /// Deletes a whole list.
     async fn list_delete(&self, list: &str) -> Result<(), StoreError>;
 
     /// Counts the members of a list.
     async fn list_length(&self, list: &str) -> Result<u64, StoreError>;
+
+    /// Returns the fields of a hash and their values, in any order.
+    async fn hash_get_all(&self, hash: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+
+    /// Sets a field of a hash for ever, unless it is set; `true` for exactly one of any number of simultaneous callers.
+    async fn hash_put_if_absent(&self, hash: &str, field: &str, value: &[u8]) -> Result<bool, StoreError>;
+
+    /// Sets a field of a hash for ever.
+    async fn hash_put(&self, hash: &str, field: &str, value: &[u8]) -> Result<(), StoreError>;
+
+    /// Removes a field of a hash.
+    async fn hash_remove(&self, hash: &str, field: &str) -> Result<(), StoreError>;
 
     /// Appends an entry to a log. It is stored with the number that is returned, or not at all; after an error that is not
     /// known.

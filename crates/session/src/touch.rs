@@ -55,7 +55,7 @@ impl Inner {
         noted_before: OffsetDateTime,
         now: OffsetDateTime,
     ) -> Result<(), StoreError> {
-        let (record, retention) = (session.record(), self.policies.retention());
+        let (record, retention) = (session.record(), self.policies.current_retention().await?);
         let (created_at, ends_by) = (record.created_at, record.ends_by);
         let extended = retention
             .is_extension_due(created_at, noted_before, now)

@@ -12,7 +12,7 @@ use tower_sessions::session_store;
 use super::Keyed;
 use crate::key::SessionHandle;
 use crate::store::log::{Appended, LogNumber, LogRead};
-use crate::store::{Extension, InvalidationListener, Loaded, SessionBackend, StoreError};
+use crate::store::{Extension, InvalidationListener, Loaded, Remains, SessionBackend, StoreError};
 
 impl Keyed {
     async fn our_records(&self) -> session_store::Result<&dyn SessionBackend> {
@@ -79,6 +79,10 @@ impl SessionBackend for Keyed {
         self.ours().await?.extend_ttls(extensions).await
     }
 
+    async fn remains(&self, handles: &[SessionHandle]) -> Result<Vec<Remains>, StoreError> {
+        self.ours().await?.remains(handles).await
+    }
+
     async fn put_if_absent(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
         self.ours().await?.put_if_absent(name, lifetime).await
     }
@@ -123,12 +127,36 @@ impl SessionBackend for Keyed {
         self.ours().await?.list_up_to(list, highest, limit).await
     }
 
+    async fn list_remove_all(&self, list: &str, members: &[String]) -> Result<(), StoreError> {
+        self.ours().await?.list_remove_all(list, members).await
+    }
+
+    async fn list_extend(&self, list: &str, until: OffsetDateTime) -> Result<(), StoreError> {
+        self.ours().await?.list_extend(list, until).await
+    }
+
     async fn list_delete(&self, list: &str) -> Result<(), StoreError> {
         self.ours().await?.list_delete(list).await
     }
 
     async fn list_length(&self, list: &str) -> Result<u64, StoreError> {
         self.ours().await?.list_length(list).await
+    }
+
+    async fn hash_get_all(&self, hash: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.ours().await?.hash_get_all(hash).await
+    }
+
+    async fn hash_put_if_absent(&self, hash: &str, field: &str, value: &[u8]) -> Result<bool, StoreError> {
+        self.ours().await?.hash_put_if_absent(hash, field, value).await
+    }
+
+    async fn hash_put(&self, hash: &str, field: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.ours().await?.hash_put(hash, field, value).await
+    }
+
+    async fn hash_remove(&self, hash: &str, field: &str) -> Result<(), StoreError> {
+        self.ours().await?.hash_remove(hash, field).await
     }
 
     async fn log_append(&self, log: &str, entry: &[u8]) -> Result<Appended, StoreError> {

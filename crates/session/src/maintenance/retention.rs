@@ -31,6 +31,16 @@ impl Retention {
         Self { idle: longest(|limits| limits.idle), absolute: longest(|limits| limits.absolute) }
     }
 
+    /// The longer of each of two timeouts.
+    pub(crate) fn longest(self, other: Self) -> Self {
+        Self { idle: self.idle.max(other.idle), absolute: self.absolute.max(other.absolute) }
+    }
+
+    /// Is true if what is kept for these timeouts is kept for others as well.
+    pub(crate) fn covers(self, other: Self) -> bool {
+        self.longest(other) == self
+    }
+
     /// Returns the moment the store may forget the record of a session that was used at `used_at`. The idle timeout counts
     /// one and a half times: uses extend the record once in half of it.
     pub(crate) fn record_until(

@@ -13,7 +13,7 @@ use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store;
 
 use super::log::{Appended, LogNumber, LogRead};
-use super::{Extension, InvalidationListener, Loaded, SessionBackend, StoreError};
+use super::{Extension, InvalidationListener, Loaded, Remains, SessionBackend, StoreError};
 use crate::key::SessionHandle;
 
 /// Writes between two sweeps of what has expired: keeps memory bounded by what is live.
@@ -31,6 +31,7 @@ struct State {
     /// Claims, notes, tombstones and values, by kind and name.
     values: HashMap<(Kind, String), (Vec<u8>, Option<OffsetDateTime>)>,
     lists: HashMap<String, List>,
+    hashes: HashMap<String, HashMap<String, Vec<u8>>>,
     logs: HashMap<String, Log>,
     writes_since_sweep: u32,
 }
@@ -210,6 +211,16 @@ impl SessionBackend for MemoryStore {
         Ok(())
     }
 
+    async fn remains(&self, handles: &[SessionHandle]) -> Result<Vec<Remains>, StoreError> {
+        let (now, state) = (self.clock.now(), self.lock());
+        let remains = |handle: &SessionHandle| Remains {
+            has_record: state.records.get(&handle.id()).is_some_and(|record| record.expiry_date > now),
+            note: state.value(Kind::Note, &handle.to_string(), now),
+            tombstone: state.value(Kind::Tombstone, &handle.to_string(), now),
+        };
+        Ok(handles.iter().map(remains).collect())
+    }
+
     async fn put_if_absent(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let mut state = self.lock_to_write();
@@ -295,6 +306,20 @@ impl SessionBackend for MemoryStore {
         Ok(found.map(|(_, member)| member.clone()).collect())
     }
 
+    async fn list_remove_all(&self, list: &str, members: &[String]) -> Result<(), StoreError> {
+        for member in members {
+            self.list_remove(list, member).await?;
+        }
+        Ok(())
+    }
+
+    async fn list_extend(&self, list: &str, until: OffsetDateTime) -> Result<(), StoreError> {
+        if let Some(list) = self.lock_to_write().lists.get_mut(list) {
+            list.until = list.until.max(until);
+        }
+        Ok(())
+    }
+
     async fn list_delete(&self, list: &str) -> Result<(), StoreError> {
         self.lock_to_write().lists.remove(list);
         Ok(())
@@ -302,6 +327,29 @@ impl SessionBackend for MemoryStore {
 
     async fn list_length(&self, list: &str) -> Result<u64, StoreError> {
         Ok(self.lock().list(list, self.clock.now()).map_or(0, |list| list.members.len() as u64))
+    }
+
+    async fn hash_get_all(&self, hash: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        Ok(self.lock().hashes.get(hash).cloned().unwrap_or_default().into_iter().collect())
+    }
+
+    async fn hash_put_if_absent(&self, hash: &str, field: &str, value: &[u8]) -> Result<bool, StoreError> {
+        let mut state = self.lock_to_write();
+        let hash = state.hashes.entry(hash.to_owned()).or_default();
+        let is_new = !hash.contains_key(field);
+        hash.entry(field.to_owned()).or_insert_with(|| value.to_vec());
+        Ok(is_new)
+    }
+
+    async fn hash_put(&self, hash: &str, field: &str, value: &[u8]) -> Result<(), StoreError> {
+        let mut state = self.lock_to_write();
+        state.hashes.entry(hash.to_owned()).or_default().insert(field.to_owned(), value.to_vec());
+        Ok(())
+    }
+
+    async fn hash_remove(&self, hash: &str, field: &str) -> Result<(), StoreError> {
+        self.lock_to_write().hashes.get_mut(hash).map(|hash| hash.remove(field));
+        Ok(())
     }
 
     async fn log_append(&self, log: &str, entry: &[u8]) -> Result<Appended, StoreError> {

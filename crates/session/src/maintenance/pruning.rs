@@ -1,0 +1,135 @@
+//! The pass that takes entries without a record out of the lists, and ends what is older than any timeout allows.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use time::{Duration, OffsetDateTime};
+
+use super::Maintenance;
+use super::leader::Pass;
+use super::retention::Retention;
+use crate::ending::EndCause;
+use crate::lease::Lease;
+use crate::listing::AT_A_TIME;
+use crate::registry::{Cursor, Entry};
+use crate::store::{Remains, StoreError};
+
+/// An entry without a record may belong to a session that is just being established.
+const YOUNGEST_PRUNED: Duration = Duration::minutes(10);
+/// Interval between two passes.
+const INTERVAL: Duration = Duration::minutes(10);
+
+/// The decision on one entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It stays.
+    Keep,
+    /// It has no record, and goes.
+    Drop,
+    /// It goes with its record, which no timeout lets live.
+    End,
+}
+
+fn fate(established: OffsetDateTime, has_record: bool, longest: Retention, now: OffsetDateTime) -> Fate {
+    let age = now - established;
+    match has_record {
+        _ if age > longest.absolute => Fate::End,
+        false if age > YOUNGEST_PRUNED => Fate::Drop,
+        _ => Fate::Keep,
+    }
+}
+
+impl Maintenance {
+    /// Begins a pass every ten minutes, or goes on with one that was left. Returns whether there is nothing left to do.
+    pub(super) async fn prune_if_due(&self, lead: &mut Lease) -> Result<bool, StoreError> {
+        let has_begun = self.cursor(Pass::Prune).await?.is_some();
+        if !has_begun && !self.0.backend.put_if_absent("pruning", INTERVAL).await? {
+            return Ok(true);
+        }
+        if !self.pass(lead, Pass::Prune).await? {
+            return Ok(false);
+        }
+        self.forget_overdue_hours().await?;
+        Ok(true)
+    }
+
+    /// Prunes one batch of entries; returns the place to go on from.
+    pub(super) async fn prune_batch(&self, at: Option<Cursor>) -> Result<Option<Cursor>, StoreError> {
+        let entries = self.0.registry.entries_behind(at).await?;
+        let Some(last) = entries.last().map(|entry| entry.place) else { return Ok(None) };
+        let handles: Vec<_> = entries.iter().map(|entry| entry.place.handle).collect();
+        let remains = self.0.backend.remains(&handles).await?;
+        let (now, longest) = (self.0.clock.now(), self.0.policies.retention());
+        let (mut dropped, mut overdue, mut causes) = (Vec::new(), Vec::new(), Causes::default());
+        for (entry, remains) in entries.into_iter().zip(remains) {
+            let decided = fate(entry.established_at(), remains.has_record, longest, now);
+            match decided {
+                Fate::Keep => continue,
+                Fate::Drop => causes.count(self, &entry, &remains, now),
+                Fate::End => overdue.push(entry.place.handle),
+            }
+            dropped.push(entry);
+        }
+        let ended = stream::iter(overdue).map(async |handle| self.0.tear_up(handle, None, now).await.map(drop));
+        ended.buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
+        self.0.registry.forget_entries(&dropped).await?;
+        if !dropped.is_empty() {
+            tracing::debug!(entries = dropped.len(), ?causes, "entries were pruned");
+        }
+        Ok(Some(last))
+    }
+
+    /// Forgets the hours whose sessions no timeout lets live.
+    pub(super) async fn forget_overdue_hours(&self) -> Result<(), StoreError> {
+        let oldest = self.0.clock.now() - self.0.policies.retention().absolute;
+        for hour in self.0.registry.overdue_hours(oldest).await? {
+            self.0.registry.forget_hour(hour).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The numbers of sessions whose records went, by cause.
+#[derive(Debug, Default)]
+struct Causes {
+    /// Ended with a word.
+    ended: usize,
+    idle: usize,
+    absolute: usize,
+    /// Deleted without a word, or long ago.
+    vanished: usize,
+}
+
+impl Causes {
+    fn count(&mut self, maintenance: &Maintenance, entry: &Entry, remains: &Remains, now: OffsetDateTime) {
+        let open = |note: &Vec<u8>| maintenance.0.sealed.open_note(entry.place.handle, note)?.ending(now);
+        let ending = remains.note.as_ref().and_then(open);
+        let counter = match ending.map(|ending| ending.cause) {
+            _ if remains.tombstone.is_some() => &mut self.ended,
+            Some(EndCause::Idle) => &mut self.idle,
+            Some(_) => &mut self.absolute,
+            None => &mut self.vanished,
+        };
+        *counter += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R-G12: one line a case: the age in minutes, whether there is a record, and the decision.
+    #[test]
+    fn entries_go_with_their_records_and_not_before_those_can_be_there() {
+        let (now, longest) = (OffsetDateTime::UNIX_EPOCH, Retention { idle: Duration::HOUR, absolute: Duration::DAY });
+        for (age, has_record, expected) in [
+            (1, true, Fate::Keep),
+            (1, false, Fate::Keep),
+            (11, false, Fate::Drop),
+            (11, true, Fate::Keep),
+            (24 * 60, true, Fate::Keep),
+            (24 * 60 + 1, true, Fate::End),
+            (24 * 60 + 1, false, Fate::End),
+        ] {
+            assert_eq!(fate(now - Duration::minutes(age), has_record, longest, now), expected, "{age} {has_record}");
+        }
+    }
+}
