@@ -3,34 +3,34 @@
 //! One Redis is filled by the library: three sessions a person, each person in ten groups of 200, one person in a hundred
 //! known by another provider. Two processes share it: a reviewer (this program once more, with the library's
 //! `SessionAdministration`) and a real broker. The reviewer looks for sessions, ends ten persons, and then everybody;
-//! meanwhile pages are asked of the broker at a fixed pace, each counted from when it was due. In force is the order
-//! against everybody when the last of the sampled sessions was refused by the broker; the walk behind it takes longer.
+//! meanwhile pages are asked of the broker at a fixed pace, each counted from when it was due. The order
+//! against everybody is in force when the broker refused the last of the sampled sessions; the walk behind it takes longer.
 
 #[path = "common/processes.rs"]
 mod processes;
 #[path = "common/resident.rs"]
 mod resident;
+#[path = "common/reviewer.rs"]
+mod reviewer;
 #[path = "common/sessions.rs"]
 mod sessions;
 #[path = "common/wire.rs"]
 mod wire;
 
 use std::fmt::Write as _;
-use std::io::{self, BufRead, BufReader, Write as _};
+use std::io;
 use std::ops::Range;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use counterfoil::session::Sessions;
 use counterfoil::session::key::SessionKey;
-use counterfoil::session::revocation::{Order, Selection};
-use counterfoil::session::selection::{Filter, PersonFilter, parse_network};
-use counterfoil::session::{SessionAdministration, Sessions};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::runtime::Runtime;
 
 use crate::processes::{Folder, Program, free_port};
 use crate::resident::resident_bytes;
+use crate::reviewer::{Reviewer, milliseconds, review};
 use crate::sessions::{client, configuration, cookie, establish, identity, login, open, random_key, settings};
 use crate::wire::{Browser, Redis};
 
@@ -47,16 +47,17 @@ const PARTNER_ISSUER: &str = "https://idp.example.net";
 const AT_A_TIME: usize = 256;
 /// Logins between two looks at how far it is.
 const BATCH: usize = 10_000;
+/// Browsers that wait for everybody's end at the same time.
+const BROWSERS: usize = 8;
 /// Sessions whose pages are asked for.
 const SAMPLE: usize = 200;
-/// Sessions on a page of the list.
-const PAGE: usize = 50;
 /// Persons that are ended one by one.
 const ENDED: usize = 10;
 /// Time between two pages that are asked for.
 const PACE: Duration = Duration::from_millis(2);
-/// One question is asked again and again for so long, and up to so many times.
-const LONG_ENOUGH: Duration = Duration::from_secs(3);
+/// Longest wait for everybody to be refused.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// One question is asked so many times.
 const OFTEN_ENOUGH: usize = 9;
 
 fn main() -> Result<(), Failed> {
@@ -81,7 +82,7 @@ fn measure(number: usize, idle: Duration) -> Result<(), Failed> {
     let mut memory = String::new();
     let mut note_memory = |when: &str, redis: &mut Redis, house: &House| -> Result<(), Failed> {
         let broker = resident_bytes(house.broker.0.id())?;
-        let reviewer = resident_bytes(house.reviewer.child.id())?;
+        let reviewer = resident_bytes(house.reviewer.id())?;
         let (used, server) = (redis.info("used_memory")?, resident_bytes(redis_program.0.id())?);
         let [broker, reviewer, used, server] = [broker, reviewer, used, server].map(|bytes| bytes / 1_000_000);
         Ok(writeln!(memory, "| {when} | {broker} MB | {reviewer} MB | {used} MB | {server} MB |")?)
@@ -104,25 +105,27 @@ fn measure(number: usize, idle: Duration) -> Result<(), Failed> {
     println!(
         "| of {number} sessions | found | time | [lowest..highest] | target |\n| --- | ---: | ---: | ---: | ---: |"
     );
-    let (asked, waits) = during(house.port, &pages, || house.reviewer.ask_everything(people))?;
+    let (asked, waits) = during(house.port, &pages, || ask_everything(&mut house.reviewer, people))?;
     asked?;
     note_latency(&mut latencies, "the list and its filters", waits);
     note_memory("after the filters", &mut redis, &house)?;
-    let (ended, waits) = during(house.port, &pages, || house.reviewer.end_persons(people))?;
+    let (ended, waits) = during(house.port, &pages, || end_persons(&mut house.reviewer, people))?;
     ended?;
     note_latency(&mut latencies, "ending persons", waits);
 
     let ordered = Instant::now();
     house.reviewer.order("everybody", "")?;
-    house.wait_for_refusals(pages)?;
-    let in_force = ordered.elapsed();
+    let (last_given, refused) = house.wait_for_refusals(&pages)?;
+    let (last_given, in_force) = (last_given.saturating_duration_since(ordered), refused - ordered);
     // Whoever signs in from now on is not meant, and sees what the walk costs.
     let newcomers = runtime.block_on(establish(&house.sessions, people + ENDED..people + ENDED + SAMPLE, 5));
     let pages: Vec<_> = newcomers.iter().map(page).collect();
     let (walk, waits) = during(house.port, &pages, || house.reviewer.answer())?;
     let (ended, took) = walk?;
     note_latency(&mut latencies, "the walk behind the end of everybody", waits);
-    println!("| everybody ended: in force | {SAMPLE} sampled | {} | | <= 500 ms |", milliseconds(in_force));
+    // Each connection asks for a part of the sample in turn: some of the time between the two is that of one turn.
+    println!("| everybody ended: last page given | {SAMPLE} sampled | {} | | |", milliseconds(last_given));
+    println!("| everybody ended: last one refused | {SAMPLE} sampled | {} | | <= 500 ms |", milliseconds(in_force));
     println!("| everybody ended: the walk | {ended} | {} | | |", milliseconds(took));
     let (left, _) = house.reviewer.ask("count", "")?;
     if left != newcomers.len() {
@@ -224,20 +227,41 @@ impl House {
         Ok(None)
     }
 
-    /// Asks for all pages again and again until each was refused.
-    fn wait_for_refusals(&self, mut pages: Vec<Vec<u8>>) -> io::Result<()> {
-        let mut browser = Browser::connect(self.port)?;
-        while !pages.is_empty() {
-            let mut given = Vec::with_capacity(pages.len());
-            for page in pages {
-                if browser.ask(&page)?.0 != 401 {
-                    given.push(page);
-                }
-            }
-            pages = given;
-        }
-        Ok(())
+    /// Asks for all pages again and again until each was refused; when the last page was given, and the last one refused.
+    fn wait_for_refusals(&self, pages: &[Vec<u8>]) -> Result<(Instant, Instant), Failed> {
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            let parts = pages.chunks(pages.len().div_ceil(BROWSERS).max(1));
+            let browsers: Vec<_> = parts.map(|pages| scope.spawn(|| wait_for_refusals(self.port, pages))).collect();
+            browsers.into_iter().try_fold((begun, begun), |(given, refused), browser| {
+                let (last_given, last_refused) = browser.join().map_err(|_| "a browser panicked")??;
+                Ok((given.max(last_given), refused.max(last_refused)))
+            })
+        })
     }
+}
+
+/// Asks for pages in turn, on one connection, until each was refused.
+fn wait_for_refusals(port: u16, pages: &[Vec<u8>]) -> Result<(Instant, Instant), Failed> {
+    let (mut browser, begun) = (Browser::connect(port)?, Instant::now());
+    let (mut pages, mut last_given): (Vec<_>, _) = (pages.iter().collect(), begun);
+    while !pages.is_empty() {
+        let mut not_refused = Vec::with_capacity(pages.len());
+        for page in pages {
+            let (status, _) = browser.ask(page)?;
+            if status == 200 {
+                last_given = Instant::now();
+            }
+            if status != 401 {
+                not_refused.push(page);
+            }
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(format!("{} sessions are not refused", not_refused.len()).into());
+        }
+        pages = not_refused;
+    }
+    Ok((last_given, Instant::now()))
 }
 
 /// Does something while pages are asked for at a fixed pace; how long each took from when it was due.
@@ -277,145 +301,26 @@ fn note_latency(rows: &mut String, during: &str, mut waits: Vec<Duration>) {
     let _ = writeln!(rows, "| {during} | {} | {p50} | {p99} | {most} |", waits.len());
 }
 
-fn milliseconds(duration: Duration) -> String {
-    format!("{:.2} ms", duration.as_secs_f64() * 1e3)
+/// Looks for sessions in every way there is.
+fn ask_everything(reviewer: &mut Reviewer, people: usize) -> Result<(), Failed> {
+    // Spread over all there are: who signed in last is found first.
+    let persons = || (1..=OFTEN_ENOUGH).map(move |part| people * part / (OFTEN_ENOUGH + 1));
+    let everybody = || std::iter::repeat_n(String::new(), OFTEN_ENOUGH);
+    let name = |person| identity(person, 0).preferred_username.unwrap_or_default();
+    let email = |person| identity(person, 0).email.unwrap_or_default();
+    let address = |person| client(person).address.unwrap_or_default();
+    reviewer.row("the first page", "page", everybody(), "")?;
+    reviewer.row("a page by user name", "user", persons().map(name), "<= 50 ms")?;
+    reviewer.row("a page by e-mail", "user", persons().map(email), "<= 50 ms")?;
+    reviewer.row("a page by group", "group", persons().map(group_name), "<= 500 ms")?;
+    reviewer.row("a page by provider, 1 % of the people", "idp", everybody().map(|_| PARTNER.to_owned()), "")?;
+    reviewer.row("a page by address", "ip", persons().map(address), "")?;
+    reviewer.row("count of all", "count", everybody(), "")?;
+    reviewer.row("count of a group", "count-group", persons().map(group_name), "")
 }
 
-/// The process that looks for sessions and ends them.
-struct Reviewer {
-    child: Child,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
-
-impl Reviewer {
-    fn start(configuration: &std::path::Path) -> Result<Self, Failed> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("reviewer").arg(configuration).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn()?;
-        let orders = child.stdin.take().ok_or("no way to order")?;
-        let answers = BufReader::new(child.stdout.take().ok_or("no answers")?);
-        Ok(Self { child, orders, answers })
-    }
-
-    fn order(&mut self, what: &str, of: &str) -> io::Result<()> {
-        writeln!(self.orders, "{what}\t{of}")
-    }
-
-    /// The number of sessions that were meant, and how long it took the reviewer.
-    fn answer(&mut self) -> Result<(usize, Duration), Failed> {
-        let mut line = String::new();
-        self.answers.read_line(&mut line)?;
-        let (found, took) = line.trim().split_once(' ').ok_or_else(|| format!("the reviewer said {line:?}"))?;
-        Ok((found.parse()?, Duration::from_micros(took.parse()?)))
-    }
-
-    fn ask(&mut self, what: &str, of: &str) -> Result<(usize, Duration), Failed> {
-        self.order(what, of)?;
-        self.answer()
-    }
-
-    /// A row: the same asked of several.
-    fn row(&mut self, name: &str, what: &str, of: impl Iterator<Item = String>, target: &str) -> Result<(), Failed> {
-        let (begun, mut times, mut found) = (Instant::now(), Vec::new(), 0);
-        for of in of {
-            let (number, took) = self.ask(what, &of)?;
-            found = number;
-            times.push(took);
-            if begun.elapsed() > LONG_ENOUGH {
-                break;
-            }
-        }
-        times.sort_unstable();
-        let [lowest, middle, highest] =
-            [times.first(), times.get(times.len() / 2), times.last()].map(|time| time.copied().unwrap_or_default());
-        let [lowest, middle, highest] = [lowest, middle, highest].map(milliseconds);
-        println!("| {name} | {found} | {middle} | [{lowest}..{highest}] | {target} |");
-        Ok(())
-    }
-
-    fn ask_everything(&mut self, people: usize) -> Result<(), Failed> {
-        // Spread over all there are: who signed in last is found first.
-        let persons = || (1..=OFTEN_ENOUGH).map(move |part| people * part / (OFTEN_ENOUGH + 1));
-        let everybody = || std::iter::repeat_n(String::new(), OFTEN_ENOUGH);
-        let name = |person| identity(person, 0).preferred_username.unwrap_or_default();
-        let email = |person| identity(person, 0).email.unwrap_or_default();
-        let address = |person| client(person).address.unwrap_or_default();
-        self.row("the first page", "page", everybody(), "")?;
-        self.row("a page by user name", "user", persons().map(name), "<= 50 ms")?;
-        self.row("a page by e-mail", "user", persons().map(email), "<= 50 ms")?;
-        self.row("a page by group", "group", persons().map(group_name), "<= 500 ms")?;
-        self.row("a page by provider, 1 % of the people", "idp", everybody().map(|_| PARTNER.to_owned()), "")?;
-        self.row("a page by address", "ip", persons().map(address), "")?;
-        self.row("count of all", "count", everybody(), "")?;
-        self.row("count of a group", "count-group", persons().map(group_name), "")
-    }
-
-    fn end_persons(&mut self, people: usize) -> Result<(), Failed> {
-        let subjects = (people..people + ENDED).map(|person| identity(person, 0).subject);
-        self.row("one person ended", "person", subjects, "<= 20 ms")
-    }
-}
-
-impl Drop for Reviewer {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Carries out what is ordered, a line each; says how many sessions were meant and how many microseconds it took.
-fn review(configuration: &str) -> Result<(), Failed> {
-    let runtime = Runtime::new()?;
-    let sessions = {
-        let _entered = runtime.enter();
-        let sessions = open(&settings(configuration.to_owned()));
-        sessions.maintenance().spawn();
-        sessions
-    };
-    let administration = sessions.administration();
-    for line in io::stdin().lines() {
-        let line = line?;
-        let (what, of) = line.split_once('\t').ok_or("no order")?;
-        let begun = Instant::now();
-        let meant = runtime.block_on(carry_out(&administration, what, of.to_owned()))?;
-        let took = begun.elapsed();
-        println!("{meant} {}", took.as_micros());
-    }
-    Ok(())
-}
-
-async fn carry_out(sessions: &SessionAdministration, what: &str, of: String) -> Result<usize, Failed> {
-    let by = |person| Filter { person, ..Filter::default() };
-    let by_group = |group| by(PersonFilter { group: Some(group), ..PersonFilter::default() });
-    match what {
-        "page" => first_page(sessions, &Filter::default()).await,
-        "user" => first_page(sessions, &by(PersonFilter { user: Some(of), ..PersonFilter::default() })).await,
-        "group" => first_page(sessions, &by_group(of)).await,
-        "idp" => first_page(sessions, &by(PersonFilter { idp: Some(of), ..PersonFilter::default() })).await,
-        "ip" => first_page(sessions, &Filter { network: Some(parse_network(&of)?), ..Filter::default() }).await,
-        "count" => Ok(sessions.count(&Filter::default()).await?.sessions),
-        "count-group" => Ok(sessions.count(&by_group(of)).await?.sessions),
-        "person" => end(sessions, &Selection::person(&identity(0, 0).issuer, &of)).await,
-        "everybody" => end(sessions, &Selection::Matching(Filter::default())).await,
-        other => Err(format!("no such order: {other}").into()),
-    }
-}
-
-/// Goes on until a page is full or there are no more, however many are looked at for it.
-async fn first_page(sessions: &SessionAdministration, filter: &Filter) -> Result<usize, Failed> {
-    let (mut found, mut place) = (0, None);
-    loop {
-        let page = sessions.page(filter, place, PAGE - found).await?;
-        found += page.sessions.len();
-        if found >= PAGE || page.next.is_none() {
-            return Ok(found);
-        }
-        place = page.next;
-    }
-}
-
-async fn end(sessions: &SessionAdministration, selection: &Selection) -> Result<usize, Failed> {
-    Ok(sessions.revoke(selection, &Order::of_the_program("measured")).await.complete()?.ended.len())
+/// Ends persons one by one.
+fn end_persons(reviewer: &mut Reviewer, people: usize) -> Result<(), Failed> {
+    let subjects = (people..people + ENDED).map(|person| identity(person, 0).subject);
+    reviewer.row("one person ended", "person", subjects, "<= 20 ms")
 }
