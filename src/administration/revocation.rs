@@ -5,15 +5,20 @@ use std::net::IpAddr;
 use super::durations;
 use crate::audit::{AuditEvent, audit};
 use crate::session::blocks::{Lifted, Meant};
-use crate::session::revocation::{Order, Revoked, Selection};
+use crate::session::revocation::{MOST_WRITTEN, Order, Revoked, Selection};
 
 /// The explanation of a fresh login, for reviewers.
 pub const FRESH_LOGIN: &str = "A fresh login is asked for: the next session needs a sign-in in which the provider asked \
     who it is, later than this revocation. Providers that do not say when somebody signed in (idp.*.auth_time) are sent \
     prompt=login for that, and nothing proves that they asked.";
 
-/// Most sessions that are written down one by one: an order that ends more is one line.
-const MOST_WRITTEN: usize = 1_000;
+/// Writes down an order that means many, which is in force before what came of it is known.
+pub fn audit_order(selection: &Selection, order: &Order, client: Option<IpAddr>) {
+    let Order { reason, by, .. } = order;
+    let block = order.block_for.map(durations::write);
+    let (selection, block) = (&selection.to_string(), block.as_deref());
+    audit(&AuditEvent::RevocationOrdered { by, selection, reason, block, client });
+}
 
 /// Writes down what was ordered, and each session that it ended, unless those are many: also if not all could be done.
 pub fn audit_revocation(selection: &Selection, order: &Order, revoked: &Revoked, client: Option<IpAddr>) {

@@ -1,6 +1,7 @@
 //! `/sso/api/v1/sessions` and `/sso/api/v1/revocations`.
 
 use std::borrow::Cow;
+use std::sync::Once;
 use std::time::Duration as StdDuration;
 
 use axum::extract::rejection::PathRejection;
@@ -20,7 +21,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::caller::{Caller, Reviewer};
 use super::{Api, Body, answer, store_failed, wrong};
 use crate::administration::durations;
-use crate::administration::revocation::{FRESH_LOGIN, audit_revocation};
+use crate::administration::revocation::{FRESH_LOGIN, audit_order, audit_revocation};
 use crate::administration::session_view::SessionView;
 use crate::audit::{AuditEvent, audit};
 use crate::session::browser::BrowserKind;
@@ -168,6 +169,9 @@ fn yes() -> bool {
 pub struct RevocationAnswer {
     /// The number of live sessions that were meant; on a dry run by a sample, if they are more than 20,000.
     matched: usize,
+    /// False if that number was told from a sample; only on a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matched_is_exact: Option<bool>,
     /// The number of them whose records are deleted by now.
     ended: usize,
     /// True if more records are being deleted behind this answer. The order counts all the same: no broker serves a
@@ -201,12 +205,12 @@ pub async fn list(State(api): State<Api>, Reviewer(caller): Reviewer, uri: Uri) 
     }
     let cursor = cursor.map(|cursor| read_cursor(&cursor).ok_or_else(|| wrong("cursor: must be the `next` of a page")));
     viewed(&caller, &format!("sessions: {filter}"));
-    let page = api.sessions.page(&filter, cursor.transpose()?, limit).await.map_err(store_failed)?;
-    let (count, registered) = if count {
-        let counted = tokio::try_join!(api.sessions.count(&filter), api.sessions.registered());
-        counted.map(|(count, registered)| (Some(count), Some(registered))).map_err(store_failed)?
+    let cursor = cursor.transpose()?;
+    let (page, count, registered) = if count {
+        let counted = tokio::try_join!(api.sessions.page_and_count(&filter, cursor, limit), api.sessions.registered());
+        counted.map(|((page, count), registered)| (page, Some(count), Some(registered))).map_err(store_failed)?
     } else {
-        (None, None)
+        (api.sessions.page(&filter, cursor, limit).await.map_err(store_failed)?, None, None)
     };
     Ok(answer(ListAnswer {
         sessions: page.sessions.iter().map(SessionView::of).collect(),
@@ -260,7 +264,8 @@ pub async fn revoke(
         viewed(&caller, &format!("dry run of a revocation: {selection}"));
         let Preview { count, sessions } = api.sessions.preview(&selection).await.map_err(store_failed)?;
         let so_far = SoFar { matched: count.sessions, sessions: named(&sessions), ..SoFar::default() };
-        return Ok(answer(RevocationAnswer { replicated: None, ..so_far.answer(fresh_login, false) }));
+        let meant = so_far.answer(fresh_login, false);
+        return Ok(answer(RevocationAnswer { matched_is_exact: Some(count.is_exact), replicated: None, ..meant }));
     }
     let Caller { name, client } = caller;
     let order =
@@ -268,7 +273,11 @@ pub async fn revoke(
     let (tell, mut told) = watch::channel(SoFar::default());
     // Whoever asked may hang up: what was begun is brought to its end all the same.
     let mut task = tokio::spawn(async move {
+        let written = Once::new();
         let tell = |revoked: &Revoked| {
+            if revoked.stands {
+                written.call_once(|| audit_order(&selection, &order, Some(client)));
+            }
             tell.send_replace(SoFar::of(revoked));
         };
         let revoked = api.sessions.revoke_and_tell(&selection, &order, &tell).await;
@@ -279,12 +288,13 @@ pub async fn revoke(
         // An order that does not stand is in force when its records are deleted.
         let stands = told.wait_for(|so_far| so_far.stands).await.map(drop);
         tokio::time::sleep(LONGEST_LEASE).await;
-        stands.map(|()| told.borrow().clone())
+        // Whatever failed is said in the end.
+        stands.ok().map(|()| told.borrow().clone()).filter(|so_far| !so_far.has_failed)
     };
     let done = tokio::select! {
         biased;
         done = &mut task => done,
-        Ok(so_far) = in_force => return Ok(answer(so_far.answer(fresh_login, true))),
+        Some(so_far) = in_force => return Ok(answer(so_far.answer(fresh_login, true))),
     };
     let revoked = done.map_err(|error| Failure::caused(FailureKind::Internal, error))?;
     let revoked = revoked.complete().map_err(store_failed)?;
@@ -298,6 +308,7 @@ struct SoFar {
     ended: usize,
     sessions: Vec<String>,
     stands: bool,
+    has_failed: bool,
     is_replicated: bool,
     lifted: usize,
 }
@@ -309,14 +320,24 @@ impl SoFar {
             ended: revoked.ended.len(),
             sessions: named(&revoked.matched),
             stands: revoked.stands,
+            has_failed: revoked.failure.is_some(),
             is_replicated: revoked.is_replicated,
             lifted: revoked.blocks.lifted.len(),
         }
     }
 
     fn answer(self, fresh_login: Option<&'static str>, clearing: bool) -> RevocationAnswer {
-        let Self { matched, ended, sessions, stands: _, is_replicated, lifted } = self;
-        RevocationAnswer { matched, ended, clearing, sessions, fresh_login, replicated: Some(is_replicated), lifted }
+        let Self { matched, ended, sessions, is_replicated, lifted, .. } = self;
+        RevocationAnswer {
+            matched,
+            matched_is_exact: None,
+            ended,
+            clearing,
+            sessions,
+            fresh_login,
+            replicated: Some(is_replicated),
+            lifted,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `counterfoil sessions`: the security reviewer at a terminal, straight in the store.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, Once};
 use std::time::{Duration as StdDuration, Instant};
 
 use clap::Subcommand;
@@ -12,7 +12,7 @@ use super::output::{say, table, tell};
 use super::review::{FilterArguments, at_the_terminal, confirm, open, reason_given, selection, short};
 use super::{CommandError, ConfigFile, failed};
 use crate::administration::durations;
-use crate::administration::revocation::{FRESH_LOGIN, audit_revocation};
+use crate::administration::revocation::{FRESH_LOGIN, audit_order, audit_revocation};
 use crate::administration::session_view::SessionView;
 use crate::printable::Printable;
 use crate::session::ending::{EndCause, Tombstone};
@@ -120,7 +120,14 @@ pub(super) async fn run(command: Command) -> Result<(), CommandError> {
                 }
                 confirm(&format!("End {} for good?", in_number(count)), "nothing was ended")?;
             }
-            let revoked = sessions.revoke_and_tell(&selection, &order, &progress()).await;
+            let (written, tell_progress) = (Once::new(), progress());
+            let show = |revoked: &Revoked| {
+                if revoked.stands {
+                    written.call_once(|| audit_order(&selection, &order, None));
+                }
+                tell_progress(revoked);
+            };
+            let revoked = sessions.revoke_and_tell(&selection, &order, &show).await;
             audit_revocation(&selection, &order, &revoked, None);
             // Nobody may read what came of it; whether all was done is said all the same.
             let read = told_of_revocation(&revoked, &order, list, json);
@@ -272,7 +279,10 @@ fn in_number(Count { sessions, is_exact }: Count) -> String {
 fn told(handles: &[SessionHandle], count: Count, what: &str, json: bool) -> Result<(), CommandError> {
     if json {
         let handles: Vec<_> = handles.iter().map(ToString::to_string).collect();
-        return say(&serde_json::json!({ "matched": count.sessions, "sessions": handles }).to_string());
+        let told = serde_json::json!({
+            "matched": count.sessions, "matched_is_exact": count.is_exact, "sessions": handles
+        });
+        return say(&told.to_string());
     }
     let read = handles.iter().try_for_each(|handle| say(&handle.to_string()));
     tell(&format!("{} {what}", in_number(count)));
@@ -297,7 +307,8 @@ fn told_of_revocation(revoked: &Revoked, order: &Order, list: bool, json: bool) 
     let (lifted, ended) = (revoked.blocks.lifted.len(), revoked.ended.len());
     let named = if list || ended <= MOST_NAMED { revoked.ended.as_slice() } else { &[] };
     if json {
-        let handles: Vec<_> = named.iter().map(ToString::to_string).collect();
+        let most = if list { usize::MAX } else { MOST_NAMED };
+        let handles: Vec<_> = revoked.ended.iter().take(most).map(ToString::to_string).collect();
         let mut object =
             serde_json::json!({ "matched": ended, "sessions": handles, "replicated": revoked.is_replicated });
         if lifts {

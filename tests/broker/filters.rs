@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use counterfoil::clock::Clock;
+use counterfoil::clock::{Clock, ManualClock, SystemClock};
 use counterfoil::identity::Identity;
 use counterfoil::session::LiveSession;
+use counterfoil::session::blocks::Meant;
 use counterfoil::session::establish::NewSession;
 use counterfoil::session::key::SessionHandle;
 use counterfoil::session::record::ClientTraits;
@@ -422,4 +423,101 @@ async fn searches_for_people_without_an_index_share_a_pass() {
     let before = reads();
     future::join_all((1..=50).map(revoke)).await;
     assert!(reads() - before < 10 * hours, "{} reads for 50", reads() - before);
+}
+
+/// R-J10: whoever signs in again while a search for their old sessions waits is not meant by what ended those.
+#[tokio::test]
+async fn a_login_after_a_logout_token_outlives_the_search_for_what_it_meant() {
+    let redis = Redis::start();
+    let broker = Broker::with(setup(&redis)).await;
+    let order = Order::of_the_program("test");
+    let administration = broker.app.sessions().administration();
+    // A pass, so that the next one waits behind it: sessions of others make it long enough.
+    many(&broker, 3_000).await;
+    let nobody = Selection::person(ISSUERS[0], "nobody");
+    administration.revoke(&nobody, &order).await.complete().unwrap();
+    let meant = Selection::person(ISSUERS[0], "Subject-2");
+    let revoke = administration.revoke(&meant, &order);
+    let sign_in = async {
+        let before = redis.ask(&["XLEN", "counterfoil:cut-off-log"]);
+        until("the order has its number", async || redis.ask(&["XLEN", "counterfoil:cut-off-log"]) != before).await;
+        broker.clock.advance(Duration::milliseconds(5));
+        establish(&broker, person(2), ClientTraits::new([192, 0, 2, 1].into(), None)).await
+    };
+    let (revoked, handle) = future::join(revoke, sign_in).await;
+    assert!(revoked.complete().unwrap().ended.is_empty());
+    assert!(administration.find(handle).await.unwrap().is_some());
+}
+
+/// R-N05: a block that is lifted while its order is still carried out stays lifted.
+#[tokio::test]
+async fn a_walk_lays_no_block_down_that_was_lifted_meanwhile() {
+    let redis = Redis::start();
+    let broker = Broker::with(setup(&redis)).await;
+    people(&broker, 4).await;
+    redis.command(&["ACL", "SETUSER", "default", "-del"]).await;
+    let words = json!({ "ip": "198.51.0.0/16" });
+    let order = json!({ "filter": words, "reason": "test", "fresh_login": false, "block_for": "7d" });
+    assert_eq!(call(&broker, Method::POST, "revocations", Some(order)).await.status, 503, "not all could be done");
+    redis.command(&["ACL", "SETUSER", "default", "+@all"]).await;
+    let network = Filter { network: parse_network("198.51.0.0/16").ok(), ..Filter::default() };
+    let administration = broker.app.sessions().administration();
+    let lifted = administration.lift_blocks(&Meant::OfWhomeverFits(network)).await;
+    assert_eq!((lifted.lifted.len(), lifted.failure.is_none()), (4, true));
+    broker.clock.advance(Duration::seconds(31));
+    for key in redis.keys().await.iter().filter(|key| key.contains("once:walk:")) {
+        redis.command(&["DEL", key]).await;
+    }
+    until("a broker has gone on", async || redis.keys().await.iter().all(|key| !key.starts_with("cf-"))).await;
+    assert_eq!(administration.blocks().await.unwrap(), []);
+}
+
+/// R-N04: an order stands until all entries were looked at, although an index names some of whom it means.
+#[tokio::test]
+async fn an_index_that_lacks_sessions_hides_none_from_an_order() {
+    let redis = Redis::start();
+    let broker = Broker::with(setup(&redis)).await;
+    people(&broker, 3).await;
+    for key in redis.keys().await.iter().filter(|key| key.contains("index:word") || key.contains("index:subject")) {
+        redis.command(&["DEL", key]).await;
+    }
+    // Of three sessions the indexes have one again.
+    establish(&broker, person(1), ClientTraits::new([192, 0, 2, 1].into(), None)).await;
+    let order = json!({ "filter": { "user": "user1" }, "reason": "test", "fresh_login": false });
+    let answer = call(&broker, Method::POST, "revocations", Some(order)).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    until("all three are deleted", async || {
+        redis.keys().await.iter().filter(|key| key.starts_with("cf-")).count() == 4
+    })
+    .await;
+    until("and the order is done", async || redis.keys().await.iter().all(|key| !key.contains("walk:"))).await;
+    // Long after it spoke of logins, it has nothing left to end.
+    broker.clock.advance(Duration::minutes(20));
+    let listed = call(&broker, Method::GET, "sessions?idp=two&count=true", None).await.json();
+    assert_eq!(listed["count"], 0);
+}
+
+/// R-N04: ages count back from the order: a broker that goes on with it later ends nobody who was too young.
+#[tokio::test]
+async fn a_resumed_order_by_age_means_those_who_were_old_when_it_was_given() {
+    let redis = Redis::start();
+    let clock = ManualClock::at(SystemClock.now());
+    let broker = Broker::with(Setup { clock, ..setup(&redis) }).await;
+    broker.clock.advance(-Duration::hours(2));
+    people(&broker, 2).await;
+    broker.clock.advance(Duration::hours(1) + Duration::minutes(59));
+    let young = establish(&broker, person(5), ClientTraits::new([192, 0, 2, 1].into(), None)).await;
+    broker.clock.advance(Duration::minutes(1));
+    redis.command(&["ACL", "SETUSER", "default", "-del"]).await;
+    let order = json!({ "filter": { "older_than": "20m" }, "reason": "test", "fresh_login": false });
+    assert_eq!(call(&broker, Method::POST, "revocations", Some(order)).await.status, 503, "not all could be done");
+    redis.command(&["ACL", "SETUSER", "default", "+@all"]).await;
+    broker.clock.advance(Duration::minutes(25));
+    for key in redis.keys().await.iter().filter(|key| key.contains("once:walk:")) {
+        redis.command(&["DEL", key]).await;
+    }
+    let records = async || redis.keys().await.into_iter().filter(|key| key.starts_with("cf-")).collect::<Vec<_>>();
+    until("a broker has gone on", async || records().await == [young.to_string()]).await;
+    until("and is done", async || redis.keys().await.iter().all(|key| !key.contains("walk:"))).await;
+    assert_eq!(records().await, [young.to_string()]);
 }

@@ -276,7 +276,13 @@ async fn a_store_whose_record_was_deleted_is_not_begun_anew_beside_what_is_there
     let broker = Broker::with(setup()).await;
     let browser = broker.signed_in().await;
     assert_eq!(broker.status(&browser).await, 200);
-    redis.ask(&["DEL", RECORD]);
+    // The broker looks again for each connection that it has made.
+    until("nobody puts it back", async || {
+        redis.ask(&["DEL", RECORD]);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        redis.ask(&["EXISTS", RECORD]) == "0"
+    })
+    .await;
     let newcomer = broker.replica(setup()).await;
     assert_eq!(newcomer.status(&newcomer.takes_over(&browser)).await, 503);
     assert_eq!(readiness(&newcomer).await, (503, "foreign".to_owned()));

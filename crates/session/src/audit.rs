@@ -109,6 +109,19 @@ events! {
         /// The address they came from.
         client: IpAddr,
     }
+    /// A reviewer gave an order that means many; it is in force.
+    RevocationOrdered = "revocation_ordered" {
+        /// The reviewer.
+        by: &'a str,
+        /// The sessions they mean.
+        selection: &'a str,
+        /// The reason, in their words.
+        reason: &'a str,
+        /// The time for which the persons concerned may have no session; nothing if no block was ordered.
+        block: Option<&'a str>,
+        /// The reviewer's address, if it is known.
+        client: Option<IpAddr>,
+    }
     /// One session that a reviewer ended.
     SessionRevoked = "session_revoked" {
         /// The session.

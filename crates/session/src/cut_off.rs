@@ -112,8 +112,11 @@ impl CutOffs {
     ) -> Result<(), StoreError> {
         let index = self.keyed.names().await?.subject(issuer, subject);
         if terms.fresh_login {
-            let since = milliseconds(terms.at).to_string();
-            self.put(&Mark::FreshLogin.name(&index), &since, terms.at + terms.remember_for).await?;
+            // A long revocation may come to a person after a later one did.
+            if self.fresh_since(&index).await?.is_none_or(|since| since < terms.at) {
+                let since = milliseconds(terms.at).to_string();
+                self.put(&Mark::FreshLogin.name(&index), &since, terms.at + terms.remember_for).await?;
+            }
         }
         self.mark(&index, number, terms.at).await
     }

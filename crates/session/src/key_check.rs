@@ -75,7 +75,7 @@ struct Known {
 }
 
 /// A look's number, drawn before it reads.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Look(u64);
 
 type Verdict = Option<Result<(), Foreign>>;
@@ -132,6 +132,8 @@ pub(super) struct Keyed {
 /// The index key, and the names that it makes.
 #[derive(Debug)]
 struct IndexKey {
+    /// The look that found it.
+    look: Look,
     key: Zeroizing<[u8; KEY_BYTES]>,
     /// The record that it was read from.
     record: Vec<u8>,
@@ -146,14 +148,8 @@ impl Keyed {
 
     /// Returns the maker of the store's names; looks first whose store it is if that is not known.
     pub(super) async fn names(&self) -> Result<Arc<Names>, StoreError> {
-        for _ in 0..ATTEMPTS {
-            self.ours().await?;
-            if let Some(index) = &*self.names.load() {
-                return Ok(index.names.clone());
-            }
-            self.look_or_begin().await?;
-        }
-        Err(emptied_again_and_again())
+        self.ours().await?;
+        self.names.load().as_ref().map(|index| index.names.clone()).ok_or_else(emptied_again_and_again)
     }
 
     /// Is true if the store was found to be ours when it was last looked at.
@@ -165,7 +161,7 @@ impl Keyed {
     pub(super) async fn look(&self) -> Result<StoreOwner, StoreError> {
         let look = self.known.begin();
         let Some(found) = self.backend.get(NAME).await? else { return Ok(StoreOwner::Nobody) };
-        let judged = self.keys.judge(&found).map(|key| self.take_over(key, &found));
+        let judged = self.keys.judge(&found).map(|key| self.take_over(look, key, &found));
         self.conclude(look, judged)?;
         Ok(StoreOwner::Us)
     }
@@ -199,7 +195,8 @@ impl Keyed {
     async fn ensure_there_are_no_names(&self) -> Result<(), StoreError> {
         let look = self.known.begin();
         for list in [HOURS, PERSONS] {
-            if self.backend.list_length(list).await? > 0 {
+            // Somebody else may have begun the store, and signed somebody in, since it was looked at.
+            if self.backend.list_length(list).await? > 0 && self.backend.get(NAME).await?.is_none() {
                 self.conclude(look, Err(Foreign::Unmarked))?;
             }
         }
@@ -207,12 +204,13 @@ impl Keyed {
     }
 
     /// Uses an index key from now on.
-    fn take_over(&self, key: Zeroizing<[u8; KEY_BYTES]>, record: &[u8]) {
-        if self.names.load().as_ref().is_some_and(|known| known.record == record) {
-            return;
-        }
-        let (names, record) = (Arc::new(Names::of(*key)), record.to_owned());
-        self.names.store(Some(Arc::new(IndexKey { key, record, names })));
+    fn take_over(&self, look: Look, key: Zeroizing<[u8; KEY_BYTES]>, record: &[u8]) {
+        let found = Arc::new(IndexKey { look, names: Arc::new(Names::of(*key)), key, record: record.to_owned() });
+        self.names.rcu(|known| match known {
+            // Of looks that overlap the later one counts.
+            Some(known) if known.look > look || known.record == found.record => Some(known.clone()),
+            _ => Some(found.clone()),
+        });
     }
 
     /// Writes the record anew under the key that seals, if it was written under an older one.

@@ -13,7 +13,7 @@ use super::hashed_name::HashedName;
 use super::inner::Inner;
 use super::key::SessionHandle;
 use super::live::{KnownSession, LiveSession};
-use super::registry::{Cursor, Entry, Source};
+use super::registry::{Cursor, Entry, Source, milliseconds};
 use super::sampling::Reservoir;
 use super::selection::Filter;
 use super::signature::Probe;
@@ -56,7 +56,7 @@ pub struct Count {
 pub(super) struct Records {
     pub(super) sessions: Vec<Arc<KnownSession>>,
     /// Records that cannot be read here.
-    pub(super) unreadable: Vec<SessionHandle>,
+    pub(super) unreadable: Vec<Cursor>,
     /// Set if each of those is of the index that was read, and did not only seem to fit.
     pub(super) is_certain: bool,
     /// Those that have ended and may lie there all the same: a revocation deletes them, whoever they were of.
@@ -77,28 +77,27 @@ impl Records {
 }
 
 impl Inner {
-    /// Returns where the sessions that fit are found. A person without an index is searched for if that is asked for:
-    /// they have no session, or somebody deleted it.
-    pub(crate) async fn source(self: &Arc<Self>, filter: &Filter, searches: bool) -> Result<Source, StoreError> {
+    /// Returns where the sessions that fit are found. A person without an index is searched for: they have no session, or
+    /// somebody deleted it.
+    pub(crate) async fn source(self: &Arc<Self>, filter: &Filter) -> Result<Source, StoreError> {
         let (names, person) = (self.keyed.names().await?, &filter.person);
-        let issuers = async || match &person.issuer {
-            Some(issuer) => Ok(vec![issuer.clone()]),
-            None => self.registry.issuers().await,
-        };
-        let known_as = person.user.as_ref().or(person.verified_email.as_ref());
-        let subject = person.user.as_ref().or(person.subject.as_ref());
-        let mut indexes: Vec<_> = match (person.by_subject(), known_as) {
-            (Some((issuer, subject)), _) => vec![names.subject(issuer, subject)],
-            (None, known_as) => known_as.map(|word| names.word(word)).into_iter().collect(),
-        };
-        if let (None, Some(subject)) = (person.by_subject(), subject) {
-            indexes.extend(issuers().await?.iter().map(|issuer| names.subject(issuer, subject)));
+        let mut indexes = Vec::new();
+        if let Some((issuer, subject)) = person.by_subject() {
+            indexes.push(names.subject(issuer, subject));
+        } else {
+            let known_as = person.user.as_ref().or(person.verified_email.as_ref());
+            indexes.extend(known_as.map(|word| names.word(word)));
+            if let Some(subject) = person.user.as_ref().or(person.subject.as_ref()) {
+                let issuers = match &person.issuer {
+                    Some(issuer) => vec![issuer.clone()],
+                    None => self.registry.issuers().await?,
+                };
+                indexes.extend(issuers.iter().map(|issuer| names.subject(issuer, subject)));
+            } else if indexes.is_empty() {
+                return Ok(Source::All(Probe::of(filter, &names)));
+            }
         }
-        let probe = Probe::of(filter, &names);
-        if indexes.is_empty() && subject.is_none() {
-            return Ok(Source::All(probe));
-        }
-        self.indexes_or_search(indexes, probe, searches).await
+        self.indexes_or_search(indexes, Probe::of(filter, &names)).await
     }
 
     /// The same of the sessions that came from one session at a provider.
@@ -109,16 +108,11 @@ impl Inner {
     ) -> Result<Source, StoreError> {
         let names = self.keyed.names().await?;
         let probe = Probe::of_provider_session(issuer, sid, &names);
-        self.indexes_or_search(vec![names.provider_session(issuer, sid)], probe, true).await
+        self.indexes_or_search(vec![names.provider_session(issuer, sid)], probe).await
     }
 
-    async fn indexes_or_search(
-        self: &Arc<Self>,
-        indexes: Vec<HashedName>,
-        probe: Probe,
-        searches: bool,
-    ) -> Result<Source, StoreError> {
-        if !searches || self.registry.name_any(&indexes).await? {
+    async fn indexes_or_search(self: &Arc<Self>, indexes: Vec<HashedName>, probe: Probe) -> Result<Source, StoreError> {
+        if self.registry.name_any(&indexes).await? {
             return Ok(Source::Indexes(indexes));
         }
         Ok(Source::Found(self.search(probe).await?))
@@ -137,7 +131,7 @@ impl Inner {
         let now = self.clock.now();
         let is_certain = matches!(source, Source::Indexes(_));
         // The lists are in the order of age.
-        let begin = behind.or_else(|| filter.older_than.map(|age| Cursor::before(now - age)));
+        let begin = behind.or_else(|| filter.older_than.map(|age| Cursor::before(milliseconds(now - age))));
         let mut records = Records { next: begin, is_certain, ..Records::default() };
         let (mut opened, mut skipped) = (0, 0);
         loop {
@@ -171,7 +165,7 @@ impl Inner {
                     Ok(Found::Outweighed) => records.remains.push(handle),
                     Ok(Found::Nothing(_)) => self.registry.prune(source, entry, now).await?,
                     // It is not ours to forget: a replica with another key may serve it.
-                    Ok(Found::Unreadable) => records.unreadable.push(handle),
+                    Ok(Found::Unreadable) => records.unreadable.push(entry.place),
                     Err(error) => records.failure = Some(error),
                 }
                 if records.sessions.len() == limit || opened == MOST_LOOKED_AT {
@@ -208,8 +202,23 @@ impl SessionAdministration {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
     pub async fn page(&self, filter: &Filter, behind: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
-        let source = self.0.source(filter, true).await?;
+        let source = self.0.source(filter).await?;
         self.page_of(&source, filter, behind, limit).await
+    }
+
+    /// The same, and the number of all that fit.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn page_and_count(
+        &self,
+        filter: &Filter,
+        behind: Option<Cursor>,
+        limit: usize,
+    ) -> Result<(Page, Count), StoreError> {
+        let source = self.0.source(filter).await?;
+        let page = self.page_of(&source, filter, behind, limit).await?;
+        Ok((page, self.count_of(&source, filter, |_, _| true).await?))
     }
 
     async fn page_of(
@@ -232,7 +241,7 @@ impl SessionAdministration {
     /// [`StoreError`] if the store cannot be asked.
     pub async fn of_subject(&self, issuer: &str, subject: &str) -> Result<Vec<LiveSession>, StoreError> {
         let (filter, mut sessions, mut place) = (Filter::subject(issuer, subject), Vec::new(), None);
-        let source = self.0.source(&filter, false).await?;
+        let source = Source::Indexes(vec![self.0.keyed.names().await?.subject(issuer, subject)]);
         loop {
             let page = self.page_of(&source, &filter, place, usize::MAX).await?;
             sessions.extend(page.sessions);
@@ -248,7 +257,7 @@ impl SessionAdministration {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
     pub async fn count(&self, filter: &Filter) -> Result<Count, StoreError> {
-        self.count_those(filter, |_, _| true).await
+        self.count_of(&self.0.source(filter).await?, filter, |_, _| true).await
     }
 
     /// Counts the live sessions that would be over if this policy applied, like [`Self::count`].
@@ -256,7 +265,8 @@ impl SessionAdministration {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
     pub async fn would_end(&self, policy: &TimeoutPolicy) -> Result<Count, StoreError> {
-        self.count_those(&Filter::default(), |session, now| {
+        let filter = Filter::default();
+        self.count_of(&self.0.source(&filter).await?, &filter, |session, now| {
             let limits = policy.limits_for(&session.record().identity.groups);
             let verdict = judge(session.known.moments(), limits, now);
             !matches!(verdict, Verdict::Live { .. })
@@ -272,17 +282,17 @@ impl SessionAdministration {
         self.0.registry.size().await
     }
 
-    async fn count_those(
+    async fn count_of(
         &self,
+        source: &Source,
         filter: &Filter,
         counts: impl Fn(&LiveSession, OffsetDateTime) -> bool,
     ) -> Result<Count, StoreError> {
-        let source = self.0.source(filter, true).await?;
-        let Source::All(probe) = &source else {
-            return self.count_one_by_one(&source, filter, counts).await;
+        let Source::All(probe) = source else {
+            return self.count_one_by_one(source, filter, counts).await;
         };
-        let reservoir = Reservoir::new(MOST_COUNTED);
-        let older_than = filter.older_than.map(|age| Cursor::before(self.0.clock.now() - age).established);
+        let mut reservoir = Reservoir::new(MOST_COUNTED);
+        let older_than = filter.older_than.map(|age| milliseconds(self.0.clock.now() - age));
         let see = |entry: &Entry| {
             if probe.may_fit(entry.signature.as_ref())
                 && older_than.is_none_or(|before| entry.place.established < before)
@@ -321,7 +331,7 @@ impl SessionAdministration {
 
 /// Sorts places as listings go through them.
 pub(super) fn newest_first(mut places: Vec<Cursor>) -> Vec<Cursor> {
-    places.sort_by_cached_key(|place| std::cmp::Reverse((place.established, place.handle.to_string())));
+    places.sort_by_key(|place| std::cmp::Reverse(*place));
     places.dedup_by_key(|place| place.handle);
     places
 }

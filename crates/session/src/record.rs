@@ -88,7 +88,7 @@ impl SessionRecord {
 
     /// The address the login came from.
     pub fn came_from(&self) -> Option<IpAddr> {
-        self.client.address.as_deref()?.parse().ok()
+        self.client.address.as_deref()?.parse().ok().map(|address: IpAddr| address.to_canonical())
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod upkeep;
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -42,8 +43,8 @@ const HOURS_AT_A_TIME: usize = 4;
 /// An entry without a record may belong to a session that is just being established.
 const YOUNGEST_PRUNED: Duration = Duration::minutes(10);
 
-/// A place in the order of all sessions: newest first, those of the same millisecond by handle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A place in the list of all sessions. Listings go from the highest to the lowest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// The moment the session was established, in milliseconds since 1970.
     pub established: i64,
@@ -51,15 +52,24 @@ pub struct Cursor {
     pub handle: SessionHandle,
 }
 
-impl Cursor {
-    /// The place behind every session that was established at or after a moment.
-    pub(super) fn before(moment: OffsetDateTime) -> Self {
-        Self { established: milliseconds(moment), handle: SessionHandle::LOWEST }
+/// Orders places as the store does: by moment, then by the handle's text.
+impl Ord for Cursor {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_text = || self.handle.to_string().cmp(&other.handle.to_string());
+        self.established.cmp(&other.established).then_with(by_text)
     }
+}
 
-    /// Places are ordered as the store orders them: by their text.
-    fn is_behind(&self, place: &Self) -> bool {
-        (self.established, self.handle.to_string()) < (place.established, place.handle.to_string())
+impl PartialOrd for Cursor {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Cursor {
+    /// The place behind every session that was established at or after a moment, in milliseconds since 1970.
+    pub(super) fn before(established: i64) -> Self {
+        Self { established, handle: SessionHandle::LOWEST }
     }
 }
 
@@ -192,7 +202,7 @@ impl Registry {
             Source::All(probe) => self.all_behind(place, if probe.is_empty() { BATCH } else { SCANNED_BATCH }).await,
             Source::Indexes(indexes) => self.indexes_behind(indexes, place).await,
             Source::Found(found) => {
-                let behind = found.iter().filter(|found| place.is_none_or(|place| found.is_behind(&place)));
+                let behind = found.iter().filter(|found| place.is_none_or(|place| **found < place));
                 Ok(behind.map(|place| Entry { place: *place, signature: None }).collect())
             }
         }
@@ -216,11 +226,10 @@ impl Registry {
         let read = async |index: &HashedName| self.list_behind(index.as_str(), place, BATCH).await;
         let parts = stream::iter(indexes).map(read).buffered(BATCH).try_collect::<Vec<_>>().await?;
         let ends = parts.iter().filter(|(_, is_all)| !is_all).filter_map(|(entries, _)| entries.last());
-        let known_to = ends.map(|end| end.place).reduce(|one, other| if one.is_behind(&other) { other } else { one });
+        let known_to = ends.map(|end| end.place).max();
         let mut entries: Vec<_> = parts.iter().flat_map(|(entries, _)| entries).copied().collect();
-        entries.retain(|entry| known_to.is_none_or(|end| !entry.place.is_behind(&end)));
-        entries
-            .sort_by_cached_key(|entry| std::cmp::Reverse((entry.place.established, entry.place.handle.to_string())));
+        entries.retain(|entry| known_to.is_none_or(|end| entry.place >= end));
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.place));
         entries.dedup_by_key(|entry| entry.place.handle);
         Ok(entries)
     }
@@ -245,11 +254,7 @@ impl Registry {
             let members = self.backend.list_down_from(list, highest, limit).await?;
             let is_all = members.len() < limit;
             let entries = members.into_iter().filter_map(|(member, established)| Entry::parse(&member, established));
-            let is_behind = |found: &Entry| {
-                // Most are by their moment alone, without a text.
-                place.is_none_or(|place| found.place.established < place.established || found.place.is_behind(&place))
-            };
-            let mut entries: Vec<_> = entries.filter(is_behind).collect();
+            let mut entries: Vec<_> = entries.filter(|found| place.is_none_or(|place| found.place < place)).collect();
             if is_all {
                 return Ok((entries, true));
             }
@@ -268,20 +273,23 @@ impl Registry {
     }
 
     /// Shows every entry of the lists of hours to `see`, in no order.
-    pub(super) async fn scan(&self, see: impl Fn(&Entry) + Sync) -> Result<(), StoreError> {
+    pub(super) async fn scan(&self, mut see: impl FnMut(&Entry)) -> Result<(), StoreError> {
         let hours = self.backend.list_down_from(HOURS, i64::MAX, usize::MAX).await?;
-        let read = async |(_, hour): (String, i64)| {
-            let (list, mut place) = (list_of_hour(hour), None);
-            loop {
-                let (entries, is_all) = self.list_behind(&list, place, SCANNED_BATCH).await?;
-                entries.iter().for_each(&see);
-                place = entries.last().map(|last| last.place);
-                if is_all {
-                    return Ok(());
-                }
-            }
+        let batches = |(_, hour): (String, i64)| {
+            // Each batch, and the place behind which the next one begins.
+            stream::try_unfold(Some(None), move |next| async move {
+                let Some(place) = next else { return Ok(None) };
+                let (entries, is_all) = self.list_behind(&list_of_hour(hour), place, SCANNED_BATCH).await?;
+                let next = entries.last().filter(|_| !is_all).map(|last| Some(last.place));
+                Ok::<_, StoreError>(Some((entries, next)))
+            })
+            .boxed()
         };
-        stream::iter(hours).map(read).buffer_unordered(HOURS_AT_A_TIME).try_collect().await
+        let mut entries = stream::iter(hours).map(batches).flatten_unordered(HOURS_AT_A_TIME);
+        while let Some(batch) = entries.try_next().await? {
+            batch.iter().for_each(&mut see);
+        }
+        Ok(())
     }
 
     /// Counts the entries; some of them may have ended by themselves.

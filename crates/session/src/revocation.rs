@@ -30,6 +30,8 @@ use self::walk::{Progress, Walk};
 
 /// Records looked at together.
 const BATCH: usize = 1_000;
+/// Most sessions that are written down one by one: an order that ends more is one line.
+pub const MOST_WRITTEN: usize = 1_000;
 /// Sessions that are named before an order is given; of more only the number is told.
 const MOST_PREVIEWED: usize = 1_000;
 
@@ -58,6 +60,14 @@ pub enum Selection {
 }
 
 impl Selection {
+    /// The words of a filter, if the order was given in such.
+    pub(crate) fn filter(&self) -> Option<&Filter> {
+        match self {
+            Self::Matching(filter) => Some(filter),
+            Self::Handles(_) | Self::ProviderSession { .. } | Self::Searched(_) => None,
+        }
+    }
+
     /// Selects every session of one person, and their logins under way.
     pub fn person(issuer: &str, subject: &str) -> Self {
         Self::Matching(Filter::subject(issuer, subject))
@@ -183,10 +193,7 @@ impl SessionAdministration {
             by: Some(order.by.clone()),
             fresh_login: order.fresh_login,
         };
-        let filter = match selection {
-            Selection::Matching(filter) => Some(filter),
-            Selection::Handles(_) | Selection::ProviderSession { .. } | Selection::Searched(_) => None,
-        };
+        let filter = selection.filter();
         if order.block_for.is_some_and(|block| !block.is_positive()) {
             let mut blocks = self.lift_blocks(&Meant::by_order(selection)).await;
             revoked.failure = blocks.failure.take().or(revoked.failure.take());
@@ -212,8 +219,9 @@ impl SessionAdministration {
         }
         tell(&revoked);
         let number = appended.map(|appended| appended.number);
-        let walk = Walk { selection, number, stands: revoked.stands, tombstone, terms, before };
-        self.walk(&walk, Progress::default(), &mut revoked, tell).await;
+        let (selection, standing) = (selection.clone(), many.filter(|_| revoked.stands));
+        let walk = Walk { selection, number, standing, tombstone, terms, before };
+        self.walk(walk, Progress::default(), &mut revoked, tell).await;
         revoked
     }
 
@@ -279,7 +287,7 @@ impl SessionAdministration {
     async fn source_of(&self, selection: &Selection) -> Result<Option<Source>, StoreError> {
         match selection {
             Selection::Handles(_) => Ok(None),
-            Selection::Matching(filter) | Selection::Searched(filter) => self.0.source(filter, true).await.map(Some),
+            Selection::Matching(filter) | Selection::Searched(filter) => self.0.source(filter).await.map(Some),
             Selection::ProviderSession { issuer, sid, .. } => {
                 self.0.source_of_provider_session(issuer, sid).await.map(Some)
             }
@@ -317,10 +325,10 @@ impl SessionAdministration {
                 Ok(Found::Session(opened)) => records.sessions.push(Arc::new(KnownSession::new(handle, *opened))),
                 // An end that came half through has hidden it, and other replicas may serve it from memory.
                 Ok(Found::Nothing(_) | Found::Outweighed) => records.remains.push(handle),
-                Ok(Found::Unreadable) => records.unreadable.push(handle),
+                Ok(Found::Unreadable) => records.unreadable.push(Cursor { established: i64::MIN, handle }),
                 // A record that cannot be read can perhaps be deleted.
                 Err(error) => {
-                    records.unreadable.push(handle);
+                    records.unreadable.push(Cursor { established: i64::MIN, handle });
                     records.failure = Some(error);
                 }
             }
@@ -336,13 +344,12 @@ impl SessionAdministration {
         is_certain: bool,
         unreadable: Vec<SessionHandle>,
     ) -> Result<Vec<SessionHandle>, StoreError> {
-        let one_person = |filter: &Filter| filter.of_logins().is_some_and(|logins| logins.one_person().is_some());
         match selection {
             Selection::Handles(_) => Ok(unreadable),
             Selection::Matching(filter) if filter.is_empty() => Ok(unreadable),
             _ if !is_certain => Ok(Vec::new()),
             Selection::ProviderSession { subject: None, .. } => Ok(unreadable),
-            Selection::Matching(filter) if one_person(filter) => Ok(unreadable),
+            Selection::Matching(filter) if filter.one_person().is_some() => Ok(unreadable),
             Selection::ProviderSession { issuer, subject: Some(subject), .. } if !unreadable.is_empty() => {
                 let names = self.0.keyed.names().await?;
                 let theirs = self.0.registry.all_of(&names.subject(issuer, subject)).await?;

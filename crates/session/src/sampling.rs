@@ -1,8 +1,5 @@
 //! Samples of what is seen once, in no order.
 
-use std::sync::{Mutex, PoisonError};
-
-use counterfoil_core::lock;
 use counterfoil_core::secret::random_bytes;
 
 use super::registry::Cursor;
@@ -11,11 +8,6 @@ use super::registry::Cursor;
 /// order.
 pub(super) struct Reservoir {
     most: usize,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
     seen: usize,
     kept: Vec<Cursor>,
     random: u64,
@@ -24,32 +16,26 @@ struct State {
 impl Reservoir {
     pub(super) fn new(most: usize) -> Self {
         // Zero is the one state that this generator never leaves.
-        let random = u64::from_ne_bytes(random_bytes()) | 1;
-        Self { most, state: Mutex::new(State { random, ..State::default() }) }
+        Self { most, seen: 0, kept: Vec::new(), random: u64::from_ne_bytes(random_bytes()) | 1 }
     }
 
-    pub(super) fn see(&self, place: Cursor) {
-        let mut state = lock(&self.state);
-        state.seen += 1;
-        let seen = state.seen;
-        let at = state.below(seen);
-        if state.kept.len() < self.most {
-            state.kept.push(place);
-            let last = state.kept.len() - 1;
-            state.kept.swap(at, last);
-        } else if let Some(kept) = state.kept.get_mut(at) {
+    pub(super) fn see(&mut self, place: Cursor) {
+        self.seen += 1;
+        let at = self.below(self.seen);
+        if self.kept.len() < self.most {
+            self.kept.push(place);
+            let last = self.kept.len() - 1;
+            self.kept.swap(at, last);
+        } else if let Some(kept) = self.kept.get_mut(at) {
             *kept = place;
         }
     }
 
     /// Returns how many were seen, and those kept.
     pub(super) fn into_parts(self) -> (usize, Vec<Cursor>) {
-        let State { seen, kept, .. } = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (seen, kept)
+        (self.seen, self.kept)
     }
-}
 
-impl State {
     /// Returns a number below another, by xorshift (Marsaglia 2003): for statistics, not for secrets.
     fn below(&mut self, end: usize) -> usize {
         self.random ^= self.random << 13;
@@ -70,7 +56,7 @@ mod tests {
         let (seen, kept, rounds) = (1_000_i64, 100, 400);
         let mut times = [0_u32; 10];
         for _ in 0..rounds {
-            let reservoir = Reservoir::new(kept);
+            let mut reservoir = Reservoir::new(kept);
             for established in 0..seen {
                 reservoir.see(Cursor { established, handle: SessionHandle::LOWEST });
             }
@@ -87,7 +73,7 @@ mod tests {
 
     #[test]
     fn fewer_than_fit_are_all_kept() {
-        let reservoir = Reservoir::new(10);
+        let mut reservoir = Reservoir::new(10);
         for established in 0..10 {
             reservoir.see(Cursor { established, handle: SessionHandle::LOWEST });
         }

@@ -11,20 +11,27 @@ use time::{Duration, OffsetDateTime};
 use super::browser::BrowserKind;
 use super::cut_off::LONGEST_LOGIN;
 use super::record::SessionRecord;
-use super::registry::milliseconds;
-use super::store::log::LogNumber;
 
 /// Reads an address, or a network in CIDR notation (RFC 4632), of which the bits behind the prefix are dropped.
 ///
 /// # Errors
 /// The explanation for whoever wrote it.
 pub fn parse_network(text: &str) -> Result<IpNet, &'static str> {
-    let host = || text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
     let network = text
-        .parse::<IpNet>()
-        .or_else(|_| host())
+        .parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
         .map_err(|_| "must be an address such as 192.0.2.7 or 2001:db8::7, or a network such as 192.0.2.0/24")?;
-    Ok(network.trunc())
+    Ok(canonical(network).trunc())
+}
+
+/// Returns a network of IPv4 addresses as such, if it was written as IPv6 (IPv4-mapped, RFC 4291 2.5.5.2): addresses of
+/// clients are compared in that form.
+fn canonical(network: IpNet) -> IpNet {
+    let mapped = match network {
+        IpNet::V6(network) => network.addr().to_ipv4_mapped().zip(network.prefix_len().checked_sub(96)),
+        IpNet::V4(_) => None,
+    };
+    mapped.and_then(|(address, prefix)| IpNet::new(address.into(), prefix).ok()).unwrap_or(network)
 }
 
 /// The known facts of a person; everything that is given must fit.
@@ -131,6 +138,11 @@ impl Filter {
             && self.happened.is_none_or(|happened| happened.concerns(record))
     }
 
+    /// The one person it names by issuer and subject, if it says nothing else of who, from where or how old.
+    pub(crate) fn one_person(&self) -> Option<(&str, &str)> {
+        self.of_logins().is_some_and(|logins| logins.one_person().is_some()).then(|| self.person.by_subject()).flatten()
+    }
+
     /// Is true if it names a person: by user name, address, or issuer and subject.
     pub fn names_a_person(&self) -> bool {
         self.person.user.is_some() || self.person.verified_email.is_some() || self.person.by_subject().is_some()
@@ -156,7 +168,8 @@ impl Filter {
         Self { person, ..Self::default() }
     }
 
-    /// The same as an order that stands, if it speaks of nothing that moves: of who, from where, and how old.
+    /// The same as an order that stands, if it speaks of nothing that moves: of who, from where, and how old. It drops
+    /// `happened`: a login under way is refused whenever the event was.
     pub fn of_logins(&self) -> Option<LoginFilter> {
         self.idle_longer_than.is_none().then(|| LoginFilter {
             person: self.person.clone(),
@@ -232,14 +245,12 @@ impl LoginFilter {
         self.person.by_subject().filter(|_| self.says_who())
     }
 
-    /// Is true if a session fits an order of this number, or the session that a login becomes. Ages count back from
-    /// the moment at which the store gave the number.
-    pub fn fits(&self, record: &SessionRecord, number: LogNumber) -> bool {
-        let ordered_at = i64::try_from(number.milliseconds).unwrap_or(i64::MAX);
+    /// Is true if a session fits an order given at a moment, or the session that a login becomes.
+    pub fn fits(&self, record: &SessionRecord, ordered_at: OffsetDateTime) -> bool {
         self.person.fits(&record.identity)
             && came_from(self.network, record)
             && self.browser.is_none_or(|browser| browser.fits(record.client.browser()))
-            && self.older_than.is_none_or(|age| milliseconds(record.created_at) < ordered_at.saturating_sub(age))
+            && self.older_than.is_none_or(|age| ordered_at - record.created_at > Duration::milliseconds(age))
     }
 }
 
@@ -334,32 +345,30 @@ mod tests {
 
     #[test]
     fn a_login_under_way_can_be_meant_by_anything_but_its_age() {
-        let now = LogNumber { milliseconds: u64::try_from(milliseconds(NOW)).unwrap(), sequence: 0 };
         let mut filter = Filter::subject("https://idp.example.test", "248289761001");
         assert!(filter.of_logins().unwrap().one_person().is_some());
         filter.network = parse_network("192.0.2.7").ok();
         let logins = filter.of_logins().unwrap();
-        assert!(logins.fits(&record(), now) && !logins.says_who() && logins.one_person().is_none());
+        assert!(logins.fits(&record(), NOW) && !logins.says_who() && logins.one_person().is_none());
         filter.network = parse_network("192.0.2.8").ok();
-        assert!(!filter.of_logins().unwrap().fits(&record(), now));
+        assert!(!filter.of_logins().unwrap().fits(&record(), NOW));
         // Whoever is just signing in is refused once, and told.
         filter.happened = Some(EventTime { at: NOW - Duration::DAY, proof_needed: false });
         assert!(filter.of_logins().is_some());
         filter.idle_longer_than = Some(Duration::HOUR);
         assert!(filter.of_logins().is_none(), "use moves it");
-        assert!(Filter::default().of_logins().unwrap().fits(&record(), now));
+        assert!(Filter::default().of_logins().unwrap().fits(&record(), NOW));
     }
 
     /// Ages count from the order: whoever signs in later never grows into it.
     #[test]
     fn an_order_by_age_means_sessions_that_were_old_when_it_was_given() {
-        let number = LogNumber { milliseconds: u64::try_from(milliseconds(NOW)).unwrap(), sequence: 0 };
         let filter = Filter { older_than: Some(Duration::minutes(30)), ..Filter::default() };
         let logins = filter.of_logins().unwrap();
         assert!(logins.one_person().is_none() && !logins.says_who());
         for (age, fits) in [(Duration::minutes(31), true), (Duration::minutes(30), false), (Duration::ZERO, false)] {
             let record = SessionRecord { created_at: NOW - age, ..record() };
-            assert_eq!(logins.fits(&record, number), fits, "{age}");
+            assert_eq!(logins.fits(&record, NOW), fits, "{age}");
         }
     }
 
@@ -372,6 +381,10 @@ mod tests {
             ("2001:db8::7", Some("2001:db8::7")),
             ("2001:db8::7/48", Some("2001:db8::/48")),
             ("::ffff:192.0.2.7", Some("192.0.2.7")),
+            ("::ffff:192.0.2.7/128", Some("192.0.2.7")),
+            ("::ffff:192.0.2.7/120", Some("192.0.2.0/24")),
+            ("::ffff:0:0/96", Some("0.0.0.0/0")),
+            ("::ffff:192.0.2.7/64", Some("::/64")),
             ("0.0.0.0/0", Some("0.0.0.0/0")),
             ("192.0.2", None),
             ("192.0.2.7/33", None),

@@ -44,6 +44,9 @@ pub enum StoreError {
     /// Other logins of the same person take too long.
     #[error("other logins of the same person take too long")]
     LockTimeout,
+    /// More persons without an index are searched for than fit into one look at all sessions.
+    #[error("too many searches of all sessions at once")]
+    TooManySearches,
     /// It is not ours to use.
     #[error(transparent)]
     Foreign(#[from] Foreign),

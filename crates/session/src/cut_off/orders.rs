@@ -58,6 +58,7 @@ impl StandingOrder {
             self.blocked_until = earlier.blocked_until;
             (self.by, self.reason) = (earlier.by.clone(), earlier.reason.clone());
         }
+        self.persons_blocked_until = self.persons_blocked_until.max(earlier.persons_blocked_until);
         self.fresh_since = self.fresh_since.max(earlier.fresh_since);
         self.logins_until = self.logins_until.max(earlier.logins_until);
     }
@@ -88,19 +89,19 @@ impl Standing {
         !self.order.is_done && self.order.at < given_before
     }
 
-    /// The sessions that it means: ages count from when it was given.
-    pub(crate) fn filter(&self, now: OffsetDateTime) -> Filter {
+    /// The words in which it was given.
+    pub(crate) fn filter(&self) -> Filter {
         let LoginFilter { person, network, browser, older_than } = self.order.logins.clone();
-        let older_than = older_than.map(|age| Duration::milliseconds(age) + (now - self.order.at));
+        let older_than = older_than.map(Duration::milliseconds);
         Filter { person, network, browser, older_than, ..Filter::default() }
     }
 
     /// The terms for the persons whose sessions it ends.
-    pub(crate) fn terms(&self, now: OffsetDateTime) -> CutOffRule {
+    pub(crate) fn terms(&self) -> CutOffRule {
         let StandingOrder { at, persons_blocked_until, sessions_until, by, reason, fresh_login, .. } = &self.order;
         CutOffRule {
             at: *at,
-            block_for: persons_blocked_until.filter(|until| now < *until).map(|until| until - *at),
+            block_for: persons_blocked_until.map(|until| until - *at),
             fresh_login: *fresh_login,
             remember_for: *sessions_until - *at,
             by: by.clone(),
@@ -110,7 +111,7 @@ impl Standing {
 
     /// Is true if it means a session, or a login that becomes this one.
     pub(crate) fn fits(&self, record: &SessionRecord) -> bool {
-        self.order.logins.fits(record, self.number)
+        self.order.logins.fits(record, self.order.at)
     }
 
     pub(super) fn is_over(&self, now: OffsetDateTime) -> bool {
@@ -169,6 +170,12 @@ impl Orders {
     pub(crate) fn ends(&self, record: &SessionRecord, now: OffsetDateTime) -> Option<&Standing> {
         let since = self.standing.iter().rev().take_while(|standing| standing.number > record.confirmed);
         since.filter(|standing| !standing.is_over(now)).find(|standing| standing.fits(record))
+    }
+
+    /// Returns until when an order in these words blocks the persons whose sessions it ends; `None` once it was lifted.
+    pub(crate) fn persons_blocked_until(&self, logins: &LoginFilter, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        let same = self.all(now).filter(|standing| standing.order.logins == *logins);
+        same.filter_map(|standing| standing.order.persons_blocked_until).filter(|until| now < *until).max()
     }
 
     /// The orders of lower numbers.

@@ -12,7 +12,7 @@ use crate::blocks::Words;
 use crate::cut_off::CutOffRule;
 use crate::listing::AT_A_TIME;
 use crate::live::KnownSession;
-use crate::selection::{Filter, LoginFilter};
+use crate::selection::Filter;
 use crate::store::StoreError;
 use crate::store::log::LogNumber;
 
@@ -78,7 +78,7 @@ impl SessionAdministration {
             Selection::ProviderSession { issuer, sid, subject } => {
                 cut_offs.set_for_provider_session(issuer, sid, subject.as_deref(), number, terms.at).await
             }
-            Selection::Matching(filter) => match filter.of_logins().as_ref().and_then(LoginFilter::one_person) {
+            Selection::Matching(filter) => match filter.one_person() {
                 Some((issuer, subject)) => cut_offs.set_for_subject(issuer, subject, number, terms).await,
                 None => Ok(()),
             },
@@ -88,9 +88,7 @@ impl SessionAdministration {
 
     /// Blocks the one person whom the order names by issuer and subject, whether or not they have a session.
     pub(super) async fn block_the_named(&self, filter: &Filter, terms: &CutOffRule) -> Result<(), StoreError> {
-        let logins = filter.of_logins();
-        let named = logins.as_ref().and_then(|logins| logins.one_person());
-        let (Some(block), Some((issuer, subject))) = (terms.block_for, named) else { return Ok(()) };
+        let (Some(block), Some((issuer, subject))) = (terms.block_for, filter.one_person()) else { return Ok(()) };
         // Nothing else is known of them.
         let person = Identity {
             idp: String::new(),

@@ -12,15 +12,18 @@ use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
-use super::{Revoked, Selection};
+use super::{MOST_WRITTEN, Revoked, Selection};
 use crate::administration::SessionAdministration;
+use crate::audit::{AuditEvent, audit};
 use crate::cut_off::CutOffRule;
-use crate::cut_off::orders::{Orders, Standing};
+use crate::cut_off::orders::Orders;
 use crate::ending::Tombstone;
+use crate::lease::Lease;
 use crate::listing::{AT_A_TIME, Records};
 use crate::live::KnownSession;
-use crate::registry::Cursor;
-use crate::selection::Filter;
+use crate::registry::{Cursor, Source, milliseconds};
+use crate::selection::{Filter, LoginFilter};
+use crate::signature::Probe;
 use crate::store::StoreError;
 use crate::store::log::LogNumber;
 
@@ -30,12 +33,13 @@ const LEASE: Duration = Duration::seconds(30);
 const PACE: StdDuration = StdDuration::from_millis(200);
 
 /// A walk, by the order that it follows.
-pub(super) struct Walk<'a> {
-    pub(super) selection: &'a Selection,
+#[derive(Debug, Clone)]
+pub(super) struct Walk {
+    pub(super) selection: Selection,
     /// The order's number; `None` if it could not be laid down.
     pub(super) number: Option<LogNumber>,
-    /// Set if the order stands.
-    pub(super) stands: bool,
+    /// The words of an order that stands.
+    pub(super) standing: Option<LoginFilter>,
     pub(super) tombstone: Tombstone,
     pub(super) terms: CutOffRule,
     /// The orders before it.
@@ -53,6 +57,16 @@ pub(super) struct Progress {
     is_over: bool,
 }
 
+/// The lease and the place of a walk that can be resumed.
+struct Resumable {
+    name: String,
+    number: LogNumber,
+    lease: Lease,
+    progress: Progress,
+    /// The end of the order: nobody goes on behind it.
+    until: OffsetDateTime,
+}
+
 impl Progress {
     fn behind(&self) -> Option<Cursor> {
         let (established, handle) = self.place.as_ref()?;
@@ -60,84 +74,144 @@ impl Progress {
     }
 }
 
-impl Walk<'_> {
-    /// Is true if a session is meant that fits: of an order that stands, those are not that somebody signed in to, or
-    /// whose provider confirmed them, after it was given.
+impl Walk {
+    /// Is true if a session that fits is meant, and did not begin after the order. What a renewal confirmed after an
+    /// order that stands was judged by that order; other orders no renewal knows of.
     fn means(&self, known: &KnownSession) -> bool {
-        !self.stands || self.number.is_none_or(|number| known.record.confirmed < number)
+        let (record, Some(number)) = (&known.record, self.number) else { return true };
+        match (&self.selection, &self.standing) {
+            (Selection::Handles(_), _) => true,
+            (_, Some(standing)) => record.confirmed < number && standing.fits(record, self.terms.at),
+            (_, None) => record.confirmed < number || record.created_at <= self.terms.at,
+        }
+    }
+
+    /// The place at which it begins: the lists are in the order of age.
+    fn beginning(&self) -> Option<Cursor> {
+        let age = self.standing.as_ref()?.older_than?;
+        Some(Cursor::before(milliseconds(self.terms.at).saturating_sub(age)))
+    }
+
+    /// The selection as records are read by it: which of them are old enough, [`Self::means`] tells, which knows of when.
+    fn of_any_age(&self) -> Selection {
+        match (&self.selection, &self.standing) {
+            (Selection::Matching(filter), Some(_)) => {
+                Selection::Matching(Filter { older_than: None, ..filter.clone() })
+            }
+            _ => self.selection.clone(),
+        }
     }
 
     /// Is true if each person found is cut off too: at their next login they may be of another group, or have another
     /// address. Sessions of theirs from elsewhere at the provider are not meant.
     fn marks_each_person(&self) -> bool {
-        match self.selection {
+        match &self.selection {
             Selection::Handles(_) | Selection::Searched(_) => true,
             Selection::Matching(filter) => !filter.is_empty(),
             Selection::ProviderSession { .. } => false,
         }
     }
-
-    fn filter(&self) -> Option<&Filter> {
-        match self.selection {
-            Selection::Matching(filter) => Some(filter),
-            Selection::Handles(_) | Selection::ProviderSession { .. } | Selection::Searched(_) => None,
-        }
-    }
-
-    /// The name of its state and its lease, if it can be resumed.
-    fn name(&self) -> Option<String> {
-        self.number.filter(|_| self.stands).map(name_of)
-    }
-}
-
-fn name_of(number: LogNumber) -> String {
-    format!("walk:{number}")
 }
 
 impl SessionAdministration {
     pub(super) async fn walk(
         &self,
-        walk: &Walk<'_>,
-        mut progress: Progress,
+        walk: Walk,
+        progress: Progress,
         revoked: &mut Revoked,
         tell: &(dyn Fn(&Revoked) + Send + Sync),
     ) {
-        let name = walk.name();
-        let Some(source) = revoked.note(self.source_of(walk.selection).await) else { return };
-        let mut place = progress.behind();
-        loop {
-            if let Some(name) = &name {
-                let held = self.hold(name, place.is_none()).await;
-                revoked.note(held);
+        let mut resumable = match self.resumable(&walk, progress).await {
+            Ok(resumable) => resumable,
+            Err(error) => {
+                revoked.failure = Some(error);
+                return;
             }
+        };
+        if walk.standing.is_some() && resumable.is_none() {
+            // Another replica walks already.
+            return;
+        }
+        let Some(source) = revoked.note(self.source_of(&walk.selection).await) else { return };
+        let is_whole = self.walk_through(&walk, source.as_ref(), resumable.as_mut(), revoked, tell).await;
+        let Some(resumable) = resumable.filter(|_| is_whole && revoked.failure.is_none()) else { return };
+        if let Some(Source::Indexes(_)) = source {
+            // An index may lack sessions, if somebody deleted it and one was begun since. The order stands until all entries
+            // were looked at.
+            let administration = self.clone();
+            tokio::spawn(async move { administration.look_beyond_the_index(walk, resumable).await });
+        } else {
+            let concluded = self.conclude(resumable).await;
+            revoked.note(concluded);
+        }
+    }
+
+    /// Takes the lease of a walk that can be resumed; `None` if it cannot, or somebody else has it.
+    async fn resumable(&self, walk: &Walk, progress: Progress) -> Result<Option<Resumable>, StoreError> {
+        let Some(number) = walk.number.filter(|_| walk.standing.is_some()) else { return Ok(None) };
+        let (name, until) = (name_of(number), walk.terms.at + walk.terms.remember_for);
+        let lease = Lease::try_acquire(&self.0.backend, &name, LEASE).await?;
+        Ok(lease.map(|lease| Resumable { name, number, lease, progress, until }))
+    }
+
+    /// Ends what a source has of the sessions that are meant; returns whether it came to its end.
+    async fn walk_through(
+        &self,
+        walk: &Walk,
+        source: Option<&Source>,
+        mut resumable: Option<&mut Resumable>,
+        revoked: &mut Revoked,
+        tell: &(dyn Fn(&Revoked) + Send + Sync),
+    ) -> bool {
+        let (selection, mut terms) = (walk.of_any_age(), walk.terms.clone());
+        let begun_at = resumable.as_ref().and_then(|resumable| resumable.progress.behind());
+        let mut place = begun_at.or_else(|| walk.beginning());
+        loop {
             let begun = Instant::now();
-            let records = self.selected(walk.selection, source.as_ref(), place).await;
-            let Some(records) = revoked.note(records) else { return };
+            if let Some(resumable) = &mut resumable {
+                match resumable.lease.renew_once().await {
+                    Ok(true) => {}
+                    // Somebody else goes on.
+                    Ok(false) => return false,
+                    Err(error) => revoked.failure = Some(error),
+                }
+            }
+            if let Some(standing) = &walk.standing {
+                // A block may be lifted while its order is carried out.
+                match self.0.orders().await {
+                    Ok(orders) => {
+                        let until = orders.persons_blocked_until(standing, self.0.clock.now());
+                        terms.block_for = until.map(|until| until - terms.at);
+                    }
+                    Err(error) => revoked.failure = Some(error),
+                }
+            }
+            let records = self.selected(&selection, source, place).await;
+            let Some(records) = revoked.note(records) else { return false };
             place = records.next;
-            progress.is_in_part |= self.end_all(walk, records, revoked).await;
-            let Some(next) = place else { break };
+            let is_in_part = self.end_all(walk, &terms, records, revoked).await;
+            if let Some(resumable) = &mut resumable {
+                resumable.progress.is_in_part |= is_in_part;
+            }
+            let Some(next) = place else { return true };
             tell(revoked);
             // What failed is tried again by whoever goes on.
-            if let (Some(name), None) = (&name, &revoked.failure) {
-                progress.place = Some((next.established, next.handle.to_string()));
-                let left = self.leave(name, &progress, walk.terms.at + walk.terms.remember_for).await;
+            if let (Some(resumable), None) = (&mut resumable, &revoked.failure) {
+                resumable.progress.place = Some((next.established, next.handle.to_string()));
+                let left = self.leave(resumable).await;
                 revoked.note(left);
             }
             tokio::time::sleep(PACE.saturating_sub(begun.elapsed())).await;
-        }
-        if let (Some(name), Some(number), None) = (&name, walk.number, &revoked.failure) {
-            let ended = self.conclude(name, number, progress, walk.terms.at + walk.terms.remember_for).await;
-            revoked.note(ended);
         }
     }
 
     /// Ends what is meant of a batch of records; returns whether some may be meant that cannot be read here: they may be
     /// sessions for another replica.
-    async fn end_all(&self, walk: &Walk<'_>, mut records: Records, revoked: &mut Revoked) -> bool {
+    async fn end_all(&self, walk: &Walk, terms: &CutOffRule, mut records: Records, revoked: &mut Revoked) -> bool {
         records.sessions.retain(|known| walk.means(known));
         revoked.failure = records.failure.take().or(revoked.failure.take());
         if let Some(number) = walk.number.filter(|_| walk.marks_each_person()) {
-            let laid_down = self.cut_off(&records.sessions, walk.filter(), number, &walk.terms).await;
+            let laid_down = self.cut_off(&records.sessions, walk.selection.filter(), number, terms).await;
             revoked.note(laid_down);
         }
         let now = self.0.clock.now();
@@ -153,7 +227,11 @@ impl SessionAdministration {
         }
         revoked.matched.extend(matched);
         let found_unreadable = records.unreadable.len();
-        let unreadable = self.unreadable_selected(walk.selection, records.is_certain, records.unreadable).await;
+        // Those begun after the order are not meant.
+        let ordered_at = milliseconds(walk.terms.at);
+        records.unreadable.retain(|place| place.established <= ordered_at);
+        let unreadable = records.unreadable.iter().map(|place| place.handle).collect();
+        let unreadable = self.unreadable_selected(&walk.selection, records.is_certain, unreadable).await;
         let unreadable = revoked.note(unreadable).unwrap_or_default();
         let is_in_part = found_unreadable != unreadable.len();
         for handle in unreadable.into_iter().chain(records.remains) {
@@ -163,68 +241,96 @@ impl SessionAdministration {
         is_in_part
     }
 
-    async fn hold(&self, name: &str, is_first: bool) -> Result<(), StoreError> {
-        let backend = &self.0.backend;
-        if is_first && backend.put_if_absent(name, LEASE).await? {
-            return Ok(());
+    /// Ends those whom the order means and their index lacks, before the order is noted to be carried out.
+    async fn look_beyond_the_index(&self, walk: Walk, mut resumable: Resumable) {
+        let mut revoked = Revoked::default();
+        resumable.progress.place = None;
+        let found = match (&walk.selection, self.0.keyed.names().await) {
+            (Selection::Matching(filter), Ok(names)) => self.0.search(Probe::of(filter, &names)).await,
+            (_, names) => names.map(|_| Vec::new()),
+        };
+        if let Some(found) = revoked.note(found)
+            && self.walk_through(&walk, Some(&Source::Found(found)), Some(&mut resumable), &mut revoked, &|_| {}).await
+            && revoked.failure.is_none()
+        {
+            let concluded = self.conclude(resumable).await;
+            revoked.note(concluded);
         }
-        backend.renew_lease(name, LEASE).await.map(drop)
+        if !revoked.ended.is_empty() {
+            write_down(&walk, &revoked);
+        }
+        if let Some(error) = revoked.failure {
+            tracing::warn!(%error, "the entries beyond an index could not be looked at yet");
+        }
     }
 
-    async fn leave(&self, name: &str, progress: &Progress, until: OffsetDateTime) -> Result<(), StoreError> {
-        let text = serde_json::to_vec(progress).unwrap_or_default();
-        self.0.backend.put(name, &text, Some(until)).await
+    async fn leave(&self, resumable: &Resumable) -> Result<(), StoreError> {
+        let text = serde_json::to_vec(&resumable.progress).unwrap_or_default();
+        self.0.backend.put(&resumable.name, &text, Some(resumable.until)).await
     }
 
     /// Notes that every session an order meant is gone; if some cannot be read here, the order stands until none can live.
-    async fn conclude(
-        &self,
-        name: &str,
-        number: LogNumber,
-        progress: Progress,
-        until: OffsetDateTime,
-    ) -> Result<(), StoreError> {
-        if progress.is_in_part {
-            self.leave(name, &Progress { is_over: true, ..progress }, until).await?;
+    async fn conclude(&self, mut resumable: Resumable) -> Result<(), StoreError> {
+        if resumable.progress.is_in_part {
+            resumable.progress.is_over = true;
+            self.leave(&resumable).await?;
         } else {
-            self.0.cut_offs.log.done(number).await?;
-            self.0.backend.remove(name).await?;
+            self.0.cut_offs.log.done(resumable.number).await?;
+            self.0.backend.remove(&resumable.name).await?;
         }
-        self.0.backend.release_lease(name).await
+        resumable.lease.release().await;
+        Ok(())
     }
 
     /// Goes on with the walks of orders that stand, where whoever began one is gone.
     pub(crate) async fn resume_walks(&self) -> Result<(), StoreError> {
         let (orders, now) = (self.0.orders().await?, self.0.clock.now());
         for standing in orders.all(now).filter(|standing| standing.is_unfinished(now - LEASE)) {
-            let name = name_of(standing.number);
-            let progress = match self.0.backend.get(&name).await? {
+            let progress = match self.0.backend.get(&name_of(standing.number)).await? {
                 Some(text) => serde_json::from_slice(&text).unwrap_or_default(),
                 None => Progress::default(),
             };
-            if progress.is_over || !self.0.backend.put_if_absent(&name, LEASE).await? {
+            if progress.is_over {
                 continue;
             }
-            let revoked = self.resume(&orders, standing, progress, now).await;
-            let ended = revoked.ended.len();
-            tracing::info!(order = %standing.number, ended, "the clearing of a revocation that somebody began went on");
+            let walk = Walk {
+                selection: Selection::Matching(standing.filter()),
+                number: Some(standing.number),
+                standing: Some(standing.order.logins.clone()),
+                tombstone: standing.tombstone(),
+                terms: standing.terms(),
+                before: Arc::new(orders.before(standing.number)),
+            };
+            let mut revoked = Revoked::default();
+            self.walk(walk.clone(), progress, &mut revoked, &|_| {}).await;
+            if !revoked.ended.is_empty() {
+                write_down(&walk, &revoked);
+            }
             revoked.complete()?;
         }
         Ok(())
     }
+}
 
-    async fn resume(&self, orders: &Orders, standing: &Standing, progress: Progress, now: OffsetDateTime) -> Revoked {
-        let mut revoked = Revoked::default();
-        let selection = Selection::Matching(standing.filter(now));
-        let walk = Walk {
-            selection: &selection,
-            number: Some(standing.number),
-            stands: true,
-            tombstone: standing.tombstone(),
-            terms: standing.terms(now),
-            before: Arc::new(orders.before(standing.number)),
-        };
-        self.walk(&walk, progress, &mut revoked, &|_| {}).await;
-        revoked
+fn name_of(number: LogNumber) -> String {
+    format!("walk:{number}")
+}
+
+/// Writes down what a walk ended that nobody waits for.
+fn write_down(walk: &Walk, revoked: &Revoked) {
+    let (by, reason, ended) = (walk.terms.by.as_str(), walk.terms.reason.as_str(), revoked.ended.len());
+    audit(&AuditEvent::SessionsRevoked {
+        by,
+        selection: &walk.selection.to_string(),
+        reason,
+        block: None,
+        lifted: 0,
+        matched: revoked.matched.len(),
+        ended,
+        complete: revoked.failure.is_none(),
+        client: None,
+    });
+    for session in revoked.ended.iter().copied().filter(|_| ended <= MOST_WRITTEN) {
+        audit(&AuditEvent::SessionRevoked { session, by });
     }
 }
