@@ -23,7 +23,8 @@ pub fn audit_order(selection: &Selection, order: &Order, client: Option<IpAddr>)
 /// Writes down what was ordered, and each session that it ended, unless those are many: also if not all could be done.
 pub fn audit_revocation(selection: &Selection, order: &Order, revoked: &Revoked, client: Option<IpAddr>) {
     let Order { reason, by, .. } = order;
-    let (matched, ended, complete) = (revoked.matched.len(), revoked.ended.len(), revoked.failure.is_none());
+    let (matched, ended, complete) =
+        (revoked.matched.len(), revoked.ended.len(), revoked.failure.is_none() && !revoked.goes_on);
     let (selection, lifted) = (&selection.to_string(), revoked.blocks.lifted.len());
     let block = order.block_for.map(durations::write);
     let block = block.as_deref();

@@ -30,6 +30,7 @@ use crate::session::key::SessionHandle;
 use crate::session::registry::Cursor;
 use crate::session::revocation::{Order, Preview, Revoked, Selection};
 use crate::session::selection::{Filter, PersonFilter, parse_network};
+use crate::session::store::StoreError;
 use crate::web::failure::{Failure, FailureKind};
 
 /// Sessions on a page, unless asked for otherwise.
@@ -288,17 +289,21 @@ pub async fn revoke(
         // An order that does not stand is in force when its records are deleted.
         let stands = told.wait_for(|so_far| so_far.stands).await.map(drop);
         tokio::time::sleep(LONGEST_LEASE).await;
-        // Whatever failed is said in the end.
-        stands.ok().map(|()| told.borrow().clone()).filter(|so_far| !so_far.has_failed)
+        stands.ok().map(|()| told.borrow().clone())
     };
     let done = tokio::select! {
         biased;
         done = &mut task => done,
-        Some(so_far) = in_force => return Ok(answer(so_far.answer(fresh_login, true))),
+        Some(so_far) = in_force => {
+            if so_far.has_failed {
+                return Err(store_failed(StoreError::backend("not all of a revocation could be done")));
+            }
+            return Ok(answer(so_far.answer(fresh_login, true)));
+        }
     };
     let revoked = done.map_err(|error| Failure::caused(FailureKind::Internal, error))?;
     let revoked = revoked.complete().map_err(store_failed)?;
-    Ok(answer(SoFar::of(&revoked).answer(fresh_login, false)))
+    Ok(answer(SoFar::of(&revoked).answer(fresh_login, revoked.goes_on)))
 }
 
 /// A revocation, as far as it has come.

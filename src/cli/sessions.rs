@@ -134,8 +134,11 @@ pub(super) async fn run(command: Command) -> Result<(), CommandError> {
             if order.fresh_login && !json {
                 tell(FRESH_LOGIN);
             }
-            let is_replicated = revoked.is_replicated;
+            let (is_replicated, goes_on) = (revoked.is_replicated, revoked.goes_on);
             revoked.complete().map_err(|error| failed(format!("not all could be ended: {error}")))?;
+            if goes_on {
+                tell("a broker carries out the rest");
+            }
             if !is_replicated {
                 return Err(failed(NOT_REPLICATED));
             }

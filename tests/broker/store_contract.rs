@@ -487,16 +487,16 @@ async fn what_is_left_of_many_sessions_is_read_at_once(subject: Subject) {
     }
     subject.store.create_note(expired, b"last seen", until).await.unwrap();
     subject.store.end(ended, Some((b"why", until))).await.unwrap();
-    let remains = |has_record, note: Option<&[u8]>, tombstone: Option<&[u8]>| Remains {
+    let remains = |has_record, note: Option<&[u8]>, has_tombstone| Remains {
         has_record,
         note: note.map(Into::into),
-        tombstone: tombstone.map(Into::into),
+        has_tombstone,
     };
     let expected = [
-        (live, remains(true, Some(b"seen"), None)),
+        (live, remains(true, Some(b"seen"), false)),
         (handle(), Remains::default()),
-        (expired, remains(false, Some(b"last seen"), None)),
-        (ended, remains(false, None, Some(b"why"))),
+        (expired, remains(false, Some(b"last seen"), false)),
+        (ended, remains(false, None, true)),
     ];
     let asked = expected.clone().map(|(handle, _)| handle);
     assert_eq!(subject.store.remains(&asked).await.unwrap(), expected.map(|(_, remains)| remains));

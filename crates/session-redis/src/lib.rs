@@ -34,7 +34,7 @@ use counterfoil_session::store::log::{Appended, LogNumber, LogRead};
 use counterfoil_session::store::{Extension, InvalidationListener, Loaded, Remains, SessionBackend, StoreError};
 use fred::clients::Client;
 use fred::interfaces::{HashesInterface, KeysInterface, SortedSetsInterface};
-use fred::types::{Expiration, SetOptions};
+use fred::types::{Expiration, SetOptions, Value};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 use tower_sessions::session::Id;
@@ -205,24 +205,27 @@ impl SessionBackend for RedisBackend {
     }
 
     async fn end(&self, handle: SessionHandle, tombstone: Option<(&[u8], OffsetDateTime)>) -> Result<bool, StoreError> {
-        // The tombstone first: nobody should find the session gone without a reason.
-        if let Some((tombstone, until)) = tombstone {
-            let key = &self.key_beside(TOMBSTONE, handle);
-            let set = |client: Client| async move {
-                client.set::<(), _, _>(key, tombstone, Some(at(until)), None, false).await
-            };
+        let (note, record) = (&self.key_beside(NOTE, handle), &handle.to_string());
+        let grave = &self.key_beside(TOMBSTONE, handle);
+        // The tombstone comes first: nobody should find the session gone without a reason. Then the record: without its
+        // note a session would seem to be unused since its login.
+        let end = |client: Client| async move {
+            let pipeline = client.pipeline();
+            if let Some((tombstone, until)) = tombstone {
+                let _: () = pipeline.set(grave, tombstone, Some(at(until)), None, false).await?;
+            }
+            let _: () = pipeline.del(record).await?;
+            let _: () = pipeline.del(note).await?;
+            let mut answers = pipeline.try_all::<Value>().await;
             // A Redis that is full takes no tombstone; that the session ends is worth more than its reason.
-            if let Err(error) = self.ask(set).await {
+            let told = (answers.len() > 2).then(|| answers.remove(0)).transpose();
+            if let Err(error) = told {
                 tracing::warn!(session = %handle, %error, "an ended session could not be told why");
             }
-        }
-        let (note, record) = (&self.key_beside(NOTE, handle), &handle.to_string());
-        let note = self.ask(|client| async move { client.del::<i64, _>(note).await });
-        let record = self.ask(|client| async move { client.del::<i64, _>(record).await });
-        // The record goes also if the note does not.
-        let (note, records) = tokio::join!(note, record);
-        note?;
-        Ok(records? > 0)
+            let counts = answers.into_iter().map(|answer| answer?.convert::<i64>()).collect::<Result<Vec<_>, _>>()?;
+            Ok(counts.first().is_some_and(|records| *records > 0))
+        };
+        self.ask(end).await
     }
 
     async fn tombstone(&self, handle: SessionHandle) -> Result<Option<Vec<u8>>, StoreError> {

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use counterfoil_session::store::StoreError;
 use counterfoil_session::store::log::{Appended, LogNumber, LogRead};
 use fred::clients::Client;
+use fred::error::Error;
 use fred::interfaces::{ClientLike, StreamsInterface};
-use fred::types::{ClusterHash, CustomCommand, Value};
+use fred::types::{ClusterHash, CustomCommand, FromValue, Value};
 
 use crate::{MOST_ENTRIES, RedisBackend};
 
@@ -21,27 +22,31 @@ type Entries = Vec<(String, Vec<Bytes>)>;
 
 pub(crate) async fn append(store: &RedisBackend, key: &str, entry: &[u8]) -> Result<Appended, StoreError> {
     let append = |client: Client| async move {
-        let connection = connection(&client, key).await?;
-        let number: String = client.xadd(key, false, None, "*", (FIELD, entry)).await?;
-        let is_replicated = is_replicated(&client, key).await.unwrap_or(false);
-        // On another connection the answer is about something else.
-        let is_same = self::connection(&client, key).await.is_ok_and(|now| now == connection);
-        Ok((number, is_replicated && is_same))
+        let pipeline = client.pipeline();
+        let _: () = on_the_server_of(key, &pipeline, "CLIENT", vec!["ID".into()]).await?;
+        let _: () = pipeline.xadd(key, false, None, "*", (FIELD, entry)).await?;
+        let _: () = on_the_server_of(key, &pipeline, "ROLE", Vec::new()).await?;
+        let _: () = on_the_server_of(key, &pipeline, "CLIENT", vec!["ID".into()]).await?;
+        let (connection, number, role, same): (i64, String, Vec<Value>, i64) = pipeline.all().await?;
+        let is_replicated = connection == same && is_replicated(&client, key, &role, connection).await.unwrap_or(false);
+        Ok((number, is_replicated))
     };
     let (number, is_replicated) = store.ask(append).await?;
     Ok(Appended { number: parsed(&number)?, is_replicated })
 }
 
-/// Returns the number of a client's connection to the server of a key.
-async fn connection(client: &Client, key: &str) -> Result<i64, fred::error::Error> {
-    let command = CustomCommand::new_static("CLIENT", ClusterHash::from(key), false);
-    client.custom(command, vec![Value::from("ID")]).await
+/// Sends a command that names no key to the server of one.
+async fn on_the_server_of<T: FromValue>(
+    key: &str,
+    client: &impl ClientLike,
+    command: &'static str,
+    words: Vec<Value>,
+) -> Result<T, Error> {
+    client.custom(CustomCommand::new_static(command, ClusterHash::from(key), false), words).await
 }
 
 /// Waits until most of a primary's replicas have what was written to it on this connection; is true if they have.
-async fn is_replicated(client: &Client, key: &str) -> Result<bool, fred::error::Error> {
-    let on_its_server = |command| CustomCommand::new_static(command, ClusterHash::from(key), false);
-    let role: Vec<Value> = client.custom(on_its_server("ROLE"), Vec::<Value>::new()).await?;
+async fn is_replicated(client: &Client, key: &str, role: &[Value], connection: i64) -> Result<bool, Error> {
     let replicas = role.get(2).map_or(0, |replicas| match replicas {
         Value::Array(replicas) => replicas.len(),
         _ => 0,
@@ -52,8 +57,10 @@ async fn is_replicated(client: &Client, key: &str) -> Result<bool, fred::error::
     let needed = replicas / 2 + 1;
     let patience = i64::try_from(REPLICATION.as_millis()).unwrap_or(i64::MAX);
     let words = vec![Value::from(i64::try_from(needed).unwrap_or(i64::MAX)), Value::from(patience)];
-    let confirmed: usize = client.custom(on_its_server("WAIT"), words).await?;
-    Ok(confirmed >= needed)
+    let confirmed: usize = on_the_server_of(key, client, "WAIT", words).await?;
+    // On another connection the answer is about something else.
+    let same: i64 = on_the_server_of(key, client, "CLIENT", vec!["ID".into()]).await?;
+    Ok(confirmed >= needed && same == connection)
 }
 
 pub(crate) async fn newest(store: &RedisBackend, key: &str) -> Result<Option<LogNumber>, StoreError> {

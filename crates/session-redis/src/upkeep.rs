@@ -4,11 +4,15 @@
 use counterfoil_session::key::SessionHandle;
 use counterfoil_session::store::{Extension, Remains, StoreError};
 use fred::clients::{Client, Pipeline};
+use fred::error::Error;
 use fred::interfaces::KeysInterface;
 use fred::types::{ExpireOptions, SetOptions, Value};
 use time::OffsetDateTime;
 
-use crate::{LONGEST_VALUE, MISSING, NOTE, RedisBackend, TOMBSTONE, at, found};
+use crate::{MISSING, NOTE, RedisBackend, TOMBSTONE, at, found};
+
+/// Longest note that is read here, in bytes: it holds three moments and two durations, sealed.
+const LONGEST_NOTE: usize = 1024;
 
 pub(crate) async fn save_note(
     store: &RedisBackend,
@@ -31,7 +35,7 @@ pub(crate) async fn save_note(
 }
 
 /// Extends a key's TTL. GT that would shorten it changes nothing, and tells nobody.
-async fn extend(pipeline: &Pipeline<Client>, key: String, until: OffsetDateTime) -> Result<(), fred::error::Error> {
+async fn extend(pipeline: &Pipeline<Client>, key: String, until: OffsetDateTime) -> Result<(), Error> {
     pipeline.expire_at(key, until.unix_timestamp() + 1, Some(ExpireOptions::GT)).await
 }
 
@@ -61,19 +65,20 @@ pub(crate) async fn remains(store: &RedisBackend, handles: &[SessionHandle]) -> 
         let pipeline = client.pipeline();
         for handle in handles {
             let _: () = pipeline.pttl(handle.to_string()).await?;
-            for kind in [NOTE, TOMBSTONE] {
-                let _: () = pipeline.getrange(store.key_beside(kind, handle), 0, LONGEST_VALUE - 1).await?;
+            for (kind, last) in [(NOTE, LONGEST_NOTE - 1), (TOMBSTONE, 0)] {
+                let _: () = pipeline.getrange(store.key_beside(kind, handle), 0, last).await?;
             }
         }
-        pipeline.all::<Vec<Value>>().await
+        // One value that somebody damaged stops nobody.
+        Ok(pipeline.try_all::<Value>().await)
     };
     let answers = store.ask(read).await?;
     answers.chunks_exact(3).map(|answers| remains_of(answers).map_err(StoreError::backend)).collect()
 }
 
-fn remains_of(answers: &[Value]) -> Result<Remains, fred::error::Error> {
+fn remains_of(answers: &[Result<Value, Error>]) -> Result<Remains, Error> {
     let [lifetime, note, tombstone] = answers else { return Ok(Remains::default()) };
-    let value = |part: &Value| Ok::<_, fred::error::Error>(found(part.clone().convert()?).map(Into::into));
-    let has_record = lifetime.clone().convert::<i64>()? != MISSING;
-    Ok(Remains { has_record, note: value(note)?, tombstone: value(tombstone)? })
+    let has_record = lifetime.clone()?.convert::<i64>()? != MISSING;
+    let value = |part: &Result<Value, Error>| found(part.clone().ok()?.convert().ok()?);
+    Ok(Remains { has_record, note: value(note).map(Into::into), has_tombstone: value(tombstone).is_some() })
 }

@@ -111,14 +111,15 @@ impl CutOffs {
         terms: &CutOffRule,
     ) -> Result<(), StoreError> {
         let index = self.keyed.names().await?.subject(issuer, subject);
-        if terms.fresh_login {
+        let fresh_login = async {
             // A long revocation may come to a person after a later one did.
-            if self.fresh_since(&index).await?.is_none_or(|since| since < terms.at) {
-                let since = milliseconds(terms.at).to_string();
-                self.put(&Mark::FreshLogin.name(&index), &since, terms.at + terms.remember_for).await?;
+            if !terms.fresh_login || self.fresh_since(&index).await?.is_some_and(|since| since >= terms.at) {
+                return Ok(());
             }
-        }
-        self.mark(&index, number, terms.at).await
+            let since = milliseconds(terms.at).to_string();
+            self.put(&Mark::FreshLogin.name(&index), &since, terms.at + terms.remember_for).await
+        };
+        tokio::try_join!(fresh_login, self.mark(&index, number, terms.at)).map(drop)
     }
 
     /// Lays down a cut-off for one session at a provider, or one person's part in it.
@@ -222,9 +223,9 @@ impl CutOffs {
         let (blocked, fresh, cut_off, provider_cut_off, cut_off_of_both, orders) = tokio::try_join!(
             blocks.until(&of_subject),
             self.fresh_since(&of_subject),
-            self.cut_off(Some(&of_subject)),
-            self.cut_off(of_provider.as_ref()),
-            self.cut_off(of_both.as_ref()),
+            self.newest_mark(Some(&of_subject)),
+            self.newest_mark(of_provider.as_ref()),
+            self.newest_mark(of_both.as_ref()),
             self.log.current(now),
         )?;
         let of_many = orders.of(attempt.record, now);
@@ -256,10 +257,14 @@ impl CutOffs {
         let list = Mark::CutOff.name(index);
         let (score, member) =
             (i64::try_from(number.milliseconds).unwrap_or(i64::MAX), format!("{:020}", number.sequence));
-        self.backend.list_insert(&list, &format!("{score:020}-{member}"), score, at + LONGEST_LOGIN).await?;
+        let member = format!("{score:020}-{member}");
         // No login is under way for so long, by the clock that gave the numbers.
         let oldest = score.saturating_sub(2 * LONGEST_LOGIN_MILLISECONDS);
-        for old in self.backend.list_up_to(&list, oldest, MOST_FORGOTTEN).await? {
+        let ((), forgotten) = tokio::try_join!(
+            self.backend.list_insert(&list, &member, score, at + LONGEST_LOGIN),
+            self.backend.list_up_to(&list, oldest, MOST_FORGOTTEN)
+        )?;
+        for old in forgotten {
             self.backend.list_remove(&list, &old).await?;
         }
         Ok(())
@@ -269,7 +274,7 @@ impl CutOffs {
         self.backend.put(name, value.as_bytes(), Some(until)).await
     }
 
-    async fn cut_off(&self, index: Option<&HashedName>) -> Result<Option<LogNumber>, StoreError> {
+    async fn newest_mark(&self, index: Option<&HashedName>) -> Result<Option<LogNumber>, StoreError> {
         let Some(index) = index else { return Ok(None) };
         let highest = self.backend.list_down_from(&Mark::CutOff.name(index), i64::MAX, 1).await?;
         // A mark that cannot be read refuses.

@@ -111,7 +111,7 @@ impl Sessions {
 
     /// One login of a person at a time, if their number is limited: each has to see what the other did.
     async fn establish_in_turn(&self, new: NewSession) -> Result<SessionKey, EstablishError> {
-        let rules = self.rules();
+        let rules = self.0.policies.configured().clone();
         let Some(most) = rules.max_per_user else { return self.establish_one(new, None).await };
         let names = self.0.keyed.names().await?;
         let name = format!("limit:{}", names.subject(&new.identity.issuer, &new.identity.subject).as_str());
@@ -165,7 +165,8 @@ impl Sessions {
         self.0.registry.insert(&record, handle, retention.entry_until(now)).await?;
         self.0.sealed.create_note(handle, &Note::new(times, limits), retention.note_until(now)).await?;
         let until = retention.record_until(now, record.ends_by, now);
-        let established = match self.0.sealed.create(&key, &record, &new.tokens, until).await {
+        let created = self.0.sealed.create(&key, &record, &new.tokens, until).await;
+        let established = match self.0.extend_if_longer(&record, handle, retention, created).await {
             Ok(()) => self.refuse_if_cut_off(attempt).await,
             Err(error) => Err(error.into()),
         };
@@ -193,7 +194,10 @@ impl Sessions {
 
     /// Ends what no timeout lets live and nobody has asked for since, so that no list grows without bound.
     async fn prune_lists_of(&self, record: &SessionRecord) -> Result<(), StoreError> {
-        let oldest = record.created_at - self.0.policies.retention().absolute;
+        if !self.0.policies.registered.are_all_readable() {
+            return Ok(());
+        }
+        let oldest = self.0.policies.retention().oldest(record.created_at);
         for index in self.0.keyed.names().await?.indexes(record) {
             for overdue in self.0.registry.overdue(&index, oldest).await? {
                 self.0.tear_up(overdue, None, record.created_at).await?;

@@ -84,8 +84,8 @@ impl Names {
         tag
     }
 
-    /// Tells this index key from others, mostly.
-    pub(super) fn check(&self) -> u8 {
+    /// Returns one byte that tells index keys apart, except once in 256.
+    pub(super) fn key_check(&self) -> u8 {
         self.byte("index key", &[])
     }
 

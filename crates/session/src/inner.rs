@@ -16,6 +16,7 @@ use super::ending::{EndCause, Tombstone};
 use super::key::{CookieTags, SessionHandle, SessionKey};
 use super::key_check::Keyed;
 use super::live::{KnownSession, LiveSession, Over};
+use super::maintenance::retention::Retention;
 use super::policy::Policies;
 use super::record::SessionRecord;
 use super::refresh_lock::LocalLocks;
@@ -24,7 +25,7 @@ use super::search::Searches;
 use super::store::near_cache::NearCache;
 use super::store::note::Note;
 use super::store::sealed::{Found, SealedStore};
-use super::store::{InvalidationListener, SessionBackend, StoreError};
+use super::store::{Extension, InvalidationListener, SessionBackend, StoreError};
 use super::timeout::{Verdict, judge};
 
 /// The state in the store of a session whose key is known.
@@ -151,6 +152,28 @@ impl Inner {
             Verdict::IdleExpired => Err(Over::ByTime(known, EndCause::Idle)),
             Verdict::AbsoluteExpired => Err(Over::ByTime(known, EndCause::Absolute)),
         }
+    }
+
+    /// Extends a record that was written for shorter timeouts than are registered by now. Whoever extends what there is
+    /// begins half a second after a policy was registered: what was written until then is found by it, or knows.
+    pub(crate) async fn extend_if_longer(
+        &self,
+        record: &SessionRecord,
+        handle: SessionHandle,
+        written_for: Retention,
+        written: Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        written?;
+        let longest = self.policies.current_retention().await?;
+        if written_for.covers(longest) {
+            return Ok(());
+        }
+        let (created_at, ends_by) = (record.created_at, record.ends_by);
+        self.registry.insert(record, handle, longest.entry_until(created_at)).await?;
+        let until = longest.record_until(created_at, ends_by, self.clock.now());
+        self.backend
+            .extend_ttls(&[Extension { handle, record: until, note: Some(longest.note_until(created_at)) }])
+            .await
     }
 
     /// Returns how a session ended, if it left a tombstone.

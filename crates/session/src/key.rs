@@ -128,7 +128,7 @@ pub struct InvalidHandle;
 impl SessionHandle {
     /// Characters of a handle's text.
     pub(crate) const CHARACTERS: usize = 22;
-    /// A handle that no session has: of none the text is less.
+    /// Sorts below every session's handle by its text; no session has it.
     pub(crate) const LOWEST: Self = Self(0);
 
     fn with_prefix(mut bytes: [u8; 16]) -> Self {

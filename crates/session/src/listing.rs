@@ -118,7 +118,7 @@ impl Inner {
         Ok(Source::Found(self.search(probe).await?))
     }
 
-    /// The records of a source that fit: what [`SessionAdministration::page`] shows, and those that the rules of the
+    /// The records of a source that fit, by the time that is given: what [`SessionAdministration::page`] shows, and those that the rules of the
     /// moment say are over. A revocation means them too: the rules may change, and another replica may know of a later
     /// use.
     pub(crate) async fn records(
@@ -127,8 +127,8 @@ impl Inner {
         filter: &Filter,
         behind: Option<Cursor>,
         limit: usize,
+        now: OffsetDateTime,
     ) -> Result<Records, StoreError> {
-        let now = self.clock.now();
         let is_certain = matches!(source, Source::Indexes(_));
         // The lists are in the order of age.
         let begin = behind.or_else(|| filter.older_than.map(|age| Cursor::before(milliseconds(now - age))));
@@ -163,7 +163,7 @@ impl Inner {
                         }
                     }
                     Ok(Found::Outweighed) => records.remains.push(handle),
-                    Ok(Found::Nothing(_)) => self.registry.prune(source, entry, now).await?,
+                    Ok(Found::Nothing(_)) => self.registry.prune(source, entry, self.clock.now()).await?,
                     // It is not ours to forget: a replica with another key may serve it.
                     Ok(Found::Unreadable) => records.unreadable.push(entry.place),
                     Err(error) => records.failure = Some(error),
@@ -229,7 +229,7 @@ impl SessionAdministration {
         limit: usize,
     ) -> Result<Page, StoreError> {
         let now = self.0.clock.now();
-        let records = self.0.records(source, filter, behind, limit).await?.complete()?;
+        let records = self.0.records(source, filter, behind, limit, now).await?.complete()?;
         let orders = self.0.orders().await?;
         let live = records.sessions.into_iter().filter_map(|known| self.0.live(known, &orders, now).ok());
         Ok(Page { sessions: live.collect(), next: records.next })

@@ -1,13 +1,13 @@
 //! The rules in force: how long sessions live, how many a person may have, what binds them to a browser.
 //!
 //! The configuration says what applies; timeouts stored by an operator (`PUT /sso/api/v1/timeouts`) go before it, on
-//! every replica, until they are withdrawn. Each replica looks for them twice a second, so a change reaches live
+//! every replica, until they are withdrawn. Each replica reads them every 400 ms, so a change reaches live
 //! sessions within a second; a store that cannot be asked changes nothing. Integrity: what is stored is sealed, so
 //! whoever can write to Redis cannot lengthen sessions.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
 use counterfoil_core::clock::SharedClock;
@@ -125,8 +125,8 @@ impl Policies {
         Ok(self.retention())
     }
 
-    /// Everything but the timeouts, which may be stored ones.
-    pub(super) fn rules(&self) -> arc_swap::Guard<Arc<SessionRules>> {
+    /// Returns the configured rules. The timeouts among them need not be those that apply.
+    pub(super) fn configured(&self) -> arc_swap::Guard<Arc<SessionRules>> {
         self.configured.load()
     }
 
@@ -180,7 +180,13 @@ impl Policies {
             (text, policy)
         });
         let in_force = self.choice(&found);
-        self.registered.register(&in_force).await?;
+        if let Err(error) = self.registered.register(&in_force).await {
+            // A store that takes no writes can still be read from.
+            if !self.registered.cover(Retention::of(&in_force)) {
+                return Err(error);
+            }
+            tracing::warn!(%error, "the timeouts could not be registered yet; those of others last as long");
+        }
         let mut stored = self.stored();
         if self.changes.load(Ordering::Acquire) == changes {
             self.apply(&mut stored, found);
@@ -236,7 +242,7 @@ impl Policies {
     }
 
     fn stored(&self) -> MutexGuard<'_, Stored> {
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+        counterfoil_core::lock(&self.stored)
     }
 
     fn seal(&self, policy: &TimeoutPolicy) -> Vec<u8> {

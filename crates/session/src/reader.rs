@@ -106,6 +106,6 @@ impl SessionReader {
 
     /// Returns what binds sessions to the browser of their login.
     pub fn binding(&self) -> Binding {
-        self.0.policies.rules().bind
+        self.0.policies.configured().bind
     }
 }

@@ -5,7 +5,7 @@
 //! then. The work, and what is stored of it, belongs to [`super::renewal`].
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration as StdDuration, Instant};
 
 use time::OffsetDateTime;
@@ -42,7 +42,7 @@ pub(super) struct LocalLocks(Arc<Mutex<HashMap<SessionHandle, Queue>>>);
 
 impl LocalLocks {
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionHandle, Queue>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        counterfoil_core::lock(&self.0)
     }
 }
 

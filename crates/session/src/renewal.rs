@@ -256,7 +256,7 @@ impl LockedSession {
         let saved = inner.sealed.save(&self.key, record, tokens, until).await;
         // This is due also if the store did not answer: it may have done it.
         inner.near.invalidate(self.handle());
-        saved?;
+        inner.extend_if_longer(record, self.handle(), retention, saved).await?;
         if let Err(error) = inner.registry.remove_outdated(&was, record, self.handle()).await {
             tracing::warn!(session = %self.handle(), %error, "a renewed session is still in a list of before; it goes with that");
         }

@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use super::administration::SessionAdministration;
 use super::blocks::{Lifted, Meant};
@@ -145,6 +145,8 @@ pub struct Revoked {
     pub blocks: Lifted,
     /// Set if the order stands in the cut-off log: it counts, whether or not the records of whom it means are deleted.
     pub stands: bool,
+    /// Set if another replica carries the order out.
+    pub goes_on: bool,
     /// Set if the order would outlive the loss of the server that took it. Repeat it otherwise, once there is another.
     pub is_replicated: bool,
     /// The store's failure, if not all could be done: some sessions may live on.
@@ -234,7 +236,7 @@ impl SessionAdministration {
         let source = self.source_of(selection).await?;
         let (mut sessions, mut place) = (Vec::new(), None);
         loop {
-            let records = self.selected(selection, source.as_ref(), place).await?.complete()?;
+            let records = self.selected(selection, source.as_ref(), place, now).await?.complete()?;
             let live = records.sessions.into_iter().filter_map(|known| self.0.live(known, &orders, now).ok());
             sessions.extend(live.map(|session| session.handle()));
             place = records.next;
@@ -300,17 +302,18 @@ impl SessionAdministration {
         selection: &Selection,
         source: Option<&Source>,
         behind: Option<Cursor>,
+        now: OffsetDateTime,
     ) -> Result<Records, StoreError> {
         let handles = match (selection, source) {
             (Selection::Handles(handles), _) => handles.iter().copied().collect::<BTreeSet<_>>(),
             (Selection::Matching(filter) | Selection::Searched(filter), Some(source)) => {
-                return self.0.records(source, filter, behind, BATCH).await;
+                return self.0.records(source, filter, behind, BATCH, now).await;
             }
             (Selection::ProviderSession { issuer, sid, subject }, Some(source)) => {
                 let person =
                     PersonFilter { issuer: Some(issuer.clone()), subject: subject.clone(), ..PersonFilter::default() };
                 let filter = Filter { person, ..Filter::default() };
-                let mut records = self.0.records(source, &filter, behind, BATCH).await?;
+                let mut records = self.0.records(source, &filter, behind, BATCH, now).await?;
                 // A search finds others, too.
                 records.sessions.retain(|known| known.record.provider_session.as_ref() == Some(sid));
                 return Ok(records);

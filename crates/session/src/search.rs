@@ -1,7 +1,8 @@
 //! Searches for persons whose index is missing: they have no session, or somebody deleted the index.
 //!
 //! Providers send logout tokens as often as they like, most of them about people who have no session left. So those who
-//! wait for a search share one pass over the registry (single-flight), and passes take at most a tenth of the time.
+//! wait for a search share one pass over the registry (single-flight), and passes take at most a tenth of the time, or
+//! begin five seconds after one another.
 
 use std::mem;
 use std::sync::{Arc, Mutex};
@@ -57,6 +58,7 @@ impl Searches {
     /// Takes those who wait; if nobody does, passes end.
     fn take(&self) -> Vec<(Probe, Vec<Answer>)> {
         let mut waiting = lock(&self.0);
+        waiting.searches.retain(|(_, answers)| answers.iter().any(|answer| !answer.is_closed()));
         waiting.is_running = !waiting.searches.is_empty();
         mem::take(&mut waiting.searches)
     }
@@ -72,7 +74,15 @@ impl Drop for Passes {
 
 impl Inner {
     /// Returns the sessions whose signatures do not say no, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked, or not soon enough for somebody who waits.
     pub(crate) async fn search(self: &Arc<Self>, probe: Probe) -> Result<Vec<Cursor>, StoreError> {
+        tokio::time::timeout(PATIENCE, self.search_patiently(probe)).await.unwrap_or(Err(StoreError::Timeout))
+    }
+
+    /// The same, for whoever has time.
+    pub(crate) async fn search_patiently(self: &Arc<Self>, probe: Probe) -> Result<Vec<Cursor>, StoreError> {
         let (answer, answered) = oneshot::channel();
         if self.searches.add(probe, answer)? {
             let passes = Passes(self.clone());
@@ -88,7 +98,7 @@ impl Inner {
                 }
             });
         }
-        tokio::time::timeout(PATIENCE, answered).await.ok().and_then(Result::ok).unwrap_or(Err(StoreError::Timeout))
+        answered.await.unwrap_or(Err(StoreError::Timeout))
     }
 
     /// Reads the registry once for all of them.

@@ -115,11 +115,6 @@ impl Sessions {
         }
     }
 
-    /// The rules in force.
-    pub fn rules(&self) -> Arc<SessionRules> {
-        self.0.policies.rules().clone()
-    }
-
     /// Takes a name that nobody may take again before `lifetime` is over; whether this call was the first.
     ///
     /// # Errors

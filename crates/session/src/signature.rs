@@ -52,7 +52,7 @@ impl Signature {
         let issuer = &identity.issuer;
         let address = record.came_from();
         Self {
-            key: names.check(),
+            key: names.key_check(),
             provider: names.byte("provider", &[&identity.idp]),
             network: address.map_or(0, |address| network_byte(names, address)),
             address: address.map_or(0, |address| names.byte("address", &[&address.to_string()])),
@@ -137,7 +137,7 @@ impl Probe {
         let is_host = |network: &&IpNet| network.prefix_len() == network.max_prefix_len();
         let is_narrow = |network: &&IpNet| network.prefix_len() >= network_bits(network.addr());
         Self {
-            key: names.check(),
+            key: names.key_check(),
             provider: person.idp.as_ref().map(|idp| names.byte("provider", &[idp])),
             network: filter.network.as_ref().filter(is_narrow).map(|network| network_byte(names, network.addr())),
             address: filter
@@ -157,7 +157,7 @@ impl Probe {
 
     /// The traits of every session that came from one session at a provider.
     pub(super) fn of_provider_session(issuer: &str, sid: &str, names: &Names) -> Self {
-        Self { key: names.check(), provider_session: Some(names.tag("sid", &[issuer, sid])), ..Self::default() }
+        Self { key: names.key_check(), provider_session: Some(names.tag("sid", &[issuer, sid])), ..Self::default() }
     }
 
     /// Is true if everything may fit.
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn a_signature_says_no_to_nothing_that_fits() {
         let (names, other) = (names(), Names::of([8; 32]));
-        assert_ne!(names.check(), other.check());
+        assert_ne!(names.key_check(), other.key_check());
         for user in 0..60_u8 {
             for count in [0, 1, 5, 20, 40, 41] {
                 let groups: Vec<u8> = (0..count).map(|group| group ^ user).collect();

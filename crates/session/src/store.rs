@@ -3,14 +3,14 @@
 //! [`SessionBackend`] is the contract that `redis` and `memory` fulfil, and that `tests/` runs one suite
 //! against. It extends `tower_sessions::SessionStore` (the records) by what a record store lacks: names that
 //! can be taken once, lists, small values, and reading a record so that its end will be heard of. Above it,
-//! [`sealed`] encrypts what goes in, and `near_cache` keeps what came out for as long as the store promises to tell
+//! `sealed` encrypts what goes in, and `near_cache` keeps what came out for as long as the store promises to tell
 //! of changes.
 
 pub mod log;
 pub mod memory;
 pub(crate) mod near_cache;
 pub(crate) mod note;
-pub mod sealed;
+pub(crate) mod sealed;
 
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -41,8 +41,8 @@ pub enum StoreError {
     /// The store did not answer in time.
     #[error("the session store did not answer in time")]
     Timeout,
-    /// Other logins of the same person take too long.
-    #[error("other logins of the same person take too long")]
+    /// Others worked on the same thing for too long.
+    #[error("others work on the same session, person or block for too long")]
     LockTimeout,
     /// More persons without an index are searched for than fit into one look at all sessions.
     #[error("too many searches of all sessions at once")]
@@ -102,8 +102,8 @@ pub struct Remains {
     pub has_record: bool,
     /// The note beside it.
     pub note: Option<Vec<u8>>,
-    /// The tombstone.
-    pub tombstone: Option<Vec<u8>>,
+    /// Set if there is a tombstone.
+    pub has_tombstone: bool,
 }
 
 /// Hears of records that changed or went, whoever did it.

@@ -58,7 +58,10 @@ impl StandingOrder {
             self.blocked_until = earlier.blocked_until;
             (self.by, self.reason) = (earlier.by.clone(), earlier.reason.clone());
         }
-        self.persons_blocked_until = self.persons_blocked_until.max(earlier.persons_blocked_until);
+        // An order that is done has blocked its persons by name.
+        if !earlier.is_done {
+            self.persons_blocked_until = self.persons_blocked_until.max(earlier.persons_blocked_until);
+        }
         self.fresh_since = self.fresh_since.max(earlier.fresh_since);
         self.logins_until = self.logins_until.max(earlier.logins_until);
     }

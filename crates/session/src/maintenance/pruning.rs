@@ -5,8 +5,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::Maintenance;
 use super::leader::Pass;
-use super::retention::Retention;
-use crate::ending::EndCause;
+use crate::ending::{EndCause, Tombstone};
 use crate::lease::Lease;
 use crate::listing::AT_A_TIME;
 use crate::registry::{Cursor, Entry};
@@ -28,11 +27,11 @@ enum Fate {
     End,
 }
 
-fn fate(established: OffsetDateTime, has_record: bool, longest: Retention, now: OffsetDateTime) -> Fate {
-    let age = now - established;
+/// Decides on an entry, by the moment before which no timeout lets a session live; `None` if not all timeouts are known.
+fn fate(established: OffsetDateTime, has_record: bool, oldest: Option<OffsetDateTime>, now: OffsetDateTime) -> Fate {
     match has_record {
-        _ if age > longest.absolute => Fate::End,
-        false if age > YOUNGEST_PRUNED => Fate::Drop,
+        true if oldest.is_some_and(|oldest| established < oldest) => Fate::End,
+        false if now - established > YOUNGEST_PRUNED => Fate::Drop,
         _ => Fate::Keep,
     }
 }
@@ -58,17 +57,22 @@ impl Maintenance {
         let handles: Vec<_> = entries.iter().map(|entry| entry.place.handle).collect();
         let remains = self.0.backend.remains(&handles).await?;
         let (now, longest) = (self.0.clock.now(), self.0.policies.retention());
+        let oldest = self.0.policies.registered.are_all_readable().then(|| longest.oldest(now));
         let (mut dropped, mut overdue, mut causes) = (Vec::new(), Vec::new(), Causes::default());
         for (entry, remains) in entries.into_iter().zip(remains) {
-            let decided = fate(entry.established_at(), remains.has_record, longest, now);
+            let decided = fate(entry.established_at(), remains.has_record, oldest, now);
             match decided {
                 Fate::Keep => continue,
                 Fate::Drop => causes.count(self, &entry, &remains, now),
-                Fate::End => overdue.push(entry.place.handle),
+                Fate::End => overdue.push(entry),
             }
             dropped.push(entry);
         }
-        let ended = stream::iter(overdue).map(async |handle| self.0.tear_up(handle, None, now).await.map(drop));
+        let tombstone = Tombstone::of(EndCause::Absolute, now);
+        let ended = stream::iter(overdue).map(async |entry| {
+            let until = longest.note_until(entry.established_at());
+            self.0.tear_up(entry.place.handle, Some(&tombstone), until).await.map(drop)
+        });
         ended.buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
         self.0.registry.forget_entries(&dropped).await?;
         if !dropped.is_empty() {
@@ -79,7 +83,7 @@ impl Maintenance {
 
     /// Forgets the hours whose sessions no timeout lets live.
     pub(super) async fn forget_overdue_hours(&self) -> Result<(), StoreError> {
-        let oldest = self.0.clock.now() - self.0.policies.retention().absolute;
+        let oldest = self.0.policies.retention().oldest(self.0.clock.now());
         for hour in self.0.registry.overdue_hours(oldest).await? {
             self.0.registry.forget_hour(hour).await?;
         }
@@ -103,7 +107,7 @@ impl Causes {
         let open = |note: &Vec<u8>| maintenance.0.sealed.open_note(entry.place.handle, note)?.ending(now);
         let ending = remains.note.as_ref().and_then(open);
         let counter = match ending.map(|ending| ending.cause) {
-            _ if remains.tombstone.is_some() => &mut self.ended,
+            _ if remains.has_tombstone => &mut self.ended,
             Some(EndCause::Idle) => &mut self.idle,
             Some(_) => &mut self.absolute,
             None => &mut self.vanished,
@@ -119,7 +123,8 @@ mod tests {
     /// R-G12: one line a case: the age in minutes, whether there is a record, and the decision.
     #[test]
     fn entries_go_with_their_records_and_not_before_those_can_be_there() {
-        let (now, longest) = (OffsetDateTime::UNIX_EPOCH, Retention { idle: Duration::HOUR, absolute: Duration::DAY });
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let oldest = now - Duration::DAY;
         for (age, has_record, expected) in [
             (1, true, Fate::Keep),
             (1, false, Fate::Keep),
@@ -127,9 +132,13 @@ mod tests {
             (11, true, Fate::Keep),
             (24 * 60, true, Fate::Keep),
             (24 * 60 + 1, true, Fate::End),
-            (24 * 60 + 1, false, Fate::End),
+            // Its note still says how it ended.
+            (24 * 60 + 1, false, Fate::Drop),
         ] {
-            assert_eq!(fate(now - Duration::minutes(age), has_record, longest, now), expected, "{age} {has_record}");
+            let established = now - Duration::minutes(age);
+            assert_eq!(fate(established, has_record, Some(oldest), now), expected, "{age} {has_record}");
+            let unknown = if expected == Fate::End { Fate::Keep } else { expected };
+            assert_eq!(fate(established, has_record, None, now), unknown, "{age} {has_record}, timeouts unknown");
         }
     }
 }

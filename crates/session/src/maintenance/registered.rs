@@ -141,6 +141,16 @@ impl RegisteredPolicies {
         lock(&self.known).longest(|_| true).map_or(own, |registered| own.longest(registered))
     }
 
+    /// Is true if no registered policy is one that cannot be read here, and may be longer than all others.
+    pub(crate) fn are_all_readable(&self) -> bool {
+        lock(&self.known).unreadable.is_empty()
+    }
+
+    /// Is true if records are kept for a policy although it could not be registered.
+    pub(crate) fn cover(&self, own: Retention) -> bool {
+        lock(&self.known).longest(|_| true).is_some_and(|longest| longest.covers(own))
+    }
+
     /// Is true if what is known was read so late that whoever extends records counts on it.
     pub(crate) fn is_fresh(&self) -> bool {
         lock(&self.known).read_at.is_some_and(|read_at| read_at.elapsed() < HEARD_WITHIN)

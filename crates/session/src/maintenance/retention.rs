@@ -7,7 +7,8 @@ use time::{Duration, OffsetDateTime};
 
 use crate::timeout::TimeoutPolicy;
 
-/// Time for which a record is kept beyond the idle timeout: for clocks that differ, and for uses that are noted late.
+/// Time for which a record is kept beyond the timeouts: for clocks that differ, for uses that are noted late, and for
+/// timeouts that are lengthened just before.
 const RECORD_GRACE: Duration = Duration::minutes(10);
 /// Time for which a note is kept beyond the absolute timeout: a session that ended by its age can say so.
 const NOTE_GRACE: Duration = Duration::HOUR;
@@ -49,7 +50,7 @@ impl Retention {
         ends_by: Option<OffsetDateTime>,
         used_at: OffsetDateTime,
     ) -> OffsetDateTime {
-        let by_age = created_at + self.absolute;
+        let by_age = self.entry_until(created_at);
         let by_provider = ends_by.map(|ends_by| ends_by.saturating_add(KEPT_AFTER_THE_PROVIDERS_END));
         let unused = used_at + self.idle * 3 / 2 + RECORD_GRACE;
         by_age.min(unused).min(by_provider.unwrap_or(by_age))
@@ -70,7 +71,12 @@ impl Retention {
 
     /// Returns the moment until which the lists keep an entry.
     pub(crate) fn entry_until(self, created_at: OffsetDateTime) -> OffsetDateTime {
-        created_at + self.absolute
+        created_at + self.absolute + RECORD_GRACE
+    }
+
+    /// Returns the moment before which a session was established that no timeout lets live.
+    pub(crate) fn oldest(self, now: OffsetDateTime) -> OffsetDateTime {
+        now - self.absolute - RECORD_GRACE
     }
 
     /// Returns the moment until which the note beside a record is kept.
@@ -104,10 +110,10 @@ mod tests {
         for (ends_by, used_at, until) in [
             (None, 0, 55),
             (None, 100, 155),
-            (None, 700, 720),
+            (None, 700, 730),
             (Some(60), 100, 120),
-            (Some(10_000), 700, 720),
-            (Some(i64::MAX), 700, 720),
+            (Some(10_000), 700, 730),
+            (Some(i64::MAX), 700, 730),
         ] {
             let after = |minutes| LOGIN.saturating_add(Duration::seconds(i64::saturating_mul(minutes, 60)));
             assert_eq!(LONGEST.record_until(LOGIN, ends_by.map(after), after(used_at)), after(until), "{used_at}");

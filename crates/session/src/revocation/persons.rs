@@ -17,7 +17,7 @@ use crate::store::StoreError;
 use crate::store::log::LogNumber;
 
 impl SessionAdministration {
-    /// Returns the terms, counted from now, however long the revocation has been at it: later ones are never earlier.
+    /// Returns the terms that an order lays down, as of now.
     pub(super) fn terms(&self, order: &Order) -> CutOffRule {
         CutOffRule {
             at: self.0.clock.now(),

@@ -15,6 +15,7 @@ use time::{Duration, OffsetDateTime};
 use super::{MOST_WRITTEN, Revoked, Selection};
 use crate::administration::SessionAdministration;
 use crate::audit::{AuditEvent, audit};
+use crate::blocks::Meant;
 use crate::cut_off::CutOffRule;
 use crate::cut_off::orders::Orders;
 use crate::ending::Tombstone;
@@ -22,7 +23,7 @@ use crate::lease::Lease;
 use crate::listing::{AT_A_TIME, Records};
 use crate::live::KnownSession;
 use crate::registry::{Cursor, Source, milliseconds};
-use crate::selection::{Filter, LoginFilter};
+use crate::selection::LoginFilter;
 use crate::signature::Probe;
 use crate::store::StoreError;
 use crate::store::log::LogNumber;
@@ -86,22 +87,6 @@ impl Walk {
         }
     }
 
-    /// The place at which it begins: the lists are in the order of age.
-    fn beginning(&self) -> Option<Cursor> {
-        let age = self.standing.as_ref()?.older_than?;
-        Some(Cursor::before(milliseconds(self.terms.at).saturating_sub(age)))
-    }
-
-    /// The selection as records are read by it: which of them are old enough, [`Self::means`] tells, which knows of when.
-    fn of_any_age(&self) -> Selection {
-        match (&self.selection, &self.standing) {
-            (Selection::Matching(filter), Some(_)) => {
-                Selection::Matching(Filter { older_than: None, ..filter.clone() })
-            }
-            _ => self.selection.clone(),
-        }
-    }
-
     /// Is true if each person found is cut off too: at their next login they may be of another group, or have another
     /// address. Sessions of theirs from elsewhere at the provider are not meant.
     fn marks_each_person(&self) -> bool {
@@ -130,6 +115,7 @@ impl SessionAdministration {
         };
         if walk.standing.is_some() && resumable.is_none() {
             // Another replica walks already.
+            revoked.goes_on = true;
             return;
         }
         let Some(source) = revoked.note(self.source_of(&walk.selection).await) else { return };
@@ -163,33 +149,32 @@ impl SessionAdministration {
         revoked: &mut Revoked,
         tell: &(dyn Fn(&Revoked) + Send + Sync),
     ) -> bool {
-        let (selection, mut terms) = (walk.of_any_age(), walk.terms.clone());
-        let begun_at = resumable.as_ref().and_then(|resumable| resumable.progress.behind());
-        let mut place = begun_at.or_else(|| walk.beginning());
+        let mut terms = walk.terms.clone();
+        // A search has not what an index had.
+        let is_searched = matches!(source, Some(Source::Found(_)));
+        let mut place = resumable.as_ref().filter(|_| !is_searched).and_then(|resumable| resumable.progress.behind());
         loop {
             let begun = Instant::now();
             if let Some(resumable) = &mut resumable {
                 match resumable.lease.renew_once().await {
                     Ok(true) => {}
-                    // Somebody else goes on.
-                    Ok(false) => return false,
-                    Err(error) => revoked.failure = Some(error),
-                }
-            }
-            if let Some(standing) = &walk.standing {
-                // A block may be lifted while its order is carried out.
-                match self.0.orders().await {
-                    Ok(orders) => {
-                        let until = orders.persons_blocked_until(standing, self.0.clock.now());
-                        terms.block_for = until.map(|until| until - terms.at);
+                    Ok(false) => {
+                        revoked.goes_on = true;
+                        return false;
                     }
                     Err(error) => revoked.failure = Some(error),
                 }
             }
-            let records = self.selected(&selection, source, place).await;
+            let records = self.selected(&walk.selection, source, place, walk.terms.at).await;
             let Some(records) = revoked.note(records) else { return false };
             place = records.next;
+            terms.block_for = self.block_by_now(walk, revoked).await;
             let is_in_part = self.end_all(walk, &terms, records, revoked).await;
+            if terms.block_for.is_some() && self.block_by_now(walk, revoked).await.is_none() {
+                // Whoever lifted it looked for what was laid down before this batch.
+                revoked.failure =
+                    self.lift_blocks(&Meant::by_order(&walk.selection)).await.failure.or(revoked.failure.take());
+            }
             if let Some(resumable) = &mut resumable {
                 resumable.progress.is_in_part |= is_in_part;
             }
@@ -203,6 +188,15 @@ impl SessionAdministration {
             }
             tokio::time::sleep(PACE.saturating_sub(begun.elapsed())).await;
         }
+    }
+
+    /// Returns the block of the persons whose sessions end: that of an order that stands may be lifted while it is carried
+    /// out. None is laid down while that cannot be asked.
+    async fn block_by_now(&self, walk: &Walk, revoked: &mut Revoked) -> Option<Duration> {
+        let (Some(standing), Some(_)) = (&walk.standing, walk.terms.block_for) else { return walk.terms.block_for };
+        let orders = revoked.note(self.0.orders().await)?;
+        let until = orders.persons_blocked_until(standing, self.0.clock.now())?;
+        Some(until - walk.terms.at)
     }
 
     /// Ends what is meant of a batch of records; returns whether some may be meant that cannot be read here: they may be
@@ -246,7 +240,7 @@ impl SessionAdministration {
         let mut revoked = Revoked::default();
         resumable.progress.place = None;
         let found = match (&walk.selection, self.0.keyed.names().await) {
-            (Selection::Matching(filter), Ok(names)) => self.0.search(Probe::of(filter, &names)).await,
+            (Selection::Matching(filter), Ok(names)) => self.0.search_patiently(Probe::of(filter, &names)).await,
             (_, names) => names.map(|_| Vec::new()),
         };
         if let Some(found) = revoked.note(found)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Mutex, MutexGuard, Weak};
 
 use async_trait::async_trait;
 use counterfoil_core::clock::SharedClock;
@@ -96,7 +96,7 @@ impl MemoryStore {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change below is complete or not begun when it can panic, so a poisoned lock is sound.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        counterfoil_core::lock(&self.state)
     }
 
     fn lock_to_write(&self) -> MutexGuard<'_, State> {
@@ -216,7 +216,7 @@ impl SessionBackend for MemoryStore {
         let remains = |handle: &SessionHandle| Remains {
             has_record: state.records.get(&handle.id()).is_some_and(|record| record.expiry_date > now),
             note: state.value(Kind::Note, &handle.to_string(), now),
-            tombstone: state.value(Kind::Tombstone, &handle.to_string(), now),
+            has_tombstone: state.value(Kind::Tombstone, &handle.to_string(), now).is_some(),
         };
         Ok(handles.iter().map(remains).collect())
     }

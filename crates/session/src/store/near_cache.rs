@@ -9,7 +9,7 @@
 //! 3. A maximum age bounds every entry all the same, and so does the store's own expiry.
 //!
 //! Every operation is one critical section of one shard, so their order is all there is to check; `model` tries all
-//! of them. Holds no tokens and knows neither Redis nor encryption. Used by `session` alone.
+//! of them. Holds no tokens and knows neither Redis nor encryption.
 
 #[cfg(test)]
 mod model;
@@ -17,9 +17,10 @@ mod model;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use counterfoil_core::lock;
 use quick_cache::UnitWeighter;
 use quick_cache::unsync::{Cache, DefaultLifecycle};
 
@@ -204,11 +205,6 @@ impl<V> NearCache<V> {
         // A handle is a hash already, and only handles that we gave out ever enter.
         lock(&self.shards[handle.bucket(self.shards.len())])
     }
-}
-
-fn lock<V>(shard: &Mutex<Shard<V>>) -> MutexGuard<'_, Shard<V>> {
-    // Whoever panicked left at worst an entry too few.
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<V> fmt::Debug for NearCache<V> {
