@@ -457,7 +457,7 @@ async fn a_login_after_a_logout_token_outlives_the_search_for_what_it_meant() {
     assert!(administration.find(handle).await.unwrap().is_some());
 }
 
-/// R-N05: a block that is lifted while its order is still carried out stays lifted, whoever carries it out.
+/// R-N05: a block that is lifted between two batches of its order is not laid down by the second.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_walk_lays_no_block_down_that_was_lifted_meanwhile() {
     let redis = Redis::start();

@@ -34,7 +34,7 @@ use counterfoil_session::store::log::{Appended, LogNumber, LogRead};
 use counterfoil_session::store::{Extension, InvalidationListener, Loaded, Remains, SessionBackend, StoreError};
 use fred::clients::Client;
 use fred::interfaces::{HashesInterface, KeysInterface, SortedSetsInterface};
-use fred::types::{Expiration, SetOptions, Value};
+use fred::types::{Expiration, SetOptions};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 use tower_sessions::session::Id;
@@ -205,27 +205,26 @@ impl SessionBackend for RedisBackend {
     }
 
     async fn end(&self, handle: SessionHandle, tombstone: Option<(&[u8], OffsetDateTime)>) -> Result<bool, StoreError> {
-        let (note, record) = (&self.key_beside(NOTE, handle), &handle.to_string());
-        let grave = &self.key_beside(TOMBSTONE, handle);
-        // The tombstone comes first: nobody should find the session gone without a reason. Then the record: without its
-        // note a session would seem to be unused since its login.
-        let end = |client: Client| async move {
-            let pipeline = client.pipeline();
-            if let Some((tombstone, until)) = tombstone {
-                let _: () = pipeline.set(grave, tombstone, Some(at(until)), None, false).await?;
-            }
-            let _: () = pipeline.del(record).await?;
-            let _: () = pipeline.del(note).await?;
-            let mut answers = pipeline.try_all::<Value>().await;
+        // The tombstone first: nobody should find the session gone without a reason.
+        if let Some((tombstone, until)) = tombstone {
+            let key = &self.key_beside(TOMBSTONE, handle);
+            let set = |client: Client| async move {
+                client.set::<(), _, _>(key, tombstone, Some(at(until)), None, false).await
+            };
             // A Redis that is full takes no tombstone; that the session ends is worth more than its reason.
-            let told = (answers.len() > 2).then(|| answers.remove(0)).transpose();
-            if let Err(error) = told {
+            if let Err(error) = self.ask(set).await {
                 tracing::warn!(session = %handle, %error, "an ended session could not be told why");
             }
-            let counts = answers.into_iter().map(|answer| answer?.convert::<i64>()).collect::<Result<Vec<_>, _>>()?;
-            Ok(counts.first().is_some_and(|records| *records > 0))
+        }
+        let (note, record) = (&self.key_beside(NOTE, handle), &handle.to_string());
+        // The record first: without its note a session would seem to be unused since its login.
+        let end = |client: Client| async move {
+            let pipeline = client.pipeline();
+            let _: () = pipeline.del(record).await?;
+            let _: () = pipeline.del(note).await?;
+            pipeline.all::<[i64; 2]>().await
         };
-        self.ask(end).await
+        Ok(self.ask(end).await?[0] > 0)
     }
 
     async fn tombstone(&self, handle: SessionHandle) -> Result<Option<Vec<u8>>, StoreError> {

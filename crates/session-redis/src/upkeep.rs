@@ -4,7 +4,7 @@
 use counterfoil_session::key::SessionHandle;
 use counterfoil_session::store::{Extension, Remains, StoreError};
 use fred::clients::{Client, Pipeline};
-use fred::error::Error;
+use fred::error::{Error, ErrorKind};
 use fred::interfaces::KeysInterface;
 use fred::types::{ExpireOptions, SetOptions, Value};
 use time::OffsetDateTime;
@@ -69,8 +69,13 @@ pub(crate) async fn remains(store: &RedisBackend, handles: &[SessionHandle]) -> 
                 let _: () = pipeline.getrange(store.key_beside(kind, handle), 0, last).await?;
             }
         }
-        // One value that somebody damaged stops nobody.
-        Ok(pipeline.try_all::<Value>().await)
+        // One value that somebody damaged stops nobody; a pipeline that failed as a whole has one answer.
+        let answers = pipeline.try_all::<Value>().await;
+        if answers.len() == 3 * handles.len() {
+            return Ok(answers);
+        }
+        let failure = answers.into_iter().find_map(Result::err);
+        Err(failure.unwrap_or_else(|| Error::new(ErrorKind::Protocol, "answers are missing")))
     };
     let answers = store.ask(read).await?;
     answers.chunks_exact(3).map(|answers| remains_of(answers).map_err(StoreError::backend)).collect()

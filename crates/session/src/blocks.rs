@@ -270,6 +270,16 @@ impl SessionAdministration {
         Ok(())
     }
 
+    /// Removes the blocks of persons that one order laid down, by its words and its moment.
+    pub(super) async fn take_back_blocks(&self, words: &Words, since: OffsetDateTime) -> Result<(), StoreError> {
+        for found in self.0.blocks.all(self.0.clock.now()).await? {
+            if found.is_by(words, since) {
+                self.0.blocks.remove(&found).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// The blocks that stand against the persons of these.
     async fn standing_against(&self, lifted: &[Block]) -> Result<Vec<Block>, StoreError> {
         let persons: Vec<_> = lifted.iter().filter_map(|block| block.person.as_ref()).collect();

@@ -119,7 +119,9 @@ impl CutOffs {
             let since = milliseconds(terms.at).to_string();
             self.put(&Mark::FreshLogin.name(&index), &since, terms.at + terms.remember_for).await
         };
-        tokio::try_join!(fresh_login, self.mark(&index, number, terms.at)).map(drop)
+        // One that fails does not keep the other from being laid down.
+        let (fresh_login, mark) = tokio::join!(fresh_login, self.mark(&index, number, terms.at));
+        fresh_login.and(mark)
     }
 
     /// Lays down a cut-off for one session at a provider, or one person's part in it.
@@ -260,11 +262,12 @@ impl CutOffs {
         let member = format!("{score:020}-{member}");
         // No login is under way for so long, by the clock that gave the numbers.
         let oldest = score.saturating_sub(2 * LONGEST_LOGIN_MILLISECONDS);
-        let ((), forgotten) = tokio::try_join!(
+        let (inserted, forgotten) = tokio::join!(
             self.backend.list_insert(&list, &member, score, at + LONGEST_LOGIN),
             self.backend.list_up_to(&list, oldest, MOST_FORGOTTEN)
-        )?;
-        for old in forgotten {
+        );
+        inserted?;
+        for old in forgotten? {
             self.backend.list_remove(&list, &old).await?;
         }
         Ok(())

@@ -194,13 +194,17 @@ impl Sessions {
 
     /// Ends what no timeout lets live and nobody has asked for since, so that no list grows without bound.
     async fn prune_lists_of(&self, record: &SessionRecord) -> Result<(), StoreError> {
-        if !self.0.policies.registered.are_all_readable() {
-            return Ok(());
-        }
-        let oldest = self.0.policies.retention().oldest(record.created_at);
+        let oldest = self.0.policies.oldest(record.created_at);
         for index in self.0.keyed.names().await?.indexes(record) {
-            for overdue in self.0.registry.overdue(&index, oldest).await? {
-                self.0.tear_up(overdue, None, record.created_at).await?;
+            let overdue = self.0.registry.overdue(&index, oldest).await?;
+            let remains = self.0.backend.remains(&overdue).await?;
+            for (overdue, remains) in overdue.into_iter().zip(remains) {
+                // A note without a record still says how the session ended.
+                if remains.has_record {
+                    let tombstone = Tombstone::of(EndCause::Absolute, record.created_at);
+                    let tombstone = (!remains.has_tombstone).then_some(&tombstone);
+                    self.0.tear_up(overdue, tombstone, self.0.cookie_dies_at(record.created_at)).await?;
+                }
                 self.0.registry.forget(&index, overdue).await?;
             }
         }

@@ -131,7 +131,8 @@ impl Inner {
     ) -> Result<Records, StoreError> {
         let is_certain = matches!(source, Source::Indexes(_));
         // The lists are in the order of age.
-        let begin = behind.or_else(|| filter.older_than.map(|age| Cursor::before(milliseconds(now - age))));
+        let begin =
+            behind.or_else(|| filter.older_than.map(|age| Cursor::before(milliseconds(now.saturating_sub(age)))));
         let mut records = Records { next: begin, is_certain, ..Records::default() };
         let (mut opened, mut skipped) = (0, 0);
         loop {
@@ -292,7 +293,7 @@ impl SessionAdministration {
             return self.count_one_by_one(source, filter, counts).await;
         };
         let mut reservoir = Reservoir::new(MOST_COUNTED);
-        let older_than = filter.older_than.map(|age| milliseconds(self.0.clock.now() - age));
+        let older_than = filter.older_than.map(|age| milliseconds(self.0.clock.now().saturating_sub(age)));
         let see = |entry: &Entry| {
             if probe.may_fit(entry.signature.as_ref())
                 && older_than.is_none_or(|before| entry.place.established < before)

@@ -13,11 +13,12 @@ use arc_swap::ArcSwap;
 use counterfoil_core::clock::SharedClock;
 use counterfoil_core::secret::keyring::{Keyring, Sealer};
 use thiserror::Error;
+use time::OffsetDateTime;
 
 use super::maintenance::registered::RegisteredPolicies;
 use super::maintenance::retention::Retention;
 use super::store::{SessionBackend, StoreError};
-use super::timeout::TimeoutPolicy;
+use super::timeout::{LONGEST, TimeoutPolicy};
 
 /// The name of the stored timeouts.
 const STORED: &str = "timeouts";
@@ -125,6 +126,12 @@ impl Policies {
         Ok(self.retention())
     }
 
+    /// Returns the moment before which a session was established that no replica lets live. If a registered policy cannot
+    /// be read here, it may be the longest that there can be.
+    pub(super) fn oldest(&self, now: OffsetDateTime) -> OffsetDateTime {
+        if self.registered.are_all_readable() { self.retention().oldest(now) } else { now - LONGEST }
+    }
+
     /// Returns the configured rules. The timeouts among them need not be those that apply.
     pub(super) fn configured(&self) -> arc_swap::Guard<Arc<SessionRules>> {
         self.configured.load()
@@ -185,7 +192,7 @@ impl Policies {
             if !self.registered.cover(Retention::of(&in_force)) {
                 return Err(error);
             }
-            tracing::warn!(%error, "the timeouts could not be registered yet; those of others last as long");
+            tracing::debug!(%error, "the timeouts could not be registered yet; those of others last as long");
         }
         let mut stored = self.stored();
         if self.changes.load(Ordering::Acquire) == changes {

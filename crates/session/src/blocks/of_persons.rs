@@ -59,6 +59,12 @@ impl Found {
         self.index == index.as_str()
     }
 
+    /// Is true if an order in these words laid it down at that moment.
+    pub(super) fn is_by(&self, words: &Words, since: OffsetDateTime) -> bool {
+        let is_by = |sealed: &Sealed| sealed.words.are(words) && milliseconds(sealed.since) == milliseconds(since);
+        self.sealed.as_ref().is_some_and(is_by)
+    }
+
     pub(super) fn block(&self) -> Block {
         let until = moment_of(self.until);
         match &self.sealed {

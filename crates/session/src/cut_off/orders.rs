@@ -181,6 +181,12 @@ impl Orders {
         same.filter_map(|standing| standing.order.persons_blocked_until).filter(|until| now < *until).max()
     }
 
+    /// Is true if an order in these words stands and blocks no person.
+    pub(crate) fn is_block_lifted(&self, logins: &LoginFilter, now: OffsetDateTime) -> bool {
+        let mut same = self.all(now).filter(|standing| standing.order.logins == *logins).peekable();
+        same.peek().is_some() && same.all(|standing| standing.order.persons_blocked_until.is_none())
+    }
+
     /// The orders of lower numbers.
     pub(crate) fn before(&self, number: LogNumber) -> Self {
         let standing = self.standing.iter().filter(|standing| standing.number < number).cloned().collect();

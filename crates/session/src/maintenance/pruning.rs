@@ -27,10 +27,10 @@ enum Fate {
     End,
 }
 
-/// Decides on an entry, by the moment before which no timeout lets a session live; `None` if not all timeouts are known.
-fn fate(established: OffsetDateTime, has_record: bool, oldest: Option<OffsetDateTime>, now: OffsetDateTime) -> Fate {
+/// Decides on an entry, by the moment before which no timeout lets a session live.
+fn fate(established: OffsetDateTime, has_record: bool, oldest: OffsetDateTime, now: OffsetDateTime) -> Fate {
     match has_record {
-        true if oldest.is_some_and(|oldest| established < oldest) => Fate::End,
+        true if established < oldest => Fate::End,
         false if now - established > YOUNGEST_PRUNED => Fate::Drop,
         _ => Fate::Keep,
     }
@@ -56,22 +56,24 @@ impl Maintenance {
         let Some(last) = entries.last().map(|entry| entry.place) else { return Ok(None) };
         let handles: Vec<_> = entries.iter().map(|entry| entry.place.handle).collect();
         let remains = self.0.backend.remains(&handles).await?;
-        let (now, longest) = (self.0.clock.now(), self.0.policies.retention());
-        let oldest = self.0.policies.registered.are_all_readable().then(|| longest.oldest(now));
+        let now = self.0.clock.now();
+        let oldest = self.0.policies.oldest(now);
         let (mut dropped, mut overdue, mut causes) = (Vec::new(), Vec::new(), Causes::default());
         for (entry, remains) in entries.into_iter().zip(remains) {
             let decided = fate(entry.established_at(), remains.has_record, oldest, now);
             match decided {
                 Fate::Keep => continue,
                 Fate::Drop => causes.count(self, &entry, &remains, now),
-                Fate::End => overdue.push(entry),
+                Fate::End => overdue.push((entry, remains.has_tombstone)),
             }
             dropped.push(entry);
         }
         let tombstone = Tombstone::of(EndCause::Absolute, now);
-        let ended = stream::iter(overdue).map(async |entry| {
-            let until = longest.note_until(entry.established_at());
-            self.0.tear_up(entry.place.handle, Some(&tombstone), until).await.map(drop)
+        let ended = stream::iter(overdue).map(async |(entry, has_tombstone)| {
+            let until = self.0.cookie_dies_at(entry.established_at());
+            // Somebody else's reason stands.
+            let tombstone = (!has_tombstone).then_some(&tombstone);
+            self.0.tear_up(entry.place.handle, tombstone, until).await.map(drop)
         });
         ended.buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
         self.0.registry.forget_entries(&dropped).await?;
@@ -83,7 +85,7 @@ impl Maintenance {
 
     /// Forgets the hours whose sessions no timeout lets live.
     pub(super) async fn forget_overdue_hours(&self) -> Result<(), StoreError> {
-        let oldest = self.0.policies.retention().oldest(self.0.clock.now());
+        let oldest = self.0.policies.oldest(self.0.clock.now());
         for hour in self.0.registry.overdue_hours(oldest).await? {
             self.0.registry.forget_hour(hour).await?;
         }
@@ -136,9 +138,7 @@ mod tests {
             (24 * 60 + 1, false, Fate::Drop),
         ] {
             let established = now - Duration::minutes(age);
-            assert_eq!(fate(established, has_record, Some(oldest), now), expected, "{age} {has_record}");
-            let unknown = if expected == Fate::End { Fate::Keep } else { expected };
-            assert_eq!(fate(established, has_record, None, now), unknown, "{age} {has_record}, timeouts unknown");
+            assert_eq!(fate(established, has_record, oldest, now), expected, "{age} {has_record}");
         }
     }
 }

@@ -15,7 +15,7 @@ use time::{Duration, OffsetDateTime};
 use super::{MOST_WRITTEN, Revoked, Selection};
 use crate::administration::SessionAdministration;
 use crate::audit::{AuditEvent, audit};
-use crate::blocks::Meant;
+use crate::blocks::Words;
 use crate::cut_off::CutOffRule;
 use crate::cut_off::orders::Orders;
 use crate::ending::Tombstone;
@@ -30,6 +30,8 @@ use crate::store::log::LogNumber;
 
 /// Time for which nobody else walks, from each batch on.
 const LEASE: Duration = Duration::seconds(30);
+/// Interval at which it is renewed while a search waits.
+const RENEWAL: StdDuration = StdDuration::from_secs(10);
 /// Shortest time that a batch of a thousand records takes, behind the first.
 const PACE: StdDuration = StdDuration::from_millis(200);
 
@@ -168,12 +170,13 @@ impl SessionAdministration {
             let records = self.selected(&walk.selection, source, place, walk.terms.at).await;
             let Some(records) = revoked.note(records) else { return false };
             place = records.next;
-            terms.block_for = self.block_by_now(walk, revoked).await;
+            // Without its block no batch is ended: nobody would find those persons again.
+            let Some(block_for) = revoked.note(self.block_by_now(walk).await) else { return false };
+            terms.block_for = block_for;
             let is_in_part = self.end_all(walk, &terms, records, revoked).await;
-            if terms.block_for.is_some() && self.block_by_now(walk, revoked).await.is_none() {
-                // Whoever lifted it looked for what was laid down before this batch.
-                revoked.failure =
-                    self.lift_blocks(&Meant::by_order(&walk.selection)).await.failure.or(revoked.failure.take());
+            if terms.block_for.is_some() {
+                let taken_back = self.take_back_if_lifted(walk).await;
+                revoked.note(taken_back);
             }
             if let Some(resumable) = &mut resumable {
                 resumable.progress.is_in_part |= is_in_part;
@@ -191,12 +194,20 @@ impl SessionAdministration {
     }
 
     /// Returns the block of the persons whose sessions end: that of an order that stands may be lifted while it is carried
-    /// out. None is laid down while that cannot be asked.
-    async fn block_by_now(&self, walk: &Walk, revoked: &mut Revoked) -> Option<Duration> {
-        let (Some(standing), Some(_)) = (&walk.standing, walk.terms.block_for) else { return walk.terms.block_for };
-        let orders = revoked.note(self.0.orders().await)?;
-        let until = orders.persons_blocked_until(standing, self.0.clock.now())?;
-        Some(until - walk.terms.at)
+    /// out.
+    async fn block_by_now(&self, walk: &Walk) -> Result<Option<Duration>, StoreError> {
+        let (Some(standing), Some(_)) = (&walk.standing, walk.terms.block_for) else { return Ok(walk.terms.block_for) };
+        let until = self.0.orders().await?.persons_blocked_until(standing, self.0.clock.now());
+        Ok(until.map(|until| until - walk.terms.at))
+    }
+
+    /// Takes back what a batch laid down, if the block was lifted meanwhile: whoever lifted it looked before that.
+    async fn take_back_if_lifted(&self, walk: &Walk) -> Result<(), StoreError> {
+        let (Some(standing), Some(filter)) = (&walk.standing, walk.selection.filter()) else { return Ok(()) };
+        if self.0.orders().await?.is_block_lifted(standing, self.0.clock.now()) {
+            self.take_back_blocks(&Words::of(filter), walk.terms.at).await?;
+        }
+        Ok(())
     }
 
     /// Ends what is meant of a batch of records; returns whether some may be meant that cannot be read here: they may be
@@ -240,7 +251,20 @@ impl SessionAdministration {
         let mut revoked = Revoked::default();
         resumable.progress.place = None;
         let found = match (&walk.selection, self.0.keyed.names().await) {
-            (Selection::Matching(filter), Ok(names)) => self.0.search_patiently(Probe::of(filter, &names)).await,
+            (Selection::Matching(filter), Ok(names)) => {
+                let search = self.0.search_patiently(Probe::of(filter, &names));
+                tokio::pin!(search);
+                loop {
+                    tokio::select! {
+                        found = &mut search => break found,
+                        () = tokio::time::sleep(RENEWAL) => {
+                            if matches!(resumable.lease.renew_once().await, Ok(false)) {
+                                return;
+                            }
+                        }
+                    }
+                }
+            }
             (_, names) => names.map(|_| Vec::new()),
         };
         if let Some(found) = revoked.note(found)
