@@ -200,6 +200,9 @@ pub struct RevocationAnswer {
 ))]
 pub async fn list(State(api): State<Api>, Reviewer(caller): Reviewer, uri: Uri) -> Result<Response, Failure> {
     let (filter, PageQuery { limit, cursor, count }) = read_query(uri.query().unwrap_or_default())?;
+    if !filter.is_sensible() {
+        return Err(wrong("the filter must say something: a name is empty, or an age is no time"));
+    }
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=HIGHEST_LIMIT).contains(&limit) {
         return Err(wrong("limit: must be between 1 and 1000"));
@@ -260,6 +263,7 @@ pub async fn revoke(
         return Err(wrong("reason: must say why, in at most 500 characters"));
     }
     let selection = selection(body.handles, body.filter)?;
+    let by_handle = matches!(selection, Selection::Handles(_));
     let fresh_login = body.fresh_login.then_some(FRESH_LOGIN);
     if body.dry_run {
         viewed(&caller, &format!("dry run of a revocation: {selection}"));
@@ -303,6 +307,8 @@ pub async fn revoke(
     };
     let revoked = done.map_err(|error| Failure::caused(FailureKind::Internal, error))?;
     let revoked = revoked.complete().map_err(store_failed)?;
+    // Whoever is named by a session that is gone owes nothing.
+    let fresh_login = fresh_login.filter(|_| !(by_handle && revoked.matched.is_empty()));
     Ok(answer(SoFar::of(&revoked).answer(fresh_login, revoked.goes_on)))
 }
 
@@ -355,6 +361,9 @@ fn selection(handles: Option<Vec<String>>, filter: Option<FilterBody>) -> Result
         (Some(handles), None) => {
             let handles: Result<Vec<SessionHandle>, _> = handles.iter().map(|handle| handle.parse()).collect();
             let handles = handles.map_err(|error| wrong(format!("handles: {error}")))?;
+            if handles.is_empty() {
+                return Err(wrong("handles: must name a session"));
+            }
             Ok(Selection::Handles(handles))
         }
         (None, Some(body)) => {

@@ -117,7 +117,7 @@ fn tell_count(count: usize, what: &str, json: bool) {
 pub(super) fn tell_what_stands(standing: &[Block]) {
     for block in standing {
         let (words, until) = (words(block), short(block.until));
-        tell(&format!("still blocked until {until} UTC: {} (lift it by the same words)", Printable(&words)));
+        tell(&format!("still blocked until {until}: {} (lift it by the same words)", Printable(&words)));
     }
 }
 

@@ -22,6 +22,9 @@ use crate::session::selection::{Filter, PersonFilter, parse_network};
 use crate::session::{NearCacheSettings, SessionAdministration, Sessions};
 use crate::telemetry::{self, LogFormat, LogSettings};
 
+/// The refusal of a filter that would fit by accident.
+pub(super) const NOT_SENSIBLE: &str = "a filter must say something: a name is empty, or an age is no time";
+
 /// The refusal to begin an empty store: with the wrong key that would shut out the brokers that come back to it.
 const NOBODYS: &str = "nothing was done: no broker has begun this store (its record of the server's key is missing; \
                        a running broker puts it back within a minute)";
@@ -108,7 +111,7 @@ pub(super) async fn open(file: &ConfigFile, json: bool) -> Result<SessionAdminis
 pub(super) fn selection(handles: Vec<SessionHandle>, filter: Filter, all: bool) -> Result<Selection, CommandError> {
     let usage = |problem: &str| Err(CommandError::Usage(problem.into()));
     match (handles.is_empty(), filter.is_empty(), all) {
-        _ if !filter.is_sensible() => usage("a filter must say something: a name is empty, or an age is no time"),
+        _ if !filter.is_sensible() => usage(NOT_SENSIBLE),
         (false, true, false) => Ok(Selection::Handles(handles)),
         (true, false, false) | (true, true, true) => Ok(Selection::Matching(filter)),
         (true, true, false) => usage("say whose: handles, or a filter such as --user, or --all"),

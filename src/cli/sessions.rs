@@ -9,7 +9,7 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use super::output::{say, table, tell};
-use super::review::{FilterArguments, at_the_terminal, confirm, open, reason_given, selection, short};
+use super::review::{FilterArguments, NOT_SENSIBLE, at_the_terminal, confirm, open, reason_given, selection, short};
 use super::{CommandError, ConfigFile, failed};
 use crate::administration::durations;
 use crate::administration::revocation::{FRESH_LOGIN, audit_order, audit_revocation};
@@ -18,7 +18,7 @@ use crate::printable::Printable;
 use crate::session::ending::{EndCause, Tombstone};
 use crate::session::key::SessionHandle;
 use crate::session::listing::Count;
-use crate::session::revocation::{Order, Preview, Revoked};
+use crate::session::revocation::{Order, Preview, Revoked, Selection};
 use crate::session::selection::Filter;
 use crate::session::{LiveSession, SessionAdministration};
 
@@ -89,10 +89,10 @@ const NOT_REPLICATED: &str = "it is done, but would be lost with the Redis that 
 pub(super) async fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::List { file, filter, count: true, json } => {
-            count(&open(&file, json).await?, &filter.into(), json).await
+            count(&open(&file, json).await?, &sensible(filter.into())?, json).await
         }
         Command::List { file, filter, count: false, json } => {
-            list(&open(&file, json).await?, &filter.into(), json).await
+            list(&open(&file, json).await?, &sensible(filter.into())?, json).await
         }
         Command::Show { file, handle, json } => show(&open(&file, json).await?, handle, json).await,
         Command::Revoke {
@@ -131,7 +131,14 @@ pub(super) async fn run(command: Command) -> Result<(), CommandError> {
             audit_revocation(&selection, &order, &revoked, None);
             // Nobody may read what came of it; whether all was done is said all the same.
             let read = told_of_revocation(&revoked, &order, list, json);
-            if order.fresh_login && !json {
+            let concerns_nobody = matches!(selection, Selection::Handles(_))
+                && revoked.matched.is_empty()
+                && revoked.blocks.lifted.is_empty();
+            if concerns_nobody && !json {
+                tell(
+                    "nobody was concerned: none of these sessions lives, so no block and no fresh login was laid down",
+                );
+            } else if order.fresh_login && !json {
                 tell(FRESH_LOGIN);
             }
             let (is_replicated, goes_on) = (revoked.is_replicated, revoked.goes_on);
@@ -145,6 +152,11 @@ pub(super) async fn run(command: Command) -> Result<(), CommandError> {
             read
         }
     }
+}
+
+/// Refuses a filter that says nothing.
+fn sensible(filter: Filter) -> Result<Filter, CommandError> {
+    if filter.is_sensible() { Ok(filter) } else { Err(CommandError::Usage(NOT_SENSIBLE.into())) }
 }
 
 async fn list(sessions: &SessionAdministration, filter: &Filter, json: bool) -> Result<(), CommandError> {
@@ -195,7 +207,7 @@ async fn show(sessions: &SessionAdministration, handle: SessionHandle, json: boo
     let by = told(tombstone.by.as_ref()).map(|by| format!(" by {by}")).unwrap_or_default();
     let reason = told(tombstone.reason.as_ref()).map(|reason| format!(": {reason}")).unwrap_or_default();
     let (at, cause) = (short(tombstone.ended_at), in_words(tombstone.cause));
-    Err(failed(format!("{handle} ended at {at} UTC, {cause}{by}{reason}")))
+    Err(failed(format!("{handle} ended at {at}, {cause}{by}{reason}")))
 }
 
 /// A session that is over, as reviewers see it.

@@ -145,6 +145,12 @@ async fn filters_find_whom_they_mean_and_open_few_records() {
     let redis = Redis::start();
     let broker = Broker::with(setup(&redis)).await;
     people(&broker, 200).await;
+    // The upkeep looks at every entry once in ten minutes.
+    until("the first pruning is over", async || {
+        let keys = redis.keys().await;
+        keys.iter().any(|key| key.ends_with("once:pruning")) && !keys.iter().any(|key| key.ends_with("once:upkeep"))
+    })
+    .await;
     for indexes in ["there", "gone"] {
         if indexes == "gone" {
             for key in redis.keys().await.iter().filter(|key| key.contains("index:") && !key.contains("index:all")) {

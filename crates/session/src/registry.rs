@@ -33,6 +33,8 @@ pub(super) const HOURS: &str = "all";
 const ISSUERS: &str = "issuers";
 /// Issuers that somebody is looked for at who is known by their subject alone.
 const MOST_ISSUERS: usize = 1_000;
+/// An hour that no session is of, in hours since 1970: it is ten thousand years away.
+const LATEST_HOUR: i64 = 100_000_000;
 const MILLISECONDS_PER_HOUR: i64 = 60 * 60 * 1_000;
 /// Entries asked for at a time.
 const BATCH: usize = 500;
@@ -209,9 +211,13 @@ impl Registry {
     }
 
     async fn all_behind(&self, place: Option<Cursor>, batch: usize) -> Result<Vec<Entry>, StoreError> {
-        let mut hour = place.map_or(i64::MAX, |place| hour_of(place.established));
+        // Whoever can write to the store may have put anything into the list of hours.
+        let mut hour = place.map_or(LATEST_HOUR, |place| hour_of(place.established)).min(LATEST_HOUR);
         // One hour after the other, until one has something.
         while let Some((_, found)) = self.backend.list_down_from(HOURS, hour, 1).await?.pop() {
+            if found < 0 {
+                break;
+            }
             let (entries, _) = self.list_behind(&list_of_hour(found), place, batch).await?;
             if !entries.is_empty() {
                 return Ok(entries);

@@ -1,7 +1,7 @@
 //! Selections of sessions: whether one is meant is a pure decision.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use counterfoil_core::identity::Identity;
 use ipnet::IpNet;
@@ -21,14 +21,22 @@ pub fn parse_network(text: &str) -> Result<IpNet, &'static str> {
         .parse()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
         .map_err(|_| "must be an address such as 192.0.2.7 or 2001:db8::7, or a network such as 192.0.2.0/24")?;
+    let holds_mapped = network.prefix_len() < MAPPED_BITS && network.contains(&IpAddr::V6(MAPPED));
+    if holds_mapped {
+        return Err("is a network of IPv6 that IPv4 addresses lie in, too: say 0.0.0.0/0 for those, or a narrower one");
+    }
     Ok(canonical(network).trunc())
 }
+
+/// The network of IPv4-mapped addresses.
+const MAPPED: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0);
+const MAPPED_BITS: u8 = 96;
 
 /// Returns a network of IPv4 addresses as such, if it was written as IPv6 (IPv4-mapped, RFC 4291 2.5.5.2): addresses of
 /// clients are compared in that form.
 fn canonical(network: IpNet) -> IpNet {
     let mapped = match network {
-        IpNet::V6(network) => network.addr().to_ipv4_mapped().zip(network.prefix_len().checked_sub(96)),
+        IpNet::V6(network) => network.addr().to_ipv4_mapped().zip(network.prefix_len().checked_sub(MAPPED_BITS)),
         IpNet::V4(_) => None,
     };
     mapped.and_then(|(address, prefix)| IpNet::new(address.into(), prefix).ok()).unwrap_or(network)
@@ -384,7 +392,8 @@ mod tests {
             ("::ffff:192.0.2.7/128", Some("192.0.2.7")),
             ("::ffff:192.0.2.7/120", Some("192.0.2.0/24")),
             ("::ffff:0:0/96", Some("0.0.0.0/0")),
-            ("::ffff:192.0.2.7/64", Some("::/64")),
+            ("::ffff:192.0.2.7/64", None),
+            ("::/0", None),
             ("0.0.0.0/0", Some("0.0.0.0/0")),
             ("192.0.2", None),
             ("192.0.2.7/33", None),

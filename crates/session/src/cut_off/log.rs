@@ -248,6 +248,7 @@ impl CutOffLog {
             return Err(StoreError::TooManyCutOffs);
         }
         let appended = self.append(&Entry::Order(Box::new(order))).await?;
+        ensure_it_is_beyond(appended, known.newest)?;
         for known in same {
             if let Err(error) = self.backend.log_delete(LOG, known.entry).await {
                 tracing::warn!(%error, "an order that another took in is still in the log; it counts for nothing");
@@ -258,9 +259,11 @@ impl CutOffLog {
 
     /// Returns a number of its own, for an order that means one person.
     pub(crate) async fn tick(&self) -> Result<Appended, StoreError> {
+        let newest = self.copy.orders.load().newest;
         let appended = self.backend.log_append(LOG, TICK).await;
         self.copy.invalidate();
         let appended = appended?;
+        ensure_it_is_beyond(appended, newest)?;
         // Copies go on from the newest entry that they know: the last ones stay for those who have not read on.
         let old = {
             let mut ticks = self.ticks.lock().await;
@@ -352,6 +355,11 @@ impl CutOffLog {
         }
         Ok(())
     }
+}
+
+/// Sessions and logins are compared by number: an order that is not beyond what was known before would end none of them.
+fn ensure_it_is_beyond(appended: Appended, known: LogNumber) -> Result<(), StoreError> {
+    if appended.number > known { Ok(()) } else { Err(StoreError::NumbersWentBack) }
 }
 
 fn age(entry: LogNumber, now: OffsetDateTime) -> Duration {
