@@ -40,7 +40,7 @@ async fn as_page(browser: &Browser, method: Method, path: &str, body: Option<&Va
 #[tokio::test]
 async fn groups_decide_who_may_see_end_and_change() {
     let broker = broker("").await;
-    let revocation = json!({ "handles": [], "reason": "test" });
+    let revocation = json!({ "handles": ["cf-8QzvTn2LmX0aPq4RsWg"], "reason": "test" });
     let timeouts = json!({ "idle_timeout": "30m", "absolute_timeout": "12h", "dry_run": true });
     let calls = [
         (Method::GET, "sessions", None),
