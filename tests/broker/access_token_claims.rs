@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use time::Duration;
 
-use crate::support::broker::{Broker, PUBLIC, Setup};
+use crate::support::broker::{Broker, Setup};
 use crate::support::browser::Browser;
 use crate::support::scripted_idp::{Script, change, set};
 
@@ -11,7 +11,7 @@ const READ: &str = "access_token_claims = true";
 const MAPPING: &str = "profile.groups = [\"groups\", \"realm_access.roles\", \"resource_access.backoffice.roles\"]";
 
 async fn groups(browser: &Browser) -> Value {
-    browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json()["groups"].clone()
+    browser.session().await["groups"].clone()
 }
 
 async fn broker(keys: &str, script: Script) -> Broker {

@@ -74,9 +74,9 @@ async fn half_of_the_required_credentials_is_refused() {
     let broker = broker("idps = [\"company\"]\n").await;
     let reviewer = member_of(&broker, "security").await;
     let url = format!("{PUBLIC}/sso/api/v1/sessions");
-    let session = reviewer.fetch(&format!("{PUBLIC}/sso/session")).send().await;
+    let session = reviewer.get("/sso/session").await;
     let token = session.header("x-csrf-token").to_owned();
-    let others = member_of(&broker, "staff").await.fetch(&format!("{PUBLIC}/sso/session")).send().await;
+    let others = member_of(&broker, "staff").await.get("/sso/session").await;
     let foreign = others.header("x-csrf-token").to_owned();
     let bearer = |token: &str| format!("Bearer {token}");
     for (browser, headers, status) in [
@@ -181,7 +181,7 @@ async fn sessions_are_listed_newest_first_and_page_by_page() {
 #[tokio::test]
 async fn the_api_describes_itself() {
     let broker = broker("").await;
-    let described = broker.browser().fetch(&format!("{PUBLIC}/sso/api/v1/openapi.json")).send().await;
+    let described = broker.browser().get("/sso/api/v1/openapi.json").await;
     assert_eq!((described.status.as_u16(), described.header("content-type")), (200, "application/json"));
     let described = described.json();
     let mut operations = Vec::new();
@@ -221,10 +221,6 @@ async fn a_store_that_cannot_be_asked_is_said_so() {
     }
 }
 
-async fn guarded(browser: &Browser) -> Answer {
-    browser.fetch(&format!("{PUBLIC}/guarded")).send().await
-}
-
 /// The reviewer at a terminal: lists sessions, is asked for confirmation, ends them for good.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reviewer_at_a_terminal_lists_shows_and_ends_sessions() {
@@ -255,12 +251,13 @@ async fn a_reviewer_at_a_terminal_lists_shows_and_ends_sessions() {
     }
     let (code, would, errors) = house.terminal(&["revoke", "--all", "--reason", "x", "--dry-run"]);
     assert!(code == Some(0) && would.lines().count() == 2 && errors.contains("would end"), "{would}{errors}");
-    assert_eq!(guarded(&browser).await.status, 200);
+    assert_eq!(browser.get("/guarded").await.status, 200);
 
     let (code, ended, errors) = house.terminal(&["revoke", handle, "--reason", "lost laptop", "--yes"]);
     assert_eq!((code, ended.trim()), (Some(0), handle), "{errors}");
     assert!(errors.contains("sessions_revoked") && errors.contains("lost laptop"), "R-N05: {errors}");
-    let mut statuses = [guarded(&browser).await, guarded(&other).await].map(|answer| answer.status.as_u16());
+    let mut statuses =
+        [browser.get("/guarded").await, other.get("/guarded").await].map(|answer| answer.status.as_u16());
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 401]);
     let (code, _, errors) = house.terminal(&["show", handle]);
@@ -298,11 +295,11 @@ async fn a_reload_rotates_keys_and_changes_rules_without_signing_anybody_out() {
     };
     write(&|text| text.replace(KEY, "nonsense"));
     house.programs[0].wait_for("nothing was changed");
-    assert_eq!(guarded(&browser).await.status, 200);
+    assert_eq!(browser.get("/guarded").await.status, 200);
 
     write(&|text| text.replace("\"nonsense\"", &format!("\"{NEW}\", \"{KEY}\"")));
     house.programs[0].wait_for("were read again");
-    assert_eq!(guarded(&browser).await.status, 200, "sealed under the old key");
+    assert_eq!(browser.get("/guarded").await.status, 200, "sealed under the old key");
     // What is sealed now can still be read by a replica that has not heard of the new key.
     let fresh = house.signed_in(0).await;
     let old = house
@@ -310,7 +307,7 @@ async fn a_reload_rotates_keys_and_changes_rules_without_signing_anybody_out() {
         .write("old.toml", &format!("[secrets]\nkeys = [\"{KEY}\"]\n[store]\nurl = \"{}\"\n", house.redis.url()));
     let (_, listed, _) = run(counterfoil(house.folder.path(), &["sessions", "list", "--config", &old]));
     assert_eq!(listed.lines().count(), 3, "a header and two: {listed}");
-    assert_eq!(guarded(&fresh).await.status, 200);
+    assert_eq!(fresh.get("/guarded").await.status, 200);
 
     let call = async |token: &str| {
         let url = format!("{PUBLIC}/sso/api/v1/timeouts");
@@ -321,7 +318,7 @@ async fn a_reload_rotates_keys_and_changes_rules_without_signing_anybody_out() {
     house.programs[0].wait_for("were read again");
     assert_eq!(call(TOKEN).await.status, 401, "a token that was taken away");
     assert_eq!(call(&TOKEN.replace("test", "next")).await.json()["idle_timeout"], "7m");
-    assert_eq!(guarded(&browser).await.status, 200);
+    assert_eq!(browser.get("/guarded").await.status, 200);
     assert!(house.idp.received("/token").len() == 2, "nobody had to sign in again");
     house.programs[0].signal("TERM");
     let (code, _) = house.programs.remove(0).end();
@@ -333,7 +330,7 @@ async fn a_reload_rotates_keys_and_changes_rules_without_signing_anybody_out() {
 async fn administration_leaves_its_events() {
     let mut house = House::start(&format!("{SECTION}[log]\nformat = \"json\"\n"), 1).await;
     let browser = house.signed_in(0).await;
-    let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json();
+    let session = browser.session().await;
     let handle = session["session"]["handle"].as_str().unwrap();
     let client = house.browser(0);
     let timeouts = json!({ "idle_timeout": "20m", "absolute_timeout": "8h" });

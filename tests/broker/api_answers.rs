@@ -7,7 +7,7 @@ use crate::support::administration::{SECTION, TOKEN};
 use crate::support::broker::{Broker, KEY, PUBLIC, Setup};
 use crate::support::house::House;
 use crate::support::program::{counterfoil, run};
-use crate::support::scripted_idp::{Script, set};
+use crate::support::scripted_idp::Script;
 
 /// A path, the headers, then the status, the code and what the answer names.
 type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, u16, &'a str, &'a str);
@@ -17,9 +17,9 @@ type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, u16, &'a str, &'a str);
 #[tokio::test]
 async fn the_api_says_what_is_wrong_to_whom() {
     let broker = Broker::with(Setup { more: SECTION.into(), ..Setup::default() }).await;
-    broker.idp.behave(Script { id_token_claims: set(json!({ "groups": ["ops"] })), ..Script::default() });
+    broker.idp.behave(Script::claims(json!({ "groups": ["ops"] })));
     let operator = broker.signed_in().await;
-    let session = operator.fetch(&format!("{PUBLIC}/sso/session")).send().await;
+    let session = operator.get("/sso/session").await;
     let csrf = session.header("x-csrf-token").to_owned();
     let (wrong, right) = ("Bearer wrong".to_owned(), format!("Bearer {TOKEN}"));
     let cases: [Case<'_>; 11] = [

@@ -134,7 +134,7 @@ async fn the_log_names_the_demand_on_a_missing_auth_time() {
         ("max_age = \"8h\"", "/vault/x", "max_auth_age of the route /vault"),
     ] {
         let broker = Broker::with(Setup { idp: idp.into(), routes, ..Setup::default() }).await;
-        broker.idp.behave(Script { id_token_claims: set(json!({ "auth_time": null })), ..Script::default() });
+        broker.idp.behave(Script::claims(json!({ "auth_time": null })));
         let log = CapturedLog::begin(tracing::Level::INFO);
         let landed = broker.sign_in(&broker.browser(), path).await;
         assert_eq!(landed.status, 502, "{idp} {path}");

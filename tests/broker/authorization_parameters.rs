@@ -6,7 +6,7 @@ use serde_json::json;
 use url::Url;
 
 use crate::support::broker::{Broker, PUBLIC, Setup};
-use crate::support::scripted_idp::{Script, set};
+use crate::support::scripted_idp::Script;
 
 async fn with(idp: &str) -> Broker {
     Broker::with(Setup { idp: idp.to_owned(), ..Setup::default() }).await
@@ -83,7 +83,7 @@ async fn what_a_provider_is_asked_at_every_login_is_checked_at_every_login() {
         let broker = with(idp).await;
         let auth_time = age.map(|age| counterfoil::clock::Clock::now(&*broker.clock).unix_timestamp() - age);
         let claims = json!({ "auth_time": auth_time, "acr": acr });
-        broker.idp.behave(Script { id_token_claims: set(claims.clone()), ..Script::default() });
+        broker.idp.behave(Script::claims(claims.clone()));
         let landed = broker.sign_in(&broker.browser(), "/").await;
         assert_eq!(landed.status, status, "{idp} {claims}: {}", landed.body);
         assert!(status != 303 || landed.location() == location, "{idp} {claims}: {}", landed.location());
@@ -115,27 +115,27 @@ async fn a_session_ends_when_the_provider_says_and_says_so() {
         (json!((now() + 600).to_string()), false),
         (json!({}), false),
     ] {
-        broker.idp.behave(Script { id_token_claims: set(json!({ "session_expiry": expiry })), ..Script::default() });
+        broker.idp.behave(Script::claims(json!({ "session_expiry": expiry })));
         let landed = broker.sign_in(&broker.browser(), "/").await;
         assert_eq!(landed.status, if passes { 303 } else { 502 }, "{expiry}");
     }
     let ends = now() + 600;
-    broker.idp.behave(Script { id_token_claims: set(json!({ "session_expiry": ends })), ..Script::default() });
+    broker.idp.behave(Script::claims(json!({ "session_expiry": ends })));
     let browser = broker.signed_in().await;
-    let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json();
+    let session = browser.session().await;
     let told = session["session"]["absolute_expires_at"].as_str().unwrap().to_owned();
     let format = time::format_description::well_known::Rfc3339;
     assert_eq!(time::OffsetDateTime::parse(&told, &format).unwrap().unix_timestamp(), ends);
     broker.clock.advance(time::Duration::seconds(599));
     assert_eq!(broker.status(&browser).await, 200);
     broker.clock.advance(time::Duration::seconds(1));
-    let ended = browser.fetch(&format!("{PUBLIC}/guarded")).send().await;
+    let ended = browser.get("/guarded").await;
     assert_eq!((ended.status.as_u16(), ended.code().as_str()), (401, "session_expired"));
-    assert_eq!(browser.fetch(&format!("{PUBLIC}/guarded")).send().await.code(), "session_expired");
+    assert_eq!(browser.get("/guarded").await.code(), "session_expired");
 
-    broker.idp.behave(Script { id_token_claims: set(json!({ "session_expiry": now() + 600 })), ..Script::default() });
+    broker.idp.behave(Script::claims(json!({ "session_expiry": now() + 600 })));
     let slept = broker.signed_in().await;
     broker.clock.advance(time::Duration::minutes(40));
-    let ended = slept.fetch(&format!("{PUBLIC}/guarded")).send().await;
+    let ended = slept.get("/guarded").await;
     assert_eq!(ended.code(), "session_expired", "also for somebody who comes back later");
 }

@@ -19,25 +19,14 @@ use crate::support::broker::{Broker, Setup, Store};
 use crate::support::house::House;
 use crate::support::program::{counterfoil, run};
 use crate::support::redis::Redis;
-use crate::support::scripted_idp::{Script, set};
 
 /// Whom the scripted provider speaks of.
 const ALICE: &str = "248289761001";
 
-fn be(broker: &Broker, subject: &str, groups: &[&str]) {
-    use counterfoil::clock::Clock;
-    let claims = json!({
-        "sub": subject, "groups": groups, "preferred_username": subject, "sid": format!("sid-{subject}"),
-        "email": format!("{subject}@example.com"), "auth_time": broker.clock.now().unix_timestamp(),
-    });
-    let userinfo = set(json!({ "sub": subject, "email": null, "groups": null, "preferred_username": null }));
-    broker.idp.behave(Script { id_token_claims: set(claims), userinfo, ..Script::default() });
-}
-
 async fn may_sign_in(broker: &Broker, subject: &str, groups: &[&str]) -> bool {
     // Past what is refused because it may have been begun before a revocation.
     broker.clock.advance(Duration::seconds(3));
-    be(broker, subject, groups);
+    broker.meets(subject, groups);
     let landed = broker.sign_in(&broker.browser(), "/").await;
     assert!([303, 403].contains(&landed.status.as_u16()), "{}", landed.body);
     landed.status == 303
@@ -69,7 +58,7 @@ async fn what_one_order_laid_down_the_same_words_lift() {
             // An order that names a person lifts every block on that person alone.
             (json!("handle"), Some(json!({ "issuer": issuer, "subject": "bob" }))),
         ] {
-            be(&broker, "bob", &["finance"]);
+            broker.meets("bob", &["finance"]);
             let browser = broker.signed_in().await;
             let handle = broker.handle(&browser).await;
             broker.clock.advance(Duration::seconds(3));
@@ -108,7 +97,7 @@ async fn other_words_lift_nothing() {
         (json!({ "issuer": issuer, "subject": "bob" }), json!({ "idp": "company" })),
         (json!({ "idp": "company" }), json!({ "all": true })),
     ] {
-        be(&broker, "bob", &["finance"]);
+        broker.meets("bob", &["finance"]);
         broker.signed_in().await;
         broker.clock.advance(Duration::seconds(3));
         let body = |filter: &Value, block: &str| json!({ "filter": filter, "reason": "t", "block_for": block });
@@ -129,7 +118,7 @@ async fn each_order_stands_until_its_own_words_lift_it() {
     let broker = Broker::with(Setup { more: SECTION.into(), ..Setup::default() }).await;
     let sessions = broker.app.sessions();
     let order = |filter: Value, block: &str| json!({ "filter": filter, "reason": "t", "block_for": block });
-    be(&broker, "bob", &["finance"]);
+    broker.meets("bob", &["finance"]);
     broker.signed_in().await;
     broker.clock.advance(Duration::seconds(3));
     revoke(&broker, order(json!({ "group": "finance" }), "2h")).await;

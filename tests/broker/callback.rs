@@ -207,7 +207,7 @@ async fn success_and_failure_leave_no_trace_of_the_login() {
     let left: Vec<_> = browser.cookies().into_iter().map(|cookie| cookie.name).collect();
     assert_eq!(left, ["__Host-session", "__Host-landings"], "nothing of the login is left");
 
-    broker.idp.behave(Script { id_token_claims: set(json!({ "nonce": "wrong" })), ..Script::default() });
+    broker.idp.behave(Script::claims(json!({ "nonce": "wrong" })));
     let failed = broker.browser();
     assert_eq!(broker.sign_in(&failed, "/").await.status, 502);
     assert!(failed.cookies().is_empty());

@@ -46,7 +46,7 @@ impl Site {
     }
 
     fn metadata(&self, members: Value) {
-        self.idp.behave(Script { metadata: set(members), ..Script::default() });
+        self.idp.behave(Script::metadata(members));
     }
 }
 

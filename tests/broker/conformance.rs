@@ -34,18 +34,6 @@ type Module = (&'static str, Expected, fn() -> Script);
 /// Makes a logout token out of claims.
 type Make<'a> = &'a dyn Fn(&Broker, Value) -> String;
 
-fn claims(members: Value) -> Script {
-    Script { id_token_claims: set(members), ..Script::default() }
-}
-
-fn header(members: Value) -> Script {
-    Script { id_token_header: set(members), ..Script::default() }
-}
-
-fn metadata(members: Value) -> Script {
-    Script { metadata: set(members), ..Script::default() }
-}
-
 /// Two keys of one kind, none of them named.
 fn two_keys_without_names() -> Script {
     let jwks = change(|document| {
@@ -70,7 +58,7 @@ fn flipped() -> Script {
 
 fn unsigned() -> Script {
     let strip = |token: String| format!("{}.", token.rsplit_once('.').unwrap().0);
-    Script { id_token: Some(std::sync::Arc::new(strip)), ..header(json!({ "alg": "none", "kid": null })) }
+    Script { id_token: Some(std::sync::Arc::new(strip)), ..Script::header(json!({ "alg": "none", "kid": null })) }
 }
 
 /// The provider's answer sends the browser on; the landing.
@@ -99,30 +87,34 @@ async fn every_module_of_the_basic_and_the_form_post_plan_is_passed() {
         ("oidcc-client-test-client-secret-basic", SignedIn, Script::default),
         ("oidcc-client-test-idtoken-sig-rs256", SignedIn, Script::default),
         ("oidcc-client-test-idtoken-sig-none", Stopped, unsigned),
-        ("oidcc-client-test-invalid-iss", Stopped, || claims(json!({ "iss": "https://idp.example.test/other" }))),
-        ("oidcc-client-test-missing-sub", Stopped, || claims(json!({ "sub": null }))),
-        ("oidcc-client-test-invalid-aud", Stopped, || claims(json!({ "aud": "someone-else" }))),
-        ("oidcc-client-test-missing-aud", Stopped, || claims(json!({ "aud": null }))),
-        ("oidcc-client-test-missing-iat", Stopped, || claims(json!({ "iat": null }))),
-        ("oidcc-client-test-kid-absent-single-jwks", SignedIn, || header(json!({ "kid": null }))),
+        ("oidcc-client-test-invalid-iss", Stopped, || {
+            Script::claims(json!({ "iss": "https://idp.example.test/other" }))
+        }),
+        ("oidcc-client-test-missing-sub", Stopped, || Script::claims(json!({ "sub": null }))),
+        ("oidcc-client-test-invalid-aud", Stopped, || Script::claims(json!({ "aud": "someone-else" }))),
+        ("oidcc-client-test-missing-aud", Stopped, || Script::claims(json!({ "aud": null }))),
+        ("oidcc-client-test-missing-iat", Stopped, || Script::claims(json!({ "iat": null }))),
+        ("oidcc-client-test-kid-absent-single-jwks", SignedIn, || Script::header(json!({ "kid": null }))),
         ("oidcc-client-test-kid-absent-multiple-jwks", SignedIn, two_keys_without_names),
         ("oidcc-client-test-invalid-sig-rs256", Stopped, flipped),
-        ("oidcc-client-test-invalid-sig-es256", Stopped, || header(json!({ "alg": "ES256" }))),
-        ("oidcc-client-test-invalid-sig-hs256", Stopped, || header(json!({ "alg": "HS256", "kid": null }))),
+        ("oidcc-client-test-invalid-sig-es256", Stopped, || Script::header(json!({ "alg": "ES256" }))),
+        ("oidcc-client-test-invalid-sig-hs256", Stopped, || Script::header(json!({ "alg": "HS256", "kid": null }))),
         ("oidcc-client-test-userinfo-invalid-sub", UserinfoRefused, || Script {
             userinfo: set(json!({ "sub": "somebody-else" })),
             ..Script::default()
         }),
-        ("oidcc-client-test-nonce-invalid", Stopped, || claims(json!({ "nonce": "another" }))),
-        ("oidcc-client-test-invalid-athash", Stopped, || claims(json!({ "at_hash": "AAAAAAAAAAAAAAAAAAAAAA" }))),
-        ("fapi2-…-invalid-missing-aud", Stopped, || claims(json!({ "aud": [] }))),
-        ("fapi2-…-invalid-secondary-aud", Stopped, || claims(json!({ "aud": ["backoffice", "other"] }))),
-        ("fapi2-…-valid-aud-as-array", SignedIn, || claims(json!({ "aud": ["backoffice"] }))),
-        ("fapi2-…-invalid-missing-iss", Stopped, || claims(json!({ "iss": null }))),
-        ("fapi2-…-invalid-missing-exp", Stopped, || claims(json!({ "exp": null }))),
-        ("fapi2-…-invalid-expired-exp", Stopped, || claims(json!({ "exp": 1_600_000_000 }))),
-        ("fapi2-…-invalid-missing-nonce", Stopped, || claims(json!({ "nonce": null }))),
-        ("fapi2-…-invalid-alternate-alg", Stopped, || header(json!({ "alg": "PS256" }))),
+        ("oidcc-client-test-nonce-invalid", Stopped, || Script::claims(json!({ "nonce": "another" }))),
+        ("oidcc-client-test-invalid-athash", Stopped, || {
+            Script::claims(json!({ "at_hash": "AAAAAAAAAAAAAAAAAAAAAA" }))
+        }),
+        ("fapi2-…-invalid-missing-aud", Stopped, || Script::claims(json!({ "aud": [] }))),
+        ("fapi2-…-invalid-secondary-aud", Stopped, || Script::claims(json!({ "aud": ["backoffice", "other"] }))),
+        ("fapi2-…-valid-aud-as-array", SignedIn, || Script::claims(json!({ "aud": ["backoffice"] }))),
+        ("fapi2-…-invalid-missing-iss", Stopped, || Script::claims(json!({ "iss": null }))),
+        ("fapi2-…-invalid-missing-exp", Stopped, || Script::claims(json!({ "exp": null }))),
+        ("fapi2-…-invalid-expired-exp", Stopped, || Script::claims(json!({ "exp": 1_600_000_000 }))),
+        ("fapi2-…-invalid-missing-nonce", Stopped, || Script::claims(json!({ "nonce": null }))),
+        ("fapi2-…-invalid-alternate-alg", Stopped, || Script::header(json!({ "alg": "PS256" }))),
         ("fapi2-…-token-type-case-insensitivity", SignedIn, || Script {
             token_answer: set(json!({ "token_type": "bEARER" })),
             ..Script::default()
@@ -131,7 +123,7 @@ async fn every_module_of_the_basic_and_the_form_post_plan_is_passed() {
             token_answer: set(json!({ "expires_in": null })),
             ..Script::default()
         }),
-        ("fapi1-…-iat-is-week-in-past", Stopped, || claims(json!({ "iat": 1_700_000_000 }))),
+        ("fapi1-…-iat-is-week-in-past", Stopped, || Script::claims(json!({ "iat": 1_700_000_000 }))),
     ];
     for mode in [Mode::Query, Mode::FormPost] {
         for (module, expected, script) in &basic {
@@ -159,7 +151,7 @@ async fn requests_and_claims_are_what_the_basic_plan_wants_to_see() {
         broker_with("scopes = [\"openid\", \"profile\", \"email\", \"phone\", \"address\"]", Mode::Query).await;
     broker.idp.behave(Script { userinfo: set(json!({ "name": "From Userinfo" })), ..Script::default() });
     let browser = broker.signed_in().await;
-    let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json();
+    let session = browser.session().await;
     assert_eq!(session["name"], "From Userinfo", "oidcc-client-test-scope-userinfo-claims");
     let asked = &broker.idp.received("/authorize")[0];
     assert!(
@@ -207,7 +199,7 @@ async fn signed_userinfo_is_verified_and_claims_of_others_are_left_alone() {
 #[tokio::test]
 async fn every_module_of_the_configuration_plan_is_passed() {
     let broker = Broker::start().await;
-    broker.idp.behave(metadata(json!({ "jwks_uri": format!("{}/jwks?of=this-run", broker.idp.issuer()) })));
+    broker.idp.behave(Script::metadata(json!({ "jwks_uri": format!("{}/jwks?of=this-run", broker.idp.issuer()) })));
     broker.signed_in().await;
     let discovery = broker.idp.received("/.well-known/openid-configuration");
     assert_eq!(discovery.len(), 1, "oidcc-client-test-discovery-openid-config");
@@ -215,7 +207,7 @@ async fn every_module_of_the_configuration_plan_is_passed() {
     assert_eq!(keys.query, "of=this-run", "oidcc-client-test-discovery-jwks-uri-keys");
 
     let broker = Broker::start().await;
-    broker.idp.behave(metadata(json!({ "issuer": "https://idp.example.test/mismatch" })));
+    broker.idp.behave(Script::metadata(json!({ "issuer": "https://idp.example.test/mismatch" })));
     let start = broker.browser().visit(&format!("{PUBLIC}/sso/login")).send().await;
     assert_eq!(start.status, 502, "oidcc-client-test-discovery-issuer-mismatch");
     assert!(broker.idp.received("/authorize").is_empty(), "oidcc-client-test-discovery-issuer-mismatch");

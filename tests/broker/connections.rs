@@ -138,6 +138,7 @@ impl Attack {
         }
         // Nobody reads what comes after a request whose answer is not read, but a connection that has ended is noticed.
         while connection.write_all(b"x").await.is_ok() {
+            // The trickle itself: often enough not to count as silence (15 s), and far below the least rate.
             tokio::time::sleep(Duration::from_secs(8)).await;
         }
     }
@@ -163,6 +164,7 @@ async fn under_attack(serving: &Serving, attackers: usize, from: impl Fn(usize) 
                 if let Some(connection) = connect(from, to).await {
                     attack.run(connection).await;
                 }
+                // The attacker's own pace of coming back.
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
@@ -329,7 +331,7 @@ async fn a_body_that_comes_after_its_answer_has_an_end() {
         let length = connection.read(&mut piece).await.unwrap();
         assert!(String::from_utf8_lossy(&piece[..length]).ends_with("hello"));
         connection.write_all(second.as_bytes()).await.unwrap();
-        let read = tokio::time::timeout(Duration::from_secs(10), bodies.recv()).await;
+        let read = tokio::time::timeout(PATIENCE, bodies.recv()).await;
         assert_eq!(read.map_err(|_| "no end"), Ok(Some(Ok(10))), "{framing}: {first} {second}");
     }
 }

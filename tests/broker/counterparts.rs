@@ -25,7 +25,7 @@ async fn broker_for(provider: &Counterpart, more: &str) -> Broker {
 }
 
 async fn session_of(browser: &Browser) -> Value {
-    browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json()
+    browser.session().await
 }
 
 const SECRET: &str = "client_secret = \"p@ss:w%rd+/=~\"\n";
@@ -160,7 +160,7 @@ async fn a_session_lives_through_rotations_until_the_provider_ends_it() {
         assert_eq!(tokens.len(), round);
     }
     confirm_logout(&browser, issuer, &format!("{issuer}/session/end")).await;
-    let refused = browser.fetch(&format!("{PUBLIC}/guarded")).send().await;
+    let refused = browser.get("/guarded").await;
     assert_eq!((refused.status.as_u16(), refused.code().as_str()), (401, "session_revoked"));
     let page = browser.visit(&format!("{PUBLIC}/guarded")).send().await;
     assert!(page.body.contains("company account") || page.status == 303, "{} {}", page.status, page.body);

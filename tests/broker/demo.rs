@@ -25,9 +25,7 @@ async fn an_employee_signs_in_at_the_demo_and_out_again() {
             assert_eq!(browser.visit(&format!("{}/finance", demo.public)).send().await.status, 403);
             assert_eq!(browser.fetch(&format!("{}/api/orders", demo.public)).send().await.status, 200);
 
-            let form = browser.visit(&format!("{}/sso/logout", demo.public)).send().await.body;
-            let token =
-                form.split_once("name=\"csrf_token\" value=\"").unwrap().1.split_once('"').unwrap().0.to_owned();
+            let token = browser.visit(&format!("{}/sso/logout", demo.public)).send().await.csrf_token();
             let fields = [("csrf_token", token.as_str())];
             let out = browser.submit(&format!("{}/sso/logout", demo.public), &fields).send().await;
             assert_eq!(out.location().contains("/end-session?"), idp == "company", "{}", out.location());
@@ -59,8 +57,7 @@ async fn signing_out_in_one_browser_of_the_demo_ends_what_came_of_the_same_sign_
     let orders = format!("{}/api/orders", demo.public);
     assert_eq!(other.fetch(&orders).send().await.status, 200);
 
-    let form = one.visit(&format!("{}/sso/logout", demo.public)).send().await.body;
-    let token = form.split_once("name=\"csrf_token\" value=\"").unwrap().1.split_once('"').unwrap().0.to_owned();
+    let token = one.visit(&format!("{}/sso/logout", demo.public)).send().await.csrf_token();
     let out = one.submit(&format!("{}/sso/logout", demo.public), &[("csrf_token", &token)]).send().await;
     let back = one.visit(out.location()).send().await;
     assert!(back.location().contains("/sso/signed-out?state="), "{} {}", back.status, back.body);

@@ -168,7 +168,7 @@ async fn a_proof_that_userinfo_refuses_ends_no_session() {
         let browser = broker.signed_in().await;
         broker.clock.advance(time::Duration::minutes(5));
         broker.idp.behave(refuses(headers));
-        let answer = browser.fetch(&format!("{PUBLIC}/x")).send().await;
+        let answer = browser.get("/x").await;
         assert_eq!(answer.status, status, "{headers:?}");
         broker.clock.advance(time::Duration::seconds(11));
     }

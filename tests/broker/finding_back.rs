@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::broker::{Broker, HOST, PUBLIC, SESSION, Setup};
 use crate::support::browser::{Answer, Browser};
-use crate::support::scripted_idp::{Misbehaviour, Script, set};
+use crate::support::scripted_idp::{Misbehaviour, Script};
 use crate::support::witness::Witness;
 
 type Parameters = Vec<(String, String)>;
@@ -179,7 +179,7 @@ async fn a_login_that_fails_beside_a_session_says_who_is_signed_in() {
         (refusing("login_required", ""), 403),
         (refusing("server_error", ""), 400),
         (refusing("invalid_scope", ""), 400),
-        (Script { id_token_claims: set(json!({ "aud": "other" })), ..Script::default() }, 502),
+        (Script::claims(json!({ "aud": "other" })), 502),
         (Script { at_token: Misbehaviour::Answer(500, "text/plain", "x"), ..Script::default() }, 503),
     ] {
         broker.idp.behave(script);
@@ -188,7 +188,7 @@ async fn a_login_that_fails_beside_a_session_says_who_is_signed_in() {
         assert!(page.body.contains("Signed in as") && page.body.contains("Alice Kim"), "{}", page.body);
         assert!(page.body.contains("href=\"/orders\"") && page.body.contains("return_to=%2Forders"), "{}", page.body);
         assert!(!page.body.contains("not signed in"), "{}", page.body);
-        let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await;
+        let session = browser.get("/sso/session").await;
         assert_eq!(session.json()["name"], "Alice Kim");
     }
     broker.idp.behave(refusing("access_denied", ""));
@@ -452,7 +452,7 @@ async fn a_code_that_could_not_be_sent_is_not_used_up_and_one_that_was_is() {
     let broker = Broker::start().await;
     let browser = broker.browser();
     let elsewhere = json!({ "token_endpoint": closed });
-    broker.idp.behave(Script { metadata: set(elsewhere), ..Script::default() });
+    broker.idp.behave(Script::metadata(elsewhere));
     let callback = broker.reach_callback(&browser, "/orders").await;
     for _ in 0..2 {
         let page = browser.visit(&callback).send().await;

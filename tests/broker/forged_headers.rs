@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::support::broker::{Broker, PUBLIC, Setup};
+use crate::support::broker::{Broker, Setup};
 use crate::support::lighttpd::Lighttpd;
 use crate::support::raw::{exchange, request, status};
 
@@ -104,6 +104,6 @@ async fn no_spelling_of_a_name_reaches_a_cgi_programs_environment() {
             }
         }
     }
-    let echo = browser.fetch(&format!("{PUBLIC}/open")).send().await.body;
+    let echo = browser.get("/open").await.body;
     assert!(echo.contains("GATEWAY_INTERFACE=CGI"), "{echo}");
 }

@@ -6,9 +6,10 @@ use serde_json::json;
 use crate::logout::sign_out;
 use crate::support::broker::{Broker, PUBLIC, SESSION, Setup, Store};
 use crate::support::browser::{Answer, Browser};
+use crate::support::child::PATIENCE;
 use crate::support::cut_proxy::CutProxy;
 use crate::support::redis::Redis;
-use crate::support::scripted_idp::{Script, set};
+use crate::support::scripted_idp::Script;
 
 fn address(iss: &str, sid: &str) -> String {
     let query =
@@ -28,6 +29,8 @@ async fn the_providers_frame_ends_the_session_it_names() {
     let redis = Redis::start();
     for store in [Store::Memory, Store::Redis(redis.port())] {
         let broker = Broker::with(Setup { store, ..Setup::default() }).await;
+        let endpoint = json!({ "revocation_endpoint": format!("{}/revoke", broker.idp.issuer()) });
+        broker.idp.behave(Script::metadata(endpoint));
         let browser = broker.signed_in().await;
         let thief = browser.copy();
         let page = frame(&browser, &address(&broker.idp.issuer(), "sid-1")).await;
@@ -37,6 +40,7 @@ async fn the_providers_frame_ends_the_session_it_names() {
         assert_eq!(page.header("x-frame-options"), "");
         assert!(browser.cookie(SESSION).is_none());
         assert_eq!(broker.status(&thief).await, 401);
+        broker.app.finish_revocations(PATIENCE).await;
         assert!(broker.idp.received("/revoke").is_empty(), "no token is revoked on the word of a frame");
     }
 }
@@ -104,7 +108,7 @@ async fn a_frame_leaves_the_cookie_of_a_session_that_is_over() {
 #[tokio::test]
 async fn a_session_whose_provider_gave_it_no_name_is_not_ended_by_a_frame() {
     let broker = Broker::start().await;
-    broker.idp.behave(Script { id_token_claims: set(json!({ "sid": null })), ..Script::default() });
+    broker.idp.behave(Script::claims(json!({ "sid": null })));
     let browser = broker.signed_in().await;
     for sid in ["sid-1", ""] {
         assert_eq!(frame(&browser, &address(&broker.idp.issuer(), sid)).await.status, 400);

@@ -68,7 +68,7 @@ async fn each_route_lets_the_right_people_pass_and_no_rule_means_no_entry() {
 #[tokio::test]
 async fn a_program_without_session_gets_a_problem_document() {
     let broker = broker().await;
-    let answer = broker.browser().fetch(&format!("{PUBLIC}/finance")).send().await;
+    let answer = broker.browser().get("/finance").await;
     let problem = answer.json();
     assert_eq!((problem["status"].as_u64(), problem["code"].as_str()), (Some(401), Some("session_missing")));
     assert_eq!(problem["request_id"].as_str().unwrap(), answer.header("x-request-id"));
@@ -86,10 +86,10 @@ async fn somebody_who_may_not_pass_is_told_so() {
     let browser = broker.signed_in().await;
     let page = browser.visit(&format!("{PUBLIC}/finance")).send().await;
     assert_eq!((page.status.as_u16(), page.location()), (403, ""));
-    assert_eq!(browser.fetch(&format!("{PUBLIC}/finance")).send().await.code(), "forbidden");
+    assert_eq!(browser.get("/finance").await.code(), "forbidden");
     broker.idp.behave(Script { userinfo: set(json!({ "groups": ["staff", "finance"] })), ..Script::default() });
     let member = broker.signed_in().await;
-    assert_eq!(member.fetch(&format!("{PUBLIC}/finance")).send().await.status, 200);
+    assert_eq!(member.get("/finance").await.status, 200);
 }
 
 /// R-I04, R-I05: no spelling of a guarded path passes as a public one, nor an ambiguous one to anybody.
@@ -133,7 +133,7 @@ async fn tricks_with_paths_open_nothing() {
         let answer = member.fetch(&format!("{PUBLIC}{path}")).send().await;
         assert_eq!(answer.json()["target"], path);
     }
-    let decoded = member.fetch(&format!("{PUBLIC}/p%75blic/x?y=%2e%2e//")).send().await;
+    let decoded = member.get("/p%75blic/x?y=%2e%2e//").await;
     assert_eq!(decoded.json()["target"], "/public/x?y=%2e%2e//", "matched and forwarded in one spelling");
 }
 

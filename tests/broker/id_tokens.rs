@@ -1,7 +1,7 @@
 //! ID tokens and userinfo, as the provider really sends them: what refuses a login, and that nothing else is
 //! asked after a refusal.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::broker::{Broker, SESSION};
 use crate::support::scripted_idp::{Misbehaviour, Script, change, set};
@@ -13,14 +13,6 @@ async fn sign_in_with(script: Script) -> (Broker, u16) {
     let status = broker.sign_in(&browser, "/").await.status.as_u16();
     assert_eq!(browser.cookie(SESSION).is_some(), status == 303);
     (broker, status)
-}
-
-fn claims(members: Value) -> Script {
-    Script { id_token_claims: set(members), ..Script::default() }
-}
-
-fn header(members: Value) -> Script {
-    Script { id_token_header: set(members), ..Script::default() }
 }
 
 /// R-D01 to R-D14, R-C05: one line a case.
@@ -41,29 +33,29 @@ async fn a_wrong_id_token_refuses_the_login_before_userinfo_is_asked() {
             },
         ),
         ("key", Script { foreign_key: true, ..Script::default() }),
-        ("none", header(json!({ "alg": "none" }))),
-        ("hmac", header(json!({ "alg": "HS256" }))),
-        ("other algorithm", header(json!({ "alg": "RS384" }))),
-        ("kid", header(json!({ "kid": "unknown" }))),
-        ("crit", header(json!({ "crit": ["x"], "x": 1 }))),
-        ("typ", header(json!({ "typ": "at+jwt" }))),
-        ("logout token", header(json!({ "typ": "logout+jwt" }))),
-        ("iss", claims(json!({ "iss": "https://evil.example" }))),
-        ("aud", claims(json!({ "aud": "other" }))),
-        ("second audience", claims(json!({ "aud": ["backoffice", "other"] }))),
-        ("azp", claims(json!({ "azp": "other" }))),
-        ("exp", claims(json!({ "exp": 1 }))),
-        ("no exp", claims(json!({ "exp": null }))),
-        ("text exp", claims(json!({ "exp": "9999999999" }))),
-        ("no iat", claims(json!({ "iat": null }))),
-        ("text nbf", claims(json!({ "nbf": "x" }))),
-        ("nonce", claims(json!({ "nonce": "other" }))),
-        ("no nonce", claims(json!({ "nonce": null }))),
-        ("no sub", claims(json!({ "sub": null }))),
-        ("empty sub", claims(json!({ "sub": "" }))),
-        ("number sub", claims(json!({ "sub": 7 }))),
-        ("at_hash", claims(json!({ "at_hash": "AAAAAAAAAAAAAAAAAAAAAA" }))),
-        ("events", claims(json!({ "events": {} }))),
+        ("none", Script::header(json!({ "alg": "none" }))),
+        ("hmac", Script::header(json!({ "alg": "HS256" }))),
+        ("other algorithm", Script::header(json!({ "alg": "RS384" }))),
+        ("kid", Script::header(json!({ "kid": "unknown" }))),
+        ("crit", Script::header(json!({ "crit": ["x"], "x": 1 }))),
+        ("typ", Script::header(json!({ "typ": "at+jwt" }))),
+        ("logout token", Script::header(json!({ "typ": "logout+jwt" }))),
+        ("iss", Script::claims(json!({ "iss": "https://evil.example" }))),
+        ("aud", Script::claims(json!({ "aud": "other" }))),
+        ("second audience", Script::claims(json!({ "aud": ["backoffice", "other"] }))),
+        ("azp", Script::claims(json!({ "azp": "other" }))),
+        ("exp", Script::claims(json!({ "exp": 1 }))),
+        ("no exp", Script::claims(json!({ "exp": null }))),
+        ("text exp", Script::claims(json!({ "exp": "9999999999" }))),
+        ("no iat", Script::claims(json!({ "iat": null }))),
+        ("text nbf", Script::claims(json!({ "nbf": "x" }))),
+        ("nonce", Script::claims(json!({ "nonce": "other" }))),
+        ("no nonce", Script::claims(json!({ "nonce": null }))),
+        ("no sub", Script::claims(json!({ "sub": null }))),
+        ("empty sub", Script::claims(json!({ "sub": "" }))),
+        ("number sub", Script::claims(json!({ "sub": 7 }))),
+        ("at_hash", Script::claims(json!({ "at_hash": "AAAAAAAAAAAAAAAAAAAAAA" }))),
+        ("events", Script::claims(json!({ "events": {} }))),
     ] {
         let (broker, status) = sign_in_with(script).await;
         assert_eq!(status, 502, "{what}");
@@ -76,11 +68,14 @@ async fn a_wrong_id_token_refuses_the_login_before_userinfo_is_asked() {
 async fn honest_tokens_of_every_make_are_accepted() {
     for (what, script) in [
         ("plain", Script::default()),
-        ("no kid, one key", header(json!({ "kid": null }))),
-        ("no typ", header(json!({ "typ": null }))),
-        ("audience as list", claims(json!({ "aud": ["backoffice"], "azp": "backoffice" }))),
-        ("hostile key addresses", header(json!({ "jku": "http://127.0.0.1:1/", "x5u": "http://127.0.0.1:1/" }))),
-        ("auth_time 0", claims(json!({ "auth_time": 0 }))),
+        ("no kid, one key", Script::header(json!({ "kid": null }))),
+        ("no typ", Script::header(json!({ "typ": null }))),
+        ("audience as list", Script::claims(json!({ "aud": ["backoffice"], "azp": "backoffice" }))),
+        (
+            "hostile key addresses",
+            Script::header(json!({ "jku": "http://127.0.0.1:1/", "x5u": "http://127.0.0.1:1/" })),
+        ),
+        ("auth_time 0", Script::claims(json!({ "auth_time": 0 }))),
     ] {
         assert_eq!(sign_in_with(script).await.1, 303, "{what}");
     }
@@ -123,7 +118,7 @@ async fn a_key_rotation_that_keeps_the_name_is_followed() {
         let named = kid.clone();
         broker.idp.behave(Script {
             jwks: change(move |document| set(json!({ "kid": named })).unwrap()(&mut document["keys"][0])),
-            ..header(json!({ "kid": kid }))
+            ..Script::header(json!({ "kid": kid }))
         });
         broker.signed_in().await;
         broker.idp.rotate_keys();
@@ -139,7 +134,7 @@ async fn unknown_key_names_cause_at_most_one_fetch_per_window() {
     broker.idp.forget_requests();
     broker.idp.behave(Script {
         at_jwks: Misbehaviour::Answer(500, "text/plain", ""),
-        ..header(json!({ "kid": "invented" }))
+        ..Script::header(json!({ "kid": "invented" }))
     });
     broker.clock.advance(time::Duration::seconds(30));
     for _ in 0..50 {
@@ -153,7 +148,7 @@ async fn unknown_key_names_cause_at_most_one_fetch_per_window() {
 async fn two_subjects_with_one_address_are_two_people() {
     let broker = Broker::start().await;
     let first = broker.signed_in().await;
-    broker.idp.behave(Script { userinfo: set(json!({ "sub": "other" })), ..claims(json!({ "sub": "other" })) });
+    broker.idp.behave(Script { userinfo: set(json!({ "sub": "other" })), ..Script::claims(json!({ "sub": "other" })) });
     let second = broker.signed_in().await;
     let issuer = broker.idp.issuer();
     assert_eq!(broker.app.sessions().administration().end_subject(&issuer, "other").await.unwrap(), 1);

@@ -29,7 +29,7 @@ async fn signed_in(broker: &Broker, person: &str) -> Browser {
 }
 
 async fn groups(browser: &Browser) -> Vec<String> {
-    let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json();
+    let session = browser.session().await;
     let mut groups: Vec<String> =
         serde_json::from_value(session["groups"].clone()).unwrap_or_else(|_| panic!("{session}"));
     groups.sort();
@@ -37,11 +37,8 @@ async fn groups(browser: &Browser) -> Vec<String> {
 }
 
 async fn ends_with(browser: &Browser, code: &str) {
-    crate::support::child::until("the session has ended", async || {
-        browser.fetch(&format!("{PUBLIC}/guarded")).send().await.status == 401
-    })
-    .await;
-    assert_eq!(browser.fetch(&format!("{PUBLIC}/guarded")).send().await.code(), code);
+    crate::support::child::until("the session has ended", async || browser.get("/guarded").await.status == 401).await;
+    assert_eq!(browser.get("/guarded").await.code(), code);
 }
 
 /// Groups by a mapper, roles of realm and client as Keycloak is delivered: in the access token alone.
@@ -63,10 +60,7 @@ async fn a_logout_ends_the_session_at_keycloak_too_and_leads_back() {
     let broker = realm.broker("").await;
     let browser = signed_in(&broker, "alice").await;
     assert_eq!(realm.sessions_of("alice").await.len(), 1);
-    let logout = format!("{PUBLIC}/sso/logout");
-    let page = browser.visit(&logout).send().await;
-    let token = between(&page.body, "name=\"csrf_token\" value=\"", "\"");
-    let away = browser.submit(&logout, &[("csrf_token", token)]).header("sec-fetch-site", "same-origin").send().await;
+    let away = sign_out(&browser).await;
     let back = follow(&browser, away.location()).await;
     assert_eq!(back.status, 200, "{}", back.body);
     assert!(realm.sessions_of("alice").await.is_empty());

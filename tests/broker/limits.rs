@@ -3,16 +3,11 @@
 use time::Duration;
 
 use crate::support::broker::{Broker, PUBLIC, SESSION, Setup, Store};
-use crate::support::browser::{Answer, Browser};
 use crate::support::redis::Redis;
 use crate::support::scripted_idp::{Script, set};
 
 async fn broker(rules: &str, store: Store) -> Broker {
     Broker::with(Setup { store, more: format!("[session]\n{rules}\n"), ..Setup::default() }).await
-}
-
-async fn guarded(browser: &Browser) -> Answer {
-    browser.fetch(&format!("{PUBLIC}/guarded")).send().await
 }
 
 /// R-G13: the oldest device goes, and is told why.
@@ -27,10 +22,10 @@ async fn one_session_too_many_ends_the_oldest_and_tells_it_why() {
             broker.clock.advance(Duration::seconds(1));
         }
         for older in &browsers[..2] {
-            assert_eq!(guarded(older).await.code(), "session_revoked");
+            assert_eq!(older.get("/guarded").await.code(), "session_revoked");
         }
         for newer in &browsers[2..] {
-            assert_eq!(guarded(newer).await.status, 200);
+            assert_eq!(newer.get("/guarded").await.status, 200);
         }
         let away = browsers[0].visit(&format!("{PUBLIC}/orders")).send().await;
         let page = browsers[0].visit(&format!("{PUBLIC}{}", away.location())).send().await;
@@ -42,7 +37,7 @@ async fn one_session_too_many_ends_the_oldest_and_tells_it_why() {
             ..Script::default()
         });
         broker.signed_in().await;
-        assert_eq!(guarded(&browsers[2]).await.status, 200);
+        assert_eq!(browsers[2].get("/guarded").await.status, 200);
     }
 }
 
@@ -79,7 +74,7 @@ async fn parallel_logins_agree_on_who_may_stay() {
                 browsers.push(browser.await.unwrap());
             }
             for browser in &browsers {
-                live += usize::from(browser.cookie(SESSION).is_some() && guarded(browser).await.status == 200);
+                live += usize::from(browser.cookie(SESSION).is_some() && browser.get("/guarded").await.status == 200);
             }
             assert_eq!(live, 2, "{on_limit}");
             one.app.sessions().administration().end_subject(&one.idp.issuer(), "248289761001").await.unwrap();
@@ -108,13 +103,12 @@ async fn a_refused_login_can_end_another_session_of_the_same_person_and_go_on() 
         let second = broker.browser();
         let refused = broker.sign_in(&second, "/orders").await;
         assert_eq!((refused.status.as_u16(), refused.location()), (303, "/sso/limit"));
-        assert!(second.cookie(SESSION).is_none() && guarded(&second).await.status == 401);
+        assert!(second.cookie(SESSION).is_none() && second.get("/guarded").await.status == 401);
         let limit = format!("{PUBLIC}/sso/limit");
         let page = second.visit(&limit).send().await;
         assert_eq!(page.status, 200);
         assert!(page.body.contains(&handle) && !page.body.contains(&bobs), "{}", page.body);
-        let (_, rest) = page.body.split_once("name=\"csrf_token\" value=\"").unwrap();
-        let token = rest.split_once('"').unwrap().0.to_owned();
+        let token = page.csrf_token();
 
         let form = |handle: &str, token: &str| second.submit(&limit, &[("handle", handle), ("csrf_token", token)]);
         for (attempt, status) in [
@@ -128,21 +122,20 @@ async fn a_refused_login_can_end_another_session_of_the_same_person_and_go_on() 
         let page = second.visit(&limit).send().await;
         assert_eq!(page.status, 200, "the ticket outlives what was refused");
         form(&bobs, &token).header("sec-fetch-site", "same-origin").send().await;
-        assert_eq!(guarded(&bob).await.status, 200, "not theirs to end");
-        assert_eq!(guarded(&first).await.status, 200);
+        assert_eq!(bob.get("/guarded").await.status, 200, "not theirs to end");
+        assert_eq!(first.get("/guarded").await.status, 200);
 
         // The ticket went with that attempt; the login is repeated.
         assert_eq!(broker.sign_in(&second, "/orders").await.location(), "/sso/limit");
         let page = second.visit(&limit).send().await;
-        let (_, rest) = page.body.split_once("name=\"csrf_token\" value=\"").unwrap();
-        let token = rest.split_once('"').unwrap().0.to_owned();
+        let token = page.csrf_token();
         let ended = form(&handle, &token).header("sec-fetch-site", "same-origin").send().await;
         assert_eq!((ended.status.as_u16(), ended.location()), (303, "/sso/login?return_to=%2Forders"));
-        let told = guarded(&first).await;
+        let told = first.get("/guarded").await;
         assert_eq!((told.status.as_u16(), told.code().as_str()), (401, "session_revoked"));
         broker.clock.advance(Duration::seconds(1));
         assert_eq!(broker.sign_in(&second, "/orders").await.location(), "/orders");
-        assert_eq!(guarded(&second).await.status, 200);
+        assert_eq!(second.get("/guarded").await.status, 200);
     }
 }
 

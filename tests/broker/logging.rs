@@ -85,7 +85,7 @@ async fn no_secret_is_written_at_any_level_on_any_path() {
     };
     for script in [
         Script::default(),
-        Script { id_token_claims: set(serde_json::json!({ "nonce": "x" })), ..Script::default() },
+        Script::claims(serde_json::json!({ "nonce": "x" })),
         Script { at_token: Misbehaviour::Answer(400, "application/json", "{\"error\":\"no\"}"), ..Script::default() },
         Script { at_token: Misbehaviour::Answer(200, "text/html", "CANARY"), ..Script::default() },
         Script { at_token: Misbehaviour::Held(Gate::default()), ..Script::default() },
@@ -154,13 +154,11 @@ async fn a_scenario_leaves_its_events_in_structured_lines() {
     serving.browser.visit(&callback).send().await;
     serving.browser.visit(&format!("{}/other%0A%1b", serving.public)).send().await;
     serving.browser.visit(&format!("{}/other", serving.public)).send().await;
-    serving
-        .idp
-        .behave(Script { id_token_claims: set(serde_json::json!({ "aud": "x\r\nforged" })), ..Script::default() });
+    serving.idp.behave(Script::claims(serde_json::json!({ "aud": "x\r\nforged" })));
     let failing = serving.callback().await;
     serving.browser.visit(&failing).send().await;
     let page = serving.browser.visit(&format!("{}/sso/logout", serving.public)).send().await;
-    let token = page.body.split_once("name=\"csrf_token\" value=\"").unwrap().1.split_once('"').unwrap().0.to_owned();
+    let token = page.csrf_token();
     serving.browser.submit(&format!("{}/sso/logout", serving.public), &[("csrf_token", &token)]).send().await;
     serving.program.signal("TERM");
     let (_, said) = serving.program.end();

@@ -8,7 +8,7 @@ use crate::support::browser::{Answer, Browser};
 use crate::support::child::until;
 use crate::support::cut_proxy::CutProxy;
 use crate::support::redis::Redis;
-use crate::support::scripted_idp::{Script, set};
+use crate::support::scripted_idp::Script;
 
 const LOGOUT: &str = "https://app.example.test/sso/logout";
 /// How long after a logout tokens are given back.
@@ -25,8 +25,7 @@ async fn csrf_token(browser: &Browser) -> String {
     assert_eq!(page.status, 200);
     // With `no-referrer` browsers without Sec-Fetch-Site would send `Origin: null` with the form.
     assert_eq!(page.header("referrer-policy"), "same-origin");
-    let (_, rest) = page.body.split_once("name=\"csrf_token\" value=\"").unwrap_or_else(|| panic!("{}", page.body));
-    rest.split_once('"').unwrap().0.to_owned()
+    page.csrf_token()
 }
 
 /// R-J02, R-J03, oidcc-client-test-rp-init-logout
@@ -86,9 +85,7 @@ async fn nobody_else_can_sign_somebody_out() {
 #[tokio::test]
 async fn a_provider_without_logout_leaves_a_complete_local_one() {
     let broker = Broker::start().await;
-    broker
-        .idp
-        .behave(Script { metadata: set(serde_json::json!({ "end_session_endpoint": null })), ..Script::default() });
+    broker.idp.behave(Script::metadata(serde_json::json!({ "end_session_endpoint": null })));
     let browser = broker.signed_in().await;
     let answer = sign_out(&browser).await;
     assert_eq!(answer.location(), "/sso/signed-out?only=here");
@@ -123,7 +120,7 @@ async fn a_browser_that_hangs_up_in_the_middle_leaves_a_complete_logout() {
     let redis = Redis::start();
     let broker = Broker::with(Setup { store: Store::Redis(redis.port()), ..Setup::default() }).await;
     let endpoint = serde_json::json!({ "revocation_endpoint": format!("{}/revoke", broker.idp.issuer()) });
-    broker.idp.behave(Script { metadata: set(endpoint), ..Script::default() });
+    broker.idp.behave(Script::metadata(endpoint));
     let browser = broker.signed_in().await;
     let token = csrf_token(&browser).await;
     redis.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]);

@@ -2,16 +2,14 @@
 //!
 //! What the manners are was found by signing out at Keycloak, Hydra, Dex and Casdoor; they stand in the scripted provider.
 
-use std::collections::HashMap;
-
 use serde_json::json;
-use url::Url;
 
 use crate::logout::{AFTER_LOGOUT, sign_out};
 use crate::support::broker::{Broker, PUBLIC, SESSION, Setup};
-use crate::support::browser::{Answer, Browser};
+use crate::support::browser::Browser;
+use crate::support::browser::parameters;
 use crate::support::child::until;
-use crate::support::scripted_idp::{LogoutManner, Misbehaviour, Script, change, set};
+use crate::support::scripted_idp::{LogoutManner, Misbehaviour, Script, change};
 use crate::support::witness::Witness;
 
 const MANNERS: [LogoutManner; 5] = [
@@ -34,21 +32,6 @@ async fn broker(idp: &str, script: Script) -> Broker {
     let broker = Broker::with(Setup { idp: idp.to_owned(), ..Setup::default() }).await;
     broker.idp.behave(script);
     broker
-}
-
-fn parameters(address: &str) -> HashMap<String, String> {
-    Url::parse(address).unwrap().query_pairs().into_owned().collect()
-}
-
-/// What the form on a page says, and where to.
-fn form(page: &Answer) -> (String, Vec<(String, String)>) {
-    let attributes = |name: &str| {
-        let before = format!("{name}=\"");
-        let unescaped = |text: &str| text.replace("&#38;", "&").replace("&#61;", "=");
-        page.body.split(&before).skip(1).map(|rest| unescaped(rest.split('"').next().unwrap())).collect::<Vec<_>>()
-    };
-    let fields = attributes("type=\"hidden\" name").into_iter().zip(attributes(" value")).collect();
-    (attributes("action").remove(0), fields)
 }
 
 async fn come_back(browser: &Browser, back: &str) {
@@ -76,7 +59,7 @@ async fn a_logout_is_complete_at_every_provider_and_comes_back() {
         let page = sign_out(&browser).await;
         assert_eq!(page.status, 200, "{}", page.body);
         assert!(browser.cookie(SESSION).is_none() && !page.body.contains("<script"));
-        let (endpoint, fields) = form(&page);
+        let (endpoint, fields) = page.form();
         let policy = page.header("content-security-policy");
         assert!(policy.contains(&format!("form-action 'self' {};", broker.idp.issuer())), "{policy}");
         assert_eq!(page.header("referrer-policy"), "no-referrer");
@@ -96,7 +79,7 @@ async fn without_a_hint_no_state_goes_along() {
         ("", json!({ "padding": "x".repeat(1_500) })),
         ("", json!({ "groups": vec!["a group with a long name"; 100] })),
     ] {
-        let broker = broker(idp, Script { id_token_claims: set(claims.clone()), ..Script::default() }).await;
+        let broker = broker(idp, Script::claims(claims.clone())).await;
         let away = sign_out(&broker.signed_in().await).await;
         let said = parameters(away.location());
         let mut names: Vec<_> = said.keys().map(String::as_str).collect();
@@ -105,16 +88,16 @@ async fn without_a_hint_no_state_goes_along() {
         assert!(away.location().len() < 2_048);
     }
     let claims = json!({ "padding": "x".repeat(1_500) });
-    let script = Script { id_token_claims: set(claims), ..Script::default() };
+    let script = Script::claims(claims);
     let broker = broker("logout_request_method = \"post\"", script).await;
     let page = sign_out(&broker.signed_in().await).await;
-    assert!(form(&page).1.iter().any(|(name, _)| name == "id_token_hint"), "a form has room for it");
+    assert!(page.form().1.iter().any(|(name, _)| name == "id_token_hint"), "a form has room for it");
 }
 
 /// R-O02: said once, however many sign out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hint_that_is_too_large_is_said_once() {
-    let script = Script { id_token_claims: set(json!({ "padding": "x".repeat(1_500) })), ..Script::default() };
+    let script = Script::claims(json!({ "padding": "x".repeat(1_500) }));
     let witness = Witness::start("", script).await;
     for _ in 0..3 {
         assert_eq!(witness.sign_in().await.status, 303);

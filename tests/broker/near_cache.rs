@@ -13,20 +13,6 @@ fn setup(redis: &Redis) -> Setup {
     Setup { store: Store::Redis(redis.port()), more: SECTION.into(), ..Setup::default() }
 }
 
-/// Waits until requests are answered without a read of their session from Redis.
-async fn cached(redis: &Redis, broker: &Broker, browser: &Browser, handle: &str) {
-    redis.command(&["CONFIG", "SET", "slowlog-log-slower-than", "0"]).await;
-    redis.command(&["CONFIG", "SET", "slowlog-max-len", "100000"]).await;
-    until("some requests do not ask Redis", async || {
-        redis.command(&["SLOWLOG", "RESET"]).await;
-        for _ in 0..5 {
-            assert_eq!(broker.status_after_an_outage(browser).await, 200);
-        }
-        !format!("{:?}", redis.command(&["SLOWLOG", "GET", "-1"]).await).contains(handle)
-    })
-    .await;
-}
-
 /// Waits until a session is refused, which only a push can bring about: the cache would keep it for an hour.
 async fn refused(broker: &Broker, browser: &Browser, why: &str) {
     until(why, async || broker.status(browser).await == 401).await;
@@ -45,8 +31,8 @@ async fn every_deletion_invalidates_all_near_caches() {
         let browser = one.signed_in().await;
         let moved = other.takes_over(&browser);
         let handle = one.handle(&browser).await;
-        cached(&redis, &one, &browser, &handle).await;
-        cached(&redis, &other, &moved, &handle).await;
+        one.served_from_memory(&browser, || redis.gets()).await;
+        other.served_from_memory(&moved, || redis.gets()).await;
         match command {
             "FLUSHALL" | "FLUSHDB" => redis.command(&[command]).await,
             "EXPIRE" => redis.command(&["EXPIRE", &handle, "0"]).await,
@@ -94,7 +80,7 @@ async fn without_a_link_everything_is_asked_and_nothing_is_believed() {
     for stall in [false, true] {
         let browser = broker.signed_in_after_an_outage().await;
         let handle = broker.handle(&browser).await;
-        cached(&redis, &broker, &browser, &handle).await;
+        broker.served_from_memory(&browser, || redis.gets()).await;
         let cookie = browser.cookie(SESSION);
         if stall {
             network.stall();
@@ -115,8 +101,7 @@ async fn without_a_link_everything_is_asked_and_nothing_is_believed() {
         assert_eq!(broker.status_after_an_outage(&browser).await, 401, "a deleted session does not come back");
     }
     let browser = broker.signed_in_after_an_outage().await;
-    let handle = broker.handle(&browser).await;
-    cached(&redis, &broker, &browser, &handle).await;
+    broker.served_from_memory(&browser, || redis.gets()).await;
 }
 
 /// R-P02: Redis hangs: the cache answers for half a second, then nobody does.
@@ -126,8 +111,7 @@ async fn a_redis_that_hangs_is_believed_for_half_a_second() {
     let broker = Broker::with(Setup { store: Store::Unreliable(redis.port()), ..setup(&redis) }).await;
     let browser = broker.signed_in_after_an_outage().await;
     assert_eq!(broker.status_after_an_outage(&browser).await, 200);
-    let handle = broker.handle(&browser).await;
-    cached(&redis, &broker, &browser, &handle).await;
+    broker.served_from_memory(&browser, || redis.gets()).await;
     redis.freeze();
     assert_eq!(broker.refused_after_the_lease(&browser, Instant::now()).await, 503);
     // Answered while Redis still hangs: waiting is bounded.
@@ -145,11 +129,11 @@ async fn killed_connections_are_made_again() {
     let browser = broker.signed_in().await;
     let handle = broker.handle(&browser).await;
     for _ in 0..5 {
-        cached(&redis, &broker, &browser, &handle).await;
+        broker.served_from_memory(&browser, || redis.gets()).await;
         redis.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
         assert_eq!(broker.status_after_an_outage(&browser).await, 200);
     }
-    cached(&redis, &broker, &browser, &handle).await;
+    broker.served_from_memory(&browser, || redis.gets()).await;
     redis.command(&["DEL", &handle]).await;
     refused(&broker, &browser, "after all that").await;
 }
@@ -161,7 +145,7 @@ async fn the_server_registers_what_is_cached_and_nothing_else() {
     let broker = Broker::with(setup(&redis)).await;
     let browser = broker.signed_in().await;
     let handle = broker.handle(&browser).await;
-    cached(&redis, &broker, &browser, &handle).await;
+    broker.served_from_memory(&browser, || redis.gets()).await;
     let registered = async || {
         let statistics: String = redis.command(&["INFO", "stats"]).await.convert().unwrap();
         let line = statistics.lines().find_map(|line| line.strip_prefix("tracking_total_keys:")).unwrap().to_owned();
@@ -179,7 +163,7 @@ async fn the_server_registers_what_is_cached_and_nothing_else() {
     }
     assert_eq!(registered().await, 2);
     redis.command(&["SET", &format!("counterfoil:seen:{{{handle}}}"), "a use", "KEEPTTL"]).await;
-    cached(&redis, &broker, &browser, &handle).await;
+    broker.served_from_memory(&browser, || redis.gets()).await;
     redis.command(&["DEL", &handle]).await;
     refused(&broker, &browser, "registered all the same").await;
 }

@@ -1,15 +1,12 @@
 //! Running it: start, health, defects, the end.
 
-use std::time::Duration;
-
 use axum::Router;
 use axum::routing::get;
 use counterfoil::guard::current_user::CurrentUser;
-use serde_json::Value;
 
 use crate::support::broker::{Broker, KEY, PUBLIC, listen};
 use crate::support::browser::Browser;
-use crate::support::child::{Program, free_port};
+use crate::support::child::{Program, free_port, until};
 use crate::support::program::{Folder, counterfoil, run};
 use crate::support::redis::Redis;
 use crate::support::scripted_idp::ScriptedIdp;
@@ -41,15 +38,12 @@ async fn a_panic_ends_one_request_and_an_embedded_application_knows_its_user() {
         browser.plant("app.example.test", &cookie.name, &cookie.value);
     }
     for _ in 0..3 {
-        let answer = browser.fetch(&format!("{PUBLIC}/panic")).send().await;
+        let answer = browser.get("/panic").await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (500, "internal"));
         assert!(!answer.body.contains("a defect"));
     }
-    assert_eq!(browser.fetch(&format!("{PUBLIC}/me")).send().await.body, "Alice Kim");
-    assert_eq!(
-        Browser::new([("app.example.test".to_owned(), address)]).fetch(&format!("{PUBLIC}/me")).send().await.status,
-        401
-    );
+    assert_eq!(browser.get("/me").await.body, "Alice Kim");
+    assert_eq!(Browser::new([("app.example.test".to_owned(), address)]).get("/me").await.status, 401);
 }
 
 /// R-P09: SIGTERM lets a request under way finish, takes no new ones, and loses no session.
@@ -93,10 +87,8 @@ async fn sigterm_drains_and_a_restart_loses_no_session() {
     is_entered.recv().await.unwrap();
     first.signal("TERM");
     first.wait_for("asked to end");
-    let refused = async || Browser::new([]).fetch(&format!("{public}/")).try_send().await.is_err();
-    while !refused().await {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let is_closed = async || Browser::new([]).fetch(&format!("{public}/")).try_send().await.is_err();
+    until("the listener is closed", is_closed).await;
     release.send_replace(true);
     let answer = slow.await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, "finished"));
@@ -165,7 +157,6 @@ fn a_taken_port_is_named() {
 async fn readiness_is_a_document() {
     let broker = Broker::start().await;
     broker.signed_in().await;
-    let operations = Browser::new([("ops".to_owned(), broker.operations)]);
-    let ready: Value = operations.fetch("http://ops/readyz").send().await.json();
+    let ready = broker.readiness().await.json();
     assert_eq!((&ready["ready"], &ready["store"], &ready["draining"]), (&true.into(), &"ok".into(), &false.into()));
 }

@@ -6,7 +6,6 @@ use time::Duration;
 
 use crate::support::administration::{SECTION, call};
 use crate::support::broker::{Broker, PUBLIC, Setup, Store};
-use crate::support::browser::{Answer, Browser};
 use crate::support::child::until;
 use crate::support::redis::Redis;
 use crate::support::scripted_idp::{Script, set};
@@ -21,10 +20,6 @@ async fn put(broker: &Broker, body: Value) -> Value {
     answer.json()
 }
 
-async fn guarded(browser: &Browser) -> Answer {
-    browser.fetch(&format!("{PUBLIC}/guarded")).send().await
-}
-
 /// R-G07: a shortened timeout reaches live sessions on every replica within a second, and a dry run says how many.
 #[tokio::test]
 async fn stored_timeouts_reach_live_sessions_on_every_replica() {
@@ -34,7 +29,7 @@ async fn stored_timeouts_reach_live_sessions_on_every_replica() {
     let browser = one.signed_in().await;
     let moved = other.takes_over(&browser);
     assert_eq!(
-        (guarded(&browser).await.status, guarded(&moved).await.status),
+        (browser.get("/guarded").await.status, moved.get("/guarded").await.status),
         (http::StatusCode::OK, http::StatusCode::OK)
     );
     one.clock.advance(Duration::minutes(10));
@@ -43,16 +38,16 @@ async fn stored_timeouts_reach_live_sessions_on_every_replica() {
     dry["dry_run"] = true.into();
     assert_eq!(put(&one, dry).await["would_end"], 1);
     assert_eq!(call(&one, Method::GET, "timeouts", None).await.json()["source"], "configuration");
-    assert_eq!(guarded(&moved).await.status, 200);
+    assert_eq!(moved.get("/guarded").await.status, 200);
 
     // Used just now over there, which this replica does not know.
     let changed = put(&one, shorter.clone()).await;
     assert_eq!((changed["source"].as_str(), changed["idle_timeout"].as_str()), (Some("stored"), Some("5m")));
-    assert_eq!(guarded(&browser).await.status, 200, "the store is asked before a session counts as idle");
+    assert_eq!(browser.get("/guarded").await.status, 200, "the store is asked before a session counts as idle");
     one.clock.advance(Duration::minutes(5));
-    assert_eq!(guarded(&browser).await.code(), "session_idle", "here at once");
-    until("the other replica hears of it", async || guarded(&moved).await.status == 401).await;
-    assert_eq!(guarded(&moved).await.code(), "session_idle");
+    assert_eq!(browser.get("/guarded").await.code(), "session_idle", "here at once");
+    until("the other replica hears of it", async || moved.get("/guarded").await.status == 401).await;
+    assert_eq!(moved.get("/guarded").await.code(), "session_idle");
     // Withdrawn, everywhere.
     let back = call(&other, Method::DELETE, "timeouts", None).await.json();
     assert_eq!((back["source"].as_str(), back["idle_timeout"].as_str()), (Some("configuration"), Some("30m")));
@@ -87,7 +82,7 @@ async fn a_lengthened_timeout_keeps_the_records_that_would_have_expired() {
         let maintenance = broker.app.sessions().maintenance();
         until("every record is kept", async || maintenance.round().await.unwrap()).await;
         broker.clock.advance(Duration::minutes(59));
-        assert_eq!(guarded(&browser).await.status, 200);
+        assert_eq!(browser.get("/guarded").await.status, 200);
         assert_eq!(call(&broker, Method::GET, "sessions", None).await.json()["sessions"][0]["handle"], handle.as_str());
     }
 }
@@ -111,7 +106,10 @@ async fn stored_timeouts_know_groups() {
         "timeout": [{ "groups": ["finance"], "idle_timeout": "10m", "absolute_timeout": "1h" }],
     });
     put(&broker, body).await;
-    assert_eq!((guarded(&browsers[0]).await.status.as_u16(), guarded(&browsers[1]).await.status.as_u16()), (200, 401));
+    assert_eq!(
+        (browsers[0].get("/guarded").await.status.as_u16(), browsers[1].get("/guarded").await.status.as_u16()),
+        (200, 401)
+    );
 }
 
 #[tokio::test]
@@ -147,7 +145,7 @@ async fn timeouts_that_no_broker_wrote_are_not_believed() {
     broker.app.sessions().administration().reload_stored_timeouts().await.unwrap();
     assert_eq!(call(&broker, Method::GET, "timeouts", None).await.json()["source"], "configuration");
     broker.clock.advance(Duration::minutes(30));
-    assert_eq!(guarded(&browser).await.code(), "session_idle");
+    assert_eq!(browser.get("/guarded").await.code(), "session_idle");
 }
 
 /// Polling does not keep a session alive.
@@ -161,5 +159,5 @@ async fn requests_marked_as_background_do_not_extend_the_session() {
         assert_eq!(poll.status, 200);
     }
     broker.clock.advance(Duration::minutes(2));
-    assert_eq!(guarded(&browser).await.code(), "session_idle");
+    assert_eq!(browser.get("/guarded").await.code(), "session_idle");
 }

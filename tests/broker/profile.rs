@@ -33,7 +33,7 @@ async fn session_of(broker: &Broker) -> (u16, Value) {
     let start = browser.visit(&format!("{PUBLIC}/sso/login?idp=plain")).send().await;
     let state = start.location().split("state=").nth(1).unwrap().split('&').next().unwrap();
     let landed = browser.visit(&format!("{PUBLIC}/sso/callback/plain?code=c&state={state}")).send().await;
-    let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await;
+    let session = browser.get("/sso/session").await;
     (landed.status.as_u16(), session.json())
 }
 

@@ -1,19 +1,15 @@
 //! Claims as providers really write them: what counts, what is "not returned", and what is refused at every reader.
 
-use http::Method;
 use serde_json::{Value, json};
 use time::Duration;
 
-use crate::support::broker::{Broker, PUBLIC, Setup};
-use crate::support::browser::{Answer, Browser};
+use crate::support::broker::{Broker, Setup};
+use crate::support::browser::Browser;
+use crate::support::notices::tell_of_logout;
 use crate::support::scripted_idp::{Misbehaviour, Script, change, set};
 
 async fn broker(idp: &str) -> Broker {
     Broker::with(Setup { idp: idp.to_owned(), ..Setup::default() }).await
-}
-
-fn claims(members: Value) -> Script {
-    Script { id_token_claims: set(members), ..Script::default() }
 }
 
 /// A change that writes `null` where the other change removes.
@@ -22,7 +18,7 @@ fn written(members: Value) -> Option<crate::support::scripted_idp::Change> {
 }
 
 async fn session(browser: &Browser) -> Value {
-    browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json()
+    browser.session().await
 }
 
 async fn sign_in(broker: &Broker, script: Script) -> u16 {
@@ -44,10 +40,10 @@ async fn an_id_token_may_be_for_those_that_the_configuration_lets_stand_beside_u
         (json!({ "aud": ["backoffice", "3188"] }), 502),
         (json!({ "aud": ["3188"], "azp": "backoffice" }), 502),
     ] {
-        assert_eq!(sign_in(&broker, claims(members.clone())).await, status, "{members}");
+        assert_eq!(sign_in(&broker, Script::claims(members.clone())).await, status, "{members}");
     }
     let plain = Broker::start().await;
-    let zitadel = claims(json!({ "aud": ["backoffice", "3188"], "azp": "backoffice" }));
+    let zitadel = Script::claims(json!({ "aud": ["backoffice", "3188"], "azp": "backoffice" }));
     assert_eq!(sign_in(&plain, zitadel).await, 502, "nothing is let in that nobody wrote");
 }
 
@@ -93,8 +89,9 @@ async fn the_form_of_a_refreshed_token_says_nothing_of_the_person() {
         let browser = broker.signed_in().await;
         broker.idp.behave(Script { refresh_claims: set(members.clone()), ..Script::default() });
         broker.clock.advance(Duration::minutes(5));
-        let answer = browser.fetch(&format!("{PUBLIC}/guarded")).send().await;
-        assert_ne!(answer.status, 200, "{members}: nobody passes on it");
+        let answer = browser.get("/guarded").await;
+        assert_eq!(answer.status, 401, "{members}: nobody passes on it: {}", answer.body);
+        assert_eq!(answer.code(), "reauthentication_required", "{members}");
         broker.idp.behave(Script::default());
         broker.clock.advance(Duration::minutes(5));
         assert_eq!(broker.status(&browser).await, 200, "{members}: {}", answer.body);
@@ -106,7 +103,7 @@ async fn the_form_of_a_refreshed_token_says_nothing_of_the_person() {
 async fn null_in_userinfo_erases_nothing() {
     let broker = broker("").await;
     let nothing = json!({ "groups": null, "name": null, "email": null, "email_verified": null });
-    broker.idp.behave(Script { userinfo: written(nothing), ..claims(json!({ "groups": ["staff"] })) });
+    broker.idp.behave(Script { userinfo: written(nothing), ..Script::claims(json!({ "groups": ["staff"] })) });
     let session = session(&broker.signed_in().await).await;
     assert_eq!(session["groups"], json!(["staff"]));
     assert_eq!((&session["name"], &session["email"]), (&json!("Alice Kim"), &json!("alice@example.com")));
@@ -122,7 +119,7 @@ async fn roles_that_are_keys_or_json_in_a_text_are_groups_where_the_configuratio
         ("values", json!({ "admin": {} }), json!([])),
     ] {
         let broker = broker(&format!("profile.groups_as = \"{written}\"")).await;
-        broker.idp.behave(claims(json!({ "groups": said })));
+        broker.idp.behave(Script::claims(json!({ "groups": said })));
         assert_eq!(session(&broker.signed_in().await).await["groups"], groups, "{written} {said}");
     }
 }
@@ -165,7 +162,7 @@ async fn an_address_that_is_none_opens_no_domain() {
         ("alice@evil.example,x@example.com", 403),
         ("alice@example.com ", 403),
     ] {
-        broker.idp.behave(claims(json!({ "email": email })));
+        broker.idp.behave(Script::claims(json!({ "email": email })));
         let browser = broker.signed_in().await;
         assert_eq!(broker.status(&browser).await, status, "{email}");
     }
@@ -203,9 +200,9 @@ async fn what_a_neighbour_refuses_is_refused_here_as_well() {
     let broker = broker("").await;
     let key = |name: &'static str, value: Value| change(move |document| document["keys"][0][name] = value.clone());
     for (what, script) in [
-        ("sub with NUL", claims(json!({ "sub": "1\u{0}" }))),
-        ("sub on two lines", claims(json!({ "sub": "1\r\nX-Auth-Request-User: root" }))),
-        ("sid on two lines", claims(json!({ "sid": "s\n" }))),
+        ("sub with NUL", Script::claims(json!({ "sub": "1\u{0}" }))),
+        ("sub on two lines", Script::claims(json!({ "sub": "1\r\nX-Auth-Request-User: root" }))),
+        ("sid on two lines", Script::claims(json!({ "sid": "s\n" }))),
         (
             "error beside tokens",
             Script { token_answer: set(json!({ "error": "invalid_request" })), ..Script::default() },
@@ -241,7 +238,7 @@ async fn what_is_required_may_stand_in_userinfo_alone() {
         (json!({}), json!({ "department": null }), 403),
         (json!({}), json!({}), 403),
     ] {
-        let script = Script { userinfo: set(userinfo.clone()), ..claims(id_token.clone()) };
+        let script = Script { userinfo: set(userinfo.clone()), ..Script::claims(id_token.clone()) };
         assert_eq!(sign_in(&broker, script).await, status, "{id_token} {userinfo}");
     }
 }
@@ -265,7 +262,8 @@ async fn a_deleted_account_with_sub_alone_is_not_confirmed() {
     ] {
         broker.idp.behave(gone);
         broker.clock.advance(Duration::minutes(5));
-        assert_ne!(broker.status(&browser).await, 200);
+        let unconfirmed = browser.get("/guarded").await;
+        assert_eq!((unconfirmed.status.as_u16(), unconfirmed.code().as_str()), (401, "reauthentication_required"));
         broker.idp.behave(alive.clone());
         broker.clock.advance(Duration::minutes(5));
         assert_eq!(broker.status(&browser).await, 200, "and comes back with it");
@@ -276,11 +274,6 @@ async fn a_deleted_account_with_sub_alone_is_not_confirmed() {
 #[tokio::test]
 async fn missing_and_wrong_claims_have_different_errors() {
     let broker = Broker::start().await;
-    let tell = async |claims: Value| -> Answer {
-        let body = format!("logout_token={}", broker.idp.logout_token(&claims));
-        let asking = broker.browser().ask(Method::POST, &format!("{PUBLIC}/sso/backchannel-logout/company"));
-        asking.header("content-type", "application/x-www-form-urlencoded").body(&body).send().await
-    };
     for (claims, words) in [
         (json!({ "iss": null }), "its claim `iss` is missing"),
         (json!({ "iss": "https://evil.example" }), "its issuer is `https://evil.example`, not `http"),
@@ -288,7 +281,7 @@ async fn missing_and_wrong_claims_have_different_errors() {
         (json!({ "jti": null }), "its claim `jti` is missing"),
         (json!({ "jti": "" }), "its claim `jti` is wrong"),
     ] {
-        let answer = tell(claims.clone()).await;
+        let answer = tell_of_logout(&broker, &broker.idp.logout_token(&claims)).await;
         assert!(answer.json()["error_description"].as_str().unwrap().contains(words), "{claims}: {}", answer.body);
     }
 }

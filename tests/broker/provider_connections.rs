@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::broker::{Broker, Setup};
-use crate::support::scripted_idp::{Script, ScriptedIdp, set};
+use crate::support::scripted_idp::{Script, ScriptedIdp};
 
 /// Stands before a provider and answers once on each connection: whatever comes on it after that finds it dead. Nothing
 /// of that is said in the answer.
@@ -76,7 +76,7 @@ async fn what_only_reads_is_asked_once_more_when_its_connection_is_dead() {
     let front = AnswersOnce::before(&broker.idp).await;
     let at_front = |path: &str| format!("http://{}{path}", front.address);
     let metadata = json!({ "userinfo_endpoint": at_front("/userinfo"), "jwks_uri": at_front("/jwks") });
-    broker.idp.behave(Script { metadata: set(metadata), ..Script::default() });
+    broker.idp.behave(Script::metadata(metadata));
     broker.signed_in().await;
     assert_eq!(front.lost(), ["GET /userinfo HTTP/1.1"], "the connection that the keys came on was dead");
     broker.idp.rotate_keys();
@@ -93,7 +93,7 @@ async fn a_code_is_never_sent_twice() {
     let front = AnswersOnce::before(&broker.idp).await;
     let at_front = |path: &str| format!("http://{}{path}", front.address);
     let metadata = json!({ "token_endpoint": at_front("/token"), "jwks_uri": at_front("/jwks") });
-    broker.idp.behave(Script { metadata: set(metadata), ..Script::default() });
+    broker.idp.behave(Script::metadata(metadata));
     // The connection that the keys came on is dead, and the code finds it.
     let answer = broker.sign_in(&broker.browser(), "/").await;
     assert!([502, 503].contains(&answer.status.as_u16()), "{}", answer.status);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::broker::{Broker, PUBLIC, Setup};
 use crate::support::browser::Browser;
-use crate::support::scripted_idp::{Gate, Misbehaviour, Script, ScriptedIdp, set};
+use crate::support::scripted_idp::{Gate, Misbehaviour, Script, ScriptedIdp};
 
 /// R-F01, R-F02: one line a case; no authorization request ever leaves.
 #[tokio::test]
@@ -18,7 +18,7 @@ async fn metadata_that_cannot_be_trusted_starts_no_login() {
         json!({ "require_pushed_authorization_requests": true }),
     ] {
         let broker = Broker::start().await;
-        broker.idp.behave(Script { metadata: set(members.clone()), ..Script::default() });
+        broker.idp.behave(Script::metadata(members.clone()));
         let answer = broker.browser().visit(&format!("{PUBLIC}/sso/login")).send().await;
         assert_eq!(answer.status, 502, "{members}");
         assert!(answer.set_cookies().is_empty() && answer.location().is_empty());
@@ -88,7 +88,7 @@ async fn the_broker_starts_without_its_provider_and_sessions_outlive_it() {
     idp.behave(Script { at_metadata: Misbehaviour::Drop, ..Script::default() });
     let broker = Broker::with_provider(setup, idp).await;
     let operations = Browser::new([("ops".to_owned(), broker.operations)]);
-    let ready = async || operations.fetch("http://ops/readyz").send().await;
+    let ready = async || broker.readiness().await;
     assert_eq!(operations.fetch("http://ops/livez").send().await.status, 200);
     assert_eq!(ready().await.status, 503);
     assert_eq!(ready().await.json()["idps"]["company"], "unreachable");

@@ -94,7 +94,7 @@ async fn an_unverified_address_is_not_passed_on() {
     for claims in
         [json!({ "email_verified": false }), json!({ "email_verified": null }), json!({ "email_verified": "true" })]
     {
-        broker.idp.behave(Script { id_token_claims: set(claims.clone()), ..Script::default() });
+        broker.idp.behave(Script::claims(claims.clone()));
         let echo = broker.signed_in().await.fetch(PUBLIC).send().await.json();
         assert_eq!(received(&echo, "x-auth-request-email"), [""], "{claims}");
     }
@@ -104,7 +104,7 @@ async fn an_unverified_address_is_not_passed_on() {
 async fn methods_bodies_queries_and_statuses_pass_unchanged() {
     let broker = Broker::start().await;
     let browser = broker.signed_in().await;
-    let plain = browser.fetch(&format!("{PUBLIC}/x")).send().await.json();
+    let plain = browser.get("/x").await.json();
     assert!(received(&plain, "transfer-encoding").is_empty() && received(&plain, "content-length").is_empty());
     let large = "x".repeat(300_000);
     let url = format!("{PUBLIC}/orders?b=2&a=1&a=%20+");
@@ -161,7 +161,7 @@ async fn an_upstream_that_is_away_is_named_as_such_and_nothing_inside_is_shown()
     let routes = "[[route]]\npath = \"/\"\nupstream = \"http://127.0.0.1:1\"\n";
     let broker = Broker::with(Setup { routes, ..Setup::default() }).await;
     let browser = broker.signed_in().await;
-    let answer = browser.fetch(&format!("{PUBLIC}/page")).send().await;
+    let answer = browser.get("/page").await;
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (502, "upstream_unavailable"));
     assert!(!answer.body.contains("127.0.0.1"));
     let page = browser.visit(&format!("{PUBLIC}/page")).send().await;
@@ -198,7 +198,7 @@ async fn connections_that_the_upstream_closed_are_replaced_but_forms_are_not_rep
     let broker = Broker::with(Setup { routes: Box::leak(routes.into_boxed_str()), ..Setup::default() }).await;
     let browser = broker.signed_in().await;
     for _ in 0..10 {
-        assert_eq!(browser.fetch(&format!("{PUBLIC}/page")).send().await.status, 200);
+        assert_eq!(browser.get("/page").await.status, 200);
     }
     let before = requests.load(Ordering::Relaxed);
     let form = browser.ask(http::Method::POST, &format!("{PUBLIC}/page")).body("x").send().await;
@@ -231,12 +231,12 @@ async fn an_upstream_that_stalls_is_not_waited_for() {
     let broker = Broker::with(Setup { routes: Box::leak(routes.into_boxed_str()), more, ..Setup::default() }).await;
     let browser = broker.signed_in().await;
     let large = "x".repeat(20_000_000);
-    let silent = browser.fetch(&format!("{PUBLIC}/page")).send().await;
+    let silent = browser.get("/page").await;
     assert_eq!((silent.status.as_u16(), silent.code().as_str()), (504, "upstream_unavailable"));
     let deaf = browser.ask(http::Method::POST, &format!("{PUBLIC}/page")).body(&large).try_send().await;
     // The answer may come while the request is still being sent, which some clients take for a broken connection.
     assert!(deaf.map_or_else(|error| !error.is_timeout(), |answer| answer.status.is_server_error()));
-    let handshake = browser.fetch(&format!("{PUBLIC}/tls/page")).send().await;
+    let handshake = browser.get("/tls/page").await;
     assert!([502, 504].contains(&handshake.status.as_u16()), "{}", handshake.status);
 }
 

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
-use url::Url;
 
 use crate::support::broker::{Broker, PUBLIC, Setup};
+use crate::support::browser::parameters;
 use crate::support::child::until;
 use crate::support::keys::{Kind, private_key, verified};
 use crate::support::program::{Folder, counterfoil, run};
@@ -13,10 +13,6 @@ use crate::support::scripted_idp::{Change, Gate, Misbehaviour, Script, ScriptedI
 
 const OFFERED: &str = "pushed_authorization_request_endpoint";
 const DEMANDED: &str = "require_pushed_authorization_requests";
-
-fn parameters(address: &str) -> HashMap<String, String> {
-    Url::parse(address).unwrap().query_pairs().into_owned().collect()
-}
 
 fn names(parameters: &HashMap<String, String>) -> Vec<&str> {
     let mut names: Vec<_> = parameters.keys().map(String::as_str).collect();

@@ -4,7 +4,6 @@
 use time::Duration;
 
 use crate::support::broker::{Broker, Setup, Store};
-use crate::support::browser::Browser;
 use crate::support::child::until;
 use crate::support::redis::Redis;
 use crate::support::scripted_idp::{Misbehaviour, Script, ScriptedIdp};
@@ -24,10 +23,9 @@ async fn readiness_tells_how_each_provider_is() {
     ];
     let broker = Broker::with_provider(Setup { more: more.concat(), ..setup }, idp).await;
     broker.app.probe_providers();
-    let operations = Browser::new([("ops".to_owned(), broker.operations)]);
     let expected = [("company", "ok"), ("away", "unreachable"), ("missing", "faulty"), ("another", "faulty")];
     until("each is told from the others", async || {
-        let idps = operations.fetch("http://ops/readyz").send().await.json()["idps"].clone();
+        let idps = broker.readiness().await.json()["idps"].clone();
         expected.iter().all(|(name, health)| idps[*name] == *health)
     })
     .await;
@@ -38,8 +36,7 @@ async fn readiness_tells_how_each_provider_is() {
 async fn readiness_follows_a_provider_that_goes_away_and_comes_back() {
     let broker = Broker::start().await;
     broker.signed_in().await;
-    let operations = Browser::new([("ops".to_owned(), broker.operations)]);
-    let health = async || operations.fetch("http://ops/readyz").send().await;
+    let health = async || broker.readiness().await;
     assert_eq!(health().await.json()["idps"]["company"], "ok");
     for (metadata, expected) in [
         (Misbehaviour::Answer(503, "text/plain", ""), "unreachable"),
@@ -69,9 +66,8 @@ async fn a_redis_that_takes_no_writes_is_no_store() {
         let broker =
             Broker::with(Setup { store: Store::Redis(redis.port()), near_cache_entries, ..Setup::default() }).await;
         broker.signed_in().await;
-        let operations = Browser::new([("ops".to_owned(), broker.operations)]);
         let ready = async || {
-            let answer = operations.fetch("http://ops/readyz").send().await;
+            let answer = broker.readiness().await;
             (answer.status.as_u16(), answer.json()["store"].as_str().unwrap().to_owned())
         };
         assert_eq!(ready().await, (200, "ok".to_owned()));

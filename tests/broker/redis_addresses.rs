@@ -17,18 +17,11 @@ fn server(port: u16, more: &[&str]) -> Redis {
 }
 
 async fn is_served_from_the_near_cache(url: String, redis: &Redis) {
-    let store = Arc::new(RedisBackend::connect(settings_of(url.clone())).unwrap());
+    let store = Arc::new(RedisBackend::connect(settings_of(url)).unwrap());
     let broker = Broker::with(Setup { store: Store::Shared(store), ..Setup::default() }).await;
     let browser = broker.signed_in_after_an_outage().await;
     let handle = broker.handle(&browser).await;
-    until(&format!("{url} is served from the near cache"), async || {
-        let before = redis.gets();
-        for _ in 0..3 {
-            assert_eq!(broker.status_after_an_outage(&browser).await, 200);
-        }
-        redis.gets() == before
-    })
-    .await;
+    broker.served_from_memory(&browser, || redis.gets()).await;
     assert_eq!(redis.ask(&["DEL", &handle]), "1");
     until("a deletion is heard of", async || broker.status(&browser).await == 401).await;
 }

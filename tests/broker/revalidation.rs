@@ -15,7 +15,6 @@ use time::{Duration, OffsetDateTime};
 
 use crate::support::administration::{SECTION, call};
 use crate::support::broker::{Broker, PUBLIC, Setup, Store};
-use crate::support::browser::{Answer, Browser};
 use crate::support::captured_log::CapturedLog;
 use crate::support::child::until;
 use crate::support::scripted_idp::manners::{Product, Situation};
@@ -32,10 +31,6 @@ fn paced() -> Setup {
 fn with(keys: &str) -> Setup {
     let idp = format!("refresh = \"5m\"\n{keys}");
     Setup { idp, routes: ROUTES, more: SECTION.into(), ..Setup::default() }
-}
-
-async fn get(browser: &Browser, path: &str) -> Answer {
-    browser.fetch(&format!("{PUBLIC}{path}")).send().await
 }
 
 /// Somebody else signs in honestly, or whatever else the provider lets them.
@@ -92,7 +87,7 @@ async fn what_products_answer_to_a_renewal_has_the_outcome_that_people_expect() 
         let browser = broker.signed_in().await;
         broker.clock.advance(Duration::minutes(5));
         broker.idp.behave(product.manner(situation, &broker.idp));
-        let at_once = get(&browser, "/x").await;
+        let at_once = browser.get("/x").await;
         if expected == Ends {
             assert_eq!((at_once.status.as_u16(), at_once.code().as_str()), (401, "session_revoked"), "{case}");
             let away = browser.visit(&format!("{PUBLIC}/x")).send().await;
@@ -103,18 +98,18 @@ async fn what_products_answer_to_a_renewal_has_the_outcome_that_people_expect() 
         assert_eq!(at_once.status, 200, "{case}: {}", at_once.body);
         if expected == EndsIfItLasts {
             broker.clock.advance(Duration::minutes(10) - Duration::seconds(1));
-            assert_eq!(get(&browser, "/x").await.status, 200, "{case}");
+            assert_eq!(browser.get("/x").await.status, 200, "{case}");
             broker.clock.advance(Duration::seconds(11));
-            assert_eq!(get(&browser, "/x").await.code(), "session_revoked", "{case}");
+            assert_eq!(browser.get("/x").await.code(), "session_revoked", "{case}");
             continue;
         }
         for _ in 0..5 {
             broker.clock.advance(Duration::minutes(14));
             somebody_else_signs_in(&broker).await;
-            let late = get(&browser, "/x").await;
+            let late = browser.get("/x").await;
             assert!(late.status == 200 || late.code() == "reauthentication_required", "{case}: {}", late.body);
         }
-        let late = get(&browser, "/x").await;
+        let late = browser.get("/x").await;
         match expected {
             NeedsLoginAfterGrace => assert_eq!(late.code(), "reauthentication_required", "{case}"),
             _ => assert_eq!(late.status, 200, "{case}: {}", late.body),
@@ -122,7 +117,7 @@ async fn what_products_answer_to_a_renewal_has_the_outcome_that_people_expect() 
         broker.idp.behave(product.manner(Nothing, &broker.idp));
         if matches!(situation, PersonDeleted | Overloaded) {
             broker.clock.advance(Duration::seconds(11));
-            assert_eq!(get(&browser, "/x").await.status, 200, "{case}: it had not ended");
+            assert_eq!(browser.get("/x").await.status, 200, "{case}: it had not ended");
         }
     }
 }
@@ -146,16 +141,16 @@ async fn a_replica_that_the_provider_has_not_served_yet_ends_no_session() {
         started.clock.advance(Duration::minutes(5));
         started.idp.behave(manner.0.manner(manner.1, &started.idp));
         let moved = started.takes_over(&browser);
-        assert_eq!(get(&moved, "/x").await.status, 200, "{manner:?}");
+        assert_eq!(moved.get("/x").await.status, 200, "{manner:?}");
         started.clock.advance(Duration::minutes(10));
-        assert_eq!(get(&moved, "/x").await.status, 200, "{manner:?}");
+        assert_eq!(moved.get("/x").await.status, 200, "{manner:?}");
         started.clock.advance(Duration::seconds(11));
         let script = started.idp.script();
         // Its first exchange; what the provider refuses from here on, it refuses to the person.
         started.idp.behave(Script { id_token_header: None, ..Script::default() });
         started.signed_in().await;
         started.idp.behave(script);
-        assert_eq!(get(&moved, "/x").await.code(), "session_revoked", "{manner:?}");
+        assert_eq!(moved.get("/x").await.code(), "session_revoked", "{manner:?}");
     }
 }
 
@@ -175,23 +170,23 @@ async fn the_grace_ends_once_somebody_else_was_served_and_on_every_replica() {
     let browser = broker.signed_in().await;
     broker.clock.advance(Duration::minutes(5));
     broker.idp.behave(Product::Dex.manner(Situation::PersonDeleted, &broker.idp));
-    assert_eq!(get(&browser, "/x").await.status, 200);
+    assert_eq!(browser.get("/x").await.status, 200);
     broker.clock.advance(Duration::minutes(21));
-    assert_eq!(get(&browser, "/x").await.status, 200, "it fails for everybody, as far as is known");
+    assert_eq!(browser.get("/x").await.status, 200, "it fails for everybody, as far as is known");
     broker.clock.advance(Duration::seconds(11));
     let moved = other.takes_over(&browser);
     somebody_else_signs_in(&broker).await;
-    assert_eq!(get(&moved, "/x").await.status, 200, "this replica has served nobody");
+    assert_eq!(moved.get("/x").await.status, 200, "this replica has served nobody");
     broker.clock.advance(Duration::seconds(11));
-    assert_eq!(get(&browser, "/x").await.code(), "reauthentication_required");
-    assert_eq!(get(&moved, "/x").await.code(), "reauthentication_required");
+    assert_eq!(browser.get("/x").await.code(), "reauthentication_required");
+    assert_eq!(moved.get("/x").await.code(), "reauthentication_required");
     let away = Misbehaviour::Answer(503, "text/plain", "");
     broker.idp.behave(Script { at_refresh: away, ..Script::default() });
     broker.clock.advance(Duration::seconds(11));
-    assert_eq!(get(&browser, "/x").await.code(), "reauthentication_required", "an outage lets nobody pass again");
+    assert_eq!(browser.get("/x").await.code(), "reauthentication_required", "an outage lets nobody pass again");
     broker.idp.behave(Script::default());
     broker.clock.advance(Duration::seconds(11));
-    assert_eq!(get(&browser, "/x").await.status, 200);
+    assert_eq!(browser.get("/x").await.status, 200);
 }
 
 /// What reviewers see of the only session.
@@ -217,7 +212,7 @@ async fn since_when_a_session_is_not_confirmed_stands_in_lists_and_is_warned_of_
         Script { at_userinfo: Misbehaviour::Answer(500, "text/plain", ""), ..Script::default() },
     ] {
         broker.idp.behave(answer);
-        assert_eq!(get(&browser, "/x").await.status, 200);
+        assert_eq!(browser.get("/x").await.status, 200);
         let told = listed(&broker).await["indeterminate_since"].as_str().unwrap().to_owned();
         let told = OffsetDateTime::parse(&told, &Rfc3339).unwrap();
         assert_eq!(told.unix_timestamp(), since.unix_timestamp());
@@ -225,7 +220,7 @@ async fn since_when_a_session_is_not_confirmed_stands_in_lists_and_is_warned_of_
     }
     assert_eq!(log.lines_with("renewal_failed").len(), 1, "{:?}", log.lines_with(""));
     broker.idp.behave(Script::default());
-    assert_eq!(get(&browser, "/x").await.status, 200);
+    assert_eq!(browser.get("/x").await.status, 200);
     assert_eq!(listed(&broker).await["indeterminate_since"], Value::Null);
 }
 
@@ -243,11 +238,11 @@ async fn a_provider_that_does_not_know_the_client_is_a_fault_of_the_configuratio
         let refuses = Misbehaviour::Answer(refusal.0, "application/json", refusal.1);
         broker.idp.behave(Script { at_refresh: refuses, ..Script::default() });
         for browser in [&one, &other] {
-            assert_eq!(get(browser, "/x").await.status, 200, "{refusal:?}");
+            assert_eq!(browser.get("/x").await.status, 200, "{refusal:?}");
         }
         assert_eq!(broker.idp.received("/token").len(), 1, "{refusal:?}: nobody else asks for now");
         broker.clock.advance(Duration::seconds(11));
-        assert_eq!(get(&other, "/x").await.status, 200, "{refusal:?}");
+        assert_eq!(other.get("/x").await.status, 200, "{refusal:?}");
         assert_eq!(log.lines_with("the configuration is at fault").len(), 1, "{refusal:?}");
     }
 }
@@ -264,17 +259,14 @@ async fn a_live_session_does_not_wait_for_a_slow_provider() {
     broker.idp.forget_requests();
     broker.idp.behave(held);
     for path in ["/x", "/y", "/x"] {
-        assert_eq!(get(&browser, path).await.status, 200, "the provider has not answered yet");
+        assert_eq!(browser.get(path).await.status, 200, "the provider has not answered yet");
     }
     let expired = browser.copy();
-    let expired = tokio::spawn(async move { get(&expired, "/api").await });
+    let expired = tokio::spawn(async move { expired.get("/api").await });
     until("it is asked", async || broker.idp.received("/token").len() == 1).await;
     gate.open();
     assert_eq!(expired.await.unwrap().status, 200, "whoever needs a new token waits for it");
-    until("the renewal is brought to its end", async || {
-        get(&browser, "/sso/session").await.json()["groups"] == json!(["finance"])
-    })
-    .await;
+    until("the renewal is brought to its end", async || browser.session().await["groups"] == json!(["finance"])).await;
     assert_eq!(broker.idp.received("/token").len(), 1);
 }
 
@@ -291,24 +283,24 @@ async fn a_provider_that_timed_out_gets_a_backoff_for_all_sessions() {
     broker.idp.forget_requests();
     let gate = Gate::default();
     broker.idp.behave(Script { at_refresh: Misbehaviour::Held(gate.clone()), ..Script::default() });
-    assert_eq!(get(&browsers[0], "/x").await.status, 200);
+    assert_eq!(browsers[0].get("/x").await.status, 200);
     until("the provider did not answer in time", async || listed_unconfirmed(&broker).await == 1).await;
     for browser in &browsers {
-        assert_eq!(get(browser, "/x").await.status, 200);
+        assert_eq!(browser.get("/x").await.status, 200);
     }
     assert_eq!(broker.idp.received("/token").len(), 1, "nobody else asks");
     broker.clock.advance(Duration::seconds(11));
     for browser in &browsers[1..] {
-        assert_eq!(get(browser, "/x").await.status, 200);
+        assert_eq!(browser.get("/x").await.status, 200);
     }
     assert_eq!(broker.idp.received("/token").len(), 2, "one of them goes first");
     until("nor did it answer then", async || listed_unconfirmed(&broker).await == 2).await;
     broker.idp.behave(Script::default());
     broker.clock.advance(Duration::seconds(11));
-    assert_eq!(get(&browsers[0], "/x").await.status, 200);
+    assert_eq!(browsers[0].get("/x").await.status, 200);
     until("the first is confirmed", async || listed_unconfirmed(&broker).await == 1).await;
     for browser in &browsers {
-        assert_eq!(get(browser, "/x").await.status, 200);
+        assert_eq!(browser.get("/x").await.status, 200);
     }
     until("all are confirmed", async || listed_unconfirmed(&broker).await == 0).await;
     assert_eq!(broker.idp.received("/token").len(), 6);
@@ -323,7 +315,7 @@ async fn listed_unconfirmed(broker: &Broker) -> usize {
 /// Changed for a while, it ends no session: whoever signs in again, or waits until it is changed back, goes on.
 #[tokio::test]
 async fn a_setting_at_the_provider_that_is_changed_and_changed_back_ends_no_session() {
-    let header = |members| Script { id_token_header: set(members), ..Script::default() };
+    let header = |members| Script::header(members);
     let claims = |members| Script { refresh_claims: set(members), ..Script::default() };
     for (setting, script) in [
         ("algorithm", Script { signing: Algorithm::ES256, ..Script::default() }),
@@ -343,11 +335,11 @@ async fn a_setting_at_the_provider_that_is_changed_and_changed_back_ends_no_sess
         for _ in 0..2 {
             broker.clock.advance(Duration::minutes(5));
             broker.idp.behave(script.clone());
-            let turned_away = get(&browser, "/x").await;
+            let turned_away = browser.get("/x").await;
             assert_eq!(turned_away.code(), "reauthentication_required", "{setting}: {}", turned_away.body);
             broker.idp.behave(Script::default());
             broker.clock.advance(Duration::seconds(11));
-            assert_eq!(get(&browser, "/x").await.status, 200, "{setting}");
+            assert_eq!(browser.get("/x").await.status, 200, "{setting}");
         }
     }
 }
@@ -366,21 +358,21 @@ async fn an_outage_does_not_use_the_grace_up() {
         let browser = broker.signed_in().await;
         broker.clock.advance(Duration::minutes(5));
         broker.idp.behave(Script { at_refresh: outage, ..Script::default() });
-        assert_eq!(get(&browser, "/x").await.status, 200);
+        assert_eq!(browser.get("/x").await.status, 200);
         for _ in 0..5 {
             broker.clock.advance(Duration::minutes(14));
             somebody_else_signs_in(&broker).await;
-            assert_eq!(get(&browser, "/x").await.status, 200);
+            assert_eq!(browser.get("/x").await.status, 200);
         }
         broker.idp.behave(Product::Dex.manner(Situation::PersonDeleted, &broker.idp));
         for minutes in [1, 20, 20, 19] {
             broker.clock.advance(Duration::minutes(minutes));
             somebody_else_signs_in(&broker).await;
-            assert_eq!(get(&browser, "/x").await.status, 200);
+            assert_eq!(browser.get("/x").await.status, 200);
         }
         broker.clock.advance(Duration::minutes(2));
         somebody_else_signs_in(&broker).await;
-        assert_eq!(get(&browser, "/x").await.code(), "reauthentication_required");
+        assert_eq!(browser.get("/x").await.code(), "reauthentication_required");
     }
 }
 
@@ -399,12 +391,12 @@ async fn after_an_outage_an_attempt_without_a_request_yields_to_the_next() {
         let (one, other) = (broker.signed_in().await, broker.signed_in().await);
         broker.clock.advance(Duration::minutes(5));
         broker.idp.behave(Script { at_refresh: Misbehaviour::Answer(503, "text/plain", ""), ..Script::default() });
-        assert_eq!(get(&one, "/x").await.status, 200);
+        assert_eq!(one.get("/x").await.status, 200);
         broker.idp.behave(Script::default());
         broker.clock.advance(Duration::seconds(11));
         broker.idp.forget_requests();
-        assert_eq!(get(&without, "/x").await.code(), "reauthentication_required", "{reason}");
-        assert_eq!(get(&other, "/x").await.status, 200);
+        assert_eq!(without.get("/x").await.code(), "reauthentication_required", "{reason}");
+        assert_eq!(other.get("/x").await.status, 200);
         assert_eq!(broker.idp.received("/token").len(), 1, "{reason}: it was asked");
     }
 }
@@ -429,13 +421,13 @@ async fn a_cache_that_shows_old_keys_after_a_rotation_ends_no_session() {
         broker.idp.behave(Script { jwks: change(move |document| *document = old.clone()), ..honest() });
         for minutes in [5, 5, 4] {
             broker.clock.advance(Duration::minutes(minutes));
-            let answer = get(&browser, "/x").await;
+            let answer = browser.get("/x").await;
             assert_eq!(answer.status, 200, "{named}: {}", answer.body);
             assert_ne!(listed(&broker).await["indeterminate_since"], Value::Null, "{named}: not confirmed");
         }
         broker.idp.behave(honest());
         broker.clock.advance(Duration::seconds(11));
-        assert_eq!(get(&browser, "/x").await.status, 200, "{named}");
+        assert_eq!(browser.get("/x").await.status, 200, "{named}");
         assert_eq!(listed(&broker).await["indeterminate_since"], Value::Null, "{named}: confirmed");
     }
 }

@@ -1,39 +1,23 @@
 //! Ending other people's sessions: whose, how many, what they are told, and what it takes to come back.
 
+use counterfoil::clock::Clock;
 use http::Method;
 use serde_json::{Value, json};
 use time::Duration;
 
 use crate::support::administration::{SECTION, call, revoke};
 use crate::support::broker::{Broker, PUBLIC, Setup, Store};
-use crate::support::browser::{Answer, Browser};
 use crate::support::redis::Redis;
-use crate::support::scripted_idp::{Script, set};
+use crate::support::scripted_idp::Script;
 
 async fn broker() -> Broker {
     Broker::with(Setup { more: SECTION.into(), ..Setup::default() }).await
 }
 
-/// Signs somebody in; the provider tells when they proved who they are, and proves it afresh if asked to.
-async fn signed_in_as(broker: &Broker, subject: &str, groups: &[&str]) -> Browser {
-    be(broker, subject, groups, true);
-    broker.signed_in().await
-}
-
-fn be(broker: &Broker, subject: &str, groups: &[&str], fresh: bool) {
-    use counterfoil::clock::Clock;
-    let now = broker.clock.now().unix_timestamp();
-    let auth_time = if fresh { now } else { now - 3_600 };
-    let claims = json!({
-        "sub": subject, "groups": groups, "preferred_username": subject, "sid": format!("sid-{subject}"),
-        "email": format!("{subject}@example.com"), "auth_time": auth_time,
-    });
-    let userinfo = set(json!({ "sub": subject, "email": null, "groups": null, "preferred_username": null }));
-    broker.idp.behave(Script { id_token_claims: set(claims), userinfo, ..Script::default() });
-}
-
-async fn guarded(browser: &Browser) -> Answer {
-    browser.fetch(&format!("{PUBLIC}/guarded")).send().await
+/// From now on the provider speaks of somebody who proved an hour ago who they are, and does not prove it afresh.
+fn knows_of_an_hour_ago(broker: &Broker, subject: &str) {
+    let an_hour_ago = broker.clock.now() - Duration::HOUR;
+    broker.idp.behave(Script::person(subject, &[], an_hour_ago.unix_timestamp()));
 }
 
 /// R-N01, R-G12: one line a case: what is asked for, and whose sessions end.
@@ -57,27 +41,27 @@ async fn revocation_ends_exactly_the_selected_sessions() {
             (json!({ "idle_longer_than": "30m" }), ""),
             (json!({ "all": true }), "aabc"),
         ] {
-            let first = signed_in_as(&broker, "alice", &["staff"]).await;
+            let first = broker.signed_in_as("alice", &["staff"]).await;
             broker.clock.advance(Duration::minutes(20));
-            assert_eq!(guarded(&first).await.status, 200);
+            assert_eq!(first.get("/guarded").await.status, 200);
             broker.clock.advance(Duration::minutes(15));
             let people = [
                 ("a", first),
-                ("a", signed_in_as(&broker, "alice", &["staff"]).await),
-                ("b", signed_in_as(&broker, "bob", &["staff", "finance"]).await),
-                ("c", signed_in_as(&broker, "carol", &["staff", "finance"]).await),
+                ("a", broker.signed_in_as("alice", &["staff"]).await),
+                ("b", broker.signed_in_as("bob", &["staff", "finance"]).await),
+                ("c", broker.signed_in_as("carol", &["staff", "finance"]).await),
             ];
             let order = |dry_run: bool| json!({ "filter": filter, "reason": "test", "dry_run": dry_run });
             let would = revoke(&broker, order(true)).await;
             assert_eq!((would["matched"].as_u64(), would["ended"].as_u64()), (Some(expected.len() as u64), Some(0)));
             for (_, browser) in &people {
-                assert_eq!(guarded(browser).await.status, 200, "a dry run ends nothing");
+                assert_eq!(browser.get("/guarded").await.status, 200, "a dry run ends nothing");
             }
             let done = revoke(&broker, order(false)).await;
             assert_eq!(done["ended"].as_u64(), Some(expected.len() as u64), "{filter}: {done}");
             let mut ended = String::new();
             for (person, browser) in &people {
-                let answer = guarded(browser).await;
+                let answer = browser.get("/guarded").await;
                 if answer.status == 401 {
                     assert_eq!(answer.code(), "session_revoked");
                     ended += person;
@@ -95,7 +79,7 @@ async fn revocation_ends_exactly_the_selected_sessions() {
 #[tokio::test]
 async fn a_revocation_that_says_nothing_clear_is_refused() {
     let broker = broker().await;
-    let browser = signed_in_as(&broker, "alice", &[]).await;
+    let browser = broker.signed_in_as("alice", &[]).await;
     let handle = broker.handle(&browser).await;
     for body in [
         json!({}),
@@ -119,7 +103,7 @@ async fn a_revocation_that_says_nothing_clear_is_refused() {
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "bad_request"), "{body}");
         assert!(!answer.json()["detail"].as_str().unwrap().is_empty());
     }
-    assert_eq!(guarded(&browser).await.status, 200);
+    assert_eq!(browser.get("/guarded").await.status, 200);
 }
 
 /// The person learns that and when, not by whom nor why; the page leads back to where they were.
@@ -128,11 +112,11 @@ async fn the_person_is_told_that_it_was_ended_but_not_by_whom() {
     let redis = Redis::start();
     for store in [Store::Memory, Store::Redis(redis.port())] {
         let broker = Broker::with(Setup { store, more: SECTION.into(), ..Setup::default() }).await;
-        let browser = signed_in_as(&broker, "alice", &[]).await;
+        let browser = broker.signed_in_as("alice", &[]).await;
         let handle = broker.handle(&browser).await;
         revoke(&broker, json!({ "handles": [handle], "reason": "SUSPECTED of fraud" })).await;
         for _ in 0..2 {
-            let refused = guarded(&browser).await;
+            let refused = browser.get("/guarded").await;
             assert_eq!((refused.status.as_u16(), refused.code().as_str()), (401, "session_revoked"));
             assert!(!refused.body.contains("SUSPECTED") && !refused.body.contains("api-token"), "{}", refused.body);
         }
@@ -151,7 +135,7 @@ async fn the_next_login_has_to_be_a_fresh_one() {
     let redis = Redis::start();
     for store in [Store::Memory, Store::Redis(redis.port())] {
         let broker = Broker::with(Setup { store, more: SECTION.into(), ..Setup::default() }).await;
-        let browser = signed_in_as(&broker, "alice", &[]).await;
+        let browser = broker.signed_in_as("alice", &[]).await;
         let handle = broker.handle(&browser).await;
         revoke(&broker, json!({ "handles": [handle], "reason": "stolen" })).await;
         broker.clock.advance(Duration::seconds(5));
@@ -161,26 +145,26 @@ async fn the_next_login_has_to_be_a_fresh_one() {
         assert!(start.location().contains("prompt=login") && start.location().contains("max_age=0"));
 
         // Another browser, whose session at the provider is an hour old: sent back for it.
-        be(&broker, "alice", &[], false);
+        knows_of_an_hour_ago(&broker, "alice");
         let other = broker.browser();
         let start = other.visit(&format!("{PUBLIC}/sso/login?return_to=/orders")).send().await;
         assert!(!start.location().contains("prompt="));
         let sent_back = broker.sign_in(&other, "/orders").await;
         assert_eq!(sent_back.location(), "/sso/login?return_to=%2Forders&idp=company&fresh=1");
-        assert_eq!(guarded(&other).await.status, 401);
+        assert_eq!(other.get("/guarded").await.status, 401);
         let start = other.visit(&format!("{PUBLIC}{}", sent_back.location())).send().await;
         assert!(start.location().contains("prompt=login") && start.location().contains("max_age=0"));
         // A provider that ignores it is not believed.
         let callback = other.visit(start.location()).send().await.location().to_owned();
         assert_eq!(other.visit(&callback).send().await.status, 502);
         // One that does not is.
-        be(&broker, "alice", &[], true);
+        broker.meets("alice", &[]);
         let start = other.visit(&format!("{PUBLIC}{}", sent_back.location())).send().await;
         let callback = other.visit(start.location()).send().await.location().to_owned();
         assert_eq!(other.visit(&callback).send().await.location(), "/orders");
-        assert_eq!(guarded(&other).await.status, 200);
+        assert_eq!(other.get("/guarded").await.status, 200);
         // It is nobody else's business.
-        be(&broker, "bob", &[], false);
+        knows_of_an_hour_ago(&broker, "bob");
         broker.signed_in().await;
     }
 }
@@ -188,11 +172,11 @@ async fn the_next_login_has_to_be_a_fresh_one() {
 #[tokio::test]
 async fn a_fresh_login_is_not_demanded_if_it_was_not_ordered() {
     let broker = broker().await;
-    let browser = signed_in_as(&broker, "alice", &[]).await;
+    let browser = broker.signed_in_as("alice", &[]).await;
     let handle = broker.handle(&browser).await;
     revoke(&broker, json!({ "handles": [handle], "reason": "tidying", "fresh_login": false })).await;
     broker.clock.advance(Duration::seconds(3));
-    be(&broker, "alice", &[], false);
+    knows_of_an_hour_ago(&broker, "alice");
     assert_eq!(broker.sign_in(&browser, "/").await.location(), "/");
 }
 
@@ -211,7 +195,7 @@ async fn a_login_under_way_is_overtaken_by_a_revocation() {
             json!({ "filter": { "older_than": "1s" } }),
             json!({ "handles": "hers" }),
         ] {
-            let live = signed_in_as(&broker, "alice", &["finance"]).await;
+            let live = broker.signed_in_as("alice", &["finance"]).await;
             broker.clock.advance(Duration::seconds(3));
             let under_way = broker.browser();
             let callback = broker.reach_callback(&under_way, "/").await;
@@ -226,8 +210,8 @@ async fn a_login_under_way_is_overtaken_by_a_revocation() {
             let refused = under_way.visit(&callback).send().await;
             assert_eq!(refused.status, 403, "{body}");
             assert!(refused.body.contains("sessions were ended"), "{}", refused.body);
-            assert_eq!(guarded(&under_way).await.status, 401);
-            be(&broker, "alice", &["finance"], true);
+            assert_eq!(under_way.get("/guarded").await.status, 401);
+            broker.meets("alice", &["finance"]);
             broker.signed_in().await;
             broker.clock.advance(Duration::seconds(3));
             let clean_up = json!({ "filter": { "all": true }, "reason": "clean up", "fresh_login": false });
@@ -242,7 +226,7 @@ async fn a_login_under_way_is_overtaken_by_a_revocation() {
 async fn a_blocked_person_gets_no_session_until_the_block_ends_or_is_lifted() {
     let broker = broker().await;
     let attempt = async |subject: &str| {
-        be(&broker, subject, &["staff"], true);
+        broker.meets(subject, &["staff"]);
         broker.sign_in(&broker.browser(), "/").await
     };
     let order = |block: &str| json!({ "filter": { "user": "alice" }, "reason": "test", "block_for": block });
@@ -258,7 +242,7 @@ async fn a_blocked_person_gets_no_session_until_the_block_ends_or_is_lifted() {
     assert_eq!(attempt("alice").await.location(), "/");
 
     // By handle it is the person who is blocked, not the browser.
-    let browser = signed_in_as(&broker, "alice", &[]).await;
+    let browser = broker.signed_in_as("alice", &[]).await;
     let handle = broker.handle(&browser).await;
     revoke(&broker, json!({ "handles": [handle], "reason": "test", "block_for": "7d" })).await;
     revoke(&broker, order("7d")).await;

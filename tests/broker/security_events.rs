@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use time::Duration;
 
 use crate::support::broker::{Broker, PUBLIC, Setup, Store};
-use crate::support::browser::{Answer, Asking, Browser};
+use crate::support::browser::{Answer, Browser};
 use crate::support::child::free_port;
+use crate::support::notices::push;
 use crate::support::redis::Redis;
 use crate::support::scripted_idp::{Misbehaviour, Script, ScriptedIdp, payload_of, set};
 
@@ -20,11 +21,6 @@ const SECTION: &str = "[idp.company.shared_signals]\nbearer_token = \"CANARY-tra
 
 fn setup() -> Setup {
     Setup { idp: SECTION.into(), ..Setup::default() }
-}
-
-fn push(broker: &Broker, token: &str) -> Asking {
-    let asking = broker.browser().ask(Method::POST, ADDRESS).header("content-type", "application/secevent+jwt");
-    asking.body(token)
 }
 
 async fn tell(broker: &Broker, token: &str) -> Answer {
@@ -85,7 +81,7 @@ async fn events_end_exactly_the_sessions_they_are_about() {
     let older_draft = json!({ REVOKED: { "subject": { "subject_type": "iss_sub", "iss": issuer, "sub": "a" } } });
     let browser = be(&broker, "a", true, broker.clock.now().unix_timestamp()).await;
     assert_eq!(tell(&broker, &broker.idp.security_event(&older_draft, &json!({ "sub_id": null }))).await.status, 202);
-    let refused = browser.fetch(&format!("{PUBLIC}/guarded")).send().await;
+    let refused = browser.get("/guarded").await;
     assert_eq!((refused.status.as_u16(), refused.code().as_str()), (401, "session_revoked"));
 }
 

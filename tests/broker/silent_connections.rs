@@ -30,8 +30,7 @@ async fn broker_on(settings: &RedisSettings, timeout: Duration, near_cache_entri
 }
 
 async fn is_ready(broker: &Broker) -> bool {
-    let operations = Browser::new([("ops".to_owned(), broker.operations)]);
-    operations.fetch("http://ops/readyz").send().await.status == 200
+    broker.readiness().await.status == 200
 }
 
 /// Asks for a guarded page until some in a row were served; how many were not until then.
@@ -216,16 +215,7 @@ async fn a_silent_link_of_the_near_cache_is_replaced() {
     let broker = broker_on(&settings(network.port()), DEFAULT_TIMEOUT, 1_000).await;
     let browser = broker.signed_in_after_an_outage().await;
     let handle = broker.handle(&browser).await;
-    let cached = async || {
-        until("it is served from the near cache", async || {
-            let before = redis.gets();
-            for _ in 0..3 {
-                broker.status_after_an_outage(&browser).await;
-            }
-            redis.gets() == before
-        })
-        .await;
-    };
+    let cached = async || broker.served_from_memory(&browser, || redis.gets()).await;
     cached().await;
     network.lose_established();
     failures(&broker, &browser).await;

@@ -9,13 +9,13 @@ use url::Url;
 use crate::support::broker::{Broker, PUBLIC, Setup};
 use crate::support::browser::{Answer, Browser};
 use crate::support::captured_log::CapturedLog;
-use crate::support::scripted_idp::{Script, ScriptedIdp, set};
+use crate::support::scripted_idp::{Script, ScriptedIdp};
 
 const ROUTES: &str = "[[route]]\npath = \"/vault\"\nupstream = \"UPSTREAM\"\nacr = [\"urn:mfa\", \"urn:key\"]\n\
     [[route]]\npath = \"/\"\nupstream = \"UPSTREAM\"\n";
 
 fn signs_in_with(broker: &Broker, acr: &serde_json::Value) {
-    broker.idp.behave(Script { id_token_claims: set(json!({ "acr": acr })), ..Script::default() });
+    broker.idp.behave(Script::claims(json!({ "acr": acr })));
 }
 
 /// Follows a login that the broker sent the browser to; what was asked of the provider, and where it ends.
@@ -80,7 +80,7 @@ async fn acr_values_are_compared_exactly() {
     ] {
         signs_in_with(&broker, &acr);
         let browser = broker.signed_in().await;
-        assert_eq!(browser.fetch(&format!("{PUBLIC}/vault")).send().await.status, status, "{acr}");
+        assert_eq!(browser.get("/vault").await.status, status, "{acr}");
     }
 }
 

@@ -26,16 +26,13 @@ async fn unavailable(broker: &Broker, browser: &Browser) {
         assert!(!answer.header("retry-after").is_empty());
         assert!(answer.set_cookies().is_empty() && answer.location().is_empty());
     }
-    let problem = browser.fetch(&format!("{PUBLIC}/guarded")).send().await;
+    let problem = browser.get("/guarded").await;
     assert_eq!(problem.code(), "store_unavailable");
     assert_eq!(browser.cookie(SESSION), cookie);
-    let ready = operations(broker).fetch("http://ops/readyz").send().await;
+    let ready = broker.readiness().await;
     assert_eq!((ready.status.as_u16(), ready.json()["store"].as_str()), (503, Some("unreachable")));
-    assert_eq!(operations(broker).fetch("http://ops/livez").send().await.status, 200);
-}
-
-fn operations(broker: &Broker) -> Browser {
-    Browser::new([("ops".to_owned(), broker.operations)])
+    let operations = Browser::new([("ops".to_owned(), broker.operations)]);
+    assert_eq!(operations.fetch("http://ops/livez").send().await.status, 200);
 }
 
 async fn recovered(broker: &Broker, browser: &Browser) {
@@ -83,8 +80,8 @@ async fn the_question_before_signing_out_needs_no_store() {
         let question = browser.visit(&format!("{PUBLIC}/sso/logout")).send().await;
         assert_eq!(question.status, 200, "{fault}: {}", question.body);
         assert!(question.body.contains("cannot look up your session") && !question.body.contains("Alice"), "{fault}");
-        let token = question.body.split_once("name=\"csrf_token\" value=\"").unwrap().1.split('"').next().unwrap();
-        let out = browser.submit(&format!("{PUBLIC}/sso/logout"), &[("csrf_token", token)]).send().await;
+        let token = question.csrf_token();
+        let out = browser.submit(&format!("{PUBLIC}/sso/logout"), &[("csrf_token", &token)]).send().await;
         assert_eq!(out.status, 503, "{fault}: {}", out.body);
         assert!(out.body.contains("has forgotten your session"), "{fault}: what holds is said: {}", out.body);
         assert_eq!(browser.cookie(SESSION), None, "{fault}");
@@ -111,7 +108,7 @@ async fn a_renewal_that_cannot_be_stored_lets_nobody_pass() {
     broker.idp.behave(Script { at_refresh: Misbehaviour::Held(gate.clone()), ..Script::default() });
     broker.idp.forget_requests();
     let waiting = browser.copy();
-    let waiting = tokio::spawn(async move { waiting.fetch(&format!("{PUBLIC}/guarded")).send().await });
+    let waiting = tokio::spawn(async move { waiting.get("/guarded").await });
     until("it is renewed", async || !broker.idp.received("/token").is_empty()).await;
     network.cut();
     gate.open();
@@ -131,7 +128,7 @@ async fn a_hung_redis_is_waited_for_briefly() {
     let requests: Vec<_> = (0..count)
         .map(|_| {
             let browser = browser.clone();
-            tokio::spawn(async move { browser.fetch(&format!("{PUBLIC}/guarded")).send().await.status })
+            tokio::spawn(async move { browser.get("/guarded").await.status })
         })
         .collect();
     for request in requests {

@@ -21,8 +21,7 @@ const OTHER: &str = "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
 const RECORD: &str = "counterfoil:keys";
 
 async fn readiness(broker: &Broker) -> (u16, String) {
-    let operations = Browser::new([("ops".to_owned(), broker.operations)]);
-    let answer = operations.fetch("http://ops/readyz").send().await;
+    let answer = broker.readiness().await;
     (answer.status.as_u16(), answer.json()["store"].as_str().unwrap().to_owned())
 }
 
@@ -87,9 +86,9 @@ async fn of_two_replicas_with_different_keys_one_serves_nobody() {
         let other = one.replica(setup(vec![OTHER])).await;
         let moved = other.takes_over(&browser);
         for answer in [
-            moved.fetch(&format!("{PUBLIC}/guarded")).send().await,
+            moved.get("/guarded").await,
             moved.visit(&format!("{PUBLIC}/guarded")).send().await,
-            moved.fetch(&format!("{PUBLIC}/sso/session")).send().await,
+            moved.get("/sso/session").await,
         ] {
             assert_eq!(answer.status, 503, "{}", answer.body);
             assert!(!answer.header("retry-after").is_empty() && answer.set_cookies().is_empty());
@@ -131,15 +130,11 @@ async fn a_store_that_was_emptied_is_ours_again() {
     assert_eq!(broker.status(&browser).await, 200);
     let own = redis.ask(&["GET", RECORD]);
     assert_eq!(redis.ask(&["TTL", RECORD]), "-1", "it never expires");
+    // From here on the near cache hears of everything.
+    broker.served_from_memory(&browser, || redis.gets()).await;
     for command in ["FLUSHALL", "FLUSHDB"] {
-        // The near cache hears of it.
-        until("the record is back", async || {
-            redis.ask(&[command]);
-            broker.status(&broker.browser()).await;
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            redis.ask(&["GET", RECORD]) == own
-        })
-        .await;
+        redis.ask(&[command]);
+        until("the record is back", async || redis.try_ask(&["GET", RECORD]).as_ref() == Some(&own)).await;
     }
     redis.ask(&["DEL", RECORD]);
     broker.app.sessions().maintenance().renew_store_claim().await.unwrap();

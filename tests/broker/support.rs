@@ -13,6 +13,7 @@ pub mod front;
 pub mod house;
 pub mod keys;
 pub mod lighttpd;
+pub mod notices;
 pub mod program;
 pub mod raw;
 pub mod redis;

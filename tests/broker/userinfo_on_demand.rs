@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use time::Duration;
 
-use crate::support::broker::{Broker, PUBLIC, Setup};
+use crate::support::broker::{Broker, Setup};
 use crate::support::scripted_idp::{Misbehaviour, Script, set};
 use crate::support::witness::Witness;
 
@@ -43,7 +43,7 @@ async fn userinfo_is_asked_while_something_that_is_mapped_is_missing() {
         broker.idp.behave(script(&id_token));
         let browser = broker.signed_in().await;
         assert_eq!(broker.idp.received("/userinfo").len(), usize::from(asked), "{keys} {id_token}");
-        let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await;
+        let session = browser.get("/sso/session").await;
         assert_eq!(session.status, 200, "{keys} {id_token}");
     }
 }

@@ -45,7 +45,7 @@ async fn the_example_provider_of_zitadel_signs_people_in_renews_them_and_signs_t
     let start = browser.visit(&format!("{PUBLIC}/sso/login?idp=zitadel&return_to=/orders")).send().await;
     let landed = follow_as(&browser, start.location(), "alice", "x").await;
     assert_eq!((landed.status.as_u16(), landed.location()), (303, "/orders"), "{}", landed.body);
-    let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json();
+    let session = browser.session().await;
     assert_eq!((&session["subject"], &session["email"]), (&json!("id7"), &json!("alice@example.test")), "{session}");
     assert_eq!((&session["name"], &session["issuer"]), (&json!("Alice Kim"), &json!(issuer)), "{session}");
 
@@ -54,10 +54,7 @@ async fn the_example_provider_of_zitadel_signs_people_in_renews_them_and_signs_t
         assert_eq!(broker.status(&browser).await, 200, "round {round}");
     }
 
-    let asked = browser.visit(&format!("{PUBLIC}/sso/logout")).send().await;
-    let token = crate::support::counterpart::between(&asked.body, "name=\"csrf_token\" value=\"", "\"");
-    let away = browser.submit(&format!("{PUBLIC}/sso/logout"), &[("csrf_token", token)]);
-    let away = away.header("sec-fetch-site", "same-origin").send().await;
+    let away = crate::logout::sign_out(&browser).await;
     assert!(away.location().starts_with(&format!("{issuer}end_session?")), "{}", away.location());
     assert_eq!(broker.status(&browser).await, 401);
 }

@@ -15,9 +15,9 @@ use counterfoil::session_redis::RedisBackend;
 use tokio::net::TcpListener;
 
 use super::browser::{Answer, Browser};
-use super::child::eventually;
+use super::child::{eventually, until};
 use super::redis;
-use super::scripted_idp::ScriptedIdp;
+use super::scripted_idp::{Script, ScriptedIdp};
 use super::upstream;
 
 /// What browsers call the broker.
@@ -118,9 +118,7 @@ impl Broker {
     /// The same person's browser, when it reaches this replica.
     pub fn takes_over(&self, browser: &Browser) -> Browser {
         let moved = self.browser();
-        for cookie in browser.cookies() {
-            moved.plant(&cookie.host, &cookie.name, &cookie.value);
-        }
+        moved.take_cookies_of(browser);
         moved
     }
 
@@ -141,6 +139,17 @@ impl Broker {
         let landed = self.sign_in(&browser, "/").await;
         assert_eq!((landed.status.as_u16(), landed.location()), (303, "/"), "{}", landed.body);
         browser
+    }
+
+    /// From now on the provider speaks of somebody of these groups, who has just proved who they are.
+    pub fn meets(&self, subject: &str, groups: &[&str]) {
+        self.idp.behave(Script::person(subject, groups, self.clock.now().unix_timestamp()));
+    }
+
+    /// A browser of somebody of these groups that is signed in.
+    pub async fn signed_in_as(&self, subject: &str, groups: &[&str]) -> Browser {
+        self.meets(subject, groups);
+        self.signed_in().await
     }
 
     /// The same, as soon as the store is back.
@@ -175,27 +184,26 @@ impl Broker {
         assert_eq!(start.status, 303, "{}", start.body);
         let page = browser.visit(start.location()).send().await;
         assert_eq!(page.status, 200, "{}", page.body);
-        let attributes = |name: &str| {
-            let before = format!("{name}=\"");
-            let values = page.body.split(&before).skip(1).map(|rest| rest.split('"').next().unwrap());
-            values.map(str::to_owned).collect::<Vec<_>>()
-        };
-        let fields = attributes("input name").into_iter().zip(attributes(" value")).collect();
-        (attributes("action").remove(0), fields)
+        page.form()
     }
 
     /// The handle of a browser's session, as lists show it and as soon as the store says it.
     pub async fn handle(&self, browser: &Browser) -> String {
         let session = eventually("the store is back", async || {
-            let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await;
+            let session = browser.get("/sso/session").await;
             (session.status != 503).then_some(session)
         });
         session.await.json()["session"]["handle"].as_str().unwrap().to_owned()
     }
 
+    /// What the operators' port says of being ready.
+    pub async fn readiness(&self) -> Answer {
+        Browser::new([("ops".to_owned(), self.operations)]).fetch("http://ops/readyz").send().await
+    }
+
     /// The status that a browser gets for a guarded page, asked by a script.
     pub async fn status(&self, browser: &Browser) -> u16 {
-        browser.fetch(&format!("{PUBLIC}/guarded")).send().await.status.as_u16()
+        browser.get("/guarded").await.status.as_u16()
     }
 
     /// Asks for a guarded page until it is not served any more; the status then. Since Redis was last heard of nobody
@@ -209,6 +217,18 @@ impl Broker {
             }
             assert!(asked <= LEASE, "believed {asked:?} after the last word from Redis");
         }
+    }
+
+    /// Waits until a session is served without Redis being asked for a value; `gets` is how often that was done so far.
+    pub async fn served_from_memory(&self, browser: &Browser, gets: impl Fn() -> u64) {
+        until("it is served from the near cache", async || {
+            let before = gets();
+            for _ in 0..3 {
+                assert_eq!(self.status_after_an_outage(browser).await, 200);
+            }
+            gets() == before
+        })
+        .await;
     }
 
     /// Waits until a guarded page is answered otherwise than "not now"; the status then.

@@ -1,6 +1,6 @@
 //! A browser: keeps cookies for each party, follows nothing by itself, and tells what it got.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -52,6 +52,24 @@ impl Answer {
 
     pub fn set_cookies(&self) -> Vec<&str> {
         self.headers.get_all(SET_COOKIE).iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
+    /// The token against forgery (CSRF) in the form of a page.
+    pub fn csrf_token(&self) -> String {
+        let (_, rest) = self.body.split_once("name=\"csrf_token\" value=\"").unwrap_or_else(|| panic!("{}", self.body));
+        rest.split('"').next().unwrap().to_owned()
+    }
+
+    /// Where the first form on a page is sent, and what its fields say.
+    pub fn form(&self) -> (String, Vec<(String, String)>) {
+        let attribute = |tag: &str, name: &str| {
+            let (_, rest) = tag.split('>').next().unwrap().split_once(&format!(" {name}=\""))?;
+            Some(rest.split('"').next().unwrap().replace("&#38;", "&").replace("&#61;", "="))
+        };
+        let tags = self.body.split("<input").skip(1);
+        let fields = tags.filter_map(|tag| Some((attribute(tag, "name")?, attribute(tag, "value")?))).collect();
+        let (_, form) = self.body.split_once("<form").unwrap_or_else(|| panic!("{}", self.body));
+        (attribute(form, "action").unwrap(), fields)
     }
 
     /// The machine-readable reason of a problem document.
@@ -108,6 +126,16 @@ impl Browser {
         self.ask(Method::GET, url).header("accept", "application/json").header("sec-fetch-mode", "cors")
     }
 
+    /// Asks the broker for a path, as a script does.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.fetch(&format!("{}{path}", super::broker::PUBLIC)).send().await
+    }
+
+    /// One's own session, as the broker tells it.
+    pub async fn session(&self) -> Value {
+        self.get("/sso/session").await.json()
+    }
+
     /// A form being sent.
     pub fn submit(&self, url: &str, fields: &[(&str, &str)]) -> Asking {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
@@ -142,6 +170,11 @@ impl Browser {
     pub fn plant(&self, host: &str, name: &str, value: &str) {
         let (host, name, value) = (host.to_owned(), name.to_owned(), value.to_owned());
         self.jar.lock().unwrap().push(Cookie { host, path: "/".into(), name, value, same_site: "Lax".into() });
+    }
+
+    /// Takes over the cookies of another.
+    pub fn take_cookies_of(&self, other: &Self) {
+        self.jar.lock().unwrap().extend(other.cookies());
     }
 
     /// Forgets a cookie, as if it had never been kept.
@@ -245,6 +278,14 @@ impl Asking {
         self.browser.keep(&url, &answer);
         Ok(answer)
     }
+}
+
+/// The parameters of an address, none of which may stand there twice.
+pub fn parameters(address: &str) -> HashMap<String, String> {
+    let pairs: Vec<_> = Url::parse(address).unwrap().query_pairs().into_owned().collect();
+    let parameters: HashMap<_, _> = pairs.iter().cloned().collect();
+    assert_eq!(parameters.len(), pairs.len(), "{address}");
+    parameters
 }
 
 /// Host and port as in a `Host` header.

@@ -59,9 +59,7 @@ impl House {
     /// The same person's browser, when it reaches another replica.
     pub fn takes_over(&self, replica: usize, browser: &Browser) -> Browser {
         let moved = self.browser(replica);
-        for cookie in browser.cookies() {
-            moved.plant(&cookie.host, &cookie.name, &cookie.value);
-        }
+        moved.take_cookies_of(browser);
         moved
     }
 

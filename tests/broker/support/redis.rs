@@ -1,6 +1,7 @@
 //! A real Redis for one test.
 
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use counterfoil::secret::Secret;
@@ -79,12 +80,23 @@ impl Redis {
     pub fn try_ask(&self, words: &[&str]) -> Option<String> {
         let port = self.port.to_string();
         let output = Command::new("redis-cli").args(["-e", "-p", &port]).args(words).output().unwrap();
-        output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim().to_owned())
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     /// What `redis-cli` says to a command that does not fail.
     pub fn ask(&self, words: &[&str]) -> String {
         self.try_ask(words).unwrap_or_else(|| panic!("{words:?} failed on {}", self.port))
+    }
+
+    /// Does several things at once (`MULTI`): nobody hears of one before the others.
+    pub fn do_at_once(&self, commands: &[&str]) {
+        let lines = [&["MULTI"], commands, &["EXEC"]].concat().join("\n");
+        let mut command = Command::new("redis-cli");
+        command.args(["-e", "-p", &self.port.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut client = command.spawn().unwrap();
+        client.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+        let output = client.wait_with_output().unwrap();
+        assert!(output.status.success(), "{commands:?}: {}", String::from_utf8_lossy(&output.stdout));
     }
 
     /// How often it was asked for a value.
@@ -129,6 +141,19 @@ impl Redis {
     /// Every key.
     pub async fn keys(&self) -> Vec<String> {
         self.command(&["KEYS", "*"]).await.convert().unwrap()
+    }
+
+    /// The handles of the sessions that it has records of.
+    pub async fn records(&self) -> Vec<String> {
+        self.command(&["KEYS", "cf-*"]).await.convert().unwrap()
+    }
+
+    /// Deletes the keys that fit, of which there has to be one.
+    pub async fn delete_keys(&self, fits: impl Fn(&str) -> bool) {
+        let keys = self.keys().await;
+        let meant: Vec<_> = keys.iter().map(String::as_str).filter(|key| fits(key)).collect();
+        assert!(!meant.is_empty(), "none of these fits: {keys:?}");
+        self.ask(&[&["DEL"], meant.as_slice()].concat());
     }
 }
 

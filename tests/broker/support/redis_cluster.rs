@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use counterfoil::session_redis::RedisSettings;
 
-use super::child::{PATIENCE, end_with_this_process, free_ports, wait_until};
+use super::child::{PATIENCE, end_with_this_process, free_ports, until, wait_until};
 use super::program::Folder;
 use super::redis::{Redis, settings_of};
 
@@ -100,23 +100,23 @@ impl Cluster {
     pub async fn move_slot(&self, slot: u16, from: &Redis, to: &Redis) {
         let (number, slot) = (slot, slot.to_string());
         let (from_id, to_id) = (from.ask(&["CLUSTER", "MYID"]), to.ask(&["CLUSTER", "MYID"]));
-        let pause = || tokio::time::sleep(Duration::from_millis(50));
         to.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
         from.ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
-        pause().await;
         let keys = from.ask(&["CLUSTER", "GETKEYSINSLOT", &slot, "1000"]);
         let port = to.port().to_string();
         for key in keys.lines() {
             from.ask(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
-            // Whoever asks here now is sent on (ASK) without the slot having moved.
-            pause().await;
         }
+        // Whoever asks here now is sent on without the slot having moved.
+        until("somebody is sent on", async || from.ask(&["INFO", "errorstats"]).contains("errorstat_ASK:")).await;
         to.ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
         from.ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
-        let knows = |node: &Redis| seen_by(node).iter().any(|known| known.port == to.port() && known.has(number));
-        while !self.nodes.iter().all(knows) {
-            pause().await;
-        }
+        until("every node knows", async || self.nodes.iter().all(|node| Self::knows(node, number, to))).await;
+    }
+
+    /// Whether a node knows who has a slot.
+    pub fn knows(node: &Redis, slot: u16, owner: &Redis) -> bool {
+        seen_by(node).iter().any(|known| known.port == owner.port() && known.has(slot))
     }
 
     fn node(&self, port: u16) -> &Redis {

@@ -55,9 +55,7 @@ impl Witness {
     pub async fn sign_out(&self) -> Answer {
         let address = format!("{}/sso/logout", self.public);
         let page = self.browser.visit(&address).send().await;
-        let (_, rest) = page.body.split_once("name=\"csrf_token\" value=\"").unwrap_or_else(|| panic!("{}", page.body));
-        let token = rest.split_once('"').unwrap().0;
-        let pressed = self.browser.submit(&address, &[("csrf_token", token)]);
+        let pressed = self.browser.submit(&address, &[("csrf_token", &page.csrf_token())]);
         pressed.header("sec-fetch-site", "same-origin").send().await
     }
 }

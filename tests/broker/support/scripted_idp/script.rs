@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 use jsonwebtoken::Algorithm;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::Received;
@@ -172,9 +172,35 @@ impl Default for Script {
 }
 
 impl Script {
+    /// Sets claims of the ID token.
+    pub fn claims(members: Value) -> Self {
+        Self { id_token_claims: set(members), ..Self::default() }
+    }
+
+    /// Sets members of the ID token's header.
+    pub fn header(members: Value) -> Self {
+        Self { id_token_header: set(members), ..Self::default() }
+    }
+
+    /// Sets members of the metadata.
+    pub fn metadata(members: Value) -> Self {
+        Self { metadata: set(members), ..Self::default() }
+    }
+
+    /// Speaks of somebody of these groups, who proved at a moment (Unix time, seconds) who they are. Everything is in the
+    /// ID token.
+    pub fn person(subject: &str, groups: &[&str], auth_time: i64) -> Self {
+        let claims = json!({
+            "sub": subject, "groups": groups, "preferred_username": subject, "sid": format!("sid-{subject}"),
+            "email": format!("{subject}@example.com"), "auth_time": auth_time,
+        });
+        let nothing_else = json!({ "sub": subject, "email": null, "groups": null, "preferred_username": null });
+        Self { userinfo: set(nothing_else), ..Self::claims(claims) }
+    }
+
     /// Authelia 4.39, whose userinfo is signed and says neither who made it nor for whom.
     pub fn authelia() -> Self {
-        let bare = serde_json::json!({ "iss": null, "aud": null, "exp": null });
+        let bare = json!({ "iss": null, "aud": null, "exp": null });
         Self { signed_userinfo: set(bare), ..Self::default() }
     }
 
