@@ -19,7 +19,7 @@ fn toml() -> String {
 const FREE: [&str; 2] = ["authorization_parameters", "required_claims"];
 
 /// A path without the names and numbers that are the operator's to choose.
-fn general(path: &str) -> String {
+pub fn general(path: &str) -> String {
     let mut parts: Vec<String> = Vec::new();
     for part in path.replace('[', ".").replace(']', "").split('.') {
         let before = parts.last().map(String::as_str);
@@ -33,7 +33,7 @@ fn general(path: &str) -> String {
 }
 
 /// Every key that the reader asks for, of every kind of provider.
-fn asked() -> BTreeSet<String> {
+pub fn asked() -> BTreeSet<String> {
     let head = format!(
         "public_url = \"https://x.example\"\n[secrets]\nkeys = [\"{KEY}\"]\n[store]\nurl = \"memory:\"\n[session]\n\
          [[session.timeout]]\n[[route]]\npath = \"/\"\n"

@@ -32,6 +32,7 @@ mod cookies;
 mod counterparts;
 mod cut_off_log;
 mod demo;
+mod documents;
 mod dpop;
 mod examples;
 mod filters;

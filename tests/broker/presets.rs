@@ -76,7 +76,7 @@ fn section(kind: &str, more: &str) -> String {
 /// R-P07: every preset is valid, is told of where operators look, has its answers recorded, and takes no unknown key.
 #[test]
 fn every_preset_is_whole_and_documented() {
-    let (example, readme) = (include_str!("../../counterfoil.example.toml"), include_str!("../../README.md"));
+    let (example, page) = (include_str!("../../counterfoil.example.toml"), include_str!("../../docs/presets.md"));
     assert_eq!(presets::kinds().collect::<Vec<_>>(), NEEDS.map(|(kind, _)| kind));
     for kind in presets::kinds() {
         if let Err(faults) = read(&section(kind, needs(kind))) {
@@ -84,7 +84,7 @@ fn every_preset_is_whole_and_documented() {
         }
         assert!(recorded(kind).is_object());
         assert!(example.contains(&format!("\"{kind}\"")), "{kind} is not in counterfoil.example.toml");
-        assert!(readme.contains(&format!("`{kind}`")), "{kind} is not in README.md");
+        assert!(page.contains(&format!("`{kind}`")), "{kind} is not in docs/presets.md");
         let faults = read(&section(kind, &format!("{}\ntpyo = 1", needs(kind)))).unwrap_err();
         assert_eq!(faults, [("idp.preset.tpyo".to_owned(), "is unknown".to_owned())], "{kind}");
         for key in needs(kind).lines().map(|line| line.split(' ').next().unwrap()) {
@@ -182,9 +182,9 @@ async fn sign_in(broker: &Broker, browser: &Browser) -> Answer {
 
 /// Who the session and the upstream are told it is: subject, name, verified address, groups.
 async fn person(browser: &Browser) -> (String, String, Option<String>, Vec<String>) {
-    let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json();
+    let session = browser.session().await;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let echo = browser.fetch(&format!("{PUBLIC}/")).send().await.json();
+    let echo = browser.get("/").await.json();
     let email = received(&echo, "x-auth-request-email").first().copied().filter(|email| !email.is_empty());
     let groups = session["groups"].as_array().unwrap().iter().map(text).collect();
     (text(&session["subject"]), text(&session["name"]), email.map(str::to_owned), groups)
@@ -383,7 +383,7 @@ async fn of_several_tenants_those_on_the_list_sign_in_each_under_its_own_issuer(
         let landed = sign_in(&broker, &browser).await;
         assert_eq!(landed.status.as_u16(), expected, "{token_tenant} {issuer_tenant}: {}", landed.body);
         if expected == 303 {
-            let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json();
+            let session = browser.session().await;
             assert_eq!(session["issuer"], json!(iss));
             // R-C13: nor does a renewal make the session another tenant's.
             let other = json!({ "iss": format!("{authority}/{theirs}/v2.0"), "tid": theirs });

@@ -1,5 +1,10 @@
 //! Sessions as browsers, operators and Redis see them.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use counterfoil::secret::Secret;
 use counterfoil::session::ending::EndCause;
 use counterfoil::session::revocation::{Order, Selection};
@@ -7,11 +12,10 @@ use counterfoil::session::selection::Filter;
 use counterfoil::session::store::SessionBackend;
 use counterfoil::session_redis::RedisBackend;
 use fred::interfaces::{ClientLike, KeysInterface};
-use std::sync::Arc;
 use time::Duration;
 
 use crate::support::broker::{Broker, HOST, KEY, PUBLIC, SESSION, Setup, Store};
-use crate::support::child::until;
+use crate::support::child::{free_port, until};
 use crate::support::redis::{Redis, settings, unreliable};
 use crate::support::scripted_idp::{ACCESS_TOKEN, REFRESH_TOKEN};
 
@@ -19,10 +23,26 @@ async fn broker_on(redis: &Redis) -> Broker {
     Broker::with(Setup { store: Store::Redis(redis.port()), ..Setup::default() }).await
 }
 
+/// The text in some bytes: as they are, and decoded wherever they could be base64.
+fn readable(bytes: &[u8]) -> String {
+    let mut text = String::from_utf8_lossy(bytes).into_owned();
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
+    for run in bytes.split(|byte| !is_base64(byte)) {
+        // What stands before it may look like a part of it.
+        for start in 0..run.len().min(4) {
+            let whole = (run.len() - start) / 4 * 4;
+            let decoded = STANDARD.decode(&run[start..start + whole]);
+            text.extend(decoded.map(|decoded| String::from_utf8_lossy(&decoded).into_owned()));
+        }
+    }
+    text
+}
+
 /// R-G05, R-C10: a dump of Redis holds no cookie, no token and no profile.
 #[tokio::test]
 async fn redis_holds_the_handle_and_nothing_that_can_be_used_or_read() {
-    let redis = Redis::start();
+    // A dump that is not compressed shows what is in it.
+    let redis = Redis::start_with(free_port(), &["--rdbcompression", "no"]);
     let broker = broker_on(&redis).await;
     let browser = broker.signed_in().await;
     let handle = broker.handle(&browser).await;
@@ -34,7 +54,7 @@ async fn redis_holds_the_handle_and_nothing_that_can_be_used_or_read() {
     let client = redis.client().await;
     for key in &keys {
         let dump: Vec<u8> = client.dump(key).await.unwrap();
-        let readable = format!("{key} {}", String::from_utf8_lossy(&dump));
+        let readable = format!("{key} {}", readable(&dump));
         for secret in [&cookie, ACCESS_TOKEN, REFRESH_TOKEN, "alice", "Alice", "248289761001"] {
             assert!(!readable.contains(secret), "{secret} in {key}");
         }
@@ -64,7 +84,7 @@ async fn deleting_the_record_by_hand_ends_the_session_on_the_next_request() {
         };
         // Redis answers whoever deleted it some microseconds before it tells the broker.
         until("Redis has told of it", async || broker.status(&browser).await == 401).await;
-        let refused = browser.fetch(&format!("{PUBLIC}/guarded")).send().await;
+        let refused = browser.get("/guarded").await;
         assert_eq!((refused.status.as_u16(), refused.code().as_str()), (401, "session_missing"), "{command}");
         let page = browser.visit(&format!("{PUBLIC}/orders?x=1")).send().await;
         assert_eq!(page.status, 303);
@@ -108,7 +128,7 @@ async fn a_session_whose_record_has_expired_says_why() {
             broker.clock.advance(if is_redis { Duration::ZERO } else { Duration::minutes(25) });
             until("it is heard", async || broker.status(&browser).await == 401).await;
             for _ in 0..2 {
-                let refused = browser.fetch(&format!("{PUBLIC}/guarded")).send().await;
+                let refused = browser.get("/guarded").await;
                 assert_eq!((refused.status.as_u16(), refused.code().as_str()), (401, code), "{minutes} {is_redis}");
             }
         }
@@ -194,7 +214,7 @@ async fn an_idle_session_ends_and_a_used_one_does_not() {
             noted(&broker, &browser).await;
         }
         broker.clock.advance(Duration::minutes(30));
-        let refused = browser.fetch(&format!("{PUBLIC}/guarded")).send().await;
+        let refused = browser.get("/guarded").await;
         assert_eq!(refused.status, 401);
         assert_eq!(refused.code(), "session_idle");
     }
@@ -205,7 +225,7 @@ async fn noted(broker: &Broker, browser: &crate::support::browser::Browser) {
     use counterfoil::clock::Clock;
     let now = broker.clock.now().unix_timestamp().to_string();
     until("the use of the session is noted", async || {
-        let session = browser.fetch(&format!("{PUBLIC}/sso/session")).send().await.json();
+        let session = browser.session().await;
         let seen = session["session"]["last_seen_at"].as_str().unwrap().to_owned();
         let seen = time::OffsetDateTime::parse(&seen, &time::format_description::well_known::Rfc3339).unwrap();
         seen.unix_timestamp().to_string() == now
@@ -228,7 +248,7 @@ async fn the_absolute_timeout_holds_even_if_the_key_is_made_persistent() {
     }
     redis.command(&["PERSIST", &handle]).await;
     broker.clock.advance(Duration::minutes(10));
-    let refused = browser.fetch(&format!("{PUBLIC}/guarded")).send().await;
+    let refused = browser.get("/guarded").await;
     assert_eq!((refused.status.as_u16(), refused.code().as_str()), (401, "session_expired"));
     assert!(!redis.keys().await.contains(&handle), "its record is gone");
 }
@@ -240,7 +260,7 @@ async fn groups_can_have_shorter_timeouts() {
     let broker = Broker::with(Setup { more: more.into(), ..Setup::default() }).await;
     let browser = broker.signed_in().await;
     broker.clock.advance(Duration::minutes(5));
-    assert_eq!(browser.fetch(&format!("{PUBLIC}/guarded")).send().await.code(), "session_idle");
+    assert_eq!(browser.get("/guarded").await.code(), "session_idle");
 }
 
 /// R-G09: hundreds of requests that note their use while the record is deleted; none brings it back.
@@ -256,7 +276,7 @@ async fn noting_use_never_revives_a_deleted_session() {
         let requests: Vec<_> = (0..16)
             .map(|_| {
                 let browser = browser.clone();
-                tokio::spawn(async move { browser.fetch(&format!("{PUBLIC}/guarded")).send().await.status })
+                tokio::spawn(async move { browser.get("/guarded").await.status })
             })
             .collect();
         if round % 2 == 0 {
@@ -388,6 +408,7 @@ async fn asking_for_ones_session_tells_little_and_extends_nothing() {
     for site in ["cross-site", "same-site"] {
         assert_eq!(browser.fetch(&url).header("sec-fetch-site", site).send().await.status, 403, "{site}");
     }
+    assert!(body["session"]["idle_expires_at"].is_string(), "{body}");
     for _ in 0..3 {
         broker.clock.advance(Duration::minutes(9));
         assert_eq!(
@@ -421,7 +442,7 @@ async fn the_servers_keys_can_be_rotated() {
     };
     assert_eq!(rotated.status(&at(&rotated, &browser)).await, 200);
     let moved = at(&rotated, &browser);
-    let fetched = moved.fetch(&format!("{PUBLIC}/guarded")).send().await;
+    let fetched = moved.get("/guarded").await;
     assert_eq!((fetched.status.as_u16(), fetched.set_cookies().len()), (200, 0));
     let page = moved.visit(&format!("{PUBLIC}/guarded")).send().await;
     assert!(page.set_cookies()[0].starts_with(&format!("{SESSION}=")), "the tag is by the newest key from here on");
@@ -449,12 +470,15 @@ async fn an_unreachable_store_url_is_refused_or_reported_but_never_shown() {
     assert!(!format!("{error} {error:?} {bad:?} {store:?}").contains("CANARY"));
 }
 
-/// The rules of the README are enough: nothing else is ever sent to Redis.
+/// The rules of the README are enough: nothing else is ever sent to Redis. Every key that is used is documented.
 #[tokio::test]
 async fn a_redis_user_with_the_documented_rights_is_enough() {
     let readme = include_str!("../../README.md");
     let rules = readme.split_once("ACL SETUSER counterfoil ").unwrap().1.lines().next().unwrap();
     let redis = Redis::start();
+    for (setting, value) in [("slowlog-log-slower-than", "0"), ("slowlog-max-len", "100000")] {
+        redis.ask(&["CONFIG", "SET", setting, value]);
+    }
     let words: Vec<_> = ["ACL", "SETUSER", "counterfoil"].into_iter().chain(rules.split(' ')).collect();
     redis.command(&words).await;
     let mut limited = settings(redis.port());
@@ -495,6 +519,16 @@ async fn a_redis_user_with_the_documented_rights_is_enough() {
         broker.app.sessions().administration().end_subject(&broker.idp.issuer(), "248289761001").await.unwrap(),
         1
     );
+    let commands = redis.ask(&["SLOWLOG", "GET", "-1"]);
+    let used: BTreeSet<_> =
+        commands.lines().filter(|word| word.starts_with("cf-") || word.starts_with("counterfoil:")).collect();
+    assert!(used.len() > 15, "{used:?}");
+    let documented = crate::documents::keys_in_redis();
+    let is_documented = |key: &str| {
+        documented.iter().any(|name| name.split_once('…').map_or(key == name, |(begins, _)| key.starts_with(begins)))
+    };
+    let unknown: Vec<_> = used.iter().filter(|key| !is_documented(key)).collect();
+    assert!(unknown.is_empty(), "not in docs/redis.md: {unknown:#?}");
     let refused: String =
         redis.command(&["ACL", "LOG"]).await.convert::<fred::types::Value>().map(|log| format!("{log:?}")).unwrap();
     assert_eq!(refused, "Array([])", "commands were refused");
