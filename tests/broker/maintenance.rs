@@ -10,8 +10,8 @@ use counterfoil::session::establish::NewSession;
 use counterfoil::session::key::SessionHandle;
 use counterfoil::session::policy::SessionRules;
 use counterfoil::session::record::ClientTraits;
-use counterfoil::session::store::SessionBackend;
 use counterfoil::session::store::memory::MemoryStore;
+use counterfoil::session::store::{KeyValue, RecordStore, SessionBackend};
 use counterfoil::session::timeout::Limits;
 use counterfoil::session::{Check, NearCacheSettings, Sessions};
 use counterfoil::session_redis::RedisBackend;
@@ -149,7 +149,7 @@ async fn a_rolling_change_of_timeouts_ends_nothing_too_early() {
 async fn policies_that_no_replica_names_are_forgotten() {
     let clock = ManualClock::at(SystemClock.now());
     let store = Arc::new(MemoryStore::new(clock.clone()));
-    let registered = async || store.hash_get_all("kept").await.unwrap().len();
+    let registered = async || store.fields("kept").await.unwrap().len();
     let [long, short] = [(60, 12), (30, 10)].map(|limits| replica(store.clone(), clock.clone(), limits));
     settle(&long).await;
     settle(&short).await;
@@ -163,7 +163,7 @@ async fn policies_that_no_replica_names_are_forgotten() {
     settle(&long).await;
     assert_eq!(registered().await, 2);
     // Whoever can write there makes nothing last, and is no trouble to anybody.
-    store.hash_put("kept", "made up", b"nonsense").await.unwrap();
+    store.put_field("kept", "made up", b"nonsense").await.unwrap();
     settle(&short).await;
     assert_eq!(registered().await, 3);
 }
@@ -200,8 +200,8 @@ async fn timeouts_are_registered_before_anything_is_judged_by_them() {
         let new = NewSession::of_the_application(identity, clock.now(), ClientTraits::default());
         sessions.establish(new).await.unwrap()
     };
-    assert_eq!(store.hash_get_all("kept").await.unwrap().len(), 1, "by the login");
+    assert_eq!(store.fields("kept").await.unwrap().len(), 1, "by the login");
     let other = replica(store.clone(), clock.clone(), (60, 14));
     assert!(matches!(other.reader().check(&key).await.unwrap(), Check::Live(_)));
-    assert_eq!(store.hash_get_all("kept").await.unwrap().len(), 2, "by the check");
+    assert_eq!(store.fields("kept").await.unwrap().len(), 2, "by the check");
 }

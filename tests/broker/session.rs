@@ -9,7 +9,7 @@ use counterfoil::secret::Secret;
 use counterfoil::session::ending::EndCause;
 use counterfoil::session::revocation::{Order, Selection};
 use counterfoil::session::selection::Filter;
-use counterfoil::session::store::SessionBackend;
+use counterfoil::session::store::{RecordStore, SessionBackend};
 use counterfoil::session_redis::RedisBackend;
 use fred::interfaces::{ClientLike, KeysInterface};
 use time::Duration;

@@ -1,4 +1,4 @@
-//! One suite for every store: what `SessionBackend` promises.
+//! One suite for every store: what the traits of `SessionBackend` promise.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -188,7 +188,7 @@ async fn a_name_is_claimed_by_exactly_one_of_many(subject: Subject) {
     let claims: Vec<_> = (0..50)
         .map(|_| {
             let (store, name) = (subject.store.clone(), name.clone());
-            tokio::spawn(async move { store.put_if_absent(&name, Duration::MINUTE).await.unwrap() })
+            tokio::spawn(async move { store.acquire(&name, Duration::MINUTE).await.unwrap() })
         })
         .collect();
     let mut winners = 0;
@@ -200,31 +200,31 @@ async fn a_name_is_claimed_by_exactly_one_of_many(subject: Subject) {
 
 async fn a_claim_expires(subject: Subject) {
     let (short, long) = (format!("test:{}", handle()), format!("test:{}", handle()));
-    assert!(subject.store.put_if_absent(&long, Duration::HOUR).await.unwrap());
-    assert!(subject.store.put_if_absent(&short, Duration::milliseconds(300)).await.unwrap());
-    subject.until(async || subject.store.put_if_absent(&short, Duration::HOUR).await.unwrap()).await;
+    assert!(subject.store.acquire(&long, Duration::HOUR).await.unwrap());
+    assert!(subject.store.acquire(&short, Duration::milliseconds(300)).await.unwrap());
+    subject.until(async || subject.store.acquire(&short, Duration::HOUR).await.unwrap()).await;
     for name in [&short, &long] {
-        assert!(!subject.store.put_if_absent(name, Duration::HOUR).await.unwrap());
+        assert!(!subject.store.acquire(name, Duration::HOUR).await.unwrap());
     }
 }
 
 /// R-C11
 async fn a_claim_is_prolonged_while_it_is_there_and_never_taken_up_again(subject: Subject) {
     let (kept, lapsed) = (format!("test:{}", handle()), format!("test:{}", handle()));
-    assert!(!subject.store.renew_lease(&lapsed, Duration::HOUR).await.unwrap(), "nobody has it");
+    assert!(!subject.store.renew(&lapsed, Duration::HOUR).await.unwrap(), "nobody has it");
     subject
         .in_time(async |lifetime| {
-            subject.store.release_lease(&kept).await.unwrap();
-            assert!(subject.store.put_if_absent(&kept, lifetime).await.unwrap());
-            subject.store.renew_lease(&kept, Duration::HOUR).await.unwrap()
+            subject.store.release(&kept).await.unwrap();
+            assert!(subject.store.acquire(&kept, lifetime).await.unwrap());
+            subject.store.renew(&kept, Duration::HOUR).await.unwrap()
         })
         .await;
-    assert!(subject.store.put_if_absent(&lapsed, Duration::seconds(1)).await.unwrap());
-    subject.until(async || !subject.store.renew_lease(&lapsed, Duration::milliseconds(1)).await.unwrap()).await;
-    assert!(!subject.store.put_if_absent(&kept, Duration::HOUR).await.unwrap());
-    assert!(subject.store.put_if_absent(&lapsed, Duration::HOUR).await.unwrap());
-    subject.store.release_lease(&kept).await.unwrap();
-    assert!(!subject.store.renew_lease(&kept, Duration::HOUR).await.unwrap());
+    assert!(subject.store.acquire(&lapsed, Duration::seconds(1)).await.unwrap());
+    subject.until(async || !subject.store.renew(&lapsed, Duration::milliseconds(1)).await.unwrap()).await;
+    assert!(!subject.store.acquire(&kept, Duration::HOUR).await.unwrap());
+    assert!(subject.store.acquire(&lapsed, Duration::HOUR).await.unwrap());
+    subject.store.release(&kept).await.unwrap();
+    assert!(!subject.store.renew(&kept, Duration::HOUR).await.unwrap());
 }
 
 /// R-G09: a note cannot bring a record back.
@@ -357,20 +357,20 @@ async fn a_list_is_read_in_its_order_from_any_place(subject: Subject) {
     let list = format!("test:{}", handle());
     let until = subject.now() + Duration::HOUR;
     for (member, score) in [("c", 2), ("a", 1), ("b", 2), ("d", 3), ("gone", 2)] {
-        subject.store.list_insert(&list, member, score, until).await.unwrap();
+        subject.store.insert(&list, member, score, until).await.unwrap();
     }
-    subject.store.list_insert(&list, "a", 0, until).await.unwrap();
-    subject.store.list_remove(&list, "gone").await.unwrap();
-    subject.store.list_remove(&list, "never there").await.unwrap();
+    subject.store.insert(&list, "a", 0, until).await.unwrap();
+    subject.store.remove_member(&list, "gone").await.unwrap();
+    subject.store.remove_member(&list, "never there").await.unwrap();
     let down = async |highest, limit| {
-        let found = subject.store.list_down_from(&list, highest, limit).await.unwrap();
+        let found = subject.store.down_from(&list, highest, limit).await.unwrap();
         found.iter().map(|(member, score)| format!("{member}{score}")).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(down(i64::MAX, usize::MAX).await, "d3 c2 b2 a0");
     assert_eq!(down(2, 2).await, "c2 b2");
     assert_eq!(down(-1, 10).await, "");
-    assert_eq!(subject.store.list_up_to(&list, 2, 2).await.unwrap(), ["a", "b"]);
-    assert_eq!(subject.store.list_length(&list).await.unwrap(), 4);
+    assert_eq!(subject.store.up_to(&list, 2, 2).await.unwrap(), ["a", "b"]);
+    assert_eq!(subject.store.length(&list).await.unwrap(), 4);
 }
 
 async fn lists_are_apart_and_expire(subject: Subject) {
@@ -382,52 +382,52 @@ async fn lists_are_apart_and_expire(subject: Subject) {
             // The longest member decides, in whichever order they come.
             for (member, score, lives) in [("member", 1, lifetime), ("long", 2, Duration::HOUR), ("short", 3, lifetime)]
             {
-                subject.store.list_insert(&other, member, score, now + lives).await.unwrap();
+                subject.store.insert(&other, member, score, now + lives).await.unwrap();
             }
-            subject.store.list_length(&other).await.unwrap() == 3
+            subject.store.length(&other).await.unwrap() == 3
         })
         .await;
-    subject.store.list_insert(&name, "member", 1, subject.now() + lifetime).await.unwrap();
-    subject.until(async || subject.store.list_length(&name).await.unwrap() == 0).await;
-    assert_eq!(subject.store.list_length(&other(lifetime)).await.unwrap(), 3);
+    subject.store.insert(&name, "member", 1, subject.now() + lifetime).await.unwrap();
+    subject.until(async || subject.store.length(&name).await.unwrap() == 0).await;
+    assert_eq!(subject.store.length(&other(lifetime)).await.unwrap(), 3);
 }
 
 async fn a_log_numbers_its_entries_and_never_gives_a_number_twice(subject: Subject) {
     let log = &format!("test:log:{}", handle());
-    assert_eq!(subject.store.log_newest(log).await.unwrap(), None);
-    let append = async |index: usize| subject.store.log_append(log, index.to_string().as_bytes()).await.unwrap();
+    assert_eq!(subject.store.newest(log).await.unwrap(), None);
+    let append = async |index: usize| subject.store.append(log, index.to_string().as_bytes()).await.unwrap();
     let mut numbers: Vec<_> =
         futures_util::future::join_all((0..20).map(append)).await.into_iter().map(|taken| taken.number).collect();
     numbers.sort_unstable();
     numbers.dedup();
     assert_eq!(numbers.len(), 20);
-    assert_eq!(subject.store.log_newest(log).await.unwrap(), numbers.last().copied());
+    assert_eq!(subject.store.newest(log).await.unwrap(), numbers.last().copied());
     for number in &numbers {
-        assert!(subject.store.log_delete(log, *number).await.unwrap());
-        assert!(!subject.store.log_delete(log, *number).await.unwrap());
+        assert!(subject.store.delete_entry(log, *number).await.unwrap());
+        assert!(!subject.store.delete_entry(log, *number).await.unwrap());
     }
-    assert_eq!(subject.store.log_newest(log).await.unwrap(), None);
+    assert_eq!(subject.store.newest(log).await.unwrap(), None);
     let next = append(20).await.number;
     assert!(next > numbers[19], "{next} follows what was deleted");
-    assert_eq!(subject.store.log_newest(log).await.unwrap(), Some(next));
+    assert_eq!(subject.store.newest(log).await.unwrap(), Some(next));
 }
 
 async fn a_log_is_read_behind_any_number(subject: Subject) {
     let log = &format!("test:log:{}", handle());
     let read = async |behind| {
-        let entries = subject.store.log_read_watched(log, behind).await.unwrap().entries;
+        let entries = subject.store.read_watched(log, behind).await.unwrap().entries;
         entries.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>()
     };
     assert!(read(LogNumber::BEGINNING).await.is_empty());
     let mut numbers = Vec::new();
     for entry in [&b"one"[..], b"\xff\x00two", b"three"] {
-        numbers.push(subject.store.log_append(log, entry).await.unwrap().number);
+        numbers.push(subject.store.append(log, entry).await.unwrap().number);
     }
     let all = [b"one".to_vec(), b"\xff\x00two".to_vec(), b"three".to_vec()];
     assert_eq!(read(LogNumber::BEGINNING).await, all);
     assert_eq!(read(numbers[0]).await, all[1..]);
     assert_eq!(read(numbers[2]).await, all[3..]);
-    subject.store.log_delete(log, numbers[1]).await.unwrap();
+    subject.store.delete_entry(log, numbers[1]).await.unwrap();
     assert_eq!(read(LogNumber::BEGINNING).await, [all[0].clone(), all[2].clone()]);
     assert_eq!(read(numbers[1]).await, all[2..]);
 }
@@ -438,42 +438,42 @@ async fn the_store_answers(subject: Subject) {
 
 async fn a_list_is_extended_and_loses_many_members_at_a_time(subject: Subject) {
     let (list, gone) = (format!("test:{}", handle()), format!("test:{}", handle()));
-    let members = async |list: &str| subject.store.list_up_to(list, i64::MAX, 10).await.unwrap();
-    subject.store.list_extend(&gone, subject.now() + Duration::HOUR).await.unwrap();
+    let members = async |list: &str| subject.store.up_to(list, i64::MAX, 10).await.unwrap();
+    subject.store.extend(&gone, subject.now() + Duration::HOUR).await.unwrap();
     assert!(members(&gone).await.is_empty());
     let lifetime = subject
         .in_time(async |lifetime| {
-            subject.store.list_delete(&list).await.unwrap();
+            subject.store.clear(&list).await.unwrap();
             for member in ["a", "b", "c"] {
-                subject.store.list_insert(&list, member, 1, subject.now() + lifetime).await.unwrap();
+                subject.store.insert(&list, member, 1, subject.now() + lifetime).await.unwrap();
             }
-            subject.store.list_extend(&list, subject.now() + Duration::HOUR).await.unwrap();
-            subject.store.list_extend(&list, subject.now() + Duration::seconds(1)).await.unwrap();
+            subject.store.extend(&list, subject.now() + Duration::HOUR).await.unwrap();
+            subject.store.extend(&list, subject.now() + Duration::seconds(1)).await.unwrap();
             members(&list).await.len() == 3
         })
         .await;
-    subject.store.list_insert(&gone, "a", 1, subject.now() + lifetime).await.unwrap();
+    subject.store.insert(&gone, "a", 1, subject.now() + lifetime).await.unwrap();
     subject.until(async || members(&gone).await.is_empty()).await;
-    subject.store.list_remove_all(&list, &["a".into(), "missing".into(), "c".into()]).await.unwrap();
-    subject.store.list_remove_all(&list, &[]).await.unwrap();
+    subject.store.remove_members(&list, &["a".into(), "missing".into(), "c".into()]).await.unwrap();
+    subject.store.remove_members(&list, &[]).await.unwrap();
     assert_eq!(members(&list).await, ["b"]);
 }
 
 async fn a_hash_keeps_its_fields_apart(subject: Subject) {
     let hash = format!("test:{}", handle());
     let fields = async || {
-        let mut fields = subject.store.hash_get_all(&hash).await.unwrap();
+        let mut fields = subject.store.fields(&hash).await.unwrap();
         fields.sort();
         fields
     };
     assert!(fields().await.is_empty());
-    subject.store.hash_remove(&hash, "a").await.unwrap();
-    assert!(subject.store.hash_put_if_absent(&hash, "a", b"one \xff").await.unwrap());
-    assert!(!subject.store.hash_put_if_absent(&hash, "a", b"two").await.unwrap());
-    subject.store.hash_put(&hash, "b", b"three").await.unwrap();
+    subject.store.remove_field(&hash, "a").await.unwrap();
+    assert!(subject.store.put_field_if_absent(&hash, "a", b"one \xff").await.unwrap());
+    assert!(!subject.store.put_field_if_absent(&hash, "a", b"two").await.unwrap());
+    subject.store.put_field(&hash, "b", b"three").await.unwrap();
     assert_eq!(fields().await, [("a".to_owned(), b"one \xff".to_vec()), ("b".to_owned(), b"three".to_vec())]);
-    subject.store.hash_put(&hash, "a", b"four").await.unwrap();
-    subject.store.hash_remove(&hash, "b").await.unwrap();
+    subject.store.put_field(&hash, "a", b"four").await.unwrap();
+    subject.store.remove_field(&hash, "b").await.unwrap();
     assert_eq!(fields().await, [("a".to_owned(), b"four".to_vec())]);
 }
 

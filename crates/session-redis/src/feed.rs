@@ -21,13 +21,15 @@ use std::time::{Duration, Instant};
 
 use counterfoil_core::secret::Secret;
 use counterfoil_session::key::SessionHandle;
-use counterfoil_session::store::InvalidationListener;
 use counterfoil_session::store::log::{LogNumber, LogRead};
+use counterfoil_session::store::{InvalidationFeed, InvalidationListener};
 use fred::types::config::ServerConfig;
 use redis_protocol::redis_keyslot;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
+use crate::RedisBackend;
 use crate::connections::Connections;
 
 use self::link::Link;
@@ -159,6 +161,16 @@ impl Drop for Invalidation {
         if let Some(task) = self.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
             task.abort();
         }
+    }
+}
+
+impl InvalidationFeed for RedisBackend {
+    fn subscribe(&self, listener: Weak<dyn InvalidationListener>) {
+        self.invalidation.subscribe(listener);
+    }
+
+    fn reconnected(&self) -> Option<Arc<Notify>> {
+        Some(self.connections.reconnected())
     }
 }
 

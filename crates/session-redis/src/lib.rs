@@ -15,35 +15,29 @@ mod client;
 mod connections;
 pub mod examination;
 mod feed;
-mod lists;
+mod key_value;
+mod leases;
 mod log;
 mod records;
 mod settings;
+mod sorted_sets;
 mod tls;
 mod upkeep;
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Weak};
 use std::time::{Duration as StdDuration, Instant};
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use counterfoil_session::key::SessionHandle;
-use counterfoil_session::store::log::{Appended, LogNumber, LogRead};
-use counterfoil_session::store::{Extension, InvalidationListener, Loaded, Remains, SessionBackend, StoreError};
+use counterfoil_session::store::StoreError;
 use fred::clients::Client;
-use fred::interfaces::{HashesInterface, KeysInterface, SortedSetsInterface};
-use fred::types::{Expiration, SetOptions};
-use time::{Duration, OffsetDateTime};
-use tokio::sync::Notify;
+use fred::interfaces::KeysInterface;
+use fred::types::Expiration;
+use time::OffsetDateTime;
 use tower_sessions::session::Id;
 
 use self::connections::Connections;
+use self::feed::Invalidation;
 pub use self::settings::RedisSettings;
-
-use self::feed::{Beside, Invalidation, Read};
-use self::records::{decoded, unread};
 
 /// Pause before a command is sent again to where its slot is now.
 const REDIRECTION_PAUSE: StdDuration = StdDuration::from_millis(10);
@@ -165,220 +159,7 @@ impl fmt::Debug for RedisBackend {
     }
 }
 
-#[async_trait]
-impl SessionBackend for RedisBackend {
-    async fn load_watched(&self, handle: SessionHandle) -> Result<Loaded, StoreError> {
-        let beside = Beside { note: self.key_beside(NOTE, handle), tombstone: self.key_beside(TOMBSTONE, handle) };
-        let Some(read) = self.invalidation.read(handle, beside).await else {
-            let read = self.read(&handle.id()).await;
-            let (record, note, is_outweighed) = read.map_err(|error| unread(&error))?;
-            let (record, note) = (decoded(record)?, note.map(Into::into));
-            return Ok(Loaded { record, is_outweighed, note, ..Loaded::default() });
-        };
-        let Read { record, note, is_outweighed, expires, watch } = read;
-        let (record, note) = (decoded(record)?, note.map(Into::into));
-        Ok(Loaded { record, is_outweighed, note, expires, watch: Some(watch) })
-    }
-
-    fn subscribe(&self, listener: Weak<dyn InvalidationListener>) {
-        self.invalidation.subscribe(listener);
-    }
-
-    fn reconnected(&self) -> Option<Arc<Notify>> {
-        Some(self.connections.reconnected())
-    }
-
-    async fn create_note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
-        let key = &self.key_beside(NOTE, handle);
-        let set = |client: Client| async move { client.set(key, note, Some(at(until)), None, false).await };
-        self.ask(set).await
-    }
-
-    async fn save_note(
-        &self,
-        handle: SessionHandle,
-        note: &[u8],
-        until: OffsetDateTime,
-        record: Option<OffsetDateTime>,
-    ) -> Result<(), StoreError> {
-        upkeep::save_note(self, handle, (note, until), record).await
-    }
-
-    async fn end(&self, handle: SessionHandle, tombstone: Option<(&[u8], OffsetDateTime)>) -> Result<bool, StoreError> {
-        // The tombstone first: nobody should find the session gone without a reason.
-        if let Some((tombstone, until)) = tombstone {
-            let key = &self.key_beside(TOMBSTONE, handle);
-            let set = |client: Client| async move {
-                client.set::<(), _, _>(key, tombstone, Some(at(until)), None, false).await
-            };
-            // A Redis that is full takes no tombstone; that the session ends is worth more than its reason.
-            if let Err(error) = self.ask(set).await {
-                tracing::warn!(session = %handle, %error, "an ended session could not be told why");
-            }
-        }
-        let (note, record) = (&self.key_beside(NOTE, handle), &handle.to_string());
-        // The record first: without its note a session would seem to be unused since its login.
-        let end = |client: Client| async move {
-            let pipeline = client.pipeline();
-            let _: () = pipeline.del(record).await?;
-            let _: () = pipeline.del(note).await?;
-            pipeline.all::<[i64; 2]>().await
-        };
-        Ok(self.ask(end).await?[0] > 0)
-    }
-
-    async fn tombstone(&self, handle: SessionHandle) -> Result<Option<Vec<u8>>, StoreError> {
-        self.value(&self.key_beside(TOMBSTONE, handle)).await
-    }
-
-    async fn extend_ttls(&self, extensions: &[Extension]) -> Result<(), StoreError> {
-        upkeep::extend_ttls(self, extensions).await
-    }
-
-    async fn remains(&self, handles: &[SessionHandle]) -> Result<Vec<Remains>, StoreError> {
-        upkeep::remains(self, handles).await
-    }
-
-    async fn put_if_absent(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
-        let key = &self.key("once", name);
-        let claim = |client: Client| async move {
-            client.set(key, 1, Some(within(lifetime)), Some(SetOptions::NX), false).await
-        };
-        self.ask(claim).await
-    }
-
-    async fn renew_lease(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
-        let key = &self.key("once", name);
-        let renew_lease = |client: Client| async move {
-            client.set(key, 1, Some(within(lifetime)), Some(SetOptions::XX), false).await
-        };
-        self.ask(renew_lease).await
-    }
-
-    async fn release_lease(&self, name: &str) -> Result<(), StoreError> {
-        let key = &self.key("once", name);
-        self.ask(|client| async move { client.del(key).await }).await
-    }
-
-    async fn put(&self, name: &str, value: &[u8], until: Option<OffsetDateTime>) -> Result<(), StoreError> {
-        let key = &self.value_key(name);
-        let set = |client: Client| async move { client.set(key, value, until.map(at), None, false).await };
-        self.ask(set).await
-    }
-
-    async fn put_new(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
-        let key = &self.value_key(name);
-        let set = |client: Client| async move { client.set(key, value, None, Some(SetOptions::NX), false).await };
-        self.ask(set).await
-    }
-
-    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let key = &self.value_key(name);
-        if let Some(value) = self.value(key).await? {
-            return Ok(Some(value));
-        }
-        // GETRANGE answers alike for a value that is empty and for one that is missing.
-        let read = |client: Client| async move {
-            let pipeline = client.pipeline();
-            let _: () = pipeline.pttl(key).await?;
-            let _: () = pipeline.getrange(key, 0, LONGEST_VALUE - 1).await?;
-            pipeline.all::<(i64, Bytes)>().await
-        };
-        let (lifetime, value) = self.ask(read).await?;
-        Ok((lifetime != MISSING || !value.is_empty()).then(|| value.into()))
-    }
-
-    async fn remove(&self, name: &str) -> Result<(), StoreError> {
-        let key = &self.value_key(name);
-        self.ask(|client| async move { client.del(key).await }).await
-    }
-
-    async fn list_insert(&self, list: &str, member: &str, score: i64, until: OffsetDateTime) -> Result<(), StoreError> {
-        lists::insert(self, &self.key("index", list), (member, score), until).await
-    }
-
-    async fn list_remove(&self, list: &str, member: &str) -> Result<bool, StoreError> {
-        let key = &self.key("index", list);
-        Ok(self.ask(|client| async move { client.zrem::<i64, _, _>(key, member).await }).await? > 0)
-    }
-
-    async fn list_down_from(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
-        lists::down_from(self, &self.key("index", list), highest, limit).await
-    }
-
-    async fn list_up_to(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<String>, StoreError> {
-        lists::up_to(self, &self.key("index", list), highest, limit).await
-    }
-
-    async fn list_remove_all(&self, list: &str, members: &[String]) -> Result<(), StoreError> {
-        lists::remove_all(self, &self.key("index", list), members).await
-    }
-
-    async fn list_extend(&self, list: &str, until: OffsetDateTime) -> Result<(), StoreError> {
-        lists::extend(self, &self.key("index", list), until).await
-    }
-
-    async fn list_delete(&self, list: &str) -> Result<(), StoreError> {
-        let key = &self.key("index", list);
-        self.ask(|client| async move { client.del(key).await }).await
-    }
-
-    async fn list_length(&self, list: &str) -> Result<u64, StoreError> {
-        let key = &self.key("index", list);
-        self.ask(|client| async move { client.zcard(key).await }).await
-    }
-
-    async fn hash_get_all(&self, hash: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        let key = &self.value_key(hash);
-        let fields: HashMap<String, Bytes> = self.ask(|client| async move { client.hgetall(key).await }).await?;
-        Ok(fields.into_iter().map(|(field, value)| (field, value.into())).collect())
-    }
-
-    async fn hash_put_if_absent(&self, hash: &str, field: &str, value: &[u8]) -> Result<bool, StoreError> {
-        let key = &self.value_key(hash);
-        self.ask(|client| async move { client.hsetnx(key, field, value).await }).await
-    }
-
-    async fn hash_put(&self, hash: &str, field: &str, value: &[u8]) -> Result<(), StoreError> {
-        let key = &self.value_key(hash);
-        self.ask(|client| async move { client.hset(key, (field, value)).await }).await
-    }
-
-    async fn hash_remove(&self, hash: &str, field: &str) -> Result<(), StoreError> {
-        let key = &self.value_key(hash);
-        self.ask(|client| async move { client.hdel(key, field).await }).await
-    }
-
-    async fn log_append(&self, log: &str, entry: &[u8]) -> Result<Appended, StoreError> {
-        log::append(self, &self.value_key(log), entry).await
-    }
-
-    async fn log_newest(&self, log: &str) -> Result<Option<LogNumber>, StoreError> {
-        log::newest(self, &self.value_key(log)).await
-    }
-
-    async fn log_read_watched(&self, log: &str, behind: LogNumber) -> Result<LogRead, StoreError> {
-        let key = self.value_key(log);
-        match self.invalidation.read_log(key.clone(), behind).await {
-            Some(read) => Ok(read),
-            None => log::read(self, &key, behind).await,
-        }
-    }
-
-    async fn log_delete(&self, log: &str, number: LogNumber) -> Result<bool, StoreError> {
-        log::delete(self, &self.value_key(log), number).await
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.connections.ping(self.timeout).await.map_err(StoreError::backend)
-    }
-}
-
 fn at(moment: OffsetDateTime) -> Expiration {
     let milliseconds = moment.unix_timestamp_nanos() / 1_000_000;
     Expiration::PXAT(i64::try_from(milliseconds).unwrap_or(i64::MAX))
-}
-
-fn within(lifetime: Duration) -> Expiration {
-    Expiration::PX(i64::try_from(lifetime.whole_milliseconds()).unwrap_or(i64::MAX))
 }

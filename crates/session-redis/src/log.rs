@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use counterfoil_session::store::StoreError;
-use counterfoil_session::store::log::{Appended, LogNumber, LogRead};
+use counterfoil_session::store::log::{Appended, Log, LogNumber, LogRead};
 use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, StreamsInterface};
@@ -20,19 +21,59 @@ const REPLICATION: Duration = Duration::from_millis(100);
 /// Entries as Redis answers them: each with its number and its fields.
 type Entries = Vec<(String, Vec<Bytes>)>;
 
-pub(crate) async fn append(store: &RedisBackend, key: &str, entry: &[u8]) -> Result<Appended, StoreError> {
-    let append = |client: Client| async move {
-        let pipeline = client.pipeline();
-        let _: () = on_the_server_of(key, &pipeline, "CLIENT", vec!["ID".into()]).await?;
-        let _: () = pipeline.xadd(key, false, None, "*", (FIELD, entry)).await?;
-        let _: () = on_the_server_of(key, &pipeline, "ROLE", Vec::new()).await?;
-        let _: () = on_the_server_of(key, &pipeline, "CLIENT", vec!["ID".into()]).await?;
-        let (connection, number, role, same): (i64, String, Vec<Value>, i64) = pipeline.all().await?;
-        let is_replicated = connection == same && is_replicated(&client, key, &role, connection).await.unwrap_or(false);
-        Ok((number, is_replicated))
+#[async_trait]
+impl Log for RedisBackend {
+    async fn append(&self, log: &str, entry: &[u8]) -> Result<Appended, StoreError> {
+        let key = &self.value_key(log);
+        let append = |client: Client| async move {
+            let pipeline = client.pipeline();
+            let _: () = on_the_server_of(key, &pipeline, "CLIENT", vec!["ID".into()]).await?;
+            let _: () = pipeline.xadd(key, false, None, "*", (FIELD, entry)).await?;
+            let _: () = on_the_server_of(key, &pipeline, "ROLE", Vec::new()).await?;
+            let _: () = on_the_server_of(key, &pipeline, "CLIENT", vec!["ID".into()]).await?;
+            let (connection, number, role, same): (i64, String, Vec<Value>, i64) = pipeline.all().await?;
+            let is_replicated =
+                connection == same && is_replicated(&client, key, &role, connection).await.unwrap_or(false);
+            Ok((number, is_replicated))
+        };
+        let (number, is_replicated) = self.ask(append).await?;
+        Ok(Appended { number: parsed(&number)?, is_replicated })
+    }
+
+    async fn newest(&self, log: &str) -> Result<Option<LogNumber>, StoreError> {
+        let key = &self.value_key(log);
+        let read = |client: Client| async move { client.xrevrange::<Value, _, _, _>(key, "+", "-", Some(1)).await };
+        let entries = entries(self.ask(read).await?)?;
+        entries.first().map(|(number, _)| parsed(number)).transpose()
+    }
+
+    async fn read_watched(&self, log: &str, behind: LogNumber) -> Result<LogRead, StoreError> {
+        let key = self.value_key(log);
+        match self.invalidation.read_log(key.clone(), behind).await {
+            Some(read) => Ok(read),
+            None => read(self, &key, behind).await,
+        }
+    }
+
+    async fn delete_entry(&self, log: &str, number: LogNumber) -> Result<bool, StoreError> {
+        let key = &self.value_key(log);
+        let number = &number.to_string();
+        let deleted: u64 = self.ask(|client| async move { client.xdel(key, number.as_str()).await }).await?;
+        Ok(deleted > 0)
+    }
+}
+
+async fn read(store: &RedisBackend, key: &str, behind: LogNumber) -> Result<LogRead, StoreError> {
+    let behind = &format!("({behind}");
+    let read = |client: Client| async move {
+        client.xrange::<Value, _, _, _>(key, behind.as_str(), "+", Some(MOST_ENTRIES)).await
     };
-    let (number, is_replicated) = store.ask(append).await?;
-    Ok(Appended { number: parsed(&number)?, is_replicated })
+    let numbered = |(number, fields): (String, Vec<Bytes>)| {
+        let entry = fields.get(1).map(|entry| entry.to_vec()).unwrap_or_default();
+        Ok((parsed(&number)?, entry))
+    };
+    let entries = entries(store.ask(read).await?)?;
+    Ok(LogRead { entries: entries.into_iter().map(numbered).collect::<Result<_, StoreError>>()?, watch: None })
 }
 
 /// Sends a command that names no key to the server of one.
@@ -61,31 +102,6 @@ async fn is_replicated(client: &Client, key: &str, role: &[Value], connection: i
     // On another connection the answer is about something else.
     let same: i64 = on_the_server_of(key, client, "CLIENT", vec!["ID".into()]).await?;
     Ok(confirmed >= needed && same == connection)
-}
-
-pub(crate) async fn newest(store: &RedisBackend, key: &str) -> Result<Option<LogNumber>, StoreError> {
-    let read = |client: Client| async move { client.xrevrange::<Value, _, _, _>(key, "+", "-", Some(1)).await };
-    let entries = entries(store.ask(read).await?)?;
-    entries.first().map(|(number, _)| parsed(number)).transpose()
-}
-
-pub(crate) async fn read(store: &RedisBackend, key: &str, behind: LogNumber) -> Result<LogRead, StoreError> {
-    let behind = &format!("({behind}");
-    let read = |client: Client| async move {
-        client.xrange::<Value, _, _, _>(key, behind.as_str(), "+", Some(MOST_ENTRIES)).await
-    };
-    let numbered = |(number, fields): (String, Vec<Bytes>)| {
-        let entry = fields.get(1).map(|entry| entry.to_vec()).unwrap_or_default();
-        Ok((parsed(&number)?, entry))
-    };
-    let entries = entries(store.ask(read).await?)?;
-    Ok(LogRead { entries: entries.into_iter().map(numbered).collect::<Result<_, StoreError>>()?, watch: None })
-}
-
-pub(crate) async fn delete(store: &RedisBackend, key: &str, number: LogNumber) -> Result<bool, StoreError> {
-    let number = &number.to_string();
-    let deleted: u64 = store.ask(|client| async move { client.xdel(key, number.as_str()).await }).await?;
-    Ok(deleted > 0)
 }
 
 fn entries(answer: Value) -> Result<Entries, StoreError> {

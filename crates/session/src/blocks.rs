@@ -238,7 +238,7 @@ impl SessionAdministration {
         found.retain(|found| meant.means(&found.block()));
         if let Some((issuer, subject)) = meant.one_person() {
             // These include blocks that cannot be read, and those that are not in the list of persons.
-            let index = self.0.keyed.names().await?.subject(&issuer, &subject);
+            let index = self.0.store.names().await?.subject(&issuer, &subject);
             found.retain(|found| !found.is_of(&index));
             found.extend(self.0.blocks.of_person(index.as_str(), now).await?);
         }

@@ -27,7 +27,7 @@ use super::record::SessionRecord;
 use super::registry::milliseconds;
 use super::selection::LoginFilter;
 use super::store::log::{Appended, LogNumber};
-use super::store::{SessionBackend, StoreError};
+use super::store::{KeyValue, SortedSets, StoreError};
 
 use self::log::{CutOffLog, LogCopy};
 use self::orders::{Standing, StandingOrder};
@@ -91,15 +91,13 @@ pub(super) struct CutOffRule {
 
 #[derive(Debug)]
 pub(super) struct CutOffs {
-    keyed: Arc<Keyed>,
-    backend: Arc<dyn SessionBackend>,
+    store: Arc<Keyed>,
     pub(super) log: CutOffLog,
 }
 
 impl CutOffs {
-    pub(super) fn new(keyed: Arc<Keyed>, keyring: &Keyring, copy: Arc<LogCopy>) -> Self {
-        let backend: Arc<dyn SessionBackend> = keyed.clone();
-        Self { log: CutOffLog::new(backend.clone(), keyring, copy), keyed, backend }
+    pub(super) fn new(store: Arc<Keyed>, keyring: &Keyring, copy: Arc<LogCopy>) -> Self {
+        Self { log: CutOffLog::new(store.clone(), keyring, copy), store }
     }
 
     /// Lays down a cut-off for one person, under an order's number. A block is laid down apart from this.
@@ -110,7 +108,7 @@ impl CutOffs {
         number: LogNumber,
         terms: &CutOffRule,
     ) -> Result<(), StoreError> {
-        let index = self.keyed.names().await?.subject(issuer, subject);
+        let index = self.store.names().await?.subject(issuer, subject);
         let fresh_login = async {
             // A long revocation may come to a person after a later one did.
             if !terms.fresh_login || self.fresh_since(&index).await?.is_some_and(|since| since >= terms.at) {
@@ -133,7 +131,7 @@ impl CutOffs {
         number: LogNumber,
         at: OffsetDateTime,
     ) -> Result<(), StoreError> {
-        let names = self.keyed.names().await?;
+        let names = self.store.names().await?;
         let index = match subject {
             Some(subject) => names.provider_session_of(issuer, sid, subject),
             None => names.provider_session(issuer, sid),
@@ -217,7 +215,7 @@ impl CutOffs {
         attempt: Attempt<'_>,
         now: OffsetDateTime,
     ) -> Result<Option<Refusal>, StoreError> {
-        let (identity, names) = (&attempt.record.identity, self.keyed.names().await?);
+        let (identity, names) = (&attempt.record.identity, self.store.names().await?);
         let of_subject = names.subject(&identity.issuer, &identity.subject);
         let sid = attempt.record.provider_session.as_ref();
         let of_provider = sid.map(|sid| names.provider_session(&identity.issuer, sid));
@@ -263,30 +261,30 @@ impl CutOffs {
         // No login is under way for so long, by the clock that gave the numbers.
         let oldest = score.saturating_sub(2 * LONGEST_LOGIN_MILLISECONDS);
         let (inserted, forgotten) = tokio::join!(
-            self.backend.list_insert(&list, &member, score, at + LONGEST_LOGIN),
-            self.backend.list_up_to(&list, oldest, MOST_FORGOTTEN)
+            self.store.insert(&list, &member, score, at + LONGEST_LOGIN),
+            self.store.up_to(&list, oldest, MOST_FORGOTTEN)
         );
         inserted?;
         for old in forgotten? {
-            self.backend.list_remove(&list, &old).await?;
+            self.store.remove_member(&list, &old).await?;
         }
         Ok(())
     }
 
     async fn put(&self, name: &str, value: &str, until: OffsetDateTime) -> Result<(), StoreError> {
-        self.backend.put(name, value.as_bytes(), Some(until)).await
+        self.store.put(name, value.as_bytes(), Some(until)).await
     }
 
     async fn newest_mark(&self, index: Option<&HashedName>) -> Result<Option<LogNumber>, StoreError> {
         let Some(index) = index else { return Ok(None) };
-        let highest = self.backend.list_down_from(&Mark::CutOff.name(index), i64::MAX, 1).await?;
+        let highest = self.store.down_from(&Mark::CutOff.name(index), i64::MAX, 1).await?;
         // A mark that cannot be read refuses.
         let refuses = LogNumber { milliseconds: u64::MAX, sequence: u64::MAX };
         Ok(highest.first().map(|(mark, _)| mark.parse().unwrap_or(refuses)))
     }
 
     async fn fresh_since(&self, index: &HashedName) -> Result<Option<OffsetDateTime>, StoreError> {
-        let value = self.backend.get(&Mark::FreshLogin.name(index)).await?;
+        let value = self.store.get(&Mark::FreshLogin.name(index)).await?;
         let moment = |value: Vec<u8>| std::str::from_utf8(&value).ok()?.parse::<i64>().ok().map(moment_of);
         // A mark that cannot be read refuses.
         Ok(value.map(|value| moment(value).unwrap_or(time::Date::MAX.midnight().assume_utc())))
@@ -345,7 +343,7 @@ mod tests {
     const ISSUER: &str = "https://idp.example.test";
 
     fn cut_offs() -> (CutOffs, Blocks) {
-        let store: Arc<dyn SessionBackend> = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
+        let store = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
         let keyring = Keyring::ephemeral();
         let keyed = Keyed::new(store, &keyring);
         (CutOffs::new(keyed.clone(), &keyring, Arc::default()), Blocks::new(keyed, &keyring))

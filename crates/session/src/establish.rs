@@ -19,9 +19,9 @@ use super::lease::LeaseRequest;
 use super::policy::OnLimit;
 use super::record::{ClientTraits, SessionRecord, Tokens};
 use super::sessions::Sessions;
-use super::store::StoreError;
 use super::store::log::LogNumber;
 use super::store::note::Note;
+use super::store::{RecordStore, StoreError};
 use super::timeout::SessionTimes;
 
 /// Longest time that a login waits for other logins of the same person.
@@ -113,9 +113,9 @@ impl Sessions {
     async fn establish_in_turn(&self, new: NewSession) -> Result<SessionKey, EstablishError> {
         let rules = self.0.policies.configured().clone();
         let Some(most) = rules.max_per_user else { return self.establish_one(new, None).await };
-        let names = self.0.keyed.names().await?;
+        let names = self.0.store.names().await?;
         let name = format!("limit:{}", names.subject(&new.identity.issuer, &new.identity.subject).as_str());
-        let lease = LeaseRequest::new(self.0.backend.clone(), name, LONGEST_WAIT).acquire().await?;
+        let lease = LeaseRequest::new(self.0.store.clone(), name, LONGEST_WAIT).acquire().await?;
         lease.hold(self.establish_one(new, Some((most.get(), rules.on_limit)))).await
     }
 
@@ -195,9 +195,9 @@ impl Sessions {
     /// Ends what no timeout lets live and nobody has asked for since, so that no list grows without bound.
     async fn prune_lists_of(&self, record: &SessionRecord) -> Result<(), StoreError> {
         let oldest = self.0.policies.oldest(record.created_at);
-        for index in self.0.keyed.names().await?.indexes(record) {
+        for index in self.0.store.names().await?.indexes(record) {
             let overdue = self.0.registry.overdue(&index, oldest).await?;
-            let remains = self.0.backend.remains(&overdue).await?;
+            let remains = self.0.store.remains(&overdue).await?;
             for (overdue, remains) in overdue.into_iter().zip(remains) {
                 // A note without a record still says how the session ended.
                 if remains.has_record {

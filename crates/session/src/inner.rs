@@ -25,7 +25,7 @@ use super::search::Searches;
 use super::store::near_cache::NearCache;
 use super::store::note::Note;
 use super::store::sealed::{Found, SealedStore};
-use super::store::{Extension, InvalidationListener, SessionBackend, StoreError};
+use super::store::{Extension, InvalidationListener, RecordStore, StoreError};
 use super::timeout::{Verdict, judge};
 
 /// The state in the store of a session whose key is known.
@@ -46,9 +46,7 @@ pub(crate) struct Inner {
     pub(crate) cut_offs: CutOffs,
     pub(crate) blocks: Blocks,
     pub(crate) tombstones: Sealer,
-    pub(crate) backend: Arc<dyn SessionBackend>,
-    /// The same, by what it says of itself.
-    pub(crate) keyed: Arc<Keyed>,
+    pub(crate) store: Arc<Keyed>,
     pub(crate) policies: Policies,
     pub(crate) queues: LocalLocks,
     pub(crate) searches: Searches,
@@ -171,9 +169,7 @@ impl Inner {
         let (created_at, ends_by) = (record.created_at, record.ends_by);
         self.registry.insert(record, handle, longest.entry_until(created_at)).await?;
         let until = longest.record_until(created_at, ends_by, self.clock.now());
-        self.backend
-            .extend_ttls(&[Extension { handle, record: until, note: Some(longest.note_until(created_at)) }])
-            .await
+        self.store.extend_ttls(&[Extension { handle, record: until, note: Some(longest.note_until(created_at)) }]).await
     }
 
     /// Returns how a session ended, if it left a tombstone.
@@ -181,7 +177,7 @@ impl Inner {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked.
     pub(crate) async fn tombstone(&self, handle: SessionHandle) -> Result<Option<Tombstone>, StoreError> {
-        let Some(sealed) = self.backend.tombstone(handle).await? else { return Ok(None) };
+        let Some(sealed) = self.store.tombstone(handle).await? else { return Ok(None) };
         Ok(self.tombstones.open_json(handle.to_string().as_bytes(), &sealed).ok())
     }
 
@@ -225,7 +221,7 @@ impl Inner {
     ) -> Result<bool, StoreError> {
         let sealed = tombstone.map(|tombstone| self.seal_tombstone(handle, tombstone));
         let tombstone = sealed.as_deref().map(|sealed| (sealed, until));
-        let ended = self.backend.end(handle, tombstone).await;
+        let ended = self.store.end(handle, tombstone).await;
         // This is due also if the store did not answer: it may have done it.
         self.near.invalidate(handle);
         ended

@@ -182,7 +182,7 @@ impl Keyed {
                     self.keys.record(&random_bytes())
                 }
             };
-            self.backend.put_new(NAME, &record).await?;
+            self.backend.put_if_absent(NAME, &record).await?;
         }
         // It vanishes as often as it is made: somebody empties the store all the time.
         match self.look().await? {
@@ -196,7 +196,7 @@ impl Keyed {
         let look = self.known.begin();
         for list in [HOURS, PERSONS] {
             // Somebody else may have begun the store, and signed somebody in, since it was looked at.
-            if self.backend.list_length(list).await? > 0 && self.backend.get(NAME).await?.is_none() {
+            if self.backend.length(list).await? > 0 && self.backend.get(NAME).await?.is_none() {
                 self.conclude(look, Err(Foreign::Unmarked))?;
             }
         }
@@ -214,7 +214,7 @@ impl Keyed {
     }
 
     /// Writes the record anew under the key that seals, if it was written under an older one.
-    pub(super) async fn renew(&self) -> Result<(), StoreError> {
+    pub(super) async fn seal_again(&self) -> Result<(), StoreError> {
         self.look_or_begin().await?;
         let Some(found) = self.backend.get(NAME).await? else { return Ok(()) };
         match self.keys.judge(&found) {

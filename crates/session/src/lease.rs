@@ -11,7 +11,7 @@ use std::time::{Duration as StdDuration, Instant};
 use counterfoil_core::backoff::Backoff;
 use time::Duration;
 
-use super::store::{SessionBackend, StoreError};
+use super::store::{LeaseStore, StoreError};
 
 /// TTL of a lease: the longest time for which a process that died keeps the others waiting.
 const LIFETIME: Duration = Duration::seconds(4);
@@ -24,7 +24,7 @@ const LONGEST_PAUSE: StdDuration = StdDuration::from_millis(100);
 /// A request for a lease, repeated with backoff until it is granted or its patience ends.
 #[derive(Debug)]
 pub(crate) struct LeaseRequest {
-    backend: Arc<dyn SessionBackend>,
+    store: Arc<dyn LeaseStore>,
     name: String,
     lifetime: Duration,
     asked: Instant,
@@ -34,15 +34,15 @@ pub(crate) struct LeaseRequest {
 
 impl LeaseRequest {
     /// Begins to ask for the lease called `name`, for at most `patience`.
-    pub(crate) fn new(backend: Arc<dyn SessionBackend>, name: String, patience: StdDuration) -> Self {
+    pub(crate) fn new(store: Arc<dyn LeaseStore>, name: String, patience: StdDuration) -> Self {
         let pauses = Backoff::new(SHORTEST_PAUSE, LONGEST_PAUSE);
-        Self { backend, name, lifetime: LIFETIME, asked: Instant::now(), patience, pauses }
+        Self { store, name, lifetime: LIFETIME, asked: Instant::now(), patience, pauses }
     }
 
     /// Tries to acquire the lease. `None` if somebody else holds it: a pause has been made, and the caller may see if
     /// there is still something to do before the next attempt.
     pub(crate) async fn attempt(&mut self) -> Result<Option<Lease>, StoreError> {
-        if let Some(lease) = Lease::try_acquire(&self.backend, &self.name, self.lifetime).await? {
+        if let Some(lease) = Lease::try_acquire(self.store.clone(), &self.name, self.lifetime).await? {
             return Ok(Some(lease));
         }
         if self.asked.elapsed() > self.patience {
@@ -66,7 +66,7 @@ impl LeaseRequest {
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Lease {
-    backend: Arc<dyn SessionBackend>,
+    store: Arc<dyn LeaseStore>,
     name: String,
     lifetime: Duration,
     /// The moment from which somebody else may hold it.
@@ -76,13 +76,13 @@ pub(crate) struct Lease {
 impl Lease {
     /// Acquires the lease called `name` for `lifetime`, unless somebody else holds it.
     pub(crate) async fn try_acquire(
-        backend: &Arc<dyn SessionBackend>,
+        store: Arc<dyn LeaseStore>,
         name: &str,
         lifetime: Duration,
     ) -> Result<Option<Self>, StoreError> {
         let ours_until = Instant::now() + lifetime.unsigned_abs();
-        let is_ours = backend.put_if_absent(name, lifetime).await?;
-        Ok(is_ours.then(|| Self { backend: backend.clone(), name: name.to_owned(), lifetime, ours_until }))
+        let is_ours = store.acquire(name, lifetime).await?;
+        Ok(is_ours.then(|| Self { store, name: name.to_owned(), lifetime, ours_until }))
     }
 
     /// Renews the lease once; `false` if somebody else may hold it by now.
@@ -91,7 +91,7 @@ impl Lease {
         if begun >= self.ours_until {
             return Ok(false);
         }
-        let is_ours = self.backend.renew_lease(&self.name, self.lifetime).await?;
+        let is_ours = self.store.renew(&self.name, self.lifetime).await?;
         self.ours_until = if is_ours { begun + self.lifetime.unsigned_abs() } else { begun };
         Ok(is_ours)
     }
@@ -99,7 +99,7 @@ impl Lease {
     /// Releases the lease, unless somebody else may hold it by now.
     pub(crate) async fn release(self) {
         if Instant::now() < self.ours_until
-            && let Err(error) = self.backend.release_lease(&self.name).await
+            && let Err(error) = self.store.release(&self.name).await
         {
             tracing::warn!(lease = self.name, %error, "a lease could not be released; it ends with its TTL");
         }
@@ -139,17 +139,17 @@ mod tests {
     use super::*;
     use crate::store::memory::MemoryStore;
 
-    fn backend() -> Arc<dyn SessionBackend> {
+    fn store() -> Arc<dyn LeaseStore> {
         Arc::new(MemoryStore::new(ManualClock::at(OffsetDateTime::UNIX_EPOCH)))
     }
 
-    fn request(backend: &Arc<dyn SessionBackend>, lifetime: Duration) -> LeaseRequest {
-        let request = LeaseRequest::new(backend.clone(), "work".to_owned(), StdDuration::ZERO);
+    fn request(store: &Arc<dyn LeaseStore>, lifetime: Duration) -> LeaseRequest {
+        let request = LeaseRequest::new(store.clone(), "work".to_owned(), StdDuration::ZERO);
         LeaseRequest { lifetime, ..request }
     }
 
-    async fn is_free(backend: &Arc<dyn SessionBackend>) -> bool {
-        match request(backend, Duration::MINUTE).acquire().await {
+    async fn is_free(store: &Arc<dyn LeaseStore>) -> bool {
+        match request(store, Duration::MINUTE).acquire().await {
             Ok(_) => true,
             Err(error) => {
                 assert!(matches!(error, StoreError::LockTimeout), "{error}");
@@ -160,18 +160,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_lease_has_one_holder_and_is_released_after_the_work() {
-        let backend = backend();
-        let lease = request(&backend, Duration::MINUTE).acquire().await.unwrap();
-        assert!(!lease.hold(is_free(&backend)).await, "somebody else holds it during the work");
-        assert!(is_free(&backend).await, "nobody holds it afterwards");
+        let store = store();
+        let lease = request(&store, Duration::MINUTE).acquire().await.unwrap();
+        assert!(!lease.hold(is_free(&store)).await, "somebody else holds it during the work");
+        assert!(is_free(&store).await, "nobody holds it afterwards");
     }
 
     #[tokio::test]
     async fn a_lease_that_ran_out_is_not_released() {
-        let backend = backend();
-        let lease = request(&backend, Duration::ZERO).acquire().await.unwrap();
-        let _successor = request(&backend, Duration::MINUTE).acquire().await.unwrap();
+        let store = store();
+        let lease = request(&store, Duration::ZERO).acquire().await.unwrap();
+        let _successor = request(&store, Duration::MINUTE).acquire().await.unwrap();
         lease.hold(async {}).await;
-        assert!(!is_free(&backend).await, "the successor holds it");
+        assert!(!is_free(&store).await, "the successor holds it");
     }
 }

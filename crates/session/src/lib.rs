@@ -10,7 +10,8 @@
 //! - [`Maintenance`], in the background: whose store it is, how long its records last, what no timeout lets live.
 //!
 //! Below it lie the key in the cookie ([`key`]), what is remembered ([`record`]), and where it is all kept
-//! ([`store`]), which is used only while it is ours ([`key_check`]). Knows nothing of HTTP or of providers.
+//! ([`store`]), which is used only while it is ours ([`key_check`]). Knows nothing of HTTP or of providers. The traits of
+//! the store are public, and not frozen yet.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -80,7 +80,7 @@ impl Inner {
     /// Returns where the sessions that fit are found. A person without an index is searched for: they have no session, or
     /// somebody deleted it.
     pub(crate) async fn source(self: &Arc<Self>, filter: &Filter) -> Result<Source, StoreError> {
-        let (names, person) = (self.keyed.names().await?, &filter.person);
+        let (names, person) = (self.store.names().await?, &filter.person);
         let mut indexes = Vec::new();
         if let Some((issuer, subject)) = person.by_subject() {
             indexes.push(names.subject(issuer, subject));
@@ -106,7 +106,7 @@ impl Inner {
         issuer: &str,
         sid: &str,
     ) -> Result<Source, StoreError> {
-        let names = self.keyed.names().await?;
+        let names = self.store.names().await?;
         let probe = Probe::of_provider_session(issuer, sid, &names);
         self.indexes_or_search(vec![names.provider_session(issuer, sid)], probe).await
     }
@@ -242,7 +242,7 @@ impl SessionAdministration {
     /// [`StoreError`] if the store cannot be asked.
     pub async fn of_subject(&self, issuer: &str, subject: &str) -> Result<Vec<LiveSession>, StoreError> {
         let (filter, mut sessions, mut place) = (Filter::subject(issuer, subject), Vec::new(), None);
-        let source = Source::Indexes(vec![self.0.keyed.names().await?.subject(issuer, subject)]);
+        let source = Source::Indexes(vec![self.0.store.names().await?.subject(issuer, subject)]);
         loop {
             let page = self.page_of(&source, &filter, place, usize::MAX).await?;
             sessions.extend(page.sessions);

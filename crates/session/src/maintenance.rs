@@ -24,7 +24,7 @@ use super::inner::Inner;
 use super::key_check::StoreOwner;
 use super::lease::Lease;
 use super::policy::SessionRules;
-use super::store::StoreError;
+use super::store::{InvalidationFeed, LeaseStore, RecordStore, StoreError};
 
 /// Interval between two looks at the stored timeouts: well below the second in which a change has to be everywhere.
 const LOOK: StdDuration = StdDuration::from_millis(400);
@@ -55,7 +55,7 @@ impl Maintenance {
     /// # Errors
     /// [`StoreError::Foreign`] if the store is not ours, another if it cannot be asked.
     pub async fn claim_store(&self) -> Result<(), StoreError> {
-        self.0.keyed.look_or_begin().await
+        self.0.store.look_or_begin().await
     }
 
     /// Does what [`Self::claim_store`] does unless the answer is known.
@@ -63,7 +63,7 @@ impl Maintenance {
     /// # Errors
     /// Those of [`Self::claim_store`].
     pub async fn ensure_store_is_ours(&self) -> Result<(), StoreError> {
-        self.0.keyed.ours().await.map(drop)
+        self.0.store.ours().await.map(drop)
     }
 
     /// The same, and lets the store know if another of our keys seals by now: once a minute.
@@ -71,7 +71,7 @@ impl Maintenance {
     /// # Errors
     /// Those of [`Self::claim_store`].
     pub async fn renew_store_claim(&self) -> Result<(), StoreError> {
-        self.0.keyed.renew().await
+        self.0.store.seal_again().await
     }
 
     /// Returns whose store it is, without beginning it.
@@ -79,7 +79,7 @@ impl Maintenance {
     /// # Errors
     /// Those of [`Self::claim_store`].
     pub async fn store_owner(&self) -> Result<StoreOwner, StoreError> {
-        self.0.keyed.look().await
+        self.0.store.look().await
     }
 
     /// Makes sure that the store would be ours with other keys as well.
@@ -87,7 +87,7 @@ impl Maintenance {
     /// # Errors
     /// Those of [`Self::claim_store`].
     pub async fn would_be_ours_with(&self, keyring: &Keyring) -> Result<(), StoreError> {
-        self.0.keyed.fits(keyring).await
+        self.0.store.fits(keyring).await
     }
 
     /// Takes over other rules. Timeouts stored by an operator go before them.
@@ -102,7 +102,7 @@ impl Maintenance {
     /// [`StoreError`] if the store cannot be asked: the rest is done by the next round.
     pub async fn round(&self) -> Result<bool, StoreError> {
         self.0.policies.look().await?;
-        let Some(mut lead) = leader::lead(&self.0.backend).await? else { return Ok(false) };
+        let Some(mut lead) = leader::lead(self.0.store.clone()).await? else { return Ok(false) };
         let done = self.lead(&mut lead).await;
         lead.release().await;
         done
@@ -114,7 +114,7 @@ impl Maintenance {
         {
             return Ok(false);
         }
-        if self.0.backend.put_if_absent("tidying", TIDYING).await? {
+        if self.0.store.acquire("tidying", TIDYING).await? {
             self.tidy().await?;
         }
         self.prune_if_due(lead).await
@@ -125,7 +125,7 @@ impl Maintenance {
     /// # Errors
     /// [`StoreError`] if it is not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.0.backend.ping().await
+        self.0.store.ping().await
     }
 
     /// Ends what is older than any timeout allows, and takes what has no record out of the lists, all at once.
@@ -163,7 +163,7 @@ async fn look_for_stored_timeouts(inner: Weak<Inner>) {
 
 async fn look_whose_store_it_is(inner: Weak<Inner>) {
     let (mut trouble, mut is_known) = (LogOnChange::default(), true);
-    let Some(reconnected) = inner.upgrade().map(|inner| inner.backend.reconnected().unwrap_or_default()) else {
+    let Some(reconnected) = inner.upgrade().map(|inner| inner.store.reconnected().unwrap_or_default()) else {
         return;
     };
     loop {
@@ -176,7 +176,7 @@ async fn look_whose_store_it_is(inner: Weak<Inner>) {
         let Some(sessions) = inner.upgrade().map(Maintenance) else { return };
         if was_cleared {
             // Another Redis may answer from now on: whoever asks looks first.
-            sessions.0.keyed.forget();
+            sessions.0.store.forget();
         }
         let looked =
             if was_cleared || !is_known { sessions.claim_store().await } else { sessions.renew_store_claim().await };

@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 
 use super::maintenance::registered::RegisteredPolicies;
 use super::maintenance::retention::Retention;
-use super::store::{SessionBackend, StoreError};
+use super::store::{KeyValue, StoreError};
 use super::timeout::{LONGEST, TimeoutPolicy};
 
 /// The name of the stored timeouts.
@@ -75,7 +75,7 @@ struct Unreadable;
 pub(super) struct Policies {
     /// The policies that records are kept for: those of every replica.
     pub(super) registered: RegisteredPolicies,
-    backend: Arc<dyn SessionBackend>,
+    values: Arc<dyn KeyValue>,
     sealer: Sealer,
     configured: ArcSwap<SessionRules>,
     in_force: ArcSwap<TimeoutPolicy>,
@@ -88,17 +88,12 @@ pub(super) struct Policies {
 type Stored = Option<(Vec<u8>, Option<TimeoutPolicy>)>;
 
 impl Policies {
-    pub(super) fn new(
-        backend: Arc<dyn SessionBackend>,
-        keyring: &Keyring,
-        rules: SessionRules,
-        clock: SharedClock,
-    ) -> Self {
+    pub(super) fn new(values: Arc<dyn KeyValue>, keyring: &Keyring, rules: SessionRules, clock: SharedClock) -> Self {
         let sealer = keyring.sealer("counterfoil timeouts v1", &[]);
         let in_force = ArcSwap::from_pointee(rules.timeouts.clone());
         Self {
-            registered: RegisteredPolicies::new(backend.clone(), keyring, clock),
-            backend,
+            registered: RegisteredPolicies::new(values.clone(), keyring, clock),
+            values,
             sealer,
             configured: ArcSwap::from_pointee(rules),
             in_force,
@@ -162,8 +157,8 @@ impl Policies {
         self.registered.register(policy.unwrap_or(&configured)).await?;
         let sealed = policy.map(|policy| self.seal(policy));
         match &sealed {
-            Some(sealed) => self.backend.put(STORED, sealed, None).await?,
-            None => self.backend.remove(STORED).await?,
+            Some(sealed) => self.values.put(STORED, sealed, None).await?,
+            None => self.values.remove(STORED).await?,
         }
         // A look that is under way may have read what was there before.
         let mut stored = self.stored();
@@ -181,7 +176,7 @@ impl Policies {
     /// Looks for stored timeouts and for the policies of other replicas. Timeouts are registered before they apply.
     pub(super) async fn look(&self) -> Result<(), StoreError> {
         let changes = self.changes.load(Ordering::Acquire);
-        let (found, ()) = tokio::try_join!(self.backend.get(STORED), self.registered.read())?;
+        let (found, ()) = tokio::try_join!(self.values.get(STORED), self.registered.read())?;
         let found = found.map(|text| {
             let policy = self.read_policy(&text);
             (text, policy)
@@ -236,16 +231,16 @@ impl Policies {
 
     /// Seals stored timeouts again, under the newest key, if they were sealed under an older one.
     pub(super) async fn seal_again(&self) -> Result<(), StoreError> {
-        let Some(sealed) = self.backend.get(STORED).await? else { return Ok(()) };
+        let Some(sealed) = self.values.get(STORED).await? else { return Ok(()) };
         if self.sealer.is_sealed_under_the_newest(STORED.as_bytes(), &sealed) {
             return Ok(());
         }
         let Ok(policy) = self.open(&sealed) else { return Ok(()) };
         // Somebody may have stored others meanwhile.
-        if self.backend.get(STORED).await?.as_deref() != Some(sealed.as_slice()) {
+        if self.values.get(STORED).await?.as_deref() != Some(sealed.as_slice()) {
             return Ok(());
         }
-        self.backend.put(STORED, &self.seal(&policy), None).await
+        self.values.put(STORED, &self.seal(&policy), None).await
     }
 
     fn stored(&self) -> MutexGuard<'_, Stored> {

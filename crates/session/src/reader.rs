@@ -32,7 +32,7 @@ impl SessionReader {
         }
         let handle = key.handle();
         let orders = self.0.orders().await?;
-        let cache = self.0.near.cache.as_ref().filter(|_| self.0.keyed.is_ours());
+        let cache = self.0.near.cache.as_ref().filter(|_| self.0.store.is_ours());
         let known = match cache.and_then(|cache| cache.get(handle, Instant::now())) {
             // That it is over, only the store may say: another replica may have noted a use.
             Some(known) if self.0.live(known.clone(), &orders, self.0.clock.now()).is_ok() => Lookup::Known(known),
@@ -73,7 +73,7 @@ impl SessionReader {
     /// replica may have noted a use.
     pub fn check_cached(&self, key: &SessionKey) -> Option<LiveSession> {
         // Nothing counts that was read before from a store that is not ours any more.
-        let cache = self.0.near.cache.as_ref().filter(|_| self.0.keyed.is_ours())?;
+        let cache = self.0.near.cache.as_ref().filter(|_| self.0.store.is_ours())?;
         let now = Instant::now();
         let known = cache.get(key.handle(), now).filter(|known| known.tag == Some(key.tag()))?;
         let orders = self.0.cut_offs.log.known(now)?;
@@ -90,7 +90,7 @@ impl SessionReader {
     /// # Errors
     /// [`StoreError::Foreign`] if it is not ours, another if it cannot be asked.
     pub async fn ensure_store_is_ours(&self) -> Result<(), StoreError> {
-        self.0.keyed.ours().await.map(drop)
+        self.0.store.ours().await.map(drop)
     }
 
     /// Returns a key as the cookie should have it, if its tag is not by the newest of the server's keys.

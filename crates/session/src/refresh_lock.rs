@@ -15,7 +15,7 @@ use super::lease::LeaseRequest;
 use super::record::SessionRecord;
 use super::renewal::{LockedSession, backoff_key};
 use super::sessions::Sessions;
-use super::store::{InvalidationListener, StoreError};
+use super::store::{InvalidationListener, KeyValue, StoreError};
 
 /// Interval between two looks at whether renewals are under way.
 const LOOK_INTERVAL: StdDuration = StdDuration::from_millis(20);
@@ -120,7 +120,7 @@ impl Sessions {
         work: impl FnOnce(LockedSession) -> Done,
     ) -> Result<Locked<T>, StoreError> {
         let name = format!("renewal:{}", key.handle());
-        let mut request = LeaseRequest::new(self.0.backend.clone(), name, patience);
+        let mut request = LeaseRequest::new(self.0.store.clone(), name, patience);
         let lease = loop {
             match self.0.known(key).await? {
                 Some(known) if is_due(&known.record) => {}
@@ -155,7 +155,7 @@ impl Sessions {
     }
 
     async fn rests_until(&self, handle: SessionHandle) -> Result<Option<OffsetDateTime>, StoreError> {
-        let Some(value) = self.0.backend.get(&backoff_key(handle)).await? else { return Ok(None) };
+        let Some(value) = self.0.store.get(&backoff_key(handle)).await? else { return Ok(None) };
         let milliseconds = std::str::from_utf8(&value).ok().and_then(|text| text.parse::<i128>().ok());
         Ok(milliseconds.and_then(|number| OffsetDateTime::from_unix_timestamp_nanos(number * 1_000_000).ok()))
     }

@@ -25,7 +25,7 @@ use super::key::SessionHandle;
 use super::key_check::Keyed;
 use super::record::SessionRecord;
 use super::signature::{Probe, Signature};
-use super::store::{SessionBackend, StoreError};
+use super::store::{SortedSets, StoreError};
 
 /// The list of the hours that have a list.
 pub(super) const HOURS: &str = "all";
@@ -112,13 +112,12 @@ pub(super) enum Source {
 /// The registry of one store.
 #[derive(Debug)]
 pub(super) struct Registry {
-    keyed: Arc<Keyed>,
-    backend: Arc<dyn SessionBackend>,
+    store: Arc<Keyed>,
 }
 
 impl Registry {
-    pub(super) fn new(keyed: Arc<Keyed>) -> Self {
-        Self { backend: keyed.clone(), keyed }
+    pub(super) fn new(store: Arc<Keyed>) -> Self {
+        Self { store }
     }
 
     /// The lists that a session belongs to, and its entry in each.
@@ -136,7 +135,7 @@ impl Registry {
         handle: SessionHandle,
         until: OffsetDateTime,
     ) -> Result<(), StoreError> {
-        let names = self.keyed.names().await?;
+        let names = self.store.names().await?;
         let established = milliseconds(record.created_at);
         let hour = hour_of(established);
         let mut entries: Vec<_> = Self::entries(&names, record, handle)
@@ -145,15 +144,14 @@ impl Registry {
             .collect();
         entries.push((HOURS.to_owned(), hour.to_string(), hour));
         entries.push((ISSUERS.to_owned(), record.identity.issuer.clone(), established));
-        let insert = async |(list, member, score): &(String, String, i64)| {
-            self.backend.list_insert(list, member, *score, until).await
-        };
+        let insert =
+            async |(list, member, score): &(String, String, i64)| self.store.insert(list, member, *score, until).await;
         future::try_join_all(entries.iter().map(insert)).await.map(drop)
     }
 
     /// Takes a session out of every list it belongs to.
     pub(super) async fn remove(&self, record: &SessionRecord, handle: SessionHandle) -> Result<(), StoreError> {
-        self.remove_entries(Self::entries(&*self.keyed.names().await?, record, handle)).await
+        self.remove_entries(Self::entries(&*self.store.names().await?, record, handle)).await
     }
 
     /// Takes a session out of the lists that it belonged to and does no more.
@@ -163,13 +161,13 @@ impl Registry {
         after: &SessionRecord,
         handle: SessionHandle,
     ) -> Result<(), StoreError> {
-        let names = self.keyed.names().await?;
+        let names = self.store.names().await?;
         let (before, after) = (Self::entries(&names, before, handle), Self::entries(&names, after, handle));
         self.remove_entries(before.difference(&after).cloned().collect()).await
     }
 
     async fn remove_entries(&self, entries: BTreeSet<(String, String)>) -> Result<(), StoreError> {
-        let remove = async |(list, member): &(String, String)| self.backend.list_remove(list, member).await;
+        let remove = async |(list, member): &(String, String)| self.store.remove_member(list, member).await;
         future::try_join_all(entries.iter().map(remove)).await.map(drop)
     }
 
@@ -188,13 +186,13 @@ impl Registry {
 
     /// The issuers that sessions are of.
     pub(super) async fn issuers(&self) -> Result<Vec<String>, StoreError> {
-        let issuers = self.backend.list_down_from(ISSUERS, i64::MAX, MOST_ISSUERS).await?;
+        let issuers = self.store.down_from(ISSUERS, i64::MAX, MOST_ISSUERS).await?;
         Ok(issuers.into_iter().map(|(issuer, _)| issuer).collect())
     }
 
     /// Is true if any of these indexes names a session.
     pub(super) async fn name_any(&self, indexes: &[HashedName]) -> Result<bool, StoreError> {
-        let length = async |index: &HashedName| self.backend.list_length(index.as_str()).await;
+        let length = async |index: &HashedName| self.store.length(index.as_str()).await;
         Ok(future::try_join_all(indexes.iter().map(length)).await?.into_iter().any(|length| length > 0))
     }
 
@@ -214,7 +212,7 @@ impl Registry {
         // Whoever can write to the store may have put anything into the list of hours.
         let mut hour = place.map_or(LATEST_HOUR, |place| hour_of(place.established)).min(LATEST_HOUR);
         // One hour after the other, until one has something.
-        while let Some((_, found)) = self.backend.list_down_from(HOURS, hour, 1).await?.pop() {
+        while let Some((_, found)) = self.store.down_from(HOURS, hour, 1).await?.pop() {
             if found < 0 {
                 break;
             }
@@ -242,7 +240,7 @@ impl Registry {
 
     /// Every session of an index.
     pub(super) async fn all_of(&self, index: &HashedName) -> Result<BTreeSet<SessionHandle>, StoreError> {
-        let entries = self.backend.list_down_from(index.as_str(), i64::MAX, usize::MAX).await?;
+        let entries = self.store.down_from(index.as_str(), i64::MAX, usize::MAX).await?;
         Ok(entries.iter().filter_map(|(member, _)| member.parse().ok()).collect())
     }
 
@@ -257,7 +255,7 @@ impl Registry {
         let highest = place.map_or(i64::MAX, |place| place.established);
         let mut limit = batch;
         loop {
-            let members = self.backend.list_down_from(list, highest, limit).await?;
+            let members = self.store.down_from(list, highest, limit).await?;
             let is_all = members.len() < limit;
             let entries = members.into_iter().filter_map(|(member, established)| Entry::parse(&member, established));
             let mut entries: Vec<_> = entries.filter(|found| place.is_none_or(|place| found.place < place)).collect();
@@ -280,7 +278,7 @@ impl Registry {
 
     /// Shows every entry of the lists of hours to `see`, in no order.
     pub(super) async fn scan(&self, mut see: impl FnMut(&Entry)) -> Result<(), StoreError> {
-        let hours = self.backend.list_down_from(HOURS, i64::MAX, usize::MAX).await?;
+        let hours = self.store.down_from(HOURS, i64::MAX, usize::MAX).await?;
         let batches = |(_, hour): (String, i64)| {
             // Each batch, and the place behind which the next one begins.
             stream::try_unfold(Some(None), move |next| async move {
@@ -301,8 +299,8 @@ impl Registry {
     /// Counts the entries; some of them may have ended by themselves.
     pub(super) async fn size(&self) -> Result<u64, StoreError> {
         let mut size = 0;
-        for (_, hour) in self.backend.list_down_from(HOURS, i64::MAX, usize::MAX).await? {
-            size += self.backend.list_length(&list_of_hour(hour)).await?;
+        for (_, hour) in self.store.down_from(HOURS, i64::MAX, usize::MAX).await? {
+            size += self.store.length(&list_of_hour(hour)).await?;
         }
         Ok(size)
     }
@@ -313,26 +311,26 @@ impl Registry {
         index: &HashedName,
         established_before: OffsetDateTime,
     ) -> Result<Vec<SessionHandle>, StoreError> {
-        let overdue = self.backend.list_up_to(index.as_str(), milliseconds(established_before), BATCH).await?;
+        let overdue = self.store.up_to(index.as_str(), milliseconds(established_before), BATCH).await?;
         Ok(overdue.iter().filter_map(|member| handle_of(member)).collect())
     }
 
     /// Takes an entry out of one list.
     pub(super) async fn forget(&self, index: &HashedName, handle: SessionHandle) -> Result<(), StoreError> {
-        self.backend.list_remove(index.as_str(), &handle.to_string()).await.map(drop)
+        self.store.remove_member(index.as_str(), &handle.to_string()).await.map(drop)
     }
 
     /// Hours whose sessions no timeout lets live.
     pub(super) async fn overdue_hours(&self, established_before: OffsetDateTime) -> Result<Vec<i64>, StoreError> {
         let last = hour_of(milliseconds(established_before)) - 1;
-        let hours = self.backend.list_up_to(HOURS, last, BATCH).await?;
+        let hours = self.store.up_to(HOURS, last, BATCH).await?;
         Ok(hours.iter().filter_map(|hour| hour.parse().ok()).collect())
     }
 
     /// Forgets an hour and its list.
     pub(super) async fn forget_hour(&self, hour: i64) -> Result<(), StoreError> {
-        self.backend.list_delete(&list_of_hour(hour)).await?;
-        self.backend.list_remove(HOURS, &hour.to_string()).await.map(drop)
+        self.store.clear(&list_of_hour(hour)).await?;
+        self.store.remove_member(HOURS, &hour.to_string()).await.map(drop)
     }
 }
 

@@ -16,7 +16,7 @@ use super::record::{ExposedSecret, SessionRecord, Tokens};
 use super::registry::milliseconds;
 use super::sessions::Sessions;
 use super::store::log::LogNumber;
-use super::store::{InvalidationListener, StoreError};
+use super::store::{InvalidationListener, KeyValue, StoreError};
 
 /// Time for which storing is retried: the provider may have made the old refresh token worthless.
 const STORE_FOR: StdDuration = StdDuration::from_secs(4);
@@ -220,7 +220,7 @@ impl LockedSession {
     pub async fn back_off(&self) -> Result<(), StoreError> {
         let until = self.sessions.0.clock.now() + REFRESH_BACKOFF;
         let text = milliseconds(until).to_string();
-        self.sessions.0.backend.put(&backoff_key(self.handle()), text.as_bytes(), Some(until)).await
+        self.sessions.0.store.put(&backoff_key(self.handle()), text.as_bytes(), Some(until)).await
     }
 
     async fn store(&mut self, record: SessionRecord, tokens: Tokens) -> Result<Saved, StoreError> {

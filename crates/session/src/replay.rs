@@ -7,7 +7,7 @@
 use time::{Duration, OffsetDateTime};
 
 use super::sessions::Sessions;
-use super::store::StoreError;
+use super::store::{KeyValue, StoreError};
 
 /// The clocks of two replicas may be apart: a notice is forgotten later than it could be sent again.
 const REMEMBERED_LONGER: Duration = Duration::MINUTE;
@@ -31,7 +31,7 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: the provider is to try again.
     pub async fn is_replay(&self, name: &ReplayKey) -> Result<bool, StoreError> {
-        Ok(self.0.backend.get(self.0.keyed.names().await?.notice(name).as_str()).await?.is_some())
+        Ok(self.0.store.get(self.0.store.names().await?.notice(name).as_str()).await?.is_some())
     }
 
     /// Remembers that a notice was carried out, for as long as it could be sent again.
@@ -40,6 +40,6 @@ impl Sessions {
     /// [`StoreError`] if the store did not take it: it would have an effect if it were repeated.
     pub async fn remember_notice(&self, name: &ReplayKey, until: OffsetDateTime) -> Result<(), StoreError> {
         let until = until.saturating_add(REMEMBERED_LONGER);
-        self.0.backend.put(self.0.keyed.names().await?.notice(name).as_str(), b"1", Some(until)).await
+        self.0.store.put(self.0.store.names().await?.notice(name).as_str(), b"1", Some(until)).await
     }
 }

@@ -354,7 +354,7 @@ impl SessionAdministration {
             Selection::ProviderSession { subject: None, .. } => Ok(unreadable),
             Selection::Matching(filter) if filter.one_person().is_some() => Ok(unreadable),
             Selection::ProviderSession { issuer, subject: Some(subject), .. } if !unreadable.is_empty() => {
-                let names = self.0.keyed.names().await?;
+                let names = self.0.store.names().await?;
                 let theirs = self.0.registry.all_of(&names.subject(issuer, subject)).await?;
                 Ok(unreadable.into_iter().filter(|handle| theirs.contains(handle)).collect())
             }

@@ -23,7 +23,7 @@ use super::registry::Registry;
 use super::search::Searches;
 use super::store::near_cache::NearCache;
 use super::store::sealed::{Found, SealedStore};
-use super::store::{SessionBackend, StoreError};
+use super::store::{InvalidationFeed, LeaseStore, SessionBackend, StoreError};
 
 /// The limits on what is kept of the store in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,25 +51,23 @@ impl Sessions {
         let cache = (entries > 0).then(|| NearCache::new(entries, max_age));
         let copy = Arc::new(LogCopy::default());
         let near = Arc::new(Near { cache, cut_off_log: copy.clone(), cleared: Notify::new() });
-        let keyed = Keyed::new(backend, keyring);
-        let backend: Arc<dyn SessionBackend> = keyed.clone();
+        let store = Keyed::new(backend, keyring);
         if entries > 0 {
             let listener: Weak<Near> = Arc::downgrade(&near);
-            backend.subscribe(listener);
+            store.subscribe(listener);
         }
         Self(Arc::new(Inner {
             tags: CookieTags::new(keyring),
-            sealed: SealedStore::new(backend.clone(), keyring.clone()),
+            sealed: SealedStore::new(store.clone(), keyring.clone()),
             near,
-            registry: Registry::new(keyed.clone()),
-            cut_offs: CutOffs::new(keyed.clone(), keyring, copy),
-            blocks: Blocks::new(keyed.clone(), keyring),
+            registry: Registry::new(store.clone()),
+            cut_offs: CutOffs::new(store.clone(), keyring, copy),
+            blocks: Blocks::new(store.clone(), keyring),
             tombstones: keyring.sealer("counterfoil tombstone v1", &[]),
-            policies: Policies::new(backend.clone(), keyring, rules, clock.clone()),
+            policies: Policies::new(store.clone(), keyring, rules, clock.clone()),
             queues: LocalLocks::default(),
             searches: Searches::default(),
-            backend,
-            keyed,
+            store,
             clock,
         }))
     }
@@ -120,7 +118,7 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: treat the name as taken.
     pub async fn put_if_absent(&self, name: &str, lifetime: time::Duration) -> Result<bool, StoreError> {
-        self.0.backend.put_if_absent(name, lifetime).await
+        self.0.store.acquire(name, lifetime).await
     }
 
     /// Gives a name back that [`Self::put_if_absent`] took.
@@ -128,6 +126,6 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: the name may stay taken.
     pub async fn release_claim(&self, name: &str) -> Result<(), StoreError> {
-        self.0.backend.release_lease(name).await
+        self.0.store.release(name).await
     }
 }

@@ -6,7 +6,7 @@
 //! told to nobody. Nothing else may be cached: a read that was redirected, or refused, is asked for through the pool.
 //!
 //! Each tenth of a second it asks the server for its `ROLE`. The answer comes after every change that was pushed
-//! before, so it extends the [`Lease`] by half a second from when it was asked for; a server that hangs, or is no
+//! before, so it extends the [`Coverage`] by half a second from when it was asked for; a server that hangs, or is no
 //! longer a primary, is believed for that long and no longer.
 
 use std::collections::VecDeque;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use counterfoil_session::key::SessionHandle;
 use counterfoil_session::store::log::{LogNumber, LogRead};
-use counterfoil_session::store::{Lease, Watch};
+use counterfoil_session::store::{Coverage, Watch};
 use redis_protocol::resp3::types::{BytesFrame, Resp3Frame};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,7 +29,7 @@ use crate::{LONGEST_RECORD, LONGEST_VALUE, MOST_ENTRIES};
 /// Interval between two proofs of life.
 const HEARTBEAT: Duration = Duration::from_millis(100);
 /// Time for which an answer is good, from when it was asked for.
-const LEASE: Duration = Duration::from_millis(500);
+const VALID: Duration = Duration::from_millis(500);
 /// Longest silence before a link is made anew; `timeout` is added, up to this.
 const MOST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Reads that may wait to be sent; more are read through the pool.
@@ -51,7 +51,7 @@ pub(crate) struct Read {
 
 /// The near end of a link.
 pub(super) struct Link {
-    lease: Arc<Lease>,
+    coverage: Arc<Coverage>,
     reads: mpsc::Sender<Request>,
 }
 
@@ -147,15 +147,15 @@ impl Link {
         shared: Arc<Shared>,
     ) -> (Arc<Self>, impl Future<Output = ()> + Send) {
         let (reads, requests) = mpsc::channel(LONGEST_QUEUE);
-        let lease = Lease::new(Instant::now());
-        let link = Arc::new(Self { lease: lease.clone(), reads });
-        let far_end = LinkTask { address, access, in_cluster, shared, lease, requests, epoch: None };
+        let coverage = Coverage::new(Instant::now());
+        let link = Arc::new(Self { coverage: coverage.clone(), reads });
+        let far_end = LinkTask { address, access, in_cluster, shared, coverage, requests, epoch: None };
         (link, far_end.keep_up())
     }
 
     /// Is true if the server answers for what is read now.
     pub(super) fn is_heard(&self, now: Instant) -> bool {
-        self.lease.holds(now)
+        self.coverage.holds(now)
     }
 
     /// Reads a record, unless it has a tombstone, and the note beside it. `None` if the server does not want to answer,
@@ -163,9 +163,9 @@ impl Link {
     pub(super) async fn read(&self, handle: SessionHandle, beside: Beside) -> Option<Read> {
         let (answer, answered) = oneshot::channel();
         // The watch begins before the request is sent: whatever voids earlier reads from here on voids this one too.
-        let (watch, sent) = (self.lease.watch(), Instant::now());
+        let (watch, sent) = (self.coverage.watch(), Instant::now());
         self.reads.try_send(Request::Record(ReadRequest { handle, beside, answer })).ok()?;
-        let [registered, record, expires, note, tombstone] = tokio::time::timeout(LEASE, answered).await.ok()?.ok()?;
+        let [registered, record, expires, note, tombstone] = tokio::time::timeout(VALID, answered).await.ok()?.ok()?;
         if registered.as_str() != Some("OK") {
             return None;
         }
@@ -187,9 +187,9 @@ impl Link {
     /// Reads the entries of a log behind a number. `None` as in [`Self::read`].
     pub(super) async fn read_log(&self, key: String, behind: LogNumber) -> Option<LogRead> {
         let (answer, answered) = oneshot::channel();
-        let watch = self.lease.watch();
+        let watch = self.coverage.watch();
         self.reads.try_send(Request::Log(LogRequest { key, behind, answer })).ok()?;
-        let [registered, entries] = tokio::time::timeout(LEASE, answered).await.ok()?.ok()?;
+        let [registered, entries] = tokio::time::timeout(VALID, answered).await.ok()?.ok()?;
         if registered.as_str() != Some("OK") {
             return None;
         }
@@ -220,7 +220,7 @@ struct LinkTask {
     access: Access,
     in_cluster: bool,
     shared: Arc<Shared>,
-    lease: Arc<Lease>,
+    coverage: Arc<Coverage>,
     requests: mpsc::Receiver<Request>,
     /// The cluster's epoch, as the server last told it on this connection.
     epoch: Option<u64>,
@@ -229,12 +229,12 @@ struct LinkTask {
 impl LinkTask {
     async fn keep_up(mut self) {
         // This future ends by being dropped from outside: then nothing may be believed either.
-        let ending = EndOnDrop(self.lease.clone(), self.shared.clone());
+        let ending = EndOnDrop(self.coverage.clone(), self.shared.clone());
         let mut pause = *PAUSES.start();
         let mut known = String::new();
         loop {
             let Err(error) = self.talk().await;
-            if self.lease.was_held() {
+            if self.coverage.was_held() {
                 ending.end();
                 pause = *PAUSES.start();
                 known.clear();
@@ -279,7 +279,7 @@ impl LinkTask {
                 }
                 _ = heartbeat.tick() => {
                     let asked = Instant::now();
-                    if asked - last_heard > LEASE + self.access.timeout.min(MOST_TIMEOUT) {
+                    if asked - last_heard > VALID + self.access.timeout.min(MOST_TIMEOUT) {
                         return Err(LinkError::Silent);
                     }
                     command(&mut outgoing, &[b"ROLE"]);
@@ -297,7 +297,7 @@ impl LinkTask {
                 }
             }
             if !outgoing.is_empty() {
-                let written = tokio::time::timeout(LEASE, writer.write_all_buf(&mut outgoing)).await;
+                let written = tokio::time::timeout(VALID, writer.write_all_buf(&mut outgoing)).await;
                 written.map_err(|_| LinkError::Silent)??;
             }
         }
@@ -318,7 +318,7 @@ impl LinkTask {
                     return Err(RespError::refusal(&frame).map_or(LinkError::NotPrimary, LinkError::RespError));
                 }
                 if !self.in_cluster {
-                    self.lease.extend(asked + LEASE);
+                    self.coverage.extend(asked + VALID);
                 }
             }
             Pending::ClusterState { asked } => {
@@ -327,7 +327,7 @@ impl LinkTask {
                     return Err(RespError::refusal(&frame).map_or(LinkError::ClusterDown, LinkError::RespError));
                 }
                 self.hear_epoch(epoch_of(frame.as_str().unwrap_or_default()));
-                self.lease.extend(asked + LEASE);
+                self.coverage.extend(asked + VALID);
             }
             Pending::Log { mut frames, answer } => {
                 frames.push(frame);
@@ -353,7 +353,7 @@ impl LinkTask {
     fn hear_epoch(&mut self, epoch: Option<u64>) {
         let before = std::mem::replace(&mut self.epoch, epoch);
         if before.is_some() && before != epoch {
-            self.lease.void();
+            self.coverage.void();
             self.shared.listeners.each(|listener| listener.invalidate_all());
         }
     }
@@ -373,7 +373,7 @@ impl LinkTask {
             }
         } else {
             // FLUSHALL and FLUSHDB name nothing.
-            self.lease.void();
+            self.coverage.void();
             self.shared.listeners.each(|listener| listener.invalidate_all());
         }
     }
@@ -384,7 +384,7 @@ fn epoch_of(information: &str) -> Option<u64> {
     information.lines().find_map(|line| line.strip_prefix("cluster_current_epoch:")?.trim().parse().ok())
 }
 
-struct EndOnDrop(Arc<Lease>, Arc<Shared>);
+struct EndOnDrop(Arc<Coverage>, Arc<Shared>);
 
 impl EndOnDrop {
     fn end(&self) {

@@ -21,7 +21,7 @@ use crate::hashed_name::HashedName;
 use crate::key_check::Keyed;
 use crate::listing::AT_A_TIME;
 use crate::registry::milliseconds;
-use crate::store::{SessionBackend, StoreError};
+use crate::store::{SortedSets, StoreError};
 
 /// The list of the persons who have blocks of their own.
 pub(crate) const PERSONS: &str = "blocks";
@@ -40,8 +40,7 @@ struct Sealed {
 /// The blocks of single persons.
 #[derive(Debug)]
 pub(crate) struct Blocks {
-    keyed: Arc<Keyed>,
-    backend: Arc<dyn SessionBackend>,
+    store: Arc<Keyed>,
     sealer: Sealer,
 }
 
@@ -82,8 +81,8 @@ impl Found {
 }
 
 impl Blocks {
-    pub(crate) fn new(keyed: Arc<Keyed>, keyring: &Keyring) -> Self {
-        Self { backend: keyed.clone(), keyed, sealer: keyring.sealer("counterfoil block v1", &[]) }
+    pub(crate) fn new(store: Arc<Keyed>, keyring: &Keyring) -> Self {
+        Self { store, sealer: keyring.sealer("counterfoil block v1", &[]) }
     }
 
     /// Lays one down. In the same words a shorter block does not shorten the one there is.
@@ -94,7 +93,7 @@ impl Blocks {
         terms: &CutOffRule,
         block_for: Duration,
     ) -> Result<(), StoreError> {
-        let names = self.keyed.names().await?;
+        let names = self.store.names().await?;
         let index = names.subject(&person.issuer, &person.subject).as_str().to_owned();
         let known = self.of_person(&index, terms.at).await?;
         let (same, _): (Vec<_>, Vec<_>) =
@@ -117,26 +116,26 @@ impl Blocks {
             reason: stays.map_or(&terms.reason, |stays| &stays.reason).clone(),
         };
         // The list by which the block is found comes first, then the block itself, which refuses.
-        self.backend.list_insert(PERSONS, &index, milliseconds(until), until).await?;
+        self.store.insert(PERSONS, &index, milliseconds(until), until).await?;
         let list = list_of(&index);
-        self.backend.list_insert(&list, &self.seal(&list, &sealed), milliseconds(until), until).await?;
+        self.store.insert(&list, &self.seal(&list, &sealed), milliseconds(until), until).await?;
         // Whoever keeps the list of persons up may have taken them for one without blocks in between.
-        self.backend.list_insert(PERSONS, &index, milliseconds(until), until).await?;
+        self.store.insert(PERSONS, &index, milliseconds(until), until).await?;
         for old in same {
-            self.backend.list_remove(&list, &old.member).await?;
+            self.store.remove_member(&list, &old.member).await?;
         }
         Ok(())
     }
 
     /// Returns until when a person is blocked, whoever ordered it.
     pub(crate) async fn until(&self, index: &HashedName) -> Result<Option<OffsetDateTime>, StoreError> {
-        let longest = self.backend.list_down_from(&list_of(index.as_str()), i64::MAX, 1).await?;
+        let longest = self.store.down_from(&list_of(index.as_str()), i64::MAX, 1).await?;
         Ok(longest.first().map(|(_, until)| moment_of(*until)))
     }
 
     /// Every block of a single person that stands.
     pub(super) async fn all(&self, now: OffsetDateTime) -> Result<Vec<Found>, StoreError> {
-        let persons = self.backend.list_down_from(PERSONS, i64::MAX, usize::MAX).await?;
+        let persons = self.store.down_from(PERSONS, i64::MAX, usize::MAX).await?;
         let found = stream::iter(persons)
             .map(async |(index, _)| self.of_person(&index, now).await)
             .buffered(AT_A_TIME)
@@ -147,7 +146,7 @@ impl Blocks {
 
     pub(super) async fn of_person(&self, index: &str, now: OffsetDateTime) -> Result<Vec<Found>, StoreError> {
         let list = list_of(index);
-        let members = self.backend.list_down_from(&list, i64::MAX, usize::MAX).await?;
+        let members = self.store.down_from(&list, i64::MAX, usize::MAX).await?;
         let standing = members.into_iter().filter(|(_, until)| *until > milliseconds(now));
         let found = standing.map(|(member, until)| {
             let sealed = self.open(&list, &member);
@@ -159,21 +158,21 @@ impl Blocks {
     pub(super) async fn remove(&self, found: &Found) -> Result<(), StoreError> {
         // The person stays in the list of those who have blocks until the block would have ended: another may have been
         // laid down meanwhile.
-        self.backend.list_remove(&list_of(&found.index), &found.member).await.map(drop)
+        self.store.remove_member(&list_of(&found.index), &found.member).await.map(drop)
     }
 
     /// Seals again, under the newest key, what was sealed under an older one, and forgets what is over.
     pub(crate) async fn keep_up(&self, now: OffsetDateTime) -> Result<(), StoreError> {
-        for overdue in self.backend.list_up_to(PERSONS, milliseconds(now), usize::MAX).await? {
-            for member in self.backend.list_up_to(&list_of(&overdue), milliseconds(now), usize::MAX).await? {
-                self.backend.list_remove(&list_of(&overdue), &member).await?;
+        for overdue in self.store.up_to(PERSONS, milliseconds(now), usize::MAX).await? {
+            for member in self.store.up_to(&list_of(&overdue), milliseconds(now), usize::MAX).await? {
+                self.store.remove_member(&list_of(&overdue), &member).await?;
             }
             if self.of_person(&overdue, now).await?.is_empty() {
-                self.backend.list_remove(PERSONS, &overdue).await?;
+                self.store.remove_member(PERSONS, &overdue).await?;
                 // One that was laid down just now stays to be found.
                 let standing = self.of_person(&overdue, now).await?;
                 if let Some(longest) = standing.iter().map(|found| found.until).max() {
-                    self.backend.list_insert(PERSONS, &overdue, longest, moment_of(longest)).await?;
+                    self.store.insert(PERSONS, &overdue, longest, moment_of(longest)).await?;
                 }
             }
         }
@@ -185,10 +184,10 @@ impl Blocks {
             if let Some(sealed) = found.sealed.as_ref().filter(|_| !is_new) {
                 let until = moment_of(found.until);
                 let anew = self.seal(&list, sealed);
-                self.backend.list_insert(&list, &anew, found.until, until).await?;
+                self.store.insert(&list, &anew, found.until, until).await?;
                 // A block that another has lifted or taken in meanwhile does not come back.
-                if !self.backend.list_remove(&list, &found.member).await? {
-                    self.backend.list_remove(&list, &anew).await?;
+                if !self.store.remove_member(&list, &found.member).await? {
+                    self.store.remove_member(&list, &anew).await?;
                 }
             }
         }

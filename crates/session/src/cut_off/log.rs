@@ -17,8 +17,8 @@ use counterfoil_core::secret::keyring::{Keyring, Sealer};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 
-use crate::store::log::{Appended, LogNumber, LogRead};
-use crate::store::{SessionBackend, StoreError};
+use crate::store::StoreError;
+use crate::store::log::{Appended, Log, LogNumber, LogRead};
 
 use super::orders::{Entry, Orders, Standing, StandingOrder};
 
@@ -64,7 +64,7 @@ impl LogCopy {
 /// The log, and this process's copy of it.
 #[derive(Debug)]
 pub(crate) struct CutOffLog {
-    backend: Arc<dyn SessionBackend>,
+    store: Arc<dyn Log>,
     sealer: Sealer,
     copy: Arc<LogCopy>,
     /// Single-flight: one read at a time.
@@ -78,9 +78,9 @@ pub(crate) struct CutOffLog {
 }
 
 impl CutOffLog {
-    pub(crate) fn new(backend: Arc<dyn SessionBackend>, keyring: &Keyring, copy: Arc<LogCopy>) -> Self {
+    pub(crate) fn new(store: Arc<dyn Log>, keyring: &Keyring, copy: Arc<LogCopy>) -> Self {
         Self {
-            backend,
+            store,
             sealer: keyring.sealer("counterfoil cut-off v2", &[]),
             copy,
             reading: Mutex::default(),
@@ -121,7 +121,7 @@ impl CutOffLog {
             return Ok(orders.newest);
         }
         let latest = self.copy.orders.load();
-        match self.backend.log_newest(LOG).await {
+        match self.store.newest(LOG).await {
             Ok(newest) => Ok(newest.unwrap_or_default().max(latest.newest)),
             Err(_) if latest.read > 0 => Ok(latest.newest),
             Err(error) => Err(error),
@@ -157,7 +157,7 @@ impl CutOffLog {
         };
         // The newest entry is never deleted: a log that lacks it is another's, or was emptied.
         let behind = if is_delta { before.newest.previous() } else { LogNumber::BEGINNING };
-        let LogRead { mut entries, watch } = self.backend.log_read_watched(LOG, behind).await?;
+        let LogRead { mut entries, watch } = self.store.read_watched(LOG, behind).await?;
         if is_delta && entries.first().map(|(entry, _)| *entry).unwrap_or_default() != before.newest {
             return Box::pin(self.read_from(before, false, now)).await;
         }
@@ -174,7 +174,7 @@ impl CutOffLog {
             }
             // Parts may come from several servers: nobody answers for the whole of them.
             orders.watch = None;
-            entries = self.backend.log_read_watched(LOG, behind).await?.entries;
+            entries = self.store.read_watched(LOG, behind).await?.entries;
         }
         orders.standing.retain(|standing| !standing.is_over(now));
         if !is_delta {
@@ -213,11 +213,10 @@ impl CutOffLog {
         if lost.is_empty() || self.is_bringing_back.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (backend, copy, is_bringing_back) =
-            (self.backend.clone(), self.copy.clone(), self.is_bringing_back.clone());
+        let (store, copy, is_bringing_back) = (self.store.clone(), self.copy.clone(), self.is_bringing_back.clone());
         tokio::spawn(async move {
             for entry in lost {
-                if let Err(error) = backend.log_append(LOG, &entry).await {
+                if let Err(error) = store.append(LOG, &entry).await {
                     tracing::warn!(%error, "a cut-off that was lost with its server could not be laid down again yet");
                     tokio::time::sleep(BRING_BACK_PAUSE).await;
                 }
@@ -229,7 +228,7 @@ impl CutOffLog {
     }
 
     async fn append(&self, entry: &Entry) -> Result<Appended, StoreError> {
-        let appended = self.backend.log_append(LOG, &self.sealer.seal_json(LOG.as_bytes(), entry)).await;
+        let appended = self.store.append(LOG, &self.sealer.seal_json(LOG.as_bytes(), entry)).await;
         // This is due also if the store did not answer: it may have done it.
         self.copy.invalidate();
         appended
@@ -250,7 +249,7 @@ impl CutOffLog {
         let appended = self.append(&Entry::Order(Box::new(order))).await?;
         ensure_it_is_beyond(appended, known.newest)?;
         for known in same {
-            if let Err(error) = self.backend.log_delete(LOG, known.entry).await {
+            if let Err(error) = self.store.delete_entry(LOG, known.entry).await {
                 tracing::warn!(%error, "an order that another took in is still in the log; it counts for nothing");
             }
         }
@@ -260,7 +259,7 @@ impl CutOffLog {
     /// Returns a number of its own, for an order that means one person.
     pub(crate) async fn tick(&self) -> Result<Appended, StoreError> {
         let newest = self.copy.orders.load().newest;
-        let appended = self.backend.log_append(LOG, TICK).await;
+        let appended = self.store.append(LOG, TICK).await;
         self.copy.invalidate();
         let appended = appended?;
         ensure_it_is_beyond(appended, newest)?;
@@ -272,7 +271,7 @@ impl CutOffLog {
         };
         if let Some(old) = old {
             // What stays is deleted by the upkeep.
-            let _ = self.backend.log_delete(LOG, old).await;
+            let _ = self.store.delete_entry(LOG, old).await;
         }
         Ok(appended)
     }
@@ -293,7 +292,7 @@ impl CutOffLog {
         let Appended { number: entry, .. } = self.append(&Entry::Order(Box::new(order))).await?;
         let orders = self.current(now).await?;
         let is_ours = orders.all(now).any(|known| known.number == old.number && known.entry == entry);
-        self.backend.log_delete(LOG, if is_ours { old.entry } else { entry }).await?;
+        self.store.delete_entry(LOG, if is_ours { old.entry } else { entry }).await?;
         Ok(is_ours)
     }
 
@@ -303,7 +302,7 @@ impl CutOffLog {
         // Judged by what is there, and not by a copy: what is deleted must not be all that there is of an order.
         let (mut entries, mut behind) = (Vec::new(), LogNumber::BEGINNING);
         loop {
-            let part = self.backend.log_read_watched(LOG, behind).await?.entries;
+            let part = self.store.read_watched(LOG, behind).await?.entries;
             let is_last = part.len() < MOST_ENTRIES;
             behind = part.last().map_or(behind, |(last, _)| *last);
             entries.extend(part);
@@ -351,7 +350,7 @@ impl CutOffLog {
             return Ok(());
         }
         for entry in over.into_iter().filter(|entry| *entry < newest) {
-            self.backend.log_delete(LOG, entry).await?;
+            self.store.delete_entry(LOG, entry).await?;
         }
         Ok(())
     }

@@ -11,8 +11,8 @@ use crate::cut_off::{CutOffRule, LONGEST_LOGIN};
 use crate::ending::{EndCause, Tombstone};
 use crate::record::SessionRecord;
 use crate::selection::{Filter, LoginFilter};
+use crate::store::Watch;
 use crate::store::log::LogNumber;
-use crate::store::near_cache::Watch;
 
 /// An order that means many, for as long as a session it means may live.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

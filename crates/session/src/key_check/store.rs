@@ -12,7 +12,10 @@ use tower_sessions::session_store;
 use super::Keyed;
 use crate::key::SessionHandle;
 use crate::store::log::{Appended, LogNumber, LogRead};
-use crate::store::{Extension, InvalidationListener, Loaded, Remains, SessionBackend, StoreError};
+use crate::store::{
+    Extension, InvalidationFeed, InvalidationListener, KeyValue, LeaseStore, Loaded, Log, RecordStore, Remains,
+    SessionBackend, SortedSets, StoreError,
+};
 
 impl Keyed {
     async fn our_records(&self) -> session_store::Result<&dyn SessionBackend> {
@@ -40,17 +43,9 @@ impl SessionStore for Keyed {
 }
 
 #[async_trait]
-impl SessionBackend for Keyed {
+impl RecordStore for Keyed {
     async fn load_watched(&self, handle: SessionHandle) -> Result<Loaded, StoreError> {
         self.ours().await?.load_watched(handle).await
-    }
-
-    fn subscribe(&self, listener: Weak<dyn InvalidationListener>) {
-        self.backend.subscribe(listener);
-    }
-
-    fn reconnected(&self) -> Option<Arc<Notify>> {
-        self.backend.reconnected()
     }
 
     async fn create_note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {
@@ -83,24 +78,19 @@ impl SessionBackend for Keyed {
         self.ours().await?.remains(handles).await
     }
 
-    async fn put_if_absent(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
-        self.ours().await?.put_if_absent(name, lifetime).await
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.backend.ping().await
     }
+}
 
-    async fn renew_lease(&self, name: &str, lifetime: Duration) -> Result<bool, StoreError> {
-        self.ours().await?.renew_lease(name, lifetime).await
-    }
-
-    async fn release_lease(&self, name: &str) -> Result<(), StoreError> {
-        self.ours().await?.release_lease(name).await
-    }
-
+#[async_trait]
+impl KeyValue for Keyed {
     async fn put(&self, name: &str, value: &[u8], until: Option<OffsetDateTime>) -> Result<(), StoreError> {
         self.ours().await?.put(name, value, until).await
     }
 
-    async fn put_new(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
-        self.ours().await?.put_new(name, value).await
+    async fn put_if_absent(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
+        self.ours().await?.put_if_absent(name, value).await
     }
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -111,71 +101,98 @@ impl SessionBackend for Keyed {
         self.ours().await?.remove(name).await
     }
 
-    async fn list_insert(&self, list: &str, member: &str, score: i64, until: OffsetDateTime) -> Result<(), StoreError> {
-        self.ours().await?.list_insert(list, member, score, until).await
+    async fn fields(&self, hash: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.ours().await?.fields(hash).await
     }
 
-    async fn list_remove(&self, list: &str, member: &str) -> Result<bool, StoreError> {
-        self.ours().await?.list_remove(list, member).await
+    async fn put_field(&self, hash: &str, field: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.ours().await?.put_field(hash, field, value).await
     }
 
-    async fn list_down_from(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
-        self.ours().await?.list_down_from(list, highest, limit).await
+    async fn put_field_if_absent(&self, hash: &str, field: &str, value: &[u8]) -> Result<bool, StoreError> {
+        self.ours().await?.put_field_if_absent(hash, field, value).await
     }
 
-    async fn list_up_to(&self, list: &str, highest: i64, limit: usize) -> Result<Vec<String>, StoreError> {
-        self.ours().await?.list_up_to(list, highest, limit).await
+    async fn remove_field(&self, hash: &str, field: &str) -> Result<(), StoreError> {
+        self.ours().await?.remove_field(hash, field).await
+    }
+}
+
+#[async_trait]
+impl LeaseStore for Keyed {
+    async fn acquire(&self, name: &str, ttl: Duration) -> Result<bool, StoreError> {
+        self.ours().await?.acquire(name, ttl).await
     }
 
-    async fn list_remove_all(&self, list: &str, members: &[String]) -> Result<(), StoreError> {
-        self.ours().await?.list_remove_all(list, members).await
+    async fn renew(&self, name: &str, ttl: Duration) -> Result<bool, StoreError> {
+        self.ours().await?.renew(name, ttl).await
     }
 
-    async fn list_extend(&self, list: &str, until: OffsetDateTime) -> Result<(), StoreError> {
-        self.ours().await?.list_extend(list, until).await
+    async fn release(&self, name: &str) -> Result<(), StoreError> {
+        self.ours().await?.release(name).await
+    }
+}
+
+#[async_trait]
+impl SortedSets for Keyed {
+    async fn insert(&self, set: &str, member: &str, score: i64, until: OffsetDateTime) -> Result<(), StoreError> {
+        self.ours().await?.insert(set, member, score, until).await
     }
 
-    async fn list_delete(&self, list: &str) -> Result<(), StoreError> {
-        self.ours().await?.list_delete(list).await
+    async fn remove_member(&self, set: &str, member: &str) -> Result<bool, StoreError> {
+        self.ours().await?.remove_member(set, member).await
     }
 
-    async fn list_length(&self, list: &str) -> Result<u64, StoreError> {
-        self.ours().await?.list_length(list).await
+    async fn remove_members(&self, set: &str, members: &[String]) -> Result<(), StoreError> {
+        self.ours().await?.remove_members(set, members).await
     }
 
-    async fn hash_get_all(&self, hash: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        self.ours().await?.hash_get_all(hash).await
+    async fn down_from(&self, set: &str, highest: i64, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
+        self.ours().await?.down_from(set, highest, limit).await
     }
 
-    async fn hash_put_if_absent(&self, hash: &str, field: &str, value: &[u8]) -> Result<bool, StoreError> {
-        self.ours().await?.hash_put_if_absent(hash, field, value).await
+    async fn up_to(&self, set: &str, highest: i64, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.ours().await?.up_to(set, highest, limit).await
     }
 
-    async fn hash_put(&self, hash: &str, field: &str, value: &[u8]) -> Result<(), StoreError> {
-        self.ours().await?.hash_put(hash, field, value).await
+    async fn extend(&self, set: &str, until: OffsetDateTime) -> Result<(), StoreError> {
+        self.ours().await?.extend(set, until).await
     }
 
-    async fn hash_remove(&self, hash: &str, field: &str) -> Result<(), StoreError> {
-        self.ours().await?.hash_remove(hash, field).await
+    async fn clear(&self, set: &str) -> Result<(), StoreError> {
+        self.ours().await?.clear(set).await
     }
 
-    async fn log_append(&self, log: &str, entry: &[u8]) -> Result<Appended, StoreError> {
-        self.ours().await?.log_append(log, entry).await
+    async fn length(&self, set: &str) -> Result<u64, StoreError> {
+        self.ours().await?.length(set).await
+    }
+}
+
+#[async_trait]
+impl Log for Keyed {
+    async fn append(&self, log: &str, entry: &[u8]) -> Result<Appended, StoreError> {
+        self.ours().await?.append(log, entry).await
     }
 
-    async fn log_newest(&self, log: &str) -> Result<Option<LogNumber>, StoreError> {
-        self.ours().await?.log_newest(log).await
+    async fn newest(&self, log: &str) -> Result<Option<LogNumber>, StoreError> {
+        self.ours().await?.newest(log).await
     }
 
-    async fn log_read_watched(&self, log: &str, behind: LogNumber) -> Result<LogRead, StoreError> {
-        self.ours().await?.log_read_watched(log, behind).await
+    async fn read_watched(&self, log: &str, behind: LogNumber) -> Result<LogRead, StoreError> {
+        self.ours().await?.read_watched(log, behind).await
     }
 
-    async fn log_delete(&self, log: &str, number: LogNumber) -> Result<bool, StoreError> {
-        self.ours().await?.log_delete(log, number).await
+    async fn delete_entry(&self, log: &str, number: LogNumber) -> Result<bool, StoreError> {
+        self.ours().await?.delete_entry(log, number).await
+    }
+}
+
+impl InvalidationFeed for Keyed {
+    fn subscribe(&self, listener: Weak<dyn InvalidationListener>) {
+        self.backend.subscribe(listener);
     }
 
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.backend.ping().await
+    fn reconnected(&self) -> Option<Arc<Notify>> {
+        self.backend.reconnected()
     }
 }

@@ -14,7 +14,7 @@ use crate::lease::Lease;
 use crate::listing::AT_A_TIME;
 use crate::registry::{Cursor, Entry};
 use crate::store::sealed::Found;
-use crate::store::{Extension, StoreError};
+use crate::store::{Extension, RecordStore, StoreError};
 
 impl Maintenance {
     /// Does the pass that is due. Returns whether it has come to its end.
@@ -48,7 +48,7 @@ impl Maintenance {
             note: due.extends_lists().then(|| due.target.note_until(entry.established_at())),
         };
         let extensions: Vec<_> = entries.iter().map(extension).collect();
-        self.0.backend.extend_ttls(&extensions).await?;
+        self.0.store.extend_ttls(&extensions).await?;
         Ok(Some(last.place))
     }
 

@@ -12,7 +12,7 @@ use super::Maintenance;
 use super::registered::Due;
 use crate::lease::Lease;
 use crate::registry::Cursor;
-use crate::store::{SessionBackend, StoreError};
+use crate::store::{KeyValue, LeaseStore, StoreError};
 
 /// The lease's name, and the beginning of the cursors'.
 const NAME: &str = "upkeep";
@@ -24,8 +24,8 @@ const CURSOR_KEPT: Duration = Duration::DAY;
 const SHORTEST_BATCH: StdDuration = StdDuration::from_millis(100);
 
 /// Becomes the leader, unless another replica is.
-pub(super) async fn lead(backend: &Arc<dyn SessionBackend>) -> Result<Option<Lease>, StoreError> {
-    Lease::try_acquire(backend, NAME, LEASE).await
+pub(super) async fn lead(store: Arc<dyn LeaseStore>) -> Result<Option<Lease>, StoreError> {
+    Lease::try_acquire(store, NAME, LEASE).await
 }
 
 /// The work that a pass over all entries does, newest first.
@@ -71,7 +71,7 @@ fn text(Cursor { established, handle }: Cursor, number: &str) -> String {
 impl Maintenance {
     /// Returns the place to go on from, if a pass was begun and left.
     pub(super) async fn cursor(&self, pass: Pass<'_>) -> Result<Option<Cursor>, StoreError> {
-        let stored = self.0.backend.get(&pass.name()).await?;
+        let stored = self.0.store.get(&pass.name()).await?;
         Ok(stored.as_deref().and_then(|stored| parse(stored, &pass.number())))
     }
 
@@ -90,11 +90,11 @@ impl Maintenance {
                 Pass::Prune => self.prune_batch(at).await?,
             };
             let Some(next) = next else {
-                self.0.backend.remove(&name).await?;
+                self.0.store.remove(&name).await?;
                 return Ok(true);
             };
             let kept_until = self.0.clock.now() + CURSOR_KEPT;
-            self.0.backend.put(&name, text(next, &number).as_bytes(), Some(kept_until)).await?;
+            self.0.store.put(&name, text(next, &number).as_bytes(), Some(kept_until)).await?;
             at = Some(next);
             tokio::time::sleep_until(begun + SHORTEST_BATCH).await;
         }

@@ -9,7 +9,7 @@ use crate::ending::{EndCause, Tombstone};
 use crate::lease::Lease;
 use crate::listing::AT_A_TIME;
 use crate::registry::{Cursor, Entry};
-use crate::store::{Remains, StoreError};
+use crate::store::{LeaseStore, RecordStore, Remains, StoreError};
 
 /// An entry without a record may belong to a session that is just being established.
 const YOUNGEST_PRUNED: Duration = Duration::minutes(10);
@@ -40,7 +40,7 @@ impl Maintenance {
     /// Begins a pass every ten minutes, or goes on with one that was left. Returns whether there is nothing left to do.
     pub(super) async fn prune_if_due(&self, lead: &mut Lease) -> Result<bool, StoreError> {
         let has_begun = self.cursor(Pass::Prune).await?.is_some();
-        if !has_begun && !self.0.backend.put_if_absent("pruning", INTERVAL).await? {
+        if !has_begun && !self.0.store.acquire("pruning", INTERVAL).await? {
             return Ok(true);
         }
         if !self.pass(lead, Pass::Prune).await? {
@@ -55,7 +55,7 @@ impl Maintenance {
         let entries = self.0.registry.entries_behind(at).await?;
         let Some(last) = entries.last().map(|entry| entry.place) else { return Ok(None) };
         let handles: Vec<_> = entries.iter().map(|entry| entry.place.handle).collect();
-        let remains = self.0.backend.remains(&handles).await?;
+        let remains = self.0.store.remains(&handles).await?;
         let now = self.0.clock.now();
         let oldest = self.0.policies.oldest(now);
         let (mut dropped, mut overdue, mut causes) = (Vec::new(), Vec::new(), Causes::default());

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::retention::Retention;
 use crate::registry::milliseconds;
-use crate::store::{SessionBackend, StoreError};
+use crate::store::{KeyValue, StoreError};
 use crate::timeout::TimeoutPolicy;
 
 /// The hash of the registered policies.
@@ -83,7 +83,7 @@ impl Due {
 /// The registered policies, as this process knows them.
 #[derive(Debug)]
 pub(crate) struct RegisteredPolicies {
-    backend: Arc<dyn SessionBackend>,
+    values: Arc<dyn KeyValue>,
     sealer: Sealer,
     clock: SharedClock,
     known: Mutex<Known>,
@@ -131,9 +131,9 @@ impl Known {
 }
 
 impl RegisteredPolicies {
-    pub(crate) fn new(backend: Arc<dyn SessionBackend>, keyring: &Keyring, clock: SharedClock) -> Self {
+    pub(crate) fn new(values: Arc<dyn KeyValue>, keyring: &Keyring, clock: SharedClock) -> Self {
         let sealer = keyring.sealer("counterfoil kept v1", &[]);
-        Self { backend, sealer, clock, known: Mutex::default() }
+        Self { values, sealer, clock, known: Mutex::default() }
     }
 
     /// Returns the longest timeouts of these and of all registered policies.
@@ -160,7 +160,7 @@ impl RegisteredPolicies {
     pub(crate) async fn read(&self) -> Result<(), StoreError> {
         let begun = Instant::now();
         let (mut entries, mut unreadable) = (BTreeMap::new(), Vec::new());
-        for (field, sealed) in self.backend.hash_get_all(NAME).await? {
+        for (field, sealed) in self.values.fields(NAME).await? {
             match self.open(&field, &sealed) {
                 Some(entry) => _ = entries.insert(field, entry),
                 None => unreadable.push(field),
@@ -193,10 +193,10 @@ impl RegisteredPolicies {
         let is_known = lock(&self.known).entries.contains_key(&field);
         let sealed = self.seal(&field, &named);
         let is_ours = if is_known || is_damaged {
-            self.backend.hash_put(NAME, &field, &sealed).await?;
+            self.values.put_field(NAME, &field, &sealed).await?;
             true
         } else {
-            self.backend.hash_put_if_absent(NAME, &field, &sealed).await?
+            self.values.put_field_if_absent(NAME, &field, &sealed).await?
         };
         if is_ours {
             lock(&self.known).insert(field, named);
@@ -218,7 +218,7 @@ impl RegisteredPolicies {
             let entry = lock(&self.known).entries.get(field).filter(|entry| entry.registered == *registered).cloned();
             let Some(entry) = entry else { continue };
             let done = Entry { state: State::Done, ..entry };
-            self.backend.hash_put(NAME, field, &self.seal(field, &done)).await?;
+            self.values.put_field(NAME, field, &self.seal(field, &done)).await?;
             lock(&self.known).insert(field.clone(), done);
         }
         Ok(())
@@ -234,7 +234,7 @@ impl RegisteredPolicies {
             unnamed.map(|(field, _)| field.clone()).collect()
         };
         for field in unnamed {
-            self.backend.hash_remove(NAME, &field).await?;
+            self.values.remove_field(NAME, &field).await?;
             lock(&self.known).entries.remove(&field);
         }
         Ok(())

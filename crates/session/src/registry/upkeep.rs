@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::{BATCH, Cursor, Entry, HOURS, ISSUERS, Registry, hour_of, list_of_hour};
 use crate::maintenance::retention::Retention;
 use crate::record::SessionRecord;
-use crate::store::StoreError;
+use crate::store::{SortedSets, StoreError};
 
 impl Entry {
     /// The moment the session was established.
@@ -30,7 +30,7 @@ impl Registry {
             hours.entry(hour_of(entry.place.established)).or_default().push(entry.member());
         }
         for (hour, members) in hours {
-            self.backend.list_remove_all(&list_of_hour(hour), &members).await?;
+            self.store.remove_members(&list_of_hour(hour), &members).await?;
         }
         Ok(())
     }
@@ -40,15 +40,15 @@ impl Registry {
         let Some(newest) = entries.first() else { return Ok(()) };
         let until = longest.entry_until(newest.established_at());
         for list in [HOURS, ISSUERS, &list_of_hour(hour_of(newest.place.established))] {
-            self.backend.list_extend(list, until).await?;
+            self.store.extend(list, until).await?;
         }
         Ok(())
     }
 
     /// Keeps the lists of a person's sessions for longer.
     pub(crate) async fn extend_lists(&self, record: &SessionRecord, longest: Retention) -> Result<(), StoreError> {
-        for index in self.keyed.names().await?.indexes(record) {
-            self.backend.list_extend(index.as_str(), longest.entry_until(record.created_at)).await?;
+        for index in self.store.names().await?.indexes(record) {
+            self.store.extend(index.as_str(), longest.entry_until(record.created_at)).await?;
         }
         Ok(())
     }

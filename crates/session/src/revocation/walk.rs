@@ -25,8 +25,8 @@ use crate::live::KnownSession;
 use crate::registry::{Cursor, Source, milliseconds};
 use crate::selection::LoginFilter;
 use crate::signature::Probe;
-use crate::store::StoreError;
 use crate::store::log::LogNumber;
+use crate::store::{KeyValue, StoreError};
 
 /// Time for which nobody else walks, from each batch on.
 const LEASE: Duration = Duration::seconds(30);
@@ -138,7 +138,7 @@ impl SessionAdministration {
     async fn resumable(&self, walk: &Walk, progress: Progress) -> Result<Option<Resumable>, StoreError> {
         let Some(number) = walk.number.filter(|_| walk.standing.is_some()) else { return Ok(None) };
         let (name, until) = (name_of(number), walk.terms.at + walk.terms.remember_for);
-        let lease = Lease::try_acquire(&self.0.backend, &name, LEASE).await?;
+        let lease = Lease::try_acquire(self.0.store.clone(), &name, LEASE).await?;
         Ok(lease.map(|lease| Resumable { name, number, lease, progress, until }))
     }
 
@@ -250,7 +250,7 @@ impl SessionAdministration {
     async fn look_beyond_the_index(&self, walk: Walk, mut resumable: Resumable) {
         let mut revoked = Revoked::default();
         resumable.progress.place = None;
-        let found = match (&walk.selection, self.0.keyed.names().await) {
+        let found = match (&walk.selection, self.0.store.names().await) {
             (Selection::Matching(filter), Ok(names)) => {
                 let search = self.0.search_patiently(Probe::of(filter, &names));
                 tokio::pin!(search);
@@ -284,7 +284,7 @@ impl SessionAdministration {
 
     async fn leave(&self, resumable: &Resumable) -> Result<(), StoreError> {
         let text = serde_json::to_vec(&resumable.progress).unwrap_or_default();
-        self.0.backend.put(&resumable.name, &text, Some(resumable.until)).await
+        self.0.store.put(&resumable.name, &text, Some(resumable.until)).await
     }
 
     /// Notes that every session an order meant is gone; if some cannot be read here, the order stands until none can live.
@@ -294,7 +294,7 @@ impl SessionAdministration {
             self.leave(&resumable).await?;
         } else {
             self.0.cut_offs.log.done(resumable.number).await?;
-            self.0.backend.remove(&resumable.name).await?;
+            self.0.store.remove(&resumable.name).await?;
         }
         resumable.lease.release().await;
         Ok(())
@@ -304,7 +304,7 @@ impl SessionAdministration {
     pub(crate) async fn resume_walks(&self) -> Result<(), StoreError> {
         let (orders, now) = (self.0.orders().await?, self.0.clock.now());
         for standing in orders.all(now).filter(|standing| standing.is_unfinished(now - LEASE)) {
-            let progress = match self.0.backend.get(&name_of(standing.number)).await? {
+            let progress = match self.0.store.get(&name_of(standing.number)).await? {
                 Some(text) => serde_json::from_slice(&text).unwrap_or_default(),
                 None => Progress::default(),
             };

@@ -1,15 +1,16 @@
-//! Logs in the store: entries that are numbered by the store as it takes them.
+//! Logs: entries that are numbered by the store as it takes them.
 //!
 //! A number is given in the step that stores the entry, so whoever knows a number can read every entry up to it. Numbers
 //! rise strictly for as long as one server gives them, whatever its clock does and whatever was deleted. (A Redis stream:
 //! `XADD * …`.)
 
-use std::fmt;
+use std::fmt::{self, Debug};
 use std::str::FromStr;
 
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::near_cache::Watch;
+use super::{StoreError, Watch};
 
 /// The number of a log's entry: its server's milliseconds since 1970, and a count within the millisecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -85,6 +86,24 @@ pub struct LogRead {
     pub entries: Vec<(LogNumber, Vec<u8>)>,
     /// Says until when there are no others. `None`: now and never again.
     pub watch: Option<Watch>,
+}
+
+/// Keeps logs.
+///
+/// A log lasts for ever, and so does each entry until it is deleted.
+#[async_trait]
+pub trait Log: Debug + Send + Sync {
+    /// Appends an entry. It is stored with the number that is returned, or not at all; after an error that is not known.
+    async fn append(&self, log: &str, entry: &[u8]) -> Result<Appended, StoreError>;
+
+    /// Returns the number of a log's newest entry; `None` if it has none.
+    async fn newest(&self, log: &str) -> Result<Option<LogNumber>, StoreError>;
+
+    /// Reads the entries behind a number, 10,000 at the most, and the promise to tell of others, if there is one.
+    async fn read_watched(&self, log: &str, behind: LogNumber) -> Result<LogRead, StoreError>;
+
+    /// Deletes an entry, whose number is never given again; `false` if it was not there.
+    async fn delete_entry(&self, log: &str, number: LogNumber) -> Result<bool, StoreError>;
 }
 
 #[cfg(test)]

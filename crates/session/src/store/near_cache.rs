@@ -2,8 +2,8 @@
 //!
 //! Three rules keep it from ever serving what was revoked:
 //! 1. A record enters with a [`Watch`]: the promise of the very connection it was read on to tell when it changes.
-//!    The promise holds while the [`Lease`] of that connection does; when the connection is lost, or silent for
-//!    longer than the lease, everything read on it is void at once.
+//!    The promise holds while the [`Coverage`](super::Coverage) of that connection does; when the connection is lost, or silent for
+//!    longer than that, everything read on it is void at once.
 //! 2. An invalidation that arrives while a load is under way wins: [`NearCache::fill`] takes a [`FillToken`] from
 //!    before the load, and does nothing if its shard heard of any change since.
 //! 3. A maximum age bounds every entry all the same, and so does the store's own expiry.
@@ -16,7 +16,6 @@ mod model;
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -24,73 +23,11 @@ use counterfoil_core::lock;
 use quick_cache::UnitWeighter;
 use quick_cache::unsync::{Cache, DefaultLifecycle};
 
+use super::Watch;
 use crate::key::SessionHandle;
 
 /// Locks that can be held at the same time, so that cores do not wait for each other.
 const SHARDS: usize = 64;
-
-/// A lease: until it runs out, one connection to the store answers for what was read on it.
-#[derive(Debug)]
-pub struct Lease {
-    born: Instant,
-    /// Nanoseconds after `born`; 0 when there is none.
-    until: AtomicU64,
-    /// A count that moves on whenever everything that was read becomes void.
-    epoch: AtomicU64,
-}
-
-/// The promise that a change of what was read would have been heard of.
-#[derive(Debug, Clone)]
-pub struct Watch {
-    lease: Arc<Lease>,
-    epoch: u64,
-}
-
-impl Lease {
-    /// A lease that has not begun.
-    pub fn new(now: Instant) -> Arc<Self> {
-        Arc::new(Self { born: now, until: AtomicU64::new(0), epoch: AtomicU64::new(0) })
-    }
-
-    /// The other side was heard: what it says holds until then.
-    pub fn extend(&self, until: Instant) {
-        let nanoseconds = until.saturating_duration_since(self.born).as_nanos();
-        self.until.store(u64::try_from(nanoseconds).unwrap_or(u64::MAX), Ordering::Release);
-    }
-
-    /// Is true if the connection is heard.
-    pub fn holds(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.born).as_nanos() < u128::from(self.until.load(Ordering::Acquire))
-    }
-
-    /// Is true if it was ever extended since it ended last.
-    pub fn was_held(&self) -> bool {
-        self.until.load(Ordering::Acquire) != 0
-    }
-
-    /// Voids everything read so far.
-    pub fn void(&self) {
-        self.epoch.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Ends the lease: the connection is lost.
-    pub fn end(&self) {
-        self.until.store(0, Ordering::Release);
-        self.void();
-    }
-
-    /// Watches what is read from now on.
-    pub fn watch(self: &Arc<Self>) -> Watch {
-        Watch { lease: self.clone(), epoch: self.epoch.load(Ordering::Acquire) }
-    }
-}
-
-impl Watch {
-    /// Is true if a change would have been heard of.
-    pub(crate) fn holds(&self, now: Instant) -> bool {
-        self.lease.epoch.load(Ordering::Acquire) == self.epoch && self.lease.holds(now)
-    }
-}
 
 /// A token taken before a load begins; it shows afterwards whether anything changed meanwhile.
 #[derive(Debug, Clone, Copy)]

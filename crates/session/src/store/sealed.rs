@@ -24,9 +24,8 @@ use time::{Duration, OffsetDateTime};
 use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store;
 
-use super::near_cache::Watch;
 use super::note::Note;
-use super::{SessionBackend, StoreError};
+use super::{RecordStore, StoreError, Watch};
 use crate::key::{SessionHandle, SessionKey};
 use crate::record::{SessionRecord, Tokens};
 
@@ -74,20 +73,20 @@ enum Unreadable {
     Content(#[from] rmp_serde::decode::Error),
 }
 
-/// Sessions, sealed into a backend.
+/// Sessions, sealed into a store of records.
 #[derive(Debug)]
 pub(crate) struct SealedStore {
-    backend: Arc<dyn SessionBackend>,
+    records: Arc<dyn RecordStore>,
     keyring: Keyring,
     listed: Sealer,
     seen: Sealer,
 }
 
 impl SealedStore {
-    pub(crate) fn new(backend: Arc<dyn SessionBackend>, keyring: Keyring) -> Self {
+    pub(crate) fn new(records: Arc<dyn RecordStore>, keyring: Keyring) -> Self {
         let listed = keyring.sealer(LISTED_PURPOSE, &[]);
         let seen = keyring.sealer(SEEN_PURPOSE, &[]);
-        Self { backend, keyring, listed, seen }
+        Self { records, keyring, listed, seen }
     }
 
     /// Stores a new session; never overwrites one.
@@ -99,10 +98,10 @@ impl SealedStore {
         expires_at: OffsetDateTime,
     ) -> Result<(), StoreError> {
         let mut stored = self.stored(key, record, tokens, expires_at);
-        self.backend.create(&mut stored).await?;
+        self.records.create(&mut stored).await?;
         // The record store answers a collision by another id, which our cookie would not name.
         if stored.id != key.handle().id() {
-            self.backend.delete(&stored.id).await?;
+            self.records.delete(&stored.id).await?;
             return Err(StoreError::HandleTaken);
         }
         Ok(())
@@ -116,7 +115,7 @@ impl SealedStore {
         tokens: &Tokens,
         expires_at: OffsetDateTime,
     ) -> Result<(), StoreError> {
-        Ok(self.backend.save(&self.stored(key, record, tokens, expires_at)).await?)
+        Ok(self.records.save(&self.stored(key, record, tokens, expires_at)).await?)
     }
 
     fn stored(&self, key: &SessionKey, record: &SessionRecord, tokens: &Tokens, expires_at: OffsetDateTime) -> Record {
@@ -142,7 +141,7 @@ impl SealedStore {
             tracing::warn!(session = %handle, %cause, "a stored session cannot be read and counts as absent");
             Ok(Found::Unreadable)
         };
-        let loaded = match self.backend.load_watched(handle).await {
+        let loaded = match self.records.load_watched(handle).await {
             Ok(loaded) => loaded,
             Err(StoreError::Records(session_store::Error::Decode(cause))) => return unreadable(&cause),
             Err(error) => return Err(error),
@@ -168,7 +167,7 @@ impl SealedStore {
         note: &Note,
         until: OffsetDateTime,
     ) -> Result<(), StoreError> {
-        self.backend.create_note(handle, &self.seal_note(handle, note), until).await
+        self.records.create_note(handle, &self.seal_note(handle, note), until).await
     }
 
     /// Replaces the note on a session, if there still is one, and keeps its record until `record`, if that is given.
@@ -179,7 +178,7 @@ impl SealedStore {
         until: OffsetDateTime,
         record: Option<OffsetDateTime>,
     ) -> Result<(), StoreError> {
-        self.backend.save_note(handle, &self.seal_note(handle, note), until, record).await
+        self.records.save_note(handle, &self.seal_note(handle, note), until, record).await
     }
 
     /// The provider's tokens of a session; `None` if it is gone, or (logged) if the key does not fit.
@@ -190,7 +189,7 @@ impl SealedStore {
     /// A session with its tokens; `None` if it is gone, or (logged) if it cannot be read.
     pub(crate) async fn load_whole(&self, key: &SessionKey) -> Result<Option<(SessionRecord, Tokens)>, StoreError> {
         let handle = key.handle();
-        let Some(stored) = self.backend.load(&handle.id()).await? else { return Ok(None) };
+        let Some(stored) = self.records.load(&handle.id()).await? else { return Ok(None) };
         let open = || -> Result<_, Unreadable> {
             let record = self.open_listed(handle, &stored)?;
             let sealed = STANDARD_NO_PAD.decode(text(&stored, "private")?)?;

@@ -2,11 +2,11 @@
 //!
 //! The model is the world around the cache: a server that registers each read and tells its first change, or that it
 //! forgot the registration for want of room; one connection on which changes, answers and proofs of life arrive in order;
-//! two loads at a time; a clock. The cache and its lease are the real ones: each state is reached by
+//! two loads at a time; a clock. The cache and its coverage are the real ones: each state is reached by
 //! doing to them what was done on the way there.
 //!
-//! The invariant: once a revocation has been delivered (pushed, or applied by this process itself), or the lease has
-//! run out since, or nothing is on the wire that would deliver it, no read returns the record. Three further tests take
+//! The invariant: once a revocation has been delivered (pushed, or applied by this process itself), or the coverage
+//! has run out since, or nothing is on the wire that would deliver it, no read returns the record. Three further tests take
 //! one defence away each and see the model notice.
 
 use std::collections::VecDeque;
@@ -16,13 +16,14 @@ use std::time::{Duration, Instant};
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
-use super::{FillToken, Lease, NearCache, Watch};
+use super::{FillToken, NearCache, Watch};
 use crate::key::{SessionHandle, SessionKey};
+use crate::store::Coverage;
 
 /// Longest sequence of events that is tried.
 const DEPTH: usize = 12;
-/// The lease, in ticks of the clock; and how far the clock runs.
-const LEASE: u8 = 2;
+/// The coverage, in ticks of the clock; and how far the clock runs.
+const COVERED: u8 = 2;
 const LAST_TICK: u8 = 4;
 const LOADERS: usize = 2;
 
@@ -99,7 +100,7 @@ struct State {
 /// All that the cache's future depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Inside {
-    lease_until: u64,
+    covered_until: u64,
     entry: Option<(u8, bool, Duration)>,
     loads: [Option<(bool, bool)>; LOADERS],
 }
@@ -138,7 +139,7 @@ struct Interleavings {
 /// The real thing, with what its callers hold.
 struct Subject {
     cache: NearCache<u8>,
-    lease: Arc<Lease>,
+    coverage: Arc<Coverage>,
     loads: [Option<(FillToken, Watch)>; LOADERS],
 }
 
@@ -154,7 +155,7 @@ impl Interleavings {
     fn replay(&self, history: &[Event]) -> State {
         let mut subject = Subject {
             cache: NearCache::with_shards(1, 4, Duration::from_hours(1)),
-            lease: Lease::new(self.born),
+            coverage: Coverage::new(self.born),
             loads: [const { None }; LOADERS],
         };
         let mut world = World {
@@ -178,10 +179,10 @@ impl Interleavings {
     }
 
     fn look_inside(&self, subject: &Subject) -> Inside {
-        let (epoch, shard) = (subject.lease.watch().epoch, subject.cache.shard(self.handle));
+        let (epoch, shard) = (subject.coverage.watch().epoch, subject.cache.shard(self.handle));
         let entry = shard.entries.get(&self.handle);
         Inside {
-            lease_until: subject.lease.until.load(std::sync::atomic::Ordering::Acquire),
+            covered_until: subject.coverage.until.load(std::sync::atomic::Ordering::Acquire),
             entry: entry.map(|entry| (*entry.value, entry.watch.epoch == epoch, entry.expires - self.born)),
             loads: subject.loads.each_ref().map(|load| {
                 let (token, watch) = load.as_ref()?;
@@ -194,7 +195,7 @@ impl Interleavings {
         let now = self.at(world.now);
         match event {
             Event::Ask(loader) => {
-                subject.loads[loader] = Some((subject.cache.begin_load(self.handle), subject.lease.watch()));
+                subject.loads[loader] = Some((subject.cache.begin_load(self.handle), subject.coverage.watch()));
                 world.loaders[loader] = Loader::Asked;
             }
             Event::Answer(loader) => {
@@ -207,7 +208,7 @@ impl Interleavings {
                 match self.defect {
                     Defect::None | Defect::NoRegistration => {}
                     Defect::NoFillToken => token = subject.cache.begin_load(self.handle),
-                    Defect::NoWatch => watch = subject.lease.watch(),
+                    Defect::NoWatch => watch = subject.coverage.watch(),
                 }
                 if let Loader::Received { version: Some(version) } = world.loaders[loader] {
                     subject.cache.fill(token, Arc::new(version), watch, None, now);
@@ -220,11 +221,11 @@ impl Interleavings {
                     world.delivered |= world.deleted_at.is_some() && !world.wire.contains(&OnTheWire::Changed);
                 }
                 OnTheWire::Flushed => {
-                    subject.lease.void();
+                    subject.coverage.void();
                     subject.cache.clear();
                     world.delivered = true;
                 }
-                OnTheWire::Alive { asked } => subject.lease.extend(self.at(asked + LEASE)),
+                OnTheWire::Alive { asked } => subject.coverage.extend(self.at(asked + COVERED)),
                 OnTheWire::Read { loader, version } => world.loaders[loader] = Loader::Received { version },
             },
             Event::Overwrite => {
@@ -251,7 +252,7 @@ impl Interleavings {
                 world.wire.push_back(OnTheWire::Alive { asked });
             }
             Event::Disconnect => {
-                subject.lease.end();
+                subject.coverage.end();
                 if self.defect != Defect::NoWatch {
                     subject.cache.clear();
                 }
@@ -336,8 +337,8 @@ impl Model for Interleavings {
         vec![
             Property::always("what was revoked is not served", |_, state: &State| {
                 let world = &state.world;
-                let lease_is_over = world.deleted_at.is_some_and(|deleted| world.now >= deleted + LEASE);
-                !(world.delivered || lease_is_over || world.is_untold()) || world.served.is_none()
+                let coverage_is_over = world.deleted_at.is_some_and(|deleted| world.now >= deleted + COVERED);
+                !(world.delivered || coverage_is_over || world.is_untold()) || world.served.is_none()
             }),
             Property::sometimes("a record is served from the cache", |_, state: &State| state.world.served.is_some()),
             Property::sometimes("a deleted record is served until that is heard", |_, state: &State| {

@@ -1,0 +1,49 @@
+//! Logs in memory.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use async_trait::async_trait;
+
+use super::MemoryStore;
+use crate::store::StoreError;
+use crate::store::log::{Appended, Log, LogNumber, LogRead};
+
+/// A log's entries, and the number that it gave last.
+#[derive(Default)]
+pub(super) struct Entries {
+    newest: LogNumber,
+    entries: BTreeMap<LogNumber, Vec<u8>>,
+}
+
+#[async_trait]
+impl Log for MemoryStore {
+    async fn append(&self, log: &str, entry: &[u8]) -> Result<Appended, StoreError> {
+        let milliseconds = self.clock.now().unix_timestamp_nanos() / 1_000_000;
+        let now = LogNumber { milliseconds: u64::try_from(milliseconds).unwrap_or_default(), sequence: 0 };
+        let mut state = self.lock_to_write();
+        let log = state.logs.entry(log.to_owned()).or_default();
+        let next = LogNumber { sequence: log.newest.sequence + 1, ..log.newest };
+        log.newest = now.max(next);
+        log.entries.insert(log.newest, entry.to_vec());
+        Ok(Appended { number: log.newest, is_replicated: true })
+    }
+
+    async fn newest(&self, log: &str) -> Result<Option<LogNumber>, StoreError> {
+        Ok(self.lock().logs.get(log).and_then(|log| log.entries.keys().next_back().copied()))
+    }
+
+    async fn read_watched(&self, log: &str, behind: LogNumber) -> Result<LogRead, StoreError> {
+        let state = self.lock();
+        let behind = (Bound::Excluded(behind), Bound::Unbounded);
+        let entries = state.logs.get(log).into_iter().flat_map(|log| log.entries.range(behind));
+        Ok(LogRead {
+            entries: entries.take(10_000).map(|(number, entry)| (*number, entry.clone())).collect(),
+            watch: None,
+        })
+    }
+
+    async fn delete_entry(&self, log: &str, number: LogNumber) -> Result<bool, StoreError> {
+        Ok(self.lock_to_write().logs.get_mut(log).is_some_and(|log| log.entries.remove(&number).is_some()))
+    }
+}
