@@ -4,6 +4,7 @@
 //! ([`LeaseStore`]), sorted sets ([`SortedSets`]) and logs ([`Log`]), and tells of changes ([`InvalidationFeed`]). One that
 //! does all of it is a [`SessionBackend`]: [`memory`] here, Redis in `counterfoil-session-redis`. The traits are public, and
 //! not frozen yet: a store of your own has to follow them until version 1.0.
+//! `contract` is the suite that each store has to pass (feature `test-util`).
 //!
 //! Of all six: a method is one atomic step unless it says otherwise, and touches the keys of one hash slot only, so that a
 //! cluster can take it. A caller gives a name to one kind of thing only. No value is empty, or longer than a mebibyte. Moments are kept to the millisecond unless said otherwise, and go by the store's own clock. An error says that
@@ -13,6 +14,8 @@
 //! Above them, `sealed` encrypts what goes in, and `near_cache` keeps what came out for as long as the store promises to
 //! tell of changes.
 
+#[cfg(any(test, feature = "test-util"))]
+pub mod contract;
 mod feed;
 mod key_value;
 mod lease_store;

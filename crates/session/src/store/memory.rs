@@ -96,3 +96,19 @@ impl fmt::Debug for MemoryStore {
 impl InvalidationFeed for MemoryStore {
     fn subscribe(&self, _listener: Weak<dyn InvalidationListener>) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use counterfoil_core::clock::{Clock, ManualClock, SystemClock};
+
+    use super::*;
+    use crate::store::contract::{Subject, check};
+
+    #[tokio::test]
+    async fn memory_keeps_every_promise() {
+        let clock = ManualClock::at(SystemClock.now());
+        check(&Subject::new(Arc::new(MemoryStore::new(clock.clone()))).with_clock(clock)).await;
+    }
+}
