@@ -28,6 +28,7 @@ use super::{Login, client_traits, failure_kind};
 use crate::audit::{AuditEvent, audit};
 use crate::guard::session_lookup::candidates;
 use crate::idp::{AuthorizationAnswer, IdpError, Provider, ProviderTokens, ProviderWords, SignedIn};
+use crate::session::Lease;
 use crate::session::establish::{EstablishError, Freshness, NewSession, Refusal};
 use crate::session::key::SessionKey;
 use crate::session::record::{ExposedSecret, Tokens};
@@ -189,19 +190,19 @@ impl Login {
         failure.with_account(account).with_sign_in(pending.return_to().login_href(&PATHS)).with_cookies(anew)
     }
 
-    /// Claims this login, so that exactly one request finishes it among all replicas; true for that one.
-    async fn claim(&self, pending: &PendingLogin) -> Result<bool, Failure> {
-        let first = self.sessions.put_if_absent(&pending.claim_name(), LIFETIME + Duration::minutes(2)).await;
-        first.map_err(Failure::from)
+    /// Claims this login, so that exactly one request finishes it among all replicas; `None` for every other.
+    async fn claim(&self, pending: &PendingLogin) -> Result<Option<Lease>, Failure> {
+        let claim = self.sessions.try_lease(&pending.claim_name(), LIFETIME + Duration::minutes(2)).await;
+        claim.map_err(Failure::from)
     }
 
     /// Sends the provider the code. If it cannot be reached at all, neither the code nor the login is used up.
-    async fn exchange(&self, code: String, asks: Asks<'_>) -> Result<SignedIn, Unfinished> {
+    async fn exchange(&self, code: String, asks: Asks<'_>, claim: Lease) -> Result<SignedIn, Unfinished> {
         let Asks { provider, pending, .. } = asks;
         match provider.finish(code, &pending.attempt).await {
             Ok(signed_in) => Ok(signed_in),
             Err(error) if error.was_not_sent() => {
-                let released = self.sessions.release_claim(&pending.claim_name()).await;
+                let released = claim.try_release().await;
                 let unfinished = Unfinished::before_the_exchange(error);
                 Err(Unfinished { may_be_repeated: released.is_ok(), ..unfinished })
             }
@@ -228,12 +229,10 @@ impl Login {
         let code = code_of(answer).map_err(|refusal| refusal.told(said))?;
         provider.prepare_to_finish().await.map_err(Unfinished::before_the_exchange)?;
         // The login is claimed only now: answers that would not be exchanged anyway leave nothing in the store.
-        if !self.claim(pending).await? {
-            return Ok(None);
-        }
+        let Some(claim) = self.claim(pending).await? else { return Ok(None) };
         let route = self.route_behind(&pending.return_to());
         let asks = Asks { provider, pending, route: route.as_deref() };
-        let signed_in = self.exchange(code, asks).await?;
+        let signed_in = self.exchange(code, asks, claim).await?;
         if !pending.attempt.is_met_by(signed_in.acr.as_deref()) {
             let once_more = asks.stronger_login(&signed_in.identity, signed_in.acr.as_deref());
             return once_more.map(Some).map_err(Unfinished::after_the_exchange);

@@ -14,18 +14,22 @@ use crate::support::redis_sentinel::Sentinels;
 use crate::support::redis_tls::RedisTls;
 
 /// A store under test, and its server, if that is of this test alone.
-struct Store(Subject, Option<Redis>);
+struct Store {
+    subject: Subject,
+    _server: Option<Redis>,
+}
 
 impl Store {
     fn memory() -> Self {
         let clock = ManualClock::at(SystemClock.now());
-        Self(Subject::new(Arc::new(MemoryStore::new(clock.clone()))).with_clock(clock), None)
+        let subject = Subject::new(Arc::new(MemoryStore::new(clock.clone()))).with_clock(clock);
+        Self { subject, _server: None }
     }
 
     fn redis() -> Self {
         let server = Redis::start();
-        let Self(subject, _) = Self::shared(&settings(server.port()));
-        Self(subject, Some(server))
+        let store = Self::shared(&settings(server.port()));
+        Self { _server: Some(server), ..store }
     }
 
     fn redis_tls() -> Self {
@@ -44,7 +48,8 @@ impl Store {
     fn shared(settings: &RedisSettings) -> Self {
         // Long enough for a dozen servers that start on a small machine.
         let settings = RedisSettings { timeout: PATIENCE, ..settings.clone() };
-        Self(Subject::new(Arc::new(RedisBackend::connect(&settings).unwrap())), None)
+        let subject = Subject::new(Arc::new(RedisBackend::connect(&settings).unwrap()));
+        Self { subject, _server: None }
     }
 }
 
@@ -64,7 +69,7 @@ macro_rules! on_every_store {
     };
     ($store:ident: $($name:ident)*) => {
         mod $store {
-            $(#[tokio::test] async fn $name() { super::contract::$name(&super::Store::$store().0).await; })*
+            $(#[tokio::test] async fn $name() { super::contract::$name(&super::Store::$store().subject).await; })*
         }
     };
 }
@@ -88,6 +93,7 @@ on_every_store! {
     a_lease_is_acquired_by_exactly_one_of_many
     a_lease_ends_with_its_ttl
     a_lease_is_renewed_while_it_is_held_and_never_taken_up_again
+    a_lease_is_renewed_and_released_by_its_owner_alone
     a_sorted_set_is_read_in_its_order_from_any_place
     sorted_sets_are_apart_and_expire
     a_sorted_set_is_extended_and_loses_many_members_at_a_time

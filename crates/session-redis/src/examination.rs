@@ -152,11 +152,12 @@ async fn rights(connection: &mut Connection, prefix: &str) -> Vec<Finding> {
         missing.extend(refused(connection, &tried).await);
     }
     let key = format!("{prefix}check");
-    let others: [&[&str]; 15] = [
+    let others: [&[&str]; 16] = [
         &["HSETNX", &key, "field", "1"],
         &["HSET", &key, "field", "1"],
         &["HGETALL", &key],
         &["HDEL", &key, "field"],
+        &["EVAL", "return 0", "1", &key],
         &["DEL", &key],
         &["XADD", &key, "NOMKSTREAM", "*", "e", "t"],
         &["XRANGE", &key, "-", "+"],

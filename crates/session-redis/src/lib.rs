@@ -30,8 +30,8 @@ use std::time::{Duration as StdDuration, Instant};
 use bytes::Bytes;
 use counterfoil_session::store::StoreError;
 use fred::clients::Client;
-use fred::interfaces::KeysInterface;
-use fred::types::Expiration;
+use fred::interfaces::{ClientLike, KeysInterface};
+use fred::types::{ClusterHash, CustomCommand, Expiration, FromValue, Value};
 use time::OffsetDateTime;
 use tower_sessions::session::Id;
 
@@ -146,6 +146,16 @@ impl RedisBackend {
 /// Fred's error when it may not follow a redirection; the record store passes on its text alone.
 fn is_redirection(error: &impl fmt::Display) -> bool {
     error.to_string().contains("Too many redirections")
+}
+
+/// Sends a command in these words to the server of a key, which fred does not find in them.
+async fn on_the_server_of<T: FromValue>(
+    key: &str,
+    client: &impl ClientLike,
+    command: &'static str,
+    words: Vec<Value>,
+) -> Result<T, fred::error::Error> {
+    client.custom(CustomCommand::new_static(command, ClusterHash::from(key), false), words).await
 }
 
 /// Returns a part of an answer, `None` if it is empty: nothing that is stored is empty.

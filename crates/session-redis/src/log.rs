@@ -8,10 +8,10 @@ use counterfoil_session::store::StoreError;
 use counterfoil_session::store::log::{Appended, Log, LogNumber, LogRead};
 use fred::clients::Client;
 use fred::error::Error;
-use fred::interfaces::{ClientLike, StreamsInterface};
-use fred::types::{ClusterHash, CustomCommand, FromValue, Value};
+use fred::interfaces::StreamsInterface;
+use fred::types::Value;
 
-use crate::{MOST_ENTRIES, RedisBackend};
+use crate::{MOST_ENTRIES, RedisBackend, on_the_server_of};
 
 /// The one field that an entry has.
 const FIELD: &str = "e";
@@ -74,16 +74,6 @@ async fn read(store: &RedisBackend, key: &str, behind: LogNumber) -> Result<LogR
     };
     let entries = entries(store.ask(read).await?)?;
     Ok(LogRead { entries: entries.into_iter().map(numbered).collect::<Result<_, StoreError>>()?, watch: None })
-}
-
-/// Sends a command that names no key to the server of one.
-async fn on_the_server_of<T: FromValue>(
-    key: &str,
-    client: &impl ClientLike,
-    command: &'static str,
-    words: Vec<Value>,
-) -> Result<T, Error> {
-    client.custom(CustomCommand::new_static(command, ClusterHash::from(key), false), words).await
 }
 
 /// Waits until most of a primary's replicas have what was written to it on this connection; is true if they have.

@@ -1,7 +1,7 @@
 //! Leases in the store: one holder of a name at a time among all replicas.
 //!
-//! A lease has a TTL of [`LIFETIME`], is renewed while its holder works and released afterwards, unless it may be
-//! somebody else's by then. Its name and the work under it belong to whoever asks: [`super::establish`],
+//! A lease has a TTL of [`LIFETIME`], is renewed while its owner works and released afterwards. Each acquisition has an owner
+//! of its own, so that a renewal or a release that comes late does nothing to whoever holds the lease by then. Its name and the work under it belong to whoever asks: [`super::establish`],
 //! [`super::refresh_lock`] and [`super::maintenance`], whose lease is longer and renewed with each batch.
 
 use std::convert::Infallible;
@@ -11,7 +11,7 @@ use std::time::{Duration as StdDuration, Instant};
 use counterfoil_core::backoff::Backoff;
 use time::Duration;
 
-use super::store::{LeaseStore, StoreError};
+use super::store::{LeaseOwner, LeaseStore, StoreError};
 
 /// TTL of a lease: the longest time for which a process that died keeps the others waiting.
 const LIFETIME: Duration = Duration::seconds(4);
@@ -62,15 +62,14 @@ impl LeaseRequest {
     }
 }
 
-/// A lease that was acquired. Dropped without [`Lease::hold`], it ends with its TTL.
+/// A lease that was acquired. It ends with its TTL, unless it is renewed or released.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Lease {
+pub struct Lease {
     store: Arc<dyn LeaseStore>,
     name: String,
+    owner: LeaseOwner,
     lifetime: Duration,
-    /// The moment from which somebody else may hold it.
-    ours_until: Instant,
 }
 
 impl Lease {
@@ -80,35 +79,34 @@ impl Lease {
         name: &str,
         lifetime: Duration,
     ) -> Result<Option<Self>, StoreError> {
-        let ours_until = Instant::now() + lifetime.unsigned_abs();
-        let is_ours = store.acquire(name, lifetime).await?;
-        Ok(is_ours.then(|| Self { store, name: name.to_owned(), lifetime, ours_until }))
+        let owner = LeaseOwner::random();
+        let is_ours = store.acquire(name, &owner, lifetime).await?;
+        Ok(is_ours.then(|| Self { store, name: name.to_owned(), owner, lifetime }))
     }
 
-    /// Renews the lease once; `false` if somebody else may hold it by now.
-    pub(crate) async fn renew_once(&mut self) -> Result<bool, StoreError> {
-        let begun = Instant::now();
-        if begun >= self.ours_until {
-            return Ok(false);
-        }
-        let is_ours = self.store.renew(&self.name, self.lifetime).await?;
-        self.ours_until = if is_ours { begun + self.lifetime.unsigned_abs() } else { begun };
-        Ok(is_ours)
+    /// Renews the lease once; `false` if it has ended.
+    pub(crate) async fn renew_once(&self) -> Result<bool, StoreError> {
+        self.store.renew(&self.name, &self.owner, self.lifetime).await
     }
 
-    /// Releases the lease, unless somebody else may hold it by now.
+    /// Releases the lease, if it has not ended.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked: it may last for its TTL.
+    pub async fn try_release(self) -> Result<(), StoreError> {
+        self.store.release(&self.name, &self.owner).await.map(drop)
+    }
+
+    /// Releases the lease; one that cannot be released ends with its TTL.
     pub(crate) async fn release(self) {
-        if Instant::now() < self.ours_until
-            && let Err(error) = self.store.release(&self.name).await
-        {
-            tracing::warn!(lease = self.name, %error, "a lease could not be released; it ends with its TTL");
+        let name = self.name.clone();
+        if let Err(error) = self.try_release().await {
+            tracing::warn!(lease = name, %error, "a lease could not be released; it ends with its TTL");
         }
     }
-}
 
-impl Lease {
     /// Does `work` under the lease, which is renewed meanwhile and released afterwards.
-    pub(crate) async fn hold<T>(mut self, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn hold<T>(self, work: impl Future<Output = T>) -> T {
         let done = tokio::select! {
             done = work => done,
             never = self.renew() => match never {},
@@ -117,13 +115,12 @@ impl Lease {
         done
     }
 
-    /// Renews the lease for as long as it is ours.
-    async fn renew(&mut self) -> Infallible {
+    /// Renews the lease until it has ended.
+    async fn renew(&self) -> Infallible {
         loop {
             tokio::time::sleep(RENEWAL_INTERVAL).await;
             match self.renew_once().await {
                 Ok(true) => {}
-                // This task was suspended for too long: whoever holds the lease now must not be given more time.
                 Ok(false) => return std::future::pending().await,
                 Err(error) => tracing::warn!(lease = self.name, %error, "a lease could not be renewed yet"),
             }
@@ -167,10 +164,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lease_that_ran_out_is_not_released() {
+    async fn a_lease_that_ran_out_is_neither_renewed_nor_released() {
         let store = store();
         let lease = request(&store, Duration::ZERO).acquire().await.unwrap();
         let _successor = request(&store, Duration::MINUTE).acquire().await.unwrap();
+        assert!(!lease.renew_once().await.unwrap());
         lease.hold(async {}).await;
         assert!(!is_free(&store).await, "the successor holds it");
     }

@@ -50,6 +50,7 @@ mod touch;
 
 pub use self::administration::SessionAdministration;
 pub use self::builder::SessionsBuilder;
+pub use self::lease::Lease;
 pub use self::live::{Check, LiveSession};
 pub use self::maintenance::Maintenance;
 pub use self::reader::SessionReader;

@@ -24,7 +24,7 @@ use super::inner::Inner;
 use super::key_check::StoreOwner;
 use super::lease::Lease;
 use super::policy::SessionRules;
-use super::store::{InvalidationFeed, LeaseStore, RecordStore, StoreError};
+use super::store::{InvalidationFeed, RecordStore, StoreError};
 
 /// Interval between two looks at the stored timeouts: well below the second in which a change has to be everywhere.
 const LOOK: StdDuration = StdDuration::from_millis(400);
@@ -102,19 +102,20 @@ impl Maintenance {
     /// [`StoreError`] if the store cannot be asked: the rest is done by the next round.
     pub async fn round(&self) -> Result<bool, StoreError> {
         self.0.policies.look().await?;
-        let Some(mut lead) = leader::lead(self.0.store.clone()).await? else { return Ok(false) };
-        let done = self.lead(&mut lead).await;
+        let Some(lead) = leader::lead(self.0.store.clone()).await? else { return Ok(false) };
+        let done = self.lead(&lead).await;
         lead.release().await;
         done
     }
 
-    async fn lead(&self, lead: &mut Lease) -> Result<bool, StoreError> {
+    async fn lead(&self, lead: &Lease) -> Result<bool, StoreError> {
         if let Some(due) = self.0.policies.registered.due()
             && !self.extend(lead, &due).await?
         {
             return Ok(false);
         }
-        if self.0.store.acquire("tidying", TIDYING).await? {
+        // Never released: its TTL is the interval.
+        if Lease::try_acquire(self.0.store.clone(), "tidying", TIDYING).await?.is_some() {
             self.tidy().await?;
         }
         self.prune_if_due(lead).await

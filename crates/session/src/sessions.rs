@@ -14,6 +14,7 @@ use super::cut_off::log::LogCopy;
 use super::inner::{Inner, Near};
 use super::key::{CookieTags, SessionHandle, SessionKey};
 use super::key_check::Keyed;
+use super::lease::Lease;
 use super::maintenance::Maintenance;
 use super::policy::{Policies, SessionRules};
 use super::reader::SessionReader;
@@ -23,7 +24,7 @@ use super::registry::Registry;
 use super::search::Searches;
 use super::store::near_cache::NearCache;
 use super::store::sealed::{Found, SealedStore};
-use super::store::{InvalidationFeed, LeaseStore, SessionBackend, StoreError};
+use super::store::{InvalidationFeed, SessionBackend, StoreError};
 
 /// The limits on what is kept of the store in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,19 +114,12 @@ impl Sessions {
         }
     }
 
-    /// Takes a name that nobody may take again before `lifetime` is over; whether this call was the first.
+    /// Acquires the lease called `name` for `ttl`, so that something is done once; `None` if somebody holds it. It is not
+    /// renewed.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot be asked: treat the name as taken.
-    pub async fn put_if_absent(&self, name: &str, lifetime: time::Duration) -> Result<bool, StoreError> {
-        self.0.store.acquire(name, lifetime).await
-    }
-
-    /// Gives a name back that [`Self::put_if_absent`] took.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store cannot be asked: the name may stay taken.
-    pub async fn release_claim(&self, name: &str) -> Result<(), StoreError> {
-        self.0.store.release(name).await
+    /// [`StoreError`] if the store cannot be asked: treat the lease as held.
+    pub async fn try_lease(&self, name: &str, ttl: time::Duration) -> Result<Option<Lease>, StoreError> {
+        Lease::try_acquire(self.0.store.clone(), name, ttl).await
     }
 }

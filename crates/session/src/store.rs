@@ -33,7 +33,7 @@ use super::key_check::Foreign;
 
 pub use self::feed::{Coverage, InvalidationFeed, InvalidationListener, Watch};
 pub use self::key_value::KeyValue;
-pub use self::lease_store::LeaseStore;
+pub use self::lease_store::{LeaseOwner, LeaseStore};
 pub use self::log::Log;
 pub use self::record_store::{Extension, Loaded, RecordStore, Remains};
 pub use self::sorted_sets::SortedSets;

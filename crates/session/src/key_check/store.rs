@@ -13,8 +13,8 @@ use super::Keyed;
 use crate::key::SessionHandle;
 use crate::store::log::{Appended, LogNumber, LogRead};
 use crate::store::{
-    Extension, InvalidationFeed, InvalidationListener, KeyValue, LeaseStore, Loaded, Log, RecordStore, Remains,
-    SessionBackend, SortedSets, StoreError,
+    Extension, InvalidationFeed, InvalidationListener, KeyValue, LeaseOwner, LeaseStore, Loaded, Log, RecordStore,
+    Remains, SessionBackend, SortedSets, StoreError,
 };
 
 impl Keyed {
@@ -120,16 +120,16 @@ impl KeyValue for Keyed {
 
 #[async_trait]
 impl LeaseStore for Keyed {
-    async fn acquire(&self, name: &str, ttl: Duration) -> Result<bool, StoreError> {
-        self.ours().await?.acquire(name, ttl).await
+    async fn acquire(&self, name: &str, owner: &LeaseOwner, ttl: Duration) -> Result<bool, StoreError> {
+        self.ours().await?.acquire(name, owner, ttl).await
     }
 
-    async fn renew(&self, name: &str, ttl: Duration) -> Result<bool, StoreError> {
-        self.ours().await?.renew(name, ttl).await
+    async fn renew(&self, name: &str, owner: &LeaseOwner, ttl: Duration) -> Result<bool, StoreError> {
+        self.ours().await?.renew(name, owner, ttl).await
     }
 
-    async fn release(&self, name: &str) -> Result<(), StoreError> {
-        self.ours().await?.release(name).await
+    async fn release(&self, name: &str, owner: &LeaseOwner) -> Result<bool, StoreError> {
+        self.ours().await?.release(name, owner).await
     }
 }
 

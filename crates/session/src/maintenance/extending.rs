@@ -18,7 +18,7 @@ use crate::store::{Extension, RecordStore, StoreError};
 
 impl Maintenance {
     /// Does the pass that is due. Returns whether it has come to its end.
-    pub(super) async fn extend(&self, lead: &mut Lease, due: &Due) -> Result<bool, StoreError> {
+    pub(super) async fn extend(&self, lead: &Lease, due: &Due) -> Result<bool, StoreError> {
         let registered = &self.0.policies.registered;
         if due.extends() {
             // From then on every replica creates records for the target.

@@ -77,7 +77,7 @@ impl Maintenance {
 
     /// Does a pass in batches, from where it was left. Returns whether it has come to its end: before, the lease may be
     /// lost, or longer policies be registered.
-    pub(super) async fn pass(&self, lead: &mut Lease, pass: Pass<'_>) -> Result<bool, StoreError> {
+    pub(super) async fn pass(&self, lead: &Lease, pass: Pass<'_>) -> Result<bool, StoreError> {
         let (name, number) = (pass.name(), pass.number());
         let mut at = self.cursor(pass).await?;
         loop {

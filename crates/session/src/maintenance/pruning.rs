@@ -9,7 +9,7 @@ use crate::ending::{EndCause, Tombstone};
 use crate::lease::Lease;
 use crate::listing::AT_A_TIME;
 use crate::registry::{Cursor, Entry};
-use crate::store::{LeaseStore, RecordStore, Remains, StoreError};
+use crate::store::{RecordStore, Remains, StoreError};
 
 /// An entry without a record may belong to a session that is just being established.
 const YOUNGEST_PRUNED: Duration = Duration::minutes(10);
@@ -38,9 +38,10 @@ fn fate(established: OffsetDateTime, has_record: bool, oldest: OffsetDateTime, n
 
 impl Maintenance {
     /// Begins a pass every ten minutes, or goes on with one that was left. Returns whether there is nothing left to do.
-    pub(super) async fn prune_if_due(&self, lead: &mut Lease) -> Result<bool, StoreError> {
+    pub(super) async fn prune_if_due(&self, lead: &Lease) -> Result<bool, StoreError> {
         let has_begun = self.cursor(Pass::Prune).await?.is_some();
-        if !has_begun && !self.0.store.acquire("pruning", INTERVAL).await? {
+        // Never released: its TTL is the interval.
+        if !has_begun && Lease::try_acquire(self.0.store.clone(), "pruning", INTERVAL).await?.is_none() {
             return Ok(true);
         }
         if !self.pass(lead, Pass::Prune).await? {

@@ -39,7 +39,7 @@ pub use self::key_value::{
 };
 pub use self::leases::{
     a_lease_ends_with_its_ttl, a_lease_is_acquired_by_exactly_one_of_many,
-    a_lease_is_renewed_while_it_is_held_and_never_taken_up_again,
+    a_lease_is_renewed_and_released_by_its_owner_alone, a_lease_is_renewed_while_it_is_held_and_never_taken_up_again,
 };
 pub use self::log::{a_log_is_read_behind_any_number, a_log_numbers_its_entries_and_never_gives_a_number_twice};
 pub use self::records::{
@@ -146,6 +146,7 @@ promises! {
     a_lease_is_acquired_by_exactly_one_of_many
     a_lease_ends_with_its_ttl
     a_lease_is_renewed_while_it_is_held_and_never_taken_up_again
+    a_lease_is_renewed_and_released_by_its_owner_alone
     a_sorted_set_is_read_in_its_order_from_any_place
     sorted_sets_are_apart_and_expire
     a_sorted_set_is_extended_and_loses_many_members_at_a_time
