@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use crate::support::program::{Folder, counterfoil, run};
 
 fn root() -> &'static Path {
@@ -201,6 +203,22 @@ fn quoted(cell: &str) -> Vec<String> {
 /// The names of keys in Redis; `…` stands for what differs.
 pub fn keys_in_redis() -> Vec<String> {
     table(&text("docs/redis.md"), "| key | what |").iter().flat_map(|row| quoted(&row[0])).collect()
+}
+
+/// The example of an answer in JSON that begins with this member.
+pub fn example_of_an_answer(member: &str) -> Value {
+    let examples = blocks(&text("docs/addresses.md"), "json");
+    let example = examples.iter().find(|example| example.starts_with(&format!("{{\"{member}\"")));
+    serde_json::from_str(example.unwrap_or_else(|| panic!("no {member}"))).unwrap()
+}
+
+/// The names of an object's members, and of those of the objects in it.
+pub fn members(answer: &Value) -> BTreeSet<String> {
+    let named = |(name, value): (&String, &Value)| {
+        let inside = members(value).into_iter().map(|inside| format!("{name}.{inside}")).collect::<Vec<_>>();
+        [vec![name.clone()], inside].concat()
+    };
+    answer.as_object().into_iter().flatten().flat_map(named).collect()
 }
 
 /// Every event and every field of it, read out of the one list there is.

@@ -158,5 +158,7 @@ async fn readiness_is_a_document() {
     let broker = Broker::start().await;
     broker.signed_in().await;
     let ready = broker.readiness().await.json();
+    let documented = crate::documents::example_of_an_answer("ready");
+    assert_eq!(ready, documented);
     assert_eq!((&ready["ready"], &ready["store"], &ready["draining"]), (&true.into(), &"ok".into(), &false.into()));
 }
