@@ -5,6 +5,8 @@
 //! because what they print at finer levels (header frames, commands) can hold tokens and cookies (R-O01). Text that
 //! came from outside is written through [`Printable`](crate::printable::Printable) (R-O03).
 
+mod fields;
+
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use tracing::Metadata;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+
+use self::fields::PlainFields;
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -145,7 +149,7 @@ where
     // A closed standard error must not cause a panic, which reporting it there would.
     let subscriber = subscriber.log_internal_errors(false);
     let started = match settings.format {
-        LogFormat::Human => subscriber.try_init(),
+        LogFormat::Human => subscriber.fmt_fields(PlainFields).try_init(),
         LogFormat::Json => {
             subscriber.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
         }

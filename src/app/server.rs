@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -44,6 +45,11 @@ const RESERVED_DESCRIPTORS: usize = 256;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Shortest time between two lines in the log about connections that had no place.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(10);
+
+/// The questions of the system to a client that is silent: after a minute, every ten seconds, three times.
+fn keep_alive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(Duration::from_mins(1)).with_interval(Duration::from_secs(10)).with_retries(3)
+}
 
 /// The bounds of a listener.
 #[derive(Debug, Clone)]
@@ -164,6 +170,8 @@ impl<S: BackOffice> House<S> {
     ) {
         // Without it small answers wait for acknowledgements; a socket that refuses is about to fail anyway.
         let _ = stream.set_nodelay(true);
+        // A client that is gone says nothing, and while a stream is silent nothing else would find out.
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&keep_alive());
         let service = request::service(self.site.clone(), peer, progress.clone());
         let stream = ClientStream::new(stream, progress.clone(), self.limits.least_rate);
         let connection = http1::Builder::new()

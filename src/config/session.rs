@@ -8,7 +8,7 @@ use time::Duration;
 use super::reader::Reader;
 use crate::session::policy::{Binding, OnLimit, SessionRules};
 use crate::session::timeout::{GroupLimits, InvalidLimits, Limits, TimeoutPolicy};
-use crate::web::cookies::is_cookie_name;
+use crate::web::cookies::check_session_name;
 use crate::web::public_url::PublicUrl;
 
 const DEFAULT_IDLE: StdDuration = StdDuration::from_mins(30);
@@ -44,15 +44,13 @@ fn one_of<T: Copy + Default>(section: &mut Reader, key: &str, choices: [(&str, T
 }
 
 fn check_cookie_name(section: &Reader, name: &str, public_url: Option<&PublicUrl>) {
-    let https = public_url.is_none_or(PublicUrl::is_https);
-    if !is_cookie_name(name) || is_taken(name) {
-        let problem = "must be a cookie's name: letters, digits, `-` and `_`, without `login-`, not ending in `limit` \
-            or `landings`";
-        section.fault("cookie_name", problem);
-    } else if https && !name.starts_with("__Host-") {
-        section.fault("cookie_name", "must begin with `__Host-`, so that no neighbour can plant it");
-    } else if !https && name.starts_with("__") {
-        section.fault("cookie_name", "must not begin with `__`: browsers refuse such cookies over plain http");
+    if is_taken(name) {
+        section.fault(
+            "cookie_name",
+            "must not hold `login-`, or end in `limit` or `landings`: other cookies are called so",
+        );
+    } else if let Err(fault) = check_session_name(name, public_url.is_none_or(PublicUrl::is_https)) {
+        section.fault("cookie_name", fault.to_string());
     }
 }
 

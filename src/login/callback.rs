@@ -235,6 +235,9 @@ impl Login {
         let signed_in = self.exchange(code, asks, claim).await?;
         if !pending.attempt.is_met_by(signed_in.acr.as_deref()) {
             let once_more = asks.stronger_login(&signed_in.identity, signed_in.acr.as_deref());
+            if once_more.is_ok() {
+                signed_in.tokens.keep();
+            }
             return once_more.map(Some).map_err(Unfinished::after_the_exchange);
         }
         let grant = EndSessionGrant::new(&signed_in.identity, &pending.return_to(), self.clock.now());
@@ -279,10 +282,15 @@ impl Login {
             ends_by: signed_in.session_expiry,
             freshness: freshness(provider, pending, signed_in.auth_time),
             provider_session: signed_in.provider_session,
-            tokens: tokens(signed_in.tokens, self.clock.now(), &pending.attempt.nonce),
+            tokens: tokens(signed_in.tokens.clone(), self.clock.now(), &pending.attempt.nonce),
             client: client_traits(client, headers),
         };
-        let key = self.sessions.establish(new).await?;
+        let established = self.sessions.establish(new).await;
+        // Providers that revoke all tokens of a person at once must not be told while their next login begins.
+        if matches!(established, Ok(_) | Err(EstablishError::Refused(Refusal::FreshLoginNeeded))) {
+            signed_in.tokens.keep();
+        }
+        let key = established?;
         let (session, idp) = (key.handle(), provider.name());
         audit(&AuditEvent::LoginCompleted { session, idp, subject: &subject, groups, address_dropped, client });
         Ok(key)

@@ -125,7 +125,7 @@ impl Wanted<'_> {
 impl Login {
     /// The route of the page that the person came for.
     pub(super) fn route_behind(&self, back: &ReturnTo) -> Option<Arc<Route>> {
-        match self.routes.locate(&back.demanding_page(&PATHS).path().parse().ok()?).ok()?.1 {
+        match self.routes.locate(back.demanding_page(&PATHS).path()).ok()?.1 {
             Place::Route(route) => Some(route),
             Place::Broker | Place::Nowhere => None,
         }

@@ -2,7 +2,7 @@
 
 use super::public_url::PublicUrl;
 
-pub use counterfoil_guard::cookies::{CookiePolicy, is_cookie_name};
+pub use counterfoil_guard::cookies::{CookiePolicy, check_session_name};
 
 /// Begins the name of a cookie that holds a pending login.
 pub const PENDING: &str = "login-";

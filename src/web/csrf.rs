@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 
 use super::public_url::PublicUrl;
+use crate::guard::sender::{SEC_FETCH_SITE, Sender};
 use crate::secret::keyring::{Keyring, Tagger};
 
 /// Makes and checks CSRF tokens.
@@ -33,19 +34,15 @@ impl CsrfTokens {
     }
 }
 
-/// Is true unless the browser states that a request comes from another site.
+/// Is true unless the browser states that a request comes from another site, or from no page.
 pub fn is_same_origin(headers: &HeaderMap, public_url: &PublicUrl) -> bool {
-    let own_origin = |value: &http::HeaderValue| value.as_bytes() == public_url.origin().as_bytes();
-    match headers.get("sec-fetch-site") {
-        Some(site) => site == "same-origin",
-        None => headers.get_all("origin").iter().all(own_origin),
-    }
+    matches!(Sender::of(headers, public_url), Sender::OwnPage | Sender::Unknown)
 }
 
 /// Is true if a reading request may be answered with personal data: asked by our own pages, or by no page at
 /// all (R-G15, R-M02).
 pub fn may_read(headers: &HeaderMap) -> bool {
-    headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none")
+    headers.get(SEC_FETCH_SITE).is_none_or(|site| site == "same-origin" || site == "none")
 }
 
 #[cfg(test)]

@@ -4,13 +4,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use counterfoil_session::{SessionReader, Sessions};
-use http::Uri;
 use thiserror::Error;
 use time::Duration;
 
 use crate::access::AccessRule;
 use crate::broker_paths::BrokerPaths;
-use crate::cookies::CookiePolicy;
+use crate::cookies::{CookiePolicy, InvalidCookieName, check_session_name};
 use crate::layer::{Guard, GuardParts};
 use crate::public_url::{InvalidPublicUrl, PublicUrl};
 use crate::revalidation::{NoRevalidation, Revalidator};
@@ -39,6 +38,9 @@ pub enum GuardError {
         /// The path of the earlier rule.
         by: String,
     },
+    /// The session's cookie cannot have this name.
+    #[error("the name of the cookie {0}")]
+    CookieName(InvalidCookieName),
     /// The login is behind the guard itself: nobody could ever sign in.
     #[error("the login {0:?} is not public: add `.public({0:?})` before the rule that covers it")]
     LoginNotPublic(String),
@@ -141,6 +143,9 @@ impl GuardBuilder {
         if !paths.login.is_empty() && !is_public(&routes, &paths.login) {
             return Err(GuardError::LoginNotPublic(paths.login.into_owned()));
         }
+        if let Some(name) = &self.cookie_name {
+            check_session_name(name, public_url.is_https()).map_err(GuardError::CookieName)?;
+        }
         let cookies = Arc::new(CookiePolicy::new(&public_url, self.cookie_name));
         let (clock, clock_skew) = (self.sessions.clock().clone(), Duration::ZERO);
         let (sessions, revalidator) = (self.sessions, self.revalidator);
@@ -149,8 +154,7 @@ impl GuardBuilder {
 }
 
 fn is_public(routes: &RouteTable, path: &str) -> bool {
-    let located = path.parse::<Uri>().ok().and_then(|uri| routes.locate(&uri).ok());
-    matches!(located, Some((_, Place::Route(route))) if route.access.public)
+    matches!(routes.locate(path), Ok((_, Place::Route(route))) if route.access.public)
 }
 
 #[cfg(test)]
@@ -172,9 +176,18 @@ mod tests {
             (guard().rule("/", signed_in()).rule("/finance", AccessRule::any_group(["x"])), never("/finance", "/")),
             (guard().rule("/a", signed_in()).public("= /a/b"), never("= /a/b", "/a")),
             (guard().public("= /a").rule("= /a", signed_in()), never("= /a", "= /a")),
+            (guard().rule("/api", signed_in()).rule("/API", signed_in()), never("/API", "/api")),
+            (guard().public("= /a").public("= /A/"), never("= /A/", "= /a")),
             (guard().rule("/", signed_in()).login_at("/login"), GuardError::LoginNotPublic("/login".into())),
             (guard().public("/log").login_at("/login"), GuardError::LoginNotPublic("/login".into())),
             (guard().public("a"), GuardError::Path { path: "a".into(), fault: InvalidPathRule::NotAPath }),
+            (guard().cookie_name("a b"), GuardError::CookieName(InvalidCookieName::NotAName)),
+            (guard().cookie_name("a\nb"), GuardError::CookieName(InvalidCookieName::NotAName)),
+            (guard().cookie_name("session"), GuardError::CookieName(InvalidCookieName::WithoutPrefix)),
+            (
+                Guard::builder(&sessions, "http://localhost").cookie_name("__Host-session"),
+                GuardError::CookieName(InvalidCookieName::PrefixOverHttp),
+            ),
             (Guard::builder(&sessions, "http://office.example.com"), GuardError::PublicUrl(InvalidPublicUrl::NotHttps)),
         ] {
             assert_eq!(described.build().err(), Some(error));

@@ -36,6 +36,9 @@ impl TrustedProxies {
     pub fn client_address(&self, peer: SocketAddr, headers: &HeaderMap) -> ClientAddress {
         let peer = peer.ip().to_canonical();
         let mut client = peer;
+        if !self.contains(peer) {
+            return ClientAddress { peer, client };
+        }
         let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
         let hops = lines.iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
         for hop in hops {
@@ -52,9 +55,12 @@ impl TrustedProxies {
     /// Is true if a trusted proxy says that the browser came by plain HTTP. Proxies in a row append what each of them
     /// sees, so the first value is the browser's; some say `ws` of plain HTTP that is about to become a WebSocket.
     pub fn says_plain_http(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        if !self.contains(peer) {
+            return false;
+        }
         let first = headers.get("x-forwarded-proto").map(HeaderValue::as_bytes).unwrap_or_default();
         let scheme = first.split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
-        self.contains(peer) && (scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"ws"))
+        scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"ws")
     }
 }
 

@@ -6,6 +6,7 @@
 //! exactly, spaces and tabs trimmed.
 
 use http::header::{COOKIE, HeaderMap, HeaderValue};
+use thiserror::Error;
 use time::Duration;
 
 use super::public_url::PublicUrl;
@@ -107,12 +108,15 @@ impl CookiePolicy {
 
     /// Takes the broker's cookies out of a request that goes to an upstream (R-H08).
     pub fn remove_from(&self, headers: &mut HeaderMap) {
-        let mut kept = Vec::with_capacity(headers.get_all(COOKIE).iter().map(|line| line.len() + "; ".len()).sum());
+        let mut kept = Vec::new();
         for (name, value) in pairs(headers) {
             if self.is_ours(name) || name.is_empty() && value.is_empty() {
                 continue;
             }
             let separator: &[u8] = if kept.is_empty() { b"" } else { b"; " };
+            if kept.is_empty() {
+                kept.reserve(headers.get_all(COOKIE).iter().map(|line| line.len() + "; ".len()).sum());
+            }
             let equals: &[u8] = if name.is_empty() { b"" } else { b"=" };
             for piece in [separator, name, equals, value] {
                 kept.extend_from_slice(piece);
@@ -133,8 +137,39 @@ impl CookiePolicy {
     }
 }
 
+/// The reason that a name cannot be the session cookie's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InvalidCookieName {
+    /// Not a token (RFC 6265 4.1.1).
+    #[error("must be a cookie's name: letters, digits, `-` and `_`")]
+    NotAName,
+    /// Over HTTPS without the prefix.
+    #[error("must begin with `__Host-`, so that no neighbour can plant it")]
+    WithoutPrefix,
+    /// Over plain HTTP with it.
+    #[error("must not begin with `__`: browsers refuse such cookies over plain http")]
+    PrefixOverHttp,
+}
+
+/// Checks a name for the session's cookie, of a site that is reached by HTTPS or not (R-H01).
+///
+/// # Errors
+/// [`InvalidCookieName`].
+pub fn check_session_name(name: &str, is_https: bool) -> Result<(), InvalidCookieName> {
+    if !is_cookie_name(name) {
+        Err(InvalidCookieName::NotAName)
+    } else if is_https && !name.starts_with("__Host-") {
+        Err(InvalidCookieName::WithoutPrefix)
+    } else if !is_https && name.starts_with("__") {
+        Err(InvalidCookieName::PrefixOverHttp)
+    } else {
+        Ok(())
+    }
+}
+
 /// Is true if a text can be a cookie's name (RFC 6265 4.1.1: a token).
-pub fn is_cookie_name(name: &str) -> bool {
+fn is_cookie_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 

@@ -10,15 +10,13 @@ use counterfoil_session::key::SessionHandle;
 use http::request::Parts;
 
 use super::cookies::CookiePolicy;
-use super::request_target::RequestTarget;
+use super::public_url::PublicUrl;
 use super::route::Route;
 use crate::refusal::{Refusal, RefusalKind};
 
 /// A request that the guard let pass, as far as it was looked at; stands in the request's extensions.
 #[derive(Debug, Clone)]
 pub struct Admitted {
-    /// The path in the spelling in which it was matched.
-    pub target: RequestTarget,
     /// The route that covers it.
     pub route: Arc<Route>,
     /// The caller, if there is one.
@@ -27,6 +25,8 @@ pub struct Admitted {
     pub access_token: Option<Secret<String>>,
     /// Writes the session's cookie.
     pub cookies: Arc<CookiePolicy>,
+    /// The origin that browsers see.
+    pub public_url: Arc<PublicUrl>,
 }
 
 /// The authenticated caller of a request. Only the guard makes it, so a handler that holds one is behind the guard.
@@ -108,7 +108,6 @@ mod tests {
 
     use super::*;
     use crate::access::AccessRule;
-    use crate::public_url::PublicUrl;
     use crate::route::{Caching, OnAnonymous, PathRule};
 
     /// The statuses that a handler gets who asks for the caller, and one who asks whether there is a caller; 200 stands
@@ -138,9 +137,9 @@ mod tests {
             acr: Vec::new(),
             caching: Caching::default(),
         });
-        let target = RequestTarget::read(&"/".parse().unwrap()).unwrap();
-        let cookies = CookiePolicy::new(&PublicUrl::parse("https://a.example").unwrap(), None).into();
-        let stranger = Admitted { target, route, user: None, access_token: None, cookies };
+        let public_url = Arc::new(PublicUrl::parse("https://a.example").unwrap());
+        let cookies = CookiePolicy::new(&public_url, None).into();
+        let stranger = Admitted { route, user: None, access_token: None, cookies, public_url };
         assert_eq!(asked(Some(stranger)).await, (StatusCode::UNAUTHORIZED, StatusCode::OK));
         let defect = StatusCode::INTERNAL_SERVER_ERROR;
         assert_eq!(asked(None).await, (defect, defect));

@@ -3,6 +3,7 @@
 //! Most requests pass at once: the near cache knows their session and the route lets it pass, so nothing is awaited or
 //! boxed. Everything else takes the slow path, which loads what `decision` asks for; only it refuses.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::ready;
 use std::pin::Pin;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{NestedPath, Request};
 use axum::response::{IntoResponse, Response};
 use counterfoil_core::clock::SharedClock;
 use counterfoil_session::audit::{AuditEvent, audit};
@@ -18,7 +19,8 @@ use counterfoil_session::key::SessionKey;
 use counterfoil_session::{Check, LiveSession, SessionReader};
 use futures_util::future::Either;
 use http::header::{CACHE_CONTROL, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use pin_project_lite::pin_project;
 use time::Duration;
 use tower::{Layer, Service};
 
@@ -26,11 +28,12 @@ use super::access::Holdings;
 use super::current_user::{Admitted, CurrentUser};
 use super::decision::{Caller, LoginReason, Verdict};
 use super::inquiry::Inquiry;
-use super::request_target::{InvalidTarget, RequestTarget};
+use super::request_target::{InvalidTarget, check_form, with_path};
 use super::revalidation::Revalidator;
 use super::route::{Caching, OnAnonymous, Place, Route, RouteTable};
 use super::session_lookup::SessionLookup;
 use crate::broker_paths::BrokerPaths;
+use crate::caching::{Audience, keep_private};
 use crate::cookies::CookiePolicy;
 use crate::public_url::PublicUrl;
 use crate::redirect::see_other;
@@ -43,7 +46,7 @@ use crate::{navigation, security_headers};
 /// Longest path that an audit event shows, in bytes.
 const LONGEST_AUDITED_PATH: usize = 1_024;
 /// Marks a request as no use of the session.
-const BACKGROUND: &str = "x-session-background";
+const BACKGROUND: HeaderName = HeaderName::from_static("x-session-background");
 
 /// The guard's collaborators.
 #[derive(Debug)]
@@ -122,33 +125,34 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<S::Future, LongWay>;
+    type Future = Either<KeptPrivate<S::Future>, LongWay>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let located = match self.guard.locate(request.uri()) {
-            Ok(located) => located,
+        let route = match self.guard.locate(&mut request) {
+            Ok(route) => route,
             Err(refusal) => return Either::Right(Box::pin(ready(Ok(self.guard.draw(refusal))))),
         };
         let inquiry = Inquiry::begin(&self.guard, request.headers());
-        let verdict = inquiry.verdict(&self.guard, located.route.as_deref());
-        if let (Verdict::Pass(caller), Some(route)) = (verdict, located.route.clone()) {
-            self.guard.forward(&mut request, located.target, route, caller, inquiry);
-            return Either::Left(self.inner.call(request));
+        let verdict = inquiry.verdict(&self.guard, route.as_deref());
+        if let (Verdict::Pass(caller), Some(route)) = (verdict, &route) {
+            let audience = self.guard.forward(&mut request, route.clone(), caller, inquiry);
+            return Either::Left(KeptPrivate { answer: self.inner.call(request), audience });
         }
         let guard = self.guard.clone();
         // The service that was polled ready is the one to call.
         let fresh = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, fresh);
         Either::Right(Box::pin(async move {
-            match guard.slow_path(&mut request, located, inquiry).await {
-                Ok(Passage::Forward { renewed: None }) => ready.call(request).await,
-                Ok(Passage::Forward { renewed: Some(key) }) => {
-                    let mut response = ready.call(request).await?;
-                    guard.set_cookie_again(&key, response.headers_mut()).await;
+            match guard.slow_path(&mut request, route, inquiry).await {
+                Ok(Passage::Forward { audience, renewed }) => {
+                    let mut response = KeptPrivate { answer: ready.call(request), audience }.await?;
+                    if let Some(key) = renewed {
+                        guard.set_cookie_again(&key, response.headers_mut()).await;
+                    }
                     Ok(response)
                 }
                 Ok(Passage::Elsewhere(response)) => Ok(response),
@@ -161,26 +165,54 @@ where
 /// The way on of a request that was not refused.
 #[derive(Debug)]
 enum Passage {
-    /// To the back office; its answer sets the session's cookie again, if it has to have another tag.
-    Forward { renewed: Option<SessionKey> },
+    /// To the back office, whose answer is for these people, and sets the session's cookie again if it has to have another
+    /// tag.
+    Forward { audience: Audience, renewed: Option<SessionKey> },
     /// To the login.
     Elsewhere(Response),
 }
 
-/// A request's target, and the route that covers it, if one does.
-#[derive(Debug)]
-struct Located {
-    target: RequestTarget,
-    route: Option<Arc<Route>>,
+pin_project! {
+    /// An answer of the back office on its way, which gets its caching headers.
+    #[derive(Debug)]
+    pub struct KeptPrivate<F> {
+        #[pin]
+        answer: F,
+        audience: Audience,
+    }
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for KeptPrivate<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        this.answer.poll(context).map_ok(|mut answer| {
+            let status = answer.status();
+            keep_private(answer.headers_mut(), status, *this.audience);
+            answer
+        })
+    }
 }
 
 impl GuardParts {
-    fn locate(&self, uri: &Uri) -> Result<Located, Refusal> {
-        let (target, place) = self.routes.locate(uri).map_err(ambiguous)?;
+    /// Finds the route of a request, if there is one, and gives the request the spelling of its path that the route was
+    /// chosen by.
+    fn locate(&self, request: &mut Request) -> Result<Option<Arc<Route>>, Refusal> {
+        if let Some(outer) = request.extensions().get::<NestedPath>() {
+            let refusal = Refusal::from(RefusalKind::NestedGuard);
+            tracing::error!(nested_at = outer.as_str(), "{}", refusal.advice());
+            return Err(refusal);
+        }
+        check_form(request).map_err(ambiguous)?;
+        let (path, place) = self.routes.locate(request.uri().path()).map_err(ambiguous)?;
+        if let Cow::Owned(plain) = path {
+            *request.uri_mut() = with_path(request.uri(), &plain).map_err(ambiguous)?;
+        }
         match place {
             Place::Broker => Err(RefusalKind::NotFound.into()),
-            Place::Route(route) => Ok(Located { target, route: Some(route) }),
-            Place::Nowhere => Ok(Located { target, route: None }),
+            Place::Route(route) => Ok(Some(route)),
+            Place::Nowhere => Ok(None),
         }
     }
 
@@ -188,22 +220,21 @@ impl GuardParts {
     async fn slow_path(
         &self,
         request: &mut Request,
-        located: Located,
+        route: Option<Arc<Route>>,
         mut inquiry: Inquiry,
     ) -> Result<Passage, Refusal> {
-        let Located { target, route } = located;
         let verdict = inquiry.conclude(self, route.as_deref(), request.headers()).await;
         if let (Verdict::Pass(caller), Some(route)) = (verdict, &route) {
             let renewed = self.renewed_key(route, request.headers(), inquiry.found());
-            self.forward(request, target, route.clone(), caller, inquiry);
-            return Ok(Passage::Forward { renewed });
+            let audience = self.forward(request, route.clone(), caller, inquiry);
+            return Ok(Passage::Forward { audience, renewed });
         }
         note_visitor(request, inquiry.session());
         match verdict {
             Verdict::Login(reason) => {
                 self.reject(request, route.as_deref(), reason, inquiry.found()).map(Passage::Elsewhere)
             }
-            Verdict::Forbidden => Err(self.forbidden(request, target.path(), route.as_deref(), inquiry.session())),
+            Verdict::Forbidden => Err(self.forbidden(request, route.as_deref(), inquiry.session())),
             _ => Err(inquiry.into_outage()),
         }
     }
@@ -230,14 +261,8 @@ impl GuardParts {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     }
 
-    fn forward(
-        &self,
-        request: &mut Request,
-        target: RequestTarget,
-        route: Arc<Route>,
-        caller: Caller,
-        inquiry: Inquiry,
-    ) {
+    /// Tells the application who asks, and returns the people that its answer is for.
+    fn forward(&self, request: &mut Request, route: Arc<Route>, caller: Caller, inquiry: Inquiry) -> Audience {
         let (session, access_token) = match caller {
             Caller::Person => inquiry.into_admitted(),
             Caller::Stranger => (None, None),
@@ -247,8 +272,10 @@ impl GuardParts {
             self.sessions.touch(session);
         }
         let user = session.map(CurrentUser::new);
-        let cookies = self.cookies.clone();
-        request.extensions_mut().insert(Admitted { target, route, user, access_token, cookies });
+        let audience = Audience::of(&route, user.is_some());
+        let (cookies, public_url) = (self.cookies.clone(), self.public_url.clone());
+        request.extensions_mut().insert(Admitted { route, user, access_token, cookies, public_url });
+        audience
     }
 
     fn reject(
@@ -308,13 +335,14 @@ impl GuardParts {
     }
 
     /// Audits the denied access and its cause, and makes the refusal with the person's account.
-    fn forbidden(&self, request: &Request, path: &str, route: Option<&Route>, who: Option<&LiveSession>) -> Refusal {
+    fn forbidden(&self, request: &Request, route: Option<&Route>, who: Option<&LiveSession>) -> Refusal {
         let identity = who.map(|session| &session.record().identity);
         let has = identity.map_or_else(String::new, |identity| Holdings(identity).to_string());
         let (route, rule) = match route {
             Some(route) => (route.path.to_string(), route.access.to_string()),
             None => ("none".to_owned(), "no route covers this path".to_owned()),
         };
+        let path = request.uri().path();
         let path = &path[..path.floor_char_boundary(LONGEST_AUDITED_PATH)];
         let (session, subject) = (who.map(LiveSession::handle), identity.map_or("", |identity| &identity.subject));
         audit(&AuditEvent::AccessDenied { session, subject, path, route: &route, rule: &rule, has: &has });

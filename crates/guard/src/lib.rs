@@ -8,13 +8,15 @@
 //! route that matches all of them says who may pass ([`route`], [`access`]); the session behind its cookie is asked for
 //! ([`session_lookup`]) and, when that is due, renewed with its provider ([`revalidation`]). One pure decision names
 //! the facts that have to be loaded and the verdict; [`layer`] is the middleware. What passes carries
-//! [`Admitted`](current_user::Admitted) in its extensions; handlers take a [`CurrentUser`].
+//! [`Admitted`](current_user::Admitted) in its extensions; handlers take a [`CurrentUser`]. What comes back is kept out of
+//! shared caches (`caching`).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod access;
 pub mod broker_paths;
 mod builder;
+mod caching;
 pub mod client_address;
 pub mod cookies;
 pub mod current_user;
@@ -36,6 +38,7 @@ pub mod revalidated;
 pub mod revalidation;
 pub mod route;
 pub mod security_headers;
+pub mod sender;
 pub mod session_lookup;
 mod start_session;
 #[cfg(feature = "test-util")]

@@ -4,14 +4,25 @@
 //! `Sec-Fetch-Mode`; for older ones and for scripts `Accept` decides.
 
 use http::header::ACCEPT;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
+
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+/// The fields by which browsers say, or said, that they ask ahead of a click.
+const AHEAD: [HeaderName; 4] = [
+    HeaderName::from_static("sec-purpose"),
+    HeaderName::from_static("purpose"),
+    HeaderName::from_static("x-purpose"),
+    HeaderName::from_static("x-moz"),
+];
 
 /// Is true if the answer will be shown to a person as a page.
 pub fn is_navigation(headers: &HeaderMap) -> bool {
     if is_script(headers) {
         return false;
     }
-    match text(headers, "sec-fetch-mode") {
+    match text(headers, &SEC_FETCH_MODE) {
         Some(mode) => mode == "navigate" && is_document(headers),
         None => accepts_html(headers),
     }
@@ -28,7 +39,7 @@ pub fn may_start_login(headers: &HeaderMap) -> bool {
     if is_script(headers) || is_speculative(headers) {
         return false;
     }
-    match text(headers, "sec-fetch-mode") {
+    match text(headers, &SEC_FETCH_MODE) {
         Some(mode) => mode == "navigate" && is_document(headers),
         None => !headers.contains_key(ACCEPT) || accepts(headers, |kind| matches!(kind, "text/html" | "*/*")),
     }
@@ -37,7 +48,7 @@ pub fn may_start_login(headers: &HeaderMap) -> bool {
 /// Is true if a browser asks ahead of a click: prefetch and prerender, in each spelling that browsers have had for it
 /// (Fetch: `Sec-Purpose`).
 pub fn is_speculative(headers: &HeaderMap) -> bool {
-    ["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter().any(|name| {
+    AHEAD.iter().any(|name| {
         words(headers, name).any(|word| matches!(&*word.to_ascii_lowercase(), "prefetch" | "prerender" | "preview"))
     })
 }
@@ -45,13 +56,13 @@ pub fn is_speculative(headers: &HeaderMap) -> bool {
 /// Is true if a script of a page sent the request and says so. Apps that embed a browser send their own name in this
 /// field with every page a person opens, so the value counts and not the field.
 fn is_script(headers: &HeaderMap) -> bool {
-    words(headers, "x-requested-with").any(|word| word.eq_ignore_ascii_case("XMLHttpRequest"))
+    words(headers, &X_REQUESTED_WITH).any(|word| word.eq_ignore_ascii_case("XMLHttpRequest"))
 }
 
 /// Is true if the answer is for a whole window. A service worker that asks on the page's behalf says `empty`; so does
 /// a script, but scripts do not ask for HTML in mode `navigate`.
 fn is_document(headers: &HeaderMap) -> bool {
-    match text(headers, "sec-fetch-dest") {
+    match text(headers, &SEC_FETCH_DEST) {
         None | Some("document") => true,
         Some(destination) => destination == "empty" && accepts_html(headers),
     }
@@ -67,12 +78,12 @@ fn accepts(headers: &HeaderMap, wanted: impl Fn(&str) -> bool) -> bool {
 }
 
 /// The members of a list field and their parameters, one after the other.
-fn words<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     lines.flat_map(|line| line.split([',', ';'])).map(str::trim)
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 

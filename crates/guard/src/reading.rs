@@ -14,13 +14,14 @@ const MOST_READINGS: usize = 256;
 /// One habit of servers, as a function from path to path.
 type Habit = fn(&str) -> String;
 
-const HABITS: [Habit; 9] = [
+const HABITS: [Habit; 10] = [
     backslashes_as_slashes,
     slashes_merged,
     dot_segments_resolved,
     parameters_dropped,
     cut_at_the_first_parameter,
     cut_at_query_and_fragment,
+    session_segments_dropped,
     names_trimmed,
     letters_folded,
     foreign_letters_dropped,
@@ -31,7 +32,7 @@ const HABITS: [Habit; 9] = [
 pub(super) fn is_plain(path: &str) -> bool {
     let bytes = path.as_bytes();
     let is_open = |byte: &u8| matches!(byte, b'%' | b';' | b'\\' | b' ' | b'?' | b'#') || !byte.is_ascii();
-    let is_open_pair = |pair: &[u8]| matches!(pair, b"//" | b"/." | b"./" | b"::" | b":$");
+    let is_open_pair = |pair: &[u8]| matches!(pair, b"//" | b"/." | b"./" | b"/(" | b"::" | b":$");
     !bytes.iter().any(is_open) && !bytes.windows(2).any(is_open_pair) && !path.ends_with('.')
 }
 
@@ -144,6 +145,14 @@ fn cut_at_the_first_parameter(path: &str) -> String {
 
 fn cut_at_query_and_fragment(path: &str) -> String {
     path.split(['?', '#']).next().unwrap_or_default().to_owned()
+}
+
+/// The path without the segments in which ASP.NET keeps sessions without cookies: `/(S(x))/a` is `/a`, also with `A(` and
+/// `F(`, and several in one segment.
+fn session_segments_dropped(path: &str) -> String {
+    let is_session = |name: &&str| name.starts_with('(') && name.ends_with("))");
+    let kept: Vec<_> = path.split('/').filter(|name| !is_session(name)).collect();
+    if kept.len() > 1 { kept.join("/") } else { "/".to_owned() }
 }
 
 /// The path without what file systems ignore: blanks around a name, dots behind it, and the name of a stream in it (`::$DATA`).

@@ -23,6 +23,11 @@ use crate::security_headers;
 const MISSING_LAYER: &str = "no guard stands in front of this handler: wrap the router, `guard.in_front_of(router)`; a \
     `Router::layer` on an inner router does not cover its fallback";
 
+/// The body for developers whose guard is nested: axum cuts the outer path off before the guard sees it, so that rules for
+/// `/admin` would not cover `/keys`, which is what is left of `/admin/keys`.
+const NESTED_GUARD: &str = "the guard stands inside `Router::nest`, where a part of the path is cut off before it is \
+    judged: put it in front of the outermost router, `guard.in_front_of(router)`";
+
 /// The kind of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -49,13 +54,15 @@ pub enum RefusalKind {
     NotFound,
     /// A handler that asks for the caller has no guard in front of it.
     MissingLayer,
+    /// The guard stands inside a nested router, and cannot see the whole path.
+    NestedGuard,
     /// A defect.
     Internal,
 }
 
 impl RefusalKind {
     /// Every kind there is.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::SessionMissing,
         Self::SessionEnded(EndCause::Idle),
         Self::SessionEnded(EndCause::Absolute),
@@ -72,6 +79,7 @@ impl RefusalKind {
         Self::ProviderUnavailable,
         Self::NotFound,
         Self::MissingLayer,
+        Self::NestedGuard,
         Self::Internal,
     ];
 
@@ -89,7 +97,7 @@ impl RefusalKind {
             Self::StoreUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
             Self::ProviderUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "idp_unavailable"),
             Self::NotFound => (StatusCode::NOT_FOUND, "bad_request"),
-            Self::MissingLayer | Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            Self::MissingLayer | Self::NestedGuard | Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
     }
 
@@ -108,6 +116,7 @@ impl RefusalKind {
             Self::ProviderUnavailable => ("The identity provider does not answer", "Try again soon."),
             Self::NotFound => ("Not found", "There is nothing at this address."),
             Self::MissingLayer => ("No guard", MISSING_LAYER),
+            Self::NestedGuard => ("A nested guard", NESTED_GUARD),
             Self::Internal => ("A defect", "The request met a defect."),
         }
     }
@@ -288,6 +297,7 @@ mod tests {
             | RefusalKind::ProviderUnavailable
             | RefusalKind::NotFound
             | RefusalKind::MissingLayer
+            | RefusalKind::NestedGuard
             | RefusalKind::Internal => true,
         }
     }

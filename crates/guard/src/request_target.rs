@@ -4,19 +4,10 @@
 //! that servers read in several ways is looked at by [`super::route::RouteTable::locate`]: it passes, byte for byte, if
 //! every reading leads to the same rule.
 
-use std::borrow::Cow;
-
-use http::Uri;
+use http::{Request, Uri, Version};
 use thiserror::Error;
 
 use super::reading::{decoded, escaped};
-
-/// A path without what no path may hold; made by [`RequestTarget::read`] alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestTarget {
-    path: String,
-    query: Option<String>,
-}
 
 /// The path could be read in more than one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -33,60 +24,50 @@ pub enum InvalidTarget {
     Ambiguous,
 }
 
-impl RequestTarget {
-    /// Reads a request's target, and leaves it as it is.
-    ///
-    /// # Errors
-    /// [`InvalidTarget`] if it is no path, or holds what no path may hold.
-    pub fn read(uri: &Uri) -> Result<Self, InvalidTarget> {
-        if uri.authority().is_some() || !uri.path().starts_with('/') {
-            return Err(InvalidTarget::Form);
-        }
-        let path = uri.path();
-        if path.bytes().any(|byte| byte.is_ascii_control() || byte == b' ') || !escapes_are_whole(path) {
-            return Err(InvalidTarget::Character);
-        }
-        decoded(path)?;
-        Ok(Self { path: path.to_owned(), query: uri.query().map(str::to_owned) })
-    }
+/// Checks that a request names a path of this site, and no other address (RFC 9112 3.2). HTTP/2 names the site beside the
+/// path (RFC 9113 8.3.1), which is in order.
+pub(crate) fn check_form<B>(request: &Request<B>) -> Result<(), InvalidTarget> {
+    let names_a_site = request.uri().authority().is_some() && request.version() < Version::HTTP_2;
+    (!names_a_site && request.uri().path().starts_with('/')).then_some(()).ok_or(InvalidTarget::Form)
+}
 
-    /// The path.
-    pub fn path(&self) -> &str {
-        &self.path
+/// Checks that a path holds nothing that no path may hold.
+pub(crate) fn check_characters(path: &str) -> Result<(), InvalidTarget> {
+    if path.bytes().any(|byte| byte.is_ascii_control() || byte == b' ') || !escapes_are_whole(path) {
+        return Err(InvalidTarget::Character);
     }
+    decoded(path).map(drop)
+}
 
-    /// Is true if this is what a request's line says, byte for byte.
-    pub fn is_written_in(&self, uri: &Uri) -> bool {
-        uri.path() == self.path && uri.query() == self.query.as_deref()
-    }
-
-    /// The path and the query, to be forwarded.
-    pub fn path_and_query(&self) -> Cow<'_, str> {
-        match &self.query {
-            Some(query) => Cow::Owned(format!("{}?{query}", self.path)),
-            None => Cow::Borrowed(&self.path),
+/// Returns the same path with letters, digits, `-`, `.`, `_` and `~` written plainly, which makes no difference (RFC 3986
+/// 6.2.2.2); `None` if they are already.
+pub(crate) fn written_plainly(path: &str) -> Option<String> {
+    let mut plain = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        let (before, escape) = rest.split_at(at);
+        plain.push_str(before);
+        let byte = escape.as_bytes();
+        let character = byte.get(1).zip(byte.get(2)).and_then(|(high, low)| escaped(*high, *low));
+        match character.filter(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(byte)) {
+            Some(byte) => plain.push(char::from(byte)),
+            None => plain.push_str(&escape[..3]),
         }
+        rest = &escape[3..];
     }
+    plain.push_str(rest);
+    (plain != path).then_some(plain)
+}
 
-    /// The same target with letters, digits, `-`, `.`, `_` and `~` written plainly, which makes no difference (RFC 3986
-    /// 6.2.2.2); `None` if they are already.
-    pub(super) fn written_plainly(&self) -> Option<Self> {
-        let mut path = String::with_capacity(self.path.len());
-        let mut rest = self.path.as_str();
-        while let Some(at) = rest.find('%') {
-            let (before, escape) = rest.split_at(at);
-            path.push_str(before);
-            let byte = escape.as_bytes();
-            let plain = byte.get(1).zip(byte.get(2)).and_then(|(high, low)| escaped(*high, *low));
-            match plain.filter(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(byte)) {
-                Some(byte) => path.push(char::from(byte)),
-                None => path.push_str(&escape[..3]),
-            }
-            rest = &escape[3..];
-        }
-        path.push_str(rest);
-        (path != self.path).then(|| Self { path, query: self.query.clone() })
-    }
+/// Returns an address with another path, and the same query.
+pub(crate) fn with_path(uri: &Uri, path: &str) -> Result<Uri, InvalidTarget> {
+    let mut parts = uri.clone().into_parts();
+    let target = match uri.query() {
+        Some(query) => format!("{path}?{query}").try_into(),
+        None => path.try_into(),
+    };
+    parts.path_and_query = Some(target.map_err(|_| InvalidTarget::Character)?);
+    Uri::from_parts(parts).map_err(|_| InvalidTarget::Form)
 }
 
 fn escapes_are_whole(path: &str) -> bool {
@@ -97,13 +78,15 @@ fn escapes_are_whole(path: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn read(target: &str) -> Result<RequestTarget, InvalidTarget> {
-        RequestTarget::read(&target.parse().unwrap())
+    fn check(target: &str) -> Result<(), InvalidTarget> {
+        let request = Request::builder().uri(target).body(()).unwrap();
+        check_form(&request)?;
+        check_characters(request.uri().path())
     }
 
-    /// R-I04: what is forwarded is what came.
+    /// R-I04
     #[test]
-    fn a_path_is_left_as_it_is() {
+    fn a_path_may_hold_what_some_application_reads() {
         for raw in [
             "/",
             "/orders/",
@@ -119,21 +102,46 @@ mod tests {
             "/a|b",
             "/iiif/http:%2F%2Fa.example%2F1/full",
         ] {
-            assert_eq!(read(raw).unwrap().path_and_query(), raw);
+            assert_eq!(check(raw), Ok(()), "{raw}");
+        }
+    }
+
+    /// RFC 9113 8.3.1
+    #[test]
+    fn http_2_names_the_site_beside_the_path() {
+        for (version, expected) in [
+            (Version::HTTP_10, Err(InvalidTarget::Form)),
+            (Version::HTTP_11, Err(InvalidTarget::Form)),
+            (Version::HTTP_2, Ok(())),
+            (Version::HTTP_3, Ok(())),
+        ] {
+            let request = Request::builder().uri("https://a.example/x").version(version).body(()).unwrap();
+            assert_eq!(check_form(&request), expected, "{version:?}");
         }
     }
 
     #[test]
     fn what_may_be_written_plainly_is() {
         for (raw, expected) in [
-            ("/%61dmin?%61", Some("/admin?%61")),
+            ("/%61dmin", Some("/admin")),
             ("/%2e%2E/%7e%2Fx", Some("/../~%2Fx")),
             ("/a%2fb", None),
             ("/100%25", None),
             ("/a", None),
         ] {
-            let plain = read(raw).unwrap().written_plainly();
-            assert_eq!(plain.as_ref().map(RequestTarget::path_and_query).as_deref(), expected, "{raw}");
+            assert_eq!(written_plainly(raw).as_deref(), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn another_path_leaves_the_rest_of_an_address_alone() {
+        for (uri, path, expected) in [
+            ("/%61?%61=%zz", "/a", "/a?%61=%zz"),
+            ("/%61?", "/a", "/a?"),
+            ("/%61", "/a", "/a"),
+            ("https://a.example/%61?b", "/a", "https://a.example/a?b"),
+        ] {
+            assert_eq!(with_path(&uri.parse().unwrap(), path).unwrap().to_string(), expected);
         }
     }
 
@@ -154,7 +162,7 @@ mod tests {
             ("http://evil.example/admin", InvalidTarget::Form),
             ("*", InvalidTarget::Form),
         ] {
-            assert_eq!(read(raw), Err(fault), "{raw}");
+            assert_eq!(check(raw), Err(fault), "{raw}");
         }
     }
 }

@@ -122,8 +122,9 @@ fn is_local(text: &str) -> bool {
 /// A path without empty or dot segments in any spelling, and without escapes that decode to a backslash, a
 /// control character, an overlong form or a second layer of escapes.
 fn is_plain_path(path: &str) -> bool {
+    let last = path.matches('/').count() - 1;
     let segments_are_plain = path[1..].split('/').enumerate().all(|(index, segment)| {
-        let is_last = index + 1 == path[1..].split('/').count();
+        let is_last = index == last;
         let dots = segment.to_ascii_lowercase().replace("%2e", ".");
         (is_last || !segment.is_empty()) && dots != "." && dots != ".."
     });

@@ -14,14 +14,15 @@ use counterfoil_session::audit::{AuditEvent, audit};
 use counterfoil_session::establish::{EstablishError, NewSession};
 use counterfoil_session::key::SessionKey;
 use counterfoil_session::record::ClientTraits;
-use http::header::{HOST, ORIGIN, SET_COOKIE, USER_AGENT};
+use http::HeaderValue;
+use http::header::{SET_COOKIE, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
 
 use crate::cookies::CookiePolicy;
 use crate::current_user::{CurrentUser, admitted};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::request_context::RequestContext;
+use crate::sender::Sender;
 use crate::session_lookup::candidates;
 
 /// The request of somebody who signs in.
@@ -50,28 +51,13 @@ struct OfBrowser {
 #[must_use = "a session without its cookie can be used by nobody, and a cookie that is not deleted comes back"]
 pub struct SessionCookie(HeaderValue);
 
-/// Is true if a page of another site sent a request, as far as its browser says. Old browsers send `Origin` alone; a
-/// request with neither header is not from a browser.
-fn is_of_another_site(headers: &HeaderMap) -> bool {
-    if let Some(site) = headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
-        return !matches!(site, b"same-origin" | b"none");
-    }
-    let host = headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();
-    let is_own = |origin: &HeaderValue| {
-        let origin = origin.as_bytes();
-        let rest = origin.strip_prefix(b"https://").or_else(|| origin.strip_prefix(b"http://"));
-        rest.is_some_and(|rest| rest.eq_ignore_ascii_case(host))
-    };
-    !headers.get_all(ORIGIN).iter().all(is_own)
-}
-
 impl OfBrowser {
     fn of<S>(parts: &Parts, state: &S) -> Result<Self, Refusal>
     where
         Sessions: FromRef<S>,
     {
         let admitted = admitted(parts)?;
-        if is_of_another_site(&parts.headers) {
+        if Sender::of(&parts.headers, &admitted.public_url) == Sender::OtherOrigin {
             return Err(RefusalKind::Forbidden.into());
         }
         let (cookies, user) = (admitted.cookies.clone(), admitted.user.clone());
@@ -182,37 +168,5 @@ impl IntoResponseParts for SessionCookie {
     fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Self::Error> {
         parts.headers_mut().append(SET_COOKIE, self.0);
         Ok(parts)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// One line a case: what a browser says of where a request comes from.
-    #[test]
-    fn a_page_of_another_site_starts_and_ends_nothing() {
-        let site = "sec-fetch-site";
-        for (headers, is_of_another) in [
-            (&[][..], false),
-            (&[(site, "same-origin")], false),
-            (&[(site, "none")], false),
-            (&[(site, "same-site")], true),
-            (&[(site, "cross-site")], true),
-            (&[(site, "same-origin"), ("origin", "https://evil.example")], false),
-            (&[("origin", "https://office.example.com")], false),
-            (&[("origin", "https://OFFICE.example.com")], false),
-            (&[("origin", "https://office.example.com:8443")], true),
-            (&[("origin", "https://evil.example")], true),
-            (&[("origin", "null")], true),
-            (&[("origin", "https://office.example.com"), ("origin", "https://evil.example")], true),
-        ] {
-            let mut sent = HeaderMap::new();
-            sent.insert(HOST, HeaderValue::from_static("office.example.com"));
-            for (name, value) in headers {
-                sent.append(*name, HeaderValue::from_static(value));
-            }
-            assert_eq!(is_of_another_site(&sent), is_of_another, "{headers:?}");
-        }
     }
 }

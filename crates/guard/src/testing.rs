@@ -64,6 +64,11 @@ pub fn guarded_with(
 }
 
 impl Site {
+    /// The guarded application, to put into another router.
+    pub fn app(&self) -> Router {
+        self.app.clone()
+    }
+
     /// The clock that the site goes by.
     pub fn clock(&self) -> &ManualClock {
         &self.clock

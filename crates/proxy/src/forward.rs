@@ -3,6 +3,7 @@
 //! Bodies stream in both directions. A request that changes something is sent once: after a failure the person
 //! decides whether to send it again (R-K12).
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,6 @@ use http_body_util::BodyExt;
 use thiserror::Error;
 
 use crate::answer::{self, UntrustedAnswer};
-use crate::caching::{Audience, keep_private};
 use crate::error::{ProxyError, ProxyErrorKind, causes, is_body_timeout};
 use crate::expectation::{self, Heard};
 use crate::headers::{Hop, PublicName, set_access_token, towards_client, towards_upstream};
@@ -29,7 +29,6 @@ use counterfoil_guard::cookies::CookiePolicy;
 use counterfoil_guard::current_user::Admitted;
 use counterfoil_guard::public_url::PublicUrl;
 use counterfoil_guard::request_id::RequestId;
-use counterfoil_guard::route::Caching;
 
 /// The state behind forwarding. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -49,9 +48,6 @@ pub enum ForwardError {
     /// The route is for applications in front of which another proxy stands, or in this process.
     #[error("the route has no upstream")]
     NoUpstream,
-    /// The path is no part of an address.
-    #[error("the path cannot be forwarded: {0}")]
-    Path(#[from] http::uri::InvalidUri),
     /// There was no connection, it broke before the answer, or the answer timed out.
     #[error("the upstream does not answer: {0}")]
     Unreachable(#[from] PoolError),
@@ -90,12 +86,8 @@ impl Proxy {
 
     async fn send(&self, mut request: Request<Content>, admitted: &Admitted) -> Result<Response, ForwardError> {
         let upstream = admitted.route.upstream.as_ref().ok_or(ForwardError::NoUpstream)?;
-        let as_it_came = request.uri().path_and_query().filter(|_| admitted.target.is_written_in(request.uri()));
-        let target = match as_it_came {
-            Some(target) => target.clone(),
-            None => PathAndQuery::try_from(&*admitted.target.path_and_query())?,
-        };
-        *request.uri_mut() = Uri::from(target);
+        let target = request.uri().path_and_query().cloned();
+        *request.uri_mut() = Uri::from(target.unwrap_or(PathAndQuery::from_static("/")));
         *request.version_mut() = Version::HTTP_11;
         request.extensions_mut().clear();
         let (request, heard) = hold_expected_content(request);
@@ -199,18 +191,16 @@ pub async fn forward(
                 ForwardError::Unreachable(cause) if is_body_timeout(cause) => ProxyErrorKind::BodyTimeout,
                 ForwardError::Unreachable(cause) if request_broke(cause) => ProxyErrorKind::BrokenRequest,
                 ForwardError::NoUpstream => ProxyErrorKind::NoUpstream,
-                ForwardError::Path(_) => ProxyErrorKind::BrokenRequest,
                 ForwardError::Unreachable(PoolError::Timeout(_)) | ForwardError::Timeout(_) => {
                     ProxyErrorKind::UpstreamTimeout
                 }
+                ForwardError::Unreachable(cause) if timed_out(cause) => ProxyErrorKind::UpstreamTimeout,
                 ForwardError::Unreachable(_) | ForwardError::Untrusted(_) => ProxyErrorKind::UpstreamUnavailable,
             };
             ProxyError::new(kind, error)
         })?;
     *answer.version_mut() = Version::HTTP_11;
     towards_client(answer.headers_mut(), &proxy.cookies, &proxy.stripped);
-    let status = answer.status();
-    keep_private(answer.headers_mut(), status, audience(&admitted));
     Ok(answer)
 }
 
@@ -226,16 +216,13 @@ fn frame_anew(headers: &mut HeaderMap) {
     }
 }
 
-/// The people an answer is for, as far as caches are concerned.
-fn audience(admitted: &Admitted) -> Audience {
-    match (admitted.route.caching, admitted.route.access.public) {
-        (Caching::Private, false) => Audience::Guarded,
-        (Caching::Private, true) if admitted.user.is_some() => Audience::Known,
-        (Caching::Private, true) | (Caching::AsTheUpstreamSays, _) => Audience::Public,
-    }
-}
-
 /// Is true if the request's own body could not be read to its end.
 fn request_broke(error: &PoolError) -> bool {
     causes(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_user))
+}
+
+/// Is true if connecting, or the upstream's reading of a request, took too long.
+fn timed_out(error: &PoolError) -> bool {
+    let kinds = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>().map(io::Error::kind));
+    kinds.into_iter().any(|kind| kind == io::ErrorKind::TimedOut)
 }

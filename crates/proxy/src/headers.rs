@@ -4,9 +4,6 @@
 //! and so are hop-by-hop fields (RFC 9110 7.6.1, R-K03); then the broker's own fields are set. Towards the client:
 //! hop-by-hop fields, fields reserved for the broker, and `Set-Cookie` for the broker's cookies are removed.
 
-use std::fmt::{Display, Write};
-
-use bytes::BytesMut;
 use http::header::{
     AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue, SET_COOKIE,
 };
@@ -66,9 +63,8 @@ pub(crate) fn towards_upstream(headers: &mut HeaderMap, hop: Hop<'_>, identity: 
     hop.cookies.remove_from(headers);
     headers.reserve(MOST_ADDED);
     let PublicName { scheme, authority } = hop.public_name;
-    let mut values = Values::default();
-    headers.insert(request_id::HEADER, values.make(hop.request_id.as_str()));
-    let client = values.make(hop.address.client);
+    headers.insert(request_id::HEADER, hop.request_id.header_value());
+    let client = HeaderValue::try_from(hop.address.client.to_string()).unwrap_or(HeaderValue::from_static(""));
     headers.insert(X_FORWARDED_FOR, client.clone());
     headers.insert(X_REAL_IP, client);
     headers.insert(X_FORWARDED_PROTO, scheme.clone());
@@ -77,23 +73,6 @@ pub(crate) fn towards_upstream(headers: &mut HeaderMap, hop: Hop<'_>, identity: 
     headers.insert(HOST, authority.clone());
     if let Some(identity) = identity {
         identity.set(headers);
-    }
-}
-
-/// Values of one request, in one allocation.
-struct Values(BytesMut);
-
-impl Default for Values {
-    fn default() -> Self {
-        Self(BytesMut::with_capacity(256))
-    }
-}
-
-impl Values {
-    fn make(&mut self, text: impl Display) -> HeaderValue {
-        // Writing to a buffer that grows does not fail.
-        let _ = write!(self.0, "{text}");
-        HeaderValue::from_maybe_shared(self.0.split().freeze()).unwrap_or(HeaderValue::from_static(""))
     }
 }
 
@@ -127,7 +106,10 @@ fn remove_nominated(headers: &mut HeaderMap) {
         .get_all(CONNECTION)
         .iter()
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .map(<[u8]>::trim_ascii)
+        // No fields, or one that is taken out by its name.
+        .filter(|name| !["keep-alive", "close"].iter().any(|option| name.eq_ignore_ascii_case(option.as_bytes())))
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
         .collect();
     for name in nominated {
         headers.remove(name);

@@ -1,13 +1,12 @@
 //! The reverse proxy behind the guard: plain HTTP/1.1 to the route's upstream.
 //!
 //! [`forward`] carries a request that the guard let pass; `headers` decides what travels with it, by the table in
-//! [`names`]; [`pool`] keeps the connections to upstreams; `answer` checks the upstream's answer, `caching` sets its
-//! caching headers. The upstream's address comes from the configuration alone (R-K06).
+//! [`names`]; [`pool`] keeps the connections to upstreams; `answer` checks the upstream's answer. The
+//! upstream's address comes from the configuration alone (R-K06).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod answer;
-mod caching;
 pub mod error;
 mod expectation;
 pub mod forward;

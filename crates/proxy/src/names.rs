@@ -7,21 +7,23 @@
 //! letters and digits, so these alone are compared, and no mark tells two names apart.
 
 mod field_names;
+mod openings;
 mod table;
 
 use http::header::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
 pub use self::field_names::{FieldNames, InvalidFieldName};
-use self::field_names::{Folded, fold_into};
+use self::field_names::{Folded, fold, fold_into};
+use self::openings::Openings;
 pub use self::table::{ANSWER, REQUEST};
 use self::table::{IN_ONE_SPELLING, OF_ONE_HOP};
 
 /// The names that are taken out of requests and answers: the built-in ones, and those of the configuration.
 #[derive(Debug, Clone)]
 pub struct StrippedNames {
-    of_requests: FieldNames,
-    of_answers: FieldNames,
+    of_requests: Strip,
+    of_answers: Strip,
 }
 
 impl Default for StrippedNames {
@@ -34,39 +36,64 @@ impl StrippedNames {
     /// The built-in names, and these.
     pub fn new(more_of_requests: FieldNames, more_of_answers: FieldNames) -> Self {
         Self {
-            of_requests: FieldNames::built_in(&[REQUEST, OF_ONE_HOP]).with(more_of_requests),
-            of_answers: FieldNames::built_in(&[ANSWER, OF_ONE_HOP]).with(more_of_answers),
+            of_requests: Strip::new(&[REQUEST, OF_ONE_HOP], more_of_requests, IN_ONE_SPELLING),
+            of_answers: Strip::new(&[ANSWER, OF_ONE_HOP], more_of_answers, &[]),
         }
     }
 
     /// Takes them out of a request.
     pub fn remove_from_request(&self, headers: &mut HeaderMap) {
-        remove_where(headers, |name, folded| {
-            self.of_requests.takes(name, folded) || is_misspelt(name.as_str(), folded, IN_ONE_SPELLING)
-        });
+        self.of_requests.remove_from(headers);
     }
 
     /// Takes them out of an answer.
     pub fn remove_from_answer(&self, headers: &mut HeaderMap) {
-        remove_where(headers, |name, folded| self.of_answers.takes(name, folded));
+        self.of_answers.remove_from(headers);
     }
 }
 
-/// Is true if some servers, but not all, fold a name into one of these.
-fn is_misspelt(name: &str, folded: &[u8], names: &[&str]) -> bool {
-    names.iter().any(|known| *known != name && known.bytes().filter(|byte| *byte != b'-').eq(folded.iter().copied()))
+/// The names that are taken out in one direction.
+#[derive(Debug, Clone)]
+struct Strip {
+    names: FieldNames,
+    /// Names that cross in their own spelling alone.
+    in_one_spelling: &'static [&'static str],
+    /// All of these once more: most fields of a message are none of them at the first look.
+    openings: Openings,
 }
 
-fn remove_where(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName, &[u8]) -> bool) {
-    let mut folded = Folded::new();
-    let is_removed = |name: &&HeaderName| {
-        fold_into(name.as_str(), &mut folded);
-        is_removed(name, &folded)
-    };
-    let removed: SmallVec<[HeaderName; 8]> = headers.keys().filter(is_removed).cloned().collect();
-    for name in removed {
-        headers.remove(name);
+impl Strip {
+    fn new(tables: &[&[&str]], more: FieldNames, in_one_spelling: &'static [&'static str]) -> Self {
+        let names = FieldNames::built_in(tables).with(more);
+        let mut openings = Openings::default();
+        for (name, is_beginning) in names.folded() {
+            openings.add(name, is_beginning);
+        }
+        for name in in_one_spelling {
+            openings.add(&fold(name), false);
+        }
+        Self { names, in_one_spelling, openings }
     }
+
+    fn remove_from(&self, headers: &mut HeaderMap) {
+        let mut folded = Folded::new();
+        let is_removed = |name: &&HeaderName| {
+            let text = name.as_str();
+            !self.in_one_spelling.contains(&text) && self.openings.may_hold(text) && {
+                fold_into(text, &mut folded);
+                self.names.takes(name, &folded) || is_misspelt(&folded, self.in_one_spelling)
+            }
+        };
+        let removed: SmallVec<[HeaderName; 8]> = headers.keys().filter(is_removed).cloned().collect();
+        for name in removed {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Is true if a name in another spelling, which is given folded, is one of these to some servers.
+fn is_misspelt(folded: &[u8], names: &[&str]) -> bool {
+    names.iter().any(|known| known.bytes().filter(|byte| *byte != b'-').eq(folded.iter().copied()))
 }
 
 #[cfg(test)]

@@ -8,13 +8,13 @@ mod body;
 mod connect;
 mod idle;
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{Method, Request, Response, Uri};
+use http::{Method, Request, Response, Uri, Version};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use thiserror::Error;
 use tokio::time::Instant;
@@ -37,8 +37,8 @@ struct Inner {
     http: Builder,
     timeout: Duration,
     limits: PoolLimits,
-    /// One entry an upstream of the configuration: scheme, host and port.
-    upstreams: Mutex<HashMap<Uri, Arc<IdleConnections>>>,
+    /// One entry an upstream of the configuration: few enough to look through.
+    upstreams: Mutex<Vec<Arc<IdleConnections>>>,
 }
 
 /// The reason that an upstream gave no answer.
@@ -121,11 +121,11 @@ impl Pool {
 
     fn idle_connections(&self, upstream: &Uri) -> Arc<IdleConnections> {
         let mut upstreams = lock(&self.0.upstreams);
-        if let Some(known) = upstreams.get(upstream) {
+        if let Some(known) = upstreams.iter().find(|known| known.upstream() == upstream) {
             return known.clone();
         }
         let new = Arc::new(IdleConnections::new(upstream.clone(), self.0.limits));
-        upstreams.insert(upstream.clone(), new.clone());
+        upstreams.push(new.clone());
         new
     }
 
@@ -159,11 +159,14 @@ impl Pool {
             answer = connection.sender.try_send_request(request) => answer,
             () = too_late => return Err(Failed::Sent(PoolError::Timeout(self.0.timeout))),
         };
-        answer.map(|answer| answer.map(|body| AnswerBody::new(body, connection))).map_err(|mut failed| {
-            match failed.take_message() {
-                Some(unsent) => Failed::Unsent(Box::new(unsent), failed.into_error()),
-                None => Failed::Sent(PoolError::Exchange(failed.into_error())),
-            }
+        // hyper goes on in HTTP/1.0 on a connection that answered in it, where a body of unknown length cannot be sent.
+        let with_connection = |answer: Response<Incoming>| {
+            let may_be_reused = answer.version() == Version::HTTP_11;
+            answer.map(|body| AnswerBody::new(body, connection, may_be_reused))
+        };
+        answer.map(with_connection).map_err(|mut failed| match failed.take_message() {
+            Some(unsent) => Failed::Unsent(Box::new(unsent), failed.into_error()),
+            None => Failed::Sent(PoolError::Exchange(failed.into_error())),
         })
     }
 }

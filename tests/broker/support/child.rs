@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Longest wait for something that is to happen, on the slowest machine: it decides nothing but when a test gives up.
@@ -123,13 +124,21 @@ pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<
     }
 }
 
-/// A TCP port that nobody listens on just now.
+/// The ports that tests give to programs: below those that the system gives to connections, any of which might have one by
+/// the time a program wants it.
+const FIRST_PORT: u16 = 10_000;
+const PORTS: u16 = 22_000;
+
+/// A TCP port that nobody listens on, and that no other test of this process was given.
 pub fn free_port() -> u16 {
-    free_ports::<1>()[0]
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    // Processes that test at the same time begin at different places.
+    let next = NEXT.get_or_init(|| AtomicU16::new(u16::from_ne_bytes(counterfoil::secret::random_bytes())));
+    let ports = std::iter::repeat_with(|| FIRST_PORT + next.fetch_add(1, Ordering::Relaxed) % PORTS);
+    ports.take(PORTS.into()).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 /// Several such ports, each of them another.
 pub fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
-    let listeners = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    [(); COUNT].map(|()| free_port())
 }

@@ -90,6 +90,12 @@ impl FieldNames {
         self
     }
 
+    /// All names, folded, and whether each is the beginning of many.
+    pub(super) fn folded(&self) -> impl Iterator<Item = (&[u8], bool)> {
+        let whole = self.whole.iter().map(|name| (&**name, false));
+        whole.chain(self.beginnings.iter().map(|name| (&**name, true)))
+    }
+
     /// Is true if a name, which is given folded as well, is one of these.
     pub(super) fn takes(&self, name: &HeaderName, folded: &[u8]) -> bool {
         self.contains(folded) && !self.kept.contains(name)

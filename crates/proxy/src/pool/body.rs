@@ -73,17 +73,19 @@ impl HttpBody for Content {
 pub struct AnswerBody {
     body: Incoming,
     connection: Option<Lent>,
+    may_be_reused: bool,
     keeps_connection: bool,
 }
 
 impl AnswerBody {
-    pub(super) fn new(body: Incoming, connection: Lent) -> Self {
-        Self { body, connection: Some(connection), keeps_connection: false }
+    /// A body on a connection, which may be good for further requests or not.
+    pub(super) fn new(body: Incoming, connection: Lent, may_be_reused: bool) -> Self {
+        Self { body, connection: Some(connection), may_be_reused, keeps_connection: false }
     }
 
-    /// Leaves the connection to the next request once this body is through.
+    /// Leaves the connection to the next request once this body is through, if it is good for one.
     pub fn keep_connection(&mut self) {
-        self.keeps_connection = true;
+        self.keeps_connection = self.may_be_reused;
         self.free_at_the_end();
     }
 

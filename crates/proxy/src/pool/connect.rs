@@ -18,6 +18,12 @@ const TCP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest wait for a connection to an upstream, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Silence after which the system asks whether the other side is still there, the time between two such questions, and how
+/// many of them may stay without an answer.
+const KEEP_ALIVE: Duration = Duration::from_mins(1);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_RETRIES: u32 = 3;
+
 /// Connects to upstreams.
 pub(super) type Connector = TimeoutConnector<HttpsConnector<HttpConnector>>;
 
@@ -30,6 +36,10 @@ pub(super) fn connector(write_timeout: Duration, https: bool) -> io::Result<Conn
     tcp.set_connect_timeout(Some(TCP_TIMEOUT));
     // Without it the end of a request that does not fill a segment waits for an acknowledgement.
     tcp.set_nodelay(true);
+    // A machine that is gone says nothing, and an answer that has begun has no other limit.
+    tcp.set_keepalive(Some(KEEP_ALIVE));
+    tcp.set_keepalive_interval(Some(KEEP_ALIVE_INTERVAL));
+    tcp.set_keepalive_retries(Some(KEEP_ALIVE_RETRIES));
     tcp.enforce_http(false);
     let builder = HttpsConnectorBuilder::new();
     let builder = if https { builder.with_native_roots()? } else { builder.with_tls_config(believing_nobody()?) };

@@ -5,10 +5,12 @@
 
 use std::borrow::Cow;
 
-use counterfoil_guard::security_headers::TARGETED;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use smallvec::SmallVec;
+
+use crate::route::{Caching, Route};
+use crate::security_headers::TARGETED;
 
 /// The people an answer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +21,17 @@ pub(crate) enum Audience {
     Known,
     /// Everybody.
     Public,
+}
+
+impl Audience {
+    /// The people whom an answer on a route is for, as far as caches are concerned.
+    pub(crate) fn of(route: &Route, is_known: bool) -> Self {
+        match (route.caching, route.access.public) {
+            (Caching::Private, false) => Self::Guarded,
+            (Caching::Private, true) if is_known => Self::Known,
+            (Caching::Private, true) | (Caching::AsTheUpstreamSays, _) => Self::Public,
+        }
+    }
 }
 
 /// Sets the caching headers of an answer.
@@ -36,8 +49,11 @@ pub(crate) fn keep_private(headers: &mut HeaderMap, status: StatusCode, audience
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
         }
         Audience::Guarded => {
-            for name in TARGETED {
-                headers.remove(name);
+            // Most answers have none of these, and one pass over their names says so.
+            if headers.keys().any(|name| TARGETED.contains(name)) {
+                for name in TARGETED {
+                    headers.remove(name);
+                }
             }
             if is_told {
                 if let Some(line) = private_line(headers) {
