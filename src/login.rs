@@ -9,6 +9,8 @@
 mod answer;
 mod asks;
 pub mod callback;
+mod code;
+mod fault;
 mod login_loop;
 mod lost;
 pub mod pending;

@@ -14,12 +14,13 @@ use axum::response::Response;
 use http::header::SET_COOKIE;
 use http::request::Parts;
 use http::{HeaderMap, Method};
-use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use url::form_urlencoded::byte_serialize;
 
 use super::answer::{Carrier, Unfinished};
 use super::asks::Asks;
+use super::code::{code_of, says_that_its_form_expired};
+use super::fault::{CallbackFault, refused};
 use super::login_loop::LoginLoopDetector;
 use super::lost::{Lost, again_href};
 use super::pending::{LIFETIME, PendingLogin};
@@ -39,31 +40,6 @@ use crate::web::paths::PATHS;
 use crate::web::query::Parameters;
 use crate::web::redirect::see_other;
 use crate::web::{form, navigation};
-
-/// The reason that an answer that belongs to a pending login brings no session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub(super) enum CallbackFault {
-    #[error("no login with this state is pending in this browser")]
-    NotPending,
-    #[error("the login was finished or refused before")]
-    UsedBefore,
-    #[error("the answer came by another provider's callback address")]
-    OtherProvider,
-    #[error("the provider refused: access_denied")]
-    Denied,
-    #[error("the provider is temporarily unavailable")]
-    Unavailable,
-    #[error("the provider wants to ask the person something first")]
-    NotWithoutThePerson,
-    #[error("the provider does not take our request: are the client's scopes and registration right?")]
-    Misconfigured,
-    #[error("the provider answered with another error")]
-    ProviderError,
-    #[error("the same page was signed in to again and again within half a minute")]
-    Loop,
-    #[error("the answer has neither a code nor an error")]
-    NoCode,
-}
 
 /// `GET /sso/callback/{idp}`: finishes a login whose answer came in the address.
 ///
@@ -336,60 +312,6 @@ fn freshness(provider: &Provider, pending: &PendingLogin, auth_time: Option<Offs
         }
         None => Freshness::Unknown,
     }
-}
-
-/// Is true if the provider says that its page had been left open for too long: nobody refused anything. These are the
-/// words of Keycloak.
-fn says_that_its_form_expired(answer: &AuthorizationAnswer) -> bool {
-    answer.error.as_deref() == Some("temporarily_unavailable")
-        && answer.error_description.as_deref() == Some("authentication_expired")
-}
-
-/// The code of a good answer, or why there is none (RFC 6749 4.1.2). It is the browser that brings it, and it can bring
-/// anything, so no fault in it is the broker's or the provider's.
-fn code_of(answer: AuthorizationAnswer) -> Result<String, NoCode> {
-    let refused = |kind, fault| NoCode { kind, fault };
-    match (answer.error.as_deref(), answer.code) {
-        (Some("access_denied"), _) => Err(refused(FailureKind::LoginRefused, CallbackFault::Denied)),
-        (Some("temporarily_unavailable" | "server_error"), _) => {
-            Err(refused(FailureKind::LoginPutOff, CallbackFault::Unavailable))
-        }
-        (Some("login_required" | "consent_required" | "interaction_required" | "account_selection_required"), _) => {
-            Err(refused(FailureKind::LoginRefused, CallbackFault::NotWithoutThePerson))
-        }
-        (Some("invalid_scope" | "invalid_request" | "unauthorized_client" | "unsupported_response_type"), _) => {
-            Err(refused(FailureKind::AnswerRefused, CallbackFault::Misconfigured))
-        }
-        (Some(_), _) => Err(refused(FailureKind::AnswerRefused, CallbackFault::ProviderError)),
-        (None, Some(code)) if !code.is_empty() => Ok(code),
-        (None, _) => Err(refused(FailureKind::AnswerRefused, CallbackFault::NoCode)),
-    }
-}
-
-/// An answer that brings no code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct NoCode {
-    kind: FailureKind,
-    fault: CallbackFault,
-}
-
-impl NoCode {
-    /// The failure with its reason, for the log and the audit trail; never for the page (RFC 6749 4.1.2.1).
-    fn told(self, said: ProviderWords) -> Failure {
-        Failure::caused(self.kind, Told { fault: self.fault, said })
-    }
-}
-
-/// The reason that there is no code, and the provider's words about it.
-#[derive(Debug, Error)]
-#[error("{fault}{said}")]
-struct Told {
-    fault: CallbackFault,
-    said: ProviderWords,
-}
-
-pub(super) fn refused(kind: FailureKind, fault: CallbackFault) -> Failure {
-    Failure::caused(kind, fault)
 }
 
 fn tokens(tokens: ProviderTokens, issued_at: OffsetDateTime, nonce: &str) -> Tokens {

@@ -10,7 +10,7 @@ use url::form_urlencoded::byte_serialize;
 
 use super::Login;
 use super::answer::Carrier;
-use super::callback::{CallbackFault, refused};
+use super::fault::{CallbackFault, refused};
 use super::pending::PendingLogin;
 use super::way_back::WayBack;
 use crate::guard::session_lookup::{SessionLookup, look_up};

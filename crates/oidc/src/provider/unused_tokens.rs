@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use tokio::runtime::Handle;
 
-use super::Provider;
+use crate::provider::Provider;
 use crate::tokens::provider_tokens::ProviderTokens;
 
 /// Tokens that nobody keeps. Dropped, they are revoked (RFC 7009), if the provider is to be told of logouts: a login may be
@@ -16,7 +16,7 @@ pub struct UnusedTokens {
 }
 
 impl UnusedTokens {
-    pub(super) fn new(provider: &Provider, tokens: ProviderTokens) -> Self {
+    pub(crate) fn new(provider: &Provider, tokens: ProviderTokens) -> Self {
         Self { provider: provider.clone(), tokens: Some(tokens) }
     }
 
