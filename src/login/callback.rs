@@ -28,7 +28,7 @@ use super::session_limit::EndSessionGrant;
 use super::{Login, client_traits, failure_kind};
 use crate::audit::{AuditEvent, audit};
 use crate::guard::session_lookup::candidates;
-use crate::idp::{AuthorizationAnswer, IdpError, Provider, ProviderTokens, ProviderWords, SignedIn};
+use crate::idp::{IdpError, Provider, ProviderTokens, SignedIn};
 use crate::session::Lease;
 use crate::session::establish::{EstablishError, Freshness, NewSession, Refusal};
 use crate::session::key::SessionKey;
