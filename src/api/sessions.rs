@@ -280,7 +280,7 @@ pub async fn revoke(
     let mut task = tokio::spawn(async move {
         let written = Once::new();
         let tell = |revoked: &Revoked| {
-            if revoked.stands {
+            if revoked.is_given {
                 written.call_once(|| audit_order(&selection, &order, Some(client)));
             }
             tell.send_replace(SoFar::of(revoked));

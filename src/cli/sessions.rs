@@ -122,7 +122,7 @@ pub(super) async fn run(command: Command) -> Result<(), CommandError> {
             }
             let (written, tell_progress) = (Once::new(), progress());
             let show = |revoked: &Revoked| {
-                if revoked.stands {
+                if revoked.is_given {
                     written.call_once(|| audit_order(&selection, &order, None));
                 }
                 tell_progress(revoked);

@@ -144,3 +144,81 @@ async fn the_log_is_short_again_once_everything_is_over() {
     assert_eq!(redis.command(&["XREVRANGE", LOG, "+", "-", "COUNT", "1"]).await, newest);
     broker.signed_in().await;
 }
+
+/// R-N04: an order that names nobody blocks those whose sessions it ends. A check that meets one of these first leaves it
+/// to whoever carries the order out, or nobody would know whom to block.
+#[tokio::test]
+async fn whoever_asks_before_their_record_is_reached_is_blocked_all_the_same() {
+    let redis = Redis::start();
+    for filter in [json!({ "ip": "127.0.0.1" }), json!({ "group": "finance" })] {
+        let broker = Broker::with(setup(&redis)).await;
+        let browser = broker.signed_in_as("ann", &["finance"]).await;
+        // No list can be read: the order is in force, and its walk finds nobody yet.
+        redis.command(&["ACL", "SETUSER", "default", "-zrange", "-zrevrange", "-zrangebyscore"]).await;
+        let order = || json!({ "filter": filter, "reason": "test", "block_for": "1h", "fresh_login": false });
+        assert_eq!(call(&broker, Method::POST, "revocations", Some(order())).await.status, 503);
+        assert_eq!(broker.status(&browser).await, 401);
+        redis.command(&["ACL", "SETUSER", "default", "+@all"]).await;
+        revoke(&broker, order()).await;
+        broker.meets("ann", &[]);
+        assert_eq!(broker.sign_in(&broker.browser(), "/").await.status, 403, "{filter}");
+        redis.command(&["FLUSHALL"]).await;
+    }
+}
+
+/// A server without memory takes no block, but would delete records. Whoever cannot be blocked keeps their session, so that
+/// repeating the order finds them; an order that blocks nobody ends what it can.
+#[tokio::test]
+async fn nobody_loses_their_session_whom_an_order_could_not_block() {
+    let redis = Redis::start();
+    let broker = Broker::with(setup(&redis)).await;
+    for words in ["handle", "ip", "idle_longer_than", "user"] {
+        let browser = broker.signed_in_as("ann", &["finance"]).await;
+        let handle = broker.handle(&browser).await;
+        broker.clock.advance(time::Duration::seconds(5));
+        let order = || match words {
+            "handle" => json!({ "handles": [handle], "reason": "test", "block_for": "1h" }),
+            "ip" => json!({ "filter": { "ip": "127.0.0.1" }, "reason": "test", "block_for": "1h" }),
+            "user" => {
+                json!({ "filter": { "issuer": broker.idp.issuer(), "subject": "ann" }, "reason": "t", "block_for": "1h" })
+            }
+            _ => json!({ "filter": { "idle_longer_than": "1s" }, "reason": "test", "block_for": "1h" }),
+        };
+        redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
+        assert_eq!(call(&broker, Method::POST, "revocations", Some(order())).await.status, 503, "{words}");
+        redis.command(&["CONFIG", "SET", "maxmemory", "0"]).await;
+        assert_eq!(broker.status(&browser).await, 200, "{words}");
+        broker.clock.advance(time::Duration::seconds(5));
+        assert_eq!(revoke(&broker, order()).await["ended"], 1, "{words}");
+        assert_eq!(broker.status(&browser).await, 401, "{words}");
+        assert_eq!(broker.sign_in(&broker.browser(), "/").await.status, 403, "{words}");
+        let lift = json!({ "filter": { "issuer": broker.idp.issuer(), "subject": "ann" }, "reason": "test", "block_for": "0s" });
+        revoke(&broker, lift).await;
+        broker.clock.advance(time::Duration::hours(2));
+    }
+}
+
+/// A server that took over may lack what an order has done, and with it that it was done: nobody lives on who was ended.
+#[tokio::test]
+async fn an_order_that_was_carried_out_on_a_server_that_is_gone_is_carried_out_again() {
+    let redis = Redis::start();
+    let broker = Broker::with(setup(&redis)).await;
+    let browser = broker.signed_in_as("ann", &["finance"]).await;
+    assert_eq!(redis.records().await.len(), 1);
+    // As it was before the order, in another database.
+    for key in redis.ask(&["KEYS", "*"]).lines() {
+        redis.command(&["COPY", key, key, "DB", "1"]).await;
+    }
+    revoke(&broker, json!({ "filter": { "group": "finance" }, "reason": "test", "fresh_login": false })).await;
+    until("the order is done", async || redis.ask(&["XRANGE", LOG, "-", "+"]).lines().count() >= 4).await;
+    assert_eq!(broker.status(&browser).await, 401);
+    redis.command(&["SWAPDB", "0", "1"]).await;
+    redis.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    // An unfinished walk is taken up by whoever finds it, once its lease has run out.
+    until("the record is deleted again", async || {
+        broker.clock.advance(time::Duration::seconds(10));
+        assert!([401, 503].contains(&broker.status(&browser).await));
+        redis.records().await.is_empty()
+    })
+    .await;
+}

@@ -743,6 +743,21 @@ async fn a_session_that_a_revocation_did_not_find_ends_when_it_is_renewed() {
     assert_eq!(after.get("/x").await.status, 200, "a login that was begun later");
 }
 
+/// R-N04: whoever carries the order out finds no session of theirs by which to block them.
+#[tokio::test]
+async fn whoever_an_order_ends_at_a_renewal_is_blocked_by_name() {
+    let broker = Broker::with(paced()).await;
+    let joins = broker.signed_in().await;
+    broker.clock.advance(Duration::minutes(2));
+    let order = json!({ "filter": { "group": "finance" }, "reason": "incident", "block_for": "1h" });
+    assert_eq!(revoke(&broker, order).await["ended"], 0, "not one of them yet");
+    broker.idp.behave(Script { userinfo: set(json!({ "groups": ["finance"] })), ..Script::default() });
+    broker.clock.advance(Duration::minutes(5));
+    assert_eq!(joins.get("/x").await.code(), "session_revoked");
+    broker.idp.behave(Script::default());
+    assert_eq!(broker.sign_in(&broker.browser(), "/").await.status, 403, "one of them no more, and blocked");
+}
+
 /// R-C11: a client that disconnects does not cancel the renewal; the rotated token is saved.
 #[tokio::test]
 async fn a_browser_that_hangs_up_leaves_nothing_half_done() {

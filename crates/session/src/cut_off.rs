@@ -236,20 +236,21 @@ impl CutOffs {
         Ok(judge(attempt, blocked.max(), cut_off, fresh, now))
     }
 
-    /// Is true if an order that means many ends a session that is being renewed: one that came since the provider last
+    /// Returns an order that means many and ends a session that is being renewed: one that came since the provider last
     /// confirmed the person and means them as they were or as they are now, or one that blocks and means them only now.
-    pub(super) async fn applies_after_refresh(
+    pub(super) async fn order_after_refresh(
         &self,
         before: &SessionRecord,
         after: &SessionRecord,
         now: OffsetDateTime,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Standing>, StoreError> {
         let orders = self.log.current(now).await?;
         let concerned = |standing: &Standing| {
             let is_new = standing.number > before.confirmed;
             is_new || (standing.block(now).is_some() && !standing.fits(before))
         };
-        Ok(orders.ends(before, now).is_some() || orders.of(after, now).any(concerned))
+        let order = orders.ends(before, now).or_else(|| orders.of(after, now).find(|standing| concerned(standing)));
+        Ok(order.cloned())
     }
 
     /// Adds a number to those that logins under way are compared with: the highest counts, in whichever order they come.

@@ -138,7 +138,10 @@ impl Inner {
         let limits = self.policies.timeouts().limits_for(&known.record.identity.groups);
         match judge(known.moments(), limits, now) {
             Verdict::Live { idle_expires_at, absolute_expires_at } => match known.ended_by(orders, now) {
-                Some(tombstone) => Err(Over::ByOrder(known, tombstone)),
+                Some(order) => {
+                    let (tombstone, is_carried_out) = (order.tombstone(), order.is_carried_out());
+                    Err(Over::ByOrder { known, tombstone, is_carried_out })
+                }
                 None => Ok(LiveSession {
                     known,
                     checked_at: now,

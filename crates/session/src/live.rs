@@ -77,12 +77,12 @@ impl KnownSession {
         self.judged.store(version, Ordering::Relaxed);
     }
 
-    /// Returns the tombstone of a session that an order ends. What was judged by the same orders is not judged again.
-    pub(crate) fn ended_by(&self, orders: &Orders, now: OffsetDateTime) -> Option<Tombstone> {
+    /// Returns the order that ends the session, if one does. What was judged by the same orders is not judged again.
+    pub(crate) fn ended_by<'orders>(&self, orders: &'orders Orders, now: OffsetDateTime) -> Option<&'orders Standing> {
         if self.record.confirmed >= orders.newest || self.judged.load(Ordering::Relaxed) == orders.version {
             return None;
         }
-        let ended = orders.ends(&self.record, now).map(Standing::tombstone);
+        let ended = orders.ends(&self.record, now);
         if ended.is_none() {
             self.judged.store(orders.version, Ordering::Relaxed);
         }
@@ -157,5 +157,12 @@ pub(crate) enum Over {
     /// The timeouts say so.
     ByTime(Arc<KnownSession>, EndCause),
     /// An order that means many does.
-    ByOrder(Arc<KnownSession>, Tombstone),
+    ByOrder {
+        /// The session.
+        known: Arc<KnownSession>,
+        /// The way it ends.
+        tombstone: Tombstone,
+        /// Set if the order was carried out before the session was found: nobody is on the way to it.
+        is_carried_out: bool,
+    },
 }

@@ -50,7 +50,9 @@ impl SessionReader {
         let created_at = known.record.created_at;
         let (known, tombstone) = match self.0.live(known, &orders, now) {
             Ok(live) => return Ok(Check::Live(live)),
-            Err(Over::ByOrder(known, tombstone)) => (known, tombstone),
+            // Whoever carries the order out deletes it, having blocked its person, and finds them by it alone.
+            Err(Over::ByOrder { tombstone, is_carried_out: false, .. }) => return Ok(Check::Ended(tombstone)),
+            Err(Over::ByOrder { known, tombstone, .. }) => (known, tombstone),
             Err(Over::ByTime(known, cause)) => (known, Tombstone::of(cause, now)),
         };
         // The answer does not need this (the record is judged again each time), so a failure may wait.

@@ -4,11 +4,13 @@
 //! ([`super::refresh_lock`]) is given up, and only where the record still exists: no renewal brings an ended session back
 //! (R-G09, R-N04). The caller's `work` decides what is asked of the provider, and when.
 
+use std::sync::Arc;
 use std::time::{Duration as StdDuration, Instant};
 
 use counterfoil_core::identity::Identity;
 use time::{Duration, OffsetDateTime};
 
+use super::cut_off::orders::Standing;
 use super::ending::{EndCause, Tombstone};
 use super::key::{SessionHandle, SessionKey};
 use super::live::KnownSession;
@@ -133,8 +135,8 @@ impl LockedSession {
     pub async fn save_claims(&mut self, identity: Identity) -> Result<Saved, StoreError> {
         let (before, now) = (self.record.clone(), self.sessions.0.clock.now());
         let after = SessionRecord { identity, ..before.clone() };
-        if self.is_selected(&before, &after, now).await? {
-            return self.end(EndCause::Revoked).await.map(|_| Saved::SessionEnded);
+        if let Some(order) = self.sessions.0.cut_offs.order_after_refresh(&before, &after, now).await? {
+            return self.end_by_order(&order).await.map(|()| Saved::SessionEnded);
         }
         // The moment is cut as the store cuts it: what was stored is compared with it.
         let renewed_at = now.truncate_to_millisecond();
@@ -152,35 +154,52 @@ impl LockedSession {
         // An order that came in between may mean the person as they were: nobody else would find that. A store that did not
         // answer may have done it.
         let is_over = matches!(saved, Ok(Saved::SessionEnded | Saved::Superseded));
-        if !is_over && self.was_selected_meanwhile(&before, &after).await {
-            return self.end(EndCause::Revoked).await.map(|_| Saved::SessionEnded);
+        if is_over {
+            return saved;
         }
-        saved
+        match self.order_meanwhile(&before, &after).await {
+            Ok(None) => return saved,
+            Ok(Some(order)) => self.end_by_order(&order).await?,
+            Err(error) => {
+                tracing::warn!(session = %self.handle(), %error, "whether a session was revoked cannot be found out");
+                self.end(EndCause::Revoked).await?;
+            }
+        }
+        Ok(Saved::SessionEnded)
     }
 
-    /// Is true if an order that came by now ends the session, or if that cannot be found out.
-    async fn was_selected_meanwhile(&self, before: &SessionRecord, after: &SessionRecord) -> bool {
-        let trying = RetryBudget::begin();
+    /// Returns an order that came by now and ends the session; asked for again and again.
+    async fn order_meanwhile(
+        &self,
+        before: &SessionRecord,
+        after: &SessionRecord,
+    ) -> Result<Option<Standing>, StoreError> {
+        let (inner, trying) = (&self.sessions.0, RetryBudget::begin());
         loop {
-            match self.is_selected(before, after, self.sessions.0.clock.now()).await {
-                Ok(is_selected) => return is_selected,
-                Err(error) => {
-                    let Err(error) = trying.pause(error).await else { continue };
-                    tracing::warn!(session = %self.handle(), %error, "whether a session was revoked cannot be found out");
-                    return true;
-                }
+            match inner.cut_offs.order_after_refresh(before, after, inner.clock.now()).await {
+                Ok(order) => return Ok(order),
+                Err(error) => trying.pause(error).await?,
             }
         }
     }
 
-    /// Is true if a revocation means the person as they are now and has not ended their session as they were.
-    async fn is_selected(
-        &self,
-        before: &SessionRecord,
-        after: &SessionRecord,
-        now: OffsetDateTime,
-    ) -> Result<bool, StoreError> {
-        self.sessions.0.cut_offs.applies_after_refresh(before, after, now).await
+    /// Ends the session by an order that means many, and lays on its person what that says of them: whoever carries the
+    /// order out would not find them any more.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the person was not blocked, or the session may live on.
+    async fn end_by_order(&self, order: &Standing) -> Result<(), StoreError> {
+        let known = [Arc::new(KnownSession::of(self.handle(), self.record.clone()))];
+        let (filter, terms) = (order.filter(), order.terms());
+        let (trying, mut laid_down) = (RetryBudget::begin(), Ok(()));
+        while let Err(failed) = self.sessions.0.cut_off(&known, Some(&filter), order.number, &terms).await {
+            laid_down = trying.pause(failed.error).await;
+            if laid_down.is_err() {
+                break;
+            }
+        }
+        self.end_with(&order.tombstone()).await?;
+        laid_down
     }
 
     /// Ends the session, tried again and again; whether there was one until now, as this renewal knows it.
@@ -188,9 +207,13 @@ impl LockedSession {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: it may live on.
     pub async fn end(&self, cause: EndCause) -> Result<bool, StoreError> {
+        self.end_with(&Tombstone::of(cause, self.sessions.0.clock.now())).await
+    }
+
+    async fn end_with(&self, tombstone: &Tombstone) -> Result<bool, StoreError> {
         let trying = RetryBudget::begin();
         loop {
-            let ended = self.try_to_end(cause).await;
+            let ended = self.try_to_end(tombstone).await;
             self.sessions.0.near.invalidate(self.handle());
             match ended {
                 Ok(ended) => return Ok(ended),
@@ -199,18 +222,17 @@ impl LockedSession {
         }
     }
 
-    async fn try_to_end(&self, cause: EndCause) -> Result<bool, StoreError> {
+    async fn try_to_end(&self, tombstone: &Tombstone) -> Result<bool, StoreError> {
         // Somebody else's reason stands.
         let Some((was, had)) = self.sessions.0.sealed.load_whole(&self.key).await? else { return Ok(false) };
         // If the lease was lost, somebody else may have renewed it since: to their token ours was a second use, and the
         // provider's no was to that, not to the person.
         let is_ours = version(&was, &had) == version(&self.record, &self.tokens);
-        if cause == EndCause::EndedByProvider && !is_ours {
+        if tombstone.cause == EndCause::EndedByProvider && !is_ours {
             return Ok(false);
         }
-        let tombstone = Tombstone::of(cause, self.sessions.0.clock.now());
         let known = KnownSession::of(self.handle(), self.record.clone());
-        self.sessions.0.end_known(&known, Some(&tombstone)).await
+        self.sessions.0.end_known(&known, Some(tombstone)).await
     }
 
     /// Lets the others know that an attempt failed: for a moment nobody makes another.

@@ -4,7 +4,7 @@
 //! (the rules may change): tombstone, record, this process's own cache, registry. A step that fails does not keep the
 //! rest from being done; it is reported, and can be repeated: also an end that came no further than the tombstone.
 
-mod persons;
+pub(crate) mod persons;
 mod walk;
 
 use std::collections::BTreeSet;
@@ -60,6 +60,15 @@ pub enum Selection {
 }
 
 impl Selection {
+    /// Is true of words that may mean any number of persons.
+    fn means_many(&self) -> bool {
+        match self {
+            Self::Matching(filter) => filter.one_person().is_none(),
+            Self::Searched(_) => true,
+            Self::Handles(_) | Self::ProviderSession { .. } => false,
+        }
+    }
+
     /// The words of a filter, if the order was given in such.
     pub(crate) fn filter(&self) -> Option<&Filter> {
         match self {
@@ -136,6 +145,7 @@ pub struct Preview {
 
 /// The outcome of a revocation.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 pub struct Revoked {
     /// The sessions that were meant and lived.
     pub matched: Vec<SessionHandle>,
@@ -145,6 +155,8 @@ pub struct Revoked {
     pub blocks: Lifted,
     /// Set if the order stands in the cut-off log: it counts, whether or not the records of whom it means are deleted.
     pub stands: bool,
+    /// Set once an order was given that means many: to carry it out may take minutes.
+    pub is_given: bool,
     /// Set if another replica carries the order out.
     pub goes_on: bool,
     /// Set if the order would outlive the loss of the server that took it. Repeat it otherwise, once there is another.
@@ -202,9 +214,10 @@ impl SessionAdministration {
             revoked.blocks = blocks;
         }
         let terms = self.terms(order);
+        let mut is_blocked_by_name = false;
         if let Some(filter) = filter {
             let laid_down = self.block_the_named(filter, &terms).await;
-            revoked.note(laid_down);
+            is_blocked_by_name = revoked.note(laid_down).unwrap_or(false);
         }
         let many = filter.and_then(Filter::of_logins).filter(|logins| logins.one_person().is_none());
         let laid_down = match &many {
@@ -212,13 +225,21 @@ impl SessionAdministration {
             Some(logins) => self.0.cut_offs.set_for_logins(logins, order.cause, &terms).await,
             None => self.0.cut_offs.log.tick().await,
         };
+        // What a full log does not take, nobody is to be sent to by half.
+        let is_refused = matches!(laid_down, Err(StoreError::TooManyCutOffs));
         let appended = revoked.note(laid_down);
+        // Whoever could not be blocked keeps their sessions, by which a repetition finds them again.
+        let is_blocked = terms.block_for.is_none() || is_blocked_by_name || appended.is_some();
+        if is_refused || !is_blocked {
+            return revoked;
+        }
         revoked.is_replicated = appended.is_some_and(|appended| appended.is_replicated);
         revoked.stands = many.is_some() && appended.is_some();
         if let Some(Appended { number, .. }) = appended {
             let laid_down = self.cut_off_the_named(selection, number, &terms).await;
             revoked.note(laid_down);
         }
+        revoked.is_given = appended.is_some() && selection.means_many();
         tell(&revoked);
         let number = appended.map(|appended| appended.number);
         let (selection, standing) = (selection.clone(), many.filter(|_| revoked.stands));

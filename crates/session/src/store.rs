@@ -56,9 +56,7 @@ pub enum StoreError {
     LockTimeout,
     /// The log of cut-offs gives numbers that it gave before: it was deleted, or another server with an earlier clock took
     /// over.
-    #[error(
-        "the numbers of the cut-off log went back: the order counts for nothing; repeat it in a while, or restart the brokers"
-    )]
+    #[error("the numbers of the cut-off log went back: the order counts for nothing; repeat it in a while")]
     NumbersWentBack,
     /// More persons without an index are searched for than fit into one look at all sessions.
     #[error("too many searches of all sessions at once")]

@@ -194,8 +194,9 @@ impl CutOffLog {
     /// and appends it again in the background: nobody who is checked waits for that.
     fn bring_back(&self, before: &Orders, orders: &mut Orders, now: OffsetDateTime) {
         let mut lost = Vec::new();
-        // One that says nothing of logins any more may have been deleted because it was done.
-        for known in before.all(now).filter(|known| now < known.order.logins_until) {
+        // One that is done and says nothing of logins any more was deleted for that.
+        let may_be_lost = |known: &&Standing| !known.order.is_done || now < known.order.logins_until;
+        for known in before.all(now).filter(may_be_lost) {
             let is_there = |there: &Standing| {
                 there.number == known.number
                     || (there.number > known.number && there.order.logins == known.order.logins)
@@ -204,7 +205,8 @@ impl CutOffLog {
                 continue;
             }
             tracing::warn!(number = %known.number, "a cut-off was lost with its server and is laid down again");
-            let order = StandingOrder { number: Some(known.number), ..known.order.clone() };
+            // With the order deletions may be lost that it had done.
+            let order = StandingOrder { number: Some(known.number), is_done: false, ..known.order.clone() };
             let entry = Entry::Order(Box::new(order));
             lost.push(self.sealer.seal_json(LOG.as_bytes(), &entry));
             orders.take(known.entry, Some(entry));

@@ -87,6 +87,11 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
+    /// Is true once every record that it meant was deleted.
+    pub(crate) fn is_carried_out(&self) -> bool {
+        self.order.is_done
+    }
+
     /// Is true if the records of whom it means were not all deleted, although it was given before a moment.
     pub(crate) fn is_unfinished(&self, given_before: OffsetDateTime) -> bool {
         !self.order.is_done && self.order.at < given_before

@@ -1,15 +1,17 @@
 //! The cut-offs and blocks that a revocation lays on persons: those it names, and those whose sessions it ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use counterfoil_core::identity::Identity;
 use futures_util::{StreamExt, stream};
+use thiserror::Error;
 
 use super::{Order, Selection};
 use crate::administration::SessionAdministration;
 use crate::blocks::Words;
 use crate::cut_off::CutOffRule;
+use crate::inner::Inner;
 use crate::listing::AT_A_TIME;
 use crate::live::KnownSession;
 use crate::selection::Filter;
@@ -27,43 +29,6 @@ impl SessionAdministration {
             by: order.by.clone(),
             reason: order.reason.clone(),
         }
-    }
-
-    /// Refuses the logins under way of the persons whose sessions end, and blocks them if that is ordered: in the words
-    /// of the order, so that the same words lift it, whoever the persons are by then.
-    pub(super) async fn cut_off(
-        &self,
-        sessions: &[Arc<KnownSession>],
-        filter: Option<&Filter>,
-        number: LogNumber,
-        terms: &CutOffRule,
-    ) -> Result<(), StoreError> {
-        let mut persons: BTreeMap<_, (Identity, Vec<Words>)> = BTreeMap::new();
-        for known in sessions {
-            let identity = &known.record.identity;
-            let person =
-                persons.entry((&identity.issuer, &identity.subject)).or_insert_with(|| (identity.clone(), Vec::new()));
-            match filter {
-                Some(filter) if person.1.is_empty() => person.1.push(Words::of(filter)),
-                Some(_) => {}
-                None => person.1.push(Words::of_session(known.handle)),
-            }
-        }
-        let mut done = stream::iter(persons.into_values())
-            .map(async |(person, words)| {
-                if let Some(block) = terms.block_for {
-                    for words in words {
-                        self.0.blocks.lay_down(&person, &words, terms, block).await?;
-                    }
-                }
-                self.0.cut_offs.set_for_subject(&person.issuer, &person.subject, number, terms).await
-            })
-            .buffer_unordered(AT_A_TIME);
-        let mut failed = None;
-        while let Some(done) = done.next().await {
-            failed = done.err().or(failed);
-        }
-        failed.map_or(Ok(()), Err)
     }
 
     /// Refuses the logins under way of the one person, or from the one session at the provider, whom an order names.
@@ -86,9 +51,10 @@ impl SessionAdministration {
         }
     }
 
-    /// Blocks the one person whom the order names by issuer and subject, whether or not they have a session.
-    pub(super) async fn block_the_named(&self, filter: &Filter, terms: &CutOffRule) -> Result<(), StoreError> {
-        let (Some(block), Some((issuer, subject))) = (terms.block_for, filter.one_person()) else { return Ok(()) };
+    /// Blocks the one person whom the order names by issuer and subject, whether or not they have a session; `false` if it
+    /// names none so, or blocks nobody.
+    pub(super) async fn block_the_named(&self, filter: &Filter, terms: &CutOffRule) -> Result<bool, StoreError> {
+        let (Some(block), Some((issuer, subject))) = (terms.block_for, filter.one_person()) else { return Ok(false) };
         // Nothing else is known of them.
         let person = Identity {
             idp: String::new(),
@@ -100,6 +66,69 @@ impl SessionAdministration {
             email_verified: false,
             groups: Vec::new(),
         };
-        self.0.blocks.lay_down(&person, &Words::of(filter), terms, block).await
+        self.0.blocks.lay_down(&person, &Words::of(filter), terms, block).await.map(|()| true)
+    }
+}
+
+/// The persons on whom a cut-off could not be laid.
+#[derive(Debug, Error)]
+#[error("{error}")]
+pub(crate) struct NotCutOff {
+    /// Each by issuer and subject.
+    pub(crate) persons: BTreeSet<(String, String)>,
+    /// The store's last failure.
+    pub(crate) error: StoreError,
+}
+
+impl Inner {
+    /// Refuses the logins under way of the persons whose sessions end, and blocks them if that is ordered: in the words
+    /// of the order, so that the same words lift it, whoever the persons are by then.
+    pub(crate) async fn cut_off(
+        &self,
+        sessions: &[Arc<KnownSession>],
+        filter: Option<&Filter>,
+        number: LogNumber,
+        terms: &CutOffRule,
+    ) -> Result<(), NotCutOff> {
+        let mut persons: BTreeMap<_, (Identity, Vec<Words>)> = BTreeMap::new();
+        for known in sessions {
+            let identity = &known.record.identity;
+            let person =
+                persons.entry((&identity.issuer, &identity.subject)).or_insert_with(|| (identity.clone(), Vec::new()));
+            match filter {
+                Some(filter) if person.1.is_empty() => person.1.push(Words::of(filter)),
+                Some(_) => {}
+                None => person.1.push(Words::of_session(known.handle)),
+            }
+        }
+        let mut done = stream::iter(persons.into_values())
+            .map(async |(person, words)| {
+                let laid_down = self.cut_off_person(&person, &words, number, terms).await;
+                laid_down.map_err(|error| ((person.issuer, person.subject), error))
+            })
+            .buffer_unordered(AT_A_TIME);
+        let mut failed: Option<NotCutOff> = None;
+        while let Some(done) = done.next().await {
+            let Err((person, error)) = done else { continue };
+            let mut persons = failed.map(|failed| failed.persons).unwrap_or_default();
+            persons.insert(person);
+            failed = Some(NotCutOff { persons, error });
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn cut_off_person(
+        &self,
+        person: &Identity,
+        words: &[Words],
+        number: LogNumber,
+        terms: &CutOffRule,
+    ) -> Result<(), StoreError> {
+        if let Some(block) = terms.block_for {
+            for words in words {
+                self.blocks.lay_down(person, words, terms, block).await?;
+            }
+        }
+        self.cut_offs.set_for_subject(&person.issuer, &person.subject, number, terms).await
     }
 }

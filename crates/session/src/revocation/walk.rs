@@ -12,6 +12,7 @@ use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
+use super::persons::NotCutOff;
 use super::{MOST_WRITTEN, Revoked, Selection};
 use crate::administration::SessionAdministration;
 use crate::audit::{AuditEvent, audit};
@@ -216,8 +217,16 @@ impl SessionAdministration {
         records.sessions.retain(|known| walk.means(known));
         revoked.failure = records.failure.take().or(revoked.failure.take());
         if let Some(number) = walk.number.filter(|_| walk.marks_each_person()) {
-            let laid_down = self.cut_off(&records.sessions, walk.selection.filter(), number, terms).await;
-            revoked.note(laid_down);
+            let laid_down = self.0.cut_off(&records.sessions, walk.selection.filter(), number, terms).await;
+            if let Err(NotCutOff { persons, error }) = laid_down {
+                // Their sessions stay: nobody would find them again, to block them.
+                let is_cut_off = |known: &Arc<KnownSession>| {
+                    let identity = &known.record.identity;
+                    !persons.contains(&(identity.issuer.clone(), identity.subject.clone()))
+                };
+                records.sessions.retain(|known| terms.block_for.is_none() || is_cut_off(known));
+                revoked.failure = Some(error);
+            }
         }
         let now = self.0.clock.now();
         let live = |known: &&Arc<KnownSession>| self.0.live((*known).clone(), &walk.before, now).is_ok();
