@@ -336,6 +336,9 @@ async fn administration_leaves_its_events() {
     call_from(&client, Method::GET, "sessions", None).await;
     call_from(&client, Method::PUT, "timeouts", Some(timeouts)).await;
     call_from(&client, Method::POST, "revocations", Some(revocation)).await;
+    // An order for many is written down before anybody is ended by it, also one that does not stand.
+    let idle = json!({ "filter": { "idle_longer_than": "3h" }, "reason": "nobody at home" });
+    call_from(&client, Method::POST, "revocations", Some(idle)).await;
     let wrong = client.fetch(&format!("{PUBLIC}/sso/api/v1/sessions")).header("authorization", "Bearer CANARY-token");
     assert_eq!(wrong.send().await.status, 401);
     let program = house.programs.remove(0);
@@ -352,6 +355,7 @@ async fn administration_leaves_its_events() {
         ("timeouts_changed", vec!["api-token:", "20m", "127.0.0.1"]),
         ("sessions_revoked", vec!["api-token:", "lost laptop", "127.0.0.1", "\"ended\":1"]),
         ("session_revoked", vec!["api-token:", handle]),
+        ("revocation_ordered", vec!["api-token:", "nobody at home", "127.0.0.1"]),
         ("administration_denied", vec!["/sso/api/v1/sessions", "127.0.0.1"]),
     ] {
         let event = event(name);

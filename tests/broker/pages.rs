@@ -98,6 +98,7 @@ async fn style_and_logo_are_served_to_be_kept() {
     let style = broker.browser().fetch(&format!("{PUBLIC}{}", rest.split_once('"').unwrap().0)).send().await;
     assert_eq!((style.status.as_u16(), style.header("content-type")), (200, "text/css; charset=utf-8"));
     assert!(style.header("cache-control").contains("immutable"));
+    assert_eq!(style.header("vary"), "", "it is the same for everybody");
     assert_eq!(broker.browser().get("/sso/assets/..%2fsecret").await.status, 404);
 }
 

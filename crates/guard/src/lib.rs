@@ -47,14 +47,18 @@ pub mod testing;
 pub mod visitor;
 
 pub use counterfoil_core::identity::Identity;
+pub use counterfoil_core::secret::Secret;
 pub use counterfoil_core::secret::keyring::Keyring;
-pub use counterfoil_session::Sessions;
+pub use counterfoil_session::ending::EndCause;
+pub use counterfoil_session::key::SessionKey;
 pub use counterfoil_session::revocation::{Order, Selection};
+pub use counterfoil_session::store::StoreError;
+pub use counterfoil_session::{LiveSession, Sessions};
 
 pub use self::access::AccessRule;
 pub use self::builder::{GuardBuilder, GuardError};
 pub use self::current_user::CurrentUser;
 pub use self::layer::{Guard, GuardLayer};
 pub use self::refusal::{Refusal, RefusalKind};
-pub use self::revalidation::Revalidator;
+pub use self::revalidation::{Need, NoAccessToken, Revalidation, Revalidator};
 pub use self::start_session::{EndSession, SessionCookie, StartSession};

@@ -71,8 +71,11 @@ pub fn apply(headers: &mut HeaderMap, https: bool) {
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-        (header::VARY, "Cookie, Accept-Language"),
     ];
+    let is_for_everybody = headers.get(CACHE_CONTROL).is_some_and(|value| value.as_bytes().starts_with(b"public"));
+    if !is_for_everybody {
+        headers.entry(header::VARY).or_insert(HeaderValue::from_static("Cookie, Accept-Language"));
+    }
     for (name, value) in always {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
