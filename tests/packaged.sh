@@ -39,6 +39,14 @@ cp examples/office.rs "$folder/src/main.rs"
 cp Cargo.lock "$folder/Cargo.lock"
 (cd "$folder" && cargo build --quiet --target-dir "$target/packaged")
 
+# What somebody takes on with the guard and its sessions, without a store.
+packages=$(cargo tree --locked -p counterfoil-guard -e normal --prefix none --no-dedupe | awk '!/^counterfoil/ { print $1, $2 }' | sort -u | wc -l)
+echo "the guard and its sessions: $packages packages of others"
+if ((packages > 130)); then
+  echo "tests/packaged.sh: more than 130 packages" >&2
+  exit 1
+fi
+
 port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 redis=$(port) office=$(port)
 redis-server --port "$redis" --bind 127.0.0.1 --save "" --appendonly no >"$folder/redis.log" &
