@@ -53,7 +53,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub use counterfoil_core::{address, clock, identity, printable, secret};
+pub use counterfoil_core::{address, clock, identity, printable, secret, unix_millis};
 #[cfg(feature = "demo")]
 pub use counterfoil_demo as demo;
 pub use counterfoil_guard as guard;

@@ -31,6 +31,7 @@ use crate::session::registry::Cursor;
 use crate::session::revocation::{Order, Preview, Revoked, Selection};
 use crate::session::selection::{Filter, PersonFilter, parse_network};
 use crate::session::store::StoreError;
+use crate::unix_millis::UnixMillis;
 use crate::web::failure::{Failure, FailureKind};
 
 /// Sessions on a page, unless asked for otherwise.
@@ -383,11 +384,11 @@ fn viewed(caller: &Caller, what: &str) {
 }
 
 fn write_cursor(place: Cursor) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{} {}", place.established, place.handle))
+    URL_SAFE_NO_PAD.encode(format!("{} {}", place.established.0, place.handle))
 }
 
 fn read_cursor(cursor: &str) -> Option<Cursor> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
     let (established, handle) = text.split_once(' ')?;
-    Some(Cursor { established: established.parse().ok()?, handle: handle.parse().ok()? })
+    Some(Cursor { established: UnixMillis(established.parse().ok()?), handle: handle.parse().ok()? })
 }

@@ -41,7 +41,7 @@ const CRATES: [(&str, &[&str]); 9] = [
 ];
 
 /// The files of `core`: whatever belongs to one part only has its place there.
-const CORE: [&str; 10] = [
+const CORE: [&str; 11] = [
     "address.rs",
     "backoff.rs",
     "clock.rs",
@@ -52,6 +52,7 @@ const CORE: [&str; 10] = [
     "printable.rs",
     "secret.rs",
     "secret/keyring.rs",
+    "unix_millis.rs",
 ];
 
 /// Every Rust file below a folder.

@@ -73,6 +73,7 @@ fn check_names_each_right_that_is_missing() {
         ("-hsetnx", "hsetnx"),
         ("-hgetall", "hgetall"),
         ("-hdel", "hdel"),
+        ("-eval", "eval"),
         ("-role", "role"),
         ("-info", "its user lacks rights"),
         ("-ping", "ping"),

@@ -13,5 +13,6 @@ mod lock;
 pub mod log_on_change;
 pub mod printable;
 pub mod secret;
+pub mod unix_millis;
 
 pub use lock::lock;

@@ -4,6 +4,7 @@
 //! Redis 7 has no command that compares a value before it changes it.
 
 use async_trait::async_trait;
+use counterfoil_core::unix_millis::whole_milliseconds;
 use counterfoil_session::store::{LeaseOwner, LeaseStore, StoreError};
 use fred::clients::Client;
 use fred::interfaces::KeysInterface;
@@ -22,7 +23,7 @@ const RELEASE: &str = "if redis.call('GETRANGE', KEYS[1], 0, 63) ~= ARGV[1] then
 #[async_trait]
 impl LeaseStore for RedisBackend {
     async fn acquire(&self, name: &str, owner: &LeaseOwner, ttl: Duration) -> Result<bool, StoreError> {
-        let (key, owner, ttl) = (&self.lease_key(name), owner.as_str(), milliseconds(ttl));
+        let (key, owner, ttl) = (&self.lease_key(name), owner.as_str(), whole_milliseconds(ttl));
         let acquire = |client: Client| async move {
             client.set(key, owner, Some(Expiration::PX(ttl)), Some(SetOptions::NX), false).await
         };
@@ -30,7 +31,7 @@ impl LeaseStore for RedisBackend {
     }
 
     async fn renew(&self, name: &str, owner: &LeaseOwner, ttl: Duration) -> Result<bool, StoreError> {
-        self.run(RENEW, name, &[owner.as_str(), &milliseconds(ttl).to_string()]).await
+        self.run(RENEW, name, &[owner.as_str(), &whole_milliseconds(ttl).to_string()]).await
     }
 
     async fn release(&self, name: &str, owner: &LeaseOwner) -> Result<bool, StoreError> {
@@ -51,8 +52,4 @@ impl RedisBackend {
         let run = |client: Client| async move { on_the_server_of::<i64>(key, &client, "EVAL", words.clone()).await };
         Ok(self.ask(run).await? > 0)
     }
-}
-
-fn milliseconds(ttl: Duration) -> i64 {
-    i64::try_from(ttl.whole_milliseconds()).unwrap_or(i64::MAX)
 }

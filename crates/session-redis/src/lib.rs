@@ -28,6 +28,7 @@ use std::fmt;
 use std::time::{Duration as StdDuration, Instant};
 
 use bytes::Bytes;
+use counterfoil_core::unix_millis::UnixMillis;
 use counterfoil_session::store::StoreError;
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, KeysInterface};
@@ -170,6 +171,5 @@ impl fmt::Debug for RedisBackend {
 }
 
 fn at(moment: OffsetDateTime) -> Expiration {
-    let milliseconds = moment.unix_timestamp_nanos() / 1_000_000;
-    Expiration::PXAT(i64::try_from(milliseconds).unwrap_or(i64::MAX))
+    Expiration::PXAT(UnixMillis::from(moment).0)
 }

@@ -12,13 +12,14 @@ pub(super) mod of_persons;
 use std::fmt;
 
 use counterfoil_core::identity::Identity;
+use counterfoil_core::unix_millis::{UnixMillis, whole_milliseconds};
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::administration::SessionAdministration;
 use super::key::SessionHandle;
 use super::revocation::Selection;
-use super::selection::{Filter, LoginFilter, whole_milliseconds};
+use super::selection::{Filter, LoginFilter};
 use super::store::StoreError;
 
 use self::of_persons::Found;
@@ -295,7 +296,6 @@ impl SessionAdministration {
 }
 
 /// A moment that cannot be told is far away: what stands there refuses.
-pub(super) fn moment_of(milliseconds: i64) -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000)
-        .unwrap_or(time::Date::MAX.midnight().assume_utc())
+pub(super) fn moment_of(moment: UnixMillis) -> OffsetDateTime {
+    moment.try_into().unwrap_or(time::Date::MAX.midnight().assume_utc())
 }

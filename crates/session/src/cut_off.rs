@@ -15,6 +15,7 @@ pub(super) mod orders;
 use std::sync::Arc;
 
 use counterfoil_core::secret::keyring::Keyring;
+use counterfoil_core::unix_millis::UnixMillis;
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
@@ -24,7 +25,6 @@ use super::ending::EndCause;
 use super::hashed_name::HashedName;
 use super::key_check::Keyed;
 use super::record::SessionRecord;
-use super::registry::milliseconds;
 use super::selection::LoginFilter;
 use super::store::log::{Appended, LogNumber};
 use super::store::{KeyValue, SortedSets, StoreError};
@@ -114,7 +114,7 @@ impl CutOffs {
             if !terms.fresh_login || self.fresh_since(&index).await?.is_some_and(|since| since >= terms.at) {
                 return Ok(());
             }
-            let since = milliseconds(terms.at).to_string();
+            let since = UnixMillis::from(terms.at).0.to_string();
             self.put(&Mark::FreshLogin.name(&index), &since, terms.at + terms.remember_for).await
         };
         // One that fails does not keep the other from being laid down.
@@ -286,7 +286,7 @@ impl CutOffs {
 
     async fn fresh_since(&self, index: &HashedName) -> Result<Option<OffsetDateTime>, StoreError> {
         let value = self.store.get(&Mark::FreshLogin.name(index)).await?;
-        let moment = |value: Vec<u8>| std::str::from_utf8(&value).ok()?.parse::<i64>().ok().map(moment_of);
+        let moment = |value: Vec<u8>| std::str::from_utf8(&value).ok()?.parse().ok().map(UnixMillis).map(moment_of);
         // A mark that cannot be read refuses.
         Ok(value.map(|value| moment(value).unwrap_or(time::Date::MAX.midnight().assume_utc())))
     }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use counterfoil_core::unix_millis::UnixMillis;
 use futures_util::{StreamExt, stream};
 use time::OffsetDateTime;
 
@@ -13,7 +14,7 @@ use super::hashed_name::HashedName;
 use super::inner::Inner;
 use super::key::SessionHandle;
 use super::live::{KnownSession, LiveSession};
-use super::registry::{Cursor, Entry, Source, milliseconds};
+use super::registry::{Cursor, Entry, Source};
 use super::sampling::Reservoir;
 use super::selection::Filter;
 use super::signature::Probe;
@@ -131,8 +132,7 @@ impl Inner {
     ) -> Result<Records, StoreError> {
         let is_certain = matches!(source, Source::Indexes(_));
         // The lists are in the order of age.
-        let begin =
-            behind.or_else(|| filter.older_than.map(|age| Cursor::before(milliseconds(now.saturating_sub(age)))));
+        let begin = behind.or_else(|| filter.older_than.map(|age| Cursor::before(now.saturating_sub(age).into())));
         let mut records = Records { next: begin, is_certain, ..Records::default() };
         let (mut opened, mut skipped) = (0, 0);
         loop {
@@ -293,7 +293,7 @@ impl SessionAdministration {
             return self.count_one_by_one(source, filter, counts).await;
         };
         let mut reservoir = Reservoir::new(MOST_COUNTED);
-        let older_than = filter.older_than.map(|age| milliseconds(self.0.clock.now().saturating_sub(age)));
+        let older_than = filter.older_than.map(|age| UnixMillis::from(self.0.clock.now().saturating_sub(age)));
         let see = |entry: &Entry| {
             if probe.may_fit(entry.signature.as_ref())
                 && older_than.is_none_or(|before| entry.place.established < before)

@@ -4,8 +4,9 @@ use std::any::Any;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-#[cfg(feature = "test-util")]
 use counterfoil_core::identity::Identity;
+#[cfg(feature = "test-util")]
+use counterfoil_core::unix_millis::UnixMillis;
 use time::OffsetDateTime;
 
 use super::cut_off::orders::{Orders, Standing};
@@ -14,7 +15,6 @@ use super::key::SessionHandle;
 #[cfg(feature = "test-util")]
 use super::key::SessionKey;
 use super::record::SessionRecord;
-use super::registry::milliseconds;
 use super::store::sealed::Opened;
 use super::timeout::SessionTimes;
 
@@ -46,7 +46,7 @@ pub(crate) struct KnownSession {
     /// The tag of its key under the newest of the server's keys: a cookie that has it needs no MAC.
     pub(crate) tag: Option<[u8; 16]>,
     pub(crate) record: SessionRecord,
-    /// Milliseconds since 1970; moves on as this process sees it used.
+    /// [`UnixMillis`]; moves on as this process sees it used.
     pub(crate) last_seen: AtomicI64,
     /// The value that [`LiveSession::derived`] made.
     pub(crate) derived: OnceLock<Arc<dyn Any + Send + Sync>>,
@@ -56,7 +56,7 @@ pub(crate) struct KnownSession {
 
 impl KnownSession {
     pub(crate) fn new(handle: SessionHandle, opened: Opened) -> Self {
-        let last_seen = AtomicI64::new(milliseconds(opened.last_seen_at));
+        let last_seen = AtomicI64::new(UnixMillis::from(opened.last_seen_at).0);
         Self { last_seen, ..Self::of(handle, opened.record) }
     }
 
@@ -90,8 +90,7 @@ impl KnownSession {
     }
 
     pub(crate) fn last_seen_at(&self) -> OffsetDateTime {
-        let milliseconds = i128::from(self.last_seen.load(Ordering::Relaxed));
-        OffsetDateTime::from_unix_timestamp_nanos(milliseconds * 1_000_000).unwrap_or(self.record.created_at)
+        UnixMillis(self.last_seen.load(Ordering::Relaxed)).try_into().unwrap_or(self.record.created_at)
     }
 
     pub(crate) fn moments(&self) -> SessionTimes {

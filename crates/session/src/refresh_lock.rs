@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration as StdDuration, Instant};
 
-use time::OffsetDateTime;
+use counterfoil_core::unix_millis::UnixMillis;
 
 use super::key::{SessionHandle, SessionKey};
 use super::lease::LeaseRequest;
@@ -145,7 +145,7 @@ impl Sessions {
             self.0.near.invalidate(key.handle());
             return Ok(Locked::NotNeeded);
         }
-        let now = self.0.clock.now();
+        let now = UnixMillis::from(self.0.clock.now());
         if self.rests_until(key.handle()).await?.is_some_and(|until| now < until) {
             return Ok(Locked::BackingOff { unconfirmed: record.unconfirmed });
         }
@@ -154,10 +154,9 @@ impl Sessions {
         Ok(Locked::Done(work(renewing).await))
     }
 
-    async fn rests_until(&self, handle: SessionHandle) -> Result<Option<OffsetDateTime>, StoreError> {
+    async fn rests_until(&self, handle: SessionHandle) -> Result<Option<UnixMillis>, StoreError> {
         let Some(value) = self.0.store.get(&backoff_key(handle)).await? else { return Ok(None) };
-        let milliseconds = std::str::from_utf8(&value).ok().and_then(|text| text.parse::<i128>().ok());
-        Ok(milliseconds.and_then(|number| OffsetDateTime::from_unix_timestamp_nanos(number * 1_000_000).ok()))
+        Ok(std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok()).map(UnixMillis))
     }
 }
 

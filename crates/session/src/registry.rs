@@ -17,6 +17,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use counterfoil_core::unix_millis::UnixMillis;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use time::{Duration, OffsetDateTime};
 
@@ -48,8 +49,8 @@ const YOUNGEST_PRUNED: Duration = Duration::minutes(10);
 /// A place in the list of all sessions. Listings go from the highest to the lowest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
-    /// The moment the session was established, in milliseconds since 1970.
-    pub established: i64,
+    /// The moment the session was established.
+    pub established: UnixMillis,
     /// The session there.
     pub handle: SessionHandle,
 }
@@ -69,8 +70,8 @@ impl PartialOrd for Cursor {
 }
 
 impl Cursor {
-    /// The place behind every session that was established at or after a moment, in milliseconds since 1970.
-    pub(super) fn before(established: i64) -> Self {
+    /// The place behind every session that was established at or after a moment.
+    pub(super) fn before(established: UnixMillis) -> Self {
         Self { established, handle: SessionHandle::LOWEST }
     }
 }
@@ -87,7 +88,7 @@ impl Entry {
     fn parse(member: &str, established: i64) -> Option<Self> {
         let (handle, signature) = member.split_at_checked(SessionHandle::CHARACTERS)?;
         Some(Self {
-            place: Cursor { established, handle: handle.parse().ok()? },
+            place: Cursor { established: UnixMillis(established), handle: handle.parse().ok()? },
             signature: Signature::parse(signature),
         })
     }
@@ -122,7 +123,7 @@ impl Registry {
 
     /// The lists that a session belongs to, and its entry in each.
     fn entries(names: &Names, record: &SessionRecord, handle: SessionHandle) -> BTreeSet<(String, String)> {
-        let hour = list_of_hour(hour_of(milliseconds(record.created_at)));
+        let hour = list_of_hour(hour_of(record.created_at.into()));
         let in_hour = (hour, format!("{handle}{}", Signature::of(record, names)));
         let indexes = names.indexes(record).into_iter().map(|index| (index.as_str().to_owned(), handle.to_string()));
         indexes.chain([in_hour]).collect()
@@ -136,14 +137,14 @@ impl Registry {
         until: OffsetDateTime,
     ) -> Result<(), StoreError> {
         let names = self.store.names().await?;
-        let established = milliseconds(record.created_at);
+        let established = UnixMillis::from(record.created_at);
         let hour = hour_of(established);
         let mut entries: Vec<_> = Self::entries(&names, record, handle)
             .into_iter()
-            .map(|(list, member)| (list, member, established))
+            .map(|(list, member)| (list, member, established.0))
             .collect();
         entries.push((HOURS.to_owned(), hour.to_string(), hour));
-        entries.push((ISSUERS.to_owned(), record.identity.issuer.clone(), established));
+        entries.push((ISSUERS.to_owned(), record.identity.issuer.clone(), established.0));
         let insert =
             async |(list, member, score): &(String, String, i64)| self.store.insert(list, member, *score, until).await;
         future::try_join_all(entries.iter().map(insert)).await.map(drop)
@@ -173,7 +174,7 @@ impl Registry {
 
     /// Takes an entry without a record out of the lists it was found in, unless its record may be on its way.
     pub(super) async fn prune(&self, source: &Source, entry: Entry, now: OffsetDateTime) -> Result<(), StoreError> {
-        if entry.place.established > milliseconds(now - YOUNGEST_PRUNED) {
+        if entry.place.established > UnixMillis::from(now - YOUNGEST_PRUNED) {
             return Ok(());
         }
         let lists = match source {
@@ -252,7 +253,7 @@ impl Registry {
         place: Option<Cursor>,
         batch: usize,
     ) -> Result<(Vec<Entry>, bool), StoreError> {
-        let highest = place.map_or(i64::MAX, |place| place.established);
+        let highest = place.map_or(i64::MAX, |place| place.established.0);
         let mut limit = batch;
         loop {
             let members = self.store.down_from(list, highest, limit).await?;
@@ -311,7 +312,7 @@ impl Registry {
         index: &HashedName,
         established_before: OffsetDateTime,
     ) -> Result<Vec<SessionHandle>, StoreError> {
-        let overdue = self.store.up_to(index.as_str(), milliseconds(established_before), BATCH).await?;
+        let overdue = self.store.up_to(index.as_str(), UnixMillis::from(established_before).0, BATCH).await?;
         Ok(overdue.iter().filter_map(|member| handle_of(member)).collect())
     }
 
@@ -322,7 +323,7 @@ impl Registry {
 
     /// Hours whose sessions no timeout lets live.
     pub(super) async fn overdue_hours(&self, established_before: OffsetDateTime) -> Result<Vec<i64>, StoreError> {
-        let last = hour_of(milliseconds(established_before)) - 1;
+        let last = hour_of(established_before.into()) - 1;
         let hours = self.store.up_to(HOURS, last, BATCH).await?;
         Ok(hours.iter().filter_map(|hour| hour.parse().ok()).collect())
     }
@@ -339,15 +340,11 @@ pub(super) fn handle_of(member: &str) -> Option<SessionHandle> {
     Entry::parse(member, 0).map(|entry| entry.place.handle)
 }
 
-fn hour_of(milliseconds: i64) -> i64 {
+/// Returns the hour of a moment, in hours since 1970.
+fn hour_of(UnixMillis(milliseconds): UnixMillis) -> i64 {
     milliseconds.div_euclid(MILLISECONDS_PER_HOUR)
 }
 
 fn list_of_hour(hour: i64) -> String {
     format!("all:{hour}")
-}
-
-/// Milliseconds since 1970.
-pub(super) fn milliseconds(moment: OffsetDateTime) -> i64 {
-    i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
 }

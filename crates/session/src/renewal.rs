@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration as StdDuration, Instant};
 
 use counterfoil_core::identity::Identity;
+use counterfoil_core::unix_millis::UnixMillis;
 use time::{Duration, OffsetDateTime};
 
 use super::cut_off::orders::Standing;
@@ -15,7 +16,6 @@ use super::ending::{EndCause, Tombstone};
 use super::key::{SessionHandle, SessionKey};
 use super::live::KnownSession;
 use super::record::{ExposedSecret, SessionRecord, Tokens};
-use super::registry::milliseconds;
 use super::sessions::Sessions;
 use super::store::log::LogNumber;
 use super::store::{InvalidationListener, KeyValue, StoreError};
@@ -241,7 +241,7 @@ impl LockedSession {
     /// [`StoreError`] if the store cannot be asked.
     pub async fn back_off(&self) -> Result<(), StoreError> {
         let until = self.sessions.0.clock.now() + REFRESH_BACKOFF;
-        let text = milliseconds(until).to_string();
+        let text = UnixMillis::from(until).0.to_string();
         self.sessions.0.store.put(&backoff_key(self.handle()), text.as_bytes(), Some(until)).await
     }
 

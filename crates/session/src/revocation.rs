@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use counterfoil_core::unix_millis::UnixMillis;
 use futures_util::{StreamExt, stream};
 use time::{Duration, OffsetDateTime};
 
@@ -349,10 +350,10 @@ impl SessionAdministration {
                 Ok(Found::Session(opened)) => records.sessions.push(Arc::new(KnownSession::new(handle, *opened))),
                 // An end that came half through has hidden it, and other replicas may serve it from memory.
                 Ok(Found::Nothing(_) | Found::Outweighed) => records.remains.push(handle),
-                Ok(Found::Unreadable) => records.unreadable.push(Cursor { established: i64::MIN, handle }),
+                Ok(Found::Unreadable) => records.unreadable.push(Cursor { established: UnixMillis(i64::MIN), handle }),
                 // A record that cannot be read can perhaps be deleted.
                 Err(error) => {
-                    records.unreadable.push(Cursor { established: i64::MIN, handle });
+                    records.unreadable.push(Cursor { established: UnixMillis(i64::MIN), handle });
                     records.failure = Some(error);
                 }
             }

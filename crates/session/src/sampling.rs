@@ -48,6 +48,8 @@ impl Reservoir {
 
 #[cfg(test)]
 mod tests {
+    use counterfoil_core::unix_millis::UnixMillis;
+
     use super::*;
     use crate::key::SessionHandle;
 
@@ -57,14 +59,14 @@ mod tests {
         let mut times = [0_u32; 10];
         for _ in 0..rounds {
             let mut reservoir = Reservoir::new(kept);
-            for established in 0..seen {
+            for established in (0..seen).map(UnixMillis) {
                 reservoir.see(Cursor { established, handle: SessionHandle::LOWEST });
             }
             let (count, mut sample) = reservoir.into_parts();
             assert_eq!((count, sample.len()), (1_000, kept));
             sample.truncate(20);
             for place in sample {
-                times[usize::try_from(place.established / 100).unwrap()] += 1;
+                times[usize::try_from(place.established.0 / 100).unwrap()] += 1;
             }
         }
         // Each tenth gets 800 of 8,000, give or take 27: ten times that is no accident.
@@ -74,11 +76,11 @@ mod tests {
     #[test]
     fn fewer_than_fit_are_all_kept() {
         let mut reservoir = Reservoir::new(10);
-        for established in 0..10 {
+        for established in (0..10).map(UnixMillis) {
             reservoir.see(Cursor { established, handle: SessionHandle::LOWEST });
         }
         let (seen, mut kept) = reservoir.into_parts();
         kept.sort_unstable();
-        assert_eq!((seen, kept.iter().map(|place| place.established).collect()), (10, (0..10).collect::<Vec<_>>()));
+        assert_eq!((seen, kept.iter().map(|place| place.established.0).collect()), (10, (0..10).collect::<Vec<_>>()));
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use counterfoil_core::identity::Identity;
+use counterfoil_core::unix_millis::whole_milliseconds;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
@@ -219,11 +220,6 @@ pub fn written_network(network: IpNet) -> String {
 
 fn came_from(network: Option<IpNet>, record: &SessionRecord) -> bool {
     network.is_none_or(|network| record.came_from().is_some_and(|address| network.contains(&address)))
-}
-
-/// Returns a duration in milliseconds.
-pub(super) fn whole_milliseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.whole_milliseconds()).unwrap_or(i64::MAX)
 }
 
 /// Some of the logins that are under way, and of the sessions that came from such ones before.

@@ -7,12 +7,12 @@
 
 use std::sync::atomic::Ordering;
 
+use counterfoil_core::unix_millis::UnixMillis;
 use time::{Duration, OffsetDateTime};
 
 use super::inner::Inner;
 use super::live::LiveSession;
 use super::reader::SessionReader;
-use super::registry::milliseconds;
 use super::store::StoreError;
 use super::store::note::Note;
 use super::timeout::SessionTimes;
@@ -32,8 +32,12 @@ impl SessionReader {
         if !is_due(noted_before, session.idle_timeout, now) {
             return;
         }
-        let seen =
-            session.known.last_seen.compare_exchange(before, milliseconds(now), Ordering::Relaxed, Ordering::Relaxed);
+        let seen = session.known.last_seen.compare_exchange(
+            before,
+            UnixMillis::from(now).0,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
         if seen.is_err() {
             return;
         }

@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use counterfoil_core::identity::Identity;
 use counterfoil_core::secret::keyring::{Keyring, Sealer};
+use counterfoil_core::unix_millis::UnixMillis;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
@@ -20,7 +21,6 @@ use crate::cut_off::CutOffRule;
 use crate::hashed_name::HashedName;
 use crate::key_check::Keyed;
 use crate::listing::AT_A_TIME;
-use crate::registry::milliseconds;
 use crate::store::{SortedSets, StoreError};
 
 /// The list of the persons who have blocks of their own.
@@ -50,7 +50,7 @@ pub(super) struct Found {
     index: String,
     member: String,
     sealed: Option<Sealed>,
-    until: i64,
+    until: UnixMillis,
 }
 
 impl Found {
@@ -60,7 +60,8 @@ impl Found {
 
     /// Is true if an order in these words laid it down at that moment.
     pub(super) fn is_by(&self, words: &Words, since: OffsetDateTime) -> bool {
-        let is_by = |sealed: &Sealed| sealed.words.are(words) && milliseconds(sealed.since) == milliseconds(since);
+        let is_by =
+            |sealed: &Sealed| sealed.words.are(words) && UnixMillis::from(sealed.since) == UnixMillis::from(since);
         self.sealed.as_ref().is_some_and(is_by)
     }
 
@@ -116,11 +117,11 @@ impl Blocks {
             reason: stays.map_or(&terms.reason, |stays| &stays.reason).clone(),
         };
         // The list by which the block is found comes first, then the block itself, which refuses.
-        self.store.insert(PERSONS, &index, milliseconds(until), until).await?;
+        self.store.insert(PERSONS, &index, UnixMillis::from(until).0, until).await?;
         let list = list_of(&index);
-        self.store.insert(&list, &self.seal(&list, &sealed), milliseconds(until), until).await?;
+        self.store.insert(&list, &self.seal(&list, &sealed), UnixMillis::from(until).0, until).await?;
         // Whoever keeps the list of persons up may have taken them for one without blocks in between.
-        self.store.insert(PERSONS, &index, milliseconds(until), until).await?;
+        self.store.insert(PERSONS, &index, UnixMillis::from(until).0, until).await?;
         for old in same {
             self.store.remove_member(&list, &old.member).await?;
         }
@@ -130,7 +131,7 @@ impl Blocks {
     /// Returns until when a person is blocked, whoever ordered it.
     pub(crate) async fn until(&self, index: &HashedName) -> Result<Option<OffsetDateTime>, StoreError> {
         let longest = self.store.down_from(&list_of(index.as_str()), i64::MAX, 1).await?;
-        Ok(longest.first().map(|(_, until)| moment_of(*until)))
+        Ok(longest.first().map(|(_, until)| moment_of(UnixMillis(*until))))
     }
 
     /// Every block of a single person that stands.
@@ -147,7 +148,8 @@ impl Blocks {
     pub(super) async fn of_person(&self, index: &str, now: OffsetDateTime) -> Result<Vec<Found>, StoreError> {
         let list = list_of(index);
         let members = self.store.down_from(&list, i64::MAX, usize::MAX).await?;
-        let standing = members.into_iter().filter(|(_, until)| *until > milliseconds(now));
+        let members = members.into_iter().map(|(member, until)| (member, UnixMillis(until)));
+        let standing = members.filter(|(_, until)| *until > now.into());
         let found = standing.map(|(member, until)| {
             let sealed = self.open(&list, &member);
             Found { index: index.to_owned(), member, sealed, until }
@@ -163,8 +165,8 @@ impl Blocks {
 
     /// Seals again, under the newest key, what was sealed under an older one, and forgets what is over.
     pub(crate) async fn keep_up(&self, now: OffsetDateTime) -> Result<(), StoreError> {
-        for overdue in self.store.up_to(PERSONS, milliseconds(now), usize::MAX).await? {
-            for member in self.store.up_to(&list_of(&overdue), milliseconds(now), usize::MAX).await? {
+        for overdue in self.store.up_to(PERSONS, UnixMillis::from(now).0, usize::MAX).await? {
+            for member in self.store.up_to(&list_of(&overdue), UnixMillis::from(now).0, usize::MAX).await? {
                 self.store.remove_member(&list_of(&overdue), &member).await?;
             }
             if self.of_person(&overdue, now).await?.is_empty() {
@@ -172,7 +174,7 @@ impl Blocks {
                 // One that was laid down just now stays to be found.
                 let standing = self.of_person(&overdue, now).await?;
                 if let Some(longest) = standing.iter().map(|found| found.until).max() {
-                    self.store.insert(PERSONS, &overdue, longest, moment_of(longest)).await?;
+                    self.store.insert(PERSONS, &overdue, longest.0, moment_of(longest)).await?;
                 }
             }
         }
@@ -184,7 +186,7 @@ impl Blocks {
             if let Some(sealed) = found.sealed.as_ref().filter(|_| !is_new) {
                 let until = moment_of(found.until);
                 let anew = self.seal(&list, sealed);
-                self.store.insert(&list, &anew, found.until, until).await?;
+                self.store.insert(&list, &anew, found.until.0, until).await?;
                 // A block that another has lifted or taken in meanwhile does not come back.
                 if !self.store.remove_member(&list, &found.member).await? {
                     self.store.remove_member(&list, &anew).await?;

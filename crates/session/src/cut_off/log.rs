@@ -14,6 +14,7 @@ use std::time::{Duration as StdDuration, Instant};
 
 use arc_swap::ArcSwap;
 use counterfoil_core::secret::keyring::{Keyring, Sealer};
+use counterfoil_core::unix_millis::UnixMillis;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 
@@ -364,6 +365,6 @@ fn ensure_it_is_beyond(appended: Appended, known: LogNumber) -> Result<(), Store
 }
 
 fn age(entry: LogNumber, now: OffsetDateTime) -> Duration {
-    let now = now.unix_timestamp_nanos() / 1_000_000;
-    Duration::milliseconds(i64::try_from(now - i128::from(entry.milliseconds)).unwrap_or(i64::MAX))
+    let given = i64::try_from(entry.milliseconds).unwrap_or(i64::MAX);
+    Duration::milliseconds(UnixMillis::from(now).0.saturating_sub(given))
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
+use counterfoil_core::unix_millis::UnixMillis;
 use time::Duration;
 
 use super::Maintenance;
@@ -60,11 +61,11 @@ impl Pass<'_> {
 fn parse(stored: &[u8], number: &str) -> Option<Cursor> {
     let mut words = std::str::from_utf8(stored).ok()?.split(' ');
     let (of, established, handle) = (words.next()?, words.next()?, words.next()?);
-    let cursor = || Some(Cursor { established: established.parse().ok()?, handle: handle.parse().ok()? });
+    let cursor = || Some(Cursor { established: UnixMillis(established.parse().ok()?), handle: handle.parse().ok()? });
     (of == number).then(cursor)?
 }
 
-fn text(Cursor { established, handle }: Cursor, number: &str) -> String {
+fn text(Cursor { established: UnixMillis(established), handle }: Cursor, number: &str) -> String {
     format!("{number} {established} {handle}")
 }
 
@@ -116,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_cursor_counts_for_its_own_pass_alone() {
-        let cursor = Cursor { established: 1_700_000_000_000, handle: SessionKey::generate().handle() };
+        let cursor = Cursor { established: UnixMillis(1_700_000_000_000), handle: SessionKey::generate().handle() };
         let stored = text(cursor, "1-2-3");
         assert_eq!(parse(stored.as_bytes(), "1-2-3"), Some(cursor));
         assert_eq!(parse(stored.as_bytes(), "1-2-4"), None);

@@ -16,10 +16,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use counterfoil_core::clock::SharedClock;
 use counterfoil_core::lock;
 use counterfoil_core::secret::keyring::{Keyring, Sealer};
+use counterfoil_core::unix_millis::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 use super::retention::Retention;
-use crate::registry::milliseconds;
 use crate::store::{KeyValue, StoreError};
 use crate::timeout::TimeoutPolicy;
 
@@ -33,8 +33,8 @@ pub(crate) const HEARD_WITHIN: StdDuration = StdDuration::from_millis(500);
 struct Entry {
     policy: TimeoutPolicy,
     state: State,
-    /// Milliseconds since 1970; tells one registration of a policy from the next.
-    registered: i64,
+    /// Tells one registration of a policy from the next.
+    registered: UnixMillis,
     /// The day on which a replica last named it, since 1970.
     named: i64,
 }
@@ -58,7 +58,7 @@ pub(super) struct Due {
     /// The moment the newest of the policies was heard of.
     pub(super) heard: Instant,
     /// The policies that are done when the pass is, and the moments they were registered.
-    policies: BTreeMap<String, i64>,
+    policies: BTreeMap<String, UnixMillis>,
 }
 
 impl Due {
@@ -74,7 +74,7 @@ impl Due {
 
     /// The name of the pass: that of another target, or of later registrations, is another.
     pub(super) fn number(&self) -> String {
-        let newest = self.policies.values().max().copied().unwrap_or_default();
+        let UnixMillis(newest) = self.policies.values().max().copied().unwrap_or_default();
         let Retention { idle, absolute } = self.target;
         format!("{newest}-{}-{}", idle.whole_milliseconds(), absolute.whole_milliseconds())
     }
@@ -95,7 +95,7 @@ struct Known {
     /// Fields that cannot be read here.
     unreadable: Vec<String>,
     /// The moment each registration was heard of here.
-    heard: BTreeMap<(String, i64), Instant>,
+    heard: BTreeMap<(String, UnixMillis), Instant>,
     read_at: Option<Instant>,
 }
 
@@ -184,7 +184,7 @@ impl RegisteredPolicies {
                 None => Entry {
                     policy: policy.clone(),
                     state: if is_covered { State::Done } else { State::New },
-                    registered: milliseconds(self.clock.now()),
+                    registered: self.clock.now().into(),
                     named: today,
                 },
             };
@@ -271,7 +271,7 @@ mod tests {
         for (index, (idle, absolute, state)) in policies.iter().enumerate() {
             let limits = Limits { idle: Duration::minutes(*idle), absolute: Duration::hours(*absolute) };
             let policy = TimeoutPolicy { default: limits, by_group: Vec::new() };
-            known.insert(index.to_string(), Entry { policy, state: *state, registered: 1, named: 1 });
+            known.insert(index.to_string(), Entry { policy, state: *state, registered: UnixMillis(1), named: 1 });
         }
         known
     }

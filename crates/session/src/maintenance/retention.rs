@@ -3,6 +3,7 @@
 //! A record stays a while longer than its session can stay unused, and goes then by itself, whatever group the person is
 //! of. Its note stays for as long as the cookie can live, so that a session that is gone can still say why.
 
+use counterfoil_core::unix_millis::whole_milliseconds;
 use time::{Duration, OffsetDateTime};
 
 use crate::timeout::TimeoutPolicy;
@@ -64,8 +65,8 @@ impl Retention {
         noted_before: OffsetDateTime,
         now: OffsetDateTime,
     ) -> bool {
-        let half = (self.idle.whole_milliseconds() / 2).max(1);
-        let number = |moment: OffsetDateTime| (moment - created_at).whole_milliseconds().div_euclid(half);
+        let half = (whole_milliseconds(self.idle) / 2).max(1);
+        let number = |moment: OffsetDateTime| whole_milliseconds(moment - created_at).div_euclid(half);
         number(noted_before) != number(now)
     }
 

@@ -12,8 +12,7 @@ use crate::store::{SortedSets, StoreError};
 impl Entry {
     /// The moment the session was established.
     pub(crate) fn established_at(&self) -> OffsetDateTime {
-        let nanoseconds = i128::from(self.place.established) * 1_000_000;
-        OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        self.place.established.try_into().unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 }
 

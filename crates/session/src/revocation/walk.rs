@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration as StdDuration, Instant};
 
+use counterfoil_core::unix_millis::UnixMillis;
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
@@ -23,7 +24,7 @@ use crate::ending::Tombstone;
 use crate::lease::Lease;
 use crate::listing::{AT_A_TIME, Records};
 use crate::live::KnownSession;
-use crate::registry::{Cursor, Source, milliseconds};
+use crate::registry::{Cursor, Source};
 use crate::selection::LoginFilter;
 use crate::signature::Probe;
 use crate::store::log::LogNumber;
@@ -54,7 +55,7 @@ pub(super) struct Walk {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Progress {
     /// The place behind which it goes on; `None` at the beginning.
-    place: Option<(i64, String)>,
+    place: Option<(UnixMillis, String)>,
     /// Set if records were met that may be meant and cannot be read here.
     is_in_part: bool,
     /// Set if there is nothing to go on with.
@@ -242,7 +243,7 @@ impl SessionAdministration {
         revoked.matched.extend(matched);
         let found_unreadable = records.unreadable.len();
         // Those begun after the order are not meant.
-        let ordered_at = milliseconds(walk.terms.at);
+        let ordered_at = UnixMillis::from(walk.terms.at);
         records.unreadable.retain(|place| place.established <= ordered_at);
         let unreadable = records.unreadable.iter().map(|place| place.handle).collect();
         let unreadable = self.unreadable_selected(&walk.selection, records.is_certain, unreadable).await;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use async_trait::async_trait;
+use counterfoil_core::unix_millis::UnixMillis;
 
 use super::MemoryStore;
 use crate::store::StoreError;
@@ -19,8 +20,8 @@ pub(super) struct Entries {
 #[async_trait]
 impl Log for MemoryStore {
     async fn append(&self, log: &str, entry: &[u8]) -> Result<Appended, StoreError> {
-        let milliseconds = self.clock.now().unix_timestamp_nanos() / 1_000_000;
-        let now = LogNumber { milliseconds: u64::try_from(milliseconds).unwrap_or_default(), sequence: 0 };
+        let UnixMillis(now) = self.clock.now().into();
+        let now = LogNumber { milliseconds: u64::try_from(now).unwrap_or_default(), sequence: 0 };
         let mut state = self.lock_to_write();
         let log = state.logs.entry(log.to_owned()).or_default();
         let next = LogNumber { sequence: log.newest.sequence + 1, ..log.newest };
