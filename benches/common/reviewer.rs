@@ -5,8 +5,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use counterfoil::session::SessionAdministration;
+use counterfoil::session::filter::{Filter, PersonFilter, parse_network};
 use counterfoil::session::revocation::{Order, Selection};
-use counterfoil::session::selection::{Filter, PersonFilter, parse_network};
 use tokio::runtime::Runtime;
 
 use crate::Failed;

@@ -2,36 +2,45 @@
 
 use std::net::IpAddr;
 
+use time::Duration;
+
 use super::durations;
 use crate::audit::{AuditEvent, audit};
 use crate::session::blocks::{Lifted, Meant};
-use crate::session::revocation::{MOST_WRITTEN, Order, Revoked, Selection};
+use crate::session::revocation::{BlockOrder, Order, Revoked, Selection};
 
 /// The explanation of a fresh login, for reviewers.
 pub const FRESH_LOGIN: &str = "A fresh login is asked for: the next session needs a sign-in in which the provider asked \
     who it is, later than this revocation. Providers that do not say when somebody signed in (idp.*.auth_time) are sent \
     prompt=login for that, and nothing proves that they asked.";
 
+/// Reads the length of a block, as API and terminal take it: no length at all lifts what the same words blocked.
+pub fn block_order(length: Option<Duration>) -> BlockOrder {
+    match length {
+        None => BlockOrder::Keep,
+        Some(length) if length.is_positive() => BlockOrder::LayDown(length),
+        Some(_) => BlockOrder::Lift,
+    }
+}
+
+fn length(block: BlockOrder) -> Option<String> {
+    match block {
+        BlockOrder::Keep => None,
+        BlockOrder::LayDown(length) => Some(durations::write(length)),
+        BlockOrder::Lift => Some(durations::write(Duration::ZERO)),
+    }
+}
+
 /// Writes down an order that means many, which is in force before what came of it is known.
 pub fn audit_order(selection: &Selection, order: &Order, client: Option<IpAddr>) {
     let Order { reason, by, .. } = order;
-    let block = order.block_for.map(durations::write);
-    let (selection, block) = (&selection.to_string(), block.as_deref());
-    audit(&AuditEvent::RevocationOrdered { by, selection, reason, block, client });
+    let (selection, block) = (&selection.to_string(), length(order.block));
+    audit(&AuditEvent::RevocationOrdered { by, selection, reason, block: block.as_deref(), client });
 }
 
-/// Writes down what was ordered, and each session that it ended, unless those are many: also if not all could be done.
+/// Writes down what was ordered and what came of it.
 pub fn audit_revocation(selection: &Selection, order: &Order, revoked: &Revoked, client: Option<IpAddr>) {
-    let Order { reason, by, .. } = order;
-    let (matched, ended, complete) =
-        (revoked.matched.len(), revoked.ended.len(), revoked.failure.is_none() && !revoked.goes_on);
-    let (selection, lifted) = (&selection.to_string(), revoked.blocks.lifted.len());
-    let block = order.block_for.map(durations::write);
-    let block = block.as_deref();
-    audit(&AuditEvent::SessionsRevoked { by, selection, reason, block, lifted, matched, ended, complete, client });
-    for session in revoked.ended.iter().copied().filter(|_| ended <= MOST_WRITTEN) {
-        audit(&AuditEvent::SessionRevoked { session, by });
-    }
+    revoked.audit(selection, &order.by, &order.reason, length(order.block).as_deref(), client);
 }
 
 /// Writes down whose blocks were to be lifted, and how many were: also if not all could be.

@@ -21,15 +21,15 @@ use utoipa::{IntoParams, ToSchema};
 use super::caller::{Caller, Reviewer};
 use super::{Api, Body, answer, store_failed, wrong};
 use crate::administration::durations;
-use crate::administration::revocation::{FRESH_LOGIN, audit_order, audit_revocation};
+use crate::administration::revocation::{FRESH_LOGIN, audit_order, audit_revocation, block_order};
 use crate::administration::session_view::SessionView;
 use crate::audit::{AuditEvent, audit};
 use crate::session::browser::BrowserKind;
 use crate::session::ending::EndCause;
+use crate::session::filter::{Filter, PersonFilter, parse_network};
 use crate::session::key::SessionHandle;
 use crate::session::registry::Cursor;
 use crate::session::revocation::{Order, Preview, Revoked, Selection};
-use crate::session::selection::{Filter, PersonFilter, parse_network};
 use crate::session::store::StoreError;
 use crate::unix_millis::UnixMillis;
 use crate::web::failure::{Failure, FailureKind};
@@ -274,8 +274,13 @@ pub async fn revoke(
         return Ok(answer(RevocationAnswer { matched_is_exact: Some(count.is_exact), replicated: None, ..meant }));
     }
     let Caller { name, client } = caller;
-    let order =
-        Order { reason, by: name, cause: EndCause::Revoked, block_for: body.block_for, fresh_login: body.fresh_login };
+    let order = Order {
+        reason,
+        by: name,
+        cause: EndCause::Revoked,
+        block: block_order(body.block_for),
+        fresh_login: body.fresh_login,
+    };
     let (tell, mut told) = watch::channel(SoFar::default());
     // Whoever asked may hang up: what was begun is brought to its end all the same.
     let mut task = tokio::spawn(async move {

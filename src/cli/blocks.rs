@@ -12,9 +12,9 @@ use crate::administration::revocation::audit_lifted;
 use crate::printable::Printable;
 use crate::session::SessionAdministration;
 use crate::session::blocks::{Block, Meant, Words};
+use crate::session::filter::written_network;
 use crate::session::key::SessionHandle;
 use crate::session::revocation::Selection;
-use crate::session::selection::written_network;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -15,10 +15,10 @@ use crate::administration::durations;
 use crate::clock::SystemClock;
 use crate::config::{Source, StoreSettings};
 use crate::session::browser::BrowserKind;
+use crate::session::filter::{Filter, PersonFilter, parse_network};
 use crate::session::key::SessionHandle;
 use crate::session::key_check::StoreOwner;
 use crate::session::revocation::Selection;
-use crate::session::selection::{Filter, PersonFilter, parse_network};
 use crate::session::{NearCacheSettings, SessionAdministration, Sessions};
 use crate::telemetry::{self, LogFormat, LogSettings};
 

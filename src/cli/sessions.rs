@@ -12,14 +12,14 @@ use super::output::{say, table, tell};
 use super::review::{FilterArguments, NOT_SENSIBLE, at_the_terminal, confirm, open, reason_given, selection, short};
 use super::{CommandError, ConfigFile, failed};
 use crate::administration::durations;
-use crate::administration::revocation::{FRESH_LOGIN, audit_order, audit_revocation};
+use crate::administration::revocation::{FRESH_LOGIN, audit_order, audit_revocation, block_order};
 use crate::administration::session_view::SessionView;
 use crate::printable::Printable;
 use crate::session::ending::{EndCause, Tombstone};
+use crate::session::filter::Filter;
 use crate::session::key::SessionHandle;
 use crate::session::listing::Count;
-use crate::session::revocation::{Order, Preview, Revoked, Selection};
-use crate::session::selection::Filter;
+use crate::session::revocation::{BlockOrder, Order, Preview, Revoked, Selection};
 use crate::session::{LiveSession, SessionAdministration};
 
 #[derive(Debug, Subcommand)]
@@ -110,8 +110,13 @@ pub(super) async fn run(command: Command) -> Result<(), CommandError> {
         } => {
             let selection = selection(handles, filter.into(), all)?;
             let (reason, by) = (reason_given(reason)?, at_the_terminal());
-            let order =
-                Order { reason, by, cause: EndCause::Revoked, block_for: block, fresh_login: !without_fresh_login };
+            let order = Order {
+                reason,
+                by,
+                cause: EndCause::Revoked,
+                block: block_order(block),
+                fresh_login: !without_fresh_login,
+            };
             let sessions = open(&file, json).await?;
             if dry_run || !yes {
                 let Preview { count, sessions } = sessions.preview(&selection).await.map_err(failed)?;
@@ -318,7 +323,7 @@ fn progress() -> impl Fn(&Revoked) + Send + Sync {
 }
 
 fn told_of_revocation(revoked: &Revoked, order: &Order, list: bool, json: bool) -> Result<(), CommandError> {
-    let lifts = order.block_for.is_some_and(|block| !block.is_positive());
+    let lifts = order.block == BlockOrder::Lift;
     let (lifted, ended) = (revoked.blocks.lifted.len(), revoked.ended.len());
     let named = if list || ended <= MOST_NAMED { revoked.ended.as_slice() } else { &[] };
     if json {

@@ -20,9 +20,9 @@ use crate::idp::{
     EventSubject as Meant, EventType, JwtFault, NoticeError, Provider, SecurityEvent, SecurityEventToken, SharedSignals,
 };
 use crate::secret::Secret;
+use crate::session::filter::{EventTime, Filter};
 use crate::session::replay::ReplayKey;
 use crate::session::revocation::{Order, Selection};
-use crate::session::selection::{EventTime, Filter};
 use crate::web::client_address::ClientAddress;
 use crate::web::failure::{Failure, FailureKind};
 use crate::web::form;

@@ -7,8 +7,8 @@ use counterfoil::secret::Secret;
 use counterfoil::secret::keyring::Keyring;
 use counterfoil::session::blocks::Meant;
 use counterfoil::session::ending::EndCause;
-use counterfoil::session::revocation::{Order, Selection};
-use counterfoil::session::selection::{Filter, PersonFilter};
+use counterfoil::session::filter::{Filter, PersonFilter};
+use counterfoil::session::revocation::{BlockOrder, Order, Selection};
 use counterfoil::session::store::memory::MemoryStore;
 use counterfoil::session::{NearCacheSettings, Sessions};
 use serde_json::{Value, json};
@@ -167,7 +167,7 @@ async fn a_block_outlives_the_key_it_was_sealed_under() {
         reason: "t".into(),
         by: "test".into(),
         cause: EndCause::Revoked,
-        block_for: Some(Duration::DAY),
+        block: BlockOrder::LayDown(Duration::DAY),
         fresh_login: false,
     };
     with(&[1]).administration().revoke(&selection, &order).await.complete().unwrap();

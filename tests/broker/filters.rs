@@ -8,10 +8,10 @@ use counterfoil::identity::Identity;
 use counterfoil::session::LiveSession;
 use counterfoil::session::blocks::Meant;
 use counterfoil::session::establish::NewSession;
+use counterfoil::session::filter::{Filter, PersonFilter, parse_network};
 use counterfoil::session::key::SessionHandle;
 use counterfoil::session::record::ClientTraits;
-use counterfoil::session::revocation::{Order, Selection};
-use counterfoil::session::selection::{Filter, PersonFilter, parse_network};
+use counterfoil::session::revocation::{BlockOrder, Order, Selection};
 use futures_util::{StreamExt, future, stream};
 use http::Method;
 use serde_json::{Value, json};
@@ -458,7 +458,7 @@ async fn a_walk_lays_no_block_down_that_was_lifted_meanwhile() {
     let administration = broker.app.sessions().administration();
     let filter = Filter { network: parse_network("192.0.2.0/24").ok(), ..Filter::default() };
     let (meant, selection) = (Meant::OfWhomeverFits(filter.clone()), Selection::Matching(filter));
-    let order = Order { block_for: Some(Duration::DAY), ..Order::of_the_program("test") };
+    let order = Order { block: BlockOrder::LayDown(Duration::DAY), ..Order::of_the_program("test") };
     let lifted = AtomicUsize::new(0);
     let revoked = administration
         .revoke_and_tell(&selection, &order, &|revoked| {

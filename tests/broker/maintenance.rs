@@ -134,7 +134,8 @@ async fn a_rolling_change_of_timeouts_ends_nothing_too_early() {
     extensions(&redis);
     settle(&old).await;
     let extended = extensions(&redis);
-    let handle = cursor.split(' ').nth(2).unwrap();
+    let cursor: serde_json::Value = serde_json::from_str(&cursor).unwrap();
+    let handle = cursor["cursor"]["handle"].as_str().unwrap();
     let left = handles[..SESSIONS].iter().position(|known| known.to_string() == handle).unwrap();
     assert!((3 * left..3 * left + 20).contains(&extended), "{left} were left, newest first: {extended}");
     assert!((95..=100).contains(&shortest(&redis, handles.iter().map(ToString::to_string))));

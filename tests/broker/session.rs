@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use counterfoil::secret::Secret;
 use counterfoil::session::ending::EndCause;
-use counterfoil::session::revocation::{Order, Selection};
-use counterfoil::session::selection::Filter;
+use counterfoil::session::filter::Filter;
+use counterfoil::session::revocation::{BlockOrder, Order, Selection};
 use counterfoil::session::store::{RecordStore, SessionBackend};
 use counterfoil::session_redis::RedisBackend;
 use fred::interfaces::{ClientLike, KeysInterface};
@@ -499,7 +499,7 @@ async fn a_redis_user_with_the_documented_rights_is_enough() {
         reason: "test".into(),
         by: "test".into(),
         cause: EndCause::Revoked,
-        block_for: None,
+        block: BlockOrder::Keep,
         fresh_login: true,
     };
     broker.app.sessions().administration().revoke(&Selection::Handles(vec![handle]), &order).await.complete().unwrap();

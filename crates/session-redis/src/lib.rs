@@ -120,8 +120,8 @@ impl RedisBackend {
             pipeline.all::<[Bytes; 3]>().await
         };
         let [record, note, tombstone] = self.redirected(read).await?;
-        let (is_live, is_outweighed) = (tombstone.is_empty(), !tombstone.is_empty() && !record.is_empty());
-        Ok((found(record).filter(|_| is_live), found(note).filter(|_| is_live), is_outweighed))
+        let (is_live, has_ended) = (tombstone.is_empty(), !tombstone.is_empty() && !record.is_empty());
+        Ok((found(record).filter(|_| is_live), found(note).filter(|_| is_live), has_ended))
     }
 
     /// A value, as far as one of ours goes.

@@ -57,13 +57,13 @@ impl RecordStore for RedisBackend {
         let beside = Beside { note: self.key_beside(NOTE, handle), tombstone: self.key_beside(TOMBSTONE, handle) };
         let Some(read) = self.invalidation.read(handle, beside).await else {
             let read = self.read(&handle.id()).await;
-            let (record, note, is_outweighed) = read.map_err(|error| unread(&error))?;
+            let (record, note, has_ended) = read.map_err(|error| unread(&error))?;
             let (record, note) = (decoded(record)?, note.map(Into::into));
-            return Ok(Loaded { record, is_outweighed, note, ..Loaded::default() });
+            return Ok(Loaded { record, has_ended, note, ..Loaded::default() });
         };
-        let Read { record, note, is_outweighed, expires, watch } = read;
+        let Read { record, note, has_ended, expires, watch } = read;
         let (record, note) = (decoded(record)?, note.map(Into::into));
-        Ok(Loaded { record, is_outweighed, note, expires, watch: Some(watch) })
+        Ok(Loaded { record, has_ended, note, expires, watch: Some(watch) })
     }
 
     async fn create_note(&self, handle: SessionHandle, note: &[u8], until: OffsetDateTime) -> Result<(), StoreError> {

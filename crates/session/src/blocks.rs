@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::administration::SessionAdministration;
+use super::filter::{Filter, LoginFilter};
 use super::key::SessionHandle;
 use super::revocation::Selection;
-use super::selection::{Filter, LoginFilter};
 use super::store::StoreError;
 
 use self::of_persons::Found;

@@ -22,10 +22,10 @@ use time::{Duration, OffsetDateTime};
 use super::blocks::of_persons::Blocks;
 use super::blocks::{Block, Meant, Words, moment_of};
 use super::ending::EndCause;
+use super::filter::LoginFilter;
 use super::hashed_name::HashedName;
 use super::key_check::Keyed;
 use super::record::SessionRecord;
-use super::selection::LoginFilter;
 use super::store::log::{Appended, LogNumber};
 use super::store::{KeyValue, SortedSets, StoreError};
 
@@ -76,9 +76,9 @@ pub(super) struct Attempt<'a> {
     pub(super) freshness: Freshness,
 }
 
-/// The terms that a revocation lays down for logins to come.
+/// The terms of an order: what it lays down for logins to come.
 #[derive(Debug, Clone)]
-pub(super) struct CutOffRule {
+pub(super) struct OrderTerms {
     pub(super) at: OffsetDateTime,
     /// The length of the block, longer than nothing.
     pub(super) block_for: Option<Duration>,
@@ -106,7 +106,7 @@ impl CutOffs {
         issuer: &str,
         subject: &str,
         number: LogNumber,
-        terms: &CutOffRule,
+        terms: &OrderTerms,
     ) -> Result<(), StoreError> {
         let index = self.store.names().await?.subject(issuer, subject);
         let fresh_login = async {
@@ -144,7 +144,7 @@ impl CutOffs {
         &self,
         logins: &LoginFilter,
         cause: EndCause,
-        terms: &CutOffRule,
+        terms: &OrderTerms,
     ) -> Result<Appended, StoreError> {
         // Blocks and fresh logins are not for others who come from the same address.
         let block_for = terms.block_for.filter(|_| logins.says_who());
@@ -369,8 +369,8 @@ mod tests {
         SessionRecord { provider_session: Some("sid".into()), confirmed, ..SessionRecord::for_test(identity, now) }
     }
 
-    fn terms(block_for: Option<Duration>) -> CutOffRule {
-        CutOffRule {
+    fn terms(block_for: Option<Duration>) -> OrderTerms {
+        OrderTerms {
             at: SystemClock.now(),
             block_for,
             fresh_login: false,
@@ -409,7 +409,7 @@ mod tests {
     async fn an_order_is_replaced_once() {
         let all = cut_offs();
         let finance = LoginFilter {
-            person: crate::selection::PersonFilter { group: Some("finance".into()), ..Default::default() },
+            person: crate::filter::PersonFilter { group: Some("finance".into()), ..Default::default() },
             ..LoginFilter::default()
         };
         let ordered =

@@ -15,7 +15,7 @@ use super::cut_off::orders::Orders;
 use super::ending::{EndCause, Tombstone};
 use super::key::{CookieTags, SessionHandle, SessionKey};
 use super::key_check::Keyed;
-use super::live::{KnownSession, LiveSession, Over};
+use super::live::{EndedSession, KnownSession, LiveSession};
 use super::maintenance::retention::Retention;
 use super::policy::Policies;
 use super::record::SessionRecord;
@@ -93,10 +93,10 @@ impl Inner {
         let opened = match self.sealed.load(handle).await? {
             Found::Session(opened) => opened,
             Found::Nothing(note) => return Ok(Lookup::Gone(note)),
-            Found::Outweighed | Found::Unreadable => return Ok(Lookup::Gone(None)),
+            Found::Ended | Found::Unreadable => return Ok(Lookup::Gone(None)),
         };
         let (expires, watch) = (opened.expires, opened.watch.clone());
-        let tag = Some(self.tags.newest(key));
+        let tag = Some(self.tags.tag_of(key));
         let mut known = KnownSession::new(handle, *opened);
         known.tag = tag;
         let known = Arc::new(known);
@@ -134,13 +134,13 @@ impl Inner {
         known: Arc<KnownSession>,
         orders: &Orders,
         now: OffsetDateTime,
-    ) -> Result<LiveSession, Over> {
+    ) -> Result<LiveSession, EndedSession> {
         let limits = self.policies.timeouts().limits_for(&known.record.identity.groups);
         match judge(known.moments(), limits, now) {
             Verdict::Live { idle_expires_at, absolute_expires_at } => match known.ended_by(orders, now) {
                 Some(order) => {
                     let (tombstone, is_carried_out) = (order.tombstone(), order.is_carried_out());
-                    Err(Over::ByOrder { known, tombstone, is_carried_out })
+                    Err(EndedSession::ByOrder { known, tombstone, is_carried_out })
                 }
                 None => Ok(LiveSession {
                     known,
@@ -150,8 +150,8 @@ impl Inner {
                     absolute_expires_at,
                 }),
             },
-            Verdict::IdleExpired => Err(Over::ByTime(known, EndCause::Idle)),
-            Verdict::AbsoluteExpired => Err(Over::ByTime(known, EndCause::Absolute)),
+            Verdict::IdleExpired => Err(EndedSession::ByTime(known, EndCause::Idle)),
+            Verdict::AbsoluteExpired => Err(EndedSession::ByTime(known, EndCause::Absolute)),
         }
     }
 

@@ -15,7 +15,8 @@ use std::str::FromStr;
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Serialize, Serializer};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 use tower_sessions::session::Id;
 use zeroize::Zeroizing;
@@ -50,13 +51,13 @@ impl CookieTags {
         Self(keyring.tagger(TAG_PURPOSE))
     }
 
-    /// Returns the same key with a tag under the newest of the server's keys.
+    /// Returns the same key with a tag under the server's sealing key.
     pub(crate) fn tagged(&self, key: &SessionKey) -> SessionKey {
-        SessionKey { bytes: key.bytes.clone(), tag: self.newest(key) }
+        SessionKey { bytes: key.bytes.clone(), tag: self.tag_of(key) }
     }
 
-    /// Returns a key's tag under the newest of the server's keys.
-    pub(crate) fn newest(&self, key: &SessionKey) -> [u8; TAG_BYTES] {
+    /// Returns a key's tag under the server's sealing key.
+    pub(crate) fn tag_of(&self, key: &SessionKey) -> [u8; TAG_BYTES] {
         let mut tag = [0; TAG_BYTES];
         tag.copy_from_slice(&self.0.tag(key.expose_bytes())[..TAG_BYTES]);
         tag
@@ -166,6 +167,12 @@ impl fmt::Display for SessionHandle {
 impl Serialize for SessionHandle {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SessionHandle {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

@@ -175,7 +175,7 @@ impl Keyed {
             }
             let record = match &*self.names.load() {
                 // Whoever knows the index key puts it back: the names of what is there stay what they are.
-                Some(index) if self.keys.is_newest(&index.record) => index.record.clone(),
+                Some(index) if self.keys.is_under_sealing_key(&index.record) => index.record.clone(),
                 Some(index) => self.keys.record(&index.key),
                 None => {
                     self.ensure_there_are_no_names().await?;
@@ -218,7 +218,9 @@ impl Keyed {
         self.look_or_begin().await?;
         let Some(found) = self.backend.get(NAME).await? else { return Ok(()) };
         match self.keys.judge(&found) {
-            Ok(key) if !self.keys.is_newest(&found) => self.backend.put(NAME, &self.keys.record(&key), None).await,
+            Ok(key) if !self.keys.is_under_sealing_key(&found) => {
+                self.backend.put(NAME, &self.keys.record(&key), None).await
+            }
             _ => Ok(()),
         }
     }

@@ -6,7 +6,7 @@
 //! - [`Sessions`], of logins and logouts: [`establish`] makes a session, unless a cut-off forbids it; [`renewal`]
 //!   changes it, one at a time ([`refresh_lock`]); [`replay`] makes what a provider tells idempotent;
 //! - [`SessionAdministration`], the reviewers': [`listing`] says what there is (by the [`registry`]), [`revocation`]
-//!   ends it ([`selection`], [`ending`]) and lays down and lifts [`blocks`];
+//!   ends it ([`filter`], [`ending`]) and lays down and lifts [`blocks`];
 //! - [`Maintenance`], in the background: whose store it is, how long its records last, what no timeout lets live.
 //!
 //! Below it lie the key in the cookie ([`key`]), what is remembered ([`record`]), and where it is all kept
@@ -23,6 +23,7 @@ mod builder;
 mod cut_off;
 pub mod ending;
 pub mod establish;
+pub mod filter;
 mod hashed_name;
 mod inner;
 pub mod key;
@@ -41,7 +42,6 @@ pub mod replay;
 pub mod revocation;
 mod sampling;
 mod search;
-pub mod selection;
 mod sessions;
 mod signature;
 pub mod store;

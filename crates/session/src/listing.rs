@@ -10,13 +10,13 @@ use futures_util::{StreamExt, stream};
 use time::OffsetDateTime;
 
 use super::administration::SessionAdministration;
+use super::filter::Filter;
 use super::hashed_name::HashedName;
 use super::inner::Inner;
 use super::key::SessionHandle;
 use super::live::{KnownSession, LiveSession};
 use super::registry::{Cursor, Entry, Source};
 use super::sampling::Reservoir;
-use super::selection::Filter;
 use super::signature::Probe;
 use super::store::StoreError;
 use super::store::sealed::Found;
@@ -163,7 +163,7 @@ impl Inner {
                             records.sessions.push(Arc::new(known));
                         }
                     }
-                    Ok(Found::Outweighed) => records.remains.push(handle),
+                    Ok(Found::Ended) => records.remains.push(handle),
                     Ok(Found::Nothing(_)) => self.registry.prune(source, entry, self.clock.now()).await?,
                     // It is not ours to forget: a replica with another key may serve it.
                     Ok(Found::Unreadable) => records.unreadable.push(entry.place),
@@ -193,7 +193,7 @@ impl SessionAdministration {
                 let orders = self.0.orders().await?;
                 Ok(self.0.live(known, &orders, self.0.clock.now()).ok())
             }
-            Found::Nothing(_) | Found::Outweighed | Found::Unreadable => Ok(None),
+            Found::Nothing(_) | Found::Ended | Found::Unreadable => Ok(None),
         }
     }
 

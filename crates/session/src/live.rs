@@ -43,7 +43,7 @@ pub struct LiveSession {
 #[derive(Debug)]
 pub(crate) struct KnownSession {
     pub(crate) handle: SessionHandle,
-    /// The tag of its key under the newest of the server's keys: a cookie that has it needs no MAC.
+    /// The tag of its key under the server's sealing key: a cookie that has it needs no MAC.
     pub(crate) tag: Option<[u8; 16]>,
     pub(crate) record: SessionRecord,
     /// [`UnixMillis`]; moves on as this process sees it used.
@@ -150,12 +150,12 @@ impl LiveSession {
     }
 }
 
-/// A session that is over, although its record is still there.
+/// A session that has ended, although its record is still there.
 #[derive(Debug)]
-pub(crate) enum Over {
-    /// The timeouts say so.
+pub(crate) enum EndedSession {
+    /// A timeout ended it.
     ByTime(Arc<KnownSession>, EndCause),
-    /// An order that means many does.
+    /// An order that means many ended it.
     ByOrder {
         /// The session.
         known: Arc<KnownSession>,

@@ -229,10 +229,10 @@ impl Policies {
         }
     }
 
-    /// Seals stored timeouts again, under the newest key, if they were sealed under an older one.
+    /// Seals stored timeouts again, under the sealing key, if they were sealed under another.
     pub(super) async fn seal_again(&self) -> Result<(), StoreError> {
         let Some(sealed) = self.values.get(STORED).await? else { return Ok(()) };
-        if self.sealer.is_sealed_under_the_newest(STORED.as_bytes(), &sealed) {
+        if self.sealer.is_under_sealing_key(STORED.as_bytes(), &sealed) {
             return Ok(());
         }
         let Ok(policy) = self.open(&sealed) else { return Ok(()) };

@@ -9,7 +9,7 @@ use super::audit::{AuditEvent, audit};
 use super::ending::Tombstone;
 use super::inner::{Inner, Lookup};
 use super::key::SessionKey;
-use super::live::{Check, LiveSession, Over};
+use super::live::{Check, EndedSession, LiveSession};
 use super::policy::Binding;
 use super::store::StoreError;
 
@@ -47,26 +47,18 @@ impl SessionReader {
             }
         };
         let now = self.0.clock.now();
-        let created_at = known.record.created_at;
         let (known, tombstone) = match self.0.live(known, &orders, now) {
             Ok(live) => return Ok(Check::Live(live)),
             // Whoever carries the order out deletes it, having blocked its person, and finds them by it alone.
-            Err(Over::ByOrder { tombstone, is_carried_out: false, .. }) => return Ok(Check::Ended(tombstone)),
-            Err(Over::ByOrder { known, tombstone, .. }) => (known, tombstone),
-            Err(Over::ByTime(known, cause)) => (known, Tombstone::of(cause, now)),
+            Err(EndedSession::ByOrder { tombstone, is_carried_out: false, .. }) => return Ok(Check::Ended(tombstone)),
+            Err(EndedSession::ByOrder { known, tombstone, .. }) => (known, tombstone),
+            Err(EndedSession::ByTime(known, cause)) => (known, Tombstone::of(cause, now)),
         };
         // The answer does not need this (the record is judged again each time), so a failure may wait.
-        let removed = match self.0.tear_up(handle, Some(&tombstone), self.0.cookie_dies_at(created_at)).await {
-            Ok(was_there) => {
-                if let (true, Some(by)) = (was_there, &tombstone.by) {
-                    audit(&AuditEvent::SessionRevoked { session: handle, by });
-                }
-                self.0.registry.remove(&known.record, handle).await
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = removed {
-            tracing::warn!(session = %handle, %error, "an ended session could not be deleted yet");
+        match (self.0.end_known(&known, Some(&tombstone)).await, &tombstone.by) {
+            (Ok(true), Some(by)) => audit(&AuditEvent::SessionRevoked { session: handle, by }),
+            (Ok(_), _) => {}
+            (Err(error), _) => tracing::warn!(session = %handle, %error, "an ended session could not be deleted yet"),
         }
         Ok(Check::Ended(tombstone))
     }
@@ -95,7 +87,7 @@ impl SessionReader {
         self.0.store.ours().await.map(drop)
     }
 
-    /// Returns a key as the cookie should have it, if its tag is not by the newest of the server's keys.
+    /// Returns a key as the cookie should have it, if its tag is not by the server's sealing key.
     pub fn renewed_tag(&self, key: &SessionKey) -> Option<SessionKey> {
         let tagged = self.0.tags.tagged(key);
         (tagged.tag() != key.tag()).then_some(tagged)

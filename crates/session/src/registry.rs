@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use counterfoil_core::unix_millis::UnixMillis;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
+use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::hashed_name::{HashedName, Names};
@@ -47,7 +48,7 @@ const HOURS_AT_A_TIME: usize = 4;
 const YOUNGEST_PRUNED: Duration = Duration::minutes(10);
 
 /// A place in the list of all sessions. Listings go from the highest to the lowest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// The moment the session was established.
     pub established: UnixMillis,

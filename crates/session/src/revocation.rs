@@ -6,6 +6,7 @@
 
 pub(crate) mod persons;
 mod walk;
+mod written;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,11 +19,11 @@ use time::{Duration, OffsetDateTime};
 use super::administration::SessionAdministration;
 use super::blocks::{Lifted, Meant};
 use super::ending::{EndCause, Tombstone};
+use super::filter::{Filter, PersonFilter};
 use super::key::SessionHandle;
 use super::listing::{AT_A_TIME, Count, Records};
 use super::live::{KnownSession, LiveSession};
 use super::registry::{Cursor, Source};
-use super::selection::{Filter, PersonFilter};
 use super::store::StoreError;
 use super::store::log::Appended;
 use super::store::sealed::Found;
@@ -31,8 +32,6 @@ use self::walk::{Progress, Walk};
 
 /// Records looked at together.
 const BATCH: usize = 1_000;
-/// Most sessions that are written down one by one: an order that ends more is one line.
-pub const MOST_WRITTEN: usize = 1_000;
 /// Sessions that are named before an order is given; of more only the number is told.
 const MOST_PREVIEWED: usize = 1_000;
 
@@ -110,28 +109,35 @@ pub struct Order {
     pub by: String,
     /// The cause of the end, as the persons concerned are told it.
     pub cause: EndCause,
-    /// No new session for the persons concerned for so long; no length lifts what the same words blocked.
-    pub block_for: Option<Duration>,
+    /// The blocks that go with it.
+    pub block: BlockOrder,
     /// Set if the next login of the persons concerned has to be a fresh one.
     pub fresh_login: bool,
 }
 
-impl Order {
-    /// The block, if one is to be laid down.
-    fn block(&self) -> Option<Duration> {
-        self.block_for.filter(|block| block.is_positive())
-    }
+/// The part of an order that is about blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BlockOrder {
+    /// Blocks stay as they are.
+    #[default]
+    Keep,
+    /// The persons concerned get no new session for so long.
+    LayDown(Duration),
+    /// The blocks that the same words laid down are lifted.
+    Lift,
+}
 
+impl Order {
     /// Returns an order of the program itself: no block, and no fresh login.
     pub fn of_the_program(reason: &str) -> Self {
         let (reason, by) = (reason.to_owned(), "program".into());
-        Self { reason, by, cause: EndCause::Revoked, block_for: None, fresh_login: false }
+        Self { reason, by, cause: EndCause::Revoked, block: BlockOrder::Keep, fresh_login: false }
     }
 
     /// Returns a provider's order by a notice of its own: no block; whether a fresh login is due depends on the notice.
     pub fn of_the_provider(idp: &str, reason: &str, fresh_login: bool) -> Self {
         let (reason, by) = (reason.to_owned(), format!("provider:{idp}"));
-        Self { reason, by, cause: EndCause::EndedByProvider, block_for: None, fresh_login }
+        Self { reason, by, cause: EndCause::EndedByProvider, block: BlockOrder::Keep, fresh_login }
     }
 }
 
@@ -209,7 +215,7 @@ impl SessionAdministration {
             fresh_login: order.fresh_login,
         };
         let filter = selection.filter();
-        if order.block_for.is_some_and(|block| !block.is_positive()) {
+        if order.block == BlockOrder::Lift {
             let mut blocks = self.lift_blocks(&Meant::by_order(selection)).await;
             revoked.failure = blocks.failure.take().or(revoked.failure.take());
             revoked.blocks = blocks;
@@ -349,7 +355,7 @@ impl SessionAdministration {
             match found {
                 Ok(Found::Session(opened)) => records.sessions.push(Arc::new(KnownSession::new(handle, *opened))),
                 // An end that came half through has hidden it, and other replicas may serve it from memory.
-                Ok(Found::Nothing(_) | Found::Outweighed) => records.remains.push(handle),
+                Ok(Found::Nothing(_) | Found::Ended) => records.remains.push(handle),
                 Ok(Found::Unreadable) => records.unreadable.push(Cursor { established: UnixMillis(i64::MIN), handle }),
                 // A record that cannot be read can perhaps be deleted.
                 Err(error) => {

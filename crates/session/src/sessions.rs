@@ -108,7 +108,7 @@ impl Sessions {
                 Ok(ended)
             }
             // Unreadable records are deleted as well.
-            Found::Nothing(_) | Found::Outweighed | Found::Unreadable => {
+            Found::Nothing(_) | Found::Ended | Found::Unreadable => {
                 self.0.tear_up(handle, None, self.0.clock.now()).await.map(|_| false)
             }
         }

@@ -11,9 +11,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ipnet::IpNet;
 
 use super::browser::BrowserKind;
+use super::filter::Filter;
 use super::hashed_name::Names;
 use super::record::SessionRecord;
-use super::selection::Filter;
 
 /// Bytes of a signature.
 const BYTES: usize = 22;

@@ -3,13 +3,14 @@
 //! A store keeps records and what belongs to them ([`RecordStore`]), small values and hashes ([`KeyValue`]), leases
 //! ([`LeaseStore`]), sorted sets ([`SortedSets`]) and logs ([`Log`]), and tells of changes ([`InvalidationFeed`]). One that
 //! does all of it is a [`SessionBackend`]: [`memory`] here, Redis in `counterfoil-session-redis`. The traits are public, and
-//! not frozen yet: a store of your own has to follow them until version 1.0.
-//! `contract` is the suite that each store has to pass (feature `test-util`).
+//! not frozen yet: a store of your own has to follow them until version 1.0. `contract` is the suite that each store has to
+//! pass (feature `test-util`).
 //!
 //! Of all six: a method is one atomic step unless it says otherwise, and touches the keys of one hash slot only, so that a
-//! cluster can take it. A caller gives a name to one kind of thing only. No value is empty, or longer than a mebibyte. Moments are kept to the millisecond unless said otherwise, and go by the store's own clock. An error says that
-//! the store did not answer, not that nothing was done. What was written may be lost with the server that took it, unless
-//! the method tells of replicas.
+//! cluster can take it. A caller gives a name to one kind of thing only. No value is empty, or longer than a mebibyte.
+//! Moments are kept to the millisecond unless said otherwise, and go by the store's own clock. An error says that the store
+//! did not answer, not that nothing was done. What was written may be lost with the server that took it, unless the method
+//! tells of replicas.
 //!
 //! Above them, `sealed` encrypts what goes in, and `near_cache` keeps what came out for as long as the store promises to
 //! tell of changes.

@@ -1,12 +1,12 @@
 //! The server's keys, and the boxes sealed with them.
 //!
 //! A [`Keyring`] holds the configured keys, newest first. Each purpose gets its own keys by HKDF
-//! (RFC 5869), so that a box of one kind never opens as another. New boxes are sealed under the newest key;
+//! (RFC 5869), so that a box of one kind never opens as another. New boxes are sealed under the sealing key;
 //! every key of the ring may open, which is how keys are rotated without signing anybody out.
 //! Used by `session` (records), `login` (pending logins) and `web` (CSRF tokens).
 //!
-//! The keys can be replaced while everybody works ([`Keyring::replace`]). A key that has just been put in front opens
-//! at once but does not seal yet, so that replicas that learn of it a little later can read everything meanwhile;
+//! The sealing key is the newest, but for a while after the keys were replaced, which may be done while everybody works
+//! ([`Keyring::replace`]): a key that has just been put in front opens at once but does not seal yet, so that replicas that learn of it a little later can read everything meanwhile;
 //! [`Keyring::seal_under_the_newest`] ends that.
 
 use std::sync::Arc;
@@ -186,7 +186,7 @@ impl Sealer {
         self.derived.load_full()
     }
 
-    /// Encrypts under the newest key. `subject` is not kept in the box, but the box opens only with it.
+    /// Encrypts under the sealing key. `subject` is not kept in the box, but the box opens only with it.
     pub fn seal(&self, subject: &[u8], plaintext: &[u8]) -> Vec<u8> {
         let derived = self.derived();
         let mut body = plaintext.to_vec();
@@ -200,8 +200,8 @@ impl Sealer {
         sealed
     }
 
-    /// Is true if a box was sealed under the newest key, so that it need not be sealed again.
-    pub fn is_sealed_under_the_newest(&self, subject: &[u8], sealed: &[u8]) -> bool {
+    /// Is true if a box was sealed under the sealing key, so that it need not be sealed again.
+    pub fn is_under_sealing_key(&self, subject: &[u8], sealed: &[u8]) -> bool {
         let derived = self.derived();
         let Some((nonce, body)) = sealed.get(1..).and_then(|rest| rest.split_first_chunk::<NONCE_LEN>()) else {
             return false;
@@ -267,7 +267,7 @@ impl Tagger {
         self.derived.load_full()
     }
 
-    /// Returns the tag of a message under the newest key.
+    /// Returns the tag of a message under the sealing key.
     pub fn tag(&self, message: &[u8]) -> Vec<u8> {
         let derived = self.derived();
         hmac::sign(&derived.keys[derived.sealing], message).as_ref().to_vec()
@@ -348,9 +348,9 @@ mod tests {
         assert!(opens(&[1], &meanwhile), "replicas that do not know the new key yet can read it");
         assert!(sealer.open(b"s", &ring(&[2]).sealer("a", b"").seal(b"s", b"text")).is_ok());
         ours.seal_under_the_newest(version - 1);
-        assert!(!sealer.is_sealed_under_the_newest(b"s", &ring(&[2]).sealer("a", b"").seal(b"s", b"text")));
+        assert!(!sealer.is_under_sealing_key(b"s", &ring(&[2]).sealer("a", b"").seal(b"s", b"text")));
         ours.seal_under_the_newest(version);
-        assert!(!sealer.is_sealed_under_the_newest(b"s", &meanwhile));
+        assert!(!sealer.is_under_sealing_key(b"s", &meanwhile));
         let after = sealer.seal(b"s", b"text");
         assert!(opens(&[2], &after) && !opens(&[1], &after));
         assert!(sealer.open(b"s", &before).is_ok() && tagger.verify(b"m", &tag));

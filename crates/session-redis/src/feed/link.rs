@@ -43,8 +43,8 @@ const PAUSES: std::ops::RangeInclusive<Duration> = Duration::from_millis(50)..=D
 pub(crate) struct Read {
     pub(crate) record: Option<Bytes>,
     pub(crate) note: Option<Bytes>,
-    /// Set if a record lies there that its tombstone outweighs.
-    pub(crate) is_outweighed: bool,
+    /// Set if a record lies there beside a tombstone.
+    pub(crate) has_ended: bool,
     pub(crate) expires: Option<Instant>,
     pub(crate) watch: Watch,
 }
@@ -172,14 +172,14 @@ impl Link {
         let is_live = text(tombstone)?.is_empty();
         let kept = |part: Bytes| (is_live && !part.is_empty()).then_some(part);
         let (record, note) = (text(record)?, kept(text(note)?));
-        let is_outweighed = !is_live && !record.is_empty();
+        let has_ended = !is_live && !record.is_empty();
         let expires = match expires {
             // The answer -1 says that it never expires, -2 that there is none.
             BytesFrame::Number { data, .. } => u64::try_from(data).ok().map(Duration::from_millis),
             _ => return None,
         };
         let expires = expires.map(|expires| sent + expires);
-        Some(Read { record: kept(record), note, is_outweighed, expires, watch })
+        Some(Read { record: kept(record), note, has_ended, expires, watch })
     }
 }
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::{Block, Words, moment_of};
-use crate::cut_off::CutOffRule;
+use crate::cut_off::OrderTerms;
 use crate::hashed_name::HashedName;
 use crate::key_check::Keyed;
 use crate::listing::AT_A_TIME;
@@ -91,7 +91,7 @@ impl Blocks {
         &self,
         person: &Identity,
         words: &Words,
-        terms: &CutOffRule,
+        terms: &OrderTerms,
         block_for: Duration,
     ) -> Result<(), StoreError> {
         let names = self.store.names().await?;
@@ -163,7 +163,7 @@ impl Blocks {
         self.store.remove_member(&list_of(&found.index), &found.member).await.map(drop)
     }
 
-    /// Seals again, under the newest key, what was sealed under an older one, and forgets what is over.
+    /// Seals again, under the sealing key, what was sealed under another, and forgets what is over.
     pub(crate) async fn keep_up(&self, now: OffsetDateTime) -> Result<(), StoreError> {
         for overdue in self.store.up_to(PERSONS, UnixMillis::from(now).0, usize::MAX).await? {
             for member in self.store.up_to(&list_of(&overdue), UnixMillis::from(now).0, usize::MAX).await? {
@@ -182,7 +182,7 @@ impl Blocks {
             let list = list_of(&found.index);
             let is_new = STANDARD_NO_PAD
                 .decode(&found.member)
-                .is_ok_and(|sealed| self.sealer.is_sealed_under_the_newest(list.as_bytes(), &sealed));
+                .is_ok_and(|sealed| self.sealer.is_under_sealing_key(list.as_bytes(), &sealed));
             if let Some(sealed) = found.sealed.as_ref().filter(|_| !is_new) {
                 let until = moment_of(found.until);
                 let anew = self.seal(&list, sealed);

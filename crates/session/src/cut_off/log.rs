@@ -299,7 +299,7 @@ impl CutOffLog {
         Ok(is_ours)
     }
 
-    /// Seals again, under the newest key, what was sealed under an older one, and deletes what is over. The newest entry
+    /// Seals again, under the sealing key, what was sealed under another, and deletes what is over. The newest entry
     /// stays: its number is the clock.
     pub(crate) async fn keep_up(&self, now: OffsetDateTime) -> Result<(), StoreError> {
         // Judged by what is there, and not by a copy: what is deleted must not be all that there is of an order.
@@ -325,7 +325,7 @@ impl CutOffLog {
             }
             let read: Option<Entry> = self.sealer.open_json(LOG.as_bytes(), &sealed).ok();
             orders.take(entry, read.clone());
-            opened.push((entry, read, self.sealer.is_sealed_under_the_newest(LOG.as_bytes(), &sealed)));
+            opened.push((entry, read, self.sealer.is_under_sealing_key(LOG.as_bytes(), &sealed)));
         }
         for (entry, read, is_new) in opened {
             let standing = |number| orders.all(now).find(|known| known.number == number);

@@ -14,10 +14,10 @@ use time::OffsetDateTime;
 
 use super::orders::{Entry, Orders, StandingOrder};
 use crate::ending::EndCause;
+use crate::filter::{LoginFilter, PersonFilter};
 use crate::key::SessionKey;
 use crate::live::KnownSession;
 use crate::record::SessionRecord;
-use crate::selection::{LoginFilter, PersonFilter};
 use crate::store::log::LogNumber;
 
 const REPLICAS: usize = 2;

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use crate::blocks::{Block, Words};
-use crate::cut_off::{CutOffRule, LONGEST_LOGIN};
+use crate::cut_off::{LONGEST_LOGIN, OrderTerms};
 use crate::ending::{EndCause, Tombstone};
+use crate::filter::{Filter, LoginFilter};
 use crate::record::SessionRecord;
-use crate::selection::{Filter, LoginFilter};
 use crate::store::Watch;
 use crate::store::log::LogNumber;
 
@@ -105,9 +105,9 @@ impl Standing {
     }
 
     /// The terms for the persons whose sessions it ends.
-    pub(crate) fn terms(&self) -> CutOffRule {
+    pub(crate) fn terms(&self) -> OrderTerms {
         let StandingOrder { at, persons_blocked_until, sessions_until, by, reason, fresh_login, .. } = &self.order;
-        CutOffRule {
+        OrderTerms {
             at: *at,
             block_for: persons_blocked_until.map(|until| until - *at),
             fresh_login: *fresh_login,

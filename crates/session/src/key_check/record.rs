@@ -52,7 +52,7 @@ impl StoreKeys {
     }
 
     /// Is true if a record of ours was written under the key that seals.
-    pub(super) fn is_newest(&self, record: &[u8]) -> bool {
+    pub(super) fn is_under_sealing_key(&self, record: &[u8]) -> bool {
         let tag = STANDARD_NO_PAD.encode(self.tagger.tag(NAME.as_bytes()));
         std::str::from_utf8(record).is_ok_and(|text| text.split(' ').nth(1) == Some(tag.as_str()))
     }
@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(judge(&own, &[1]), Ok(INDEX_KEY));
         assert_eq!(judge(&own, &[2, 1]), Ok(INDEX_KEY));
         assert_eq!(judge(&own, &[2]), Err(Foreign::Key));
-        assert!(keys(&[1]).is_newest(&own) && !keys(&[2, 1]).is_newest(&own));
+        assert!(keys(&[1]).is_under_sealing_key(&own) && !keys(&[2, 1]).is_under_sealing_key(&own));
         let text = String::from_utf8(own).unwrap();
         for (changed, foreign) in [
             (text.replacen('3', "2", 1), Foreign::Format),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
-use counterfoil_core::unix_millis::UnixMillis;
+use serde::{Deserialize, Serialize};
 use time::Duration;
 
 use super::Maintenance;
@@ -57,16 +57,18 @@ impl Pass<'_> {
     }
 }
 
-/// Returns the place that a stored cursor names, if it is of the pass with this number.
-fn parse(stored: &[u8], number: &str) -> Option<Cursor> {
-    let mut words = std::str::from_utf8(stored).ok()?.split(' ');
-    let (of, established, handle) = (words.next()?, words.next()?, words.next()?);
-    let cursor = || Some(Cursor { established: UnixMillis(established.parse().ok()?), handle: handle.parse().ok()? });
-    (of == number).then(cursor)?
+/// A cursor as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored {
+    /// The number of its pass.
+    pass: String,
+    cursor: Cursor,
 }
 
-fn text(Cursor { established: UnixMillis(established), handle }: Cursor, number: &str) -> String {
-    format!("{number} {established} {handle}")
+/// Returns the place that a stored cursor names, if it is of the pass with this number.
+fn parse(stored: &[u8], number: &str) -> Option<Cursor> {
+    let stored: Stored = serde_json::from_slice(stored).ok()?;
+    (stored.pass == number).then_some(stored.cursor)
 }
 
 impl Maintenance {
@@ -79,7 +81,7 @@ impl Maintenance {
     /// Does a pass in batches, from where it was left. Returns whether it has come to its end: before, the lease may be
     /// lost, or longer policies be registered.
     pub(super) async fn pass(&self, lead: &Lease, pass: Pass<'_>) -> Result<bool, StoreError> {
-        let (name, number) = (pass.name(), pass.number());
+        let name = pass.name();
         let mut at = self.cursor(pass).await?;
         loop {
             let begun = tokio::time::Instant::now();
@@ -95,7 +97,8 @@ impl Maintenance {
                 return Ok(true);
             };
             let kept_until = self.0.clock.now() + CURSOR_KEPT;
-            self.0.store.put(&name, text(next, &number).as_bytes(), Some(kept_until)).await?;
+            let stored = Stored { pass: pass.number(), cursor: next };
+            self.0.store.put(&name, &serde_json::to_vec(&stored).unwrap_or_default(), Some(kept_until)).await?;
             at = Some(next);
             tokio::time::sleep_until(begun + SHORTEST_BATCH).await;
         }
@@ -112,16 +115,19 @@ impl Maintenance {
 
 #[cfg(test)]
 mod tests {
+    use counterfoil_core::unix_millis::UnixMillis;
+
     use super::*;
     use crate::key::SessionKey;
 
     #[test]
     fn a_cursor_counts_for_its_own_pass_alone() {
         let cursor = Cursor { established: UnixMillis(1_700_000_000_000), handle: SessionKey::generate().handle() };
-        let stored = text(cursor, "1-2-3");
-        assert_eq!(parse(stored.as_bytes(), "1-2-3"), Some(cursor));
-        assert_eq!(parse(stored.as_bytes(), "1-2-4"), None);
-        for damaged in ["", "1-2-3", "1-2-3 x y", "\u{e9}"] {
+        let stored = serde_json::to_vec(&Stored { pass: "1-2-3".to_owned(), cursor }).unwrap();
+        assert_eq!(parse(&stored, "1-2-3"), Some(cursor));
+        assert_eq!(parse(&stored, "1-2-4"), None);
+        for damaged in ["", "{}", r#"{"pass":"1-2-3"}"#, r#"{"pass":"1-2-3","cursor":{"established":1,"handle":"x"}}"#]
+        {
             assert_eq!(parse(damaged.as_bytes(), "1-2-3"), None, "{damaged}");
         }
     }

@@ -7,23 +7,26 @@ use counterfoil_core::identity::Identity;
 use futures_util::{StreamExt, stream};
 use thiserror::Error;
 
-use super::{Order, Selection};
+use super::{BlockOrder, Order, Selection};
 use crate::administration::SessionAdministration;
 use crate::blocks::Words;
-use crate::cut_off::CutOffRule;
+use crate::cut_off::OrderTerms;
+use crate::filter::Filter;
 use crate::inner::Inner;
 use crate::listing::AT_A_TIME;
 use crate::live::KnownSession;
-use crate::selection::Filter;
 use crate::store::StoreError;
 use crate::store::log::LogNumber;
 
 impl SessionAdministration {
     /// Returns the terms that an order lays down, as of now.
-    pub(super) fn terms(&self, order: &Order) -> CutOffRule {
-        CutOffRule {
+    pub(super) fn terms(&self, order: &Order) -> OrderTerms {
+        OrderTerms {
             at: self.0.clock.now(),
-            block_for: order.block(),
+            block_for: match order.block {
+                BlockOrder::LayDown(length) => Some(length).filter(|length| length.is_positive()),
+                BlockOrder::Keep | BlockOrder::Lift => None,
+            },
             fresh_login: order.fresh_login,
             remember_for: self.0.policies.retention().absolute,
             by: order.by.clone(),
@@ -36,7 +39,7 @@ impl SessionAdministration {
         &self,
         selection: &Selection,
         number: LogNumber,
-        terms: &CutOffRule,
+        terms: &OrderTerms,
     ) -> Result<(), StoreError> {
         let cut_offs = &self.0.cut_offs;
         match selection {
@@ -53,7 +56,7 @@ impl SessionAdministration {
 
     /// Blocks the one person whom the order names by issuer and subject, whether or not they have a session; `false` if it
     /// names none so, or blocks nobody.
-    pub(super) async fn block_the_named(&self, filter: &Filter, terms: &CutOffRule) -> Result<bool, StoreError> {
+    pub(super) async fn block_the_named(&self, filter: &Filter, terms: &OrderTerms) -> Result<bool, StoreError> {
         let (Some(block), Some((issuer, subject))) = (terms.block_for, filter.one_person()) else { return Ok(false) };
         // Nothing else is known of them.
         let person = Identity {
@@ -88,7 +91,7 @@ impl Inner {
         sessions: &[Arc<KnownSession>],
         filter: Option<&Filter>,
         number: LogNumber,
-        terms: &CutOffRule,
+        terms: &OrderTerms,
     ) -> Result<(), NotCutOff> {
         let mut persons: BTreeMap<_, (Identity, Vec<Words>)> = BTreeMap::new();
         for known in sessions {
@@ -122,7 +125,7 @@ impl Inner {
         person: &Identity,
         words: &[Words],
         number: LogNumber,
-        terms: &CutOffRule,
+        terms: &OrderTerms,
     ) -> Result<(), StoreError> {
         if let Some(block) = terms.block_for {
             for words in words {

@@ -14,18 +14,17 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::persons::NotCutOff;
-use super::{MOST_WRITTEN, Revoked, Selection};
+use super::{Revoked, Selection};
 use crate::administration::SessionAdministration;
-use crate::audit::{AuditEvent, audit};
 use crate::blocks::Words;
-use crate::cut_off::CutOffRule;
+use crate::cut_off::OrderTerms;
 use crate::cut_off::orders::Orders;
 use crate::ending::Tombstone;
+use crate::filter::LoginFilter;
 use crate::lease::Lease;
 use crate::listing::{AT_A_TIME, Records};
 use crate::live::KnownSession;
 use crate::registry::{Cursor, Source};
-use crate::selection::LoginFilter;
 use crate::signature::Probe;
 use crate::store::log::LogNumber;
 use crate::store::{KeyValue, StoreError};
@@ -46,7 +45,7 @@ pub(super) struct Walk {
     /// The words of an order that stands.
     pub(super) standing: Option<LoginFilter>,
     pub(super) tombstone: Tombstone,
-    pub(super) terms: CutOffRule,
+    pub(super) terms: OrderTerms,
     /// The orders before it.
     pub(super) before: Arc<Orders>,
 }
@@ -55,7 +54,7 @@ pub(super) struct Walk {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Progress {
     /// The place behind which it goes on; `None` at the beginning.
-    place: Option<(UnixMillis, String)>,
+    place: Option<Cursor>,
     /// Set if records were met that may be meant and cannot be read here.
     is_in_part: bool,
     /// Set if there is nothing to go on with.
@@ -72,13 +71,6 @@ struct Resumable {
     until: OffsetDateTime,
 }
 
-impl Progress {
-    fn behind(&self) -> Option<Cursor> {
-        let (established, handle) = self.place.as_ref()?;
-        Some(Cursor { established: *established, handle: handle.parse().ok()? })
-    }
-}
-
 impl Walk {
     /// Is true if a session that fits is meant, and did not begin after the order. What a renewal confirmed after an
     /// order that stands was judged by that order; other orders no renewal knows of.
@@ -89,6 +81,11 @@ impl Walk {
             (_, Some(standing)) => record.confirmed < number && standing.fits(record, self.terms.at),
             (_, None) => record.confirmed < number || record.created_at <= self.terms.at,
         }
+    }
+
+    /// Writes down what it ended, where nobody waits for that.
+    fn audit(&self, revoked: &Revoked) {
+        revoked.audit(&self.selection, &self.terms.by, &self.terms.reason, None, None);
     }
 
     /// Is true if each person found is cut off too: at their next login they may be of another group, or have another
@@ -156,7 +153,7 @@ impl SessionAdministration {
         let mut terms = walk.terms.clone();
         // A search has not what an index had.
         let is_searched = matches!(source, Some(Source::Found(_)));
-        let mut place = resumable.as_ref().filter(|_| !is_searched).and_then(|resumable| resumable.progress.behind());
+        let mut place = resumable.as_ref().filter(|_| !is_searched).and_then(|resumable| resumable.progress.place);
         loop {
             let begun = Instant::now();
             if let Some(resumable) = &mut resumable {
@@ -187,7 +184,7 @@ impl SessionAdministration {
             tell(revoked);
             // What failed is tried again by whoever goes on.
             if let (Some(resumable), None) = (&mut resumable, &revoked.failure) {
-                resumable.progress.place = Some((next.established, next.handle.to_string()));
+                resumable.progress.place = Some(next);
                 let left = self.leave(resumable).await;
                 revoked.note(left);
             }
@@ -214,7 +211,7 @@ impl SessionAdministration {
 
     /// Ends what is meant of a batch of records; returns whether some may be meant that cannot be read here: they may be
     /// sessions for another replica.
-    async fn end_all(&self, walk: &Walk, terms: &CutOffRule, mut records: Records, revoked: &mut Revoked) -> bool {
+    async fn end_all(&self, walk: &Walk, terms: &OrderTerms, mut records: Records, revoked: &mut Revoked) -> bool {
         records.sessions.retain(|known| walk.means(known));
         revoked.failure = records.failure.take().or(revoked.failure.take());
         if let Some(number) = walk.number.filter(|_| walk.marks_each_person()) {
@@ -285,7 +282,7 @@ impl SessionAdministration {
             revoked.note(concluded);
         }
         if !revoked.ended.is_empty() {
-            write_down(&walk, &revoked);
+            walk.audit(&revoked);
         }
         if let Some(error) = revoked.failure {
             tracing::warn!(%error, "the entries beyond an index could not be looked at yet");
@@ -332,7 +329,7 @@ impl SessionAdministration {
             let mut revoked = Revoked::default();
             self.walk(walk.clone(), progress, &mut revoked, &|_| {}).await;
             if !revoked.ended.is_empty() {
-                write_down(&walk, &revoked);
+                walk.audit(&revoked);
             }
             revoked.complete()?;
         }
@@ -342,23 +339,4 @@ impl SessionAdministration {
 
 fn name_of(number: LogNumber) -> String {
     format!("walk:{number}")
-}
-
-/// Writes down what a walk ended that nobody waits for.
-fn write_down(walk: &Walk, revoked: &Revoked) {
-    let (by, reason, ended) = (walk.terms.by.as_str(), walk.terms.reason.as_str(), revoked.ended.len());
-    audit(&AuditEvent::SessionsRevoked {
-        by,
-        selection: &walk.selection.to_string(),
-        reason,
-        block: None,
-        lifted: 0,
-        matched: revoked.matched.len(),
-        ended,
-        complete: revoked.failure.is_none(),
-        client: None,
-    });
-    for session in revoked.ended.iter().copied().filter(|_| ended <= MOST_WRITTEN) {
-        audit(&AuditEvent::SessionRevoked { session, by });
-    }
 }

@@ -2,8 +2,8 @@
 //!
 //! Three rules keep it from ever serving what was revoked:
 //! 1. A record enters with a [`Watch`]: the promise of the very connection it was read on to tell when it changes.
-//!    The promise holds while the [`Coverage`](super::Coverage) of that connection does; when the connection is lost, or silent for
-//!    longer than that, everything read on it is void at once.
+//!    The promise holds while the [`Coverage`](super::Coverage) of that connection does; when the connection is lost,
+//!    or silent for longer than that, everything read on it is void at once.
 //! 2. An invalidation that arrives while a load is under way wins: [`NearCache::fill`] takes a [`FillToken`] from
 //!    before the load, and does nothing if its shard heard of any change since.
 //! 3. A maximum age bounds every entry all the same, and so does the store's own expiry.

@@ -13,10 +13,10 @@ use crate::key::SessionHandle;
 /// A record as the store had it when it was asked.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// The record, if there is one and no tombstone outweighs it.
+    /// The record, if there is one and no tombstone, which outweighs it.
     pub record: Option<Record>,
-    /// Set if a record lies there that its tombstone outweighs: its end came half through, or somebody put it back.
-    pub is_outweighed: bool,
+    /// Set if a record lies there beside a tombstone: its end came half through, or somebody put it back.
+    pub has_ended: bool,
     /// The note that [`RecordStore::create_note`] or [`RecordStore::save_note`] left beside it, unless there is a
     /// tombstone. It may be there without a record.
     pub note: Option<Vec<u8>>,

@@ -44,8 +44,8 @@ pub(crate) enum Found {
     Session(Box<Opened>),
     /// No record, and perhaps the note of a session that is gone.
     Nothing(Option<Note>),
-    /// Nothing that counts: a record that its tombstone outweighs. It has ended, and has yet to be deleted.
-    Outweighed,
+    /// A record that counts for nothing, since there is a tombstone: it has ended, and has yet to be deleted.
+    Ended,
     /// Something that is no session for us: damaged, of a newer format, sealed under a key that is not known (yet). It
     /// may be one for another replica.
     Unreadable,
@@ -146,8 +146,8 @@ impl SealedStore {
             Err(StoreError::Records(session_store::Error::Decode(cause))) => return unreadable(&cause),
             Err(error) => return Err(error),
         };
-        if loaded.is_outweighed {
-            return Ok(Found::Outweighed);
+        if loaded.has_ended {
+            return Ok(Found::Ended);
         }
         let note = loaded.note.and_then(|note| self.open_note(handle, &note));
         let Some(stored) = loaded.record else { return Ok(Found::Nothing(note)) };

@@ -127,16 +127,16 @@ pub async fn a_tombstone_outweighs_a_record_that_somebody_puts_back(subject: &Su
     let handle = handle();
     let until = subject.now() + Duration::HOUR;
     subject.store.create(&mut record(handle, "one", until)).await.unwrap();
-    assert!(!subject.store.load_watched(handle).await.unwrap().is_outweighed);
+    assert!(!subject.store.load_watched(handle).await.unwrap().has_ended);
     subject.store.end(handle, Some((b"why", until))).await.unwrap();
-    assert!(!subject.store.load_watched(handle).await.unwrap().is_outweighed, "nothing lies there");
+    assert!(!subject.store.load_watched(handle).await.unwrap().has_ended, "nothing lies there");
     subject.store.create(&mut record(handle, "one", until)).await.unwrap();
     subject.store.create_note(handle, b"seen", until).await.unwrap();
     assert_eq!(subject.store.load(&handle.id()).await.unwrap(), None);
     let loaded = subject.store.load_watched(handle).await.unwrap();
-    assert!(loaded.record.is_none() && loaded.note.is_none() && loaded.is_outweighed);
+    assert!(loaded.record.is_none() && loaded.note.is_none() && loaded.has_ended);
     assert!(subject.store.end(handle, None).await.unwrap(), "and can be taken away");
-    assert!(!subject.store.load_watched(handle).await.unwrap().is_outweighed);
+    assert!(!subject.store.load_watched(handle).await.unwrap().has_ended);
     assert!(subject.store.tombstone(handle).await.unwrap().is_some());
 }
 

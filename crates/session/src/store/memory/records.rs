@@ -63,7 +63,7 @@ impl RecordStore for MemoryStore {
         let (now, state, name) = (self.clock.now(), self.lock(), handle.to_string());
         let record = state.record(&handle.id(), now).cloned();
         if state.value(Kind::Tombstone, &name, now).is_some() {
-            return Ok(Loaded { is_outweighed: record.is_some(), ..Loaded::default() });
+            return Ok(Loaded { has_ended: record.is_some(), ..Loaded::default() });
         }
         // Asking this store costs no more than asking a cache.
         Ok(Loaded { record, note: state.value(Kind::Note, &name, now), ..Loaded::default() })

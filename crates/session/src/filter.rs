@@ -1,4 +1,4 @@
-//! Selections of sessions: whether one is meant is a pure decision.
+//! Filters of sessions and logins: whether one fits is a pure decision.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
