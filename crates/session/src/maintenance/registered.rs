@@ -2,9 +2,11 @@
 //!
 //! Each replica judges by its own timeouts. They are registered in one hash before anything is judged by them, and read
 //! from there twice a second; records are kept for the longest of them all. What was established before a longer policy
-//! was registered has to be extended once, by one pass over all entries ([`Due`]); a shorter policy needs none. A policy
-//! that no replica has named for a day goes. Integrity: entries are sealed, so whoever can write to Redis cannot make
-//! records last.
+//! was registered has to be extended once, by one pass over all entries ([`Due`]); a shorter policy needs none. Integrity:
+//! entries are sealed, so whoever can write to Redis cannot make records last.
+//!
+//! A policy that no replica has named for a day goes. So the day of the last naming stands before the sealed entry in clear:
+//! one whose key is gone is kept for as long as a replica that has the key names it, and no longer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -35,8 +37,31 @@ struct Entry {
     state: State,
     /// Tells one registration of a policy from the next.
     registered: UnixMillis,
-    /// The day on which a replica last named it, since 1970.
+    /// The day on which a replica last named it, since 1970: stored in clear, and authenticated with the entry.
+    #[serde(skip)]
     named: i64,
+}
+
+/// The decision on a registered field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// A replica may still judge by it.
+    Keep,
+    /// No replica does.
+    Forget,
+    /// Nothing says when it was named: it is marked as named today.
+    Mark,
+}
+
+/// Decides on a field, by the day on which it was last named, in days since 1970.
+fn fate(field: &str, named: Option<i64>, today: i64) -> Fate {
+    match named {
+        _ if !is_hash(field) => Fate::Forget,
+        Some(named) if named < today - 1 => Fate::Forget,
+        // Clocks of replicas differ; nobody names a policy for later.
+        Some(named) if named <= today + 1 => Fate::Keep,
+        Some(_) | None => Fate::Mark,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,8 +117,8 @@ pub(crate) struct RegisteredPolicies {
 #[derive(Debug, Default)]
 struct Known {
     entries: BTreeMap<String, Entry>,
-    /// Fields that cannot be read here.
-    unreadable: Vec<String>,
+    /// Fields that cannot be read here, and the days on which they were last named.
+    unreadable: BTreeMap<String, Option<i64>>,
     /// The moment each registration was heard of here.
     heard: BTreeMap<(String, UnixMillis), Instant>,
     read_at: Option<Instant>,
@@ -114,7 +139,12 @@ impl Known {
     }
 
     /// Takes over what a reading found that began at a moment.
-    fn take_over(&mut self, entries: BTreeMap<String, Entry>, unreadable: Vec<String>, begun: Instant) {
+    fn take_over(
+        &mut self,
+        entries: BTreeMap<String, Entry>,
+        unreadable: BTreeMap<String, Option<i64>>,
+        begun: Instant,
+    ) {
         let heard = entries.iter().map(|(field, entry)| {
             let registration = (field.clone(), entry.registered);
             let at = self.heard.get(&registration).copied().unwrap_or_else(Instant::now);
@@ -125,8 +155,28 @@ impl Known {
 
     fn insert(&mut self, field: String, entry: Entry) {
         self.heard.entry((field.clone(), entry.registered)).or_insert_with(Instant::now);
-        self.unreadable.retain(|unreadable| *unreadable != field);
+        self.unreadable.remove(&field);
         self.entries.insert(field, entry);
+    }
+
+    fn remove(&mut self, field: &str) {
+        self.unreadable.remove(field);
+        self.entries.remove(field);
+    }
+
+    fn mark(&mut self, field: String, entry: Option<Entry>, today: i64) {
+        match entry {
+            Some(entry) => self.insert(field, entry),
+            None => _ = self.unreadable.insert(field, Some(today)),
+        }
+    }
+
+    /// Decides on every field that does not stay as it is.
+    fn fates(&self, today: i64) -> Vec<(String, Fate)> {
+        let readable = self.entries.iter().map(|(field, entry)| (field, Some(entry.named)));
+        let unreadable = self.unreadable.iter().map(|(field, named)| (field, *named));
+        let fates = readable.chain(unreadable).map(|(field, named)| (field.clone(), fate(field, named, today)));
+        fates.filter(|(_, fate)| *fate != Fate::Keep).collect()
     }
 }
 
@@ -159,11 +209,12 @@ impl RegisteredPolicies {
     /// Reads the registered policies.
     pub(crate) async fn read(&self) -> Result<(), StoreError> {
         let begun = Instant::now();
-        let (mut entries, mut unreadable) = (BTreeMap::new(), Vec::new());
-        for (field, sealed) in self.values.fields(NAME).await? {
-            match self.open(&field, &sealed) {
+        let (mut entries, mut unreadable) = (BTreeMap::new(), BTreeMap::new());
+        for (field, stored) in self.values.fields(NAME).await? {
+            let (named, sealed) = parse(&stored).unzip();
+            match named.zip(sealed).and_then(|(named, sealed)| self.open(&field, named, sealed)) {
                 Some(entry) => _ = entries.insert(field, entry),
-                None => unreadable.push(field),
+                None => _ = unreadable.insert(field, named),
             }
         }
         lock(&self.known).take_over(entries, unreadable, begun);
@@ -188,7 +239,7 @@ impl RegisteredPolicies {
                     named: today,
                 },
             };
-            (entry, known.unreadable.contains(&field))
+            (entry, known.unreadable.contains_key(&field))
         };
         let is_known = lock(&self.known).entries.contains_key(&field);
         let sealed = self.seal(&field, &named);
@@ -224,18 +275,27 @@ impl RegisteredPolicies {
         Ok(())
     }
 
-    /// Removes the policies that no replica has named for a day.
+    /// Removes the policies that no replica has named for a day, whether or not they can be read here.
     pub(super) async fn forget_unnamed(&self) -> Result<(), StoreError> {
         self.read().await?;
-        let yesterday = self.today() - 1;
-        let unnamed: Vec<_> = {
-            let known = lock(&self.known);
-            let unnamed = known.entries.iter().filter(|(_, entry)| entry.named < yesterday);
-            unnamed.map(|(field, _)| field.clone()).collect()
-        };
-        for field in unnamed {
-            self.values.remove_field(NAME, &field).await?;
-            lock(&self.known).entries.remove(&field);
+        let today = self.today();
+        let fates = lock(&self.known).fates(today);
+        for (field, fate) in fates {
+            match fate {
+                Fate::Keep => {}
+                Fate::Forget => {
+                    self.values.remove_field(NAME, &field).await?;
+                    lock(&self.known).remove(&field);
+                }
+                Fate::Mark => {
+                    let entry = lock(&self.known).entries.get(&field).cloned();
+                    let marked = entry.map(|entry| Entry { named: today, ..entry });
+                    // What cannot be read is of no use: a replica whose policy that is registers it again.
+                    let value = marked.as_ref().map_or_else(|| stored(today, &[]), |entry| self.seal(&field, entry));
+                    self.values.put_field(NAME, &field, &value).await?;
+                    lock(&self.known).mark(field, marked, today);
+                }
+            }
         }
         Ok(())
     }
@@ -245,12 +305,30 @@ impl RegisteredPolicies {
     }
 
     fn seal(&self, field: &str, entry: &Entry) -> Vec<u8> {
-        self.sealer.seal_json(field.as_bytes(), entry)
+        stored(entry.named, &self.sealer.seal_json(&subject(field, entry.named), entry))
     }
 
-    fn open(&self, field: &str, sealed: &[u8]) -> Option<Entry> {
-        self.sealer.open_json(field.as_bytes(), sealed).ok()
+    fn open(&self, field: &str, named: i64, sealed: &[u8]) -> Option<Entry> {
+        let entry = self.sealer.open_json(&subject(field, named), sealed).ok()?;
+        Some(Entry { named, ..entry })
     }
+}
+
+/// Joins the day on which a policy was last named and its sealed entry.
+fn stored(named: i64, sealed: &[u8]) -> Vec<u8> {
+    [named.to_string().as_bytes(), b" ", sealed].concat()
+}
+
+/// Parts the same again; `None` if there is no day.
+fn parse(stored: &[u8]) -> Option<(i64, &[u8])> {
+    let end = stored.iter().position(|byte| *byte == b' ')?;
+    let named = std::str::from_utf8(&stored[..end]).ok()?.parse().ok()?;
+    Some((named, &stored[end + 1..]))
+}
+
+/// The associated data of a sealed entry.
+fn subject(field: &str, named: i64) -> Vec<u8> {
+    format!("{field} {named}").into_bytes()
 }
 
 /// The field of a policy: its hash.
@@ -259,18 +337,30 @@ fn field_of(policy: &TimeoutPolicy) -> String {
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &text))
 }
 
+/// Is true if a field can be that of a policy.
+fn is_hash(field: &str) -> bool {
+    URL_SAFE_NO_PAD.decode(field).is_ok_and(|hash| hash.len() == digest::SHA256_OUTPUT_LEN)
+}
+
 #[cfg(test)]
 mod tests {
+    use counterfoil_core::clock::{Clock, ManualClock, SystemClock};
+    use counterfoil_core::secret::Secret;
     use time::Duration;
 
     use super::*;
+    use crate::store::memory::MemoryStore;
     use crate::timeout::Limits;
+
+    fn policy(idle: i64, absolute: i64) -> TimeoutPolicy {
+        let limits = Limits { idle: Duration::minutes(idle), absolute: Duration::hours(absolute) };
+        TimeoutPolicy { default: limits, by_group: Vec::new() }
+    }
 
     fn known(policies: &[(i64, i64, State)]) -> Known {
         let mut known = Known::default();
         for (index, (idle, absolute, state)) in policies.iter().enumerate() {
-            let limits = Limits { idle: Duration::minutes(*idle), absolute: Duration::hours(*absolute) };
-            let policy = TimeoutPolicy { default: limits, by_group: Vec::new() };
+            let policy = policy(*idle, *absolute);
             known.insert(index.to_string(), Entry { policy, state: *state, registered: UnixMillis(1), named: 1 });
         }
         known
@@ -304,5 +394,84 @@ mod tests {
         let (done, new) = ((30, 10, State::Done), (30, 12, State::New));
         assert_eq!(number(&[done, new]), number(&[done, new]));
         assert_ne!(number(&[done, new]), number(&[done, new, (30, 14, State::New)]));
+    }
+
+    /// A replica's view of the policies in a store, with keys that are these bytes, newest first.
+    fn replica(store: &Arc<MemoryStore>, clock: &Arc<ManualClock>, keys: &[u8]) -> RegisteredPolicies {
+        let keys = keys.iter().map(|byte| Secret::new([*byte; 32])).collect();
+        RegisteredPolicies::new(store.clone(), &Keyring::new(keys).unwrap(), clock.clone())
+    }
+
+    /// R-G12: an entry that cannot be read may be the longest policy, so nothing is pruned by age while it is there.
+    #[tokio::test]
+    async fn a_policy_whose_key_is_gone_is_kept_while_a_replica_names_it_and_forgotten_afterwards() {
+        let clock = ManualClock::at(SystemClock.now());
+        let store = Arc::new(MemoryStore::new(clock.clone()));
+        let (old, new) = (replica(&store, &clock, &[1]), replica(&store, &clock, &[2]));
+        for _ in 0..4 {
+            old.read().await.unwrap();
+            old.register(&policy(30, 12)).await.unwrap();
+            new.register(&policy(20, 10)).await.unwrap();
+            new.forget_unnamed().await.unwrap();
+            assert!(!new.are_all_readable(), "a replica judges by it");
+            clock.advance(Duration::DAY);
+        }
+        new.forget_unnamed().await.unwrap();
+        assert!(!new.are_all_readable(), "it was named yesterday");
+        clock.advance(Duration::DAY);
+        new.forget_unnamed().await.unwrap();
+        assert!(new.are_all_readable());
+        new.register(&policy(20, 10)).await.unwrap();
+        new.read().await.unwrap();
+        assert!(new.are_all_readable());
+        assert_eq!(store.fields(NAME).await.unwrap().len(), 1);
+    }
+
+    /// One line a case: what stands there, and the number of days after which it is gone.
+    #[tokio::test]
+    async fn what_no_replica_wrote_is_forgotten_in_two_days_at_the_latest() {
+        let clock = ManualClock::at(SystemClock.now());
+        let field = field_of(&policy(30, 12));
+        let today = clock.now().unix_timestamp() / 86_400;
+        for (field, value, days) in [
+            ("made up", b"nonsense".to_vec(), 0),
+            ("made up", stored(today, b"nonsense"), 0),
+            (&field, b"nonsense".to_vec(), 2),
+            (&field, stored(today, b"nonsense"), 2),
+            (&field, stored(i64::MAX, b"nonsense"), 2),
+            (&field, stored(today - 2, b"nonsense"), 0),
+        ] {
+            let clock = ManualClock::at(clock.now());
+            let store = Arc::new(MemoryStore::new(clock.clone()));
+            let policies = replica(&store, &clock, &[1]);
+            store.put_field(NAME, field, &value).await.unwrap();
+            let mut gone_after = 0;
+            while {
+                policies.forget_unnamed().await.unwrap();
+                !policies.are_all_readable()
+            } {
+                clock.advance(Duration::DAY);
+                gone_after += 1;
+                assert!(gone_after < 10, "{field} {value:?}");
+            }
+            assert_eq!(gone_after, days, "{field} {value:?}");
+            assert!(store.fields(NAME).await.unwrap().is_empty());
+        }
+    }
+
+    /// A replica whose clock was far ahead names a policy once; the others do not keep it for that long.
+    #[tokio::test]
+    async fn a_policy_that_was_named_for_later_counts_as_named_today() {
+        let clock = ManualClock::at(SystemClock.now() + Duration::days(30));
+        let store = Arc::new(MemoryStore::new(clock.clone()));
+        replica(&store, &clock, &[1]).register(&policy(30, 12)).await.unwrap();
+        clock.advance(-Duration::days(30));
+        let policies = replica(&store, &clock, &[1]);
+        policies.forget_unnamed().await.unwrap();
+        policies.read().await.unwrap();
+        assert_eq!(policies.longest(Retention::of(&policy(1, 1))), Retention::of(&policy(30, 12)));
+        clock.advance(Duration::days(2));
+        policies.forget_unnamed().await.unwrap();
+        assert!(store.fields(NAME).await.unwrap().is_empty());
     }
 }
