@@ -1,6 +1,7 @@
 //! The time for which Redis keeps sessions when replicas have different timeouts, and when those change.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use counterfoil::clock::{Clock, ManualClock, SharedClock, SystemClock};
 use counterfoil::identity::Identity;
@@ -15,10 +16,11 @@ use counterfoil::session::store::{KeyValue, RecordStore, SessionBackend};
 use counterfoil::session::timeout::Limits;
 use counterfoil::session::{Check, NearCacheSettings, Sessions};
 use counterfoil::session_redis::RedisBackend;
+use futures_util::future;
 use time::Duration;
 
 use crate::support::child::until;
-use crate::support::redis::{Redis, settings};
+use crate::support::redis::{GIVEN_UP_AFTER, Redis, settings, unreliable};
 
 /// A replica without a background task, whose sessions may be unused for so many minutes and live for so many hours.
 fn replica(store: Arc<dyn SessionBackend>, clock: SharedClock, (idle, absolute): (i64, i64)) -> Sessions {
@@ -52,9 +54,15 @@ async fn settle(sessions: &Sessions) {
 
 /// The number of times that Redis was told to extend something since the last question.
 fn extensions(redis: &Redis) -> usize {
+    calls(redis, "expireat")
+}
+
+/// The number of times that Redis was given a command since the last question.
+fn calls(redis: &Redis, command: &str) -> usize {
     let statistics = redis.ask(&["INFO", "commandstats"]);
-    let calls = statistics.lines().find_map(|line| line.strip_prefix("cmdstat_expireat:calls=")?.split(',').next());
-    redis.ask(&["CONFIG", "RESETSTAT"]);
+    let (beginning, ask) = (format!("cmdstat_{command}:calls="), ["CONFIG", "RESETSTAT"]);
+    let calls = statistics.lines().find_map(|line| line.strip_prefix(&beginning)?.split(',').next());
+    redis.ask(&ask);
     calls.map_or(0, |calls| calls.parse().unwrap())
 }
 
@@ -206,4 +214,31 @@ async fn timeouts_are_registered_before_anything_is_judged_by_them() {
     let other = replica(store.clone(), clock.clone(), (60, 14));
     assert!(matches!(other.reader().check(&key).await.unwrap(), Check::Live(_)));
     assert_eq!(store.fields("kept").await.unwrap().len(), 2, "by the check");
+}
+
+/// However many ask for the timeouts while Redis is slow, they are read by one at a time, for all who wait.
+#[tokio::test]
+async fn those_who_wait_for_the_timeouts_share_one_read_of_them() {
+    const ASKING: usize = 40;
+    let redis = Redis::start();
+    let sessions = replica_on(&redis, (30, 12));
+    sign_in(&sessions, 0..1).await;
+    calls(&redis, "hgetall");
+    let administration = sessions.administration();
+    redis.freeze();
+    let asked = future::join_all((0..ASKING).map(|_| administration.reload_stored_timeouts()));
+    let (answers, ()) = tokio::join!(asked, async { redis.thaw() });
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!(calls(&redis, "hgetall"), 2, "the one that was under way may have missed what came since");
+
+    let store = RedisBackend::connect(unreliable(redis.port())).unwrap();
+    let administration = replica(Arc::new(store), Arc::new(SystemClock), (30, 12)).administration();
+    administration.reload_stored_timeouts().await.unwrap();
+    redis.freeze();
+    let begun = Instant::now();
+    let answers = future::join_all((0..ASKING).map(|_| administration.reload_stored_timeouts())).await;
+    let waited = begun.elapsed();
+    redis.thaw();
+    assert!(answers.iter().all(Result::is_err));
+    assert!(waited < GIVEN_UP_AFTER * 4, "a failure is for all who wait as well: {waited:?}");
 }

@@ -26,8 +26,9 @@ use super::lease::Lease;
 use super::policy::SessionRules;
 use super::store::{InvalidationFeed, RecordStore, StoreError};
 
-/// Interval between two looks at the stored timeouts: well below the second in which a change has to be everywhere.
-const LOOK: StdDuration = StdDuration::from_millis(400);
+/// Interval between two looks at the stored timeouts and the registered policies: well below the second in which a change has
+/// to be everywhere, and the half second for which policies that were read count ([`registered::HEARD_WITHIN`]).
+const LOOK: StdDuration = StdDuration::from_millis(200);
 /// Interval between two looks at whose store it is.
 const KEY_CHECK: StdDuration = StdDuration::from_mins(1);
 /// The same, while the store could not be asked.

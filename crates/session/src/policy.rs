@@ -1,8 +1,8 @@
 //! The rules in force: how long sessions live, how many a person may have, what binds them to a browser.
 //!
 //! The configuration says what applies; timeouts stored by an operator (`PUT /sso/api/v1/timeouts`) go before it, on
-//! every replica, until they are withdrawn. Each replica reads them every 400 ms, so a change reaches live
-//! sessions within a second; a store that cannot be asked changes nothing. Integrity: what is stored is sealed, so
+//! every replica, until they are withdrawn. Each replica reads them every 200 ms, one read at a time (single-flight), so a
+//! change reaches live sessions within a second; a store that cannot be asked changes nothing. Integrity: what is stored is sealed, so
 //! whoever can write to Redis cannot lengthen sessions.
 
 use std::num::NonZeroUsize;
@@ -82,6 +82,17 @@ pub(super) struct Policies {
     stored: Mutex<Stored>,
     changes: AtomicU64,
     has_looked: AtomicBool,
+    /// The looks begun so far.
+    looks: AtomicU64,
+    /// Single-flight: one look at a time, and the outcome of the last one.
+    last_look: tokio::sync::Mutex<LastLook>,
+}
+
+/// The number of the last look that came to its end, and its failure.
+#[derive(Debug, Default)]
+struct LastLook {
+    number: u64,
+    failure: Option<StoreError>,
 }
 
 /// The timeouts that were stored when the store was last looked at, and the policy that could be read of them.
@@ -100,6 +111,8 @@ impl Policies {
             stored: Mutex::default(),
             changes: AtomicU64::new(0),
             has_looked: AtomicBool::new(false),
+            looks: AtomicU64::new(0),
+            last_look: tokio::sync::Mutex::default(),
         }
     }
 
@@ -116,7 +129,7 @@ impl Policies {
     /// The same as every replica knows them that was heard of, for records that are written now.
     pub(super) async fn current_retention(&self) -> Result<Retention, StoreError> {
         if !self.registered.is_fresh() {
-            self.look().await?;
+            self.look_unless(|| self.registered.is_fresh()).await?;
         }
         Ok(self.retention())
     }
@@ -170,11 +183,32 @@ impl Policies {
     /// Looks for stored timeouts before anything is judged for the first time: they may be longer than those
     /// configured, and a session that is ended by mistake is ended for good.
     pub(super) async fn ensure_loaded(&self) -> Result<(), StoreError> {
-        if self.has_looked.load(Ordering::Acquire) { Ok(()) } else { self.look().await }
+        let has_looked = || self.has_looked.load(Ordering::Acquire);
+        if has_looked() { Ok(()) } else { self.look_unless(has_looked).await }
     }
 
     /// Looks for stored timeouts and for the policies of other replicas. Timeouts are registered before they apply.
     pub(super) async fn look(&self) -> Result<(), StoreError> {
+        self.look_unless(|| false).await
+    }
+
+    /// Looks, unless somebody has done it who began after this was called, or `is_enough` is true when they have ended.
+    async fn look_unless(&self, is_enough: impl Fn() -> bool) -> Result<(), StoreError> {
+        let begun = self.looks.load(Ordering::Acquire);
+        let mut last = self.last_look.lock().await;
+        if is_enough() {
+            return Ok(());
+        }
+        if last.number > begun {
+            return last.failure.as_ref().map_or(Ok(()), |failure| Err(failure.for_another()));
+        }
+        let number = self.looks.fetch_add(1, Ordering::AcqRel) + 1;
+        let looked = self.look_now().await;
+        *last = LastLook { number, failure: looked.as_ref().err().map(StoreError::for_another) };
+        looked
+    }
+
+    async fn look_now(&self) -> Result<(), StoreError> {
         let changes = self.changes.load(Ordering::Acquire);
         let (found, ()) = tokio::try_join!(self.values.get(STORED), self.registered.read())?;
         let found = found.map(|text| {

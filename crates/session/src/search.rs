@@ -111,14 +111,14 @@ impl Inner {
                 }
             }
         };
-        let read = self.registry.scan(see).await.map_err(|error| error.to_string());
+        let read = self.registry.scan(see).await;
         for ((_, answers), places) in searches.into_iter().zip(found) {
             let places = newest_first(places);
             for answer in answers {
                 // Nobody may wait for it any more.
                 let _ = answer.send(match &read {
                     Ok(()) => Ok(places.clone()),
-                    Err(error) => Err(StoreError::backend(error.as_str())),
+                    Err(error) => Err(error.for_another()),
                 });
             }
         }

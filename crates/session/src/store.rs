@@ -81,6 +81,16 @@ impl StoreError {
     pub fn backend(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Backend(error.into())
     }
+
+    /// Returns the same failure for somebody else who waited for the same answer.
+    pub(crate) fn for_another(&self) -> Self {
+        match self {
+            Self::Timeout => Self::Timeout,
+            Self::Foreign(foreign) => Self::Foreign(*foreign),
+            Self::Backend(error) => Self::backend(error.to_string()),
+            error => Self::backend(error.to_string()),
+        }
+    }
 }
 
 /// A store of sessions: everything that the six traits promise, of one server or one cluster.

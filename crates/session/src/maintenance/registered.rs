@@ -1,7 +1,7 @@
 //! The policies of every replica, so that the store keeps what any of them lets live.
 //!
 //! Each replica judges by its own timeouts. They are registered in one hash before anything is judged by them, and read
-//! from there twice a second; records are kept for the longest of them all. What was established before a longer policy
+//! from there five times a second; records are kept for the longest of them all. What was established before a longer policy
 //! was registered has to be extended once, by one pass over all entries ([`Due`]); a shorter policy needs none. Integrity:
 //! entries are sealed, so whoever can write to Redis cannot make records last.
 //!
