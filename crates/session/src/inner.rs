@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 
 use super::blocks::of_persons::Blocks;
+use super::checkpoint::Checkpoints;
 use super::cut_off::CutOffs;
 use super::cut_off::log::{LOG, LogCopy};
 use super::cut_off::orders::Orders;
@@ -48,6 +49,7 @@ pub(crate) struct Inner {
     pub(crate) tombstones: Sealer,
     pub(crate) store: Arc<Keyed>,
     pub(crate) policies: Policies,
+    pub(crate) checkpoints: Checkpoints,
     pub(crate) queues: LocalLocks,
     pub(crate) searches: Searches,
     pub(crate) clock: SharedClock,

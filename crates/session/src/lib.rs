@@ -20,6 +20,7 @@ pub mod audit;
 pub mod blocks;
 pub mod browser;
 mod builder;
+mod checkpoint;
 mod cut_off;
 pub mod ending;
 pub mod establish;

@@ -2,9 +2,10 @@
 //! replica let them live, and pruning what none lets live.
 //!
 //! It runs in each replica ([`Maintenance::spawn`]): one task looks for stored timeouts and registers this replica's own
-//! ([`registered`]), one looks whose store it is, another does what needs doing once, if it has the lease ([`leader`]):
-//! records are extended when a longer policy was registered ([`extending`], by [`retention`]), and entries without a record
-//! are taken out of the lists ([`pruning`]).
+//! ([`registered`]), one looks whose store it is, one goes on with revocations of many that another replica left half carried
+//! out, and one does what needs doing once, if it has the lease ([`leader`]): records are extended when a longer policy was
+//! registered ([`extending`], by [`retention`]), and entries without a record are taken out of the lists ([`pruning`]). A step
+//! that fails keeps no other back.
 
 mod extending;
 mod leader;
@@ -33,7 +34,7 @@ const LOOK: StdDuration = StdDuration::from_millis(200);
 const KEY_CHECK: StdDuration = StdDuration::from_mins(1);
 /// The same, while the store could not be asked.
 const KEY_RETRY: StdDuration = StdDuration::from_secs(1);
-/// Interval between two rounds of everything else.
+/// Interval between two rounds of everything else, and between two looks for revocations to go on with.
 const ROUND: StdDuration = StdDuration::from_secs(5);
 /// Interval between two rounds of what is neither extending nor pruning.
 const TIDYING: Duration = Duration::seconds(50);
@@ -47,6 +48,7 @@ impl Maintenance {
     pub fn spawn(&self) {
         tokio::spawn(look_for_stored_timeouts(Arc::downgrade(&self.0)));
         tokio::spawn(maintenance_loop(Arc::downgrade(&self.0)));
+        tokio::spawn(resume_walks(Arc::downgrade(&self.0)));
         tokio::spawn(look_whose_store_it_is(Arc::downgrade(&self.0)));
     }
 
@@ -110,16 +112,24 @@ impl Maintenance {
     }
 
     async fn lead(&self, lead: &Lease) -> Result<bool, StoreError> {
-        if let Some(due) = self.0.policies.registered.due()
-            && !self.extend(lead, &due).await?
-        {
+        let extended = match self.0.policies.registered.due() {
+            Some(due) => self.extend(lead, &due).await,
+            None => Ok(true),
+        };
+        if matches!(extended, Ok(false)) {
             return Ok(false);
         }
+        let tidied = self.tidy_if_due().await;
+        let pruned = self.prune_if_due(lead).await;
+        extended.and(tidied).and(pruned)
+    }
+
+    async fn tidy_if_due(&self) -> Result<(), StoreError> {
         // Never released: its TTL is the interval.
-        if Lease::try_acquire(self.0.store.clone(), "tidying", TIDYING).await?.is_some() {
-            self.tidy().await?;
+        match Lease::try_acquire(self.0.store.clone(), "tidying", TIDYING).await? {
+            Some(_) => self.tidy().await,
+            None => Ok(()),
         }
-        self.prune_if_due(lead).await
     }
 
     /// Asks the store whether it is there.
@@ -144,10 +154,11 @@ impl Maintenance {
     }
 
     async fn tidy(&self) -> Result<(), StoreError> {
-        self.0.cut_offs.log.keep_up(self.0.clock.now()).await?;
-        self.0.blocks.keep_up(self.0.clock.now()).await?;
-        self.0.policies.registered.forget_unnamed().await?;
-        self.0.policies.seal_again().await
+        let log = self.0.cut_offs.log.keep_up(self.0.clock.now()).await;
+        let blocks = self.0.blocks.keep_up(self.0.clock.now()).await;
+        let registered = self.0.policies.registered.forget_unnamed().await;
+        let stored = self.0.policies.seal_again().await;
+        log.and(blocks).and(registered).and(stored)
     }
 }
 
@@ -194,14 +205,22 @@ async fn maintenance_loop(inner: Weak<Inner>) {
     loop {
         tokio::time::sleep(ROUND).await;
         let Some(sessions) = inner.upgrade().map(Maintenance) else { return };
-        // Orders that a replica left half carried out go on first.
-        let resumed = SessionAdministration(sessions.0.clone()).resume_walks().await;
-        let done = match resumed {
-            Ok(()) => sessions.round().await.map(drop),
-            failed => failed,
-        };
+        let done = sessions.round().await;
         if let Some(reason) = trouble.record(&done) {
             tracing::warn!(%reason, "the store of sessions cannot be maintained");
+        }
+    }
+}
+
+/// Goes on with revocations of many. A walk may take minutes, which the rounds do not wait for.
+async fn resume_walks(inner: Weak<Inner>) {
+    let mut trouble = LogOnChange::default();
+    loop {
+        tokio::time::sleep(ROUND).await;
+        let Some(sessions) = inner.upgrade().map(SessionAdministration) else { return };
+        let resumed = sessions.resume_walks().await;
+        if let Some(reason) = trouble.record(&resumed) {
+            tracing::warn!(%reason, "not every revocation could be gone on with");
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::administration::SessionAdministration;
 use super::blocks::of_persons::Blocks;
+use super::checkpoint::Checkpoints;
 use super::cut_off::CutOffs;
 use super::cut_off::log::LogCopy;
 use super::inner::{Inner, Near};
@@ -66,6 +67,7 @@ impl Sessions {
             blocks: Blocks::new(store.clone(), keyring),
             tombstones: keyring.sealer("counterfoil tombstone v1", &[]),
             policies: Policies::new(store.clone(), keyring, rules, clock.clone()),
+            checkpoints: Checkpoints::new(store.clone(), keyring),
             queues: LocalLocks::default(),
             searches: Searches::default(),
             store,

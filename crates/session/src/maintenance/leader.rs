@@ -1,26 +1,25 @@
 //! One replica at a time does what needs doing once: it has a lease, and says how far it has come.
 //!
-//! The lease is prolonged with each batch. Whoever takes it over goes on from the stored cursor; a cursor counts for the
-//! pass that it names, and for no other. So a leader that was thought dead can at most repeat a batch.
+//! The lease is prolonged with each batch. Whoever takes it over goes on from the checkpoint ([`super::super::checkpoint`]). So a
+//! leader that was thought dead can at most repeat a batch.
 
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
-use serde::{Deserialize, Serialize};
 use time::Duration;
 
 use super::Maintenance;
 use super::registered::Due;
 use crate::lease::Lease;
 use crate::registry::Cursor;
-use crate::store::{KeyValue, LeaseStore, StoreError};
+use crate::store::{LeaseStore, StoreError};
 
-/// The lease's name, and the beginning of the cursors'.
+/// The lease's name, and the beginning of the checkpoints'.
 const NAME: &str = "upkeep";
 /// The lease: so long a replica that died keeps the others from the upkeep.
 const LEASE: Duration = Duration::seconds(30);
-/// Time for which a cursor is kept.
-const CURSOR_KEPT: Duration = Duration::DAY;
+/// Time for which a checkpoint is kept.
+const CHECKPOINT_KEPT: Duration = Duration::DAY;
 /// Shortest time that a batch of 500 takes: 5,000 sessions a second.
 const SHORTEST_BATCH: StdDuration = StdDuration::from_millis(100);
 
@@ -39,7 +38,7 @@ pub(super) enum Pass<'due> {
 }
 
 impl Pass<'_> {
-    /// The name of the stored cursor.
+    /// The name of the checkpoint.
     fn name(self) -> String {
         let kind = match self {
             Self::Extend(_) => "extend",
@@ -48,7 +47,7 @@ impl Pass<'_> {
         format!("{NAME}:{kind}")
     }
 
-    /// The number of the pass: the cursor of another counts for nothing.
+    /// The number of the pass: the checkpoint of another counts for nothing.
     fn number(self) -> String {
         match self {
             Self::Extend(due) => due.number(),
@@ -57,32 +56,17 @@ impl Pass<'_> {
     }
 }
 
-/// A cursor as it is stored.
-#[derive(Debug, Serialize, Deserialize)]
-struct Stored {
-    /// The number of its pass.
-    pass: String,
-    cursor: Cursor,
-}
-
-/// Returns the place that a stored cursor names, if it is of the pass with this number.
-fn parse(stored: &[u8], number: &str) -> Option<Cursor> {
-    let stored: Stored = serde_json::from_slice(stored).ok()?;
-    (stored.pass == number).then_some(stored.cursor)
-}
-
 impl Maintenance {
     /// Returns the place to go on from, if a pass was begun and left.
-    pub(super) async fn cursor(&self, pass: Pass<'_>) -> Result<Option<Cursor>, StoreError> {
-        let stored = self.0.store.get(&pass.name()).await?;
-        Ok(stored.as_deref().and_then(|stored| parse(stored, &pass.number())))
+    pub(super) async fn cursor(&self, pass: Pass<'_>) -> Option<Cursor> {
+        self.0.checkpoints.find(&pass.name(), &pass.number()).await
     }
 
     /// Does a pass in batches, from where it was left. Returns whether it has come to its end: before, the lease may be
     /// lost, or longer policies be registered.
     pub(super) async fn pass(&self, lead: &Lease, pass: Pass<'_>) -> Result<bool, StoreError> {
-        let name = pass.name();
-        let mut at = self.cursor(pass).await?;
+        let (name, number) = (pass.name(), pass.number());
+        let mut at = self.cursor(pass).await;
         loop {
             let begun = tokio::time::Instant::now();
             if self.is_outdated(pass) || !lead.renew_once().await? {
@@ -93,12 +77,11 @@ impl Maintenance {
                 Pass::Prune => self.prune_batch(at).await?,
             };
             let Some(next) = next else {
-                self.0.store.remove(&name).await?;
+                self.0.checkpoints.remove(&name).await?;
                 return Ok(true);
             };
-            let kept_until = self.0.clock.now() + CURSOR_KEPT;
-            let stored = Stored { pass: pass.number(), cursor: next };
-            self.0.store.put(&name, &serde_json::to_vec(&stored).unwrap_or_default(), Some(kept_until)).await?;
+            let kept_until = self.0.clock.now() + CHECKPOINT_KEPT;
+            self.0.checkpoints.leave(&name, &number, &next, kept_until).await?;
             at = Some(next);
             tokio::time::sleep_until(begun + SHORTEST_BATCH).await;
         }
@@ -109,26 +92,6 @@ impl Maintenance {
         match (pass, self.0.policies.registered.due()) {
             (Pass::Extend(due), now) => now.is_none_or(|now| now.number() != due.number()),
             (Pass::Prune, now) => now.is_some(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use counterfoil_core::unix_millis::UnixMillis;
-
-    use super::*;
-    use crate::key::SessionKey;
-
-    #[test]
-    fn a_cursor_counts_for_its_own_pass_alone() {
-        let cursor = Cursor { established: UnixMillis(1_700_000_000_000), handle: SessionKey::generate().handle() };
-        let stored = serde_json::to_vec(&Stored { pass: "1-2-3".to_owned(), cursor }).unwrap();
-        assert_eq!(parse(&stored, "1-2-3"), Some(cursor));
-        assert_eq!(parse(&stored, "1-2-4"), None);
-        for damaged in ["", "{}", r#"{"pass":"1-2-3"}"#, r#"{"pass":"1-2-3","cursor":{"established":1,"handle":"x"}}"#]
-        {
-            assert_eq!(parse(damaged.as_bytes(), "1-2-3"), None, "{damaged}");
         }
     }
 }

@@ -39,7 +39,7 @@ fn fate(established: OffsetDateTime, has_record: bool, oldest: OffsetDateTime, n
 impl Maintenance {
     /// Begins a pass every ten minutes, or goes on with one that was left. Returns whether there is nothing left to do.
     pub(super) async fn prune_if_due(&self, lead: &Lease) -> Result<bool, StoreError> {
-        let has_begun = self.cursor(Pass::Prune).await?.is_some();
+        let has_begun = self.cursor(Pass::Prune).await.is_some();
         // Never released: its TTL is the interval.
         if !has_begun && Lease::try_acquire(self.0.store.clone(), "pruning", INTERVAL).await?.is_none() {
             return Ok(true);

@@ -18,7 +18,7 @@ use super::{Revoked, Selection};
 use crate::administration::SessionAdministration;
 use crate::blocks::Words;
 use crate::cut_off::OrderTerms;
-use crate::cut_off::orders::Orders;
+use crate::cut_off::orders::{Orders, Standing};
 use crate::ending::Tombstone;
 use crate::filter::LoginFilter;
 use crate::lease::Lease;
@@ -26,8 +26,8 @@ use crate::listing::{AT_A_TIME, Records};
 use crate::live::KnownSession;
 use crate::registry::{Cursor, Source};
 use crate::signature::Probe;
+use crate::store::StoreError;
 use crate::store::log::LogNumber;
-use crate::store::{KeyValue, StoreError};
 
 /// Time for which nobody else walks, from each batch on.
 const LEASE: Duration = Duration::seconds(30);
@@ -290,8 +290,8 @@ impl SessionAdministration {
     }
 
     async fn leave(&self, resumable: &Resumable) -> Result<(), StoreError> {
-        let text = serde_json::to_vec(&resumable.progress).unwrap_or_default();
-        self.0.store.put(&resumable.name, &text, Some(resumable.until)).await
+        let Resumable { name, number, progress, until, .. } = resumable;
+        self.0.checkpoints.leave(name, &number.to_string(), progress, *until).await
     }
 
     /// Notes that every session an order meant is gone; if some cannot be read here, the order stands until none can live.
@@ -301,39 +301,46 @@ impl SessionAdministration {
             self.leave(&resumable).await?;
         } else {
             self.0.cut_offs.log.done(resumable.number).await?;
-            self.0.store.remove(&resumable.name).await?;
+            self.0.checkpoints.remove(&resumable.name).await?;
         }
         resumable.lease.release().await;
         Ok(())
     }
 
-    /// Goes on with the walks of orders that stand, where whoever began one is gone.
+    /// Goes on with the walks of orders that stand, where whoever began one is gone. One that fails keeps no other back.
+    ///
+    /// # Errors
+    /// [`StoreError`], the first one: those walks are tried again.
     pub(crate) async fn resume_walks(&self) -> Result<(), StoreError> {
         let (orders, now) = (self.0.orders().await?, self.0.clock.now());
+        let mut resumed = Ok(());
         for standing in orders.all(now).filter(|standing| standing.is_unfinished(now - LEASE)) {
-            let progress = match self.0.store.get(&name_of(standing.number)).await? {
-                Some(text) => serde_json::from_slice(&text).unwrap_or_default(),
-                None => Progress::default(),
-            };
-            if progress.is_over {
-                continue;
-            }
-            let walk = Walk {
-                selection: Selection::Matching(standing.filter()),
-                number: Some(standing.number),
-                standing: Some(standing.order.logins.clone()),
-                tombstone: standing.tombstone(),
-                terms: standing.terms(),
-                before: Arc::new(orders.before(standing.number)),
-            };
-            let mut revoked = Revoked::default();
-            self.walk(walk.clone(), progress, &mut revoked, &|_| {}).await;
-            if !revoked.ended.is_empty() {
-                walk.audit(&revoked);
-            }
-            revoked.complete()?;
+            resumed = resumed.and(self.resume_walk(standing, &orders).await);
         }
-        Ok(())
+        resumed
+    }
+
+    async fn resume_walk(&self, standing: &Standing, orders: &Orders) -> Result<(), StoreError> {
+        let number = standing.number;
+        let progress = self.0.checkpoints.find::<Progress>(&name_of(number), &number.to_string()).await;
+        let progress = progress.unwrap_or_default();
+        if progress.is_over {
+            return Ok(());
+        }
+        let walk = Walk {
+            selection: Selection::Matching(standing.filter()),
+            number: Some(number),
+            standing: Some(standing.order.logins.clone()),
+            tombstone: standing.tombstone(),
+            terms: standing.terms(),
+            before: Arc::new(orders.before(number)),
+        };
+        let mut revoked = Revoked::default();
+        self.walk(walk.clone(), progress, &mut revoked, &|_| {}).await;
+        if !revoked.ended.is_empty() {
+            walk.audit(&revoked);
+        }
+        revoked.complete().map(drop)
     }
 }
 
