@@ -62,6 +62,23 @@ impl LogCopy {
     }
 }
 
+/// The entries of the log behind a number, part by part.
+struct Parts<'log> {
+    store: &'log dyn Log,
+    /// The number behind which the next part begins; `None` behind the last one.
+    behind: Option<LogNumber>,
+}
+
+impl Parts<'_> {
+    async fn next(&mut self) -> Result<Option<LogRead>, StoreError> {
+        let Some(behind) = self.behind else { return Ok(None) };
+        let read = self.store.read_watched(LOG, behind).await?;
+        let last = read.entries.last().map(|(last, _)| *last);
+        self.behind = last.filter(|_| read.entries.len() >= MOST_ENTRIES);
+        Ok(Some(read))
+    }
+}
+
 /// The log, and this process's copy of it.
 #[derive(Debug)]
 pub(crate) struct CutOffLog {
@@ -158,24 +175,19 @@ impl CutOffLog {
         };
         // The newest entry is never deleted: a log that lacks it is another's, or was emptied.
         let behind = if is_delta { before.newest.previous() } else { LogNumber::BEGINNING };
-        let LogRead { mut entries, watch } = self.store.read_watched(LOG, behind).await?;
-        if is_delta && entries.first().map(|(entry, _)| *entry).unwrap_or_default() != before.newest {
-            return Box::pin(self.read_from(before, false, now)).await;
-        }
-        orders.watch = watch;
-        loop {
-            let is_last = entries.len() < MOST_ENTRIES;
-            orders.newest = entries.last().map_or(orders.newest, |(last, _)| orders.newest.max(*last));
-            let behind = entries.last().map_or(orders.newest, |(last, _)| *last);
-            for (entry, sealed) in entries.into_iter().filter(|(entry, sealed)| *entry > after && sealed != TICK) {
-                orders.take(entry, self.sealer.open_json(LOG.as_bytes(), &sealed).ok());
-            }
-            if is_last {
-                break;
+        let (mut parts, mut is_first) = (self.parts(behind), true);
+        while let Some(LogRead { entries, watch }) = parts.next().await? {
+            let first = entries.first().map(|(entry, _)| *entry).unwrap_or_default();
+            if is_delta && is_first && first != before.newest {
+                return Box::pin(self.read_from(before, false, now)).await;
             }
             // Parts may come from several servers: nobody answers for the whole of them.
-            orders.watch = None;
-            entries = self.store.read_watched(LOG, behind).await?.entries;
+            orders.watch = watch.filter(|_| is_first);
+            is_first = false;
+            orders.newest = entries.last().map_or(orders.newest, |(last, _)| orders.newest.max(*last));
+            for (entry, sealed) in entries.into_iter().filter(|(entry, sealed)| *entry > after && sealed != TICK) {
+                orders.take(entry, self.open(&sealed));
+            }
         }
         orders.standing.retain(|standing| !standing.is_over(now));
         if !is_delta {
@@ -300,62 +312,67 @@ impl CutOffLog {
     }
 
     /// Seals again, under the sealing key, what was sealed under another, and deletes what is over. The newest entry
-    /// stays: its number is the clock.
+    /// stays: its number is the clock. The log is read once for each of the three steps, so that however much stands in it, one
+    /// part of it is held at a time.
     pub(crate) async fn keep_up(&self, now: OffsetDateTime) -> Result<(), StoreError> {
         // Judged by what is there, and not by a copy: what is deleted must not be all that there is of an order.
-        let (mut entries, mut behind) = (Vec::new(), LogNumber::BEGINNING);
-        loop {
-            let part = self.store.read_watched(LOG, behind).await?.entries;
-            let is_last = part.len() < MOST_ENTRIES;
-            behind = part.last().map_or(behind, |(last, _)| *last);
-            entries.extend(part);
-            if is_last {
-                break;
-            }
-        }
-        let Some((newest, _)) = entries.last() else { return Ok(()) };
-        let newest = *newest;
-        let (mut opened, mut over, mut is_whole) = (Vec::new(), Vec::new(), true);
         let unreadable = self.copy.orders.load().unreadable.clone();
         let mut orders = Orders { unreadable, ..Orders::default() };
-        for (entry, sealed) in entries {
-            if sealed == TICK {
-                over.push(entry);
-                continue;
-            }
-            let read: Option<Entry> = self.sealer.open_json(LOG.as_bytes(), &sealed).ok();
-            orders.take(entry, read.clone());
-            opened.push((entry, read, self.sealer.is_under_sealing_key(LOG.as_bytes(), &sealed)));
-        }
-        for (entry, read, is_new) in opened {
-            let standing = |number| orders.all(now).find(|known| known.number == number);
-            let is_needed = match read {
-                Some(Entry::Order(order)) => {
-                    let own = standing(order.number.unwrap_or(entry)).filter(|known| known.entry == entry);
-                    if let Some(own) = own {
-                        // That it is done stands in the log as well.
-                        let is_merged = own.order != StandingOrder { is_done: own.order.is_done, ..*order };
-                        if !is_new || is_merged {
-                            is_whole &= self.replace(own, own.order.clone(), now).await?;
-                        }
-                    }
-                    own.is_some()
-                }
-                Some(Entry::Done(of)) => standing(of).is_some(),
-                None => age(entry, now) < LONGEST_UNREADABLE,
-            };
-            if !is_needed {
-                over.push(entry);
+        let mut parts = self.parts(LogNumber::BEGINNING);
+        while let Some(LogRead { entries, .. }) = parts.next().await? {
+            orders.newest = entries.last().map_or(orders.newest, |(last, _)| *last);
+            for (entry, sealed) in entries.into_iter().filter(|(_, sealed)| sealed != TICK) {
+                orders.take(entry, self.open(&sealed));
             }
         }
-        if !is_whole {
-            // Somebody replaces the same orders: the next round sees what came of it.
-            return Ok(());
-        }
-        for entry in over.into_iter().filter(|entry| *entry < newest) {
-            self.store.delete_entry(LOG, entry).await?;
+        if self.replace_outdated(&orders, now).await? {
+            self.delete_unneeded(&orders, now).await?;
         }
         Ok(())
+    }
+
+    /// Replaces the entries of orders that were sealed under another key than the sealing one, or took in others. Returns whether nobody else
+    /// replaced the same ones: the next round sees what came of that.
+    async fn replace_outdated(&self, orders: &Orders, now: OffsetDateTime) -> Result<bool, StoreError> {
+        let (mut parts, mut is_whole) = (self.parts(LogNumber::BEGINNING), true);
+        while let Some(LogRead { entries, .. }) = parts.next().await? {
+            for (entry, sealed) in entries {
+                let Some(own) = orders.all(now).find(|known| known.entry == entry) else { continue };
+                let Some(Entry::Order(order)) = self.open(&sealed) else { continue };
+                // That it is done stands in the log as well.
+                let is_merged = own.order != StandingOrder { is_done: own.order.is_done, ..*order };
+                if is_merged || !self.sealer.is_under_sealing_key(LOG.as_bytes(), &sealed) {
+                    is_whole &= self.replace(own, own.order.clone(), now).await?;
+                }
+            }
+        }
+        Ok(is_whole)
+    }
+
+    /// Deletes the entries before the newest one that say nothing any more.
+    async fn delete_unneeded(&self, orders: &Orders, now: OffsetDateTime) -> Result<(), StoreError> {
+        let mut parts = self.parts(LogNumber::BEGINNING);
+        while let Some(LogRead { entries, .. }) = parts.next().await? {
+            for (entry, sealed) in entries.into_iter().filter(|(entry, _)| *entry < orders.newest) {
+                let is_needed = match self.open(&sealed) {
+                    _ if sealed == TICK => false,
+                    Some(read) => orders.need(entry, &read, now),
+                    None => age(entry, now) < LONGEST_UNREADABLE,
+                };
+                if !is_needed {
+                    self.store.delete_entry(LOG, entry).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn parts(&self, behind: LogNumber) -> Parts<'_> {
+        Parts { store: &*self.store, behind: Some(behind) }
+    }
+
+    fn open(&self, sealed: &[u8]) -> Option<Entry> {
+        self.sealer.open_json(LOG.as_bytes(), sealed).ok()
     }
 }
 
@@ -367,4 +384,69 @@ fn ensure_it_is_beyond(appended: Appended, known: LogNumber) -> Result<(), Store
 fn age(entry: LogNumber, now: OffsetDateTime) -> Duration {
     let given = i64::try_from(entry.milliseconds).unwrap_or(i64::MAX);
     Duration::milliseconds(UnixMillis::from(now).0.saturating_sub(given))
+}
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_core::clock::{Clock, ManualClock, SystemClock};
+    use counterfoil_core::secret::Secret;
+
+    use super::*;
+    use crate::ending::EndCause;
+    use crate::selection::LoginFilter;
+    use crate::store::memory::MemoryStore;
+
+    fn log(store: &Arc<MemoryStore>, keys: &[u8]) -> CutOffLog {
+        let keys = keys.iter().map(|byte| Secret::new([*byte; 32])).collect();
+        CutOffLog::new(store.clone(), &Keyring::new(keys).unwrap(), Arc::default())
+    }
+
+    fn order(at: OffsetDateTime) -> StandingOrder {
+        StandingOrder {
+            number: None,
+            revision: 0,
+            is_done: false,
+            knows: LogNumber::BEGINNING,
+            logins: LoginFilter::default(),
+            at,
+            blocked_until: None,
+            fresh_since: None,
+            cause: EndCause::Revoked,
+            by: String::new(),
+            reason: String::new(),
+            fresh_login: false,
+            persons_blocked_until: None,
+            logins_until: at + Duration::DAY,
+            sessions_until: at + Duration::DAY,
+        }
+    }
+
+    /// An order in the middle of a log that is read in several parts: it is sealed again, and what says nothing goes.
+    #[tokio::test]
+    async fn a_log_of_several_parts_is_kept_up_part_by_part() {
+        let clock = ManualClock::at(SystemClock.now());
+        let (store, now) = (Arc::new(MemoryStore::new(clock.clone())), clock.now());
+        let ticks = async || {
+            for _ in 0..MOST_ENTRIES {
+                store.append(LOG, TICK).await.unwrap();
+            }
+        };
+        let number = log(&store, &[1]).order(order(now)).await.unwrap().number;
+        ticks().await;
+        store.append(LOG, b"nonsense").await.unwrap();
+        ticks().await;
+        let newest = store.newest(LOG).await.unwrap().unwrap();
+        log(&store, &[2, 1]).keep_up(now).await.unwrap();
+        let left = store.read_watched(LOG, LogNumber::BEGINNING).await.unwrap().entries;
+        let is_newest = |entry: &&(LogNumber, Vec<u8>)| entry.0 == newest;
+        assert_eq!((left.len(), left.iter().filter(is_newest).count()), (3, 1), "the nonsense, the newest, the order");
+        let orders = log(&store, &[2]).current(now).await.unwrap();
+        assert_eq!(orders.all(now).map(|standing| standing.number).collect::<Vec<_>>(), [number]);
+        // Another part of the log than the one that the orders were taken from.
+        let unheard = Standing { number: newest.previous(), entry: newest.previous(), order: order(now) };
+        let entry = |at| Entry::Order(Box::new(StandingOrder { logins: LoginFilter::default(), ..order(at) }));
+        assert!(Orders::default().need(unheard.entry, &entry(now), now), "it was not heard of, and may stand");
+        assert!(!Orders::default().need(unheard.entry, &entry(now - Duration::DAY), now), "it is over");
+        assert!(!orders.need(LogNumber::BEGINNING, &entry(now), now), "a later one in the same words stands");
+    }
 }

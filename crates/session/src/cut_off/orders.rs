@@ -212,6 +212,23 @@ impl Orders {
         self.standing.iter().filter(move |standing| !standing.is_over(now))
     }
 
+    /// Is true if an entry says something that no other one does. One that was not taken in, because another server had not
+    /// heard of it, says something unless its order is over or replaced.
+    pub(super) fn need(&self, entry: LogNumber, read: &Entry, now: OffsetDateTime) -> bool {
+        let order = match read {
+            Entry::Order(order) => order,
+            Entry::Done(of) => return self.all(now).any(|known| known.number == *of),
+        };
+        if let Some(own) = self.standing.iter().find(|known| known.entry == entry) {
+            return !own.is_over(now);
+        }
+        let number = order.number.unwrap_or(entry);
+        let replaces =
+            |known: &Standing| known.number == number || known.number > number && known.order.logins == order.logins;
+        let standing = Standing { number, entry, order: (**order).clone() };
+        !self.standing.iter().any(replaces) && !standing.is_over(now)
+    }
+
     /// Takes in an entry.
     pub(super) fn take(&mut self, entry: LogNumber, opened: Option<Entry>) {
         match opened {
