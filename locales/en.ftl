@@ -205,6 +205,9 @@ error-cross-site-advice = Another website sent this request in your name. We sto
 error-request-timeout-title = Your request did not arrive in full
 error-request-timeout-advice = Part of what your browser was sending never came, so nothing was done with it. Please check your connection and try again.
 
+error-too-many-scans-title = Others are searching just now
+error-too-many-scans-advice = Too many people are searching all sessions at the same time. Please try again in a few seconds.
+
 error-payload-too-large-title = That is too much to send at once
 error-payload-too-large-advice = What was sent is larger than this service accepts. Please try a smaller file or fewer items at a time.
 
@@ -242,5 +245,7 @@ api-method-not-allowed-title = Another method is needed
 api-method-not-allowed-advice = GET /sso/api/v1/openapi.json names the methods of each address.
 api-cross-site-title = The request does not come from the broker’s own pages
 api-cross-site-advice = Its Origin or Sec-Fetch-Site is another site’s. Browsers may call the API from public_url alone; programs send a token and neither header.
+api-too-many-scans-title = Too many look through all sessions at once
+api-too-many-scans-advice = This broker does two lists by a filter, counts or dry runs at a time that look through all sessions. Repeat the call after Retry-After seconds, or ask for one person.
 api-internal-title = A defect of the broker
 api-internal-advice = The log has the cause, under the request_id.

@@ -196,6 +196,9 @@ error-cross-site-advice = 다른 웹사이트가 사용자의 이름으로 요�
 error-request-timeout-title = 요청이 끝까지 도착하지 않았습니다
 error-request-timeout-advice = 브라우저가 보내던 내용의 일부가 도착하지 않아 아무 작업도 처리하지 않았습니다. 연결 상태를 확인하고 다시 시도해 주십시오.
 
+error-too-many-scans-title = 지금 다른 검색이 진행 중입니다
+error-too-many-scans-advice = 너무 많은 사람이 동시에 모든 세션을 검색하고 있습니다. 몇 초 뒤에 다시 시도해 주십시오.
+
 error-payload-too-large-title = 한 번에 보내기에는 너무 큽니다
 error-payload-too-large-advice = 보내신 내용이 이 서비스가 받을 수 있는 크기를 넘었습니다. 더 작은 파일로 보내거나 나누어 보내 주십시오.
 
@@ -233,5 +236,7 @@ api-method-not-allowed-title = 다른 메서드를 사용해야 합니다
 api-method-not-allowed-advice = 주소마다 쓸 수 있는 메서드는 GET /sso/api/v1/openapi.json에 있습니다.
 api-cross-site-title = 브로커의 페이지에서 보낸 요청이 아닙니다
 api-cross-site-advice = Origin이나 Sec-Fetch-Site가 다른 사이트의 것입니다. 브라우저는 public_url에서만 API를 호출할 수 있고, 프로그램은 두 헤더 없이 토큰을 보냅니다.
+api-too-many-scans-title = 모든 세션을 훑는 요청이 너무 많습니다
+api-too-many-scans-advice = 이 브로커는 모든 세션을 훑는 필터 목록, 개수 세기, 시험 실행을 한 번에 두 개까지 처리합니다. Retry-After 초 뒤에 다시 보내거나 한 사람을 지정해 주십시오.
 api-internal-title = 브로커의 결함입니다
 api-internal-advice = 원인은 로그에 request_id로 남아 있습니다.

@@ -86,6 +86,7 @@ fn store_failed(error: StoreError) -> Failure {
     match error {
         // No outage: waiting for seconds does not help.
         StoreError::TooManyCutOffs => wrong(error.to_string()),
+        StoreError::TooManyScans => FailureKind::TooManyScans.into(),
         error => error.into(),
     }
 }

@@ -82,6 +82,7 @@ fn appearance(kind: FailureKind) -> Appearance {
         Kind::UnknownCoding => (501, "bad_request", "bad-request", Sender),
         Kind::TargetTooLong => (414, "bad_request", "target-too-long", Sender),
         Kind::HeadersTooLarge => (431, "bad_request", "headers-too-large", Sender),
+        Kind::TooManyScans => (429, "too_many_scans", "too-many-scans", Sender),
         Kind::Internal => (500, "internal", "internal", Broker),
     };
     // Every number above is a status; the test walks them all.
@@ -140,6 +141,7 @@ fn words_for_programs(kind: FailureKind) -> Option<&'static str> {
         Kind::NotFound => "not-found",
         Kind::MethodNotAllowed => "method-not-allowed",
         Kind::CrossSite => "cross-site",
+        Kind::TooManyScans => "too-many-scans",
         Kind::Internal => "internal",
         _ => return None,
     })
@@ -222,7 +224,7 @@ impl Responder {
         };
         let headers = response.headers_mut();
         headers.extend(failure.cookies.iter().cloned().map(|cookie| (SET_COOKIE, cookie)));
-        if appearance.status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(appearance.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
         if appearance.status == StatusCode::UNAUTHORIZED {

@@ -195,9 +195,10 @@ pub struct RevocationAnswer {
 /// `GET /sso/api/v1/sessions`
 ///
 /// # Errors
-/// [`Failure`]: 400 for a query that cannot be read, 401, 403, 503.
+/// [`Failure`]: 400 for a query that cannot be read, 401, 403, 429, 503.
 #[utoipa::path(get, path = "/sso/api/v1/sessions", tag = "sessions", params(FilterBody, PageQuery), responses(
     (status = 200, description = "A page of live sessions, newest first", body = ListAnswer),
+    (status = 429, description = "Two lists by a filter, counts or dry runs look through all sessions already: repeat the call after `Retry-After` seconds"),
 ))]
 pub async fn list(State(api): State<Api>, Reviewer(caller): Reviewer, uri: Uri) -> Result<Response, Failure> {
     let (filter, PageQuery { limit, cursor, count }) = read_query(uri.query().unwrap_or_default())?;
@@ -249,9 +250,10 @@ pub async fn show(
 /// `POST /sso/api/v1/revocations`
 ///
 /// # Errors
-/// [`Failure`]: 400 for a body that says nothing clear, 401, 403, 503 if some sessions may live on.
+/// [`Failure`]: 400 for a body that says nothing clear, 401, 403, 429 for a dry run, 503 if some sessions may live on.
 #[utoipa::path(post, path = "/sso/api/v1/revocations", tag = "sessions", request_body = RevocationBody, responses(
     (status = 200, description = "No broker serves any of the sessions any more (or, on a dry run, which they would be)", body = RevocationAnswer),
+    (status = 429, description = "Only on a dry run: two lists by a filter, counts or dry runs look through all sessions already; repeat the call after `Retry-After` seconds"),
     (status = 503, description = "The store did not answer: some may live on; repeating the call is safe"),
 ))]
 pub async fn revoke(

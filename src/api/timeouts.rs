@@ -79,9 +79,10 @@ pub async fn show(State(api): State<Api>, ReviewerOrOperator(_): ReviewerOrOpera
 /// `PUT /sso/api/v1/timeouts`: for every replica, from now on.
 ///
 /// # Errors
-/// [`Failure`]: 400 for timeouts that make no sense, 401, 403, 503.
+/// [`Failure`]: 400 for timeouts that make no sense, 401, 403, 429 for a dry run, 503.
 #[utoipa::path(put, path = "/sso/api/v1/timeouts", tag = "timeouts", request_body = TimeoutsBody, responses(
     (status = 200, description = "They apply here at once and on every replica within a second", body = TimeoutsAnswer),
+    (status = 429, description = "Only on a dry run: two lists by a filter, counts or dry runs look through all sessions already; repeat the call after `Retry-After` seconds"),
 ))]
 pub async fn change(
     State(api): State<Api>,

@@ -77,6 +77,8 @@ pub enum FailureKind {
     TargetTooLong,
     /// The header lines are too large.
     HeadersTooLarge,
+    /// As many reviewers look through all sessions as may at a time.
+    TooManyScans,
     /// A defect of the broker.
     Internal,
 }
@@ -89,7 +91,7 @@ impl From<RefusalKind> for FailureKind {
 
 impl FailureKind {
     /// Every kind of the broker's own.
-    const OWN: [Self; 28] = [
+    const OWN: [Self; 29] = [
         Self::TokenInvalid,
         Self::CsrfTokenInvalid,
         Self::LogoutIncomplete,
@@ -117,6 +119,7 @@ impl FailureKind {
         Self::UnknownCoding,
         Self::TargetTooLong,
         Self::HeadersTooLarge,
+        Self::TooManyScans,
         Self::Internal,
     ];
 
@@ -349,9 +352,10 @@ mod tests {
                 | FailureKind::UnknownCoding
                 | FailureKind::TargetTooLong
                 | FailureKind::HeadersTooLarge
+                | FailureKind::TooManyScans
                 | FailureKind::Internal => assert!(FailureKind::OWN.contains(&kind)),
             }
         }
-        assert_eq!(FailureKind::all().count(), 28 + RefusalKind::ALL.len() + ProxyErrorKind::ALL.len());
+        assert_eq!(FailureKind::all().count(), 29 + RefusalKind::ALL.len() + ProxyErrorKind::ALL.len());
     }
 }

@@ -12,6 +12,7 @@ use counterfoil::session::filter::{Filter, PersonFilter, parse_network};
 use counterfoil::session::key::SessionHandle;
 use counterfoil::session::record::ClientTraits;
 use counterfoil::session::revocation::{BlockOrder, Order, Selection};
+use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, future, stream};
 use http::Method;
 use serde_json::{Value, json};
@@ -514,4 +515,29 @@ async fn a_resumed_order_by_age_means_those_who_were_old_when_it_was_given() {
     until("a broker has gone on", async || redis.records().await == [young.to_string()]).await;
     until("and is done", async || redis.keys().await.iter().all(|key| !key.contains("walk:"))).await;
     assert_eq!(redis.records().await, [young.to_string()]);
+}
+
+/// R-P06: whoever asks for a look through all sessions while two of those are under way is told to ask again.
+#[tokio::test]
+async fn two_reviewers_at_a_time_look_through_all_sessions() {
+    let redis = Redis::start();
+    let broker = Broker::with(setup(&redis)).await;
+    people(&broker, 3).await;
+    let ask = async |what: &str| call(&broker, Method::GET, &format!("sessions?{what}"), None).await;
+    let questions = ["group=group-1", "group=group-2&count=true", "count=true"];
+    for question in questions {
+        assert_eq!(ask(question).await.status, 200);
+    }
+    redis.freeze();
+    let mut asked: FuturesUnordered<_> = questions.map(ask).into_iter().collect();
+    let refused = asked.next().await.unwrap();
+    let others = future::join_all(["", "user=user1&count=true"].map(ask));
+    let (others, ()) = tokio::join!(others, async { redis.thaw() });
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (429, "too_many_scans"), "{}", refused.body);
+    assert!(refused.headers.contains_key("retry-after"));
+    assert!(others.iter().all(|answer| answer.status == 200), "one person's, and a page of everybody, cost little");
+    assert!(asked.all(async |answer| answer.status == 200).await);
+    for question in questions {
+        assert_eq!(ask(question).await.status, 200, "they have come to their end");
+    }
 }

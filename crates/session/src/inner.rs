@@ -16,6 +16,7 @@ use super::cut_off::orders::Orders;
 use super::ending::{EndCause, Tombstone};
 use super::key::{CookieTags, SessionHandle, SessionKey};
 use super::key_check::Keyed;
+use super::listing::Scans;
 use super::live::{EndedSession, KnownSession, LiveSession};
 use super::maintenance::retention::Retention;
 use super::policy::Policies;
@@ -52,6 +53,7 @@ pub(crate) struct Inner {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) queues: LocalLocks,
     pub(crate) searches: Searches,
+    pub(crate) scans: Scans,
     pub(crate) clock: SharedClock,
 }
 

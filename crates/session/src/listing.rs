@@ -8,6 +8,7 @@ use std::sync::Arc;
 use counterfoil_core::unix_millis::UnixMillis;
 use futures_util::{StreamExt, stream};
 use time::OffsetDateTime;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::administration::SessionAdministration;
 use super::filter::Filter;
@@ -32,6 +33,20 @@ const ENTRIES_A_RECORD: usize = 100;
 const MOST_COUNTED: usize = 20_000;
 /// The size of that sample: it tells a share to within 2.2 points in 19 of 20 cases.
 const SAMPLE: usize = 2_000;
+
+/// Scans of all sessions at a time in one process, for reviewers: each costs the store and this process what thousands of
+/// requests do.
+const MOST_SCANS: usize = 2;
+
+/// The places for reviewers' scans of all sessions.
+#[derive(Debug)]
+pub(crate) struct Scans(Semaphore);
+
+impl Default for Scans {
+    fn default() -> Self {
+        Self(Semaphore::new(MOST_SCANS))
+    }
+}
 
 /// Some of the sessions, newest first.
 #[derive(Debug)]
@@ -182,6 +197,20 @@ impl Inner {
 }
 
 impl SessionAdministration {
+    /// Takes a place for a scan, if the sessions are found by one. A page without a filter reads no more than it shows.
+    pub(super) fn scan(
+        &self,
+        source: &Source,
+        is_page_of_all: bool,
+    ) -> Result<Option<SemaphorePermit<'_>>, StoreError> {
+        match source {
+            Source::All(_) if !is_page_of_all => {
+                self.0.scans.0.try_acquire().map(Some).map_err(|_| StoreError::TooManyScans)
+            }
+            Source::All(_) | Source::Indexes(_) | Source::Found(_) => Ok(None),
+        }
+    }
+
     /// A live session, by its public name.
     ///
     /// # Errors
@@ -201,16 +230,18 @@ impl SessionAdministration {
     /// Going on from a page's `next` neither repeats nor skips any, whatever begins and ends meanwhile.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot be asked.
+    /// [`StoreError`] if the store cannot be asked; [`StoreError::TooManyScans`] if the filter asks for a look through all
+    /// sessions, and two of those are under way in this process.
     pub async fn page(&self, filter: &Filter, behind: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
         let source = self.0.source(filter).await?;
+        let _place = self.scan(&source, filter.is_empty())?;
         self.page_of(&source, filter, behind, limit).await
     }
 
     /// The same, and the number of all that fit.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot be asked.
+    /// Those of [`Self::count`].
     pub async fn page_and_count(
         &self,
         filter: &Filter,
@@ -218,6 +249,7 @@ impl SessionAdministration {
         limit: usize,
     ) -> Result<(Page, Count), StoreError> {
         let source = self.0.source(filter).await?;
+        let _place = self.scan(&source, false)?;
         let page = self.page_of(&source, filter, behind, limit).await?;
         Ok((page, self.count_of(&source, filter, |_, _| true).await?))
     }
@@ -256,18 +288,23 @@ impl SessionAdministration {
     /// Counts the live sessions that fit: one by one, or by a sample of those that may, if they are many.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot be asked.
+    /// [`StoreError`] if the store cannot be asked; [`StoreError::TooManyScans`] if that asks for a look through all sessions,
+    /// and two of those are under way in this process.
     pub async fn count(&self, filter: &Filter) -> Result<Count, StoreError> {
-        self.count_of(&self.0.source(filter).await?, filter, |_, _| true).await
+        let source = self.0.source(filter).await?;
+        let _place = self.scan(&source, false)?;
+        self.count_of(&source, filter, |_, _| true).await
     }
 
     /// Counts the live sessions that would be over if this policy applied, like [`Self::count`].
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot be asked.
+    /// Those of [`Self::count`].
     pub async fn would_end(&self, policy: &TimeoutPolicy) -> Result<Count, StoreError> {
         let filter = Filter::default();
-        self.count_of(&self.0.source(&filter).await?, &filter, |session, now| {
+        let source = self.0.source(&filter).await?;
+        let _place = self.scan(&source, false)?;
+        self.count_of(&source, &filter, |session, now| {
             let limits = policy.limits_for(&session.record().identity.groups);
             let verdict = judge(session.known.moments(), limits, now);
             !matches!(verdict, Verdict::Live { .. })
@@ -283,7 +320,7 @@ impl SessionAdministration {
         self.0.registry.size().await
     }
 
-    async fn count_of(
+    pub(super) async fn count_of(
         &self,
         source: &Source,
         filter: &Filter,

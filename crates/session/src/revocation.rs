@@ -258,10 +258,12 @@ impl SessionAdministration {
     /// Returns whom [`Self::revoke`] would end: how many, and the newest thousand of them.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot be asked.
+    /// [`StoreError`] if the store cannot be asked; [`StoreError::TooManyScans`] if that asks for a look through all sessions,
+    /// and two of those are under way in this process.
     pub async fn preview(&self, selection: &Selection) -> Result<Preview, StoreError> {
         let (orders, now) = (self.0.orders().await?, self.0.clock.now());
         let source = self.source_of(selection).await?;
+        let _place = source.as_ref().map(|source| self.scan(source, false)).transpose()?;
         let (mut sessions, mut place) = (Vec::new(), None);
         loop {
             let records = self.selected(selection, source.as_ref(), place, now).await?.complete()?;
@@ -272,8 +274,10 @@ impl SessionAdministration {
                 break;
             }
         }
-        let count = match selection {
-            Selection::Matching(filter) if place.is_some() => self.count(filter).await?,
+        let count = match (selection, &source) {
+            (Selection::Matching(filter), Some(source)) if place.is_some() => {
+                self.count_of(source, filter, |_, _| true).await?
+            }
             _ => Count { sessions: sessions.len(), is_exact: place.is_none() },
         };
         sessions.truncate(MOST_PREVIEWED);

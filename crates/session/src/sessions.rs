@@ -16,6 +16,7 @@ use super::inner::{Inner, Near};
 use super::key::{CookieTags, SessionHandle, SessionKey};
 use super::key_check::Keyed;
 use super::lease::Lease;
+use super::listing::Scans;
 use super::maintenance::Maintenance;
 use super::policy::{Policies, SessionRules};
 use super::reader::SessionReader;
@@ -70,6 +71,7 @@ impl Sessions {
             checkpoints: Checkpoints::new(store.clone(), keyring),
             queues: LocalLocks::default(),
             searches: Searches::default(),
+            scans: Scans::default(),
             store,
             clock,
         }))

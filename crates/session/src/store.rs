@@ -62,6 +62,9 @@ pub enum StoreError {
     /// More persons without an index are searched for than fit into one look at all sessions.
     #[error("too many searches of all sessions at once")]
     TooManySearches,
+    /// As many reviewers look through all sessions as may at a time in one process.
+    #[error("too many lists, counts and dry runs look through all sessions at once: try again in a few seconds")]
+    TooManyScans,
     /// It is not ours to use.
     #[error(transparent)]
     Foreign(#[from] Foreign),

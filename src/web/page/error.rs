@@ -58,7 +58,7 @@ pub struct ErrorPage<'a> {
 
 /// Every [`ErrorPage::kind`] there are texts for.
 #[cfg(test)]
-pub(crate) const ERROR_KINDS: [&str; 36] = [
+pub(crate) const ERROR_KINDS: [&str; 37] = [
     "token-invalid",
     "csrf-token-invalid",
     "session-missing",
@@ -92,6 +92,7 @@ pub(crate) const ERROR_KINDS: [&str; 36] = [
     "request-timeout",
     "target-too-long",
     "headers-too-large",
+    "too-many-scans",
     "upstream-unavailable",
     "upstream-timeout",
     "internal",
