@@ -4,8 +4,8 @@ use std::any::Any;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use counterfoil_core::identity::Identity;
 #[cfg(feature = "test-util")]
+use counterfoil_core::identity::Identity;
 use counterfoil_core::unix_millis::UnixMillis;
 use time::OffsetDateTime;
 
