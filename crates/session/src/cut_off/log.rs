@@ -393,7 +393,7 @@ mod tests {
 
     use super::*;
     use crate::ending::EndCause;
-    use crate::selection::LoginFilter;
+    use crate::filter::LoginFilter;
     use crate::store::memory::MemoryStore;
 
     fn log(store: &Arc<MemoryStore>, keys: &[u8]) -> CutOffLog {
