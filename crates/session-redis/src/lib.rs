@@ -19,10 +19,10 @@ mod key_value;
 mod leases;
 mod log;
 mod records;
+mod retention;
 mod settings;
 mod sorted_sets;
 mod tls;
-mod upkeep;
 
 use std::fmt;
 use std::time::{Duration as StdDuration, Instant};
@@ -47,9 +47,6 @@ const REDIRECTION_PAUSE: StdDuration = StdDuration::from_millis(10);
 pub(crate) const LONGEST_RECORD: usize = 4 * 1024 * 1024;
 /// Longest value beside the records that is read, in bytes.
 pub(crate) const LONGEST_VALUE: usize = 1024 * 1024;
-
-/// Most entries of a log that are read at a time.
-pub(crate) const MOST_ENTRIES: u64 = 10_000;
 
 /// PTTL's answer for a key that is not there.
 const MISSING: i64 = -2;

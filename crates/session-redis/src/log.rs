@@ -5,13 +5,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use counterfoil_session::store::StoreError;
-use counterfoil_session::store::log::{Appended, Log, LogNumber, LogRead};
+use counterfoil_session::store::log::{Appended, Log, LogNumber, LogRead, MOST_READ};
 use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::StreamsInterface;
 use fred::types::Value;
 
-use crate::{MOST_ENTRIES, RedisBackend, on_the_server_of};
+use crate::{RedisBackend, on_the_server_of};
 
 /// The one field that an entry has.
 const FIELD: &str = "e";
@@ -66,7 +66,7 @@ impl Log for RedisBackend {
 async fn read(store: &RedisBackend, key: &str, behind: LogNumber) -> Result<LogRead, StoreError> {
     let behind = &format!("({behind}");
     let read = |client: Client| async move {
-        client.xrange::<Value, _, _, _>(key, behind.as_str(), "+", Some(MOST_ENTRIES)).await
+        client.xrange::<Value, _, _, _>(key, behind.as_str(), "+", Some(MOST_READ as u64)).await
     };
     let numbered = |(number, fields): (String, Vec<Bytes>)| {
         let entry = fields.get(1).map(|entry| entry.to_vec()).unwrap_or_default();

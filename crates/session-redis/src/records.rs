@@ -13,7 +13,7 @@ use tower_sessions::session_store;
 use tower_sessions_redis_store::RedisStore;
 
 use crate::feed::{Beside, Read};
-use crate::{LONGEST_RECORD, NOTE, RedisBackend, TOMBSTONE, at, upkeep};
+use crate::{LONGEST_RECORD, NOTE, RedisBackend, TOMBSTONE, at, retention};
 
 /// Tells a record that cannot be read from an outage. Whoever put another kind of value under its key made it the former.
 fn unread(error: &fred::error::Error) -> session_store::Error {
@@ -79,7 +79,7 @@ impl RecordStore for RedisBackend {
         until: OffsetDateTime,
         record: Option<OffsetDateTime>,
     ) -> Result<(), StoreError> {
-        upkeep::save_note(self, handle, (note, until), record).await
+        retention::save_note(self, handle, (note, until), record).await
     }
 
     async fn end(&self, handle: SessionHandle, tombstone: Option<(&[u8], OffsetDateTime)>) -> Result<bool, StoreError> {
@@ -110,11 +110,11 @@ impl RecordStore for RedisBackend {
     }
 
     async fn extend_ttls(&self, extensions: &[Extension]) -> Result<(), StoreError> {
-        upkeep::extend_ttls(self, extensions).await
+        retention::extend_ttls(self, extensions).await
     }
 
     async fn remains(&self, handles: &[SessionHandle]) -> Result<Vec<Remains>, StoreError> {
-        upkeep::remains(self, handles).await
+        retention::remains(self, handles).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -404,7 +404,7 @@ mod tests {
         }
     }
 
-    /// A lifted block does not come back with somebody else's upkeep.
+    /// A lifted block does not come back with somebody else's maintenance.
     #[tokio::test]
     async fn an_order_is_replaced_once() {
         let all = cut_offs();

@@ -11,7 +11,7 @@
 //! the longest timeout is pruned together with its record, so correctness never depends on the store telling
 //! about expired keys.
 
-mod upkeep;
+mod maintenance;
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -45,7 +45,7 @@ const SCANNED_BATCH: usize = 5_000;
 /// Hours whose lists are read at the same time.
 const HOURS_AT_A_TIME: usize = 4;
 /// An entry without a record may belong to a session that is just being established.
-const YOUNGEST_PRUNED: Duration = Duration::minutes(10);
+pub(super) const YOUNGEST_PRUNED: Duration = Duration::minutes(10);
 
 /// A place in the list of all sessions. Listings go from the highest to the lowest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

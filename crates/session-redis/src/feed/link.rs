@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use counterfoil_session::key::SessionHandle;
-use counterfoil_session::store::log::{LogNumber, LogRead};
+use counterfoil_session::store::log::{LogNumber, LogRead, MOST_READ};
 use counterfoil_session::store::{Coverage, Watch};
 use redis_protocol::resp3::types::{BytesFrame, Resp3Frame};
 use thiserror::Error;
@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::connection::{Connection, RespError, command, items};
 use super::{Access, Address, Beside, Shared};
-use crate::{LONGEST_RECORD, LONGEST_VALUE, MOST_ENTRIES};
+use crate::{LONGEST_RECORD, LONGEST_VALUE};
 
 /// Interval between two proofs of life.
 const HEARTBEAT: Duration = Duration::from_millis(100);
@@ -87,7 +87,7 @@ impl Request {
             Self::Record(request) => request.send(outgoing, pending),
             Self::Log(LogRequest { key, behind, answer }) => {
                 command(outgoing, &[b"CLIENT", b"CACHING", b"YES"]);
-                let (behind, most) = (format!("({behind}"), MOST_ENTRIES.to_string());
+                let (behind, most) = (format!("({behind}"), MOST_READ.to_string());
                 command(outgoing, &[b"XRANGE", key.as_bytes(), behind.as_bytes(), b"+", b"COUNT", most.as_bytes()]);
                 pending.push_back(Pending::Log { frames: Vec::with_capacity(LOG_ANSWERS), answer });
             }

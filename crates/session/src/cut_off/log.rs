@@ -19,7 +19,7 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 
 use crate::store::StoreError;
-use crate::store::log::{Appended, Log, LogNumber, LogRead};
+use crate::store::log::{Appended, Log, LogNumber, LogRead, MOST_READ};
 
 use super::orders::{Entry, Orders, Standing, StandingOrder};
 
@@ -33,8 +33,6 @@ const TICK: &[u8] = b"t";
 const KEPT_TICKS: usize = 8;
 /// Pause after an order that could not be brought back.
 const BRING_BACK_PAUSE: StdDuration = StdDuration::from_secs(1);
-/// Most entries that a store reads at a time.
-const MOST_ENTRIES: usize = 10_000;
 /// Interval at which the whole log is read where changes are not told.
 const WHOLE_READ: StdDuration = StdDuration::from_secs(1);
 /// Age beyond which an entry that cannot be read is deleted: no session lives longer.
@@ -74,7 +72,7 @@ impl Parts<'_> {
         let Some(behind) = self.behind else { return Ok(None) };
         let read = self.store.read_watched(LOG, behind).await?;
         let last = read.entries.last().map(|(last, _)| *last);
-        self.behind = last.filter(|_| read.entries.len() >= MOST_ENTRIES);
+        self.behind = last.filter(|_| read.entries.len() >= MOST_READ);
         Ok(Some(read))
     }
 }
@@ -285,7 +283,7 @@ impl CutOffLog {
             if ticks.len() > KEPT_TICKS { ticks.pop_front() } else { None }
         };
         if let Some(old) = old {
-            // What stays is deleted by the upkeep.
+            // What stays is deleted by the maintenance.
             let _ = self.store.delete_entry(LOG, old).await;
         }
         Ok(appended)
@@ -427,7 +425,7 @@ mod tests {
         let clock = ManualClock::at(SystemClock.now());
         let (store, now) = (Arc::new(MemoryStore::new(clock.clone())), clock.now());
         let ticks = async || {
-            for _ in 0..MOST_ENTRIES {
+            for _ in 0..MOST_READ {
                 store.append(LOG, TICK).await.unwrap();
             }
         };

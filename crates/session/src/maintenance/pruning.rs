@@ -8,11 +8,9 @@ use super::leader::Pass;
 use crate::ending::{EndCause, Tombstone};
 use crate::lease::Lease;
 use crate::listing::AT_A_TIME;
-use crate::registry::{Cursor, Entry};
+use crate::registry::{Cursor, Entry, YOUNGEST_PRUNED};
 use crate::store::{RecordStore, Remains, StoreError};
 
-/// An entry without a record may belong to a session that is just being established.
-const YOUNGEST_PRUNED: Duration = Duration::minutes(10);
 /// Interval between two passes.
 const INTERVAL: Duration = Duration::minutes(10);
 

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{StoreError, Watch};
 
+/// Most entries of a log that a store reads at a time: whoever gets as many reads on behind the last one.
+pub const MOST_READ: usize = 10_000;
+
 /// The number of a log's entry: its server's milliseconds since 1970, and a count within the millisecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(from = "(u64, u64)", into = "(u64, u64)")]
@@ -99,7 +102,7 @@ pub trait Log: Debug + Send + Sync {
     /// Returns the number of a log's newest entry; `None` if it has none.
     async fn newest(&self, log: &str) -> Result<Option<LogNumber>, StoreError>;
 
-    /// Reads the entries behind a number, 10,000 at the most, and the promise to tell of others, if there is one.
+    /// Reads the entries behind a number, [`MOST_READ`] at the most, and the promise to tell of others, if there is one.
     async fn read_watched(&self, log: &str, behind: LogNumber) -> Result<LogRead, StoreError>;
 
     /// Deletes an entry, whose number is never given again; `false` if it was not there.

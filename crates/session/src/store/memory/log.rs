@@ -8,7 +8,7 @@ use counterfoil_core::unix_millis::UnixMillis;
 
 use super::MemoryStore;
 use crate::store::StoreError;
-use crate::store::log::{Appended, Log, LogNumber, LogRead};
+use crate::store::log::{Appended, Log, LogNumber, LogRead, MOST_READ};
 
 /// A log's entries, and the number that it gave last.
 #[derive(Default)]
@@ -39,7 +39,7 @@ impl Log for MemoryStore {
         let behind = (Bound::Excluded(behind), Bound::Unbounded);
         let entries = state.logs.get(log).into_iter().flat_map(|log| log.entries.range(behind));
         Ok(LogRead {
-            entries: entries.take(10_000).map(|(number, entry)| (*number, entry.clone())).collect(),
+            entries: entries.take(MOST_READ).map(|(number, entry)| (*number, entry.clone())).collect(),
             watch: None,
         })
     }

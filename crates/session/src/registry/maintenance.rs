@@ -1,4 +1,4 @@
-//! The registry as the upkeep uses it: all entries in batches, and lists that are kept for longer.
+//! The registry as the maintenance uses it: all entries in batches, and lists that are kept for longer.
 
 use std::collections::BTreeMap;
 
