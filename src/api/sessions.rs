@@ -346,16 +346,15 @@ impl SoFar {
     }
 
     fn answer(self, fresh_login: Option<&'static str>, clearing: bool) -> RevocationAnswer {
-        let Self { matched, ended, sessions, is_replicated, lifted, .. } = self;
         RevocationAnswer {
-            matched,
+            matched: self.matched,
             matched_is_exact: None,
-            ended,
+            ended: self.ended,
             clearing,
-            sessions,
+            sessions: self.sessions,
             fresh_login,
-            replicated: Some(is_replicated),
-            lifted,
+            replicated: Some(self.is_replicated),
+            lifted: self.lifted,
         }
     }
 }
