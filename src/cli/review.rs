@@ -98,7 +98,7 @@ pub(super) async fn open(file: &ConfigFile, json: bool) -> Result<SessionAdminis
     let clock = Arc::new(SystemClock);
     let store = settings.store.open(clock.clone()).map_err(failed)?;
     let uncached = NearCacheSettings { entries: 0, max_age: StdDuration::ZERO };
-    let sessions = Sessions::new(store, &settings.keyring, settings.rules, uncached, clock);
+    let sessions = Sessions::new(store, &settings.keyring, settings.rules, uncached, clock).as_observer();
     match sessions.maintenance().store_owner().await.map_err(failed)? {
         StoreOwner::Us => {}
         StoreOwner::Nobody => return Err(failed(NOBODYS)),

@@ -6,6 +6,7 @@ use std::time::{Duration as StdDuration, Instant};
 use clap::Subcommand;
 use counterfoil_core::lock;
 use serde::Serialize;
+use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use super::output::{say, table, tell};
@@ -125,7 +126,7 @@ pub(super) async fn run(command: Command) -> Result<(), CommandError> {
                 }
                 confirm(&format!("End {} for good?", in_number(count)), "nothing was ended")?;
             }
-            let (written, tell_progress) = (Once::new(), progress());
+            let (written, tell_progress) = (Once::new(), progress(json));
             let show = |revoked: &Revoked| {
                 if revoked.is_given {
                     written.call_once(|| audit_order(&selection, &order, None));
@@ -148,7 +149,7 @@ pub(super) async fn run(command: Command) -> Result<(), CommandError> {
             }
             let (is_replicated, goes_on) = (revoked.is_replicated, revoked.goes_on);
             revoked.complete().map_err(|error| failed(format!("not all could be ended: {error}")))?;
-            if goes_on {
+            if goes_on && !json {
                 tell("a broker carries out the rest");
             }
             if !is_replicated {
@@ -191,7 +192,7 @@ async fn count(sessions: &SessionAdministration, filter: &Filter, json: bool) ->
     let registered = sessions.registered().await.map_err(failed)?;
     let Count { sessions, is_exact } = sessions.count(filter).await.map_err(failed)?;
     if json {
-        let count = serde_json::json!({ "count": sessions, "count_is_exact": is_exact, "registered": registered });
+        let count = json!({ "count": sessions, "count_is_exact": is_exact, "registered": registered });
         return say(&count.to_string());
     }
     say(&format!("{}, of {registered} registered", in_number(Count { sessions, is_exact })))
@@ -299,7 +300,7 @@ fn in_number(Count { sessions, is_exact }: Count) -> String {
 fn told(handles: &[SessionHandle], count: Count, what: &str, json: bool) -> Result<(), CommandError> {
     if json {
         let handles: Vec<_> = handles.iter().map(ToString::to_string).collect();
-        let told = serde_json::json!({
+        let told = json!({
             "matched": count.sessions, "matched_is_exact": count.is_exact, "sessions": handles
         });
         return say(&told.to_string());
@@ -310,16 +311,38 @@ fn told(handles: &[SessionHandle], count: Count, what: &str, json: bool) -> Resu
 }
 
 /// Says how far a long revocation is, once a second. If the command is ended, the brokers go on with it.
-fn progress() -> impl Fn(&Revoked) + Send + Sync {
+fn progress(json: bool) -> impl Fn(&Revoked) + Send + Sync {
     let last = Mutex::new(Instant::now());
     move |revoked| {
         let mut last = lock(&last);
         if last.elapsed() >= PROGRESS {
             *last = Instant::now();
-            let in_force = if revoked.stands { "in force; the brokers go on if this is interrupted; " } else { "" };
-            tell(&format!("{in_force}{} record(s) deleted so far", revoked.ended.len()));
+            tell(&progress_line(revoked, json));
         }
     }
+}
+
+fn progress_line(revoked: &Revoked, json: bool) -> String {
+    let ended = revoked.ended.len();
+    if json {
+        return json!({ "progress": { "ended": ended, "in_force": revoked.stands } }).to_string();
+    }
+    let in_force = if revoked.stands { "in force; the brokers go on if this is interrupted; " } else { "" };
+    format!("{in_force}{ended} record(s) deleted so far")
+}
+
+/// The outcome of a revocation for programs, by the names of the API.
+fn outcome(revoked: &Revoked, list: bool) -> Value {
+    let most = if list { usize::MAX } else { MOST_NAMED };
+    let handles: Vec<_> = revoked.ended.iter().take(most).map(ToString::to_string).collect();
+    json!({
+        "matched": revoked.matched.len(),
+        "ended": revoked.ended.len(),
+        "clearing": revoked.goes_on,
+        "sessions": handles,
+        "replicated": revoked.is_replicated,
+        "lifted": revoked.blocks.lifted.len(),
+    })
 }
 
 fn told_of_revocation(revoked: &Revoked, order: &Order, list: bool, json: bool) -> Result<(), CommandError> {
@@ -327,14 +350,7 @@ fn told_of_revocation(revoked: &Revoked, order: &Order, list: bool, json: bool) 
     let (lifted, ended) = (revoked.blocks.lifted.len(), revoked.ended.len());
     let named = if list || ended <= MOST_NAMED { revoked.ended.as_slice() } else { &[] };
     if json {
-        let most = if list { usize::MAX } else { MOST_NAMED };
-        let handles: Vec<_> = revoked.ended.iter().take(most).map(ToString::to_string).collect();
-        let mut object =
-            serde_json::json!({ "matched": ended, "sessions": handles, "replicated": revoked.is_replicated });
-        if lifts {
-            object["lifted"] = lifted.into();
-        }
-        return say(&object.to_string());
+        return say(&outcome(revoked, list).to_string());
     }
     let read = told(named, Count { sessions: ended, is_exact: true }, "ended", json);
     if lifts {
@@ -342,4 +358,30 @@ fn told_of_revocation(revoked: &Revoked, order: &Order, list: bool, json: bool) 
         super::blocks::tell_what_stands(&revoked.blocks.standing);
     }
     read
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_told_of_a_revocation_in_objects_by_the_names_of_the_api() {
+        let handles: Vec<SessionHandle> =
+            ["cf-8QzvTn2LmX0aPq4RsWg", "cf-9QzvTn2LmX0aPq4RsWg"].iter().map(|handle| handle.parse().unwrap()).collect();
+        let revoked = Revoked {
+            matched: handles.clone(),
+            ended: vec![handles[0]],
+            stands: true,
+            goes_on: true,
+            is_replicated: true,
+            ..Revoked::default()
+        };
+        let expected = json!({
+            "matched": 2, "ended": 1, "clearing": true, "sessions": [handles[0].to_string()], "replicated": true, "lifted": 0
+        });
+        assert_eq!(outcome(&revoked, false), expected);
+        let progress: Value = serde_json::from_str(&progress_line(&revoked, true)).unwrap();
+        assert_eq!(progress, json!({ "progress": { "ended": 1, "in_force": true } }));
+        assert!(progress_line(&revoked, false).ends_with("1 record(s) deleted so far"));
+    }
 }

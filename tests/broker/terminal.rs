@@ -53,7 +53,9 @@ async fn with_json_every_line_is_an_object() {
     assert_eq!((code, object(&shown)["handle"].as_str()), (Some(0), Some(handle.as_str())));
     let ended = ["revoke", &handle, "--reason", "lost laptop", "--yes", "--json"];
     let (code, ended, errors) = house.terminal(&ended);
-    assert_eq!((code, object(&ended)["matched"].as_u64()), (Some(0), Some(1)));
+    let outcome = object(&ended);
+    assert_eq!((code, outcome["matched"].as_u64(), outcome["ended"].as_u64()), (Some(0), Some(1), Some(1)));
+    assert_eq!((&outcome["clearing"], &outcome["lifted"]), (&Value::Bool(false), &0.into()));
     assert!(errors.contains("sessions_revoked"), "{errors}");
     object(&errors);
     let (code, tombstone, errors) = house.terminal(&["show", &handle, "--json"]);
@@ -137,4 +139,30 @@ fn closed() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     writer.into()
+}
+
+/// A reviewer's machine may have other timeouts than the brokers: the store keeps nothing for those.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_terminal_registers_no_timeouts() {
+    let house = House::start("", 1).await;
+    house.signed_in(0).await;
+    let registered = || house.redis.ask(&["HKEYS", "counterfoil:kept"]);
+    let before = registered();
+    let longer = std::fs::read_to_string(&house.config).unwrap() + "[session]\nabsolute_timeout = \"300d\"\n";
+    let config = house.folder.write("longer.toml", &longer);
+    let (_, listed, _) = house.terminal(&["list", "--json"]);
+    let handle = serde_json::from_str::<Value>(&listed).unwrap()["handle"].as_str().unwrap().to_owned();
+    for arguments in [
+        vec!["sessions", "list"],
+        vec!["sessions", "list", "--count"],
+        vec!["sessions", "show", &handle],
+        vec!["sessions", "revoke", "--all", "--reason", "x", "--dry-run"],
+        vec!["blocks", "list"],
+        vec!["blocks", "lift", "--all", "--reason", "x", "--dry-run"],
+        vec!["sessions", "revoke", &handle, "--reason", "x", "--yes"],
+    ] {
+        let all: Vec<_> = arguments.iter().copied().chain(["--config", &config]).collect();
+        let (code, _, errors) = run(counterfoil(house.folder.path(), &all));
+        assert_eq!((code, registered()), (Some(0), before.clone()), "{arguments:?}: {errors}");
+    }
 }

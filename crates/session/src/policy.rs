@@ -82,6 +82,8 @@ pub(super) struct Policies {
     stored: Mutex<Stored>,
     changes: AtomicU64,
     has_looked: AtomicBool,
+    /// Set if this process registers no timeouts.
+    is_observer: AtomicBool,
     /// The looks begun so far.
     looks: AtomicU64,
     /// Single-flight: one look at a time, and the outcome of the last one.
@@ -111,6 +113,7 @@ impl Policies {
             stored: Mutex::default(),
             changes: AtomicU64::new(0),
             has_looked: AtomicBool::new(false),
+            is_observer: AtomicBool::new(false),
             looks: AtomicU64::new(0),
             last_look: tokio::sync::Mutex::default(),
         }
@@ -180,6 +183,11 @@ impl Policies {
         Ok(())
     }
 
+    /// Registers no timeouts from now on.
+    pub(super) fn observe(&self) {
+        self.is_observer.store(true, Ordering::Release);
+    }
+
     /// Looks for stored timeouts before anything is judged for the first time: they may be longer than those
     /// configured, and a session that is ended by mistake is ended for good.
     pub(super) async fn ensure_loaded(&self) -> Result<(), StoreError> {
@@ -187,7 +195,8 @@ impl Policies {
         if has_looked() { Ok(()) } else { self.look_unless(has_looked).await }
     }
 
-    /// Looks for stored timeouts and for the policies of other replicas. Timeouts are registered before they apply.
+    /// Looks for stored timeouts and for the policies of other replicas. Timeouts are registered before they apply, but
+    /// for those of an observer.
     pub(super) async fn look(&self) -> Result<(), StoreError> {
         self.look_unless(|| false).await
     }
@@ -216,7 +225,9 @@ impl Policies {
             (text, policy)
         });
         let in_force = self.choice(&found);
-        if let Err(error) = self.registered.register(&in_force).await {
+        if !self.is_observer.load(Ordering::Acquire)
+            && let Err(error) = self.registered.register(&in_force).await
+        {
             // A store that takes no writes can still be read from.
             if !self.registered.cover(Retention::of(&in_force)) {
                 return Err(error);

@@ -77,6 +77,14 @@ impl Sessions {
         }))
     }
 
+    /// Lets this process look without registering its timeouts: for whoever lists sessions and ends those that somebody names,
+    /// and neither begins, renews nor checks any. The store keeps records for the timeouts of others alone.
+    #[must_use]
+    pub fn as_observer(self) -> Self {
+        self.0.policies.observe();
+        self
+    }
+
     /// Returns the view of whoever checks sessions and ends none.
     pub fn reader(&self) -> SessionReader {
         SessionReader(self.0.clone())
