@@ -211,9 +211,6 @@ impl Login {
         let signed_in = self.exchange(code, asks, claim).await?;
         if !pending.attempt.is_met_by(signed_in.acr.as_deref()) {
             let once_more = asks.stronger_login(&signed_in.identity, signed_in.acr.as_deref());
-            if once_more.is_ok() {
-                signed_in.tokens.keep();
-            }
             return once_more.map(Some).map_err(Unfinished::after_the_exchange);
         }
         let grant = EndSessionGrant::new(&signed_in.identity, &pending.return_to(), self.clock.now());
@@ -262,9 +259,9 @@ impl Login {
             client: client_traits(client, headers),
         };
         let established = self.sessions.establish(new).await;
-        // Providers that revoke all tokens of a person at once must not be told while their next login begins.
-        if matches!(established, Ok(_) | Err(EstablishError::Refused(Refusal::FreshLoginNeeded))) {
-            signed_in.tokens.keep();
+        // Whose sessions were all ended. Others may have some, which providers that revoke a person's tokens together would end.
+        if matches!(established, Err(EstablishError::Refused(Refusal::Blocked(_) | Refusal::Overtaken))) {
+            provider.revoke_tokens(signed_in.tokens.refresh_token, signed_in.tokens.access_token);
         }
         let key = established?;
         let (session, idp) = (key.handle(), provider.name());

@@ -3,14 +3,12 @@
 //! Lines look as the library's own do without colours. That paints each name all the same, in no colour, which costs
 //! as much as the rest of a line of the access log.
 
-use std::fmt::{self, Debug};
+use std::fmt::{self, Debug, Write};
 
 use tracing::field::{Field, Visit};
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
-
-use crate::printable::Printable;
 
 /// Writes the fields of events and spans.
 #[derive(Debug, Clone, Copy)]
@@ -35,14 +33,33 @@ impl Line<'_> {
         if std::mem::replace(&mut self.is_begun, true) {
             self.writer.write_char(' ')?;
         }
+        // Of libraries too, whose texts are not written by us (R-O03).
+        let mut escaped = Escaped(&mut self.writer);
         match field.name() {
-            // Of libraries too, whose text is not written by us (R-O03).
-            "message" => write!(self.writer, "{}", Printable(&format!("{value:?}"))),
+            "message" => write!(escaped, "{value:?}"),
             name => {
-                self.writer.write_str(name.strip_prefix("r#").unwrap_or(name))?;
-                write!(self.writer, "={value:?}")
+                escaped.write_str(name.strip_prefix("r#").unwrap_or(name))?;
+                write!(escaped, "={value:?}")
             }
         }
+    }
+}
+
+/// Writes control characters as what they are called, so that no text moves the cursor or begins a line.
+struct Escaped<'line, 'writer>(&'line mut Writer<'writer>);
+
+impl fmt::Write for Escaped<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for piece in text.split_inclusive(char::is_control) {
+            match piece.chars().next_back().filter(|last| last.is_control()) {
+                Some(control) => {
+                    self.0.write_str(&piece[..piece.len() - control.len_utf8()])?;
+                    write!(self.0, "{}", control.escape_default())?;
+                }
+                None => self.0.write_str(piece)?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -97,7 +114,7 @@ mod tests {
         let log = || {
             let _in_span = tracing::info_span!("request", id = "x-1").entered();
             tracing::info!(r#type = "a \"b\"", status = 200, none = None::<u64>, path = %"/a b", ended = ?Some(1), "answered");
-            tracing::info!("nothing else");
+            tracing::info!("nothing \"else\" \\");
             tracing::info!(only = true);
         };
         let lines = |written| tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(written);
@@ -111,11 +128,13 @@ mod tests {
 
     /// R-O03
     #[test]
-    fn a_message_moves_no_cursor_and_begins_no_line() {
+    fn no_text_moves_the_cursor_or_begins_a_line() {
         let hostile = "\u{1b}[2Jgone\nINFO forged";
         let plain = |written| tracing_subscriber::fmt().fmt_fields(PlainFields).with_ansi(false).with_writer(written);
-        let line = logged(|| tracing::info!("{hostile}"), |written| plain(written).finish().into());
-        assert_eq!(line.lines().count(), 1, "{line}");
-        assert!(!line.contains('\u{1b}'), "{line}");
+        for log in [&(|| tracing::info!("{hostile}")) as &dyn Fn(), &|| tracing::info!(text = %hostile, "said")] {
+            let line = logged(log, |written| plain(written).finish().into());
+            assert_eq!(line.lines().count(), 1, "{line}");
+            assert!(!line.contains('\u{1b}') && line.contains("\\u{1b}[2Jgone\\nINFO forged"), "{line}");
+        }
     }
 }

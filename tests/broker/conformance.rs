@@ -331,7 +331,7 @@ async fn every_module_of_the_rp_initiated_and_the_front_channel_plan_is_passed()
     let module = "oidcc-client-test-rp-init-logout";
     let broker = broker_with("logout_id_token_hint = true", Mode::Query).await;
     let browser = broker.signed_in().await;
-    let away = crate::logout::sign_out(&browser).await;
+    let away = crate::support::sign_out::sign_out(&browser).await;
     let away = url::Url::parse(away.location()).unwrap();
     let sent = |name: &str| away.query_pairs().find(|(own, _)| own == name).map(|(_, value)| value.into_owned());
     let hint = crate::support::scripted_idp::payload_of(&sent("id_token_hint").expect(module));

@@ -19,7 +19,7 @@ async fn the_session_cookie_is_set_and_cleared_with_every_attribute() {
     let set = find(&landed);
     let value = set.strip_prefix("__Host-session=").unwrap().strip_suffix(attributes).unwrap();
     assert_eq!(value.len(), 64);
-    let signed_out = crate::logout::sign_out(&browser).await;
+    let signed_out = crate::support::sign_out::sign_out(&browser).await;
     assert_eq!(find(&signed_out), format!("__Host-session={attributes}; Max-Age=0"));
     assert!(browser.cookies().is_empty());
 }

@@ -44,7 +44,7 @@ async fn a_certified_provider_signs_people_in_and_out() {
     assert_eq!((&session["groups"], &session["issuer"]), (&json!(["staff"]), &json!(issuer)));
     assert_eq!(provider.received("/token").await[0]["auth_scheme"], "basic");
 
-    let away = crate::logout::sign_out(&browser).await;
+    let away = crate::support::sign_out::sign_out(&browser).await;
     assert!(away.location().starts_with(&format!("{issuer}/session/end?client_id=backoffice")), "{}", away.location());
     assert!(browser.cookie(SESSION).is_none());
     let signed_out = confirm_logout(&browser, issuer, away.location()).await;
@@ -254,7 +254,7 @@ async fn a_provider_by_other_authors_signs_people_in() {
     assert_eq!((&session["name"], &session["email"]), (&json!("Diana Prince"), &json!("diana@example.test")));
     assert_eq!(session["issuer"], issuer);
 
-    let away = crate::logout::sign_out(&browser).await;
+    let away = crate::support::sign_out::sign_out(&browser).await;
     assert!(away.location().starts_with(&format!("{issuer}/session?")), "{}", away.location());
     let back = follow(&browser, away.location()).await;
     assert_eq!(back.status, 200, "{}", back.body);

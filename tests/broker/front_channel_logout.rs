@@ -3,13 +3,13 @@
 use http::Method;
 use serde_json::json;
 
-use crate::logout::sign_out;
 use crate::support::broker::{Broker, PUBLIC, SESSION, Setup, Store};
 use crate::support::browser::{Answer, Browser};
 use crate::support::child::PATIENCE;
 use crate::support::cut_proxy::CutProxy;
 use crate::support::redis::Redis;
 use crate::support::scripted_idp::Script;
+use crate::support::sign_out::sign_out;
 
 fn address(iss: &str, sid: &str) -> String {
     let query =

@@ -9,7 +9,7 @@ use serde_json::json;
 use self::realm::{NAME, Realm};
 use crate::support::broker::{Broker, PUBLIC};
 use crate::support::browser::{Answer, Browser};
-use crate::support::counterpart::{between, follow, follow_as};
+use crate::support::counterpart::{follow, follow_as};
 use crate::support::keys::{Kind, private_key};
 use crate::support::program::Folder;
 
@@ -60,7 +60,7 @@ async fn a_logout_ends_the_session_at_keycloak_too_and_leads_back() {
     let broker = realm.broker("").await;
     let browser = signed_in(&broker, "alice").await;
     assert_eq!(realm.sessions_of("alice").await.len(), 1);
-    let away = sign_out(&browser).await;
+    let away = crate::support::sign_out::sign_out(&browser).await;
     let back = follow(&browser, away.location()).await;
     assert_eq!(back.status, 200, "{}", back.body);
     assert!(realm.sessions_of("alice").await.is_empty());

@@ -1,6 +1,6 @@
 //! The guard in an application that knows nothing of the broker: its example, over real connections, with a real Redis.
 
-use http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use http::{Method, StatusCode};
 
 use crate::support::broker::KEY;
@@ -49,6 +49,7 @@ impl Office {
         let (status, location, is_problem) =
             (answer.status(), header(LOCATION), header(CONTENT_TYPE) == "application/problem+json");
         let cookie = header(SET_COOKIE).split(';').next().unwrap().to_owned();
+        assert!(cookie.is_empty() || header(CACHE_CONTROL) == "no-store", "no cache keeps a session");
         let text = answer.text().await.unwrap();
         let problem: serde_json::Value =
             if is_problem { serde_json::from_str(&text).unwrap() } else { serde_json::Value::Null };

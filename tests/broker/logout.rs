@@ -4,29 +4,14 @@ use time::Duration;
 use url::Url;
 
 use crate::support::broker::{Broker, PUBLIC, SESSION, Setup, Store};
-use crate::support::browser::{Answer, Browser};
 use crate::support::child::until;
 use crate::support::cut_proxy::CutProxy;
 use crate::support::redis::Redis;
 use crate::support::scripted_idp::Script;
+use crate::support::sign_out::{LOGOUT, csrf_token, sign_out};
 
-const LOGOUT: &str = "https://app.example.test/sso/logout";
 /// How long after a logout tokens are given back.
 pub const AFTER_LOGOUT: Duration = Duration::seconds(5);
-
-/// What a person does: the page, then its button.
-pub async fn sign_out(browser: &Browser) -> Answer {
-    let token = csrf_token(browser).await;
-    browser.submit(LOGOUT, &[("csrf_token", &token)]).header("sec-fetch-site", "same-origin").send().await
-}
-
-async fn csrf_token(browser: &Browser) -> String {
-    let page = browser.visit(LOGOUT).send().await;
-    assert_eq!(page.status, 200);
-    // With `no-referrer` browsers without Sec-Fetch-Site would send `Origin: null` with the form.
-    assert_eq!(page.header("referrer-policy"), "same-origin");
-    page.csrf_token()
-}
 
 /// R-J02, R-J03, oidcc-client-test-rp-init-logout
 #[tokio::test]

@@ -4,12 +4,13 @@
 
 use serde_json::json;
 
-use crate::logout::{AFTER_LOGOUT, sign_out};
+use crate::logout::AFTER_LOGOUT;
 use crate::support::broker::{Broker, PUBLIC, SESSION, Setup};
 use crate::support::browser::Browser;
 use crate::support::browser::parameters;
 use crate::support::child::until;
 use crate::support::scripted_idp::{LogoutManner, Misbehaviour, Script, change};
+use crate::support::sign_out::sign_out;
 use crate::support::witness::Witness;
 
 const MANNERS: [LogoutManner; 5] = [

@@ -17,7 +17,6 @@ use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use time::Duration;
 
-use crate::logout::sign_out;
 use crate::support::administration::{SECTION, revoke};
 use crate::support::broker::{Broker, PUBLIC, SESSION, Setup, Store, listen};
 use crate::support::browser::Browser;
@@ -27,6 +26,7 @@ use crate::support::redis::Redis;
 use crate::support::scripted_idp::{
     ACCESS_TOKEN, Gate, Misbehaviour, REFRESH_TOKEN, Received, Script, ScriptedIdp, set,
 };
+use crate::support::sign_out::sign_out;
 use crate::support::upstream::received;
 
 /// `/api` gets the access token, everything else does not.

@@ -152,7 +152,7 @@ async fn uses_extend_the_record_once_in_half_an_idle_timeout() {
         expires = now;
     }
     assert_eq!(extended, 4, "in an hour");
-    assert_eq!(crate::logout::sign_out(&browser).await.status, 303);
+    assert_eq!(crate::support::sign_out::sign_out(&browser).await.status, 303);
     let left = redis.keys().await.into_iter().filter(|key| key.contains(&handle)).count();
     assert_eq!(left, 0, "a logout leaves nothing");
 }
@@ -492,7 +492,7 @@ async fn a_redis_user_with_the_documented_rights_is_enough() {
     broker.clock.advance(Duration::minutes(4));
     assert_eq!(broker.status(&browser).await, 200);
     noted(&broker, &browser).await;
-    assert_eq!(crate::logout::sign_out(&browser).await.status, 303);
+    assert_eq!(crate::support::sign_out::sign_out(&browser).await.status, 303);
     let other = broker.signed_in().await;
     let handle = broker.handle(&other).await.parse().unwrap();
     let order = Order {

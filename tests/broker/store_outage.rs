@@ -187,7 +187,7 @@ async fn sessions_survive_a_restart_of_the_broker() {
     let moved = second.browser();
     moved.plant("app.example.test", SESSION, &browser.cookie(SESSION).unwrap());
     assert_eq!(second.status(&moved).await, 200);
-    crate::logout::sign_out(&moved).await;
+    crate::support::sign_out::sign_out(&moved).await;
     assert_eq!(first.status(&browser).await, 401, "and an end on one replica is an end on the other");
 }
 

@@ -21,6 +21,7 @@ pub mod redis_cluster;
 pub mod redis_sentinel;
 pub mod redis_tls;
 pub mod scripted_idp;
+pub mod sign_out;
 pub mod silent_relay;
 pub mod upstream;
 pub mod witness;

@@ -118,7 +118,7 @@ async fn few_rights_are_enough_for_everything() {
     assert_eq!(redis.ask(&["DEL", &person.handle]), "1");
     refused(&broker, &person).await;
     let other = sign_in(&broker).await;
-    crate::logout::sign_out(&other.browser).await;
+    crate::support::sign_out::sign_out(&other.browser).await;
     refused(&broker, &other).await;
     assert_eq!(redis.ask(&["ACL", "LOG"]), "", "nothing was asked for that may not be asked for");
 }

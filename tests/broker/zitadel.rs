@@ -54,7 +54,7 @@ async fn the_example_provider_of_zitadel_signs_people_in_renews_them_and_signs_t
         assert_eq!(broker.status(&browser).await, 200, "round {round}");
     }
 
-    let away = crate::logout::sign_out(&browser).await;
+    let away = crate::support::sign_out::sign_out(&browser).await;
     assert!(away.location().starts_with(&format!("{issuer}end_session?")), "{}", away.location());
     assert_eq!(broker.status(&browser).await, 401);
 }

@@ -46,15 +46,11 @@ pub(crate) fn keep_private(headers: &mut HeaderMap, status: StatusCode, audience
         Audience::Public => {}
         Audience::Known if is_told || status == StatusCode::NOT_MODIFIED => {}
         Audience::Known => {
+            remove_targeted(headers);
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
         }
         Audience::Guarded => {
-            // Most answers have none of these, and one pass over their names says so.
-            if headers.keys().any(|name| TARGETED.contains(name)) {
-                for name in TARGETED {
-                    headers.remove(name);
-                }
-            }
+            remove_targeted(headers);
             if is_told {
                 if let Some(line) = private_line(headers) {
                     headers.insert(CACHE_CONTROL, line);
@@ -62,6 +58,16 @@ pub(crate) fn keep_private(headers: &mut HeaderMap, status: StatusCode, audience
             } else if status != StatusCode::NOT_MODIFIED {
                 headers.insert(CACHE_CONTROL, unless_told(headers));
             }
+        }
+    }
+}
+
+/// Removes what is for some caches alone, which obey it instead of `Cache-Control` (RFC 9213).
+fn remove_targeted(headers: &mut HeaderMap) {
+    // Most answers have none of these, and one pass over their names says so.
+    if headers.keys().any(|name| TARGETED.contains(name)) {
+        for name in TARGETED {
+            headers.remove(name);
         }
     }
 }

@@ -7,11 +7,11 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::ready;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 
 use axum::Router;
-use axum::extract::{NestedPath, Request};
+use axum::extract::{NestedPath, OriginalUri, Request};
 use axum::response::{IntoResponse, Response};
 use counterfoil_core::clock::SharedClock;
 use counterfoil_session::audit::{AuditEvent, audit};
@@ -200,14 +200,20 @@ impl GuardParts {
     /// chosen by.
     fn locate(&self, request: &mut Request) -> Result<Option<Arc<Route>>, Refusal> {
         if let Some(outer) = request.extensions().get::<NestedPath>() {
+            static LOGGED: Once = Once::new();
             let refusal = Refusal::from(RefusalKind::NestedGuard);
-            tracing::error!(nested_at = outer.as_str(), "{}", refusal.advice());
+            LOGGED.call_once(|| tracing::error!(nested_at = outer.as_str(), "{}", refusal.advice()));
             return Err(refusal);
         }
         check_form(request).map_err(ambiguous)?;
         let (path, place) = self.routes.locate(request.uri().path()).map_err(ambiguous)?;
         if let Cow::Owned(plain) = path {
-            *request.uri_mut() = with_path(request.uri(), &plain).map_err(ambiguous)?;
+            let judged = with_path(request.uri(), &plain).map_err(ambiguous)?;
+            *request.uri_mut() = judged.clone();
+            // Nested routers go by this one.
+            if let Some(original) = request.extensions_mut().get_mut::<OriginalUri>() {
+                original.0 = judged;
+            }
         }
         match place {
             Place::Broker => Err(RefusalKind::NotFound.into()),

@@ -15,7 +15,7 @@ use counterfoil_session::establish::{EstablishError, NewSession};
 use counterfoil_session::key::SessionKey;
 use counterfoil_session::record::ClientTraits;
 use http::HeaderValue;
-use http::header::{SET_COOKIE, USER_AGENT};
+use http::header::{CACHE_CONTROL, SET_COOKIE, USER_AGENT};
 use http::request::Parts;
 
 use crate::cookies::CookiePolicy;
@@ -167,6 +167,8 @@ impl IntoResponseParts for SessionCookie {
 
     fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Self::Error> {
         parts.headers_mut().append(SET_COOKIE, self.0);
+        // A cookie alone does not keep an answer out of shared caches (RFC 9111 7.3).
+        parts.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(parts)
     }
 }

@@ -3,7 +3,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{OriginalUri, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use counterfoil_guard::testing::{Site, guarded};
@@ -19,7 +19,12 @@ async fn text(response: Response) -> (StatusCode, String) {
 
 /// A page for everybody, and a private one for every other path; each says what it was asked for.
 fn with_a_public_page() -> Site {
-    let said = |page: &'static str| async move |request: Request| format!("{page} {}", request.uri());
+    let said = |page: &'static str| {
+        async move |OriginalUri(original): OriginalUri, request: Request| {
+            assert_eq!(original, *request.uri());
+            format!("{page} {}", request.uri())
+        }
+    };
     let app = Router::new().route("/public/{*rest}", get(said("public"))).fallback(said("private"));
     guarded(app, |guard| guard.public("/public").rule("/", AccessRule::signed_in()))
 }
@@ -91,8 +96,9 @@ async fn answers_of_an_application_stay_out_of_shared_caches() {
         .route("/shared", get(async || ([(CACHE_CONTROL, "public, max-age=60")], "for everybody")))
         .route("/own", get(async || ([(CACHE_CONTROL, "private, max-age=60")], "for one")))
         .route("/edge", get(async || ([("surrogate-control", "max-age=60")], "for a CDN").into_response()))
+        .route("/edge-news", get(async || ([("surrogate-control", "max-age=60")], "some news")))
         .route("/news", get(async || "some news"));
-    let site = guarded(app, |guard| guard.public("/news").rule("/", AccessRule::signed_in()));
+    let site = guarded(app, |guard| guard.public("/news").public("/edge-news").rule("/", AccessRule::signed_in()));
     let (alice, stranger) = (site.signed_in(Identity::named("alice")).await, site.stranger());
     for (path, to_alice, to_strangers) in [
         ("/report", "no-store", Some("no-store")),
@@ -101,6 +107,7 @@ async fn answers_of_an_application_stay_out_of_shared_caches() {
         ("/own", "private, max-age=60", Some("no-store")),
         ("/edge", "no-store", Some("no-store")),
         ("/news", "private", None),
+        ("/edge-news", "private", None),
     ] {
         let answer = alice.get(path).await;
         assert_eq!(answer.headers()[CACHE_CONTROL], to_alice, "{path}");

@@ -62,7 +62,6 @@ pub use self::provider::refresh::{Refreshed, StoredGrant};
 pub use self::provider::settings::RefreshSettings;
 pub use self::provider::settings::{AuthTime, IdpKind, OAuth2Settings, OidcSettings, ProviderSettings};
 pub use self::provider::trial::Trial;
-pub use self::provider::unused_tokens::UnusedTokens;
 pub use self::provider::verdict::{RenewalError, Verdict};
 pub use self::provider::{Health, Provider};
 pub use self::providers::api::{ProfileApi, ProfileApiError, ProfileApiKind};

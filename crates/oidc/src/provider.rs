@@ -17,7 +17,6 @@ pub(crate) mod settings;
 pub(crate) mod start;
 pub(crate) mod track_record;
 pub(crate) mod trial;
-pub(crate) mod unused_tokens;
 pub(crate) mod verdict;
 
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
@@ -163,8 +163,7 @@ pub async fn forward(
     request_id: RequestId,
     mut request: Request,
 ) -> Result<Response, ProxyError> {
-    // It is the head that announces a body (RFC 9112 6.3); layers in between may hide the body's own word.
-    let has_body = [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| request.headers().contains_key(name));
+    let has_body = announces_content(&request);
     if !expectation::is_expected(request.headers(), request.version(), has_body) {
         request.headers_mut().remove(EXPECT);
     }
@@ -225,4 +224,36 @@ fn request_broke(error: &PoolError) -> bool {
 fn timed_out(error: &PoolError) -> bool {
     let kinds = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>().map(io::Error::kind));
     kinds.into_iter().any(|kind| kind == io::ErrorKind::TimedOut)
+}
+
+/// Is true if a request has content. In HTTP/1.1 its head says so (RFC 9112 6.3), and layers in between may hide the body's own
+/// word; from HTTP/2 on a body needs no such field.
+fn announces_content(request: &Request) -> bool {
+    let is_announced = [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| request.headers().contains_key(name));
+    is_announced || request.version() >= Version::HTTP_2 && !request.body().is_end_stream()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+
+    #[test]
+    fn content_is_announced_by_the_head_or_from_http_2_on_by_the_body() {
+        for (version, field, body, expected) in [
+            (Version::HTTP_11, None, Body::empty(), false),
+            (Version::HTTP_11, None, Body::from("x"), false),
+            (Version::HTTP_11, Some("content-length"), Body::from("x"), true),
+            (Version::HTTP_11, Some("transfer-encoding"), Body::empty(), true),
+            (Version::HTTP_2, None, Body::empty(), false),
+            (Version::HTTP_2, None, Body::from("x"), true),
+        ] {
+            let mut request = Request::post("/").version(version).body(body).unwrap();
+            request
+                .headers_mut()
+                .extend(field.map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1"))));
+            assert_eq!(announces_content(&request), expected, "{version:?} {field:?}");
+        }
+    }
 }

@@ -24,6 +24,7 @@ use super::record::SessionRecord;
 use super::refresh_lock::LocalLocks;
 use super::registry::Registry;
 use super::search::Searches;
+use super::store::log::LogNumber;
 use super::store::near_cache::NearCache;
 use super::store::note::Note;
 use super::store::sealed::{Found, SealedStore};
@@ -142,10 +143,7 @@ impl Inner {
         let limits = self.policies.timeouts().limits_for(&known.record.identity.groups);
         match judge(known.moments(), limits, now) {
             Verdict::Live { idle_expires_at, absolute_expires_at } => match known.ended_by(orders, now) {
-                Some(order) => {
-                    let (tombstone, is_carried_out) = (order.tombstone(), order.is_carried_out());
-                    Err(EndedSession::ByOrder { known, tombstone, is_carried_out })
-                }
+                Some(order) => Err(EndedSession::ByOrder(known, order.tombstone())),
                 None => Ok(LiveSession {
                     known,
                     checked_at: now,
@@ -205,6 +203,17 @@ impl Inner {
         known: &KnownSession,
         tombstone: Option<&Tombstone>,
     ) -> Result<bool, StoreError> {
+        self.end_within(known, tombstone, None).await
+    }
+
+    /// Does the same for whoever carries an order out, and has laid down what that says of the person.
+    pub(crate) async fn end_within(
+        &self,
+        known: &KnownSession,
+        tombstone: Option<&Tombstone>,
+        order: Option<LogNumber>,
+    ) -> Result<bool, StoreError> {
+        self.cut_off_by_orders(known, order).await?;
         let until = self.cookie_dies_at(known.record.created_at);
         let ended = self.tear_up(known.handle, tombstone, until).await?;
         self.forget(&known.record, known.handle).await;

@@ -156,12 +156,5 @@ pub(crate) enum EndedSession {
     /// A timeout ended it.
     ByTime(Arc<KnownSession>, EndCause),
     /// An order that means many ended it.
-    ByOrder {
-        /// The session.
-        known: Arc<KnownSession>,
-        /// The way it ends.
-        tombstone: Tombstone,
-        /// Set if the order was carried out before the session was found: nobody is on the way to it.
-        is_carried_out: bool,
-    },
+    ByOrder(Arc<KnownSession>, Tombstone),
 }

@@ -49,9 +49,7 @@ impl SessionReader {
         let now = self.0.clock.now();
         let (known, tombstone) = match self.0.live(known, &orders, now) {
             Ok(live) => return Ok(Check::Live(live)),
-            // Whoever carries the order out deletes it, having blocked its person, and finds them by it alone.
-            Err(EndedSession::ByOrder { tombstone, is_carried_out: false, .. }) => return Ok(Check::Ended(tombstone)),
-            Err(EndedSession::ByOrder { known, tombstone, .. }) => (known, tombstone),
+            Err(EndedSession::ByOrder(known, tombstone)) => (known, tombstone),
             Err(EndedSession::ByTime(known, cause)) => (known, Tombstone::of(cause, now)),
         };
         // The answer does not need this (the record is judged again each time), so a failure may wait.

@@ -4,7 +4,6 @@
 //! ([`super::refresh_lock`]) is given up, and only where the record still exists: no renewal brings an ended session back
 //! (R-G09, R-N04). The caller's `work` decides what is asked of the provider, and when.
 
-use std::sync::Arc;
 use std::time::{Duration as StdDuration, Instant};
 
 use counterfoil_core::identity::Identity;
@@ -189,7 +188,7 @@ impl LockedSession {
     /// # Errors
     /// [`StoreError`] if the person was not blocked, or the session may live on.
     async fn end_by_order(&self, order: &Standing) -> Result<(), StoreError> {
-        let known = [Arc::new(KnownSession::of(self.handle(), self.record.clone()))];
+        let known = [KnownSession::of(self.handle(), self.record.clone())];
         let (filter, terms) = (order.filter(), order.terms());
         let (trying, mut laid_down) = (RetryBudget::begin(), Ok(()));
         while let Err(failed) = self.sessions.0.cut_off(&known, Some(&filter), order.number, &terms).await {

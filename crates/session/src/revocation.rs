@@ -221,10 +221,9 @@ impl SessionAdministration {
             revoked.blocks = blocks;
         }
         let terms = self.terms(order);
-        let mut is_blocked_by_name = false;
         if let Some(filter) = filter {
             let laid_down = self.block_the_named(filter, &terms).await;
-            is_blocked_by_name = revoked.note(laid_down).unwrap_or(false);
+            revoked.note(laid_down);
         }
         let many = filter.and_then(Filter::of_logins).filter(|logins| logins.one_person().is_none());
         let laid_down = match &many {
@@ -235,9 +234,9 @@ impl SessionAdministration {
         // What a full log does not take, nobody is to be sent to by half.
         let is_refused = matches!(laid_down, Err(StoreError::TooManyCutOffs));
         let appended = revoked.note(laid_down);
-        // Whoever could not be blocked keeps their sessions, by which a repetition finds them again.
-        let is_blocked = terms.block_for.is_none() || is_blocked_by_name || appended.is_some();
-        if is_refused || !is_blocked {
+        // Whoever could not be blocked keeps their sessions, by which a repetition finds them again, unless they are named.
+        let is_named = filter.is_some_and(|filter| filter.one_person().is_some());
+        if is_refused || appended.is_none() && terms.block_for.is_some() && !is_named {
             return revoked;
         }
         revoked.is_replicated = appended.is_some_and(|appended| appended.is_replicated);

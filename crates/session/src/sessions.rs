@@ -17,6 +17,7 @@ use super::key::{CookieTags, SessionHandle, SessionKey};
 use super::key_check::Keyed;
 use super::lease::Lease;
 use super::listing::Scans;
+use super::live::KnownSession;
 use super::maintenance::Maintenance;
 use super::policy::{Policies, SessionRules};
 use super::reader::SessionReader;
@@ -114,11 +115,7 @@ impl Sessions {
     /// [`StoreError`] if the store cannot be asked: the session may live on.
     pub async fn end(&self, handle: SessionHandle) -> Result<bool, StoreError> {
         match self.0.sealed.load(handle).await? {
-            Found::Session(opened) => {
-                let ended = self.0.tear_up(handle, None, self.0.clock.now()).await?;
-                self.0.forget(&opened.record, handle).await;
-                Ok(ended)
-            }
+            Found::Session(opened) => self.0.end_known(&KnownSession::new(handle, *opened), None).await,
             // Unreadable records are deleted as well.
             Found::Nothing(_) | Found::Ended | Found::Unreadable => {
                 self.0.tear_up(handle, None, self.0.clock.now()).await.map(|_| false)

@@ -13,11 +13,11 @@ use crate::login::attempt::Attempt;
 use crate::provider::Provider;
 use crate::provider::person::Evidence;
 use crate::provider::settings::{IdpKind, OAuth2Settings, OidcSettings};
-use crate::provider::unused_tokens::UnusedTokens;
 use crate::tokens::exchange::exchange;
+use crate::tokens::provider_tokens::ProviderTokens;
 
 /// The result of a finished login.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SignedIn {
     /// The person's identity.
     pub identity: Identity,
@@ -29,15 +29,15 @@ pub struct SignedIn {
     pub session_expiry: Option<OffsetDateTime>,
     /// The provider's name for its session (`sid`).
     pub provider_session: Option<String>,
-    /// The provider's tokens, until a session has them.
-    pub tokens: UnusedTokens,
+    /// The provider's tokens.
+    pub tokens: ProviderTokens,
 }
 
 impl Provider {
     /// Finishes a login: exchanges the code, verifies the tokens, and returns the identity.
     ///
     /// # Errors
-    /// [`IdpError`]; the code is used up in any case, and tokens that it brought are revoked.
+    /// [`IdpError`]; the code is used up in any case.
     pub async fn finish(&self, code: String, attempt: &Attempt) -> Result<SignedIn, IdpError> {
         let metadata = self.metadata().await?;
         let state = match &self.0.settings.kind {
@@ -46,7 +46,6 @@ impl Provider {
         };
         let (requests, redirect_uri) = (self.token_requests(&metadata), &self.0.redirect_uri);
         let tokens = exchange(requests, redirect_uri, code, &attempt.verifier, state).await?;
-        let tokens = UnusedTokens::new(self, tokens);
         let signed_in = match &self.0.settings.kind {
             IdpKind::Oidc(oidc) => self.finish_oidc(oidc, &metadata, attempt, tokens).await,
             IdpKind::OAuth2(plain) => self.finish_oauth2(plain, &metadata, tokens).await,
@@ -60,7 +59,7 @@ impl Provider {
         oidc: &OidcSettings,
         metadata: &Metadata,
         attempt: &Attempt,
-        tokens: UnusedTokens,
+        tokens: ProviderTokens,
     ) -> Result<SignedIn, IdpError> {
         let nonce = ExpectedNonce::Exactly(&attempt.nonce);
         let claims = self.verify_id_token(oidc, metadata, nonce, Some(attempt), &tokens).await?;
@@ -80,7 +79,7 @@ impl Provider {
         &self,
         plain: &OAuth2Settings,
         metadata: &Metadata,
-        tokens: UnusedTokens,
+        tokens: ProviderTokens,
     ) -> Result<SignedIn, IdpError> {
         let identity = self.identity_of_profile(plain, metadata, &tokens).await?;
         Ok(SignedIn { identity, auth_time: None, acr: None, session_expiry: None, provider_session: None, tokens })

@@ -77,14 +77,21 @@ impl Parts<'_> {
     }
 }
 
+/// The last read of the log, by its number, and its failure.
+#[derive(Debug, Default)]
+struct LastRead {
+    number: u64,
+    failure: Option<StoreError>,
+}
+
 /// The log, and this process's copy of it.
 #[derive(Debug)]
 pub(crate) struct CutOffLog {
     store: Arc<dyn Log>,
     sealer: Sealer,
     copy: Arc<LogCopy>,
-    /// Single-flight: one read at a time.
-    reading: Mutex<()>,
+    /// Single-flight: one read at a time, whose failure is that of all who wait for it.
+    last_read: Mutex<LastRead>,
     reads: AtomicU64,
     versions: AtomicU64,
     /// Set while a task brings lost orders back.
@@ -99,7 +106,7 @@ impl CutOffLog {
             store,
             sealer: keyring.sealer("counterfoil cut-off v2", &[]),
             copy,
-            reading: Mutex::default(),
+            last_read: Mutex::default(),
             reads: AtomicU64::new(0),
             versions: AtomicU64::new(0),
             is_bringing_back: Arc::default(),
@@ -118,7 +125,7 @@ impl CutOffLog {
             return Ok(arc_swap::Guard::into_inner(orders));
         }
         let seen = self.reads.load(Ordering::Acquire);
-        let _turn = self.reading.lock().await;
+        let mut last = self.last_read.lock().await;
         if let Some(orders) = self.known(Instant::now()) {
             return Ok(arc_swap::Guard::into_inner(orders));
         }
@@ -127,7 +134,14 @@ impl CutOffLog {
         if latest.read > seen {
             return Ok(latest);
         }
-        self.read(now).await
+        // Nor did one that failed fail for its caller alone: a store that is away is not asked by all who wait, in turn.
+        if let Some(failure) = last.failure.as_ref().filter(|_| last.number > seen) {
+            return Err(failure.for_another());
+        }
+        let read = self.read(now).await;
+        let number = self.reads.load(Ordering::Acquire);
+        *last = LastRead { number, failure: read.as_ref().err().map(StoreError::for_another) };
+        read
     }
 
     /// Returns the number of the newest entry, for a login that begins; the last one known if the store cannot be asked:

@@ -87,9 +87,9 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Is true once every record that it meant was deleted.
-    pub(crate) fn is_carried_out(&self) -> bool {
-        self.order.is_done
+    /// Is true if it means a session, and whoever carries it out may be on the way to it.
+    pub(crate) fn is_about_to_end(&self, record: &SessionRecord) -> bool {
+        !self.order.is_done && record.confirmed < self.number && self.fits(record)
     }
 
     /// Is true if the records of whom it means were not all deleted, although it was given before a moment.

@@ -10,7 +10,7 @@ use crate::hashed_name::KEY_BYTES;
 
 /// The format of all that is stored. Whoever changes it so that older brokers, or this one, misread the other's raises
 /// this number.
-pub const STORE_FORMAT: u32 = 3;
+pub const STORE_FORMAT: u32 = 4;
 
 /// The purpose of the tag.
 const PURPOSE: &str = "counterfoil store keys v1";
@@ -83,8 +83,8 @@ mod tests {
         assert!(keys(&[1]).is_under_sealing_key(&own) && !keys(&[2, 1]).is_under_sealing_key(&own));
         let text = String::from_utf8(own).unwrap();
         for (changed, foreign) in [
-            (text.replacen('3', "2", 1), Foreign::Format),
-            (text.replacen('3', "", 1), Foreign::Format),
+            (text.replacen(&STORE_FORMAT.to_string(), "1", 1), Foreign::Format),
+            (text.replacen(&STORE_FORMAT.to_string(), "", 1), Foreign::Format),
             ("nothing of ours".to_owned(), Foreign::Format),
             (text[..text.len() - 1].to_owned(), Foreign::Key),
             (text[..2].to_owned(), Foreign::Key),

@@ -1,7 +1,7 @@
 //! The cut-offs and blocks that a revocation lays on persons: those it names, and those whose sessions it ends.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use counterfoil_core::identity::Identity;
 use futures_util::{StreamExt, stream};
@@ -54,10 +54,9 @@ impl SessionAdministration {
         }
     }
 
-    /// Blocks the one person whom the order names by issuer and subject, whether or not they have a session; `false` if it
-    /// names none so, or blocks nobody.
-    pub(super) async fn block_the_named(&self, filter: &Filter, terms: &OrderTerms) -> Result<bool, StoreError> {
-        let (Some(block), Some((issuer, subject))) = (terms.block_for, filter.one_person()) else { return Ok(false) };
+    /// Blocks the one person whom the order names by issuer and subject, whether or not they have a session.
+    pub(super) async fn block_the_named(&self, filter: &Filter, terms: &OrderTerms) -> Result<(), StoreError> {
+        let (Some(block), Some((issuer, subject))) = (terms.block_for, filter.one_person()) else { return Ok(()) };
         // Nothing else is known of them.
         let person = Identity {
             idp: String::new(),
@@ -69,7 +68,7 @@ impl SessionAdministration {
             email_verified: false,
             groups: Vec::new(),
         };
-        self.0.blocks.lay_down(&person, &Words::of(filter), terms, block).await.map(|()| true)
+        self.0.blocks.lay_down(&person, &Words::of(filter), terms, block).await
     }
 }
 
@@ -88,13 +87,13 @@ impl Inner {
     /// of the order, so that the same words lift it, whoever the persons are by then.
     pub(crate) async fn cut_off(
         &self,
-        sessions: &[Arc<KnownSession>],
+        sessions: &[impl Borrow<KnownSession>],
         filter: Option<&Filter>,
         number: LogNumber,
         terms: &OrderTerms,
     ) -> Result<(), NotCutOff> {
         let mut persons: BTreeMap<_, (Identity, Vec<Words>)> = BTreeMap::new();
-        for known in sessions {
+        for known in sessions.iter().map(Borrow::borrow) {
             let identity = &known.record.identity;
             let person =
                 persons.entry((&identity.issuer, &identity.subject)).or_insert_with(|| (identity.clone(), Vec::new()));
@@ -118,6 +117,28 @@ impl Inner {
             failed = Some(NotCutOff { persons, error });
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Lays on the person of a session that is about to end what orders under way say of them: whoever carries these out finds
+    /// persons by their sessions alone. Not what one of them says, which is being carried out.
+    ///
+    /// # Errors
+    /// [`StoreError`] if somebody could not be blocked, whose session has to stay for that.
+    pub(crate) async fn cut_off_by_orders(
+        &self,
+        known: &KnownSession,
+        except: Option<LogNumber>,
+    ) -> Result<(), StoreError> {
+        let (orders, now) = (self.orders().await?, self.clock.now());
+        let others = orders.all(now).filter(|order| Some(order.number) != except);
+        for order in others.filter(|order| order.is_about_to_end(&known.record)) {
+            let terms = order.terms();
+            let laid_down = self.cut_off(&[known], Some(&order.filter()), order.number, &terms).await;
+            if terms.block_for.is_some() {
+                laid_down.map_err(|failed| failed.error)?;
+            }
+        }
+        Ok(())
     }
 
     async fn cut_off_person(

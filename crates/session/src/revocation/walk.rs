@@ -193,9 +193,9 @@ impl SessionAdministration {
     }
 
     /// Returns the block of the persons whose sessions end: that of an order that stands may be lifted while it is carried
-    /// out.
+    /// out, and be one that it took in from an earlier order in the same words.
     async fn block_by_now(&self, walk: &Walk) -> Result<Option<Duration>, StoreError> {
-        let (Some(standing), Some(_)) = (&walk.standing, walk.terms.block_for) else { return Ok(walk.terms.block_for) };
+        let Some(standing) = &walk.standing else { return Ok(walk.terms.block_for) };
         let until = self.0.orders().await?.persons_blocked_until(standing, self.0.clock.now());
         Ok(until.map(|until| until - walk.terms.at))
     }
@@ -217,12 +217,13 @@ impl SessionAdministration {
         if let Some(number) = walk.number.filter(|_| walk.marks_each_person()) {
             let laid_down = self.0.cut_off(&records.sessions, walk.selection.filter(), number, terms).await;
             if let Err(NotCutOff { persons, error }) = laid_down {
-                // Their sessions stay: nobody would find them again, to block them.
+                // Their sessions stay: nobody would find them again, to block them, unless they are named.
+                let is_named = walk.selection.filter().is_some_and(|filter| filter.one_person().is_some());
                 let is_cut_off = |known: &Arc<KnownSession>| {
                     let identity = &known.record.identity;
                     !persons.contains(&(identity.issuer.clone(), identity.subject.clone()))
                 };
-                records.sessions.retain(|known| terms.block_for.is_none() || is_cut_off(known));
+                records.sessions.retain(|known| is_named || terms.block_for.is_none() || is_cut_off(known));
                 revoked.failure = Some(error);
             }
         }
@@ -230,7 +231,7 @@ impl SessionAdministration {
         let live = |known: &&Arc<KnownSession>| self.0.live((*known).clone(), &walk.before, now).is_ok();
         let matched: BTreeSet<_> = records.sessions.iter().filter(live).map(|known| known.handle).collect();
         let mut ending = stream::iter(records.sessions)
-            .map(async |known| (known.handle, self.0.end_known(&known, Some(&walk.tombstone)).await))
+            .map(async |known| (known.handle, self.0.end_within(&known, Some(&walk.tombstone), walk.number).await))
             .buffer_unordered(AT_A_TIME);
         while let Some((handle, ended)) = ending.next().await {
             if revoked.note(ended) == Some(true) && matched.contains(&handle) {
@@ -238,10 +239,10 @@ impl SessionAdministration {
             }
         }
         revoked.matched.extend(matched);
-        let found_unreadable = records.unreadable.len();
         // Those begun after the order are not meant.
         let ordered_at = UnixMillis::from(walk.terms.at);
         records.unreadable.retain(|place| place.established <= ordered_at);
+        let found_unreadable = records.unreadable.len();
         let unreadable = records.unreadable.iter().map(|place| place.handle).collect();
         let unreadable = self.unreadable_selected(&walk.selection, records.is_certain, unreadable).await;
         let unreadable = revoked.note(unreadable).unwrap_or_default();
