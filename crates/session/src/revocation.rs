@@ -164,7 +164,7 @@ pub struct Revoked {
     pub stands: bool,
     /// Set once an order was given that means many: to carry it out may take minutes.
     pub is_given: bool,
-    /// Set if another replica carries the order out.
+    /// Set if the order is carried out behind this answer, by this replica or another.
     pub goes_on: bool,
     /// Set if the order would outlive the loss of the server that took it. Repeat it otherwise, once there is another.
     pub is_replicated: bool,

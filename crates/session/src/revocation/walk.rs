@@ -119,7 +119,20 @@ impl SessionAdministration {
             revoked.goes_on = true;
             return;
         }
-        let Some(source) = revoked.note(self.source_of(&walk.selection).await) else { return };
+        let source = match (self.source_of(&walk.selection).await, resumable) {
+            // Without an index all entries are read, which takes as long as it takes: the order is in force meanwhile.
+            (Err(StoreError::Timeout), Some(resumable)) => {
+                revoked.goes_on = true;
+                let administration = self.clone();
+                tokio::spawn(async move { administration.look_beyond_the_index(walk, resumable).await });
+                return;
+            }
+            (source, still_resumable) => {
+                resumable = still_resumable;
+                let Some(source) = revoked.note(source) else { return };
+                source
+            }
+        };
         let is_whole = self.walk_through(&walk, source.as_ref(), resumable.as_mut(), revoked, tell).await;
         let Some(resumable) = resumable.filter(|_| is_whole && revoked.failure.is_none()) else { return };
         if let Some(Source::Indexes(_)) = source {
