@@ -13,7 +13,8 @@ cargo package --locked --quiet --workspace --no-verify --allow-dirty
 mkdir -p "$folder/src"
 patches=
 for crate in core session session-redis guard; do
-  tar -xzf "$target"/package/counterfoil-$crate-[0-9]*.crate -C "$folder"
+  # With the time of now: cargo would take an older build for theirs.
+  tar -xmzf "$target"/package/counterfoil-$crate-[0-9]*.crate -C "$folder"
   unpacked=$(basename "$folder"/counterfoil-$crate-[0-9]*)
   patches+="counterfoil-$crate = { path = \"$unpacked\" }"$'\n'
 done
