@@ -12,6 +12,7 @@ use thiserror::Error;
 
 /// A demand on the session behind a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Need {
     /// That the provider still confirms the person.
     Person,
@@ -21,6 +22,7 @@ pub enum Need {
 
 /// The outcome of revalidating a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Revalidation {
     /// Nothing was due, or the provider is backing off: no request was made.
     Fresh,
@@ -32,6 +34,7 @@ pub enum Revalidation {
 
 /// There is no access token to pass on.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum NoAccessToken {
     /// It has expired, and only a login brings another.
     #[error("the access token has expired and there is no refresh token")]

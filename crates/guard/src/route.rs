@@ -37,6 +37,7 @@ pub struct Route {
 
 /// The part of a route's answers that a shared cache may keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Caching {
     /// No answer to an authenticated request.
     #[default]
@@ -47,6 +48,7 @@ pub enum Caching {
 
 /// The answer to a request without a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnAnonymous {
     /// Pages are sent to the login, everything else gets 401.
     Auto,

@@ -7,6 +7,8 @@
 //! Each replica keeps a copy, read where it hears of every change. A copy that may have missed one counts for nothing and
 //! is read again, by one at a time, before anything is judged. An entry that replaces another carries its number on.
 
+mod maintenance;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,8 +16,7 @@ use std::time::{Duration as StdDuration, Instant};
 
 use arc_swap::ArcSwap;
 use counterfoil_core::secret::keyring::{Keyring, Sealer};
-use counterfoil_core::unix_millis::UnixMillis;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
 use crate::store::StoreError;
@@ -35,9 +36,6 @@ const KEPT_TICKS: usize = 8;
 const BRING_BACK_PAUSE: StdDuration = StdDuration::from_secs(1);
 /// Interval at which the whole log is read where changes are not told.
 const WHOLE_READ: StdDuration = StdDuration::from_secs(1);
-/// Age beyond which an entry that cannot be read is deleted: no session lives longer.
-const LONGEST_UNREADABLE: Duration = Duration::days(400);
-
 /// The copy of the log that checks of sessions read.
 #[derive(Debug, Default)]
 pub(crate) struct LogCopy {
@@ -323,62 +321,6 @@ impl CutOffLog {
         Ok(is_ours)
     }
 
-    /// Seals again, under the sealing key, what was sealed under another, and deletes what is over. The newest entry
-    /// stays: its number is the clock. The log is read once for each of the three steps, so that however much stands in it, one
-    /// part of it is held at a time.
-    pub(crate) async fn keep_up(&self, now: OffsetDateTime) -> Result<(), StoreError> {
-        // Judged by what is there, and not by a copy: what is deleted must not be all that there is of an order.
-        let unreadable = self.copy.orders.load().unreadable.clone();
-        let mut orders = Orders { unreadable, ..Orders::default() };
-        let mut parts = self.parts(LogNumber::BEGINNING);
-        while let Some(LogRead { entries, .. }) = parts.next().await? {
-            orders.newest = entries.last().map_or(orders.newest, |(last, _)| *last);
-            for (entry, sealed) in entries.into_iter().filter(|(_, sealed)| sealed != TICK) {
-                orders.take(entry, self.open(&sealed));
-            }
-        }
-        if self.replace_outdated(&orders, now).await? {
-            self.delete_unneeded(&orders, now).await?;
-        }
-        Ok(())
-    }
-
-    /// Replaces the entries of orders that were sealed under another key than the sealing one, or took in others. Returns whether nobody else
-    /// replaced the same ones: the next round sees what came of that.
-    async fn replace_outdated(&self, orders: &Orders, now: OffsetDateTime) -> Result<bool, StoreError> {
-        let (mut parts, mut is_whole) = (self.parts(LogNumber::BEGINNING), true);
-        while let Some(LogRead { entries, .. }) = parts.next().await? {
-            for (entry, sealed) in entries {
-                let Some(own) = orders.all(now).find(|known| known.entry == entry) else { continue };
-                let Some(Entry::Order(order)) = self.open(&sealed) else { continue };
-                // That it is done stands in the log as well.
-                let is_merged = own.order != StandingOrder { is_done: own.order.is_done, ..*order };
-                if is_merged || !self.sealer.is_under_sealing_key(LOG.as_bytes(), &sealed) {
-                    is_whole &= self.replace(own, own.order.clone(), now).await?;
-                }
-            }
-        }
-        Ok(is_whole)
-    }
-
-    /// Deletes the entries before the newest one that say nothing any more.
-    async fn delete_unneeded(&self, orders: &Orders, now: OffsetDateTime) -> Result<(), StoreError> {
-        let mut parts = self.parts(LogNumber::BEGINNING);
-        while let Some(LogRead { entries, .. }) = parts.next().await? {
-            for (entry, sealed) in entries.into_iter().filter(|(entry, _)| *entry < orders.newest) {
-                let is_needed = match self.open(&sealed) {
-                    _ if sealed == TICK => false,
-                    Some(read) => orders.need(entry, &read, now),
-                    None => age(entry, now) < LONGEST_UNREADABLE,
-                };
-                if !is_needed {
-                    self.store.delete_entry(LOG, entry).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn parts(&self, behind: LogNumber) -> Parts<'_> {
         Parts { store: &*self.store, behind: Some(behind) }
     }
@@ -391,74 +333,4 @@ impl CutOffLog {
 /// Sessions and logins are compared by number: an order that is not beyond what was known before would end none of them.
 fn ensure_it_is_beyond(appended: Appended, known: LogNumber) -> Result<(), StoreError> {
     if appended.number > known { Ok(()) } else { Err(StoreError::NumbersWentBack) }
-}
-
-fn age(entry: LogNumber, now: OffsetDateTime) -> Duration {
-    let given = i64::try_from(entry.milliseconds).unwrap_or(i64::MAX);
-    Duration::milliseconds(UnixMillis::from(now).0.saturating_sub(given))
-}
-
-#[cfg(test)]
-mod tests {
-    use counterfoil_core::clock::{Clock, ManualClock, SystemClock};
-    use counterfoil_core::secret::Secret;
-
-    use super::*;
-    use crate::ending::EndCause;
-    use crate::filter::LoginFilter;
-    use crate::store::memory::MemoryStore;
-
-    fn log(store: &Arc<MemoryStore>, keys: &[u8]) -> CutOffLog {
-        let keys = keys.iter().map(|byte| Secret::new([*byte; 32])).collect();
-        CutOffLog::new(store.clone(), &Keyring::new(keys).unwrap(), Arc::default())
-    }
-
-    fn order(at: OffsetDateTime) -> StandingOrder {
-        StandingOrder {
-            number: None,
-            revision: 0,
-            is_done: false,
-            knows: LogNumber::BEGINNING,
-            logins: LoginFilter::default(),
-            at,
-            blocked_until: None,
-            fresh_since: None,
-            cause: EndCause::Revoked,
-            by: String::new(),
-            reason: String::new(),
-            fresh_login: false,
-            persons_blocked_until: None,
-            logins_until: at + Duration::DAY,
-            sessions_until: at + Duration::DAY,
-        }
-    }
-
-    /// An order in the middle of a log that is read in several parts: it is sealed again, and what says nothing goes.
-    #[tokio::test]
-    async fn a_log_of_several_parts_is_kept_up_part_by_part() {
-        let clock = ManualClock::at(SystemClock.now());
-        let (store, now) = (Arc::new(MemoryStore::new(clock.clone())), clock.now());
-        let ticks = async || {
-            for _ in 0..MOST_READ {
-                store.append(LOG, TICK).await.unwrap();
-            }
-        };
-        let number = log(&store, &[1]).order(order(now)).await.unwrap().number;
-        ticks().await;
-        store.append(LOG, b"nonsense").await.unwrap();
-        ticks().await;
-        let newest = store.newest(LOG).await.unwrap().unwrap();
-        log(&store, &[2, 1]).keep_up(now).await.unwrap();
-        let left = store.read_watched(LOG, LogNumber::BEGINNING).await.unwrap().entries;
-        let is_newest = |entry: &&(LogNumber, Vec<u8>)| entry.0 == newest;
-        assert_eq!((left.len(), left.iter().filter(is_newest).count()), (3, 1), "the nonsense, the newest, the order");
-        let orders = log(&store, &[2]).current(now).await.unwrap();
-        assert_eq!(orders.all(now).map(|standing| standing.number).collect::<Vec<_>>(), [number]);
-        // Another part of the log than the one that the orders were taken from.
-        let unheard = Standing { number: newest.previous(), entry: newest.previous(), order: order(now) };
-        let entry = |at| Entry::Order(Box::new(StandingOrder { logins: LoginFilter::default(), ..order(at) }));
-        assert!(Orders::default().need(unheard.entry, &entry(now), now), "it was not heard of, and may stand");
-        assert!(!Orders::default().need(unheard.entry, &entry(now - Duration::DAY), now), "it is over");
-        assert!(!orders.need(LogNumber::BEGINNING, &entry(now), now), "a later one in the same words stands");
-    }
 }

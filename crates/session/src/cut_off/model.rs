@@ -13,7 +13,6 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 use time::OffsetDateTime;
 
 use super::orders::{Entry, Orders, StandingOrder};
-use crate::ending::EndCause;
 use crate::filter::{LoginFilter, PersonFilter};
 use crate::key::SessionKey;
 use crate::live::KnownSession;
@@ -117,23 +116,8 @@ fn orders(count: u8, of_group: [bool; ORDERS as usize]) -> Orders {
     let mut orders = Orders::default();
     (orders.newest, orders.version) = (number(count), u64::from(count));
     for index in 1..=count {
-        let order = StandingOrder {
-            number: None,
-            revision: 0,
-            is_done: false,
-            knows: LogNumber::BEGINNING,
-            logins: logins(of_group[usize::from(index) - 1], index),
-            at: NOW,
-            blocked_until: None,
-            fresh_since: None,
-            cause: EndCause::Revoked,
-            by: String::new(),
-            reason: String::new(),
-            fresh_login: false,
-            persons_blocked_until: None,
-            logins_until: NOW + time::Duration::HOUR,
-            sessions_until: NOW + time::Duration::HOUR,
-        };
+        let logins = logins(of_group[usize::from(index) - 1], index);
+        let order = StandingOrder { logins, ..StandingOrder::blank(NOW) };
         orders.take(number(index), Some(Entry::Order(Box::new(order))));
     }
     orders

@@ -52,6 +52,28 @@ pub(crate) struct StandingOrder {
 }
 
 impl StandingOrder {
+    /// Returns an order that means everybody, blocks nobody and stands for a day.
+    #[cfg(test)]
+    pub(crate) fn blank(at: OffsetDateTime) -> Self {
+        Self {
+            number: None,
+            revision: 0,
+            is_done: false,
+            knows: LogNumber::BEGINNING,
+            logins: LoginFilter::default(),
+            at,
+            blocked_until: None,
+            fresh_since: None,
+            cause: EndCause::Revoked,
+            by: String::new(),
+            reason: String::new(),
+            fresh_login: false,
+            persons_blocked_until: None,
+            logins_until: at + time::Duration::DAY,
+            sessions_until: at + time::Duration::DAY,
+        }
+    }
+
     /// Takes in an earlier order in the same words: the longer block stays, with whoever ordered it.
     pub(super) fn take_in(&mut self, earlier: &Self) {
         if earlier.blocked_until > self.blocked_until {
@@ -298,19 +320,8 @@ mod tests {
         Entry::Order(Box::new(StandingOrder {
             number: of.map(number),
             revision,
-            is_done: false,
-            knows: LogNumber::BEGINNING,
-            logins: LoginFilter::default(),
-            at: NOW,
             blocked_until: (blocked_for > 0).then(|| NOW + time::Duration::hours(blocked_for)),
-            fresh_since: None,
-            cause: EndCause::Revoked,
-            by: String::new(),
-            reason: String::new(),
-            fresh_login: false,
-            persons_blocked_until: None,
-            logins_until: NOW + time::Duration::DAY,
-            sessions_until: NOW + time::Duration::DAY,
+            ..StandingOrder::blank(NOW)
         }))
     }
 

@@ -1,8 +1,8 @@
 //! The contract of a store as a suite of tests, for whoever writes one.
 //!
 //! Each promise is a function that panics if the store breaks it; [`check`] takes them one after the other, and
-//! [`PROMISES`] has their names, for those who want a test of each. Every name that the suite uses is random, so that it can
-//! run on a store that others use.
+//! [`with_store_promises`](crate::with_store_promises) has their names, for those who want a test of each. Every name that
+//! the suite uses is random, so that it can run on a store that others use.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -115,11 +115,41 @@ fn name() -> String {
     format!("test:{}", handle())
 }
 
-macro_rules! promises {
-    ($($name:ident)*) => {
-        /// The names of all promises: each is a function of this module.
-        pub const PROMISES: &[&str] = &[$(stringify!($name)),*];
+/// Calls a macro with the names of all promises: each is a function of [`store::contract`](crate::store::contract).
+#[macro_export]
+macro_rules! with_store_promises {
+    ($macro:ident) => {
+        $macro! {
+            a_record_is_loaded_as_it_was_created
+            creating_never_overwrites
+            saving_changes_what_exists_and_never_revives
+            a_deleted_record_is_gone_and_deleting_twice_is_fine
+            a_record_expires_by_itself
+            a_watched_record_is_the_same_and_comes_with_its_note
+            a_note_outlives_its_record_and_is_replaced_only_where_it_is
+            ending_a_session_takes_all_of_it_and_leaves_the_tombstone
+            a_tombstone_outweighs_a_record_that_somebody_puts_back
+            extending_ttls_never_revives_a_record_and_never_shortens_it
+            what_is_left_of_many_sessions_is_read_at_once
+            the_store_answers
+            a_value_is_kept_until_it_is_removed_or_expires
+            a_hash_keeps_its_fields_apart
+            a_value_is_put_by_exactly_one_of_many_where_there_is_none
+            a_lease_is_acquired_by_exactly_one_of_many
+            a_lease_ends_with_its_ttl
+            a_lease_is_renewed_while_it_is_held_and_never_taken_up_again
+            a_lease_is_renewed_and_released_by_its_owner_alone
+            a_sorted_set_is_read_in_its_order_from_any_place
+            sorted_sets_are_apart_and_expire
+            a_sorted_set_is_extended_and_loses_many_members_at_a_time
+            a_log_numbers_its_entries_and_never_gives_a_number_twice
+            a_log_is_read_behind_any_number
+        }
+    };
+}
 
+macro_rules! check_all {
+    ($($name:ident)*) => {
         /// Checks every promise, one after the other.
         pub async fn check(subject: &Subject) {
             $($name(subject).await;)*
@@ -127,29 +157,4 @@ macro_rules! promises {
     };
 }
 
-promises! {
-    a_record_is_loaded_as_it_was_created
-    creating_never_overwrites
-    saving_changes_what_exists_and_never_revives
-    a_deleted_record_is_gone_and_deleting_twice_is_fine
-    a_record_expires_by_itself
-    a_watched_record_is_the_same_and_comes_with_its_note
-    a_note_outlives_its_record_and_is_replaced_only_where_it_is
-    ending_a_session_takes_all_of_it_and_leaves_the_tombstone
-    a_tombstone_outweighs_a_record_that_somebody_puts_back
-    extending_ttls_never_revives_a_record_and_never_shortens_it
-    what_is_left_of_many_sessions_is_read_at_once
-    the_store_answers
-    a_value_is_kept_until_it_is_removed_or_expires
-    a_hash_keeps_its_fields_apart
-    a_value_is_put_by_exactly_one_of_many_where_there_is_none
-    a_lease_is_acquired_by_exactly_one_of_many
-    a_lease_ends_with_its_ttl
-    a_lease_is_renewed_while_it_is_held_and_never_taken_up_again
-    a_lease_is_renewed_and_released_by_its_owner_alone
-    a_sorted_set_is_read_in_its_order_from_any_place
-    sorted_sets_are_apart_and_expire
-    a_sorted_set_is_extended_and_loses_many_members_at_a_time
-    a_log_numbers_its_entries_and_never_gives_a_number_twice
-    a_log_is_read_behind_any_number
-}
+with_store_promises! { check_all }
