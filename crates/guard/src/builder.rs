@@ -13,7 +13,7 @@ use crate::cookies::{CookiePolicy, InvalidCookieName, check_session_name};
 use crate::layer::{Guard, GuardParts};
 use crate::public_url::{InvalidPublicUrl, PublicUrl};
 use crate::revalidation::{NoRevalidation, Revalidator};
-use crate::route::{Caching, InvalidPathRule, OnAnonymous, PathRule, Place, Route, RouteTable};
+use crate::route::{InvalidPathRule, OnAnonymous, PathRule, Place, Route, RouteTable};
 
 /// The reason that a description makes no guard.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -122,16 +122,7 @@ impl GuardBuilder {
             if let Some(earlier) = routes.iter().find(|earlier| earlier.path.hides(&rule)) {
                 return Err(GuardError::NeverApplies { path, by: earlier.path.to_string() });
             }
-            routes.push(Route {
-                path: rule,
-                upstream: None,
-                access,
-                on_anonymous,
-                max_auth_age: None,
-                pass_access_token: false,
-                acr: Vec::new(),
-                caching: Caching::default(),
-            });
+            routes.push(Route { on_anonymous, ..Route::new(rule, access) });
         }
         let paths = self.login.map_or_else(BrokerPaths::none, |login| BrokerPaths::login_at(Cow::Owned(login)));
         let routes = Arc::new(RouteTable::new(routes, &paths));

@@ -108,7 +108,7 @@ mod tests {
 
     use super::*;
     use crate::access::AccessRule;
-    use crate::route::{Caching, OnAnonymous, PathRule};
+    use crate::route::PathRule;
 
     /// The statuses that a handler gets who asks for the caller, and one who asks whether there is a caller; 200 stands
     /// for `None`.
@@ -127,16 +127,7 @@ mod tests {
     /// A handler that is mounted outside the guard is a defect of the application: 500, not 401.
     #[tokio::test]
     async fn a_handler_without_a_guard_is_told_apart_from_a_stranger() {
-        let route = Arc::new(Route {
-            path: PathRule::Prefix(String::new()),
-            upstream: None,
-            access: AccessRule { public: true, ..AccessRule::default() },
-            on_anonymous: OnAnonymous::Auto,
-            max_auth_age: None,
-            pass_access_token: false,
-            acr: Vec::new(),
-            caching: Caching::default(),
-        });
+        let route = Arc::new(Route::new(PathRule::Prefix(String::new()), AccessRule::public()));
         let public_url = Arc::new(PublicUrl::parse("https://a.example").unwrap());
         let cookies = CookiePolicy::new(&public_url, None).into();
         let stranger = Admitted { route, user: None, access_token: None, cookies, public_url };

@@ -156,7 +156,7 @@ mod tests {
 
     use super::*;
     use crate::access::AccessRule;
-    use crate::route::{Caching, OnAnonymous, PathRule};
+    use crate::route::PathRule;
 
     const NOW: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);
     const MAX_AGE: Duration = Duration::minutes(10);
@@ -232,15 +232,12 @@ mod tests {
     impl World {
         fn route(self) -> Option<Route> {
             let groups = vec!["staff".to_owned()];
+            let access = AccessRule { public: self.is_public, groups, ..AccessRule::default() };
             self.has_route.then(|| Route {
-                path: PathRule::Prefix(String::new()),
-                upstream: None,
-                access: AccessRule { public: self.is_public, groups, ..AccessRule::default() },
-                on_anonymous: OnAnonymous::Auto,
                 max_auth_age: self.max_age.map(|(demanded, _)| demanded),
                 pass_access_token: self.wants_token,
                 acr: self.acr.into_iter().map(|(demanded, _)| demanded.to_owned()).collect(),
-                caching: Caching::default(),
+                ..Route::new(PathRule::Prefix(String::new()), access)
             })
         }
 

@@ -47,10 +47,11 @@ pub enum Caching {
 }
 
 /// The answer to a request without a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OnAnonymous {
     /// Pages are sent to the login, everything else gets 401.
+    #[default]
     Auto,
     /// Every GET is sent to the login.
     Login,
@@ -78,6 +79,20 @@ impl fmt::Display for PathRule {
 }
 
 impl Route {
+    /// A route of these paths for these people, with the defaults of everything else.
+    pub fn new(path: PathRule, access: AccessRule) -> Self {
+        Self {
+            path,
+            upstream: None,
+            access,
+            on_anonymous: OnAnonymous::default(),
+            max_auth_age: None,
+            pass_access_token: false,
+            acr: Vec::new(),
+            caching: Caching::default(),
+        }
+    }
+
     /// Is true if a login for this route is another than for any other page: with a certain provider, or proving more.
     pub fn demands_of_login(&self) -> bool {
         self.max_auth_age.is_some() || !self.acr.is_empty() || !self.access.idps.is_empty()
@@ -253,16 +268,7 @@ mod tests {
     use super::*;
 
     fn table(paths: &[&str]) -> RouteTable {
-        let route = |path: &&str| Route {
-            path: PathRule::parse(path).unwrap(),
-            upstream: None,
-            access: AccessRule::default(),
-            on_anonymous: OnAnonymous::Auto,
-            max_auth_age: None,
-            pass_access_token: false,
-            acr: Vec::new(),
-            caching: Caching::default(),
-        };
+        let route = |path: &&str| Route::new(PathRule::parse(path).unwrap(), AccessRule::default());
         let broker = BrokerPaths { root: Some("/sso".into()), ..BrokerPaths::login_at("/sso/login") };
         RouteTable::new(paths.iter().map(route).collect(), &broker)
     }

@@ -40,19 +40,12 @@ mod tests {
 
     use super::*;
     use crate::guard::access::AccessRule;
-    use crate::guard::route::{Caching, OnAnonymous, PathRule};
+    use crate::guard::route::PathRule;
 
     fn route(idps: &[&str], max_auth_age: Option<Duration>) -> Route {
-        Route {
-            path: PathRule::parse("/vault").unwrap(),
-            upstream: None,
-            access: AccessRule { idps: idps.iter().map(|idp| (*idp).to_owned()).collect(), ..AccessRule::default() },
-            on_anonymous: OnAnonymous::Auto,
-            max_auth_age,
-            pass_access_token: false,
-            acr: Vec::new(),
-            caching: Caching::default(),
-        }
+        let idps = idps.iter().map(|idp| (*idp).to_owned()).collect();
+        let access = AccessRule { idps, ..AccessRule::default() };
+        Route { max_auth_age, ..Route::new(PathRule::parse("/vault").unwrap(), access) }
     }
 
     /// R-A13: one line a case: the provider's own demand, whom the route admits, whether it demands anything, whether there
