@@ -104,6 +104,7 @@ fn refused(kind: RefusalKind) -> Appearance {
         Kind::StoreUnavailable => ("store-unavailable".into(), Blame::Store),
         Kind::ProviderUnavailable => ("idp-unavailable".into(), Blame::Provider),
         Kind::NotFound => ("not-found".into(), Blame::Browser),
+        Kind::MethodNotAllowed => ("method-not-allowed".into(), Blame::Sender),
         // This includes kinds of later versions of the guard.
         _ => ("internal".into(), Blame::Broker),
     };

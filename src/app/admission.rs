@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use thiserror::Error;
 
 use super::access_log;
+use crate::guard::methods::METHODS;
 use crate::guard::visitor::Visitor;
 use crate::web::client_address::TrustedProxies;
 use crate::web::failure::{Failure, FailureKind};
@@ -23,11 +24,7 @@ use crate::web::request_id::{self, RequestId};
 const LONGEST_TARGET: usize = 24 * 1024;
 /// Largest header lines together, in bytes.
 const LARGEST_HEADERS: usize = 32 * 1024;
-/// The methods that are served at all.
-const METHODS: [Method; 7] =
-    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
-
-/// The same as a header says it.
+/// [`METHODS`] as a header says it.
 const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// The state of the outer layers.

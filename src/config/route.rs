@@ -9,6 +9,7 @@ use url::Url;
 use super::idp::read_acr;
 use super::reader::Reader;
 use crate::guard::access::AccessRule;
+use crate::guard::methods::MethodRule;
 use crate::guard::route::{Caching, OnAnonymous, PathRule, Route};
 use crate::idp::ProviderSettings;
 
@@ -39,6 +40,7 @@ fn read_one(section: &mut Reader, idps: &[String], known_idps: &[ProviderSetting
     {
         section.fault("path", "must not be below /sso, which is the broker's own");
     }
+    let methods = read_methods(section);
     let upstream = section.optional::<Url>("upstream").and_then(|url| upstream(section, &url));
     let access = read_access(section, idps);
     let has_manner = section.has("on_anonymous");
@@ -78,7 +80,7 @@ fn read_one(section: &mut Reader, idps: &[String], known_idps: &[ProviderSetting
     }
     let caching = read_caching(section);
     let max_auth_age = max_auth_age.and_then(|age| Duration::try_from(age).ok());
-    Some(Route { path: path?, upstream, access, on_anonymous, max_auth_age, acr, pass_access_token, caching })
+    Some(Route { path: path?, methods, upstream, access, on_anonymous, max_auth_age, acr, pass_access_token, caching })
 }
 
 /// Scheme, host and port: the path is always the request's (R-K06).
@@ -135,6 +137,11 @@ fn read_on_anonymous(section: &mut Reader) -> OnAnonymous {
             OnAnonymous::Auto
         }
     }
+}
+
+fn read_methods(section: &mut Reader) -> MethodRule {
+    let Some(names) = section.optional::<Vec<String>>("methods") else { return MethodRule::default() };
+    MethodRule::parse(&names).map_err(|error| section.fault("methods", error.to_string())).unwrap_or_default()
 }
 
 fn read_caching(section: &mut Reader) -> Caching {

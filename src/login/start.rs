@@ -125,9 +125,10 @@ impl Wanted<'_> {
 impl Login {
     /// The route of the page that the person came for.
     pub(super) fn route_behind(&self, back: &ReturnTo) -> Option<Arc<Route>> {
-        match self.routes.locate(back.demanding_page(&PATHS).path()).ok()?.1 {
+        let (page, method) = back.demanding_page(&PATHS);
+        match self.routes.locate(page.path(), &method).ok()?.1 {
             Place::Route(route) => Some(route),
-            Place::Broker | Place::Nowhere => None,
+            Place::Broker | Place::OtherMethods(_) | Place::Nowhere => None,
         }
     }
 

@@ -250,6 +250,7 @@ fn the_table_of_problem_codes_is_what_refusals_are_drawn_from() {
         "FORBIDDEN" => 403,
         "BAD_REQUEST" => 400,
         "NOT_FOUND" => 404,
+        "METHOD_NOT_ALLOWED" => 405,
         "REQUEST_TIMEOUT" => 408,
         "INTERNAL_SERVER_ERROR" => 500,
         "BAD_GATEWAY" => 502,

@@ -73,6 +73,7 @@ mod response_tokens;
 mod revalidation;
 mod reverse_proxies;
 mod revocation;
+mod route_methods;
 mod security_events;
 mod session;
 mod silent_connections;

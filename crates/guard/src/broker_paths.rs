@@ -50,6 +50,8 @@ fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+
     use super::*;
     use crate::return_to::ReturnTo;
 
@@ -66,6 +68,6 @@ mod tests {
         let orders = ReturnTo::parse("/orders", &paths).unwrap();
         assert_eq!(orders.login_href(&paths), "/account/login?return_to=%2Forders");
         assert_eq!(orders.ended_href(&paths), "/account/login?return_to=%2Forders&ended=1");
-        assert_eq!(ReturnTo::signed_in_for(Some(&orders), &paths), None);
+        assert_eq!(ReturnTo::signed_in_for(Some((&orders, &Method::POST)), &paths), None);
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use counterfoil_session::{SessionReader, Sessions};
+use http::Method;
 use thiserror::Error;
 use time::Duration;
 
@@ -145,7 +146,7 @@ impl GuardBuilder {
 }
 
 fn is_public(routes: &RouteTable, path: &str) -> bool {
-    matches!(routes.locate(path), Ok((_, Place::Route(route))) if route.access.public)
+    matches!(routes.locate(path, &Method::GET), Ok((_, Place::Route(route))) if route.access.public)
 }
 
 #[cfg(test)]

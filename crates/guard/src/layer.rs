@@ -28,6 +28,7 @@ use super::access::Holdings;
 use super::current_user::{Admitted, CurrentUser};
 use super::decision::{Caller, LoginReason, Verdict};
 use super::inquiry::Inquiry;
+use super::methods::judged;
 use super::request_target::{InvalidTarget, check_form, with_path};
 use super::revalidation::Revalidator;
 use super::route::{Caching, OnAnonymous, Place, Route, RouteTable};
@@ -206,7 +207,8 @@ impl GuardParts {
             return Err(refusal);
         }
         check_form(request).map_err(ambiguous)?;
-        let (path, place) = self.routes.locate(request.uri().path()).map_err(ambiguous)?;
+        let method = judged(request.method(), request.headers());
+        let (path, place) = self.routes.locate(request.uri().path(), &method).map_err(ambiguous)?;
         if let Cow::Owned(plain) = path {
             let judged = with_path(request.uri(), &plain).map_err(ambiguous)?;
             *request.uri_mut() = judged.clone();
@@ -218,6 +220,7 @@ impl GuardParts {
         match place {
             Place::Broker => Err(RefusalKind::NotFound.into()),
             Place::Route(route) => Ok(Some(route)),
+            Place::OtherMethods(allow) => Err(Refusal::of_method(allow)),
             Place::Nowhere => Ok(None),
         }
     }
@@ -317,7 +320,8 @@ impl GuardParts {
         // so: browsers keep what was sent for that.
         let demanding =
             route.is_some_and(Route::demands_of_login).then(|| ReturnTo::of_request(request.uri(), &self.paths));
-        Err(match ReturnTo::signed_in_for(demanding.as_ref(), &self.paths) {
+        let demanding = demanding.as_ref().map(|page| (page, request.method()));
+        Err(match ReturnTo::signed_in_for(demanding, &self.paths) {
             Some(page) => refusal.with_new_tab_sign_in(page.login_href(&self.paths)),
             None => refusal,
         })

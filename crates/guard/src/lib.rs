@@ -23,6 +23,7 @@ pub mod current_user;
 mod decision;
 mod inquiry;
 pub mod layer;
+pub mod methods;
 pub mod navigation;
 pub mod problem;
 pub mod public_url;

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use counterfoil_core::identity::Identity;
 use counterfoil_session::ending::EndCause;
 use counterfoil_session::store::StoreError;
-use http::header::WWW_AUTHENTICATE;
+use http::header::{ALLOW, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use crate::broker_paths::BrokerPaths;
@@ -52,6 +52,8 @@ pub enum RefusalKind {
     ProviderUnavailable,
     /// There is no such address.
     NotFound,
+    /// No route of this path covers the method.
+    MethodNotAllowed,
     /// A handler that asks for the caller has no guard in front of it.
     MissingLayer,
     /// The guard stands inside a nested router, and cannot see the whole path.
@@ -62,7 +64,7 @@ pub enum RefusalKind {
 
 impl RefusalKind {
     /// Every kind there is.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::SessionMissing,
         Self::SessionEnded(EndCause::Idle),
         Self::SessionEnded(EndCause::Absolute),
@@ -78,6 +80,7 @@ impl RefusalKind {
         Self::StoreUnavailable,
         Self::ProviderUnavailable,
         Self::NotFound,
+        Self::MethodNotAllowed,
         Self::MissingLayer,
         Self::NestedGuard,
         Self::Internal,
@@ -97,6 +100,7 @@ impl RefusalKind {
             Self::StoreUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
             Self::ProviderUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "idp_unavailable"),
             Self::NotFound => (StatusCode::NOT_FOUND, "bad_request"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "bad_request"),
             Self::MissingLayer | Self::NestedGuard | Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
     }
@@ -115,6 +119,7 @@ impl RefusalKind {
             Self::StoreUnavailable => ("Sessions cannot be checked just now", "Nobody is signed out. Try again soon."),
             Self::ProviderUnavailable => ("The identity provider does not answer", "Try again soon."),
             Self::NotFound => ("Not found", "There is nothing at this address."),
+            Self::MethodNotAllowed => ("Not a method of this address", "Use one of the methods that `Allow` lists."),
             Self::MissingLayer => ("No guard", MISSING_LAYER),
             Self::NestedGuard => ("A nested guard", NESTED_GUARD),
             Self::Internal => ("A defect", "The request met a defect."),
@@ -138,6 +143,8 @@ struct Offers {
     sign_in: Option<String>,
     new_tab_sign_in: Option<String>,
     account: Option<SignedInAs>,
+    /// The methods that the address serves.
+    allow: Option<String>,
 }
 
 /// The person whose session is live although the request was refused, for the page to show.
@@ -168,6 +175,13 @@ impl Refusal {
     /// A refusal with a cause to be logged.
     pub fn caused(kind: RefusalKind, cause: impl Error + Send + Sync + 'static) -> Self {
         Self { cause: Some(Arc::new(cause)), ..Self::from(kind) }
+    }
+
+    /// Makes the refusal of a method, with those that the address serves, as `Allow` lists them (RFC 9110 10.2.1).
+    pub(crate) fn of_method(allow: String) -> Self {
+        let mut refusal = Self::from(RefusalKind::MethodNotAllowed);
+        refusal.offers.get_or_insert_default().allow = Some(allow);
+        refusal
     }
 
     /// Makes the refusal of a failed login, with the reason for the person.
@@ -271,6 +285,8 @@ impl IntoResponse for Refusal {
             let challenge = HeaderValue::try_from(format!("Cookie realm=\"{login}\""));
             response.headers_mut().extend(challenge.map(|challenge| (WWW_AUTHENTICATE, challenge)));
         }
+        let allow = self.offers.as_ref().and_then(|offers| HeaderValue::try_from(offers.allow.as_deref()?).ok());
+        response.headers_mut().extend(allow.map(|allow| (ALLOW, allow)));
         security_headers::apply(response.headers_mut(), false);
         response.extensions_mut().insert(self);
         response
@@ -296,6 +312,7 @@ mod tests {
             | RefusalKind::StoreUnavailable
             | RefusalKind::ProviderUnavailable
             | RefusalKind::NotFound
+            | RefusalKind::MethodNotAllowed
             | RefusalKind::MissingLayer
             | RefusalKind::NestedGuard
             | RefusalKind::Internal => true,

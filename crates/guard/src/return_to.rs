@@ -6,8 +6,8 @@
 
 use std::fmt;
 
-use http::HeaderMap;
 use http::header::REFERER;
+use http::{HeaderMap, Method};
 use url::Url;
 use url::form_urlencoded::byte_serialize;
 
@@ -75,23 +75,26 @@ impl ReturnTo {
     }
 
     /// The page that tells somebody to go back to their other tab; it remembers which page of ours they signed in
-    /// for, whose route may demand something of the login. `None` if there is no such page.
-    pub fn signed_in_for(page: Option<&Self>, paths: &BrokerPaths) -> Option<Self> {
+    /// for, and by which method it was asked for: its route may demand something of the login. `None` if there is no such
+    /// page.
+    pub fn signed_in_for(page: Option<(&Self, &Method)>, paths: &BrokerPaths) -> Option<Self> {
         let signed_in = paths.signed_in.as_deref()?;
         let encoded = |page: &Self| byte_serialize(page.path().as_bytes()).collect::<String>();
-        let whole = page.and_then(|page| Self::parse(&format!("{signed_in}?for={}", encoded(page)), paths));
+        let whole = page.and_then(|(page, method)| {
+            Self::parse(&format!("{signed_in}?for={}&method={method}", encoded(page)), paths)
+        });
         Some(whole.unwrap_or_else(|| Self(signed_in.to_owned())))
     }
 
-    /// The page that a login for this return path has to satisfy: this one, or the one that it was begun for in
-    /// another tab.
+    /// The page that a login for this return path has to satisfy, and the method by which it is asked for: this one, or
+    /// the one that it was begun for in another tab.
     #[must_use]
-    pub fn demanding_page(&self, paths: &BrokerPaths) -> Self {
+    pub fn demanding_page(&self, paths: &BrokerPaths) -> (Self, Method) {
         let query = paths.signed_in.as_deref().and_then(|own| self.0.strip_prefix(own)?.strip_prefix('?'));
-        let named = query
-            .and_then(|query| Parameters::read(query).ok())
-            .and_then(|query| Self::parse(query.get("for")?, paths));
-        named.unwrap_or_else(|| self.clone())
+        let query = query.and_then(|query| Parameters::read(query).ok());
+        let named = query.as_ref().and_then(|query| Self::parse(query.get("for")?, paths));
+        let method = query.as_ref().and_then(|query| Method::from_bytes(query.get("method")?.as_bytes()).ok());
+        (named.unwrap_or_else(|| self.clone()), method.unwrap_or_default())
     }
 
     /// The address that starts a login which comes back here and for which the provider asks anew who it is.
@@ -268,11 +271,13 @@ mod tests {
     #[test]
     fn a_login_for_another_tab_remembers_what_it_is_for() {
         let vault = ReturnTo::parse("/vault/a%20b?x=1", &PATHS).unwrap();
-        let signed_in = ReturnTo::signed_in_for(Some(&vault), &PATHS).unwrap();
-        assert_eq!(signed_in.as_str(), "/sso/signed-in?for=%2Fvault%2Fa%2520b");
-        assert_eq!(signed_in.demanding_page(&PATHS).as_str(), "/vault/a%20b");
-        assert_eq!(ReturnTo::signed_in_for(None, &PATHS).unwrap().demanding_page(&PATHS).as_str(), SIGNED_IN);
-        assert_eq!(vault.demanding_page(&PATHS), vault);
+        let signed_in = ReturnTo::signed_in_for(Some((&vault, &Method::PUT)), &PATHS).unwrap();
+        assert_eq!(signed_in.as_str(), "/sso/signed-in?for=%2Fvault%2Fa%2520b&method=PUT");
+        let (page, method) = signed_in.demanding_page(&PATHS);
+        assert_eq!((page.as_str(), method), ("/vault/a%20b", Method::PUT));
+        let (page, method) = ReturnTo::signed_in_for(None, &PATHS).unwrap().demanding_page(&PATHS);
+        assert_eq!((page.as_str(), method), (SIGNED_IN, Method::GET));
+        assert_eq!(vault.demanding_page(&PATHS), (vault, Method::GET));
     }
 
     /// R-I03: every return path that is known from an open redirect elsewhere.

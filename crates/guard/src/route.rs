@@ -1,16 +1,17 @@
-//! The routes of the configuration: first match by path, nothing else of a request counts (R-I05), and only where every
-//! reading of the path leads to the same rule (R-I04).
+//! The routes of the configuration: first match by path and method, nothing else of a request counts (R-I05), and only
+//! where every reading of the path leads to the same rule (R-I04).
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use http::Uri;
+use http::{Method, Uri};
 use thiserror::Error;
 use time::Duration;
 
 use super::access::AccessRule;
 use super::broker_paths::BrokerPaths;
+use super::methods::{MethodRule, allow};
 use super::reading::{is_plain, readings};
 use super::request_target::{InvalidTarget, check_characters, written_plainly};
 
@@ -19,6 +20,8 @@ use super::request_target::{InvalidTarget, check_characters, written_plainly};
 pub struct Route {
     /// Which paths it covers.
     pub path: PathRule,
+    /// Which methods it covers: a request of another one is a later route's.
+    pub methods: MethodRule,
     /// Where its requests go: scheme, host and port. `None` for applications mounted in this process.
     pub upstream: Option<Uri>,
     /// The people who may pass.
@@ -83,6 +86,7 @@ impl Route {
     pub fn new(path: PathRule, access: AccessRule) -> Self {
         Self {
             path,
+            methods: MethodRule::default(),
             upstream: None,
             access,
             on_anonymous: OnAnonymous::default(),
@@ -183,6 +187,8 @@ pub enum Place {
     Broker,
     /// To a route.
     Route(Arc<Route>),
+    /// To routes of other methods, which are listed as `Allow` lists them (RFC 9110 10.2.1).
+    OtherMethods(String),
     /// To nothing that the configuration names.
     Nowhere,
 }
@@ -192,6 +198,7 @@ pub enum Place {
 enum Rule {
     Broker,
     Route(usize),
+    OtherMethods,
     None,
 }
 
@@ -214,52 +221,73 @@ impl RouteTable {
         Self { routes: routes.into_iter().map(with_loose).collect(), broker }
     }
 
-    /// Where a path leads, and the spelling in which it is matched and handed on: as it came, if no reading of that leads
-    /// elsewhere; else with plain characters written plainly, if no reading of that does.
+    /// Where a request leads by its path and the method that it is judged by, and the spelling in which its path is
+    /// matched and handed on: as it came, if no reading of that leads elsewhere; else with plain characters written
+    /// plainly, if no reading of that does.
     ///
     /// # Errors
     /// [`InvalidTarget`] for what no path may hold; [`InvalidTarget::Ambiguous`] if another server could read the path as
     /// one of another route's, of the broker's, or of nobody's.
-    pub fn locate<'path>(&self, path: &'path str) -> Result<(Cow<'path, str>, Place), InvalidTarget> {
+    pub fn locate<'path>(&self, path: &'path str, method: &Method) -> Result<(Cow<'path, str>, Place), InvalidTarget> {
         check_characters(path)?;
-        let (path, rule) = match self.rule_of_all_readings(path) {
+        let (path, rule) = match self.rule_of_all_readings(path, method) {
             Ok(rule) => (Cow::Borrowed(path), rule),
             Err(fault) => {
                 let plain = written_plainly(path).ok_or(fault)?;
-                let rule = self.rule_of_all_readings(&plain)?;
+                let rule = self.rule_of_all_readings(&plain, method)?;
                 (Cow::Owned(plain), rule)
             }
         };
         let place = match rule {
             Rule::Broker => Place::Broker,
             Rule::Route(index) => Place::Route(self.routes[index].0.clone()),
+            Rule::OtherMethods => Place::OtherMethods(self.allow(&path)),
             Rule::None => Place::Nowhere,
         };
         Ok((path, place))
     }
 
-    fn rule_of_all_readings(&self, path: &str) -> Result<Rule, InvalidTarget> {
-        let rule = self.rule(path);
-        let agrees = |reading: &str| self.rule(reading) == rule && self.loose_rule(reading) == rule;
+    fn rule_of_all_readings(&self, path: &str, method: &Method) -> Result<Rule, InvalidTarget> {
+        let rule = self.rule(path, method);
+        let agrees = |reading: &str| self.rule(reading, method) == rule && self.loose_rule(reading, method) == rule;
         let all_agree =
             if is_plain(path) { agrees(path) } else { readings(path)?.iter().all(|reading| agrees(reading)) };
         all_agree.then_some(rule).ok_or(InvalidTarget::Ambiguous)
     }
 
-    /// The first rule that covers a path as it is written.
-    fn rule(&self, path: &str) -> Rule {
+    /// The first rule that covers a path as it is written, and a method.
+    fn rule(&self, path: &str, method: &Method) -> Rule {
         if self.broker.as_ref().is_some_and(|broker| broker.covers(path)) {
             return Rule::Broker;
         }
-        self.routes.iter().position(|(route, _)| route.path.covers(path)).map_or(Rule::None, Rule::Route)
+        self.first(method, |route, _| route.path.covers(path))
     }
 
     /// The same for a server that ignores case and a slash at the end.
-    fn loose_rule(&self, path: &str) -> Rule {
+    fn loose_rule(&self, path: &str, method: &Method) -> Rule {
         if self.broker.as_ref().is_some_and(|broker| broker.covers_loosely(path)) {
             return Rule::Broker;
         }
-        self.routes.iter().position(|(_, loose)| loose.covers_loosely(path)).map_or(Rule::None, Rule::Route)
+        self.first(method, |_, loose| loose.covers_loosely(path))
+    }
+
+    fn first(&self, method: &Method, covers_path: impl Fn(&Route, &PathRule) -> bool) -> Rule {
+        let mut otherwise = Rule::None;
+        for (index, (route, loose)) in self.routes.iter().enumerate() {
+            if covers_path(route, loose) {
+                if route.methods.covers(method) {
+                    return Rule::Route(index);
+                }
+                otherwise = Rule::OtherMethods;
+            }
+        }
+        otherwise
+    }
+
+    /// The methods that some route covers at a path.
+    fn allow(&self, path: &str) -> String {
+        let covering = self.routes.iter().filter(|(route, _)| route.path.covers(path));
+        allow(&covering.map(|(route, _)| &route.methods).collect::<Vec<_>>())
     }
 }
 
@@ -274,9 +302,9 @@ mod tests {
     }
 
     fn found(table: &RouteTable, path: &str) -> Result<Option<PathRule>, InvalidTarget> {
-        Ok(match table.locate(path.parse::<Uri>().unwrap().path())?.1 {
+        Ok(match table.locate(path.parse::<Uri>().unwrap().path(), &Method::GET)?.1 {
             Place::Route(route) => Some(route.path.clone()),
-            Place::Broker | Place::Nowhere => None,
+            Place::Broker | Place::OtherMethods(_) | Place::Nowhere => None,
         })
     }
 
@@ -295,6 +323,58 @@ mod tests {
             ("/x?/admin", None),
         ] {
             assert_eq!(found(&table, path), Ok(rule), "{path}");
+        }
+    }
+
+    /// R-I05: one line a request; the route that judges it by number, or the methods that are served there.
+    #[test]
+    fn another_method_tries_the_next_route_and_none_is_told_which_are_served() {
+        let route = |path: &str, methods: &[&str]| {
+            let methods = if methods.is_empty() { MethodRule::default() } else { MethodRule::parse(methods).unwrap() };
+            Route { methods, ..Route::new(PathRule::parse(path).unwrap(), AccessRule::default()) }
+        };
+        let routes = [
+            route("/api/keys", &["POST", "DELETE"]),
+            route("/api", &["GET"]),
+            route("/api/keys", &["PUT"]),
+            route("/open", &["GET"]),
+            route("/open", &[]),
+        ];
+        let table = RouteTable::new(routes.to_vec(), &BrokerPaths::none());
+        for (method, path, expected) in [
+            ("GET", "/api/keys/1", Ok(1)),
+            ("POST", "/api/keys/1", Ok(0)),
+            ("PUT", "/api/keys", Ok(2)),
+            ("PATCH", "/api/keys", Err("GET, HEAD, POST, PUT, DELETE")),
+            ("OPTIONS", "/api/keys", Err("GET, HEAD, POST, PUT, DELETE")),
+            ("POST", "/api", Err("GET, HEAD")),
+            ("GET", "/open", Ok(3)),
+            ("PURGE", "/open", Ok(4)),
+            ("GET", "/", Err("nowhere")),
+        ] {
+            let found = table.locate(path, &Method::from_bytes(method.as_bytes()).unwrap()).unwrap().1;
+            match (&found, expected) {
+                (Place::Route(found), Ok(number)) => {
+                    let route: &Route = &routes[number];
+                    assert_eq!((&found.path, &found.methods), (&route.path, &route.methods), "{method} {path}");
+                }
+                (Place::OtherMethods(allow), Err(expected)) => assert_eq!(allow, expected, "{method} {path}"),
+                (Place::Nowhere, Err("nowhere")) => {}
+                _ => panic!("{method} {path} leads to {found:?}"),
+            }
+        }
+        // A spelling that some servers read as another path is refused where the methods there differ, and only there.
+        for (method, path, is_refused) in [
+            ("POST", "/API/keys", true),
+            ("POST", "/x/..%2fapi", true),
+            ("POST", "/OPEN", true),
+            ("POST", "/api/a%2Fb", false),
+        ] {
+            assert_eq!(
+                table.locate(path, &Method::from_bytes(method.as_bytes()).unwrap()).is_err(),
+                is_refused,
+                "{path}"
+            );
         }
     }
 
@@ -345,13 +425,14 @@ mod tests {
         ] {
             for (table, path) in [(&one, path.to_owned()), (&below, format!("/app{path}"))] {
                 let path = path.split('?').next().unwrap();
-                let (spelling, place) = table.locate(path).unwrap_or_else(|fault| panic!("{path}: {fault}"));
+                let (spelling, place) =
+                    table.locate(path, &Method::GET).unwrap_or_else(|fault| panic!("{path}: {fault}"));
                 assert_eq!(spelling, path);
                 assert!(matches!(place, Place::Route(_)), "{path}");
             }
         }
         for path in ["/bucket/a//b", "//a", "/a/../b", "/a/./b", "/..;/b", "/a/%2e%2e/b", "/a./b%20/"] {
-            assert_eq!(one.locate(path).unwrap().0, path);
+            assert_eq!(one.locate(path, &Method::GET).unwrap().0, path);
         }
     }
 
@@ -378,12 +459,12 @@ mod tests {
             "/s%C5%BFo/x",
             "/%2573so/login",
         ] {
-            assert_eq!(table.locate(path).err(), Some(InvalidTarget::Ambiguous), "{path}");
+            assert_eq!(table.locate(path, &Method::GET).err(), Some(InvalidTarget::Ambiguous), "{path}");
         }
         for path in ["/sso", "/sso/", "/sso/x", "/%73so/login", "/sso/%2e/x"] {
-            assert!(matches!(table.locate(path), Ok((_, Place::Broker))), "{path}");
+            assert!(matches!(table.locate(path, &Method::GET), Ok((_, Place::Broker))), "{path}");
         }
-        assert!(matches!(table.locate("/ssofoo"), Ok((_, Place::Route(_)))));
+        assert!(matches!(table.locate("/ssofoo", &Method::GET), Ok((_, Place::Route(_)))));
     }
 
     /// R-I04: every path that three of the marks make on which servers differ. Whatever passes has one rule in the eyes of
@@ -420,7 +501,7 @@ mod tests {
         for _ in 0..3 {
             paths = paths.iter().flat_map(|path| pieces.map(|piece| format!("{path}{piece}"))).collect();
             for path in &paths {
-                let Ok((target, Place::Route(route))) = table.locate(path) else {
+                let Ok((target, Place::Route(route))) = table.locate(path, &Method::GET) else {
                     refused += 1;
                     continue;
                 };

@@ -19,12 +19,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) fn findings(routes: &[Route]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, route) in routes.iter().enumerate() {
-        let earlier = routes.iter().take(index).position(|earlier| covers_all_of(&earlier.path, &route.path));
-        // In another spelling (case, a last slash) both apply, so that a request is refused for its two readings.
-        let apart = || {
-            let covers = |earlier: &Route| covers_all_of(&earlier.path.loose(), &route.path.loose());
-            routes.iter().take(index).position(covers)
+        let first = |covers: &dyn Fn(&Route) -> bool| {
+            routes
+                .iter()
+                .take(index)
+                .position(|earlier| earlier.methods.covers_all_of(&route.methods) && covers(earlier))
         };
+        let earlier = first(&|earlier| covers_all_of(&earlier.path, &route.path));
+        // In another spelling (case, a last slash) both apply, so that a request is refused for its two readings.
+        let apart = || first(&|earlier| covers_all_of(&earlier.path.loose(), &route.path.loose()));
         if let Some(earlier) = earlier {
             findings.push(Finding::Failure(format!(
                 "route[{index}].path: {} is never reached: route[{earlier}] ({}) covers all of it and comes first; put \
