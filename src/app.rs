@@ -17,7 +17,6 @@ use axum::Router;
 use axum::handler::Handler;
 use counterfoil_core::backoff::Backoff;
 use futures_util::future::join_all;
-use http::uri::Scheme;
 use thiserror::Error;
 
 use crate::account::Account;
@@ -113,8 +112,6 @@ impl App {
         let public_url = Arc::new(settings.public_url);
         let branding = Arc::new(settings.branding);
         let cookies = Arc::new(cookies::policy(&public_url, settings.cookie_name));
-        let mut upstreams = settings.routes.iter().filter_map(|route| route.upstream.as_ref());
-        let https_upstreams = upstreams.any(|upstream| upstream.scheme() == Some(&Scheme::HTTPS));
         let routes = Arc::new(RouteTable::new(settings.routes, &PATHS));
         let keyring = settings.keyring;
         let clock_skew = settings.idps.iter().filter_map(ProviderSettings::clock_skew).max().unwrap_or_default();
@@ -185,7 +182,7 @@ impl App {
         Ok(Self {
             rooms,
             guard: Guard::from(guard),
-            proxy: Proxy::new(cookies, &public_url, upstream_timeout, https_upstreams, settings.stripped)?,
+            proxy: Proxy::new(cookies, &public_url, upstream_timeout, settings.upstreams, settings.stripped)?,
             responder: Responder { branding, public_url: public_url.clone() },
             admission: Admission {
                 public_url,

@@ -20,6 +20,7 @@ mod secrets;
 mod server;
 mod session;
 mod store;
+mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -31,6 +32,7 @@ use crate::administration::rights::AdminRights;
 use crate::guard::route::Route;
 use crate::idp::ProviderSettings;
 use crate::proxy::names::StrippedNames;
+use crate::proxy::upstream::UpstreamSettings;
 use crate::secret::keyring::Keyring;
 use crate::session::NearCacheSettings;
 use crate::session::policy::SessionRules;
@@ -77,6 +79,8 @@ pub struct Settings {
     pub default_idp: Option<String>,
     /// The routes, in order.
     pub routes: Vec<Route>,
+    /// The upstreams that the routes lead to.
+    pub upstreams: Vec<UpstreamSettings>,
     /// The header fields that do not cross the proxy.
     pub stripped: StrippedNames,
     /// The operator's words for the pages.
@@ -239,7 +243,7 @@ fn settings(reader: &mut Reader, environment: &BTreeMap<String, String>) -> Opti
     for idp in &mut idps {
         idp.client.proxy.clone_from(&proxy);
     }
-    let routes = route::read(reader, &idp_names, &idps, &mut warnings);
+    let (routes, upstreams) = route::read(reader, &idp_names, &idps, &mut warnings);
     let stripped = proxy::read(&mut reader.section("proxy"));
     let branding = branding::read(&mut reader.section("branding"));
     let log = log::read(&mut reader.section("log"));
@@ -258,6 +262,7 @@ fn settings(reader: &mut Reader, environment: &BTreeMap<String, String>) -> Opti
         idps,
         default_idp,
         routes,
+        upstreams,
         stripped,
         branding,
         log,

@@ -39,7 +39,7 @@ pub(super) async fn run(file: ConfigFile) -> Result<(), CommandError> {
     let warnings = settings.warnings.iter().filter(|warning| !warning.starts_with("route["));
     report.add(warnings.cloned().map(Finding::Note))?;
     report.add(routes::findings(&settings.routes))?;
-    report.add(routes::upstreams(&settings.routes, &settings.server, &settings.public_url).await)?;
+    report.add(routes::upstreams(&settings).await)?;
     report.add(store::findings(&settings.store, &settings.keyring, &settings.rules, clock.clone()).await)?;
     let is_alone = settings.idps.len() == 1;
     for idp in &settings.idps {

@@ -2,16 +2,16 @@
 
 use std::time::Duration as StdDuration;
 
-use http::Uri;
 use time::Duration;
-use url::Url;
 
 use super::idp::read_acr;
 use super::reader::Reader;
+use super::upstream;
 use crate::guard::access::AccessRule;
 use crate::guard::methods::MethodRule;
-use crate::guard::route::{Caching, OnAnonymous, PathRule, Route};
+use crate::guard::route::{Caching, OnAnonymous, PathRule, Route, UpstreamId};
 use crate::idp::ProviderSettings;
+use crate::proxy::upstream::UpstreamSettings;
 
 /// Shortest `max_auth_age`: below it a login could be too old before it is back.
 const SHORTEST_AUTH_AGE: StdDuration = StdDuration::from_secs(30);
@@ -21,19 +21,26 @@ pub(super) fn read(
     idps: &[String],
     known_idps: &[ProviderSettings],
     warnings: &mut Vec<String>,
-) -> Vec<Route> {
+) -> (Vec<Route>, Vec<UpstreamSettings>) {
     let mut sections = reader.listed_sections("route");
     if sections.is_empty() {
         reader.fault("route", "is missing: nothing could be reached without a [[route]] section");
     }
-    let routes: Vec<_> = sections.iter_mut().filter_map(|section| read_one(section, idps, known_idps)).collect();
+    let mut upstreams = Vec::new();
+    let mut read_one = |section| read_one(section, idps, known_idps, &mut upstreams);
+    let routes: Vec<_> = sections.iter_mut().filter_map(&mut read_one).collect();
     for (index, _) in routes.iter().enumerate().filter(|(_, route)| route.upstream.is_none()) {
         warnings.push(format!("route[{index}].upstream: is missing: `serve` answers 404 there"));
     }
-    routes
+    (routes, upstreams)
 }
 
-fn read_one(section: &mut Reader, idps: &[String], known_idps: &[ProviderSettings]) -> Option<Route> {
+fn read_one(
+    section: &mut Reader,
+    idps: &[String],
+    known_idps: &[ProviderSettings],
+    upstreams: &mut Vec<UpstreamSettings>,
+) -> Option<Route> {
     let path = section.checked("path", |text: &String| PathRule::parse(text));
     if let Some(PathRule::Exact(path) | PathRule::Prefix(path)) = &path
         && (path == "/sso" || path.starts_with("/sso/"))
@@ -41,7 +48,10 @@ fn read_one(section: &mut Reader, idps: &[String], known_idps: &[ProviderSetting
         section.fault("path", "must not be below /sso, which is the broker's own");
     }
     let methods = read_methods(section);
-    let upstream = section.optional::<Url>("upstream").and_then(|url| upstream(section, &url));
+    let upstream = upstream::read(section, path.as_ref()).map(|upstream| {
+        upstreams.push(upstream);
+        UpstreamId(upstreams.len() - 1)
+    });
     let access = read_access(section, idps);
     let has_manner = section.has("on_anonymous");
     let on_anonymous = read_on_anonymous(section);
@@ -81,17 +91,6 @@ fn read_one(section: &mut Reader, idps: &[String], known_idps: &[ProviderSetting
     let caching = read_caching(section);
     let max_auth_age = max_auth_age.and_then(|age| Duration::try_from(age).ok());
     Some(Route { path: path?, methods, upstream, access, on_anonymous, max_auth_age, acr, pass_access_token, caching })
-}
-
-/// Scheme, host and port: the path is always the request's (R-K06).
-fn upstream(section: &Reader, url: &Url) -> Option<Uri> {
-    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-    let http = matches!(url.scheme(), "http" | "https") && url.host().is_some();
-    if !http || !bare || !url.username().is_empty() || url.password().is_some() {
-        section.fault("upstream", "must be http:// or https:// with host and port, and nothing else");
-        return None;
-    }
-    url.as_str().parse().ok()
 }
 
 fn read_access(section: &mut Reader, idps: &[String]) -> AccessRule {

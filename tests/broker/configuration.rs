@@ -146,7 +146,7 @@ fn all_faults_are_reported_at_once_and_no_secret_with_them() {
         client_secret_file = "/nonexistent/CANARY-path"
         [[route]]
         path = "/a/../b"
-        upstream = "http://host/with/path"
+        upstream = "http://host/with/path?and=query"
         "#,
     );
     for command in ["check", "serve"] {
@@ -273,6 +273,30 @@ fn unsafe_and_mistaken_settings_are_refused_by_name() {
     }
     assert_eq!(faulty_keys("not toml CANARY", &[]), ["configuration file"]);
     assert_eq!(faulty_keys("", &[]), ["idp", "public_url", "route", "secrets.keys", "store.url"]);
+}
+
+/// One line a case: the route's keys beside `path` and `upstream`, and the key that is named.
+#[test]
+fn keys_of_a_route_that_could_not_work_are_refused_by_name() {
+    for (keys, key) in [
+        ("methods = []", "methods"),
+        ("methods = [\"get\"]", "methods"),
+        ("methods = [\"HEAD\"]", "methods"),
+        ("methods = [\"TRACE\"]", "methods"),
+        ("strip_prefix = \"/other\"", "strip_prefix"),
+        ("strip_prefix = \"/a/b/c\"", "strip_prefix"),
+        ("strip_prefix = \"/a/\\u002e\"", "strip_prefix"),
+        ("strip_prefix = \"/\"", "strip_prefix"),
+    ] {
+        let file = format!("{GOOD}[[route]]\npath = \"/a/b\"\nupstream = \"http://127.0.0.1:3000\"\n{keys}\n");
+        assert_eq!(faulty_keys(&file, &[]), [format!("route[1].{key}")], "{keys}");
+    }
+    for upstream in ["http://a/b//c", "http://a/%61", "http://a/b?c", "ftp://a", "http://u@a", "http://"] {
+        let file = GOOD.replace("http://127.0.0.1:3000", upstream);
+        assert_eq!(faulty_keys(&file, &[]), ["route[0].upstream"], "{upstream}");
+    }
+    let alone = format!("{GOOD}[[route]]\npath = \"/a\"\nstrip_prefix = \"/a\"\n");
+    assert_eq!(faulty_keys(&alone, &[]), ["route[1].strip_prefix"]);
 }
 
 /// R-P08

@@ -56,6 +56,7 @@ mod near_cache;
 mod operation;
 mod pages;
 mod policies;
+mod prefixes;
 mod presets;
 mod profile;
 mod provider_claims;

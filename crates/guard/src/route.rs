@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use http::{Method, Uri};
+use http::Method;
 use thiserror::Error;
 use time::Duration;
 
@@ -22,8 +22,8 @@ pub struct Route {
     pub path: PathRule,
     /// Which methods it covers: a request of another one is a later route's.
     pub methods: MethodRule,
-    /// Where its requests go: scheme, host and port. `None` for applications mounted in this process.
-    pub upstream: Option<Uri>,
+    /// Where its requests go. `None` for applications mounted in this process.
+    pub upstream: Option<UpstreamId>,
     /// The people who may pass.
     pub access: AccessRule,
     /// The answer to strangers.
@@ -37,6 +37,10 @@ pub struct Route {
     /// The part of its answers that a shared cache may keep.
     pub caching: Caching,
 }
+
+/// The number of an upstream, as whoever forwards requests counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpstreamId(pub usize);
 
 /// The part of a route's answers that a shared cache may keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -293,6 +297,8 @@ impl RouteTable {
 
 #[cfg(test)]
 mod tests {
+    use http::Uri;
+
     use super::*;
 
     fn table(paths: &[&str]) -> RouteTable {

@@ -17,6 +17,8 @@ pub enum ProxyErrorKind {
     BodyTimeout,
     /// The request cannot be forwarded as it came.
     BrokenRequest,
+    /// The path would have to be cut or joined, and can be read in two ways.
+    AmbiguousPath,
     /// The route has no upstream.
     NoUpstream,
     /// The upstream does not answer, or not in a way that can be passed on.
@@ -27,14 +29,20 @@ pub enum ProxyErrorKind {
 
 impl ProxyErrorKind {
     /// Every kind there is.
-    pub const ALL: [Self; 5] =
-        [Self::BodyTimeout, Self::BrokenRequest, Self::NoUpstream, Self::UpstreamUnavailable, Self::UpstreamTimeout];
+    pub const ALL: [Self; 6] = [
+        Self::BodyTimeout,
+        Self::BrokenRequest,
+        Self::AmbiguousPath,
+        Self::NoUpstream,
+        Self::UpstreamUnavailable,
+        Self::UpstreamTimeout,
+    ];
 
     /// The status and the machine-readable code.
     pub fn status_and_code(self) -> (StatusCode, &'static str) {
         match self {
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "bad_request"),
-            Self::BrokenRequest => (StatusCode::BAD_REQUEST, "bad_request"),
+            Self::BrokenRequest | Self::AmbiguousPath => (StatusCode::BAD_REQUEST, "bad_request"),
             Self::NoUpstream => (StatusCode::NOT_FOUND, "bad_request"),
             Self::UpstreamUnavailable => (StatusCode::BAD_GATEWAY, "upstream_unavailable"),
             Self::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_unavailable"),
@@ -45,6 +53,7 @@ impl ProxyErrorKind {
         match self {
             Self::BodyTimeout => "The request did not come in time",
             Self::BrokenRequest => "The request cannot be read",
+            Self::AmbiguousPath => "The path is ambiguous",
             Self::NoUpstream => "Not found",
             Self::UpstreamUnavailable => "The application does not answer",
             Self::UpstreamTimeout => "The application took too long",
@@ -128,6 +137,7 @@ mod tests {
             match kind {
                 ProxyErrorKind::BodyTimeout
                 | ProxyErrorKind::BrokenRequest
+                | ProxyErrorKind::AmbiguousPath
                 | ProxyErrorKind::NoUpstream
                 | ProxyErrorKind::UpstreamUnavailable
                 | ProxyErrorKind::UpstreamTimeout => {}

@@ -23,7 +23,9 @@ use crate::expectation::{self, Heard};
 use crate::headers::{Hop, PublicName, set_access_token, towards_client, towards_upstream};
 use crate::identity::{GroupWarnings, IdentityHeaders};
 use crate::names::StrippedNames;
-use crate::pool::{AnswerBody, Content, Pool, PoolError, PoolLimits};
+use crate::paths::AmbiguousPath;
+use crate::pool::{AnswerBody, Content, PoolError};
+use crate::upstream::{Upstream, UpstreamSettings, Upstreams};
 use counterfoil_guard::client_address::ClientAddress;
 use counterfoil_guard::cookies::CookiePolicy;
 use counterfoil_guard::current_user::Admitted;
@@ -33,8 +35,7 @@ use counterfoil_guard::request_id::RequestId;
 /// The state behind forwarding. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Proxy {
-    pool: Pool,
-    timeout: Duration,
+    upstreams: Arc<Upstreams>,
     cookies: Arc<CookiePolicy>,
     public_name: Arc<PublicName>,
     stripped: Arc<StrippedNames>,
@@ -45,6 +46,9 @@ pub struct Proxy {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ForwardError {
+    /// The upstream's path cannot be told.
+    #[error(transparent)]
+    Path(#[from] AmbiguousPath),
     /// The route is for applications in front of which another proxy stands, or in this process.
     #[error("the route has no upstream")]
     NoUpstream,
@@ -60,23 +64,22 @@ pub enum ForwardError {
 }
 
 impl Proxy {
-    /// A proxy with a connection pool of its own. An upstream may take `timeout` to begin its answer once it has
-    /// the request, and as long between two pieces of a request that it reads. `https`: true if any is reached by TLS.
+    /// A proxy to these upstreams. One may take `timeout` to begin its answer once it has the request, and as long
+    /// between two pieces of a request that it reads.
     ///
     /// # Errors
-    /// If one is, and this machine has no root certificates to verify it with.
+    /// If one is reached by TLS, and this machine has no root certificates to verify it with.
     pub fn new(
         cookies: Arc<CookiePolicy>,
         public_url: &PublicUrl,
         timeout: Duration,
-        https: bool,
+        upstreams: Vec<UpstreamSettings>,
         stripped: StrippedNames,
     ) -> std::io::Result<Self> {
-        let pool = Pool::new(timeout, https, PoolLimits::default())?;
+        let upstreams = Upstreams::new(upstreams, timeout)?;
         let public_name = PublicName::new(public_url).map_err(std::io::Error::other)?;
         Ok(Self {
-            pool,
-            timeout,
+            upstreams: Arc::new(upstreams),
             cookies,
             public_name: Arc::new(public_name),
             stripped: Arc::new(stripped),
@@ -84,14 +87,14 @@ impl Proxy {
         })
     }
 
-    async fn send(&self, mut request: Request<Content>, admitted: &Admitted) -> Result<Response, ForwardError> {
-        let upstream = admitted.route.upstream.as_ref().ok_or(ForwardError::NoUpstream)?;
-        let target = request.uri().path_and_query().cloned();
-        *request.uri_mut() = Uri::from(target.unwrap_or(PathAndQuery::from_static("/")));
+    async fn send(&self, upstream: &Upstream, mut request: Request<Content>) -> Result<Response, ForwardError> {
+        let target = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+        let target = upstream.paths.as_ref().map_or_else(|| Ok(target.clone()), |map| map.towards_upstream(&target))?;
+        *request.uri_mut() = Uri::from(target);
         *request.version_mut() = Version::HTTP_11;
         request.extensions_mut().clear();
         let (request, heard) = hold_expected_content(request);
-        let (mut parts, mut body) = self.pool.send(upstream, request).await?.into_parts();
+        let (mut parts, mut body) = upstream.pool.send(&upstream.address, request).await?.into_parts();
         answer::check(&mut parts)?;
         if let Some(heard) = &heard {
             heard.answered();
@@ -100,7 +103,7 @@ impl Proxy {
             body.keep_connection();
         }
         if parts.status == StatusCode::RESET_CONTENT {
-            self.expect_no_content(body).await?;
+            expect_no_content(body, upstream.timeout).await?;
             return Ok(Response::from_parts(parts, Body::empty()));
         }
         let span = tracing::Span::current();
@@ -113,14 +116,14 @@ impl Proxy {
         });
         Ok(Response::from_parts(parts, Body::new(body)))
     }
+}
 
-    /// Reads the body of a 205, whose length may be left open, and then says nothing of content (RFC 9110 15.3.6).
-    async fn expect_no_content(&self, body: AnswerBody) -> Result<(), ForwardError> {
-        match tokio::time::timeout(self.timeout, has_content(body)).await {
-            Ok(false) => Ok(()),
-            Ok(true) => Err(UntrustedAnswer::Content(StatusCode::RESET_CONTENT.as_u16()).into()),
-            Err(_) => Err(ForwardError::Timeout(self.timeout)),
-        }
+/// Reads the body of a 205, whose length may be left open, and then says nothing of content (RFC 9110 15.3.6).
+async fn expect_no_content(body: AnswerBody, timeout: Duration) -> Result<(), ForwardError> {
+    match tokio::time::timeout(timeout, has_content(body)).await {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(UntrustedAnswer::Content(StatusCode::RESET_CONTENT.as_u16()).into()),
+        Err(_) => Err(ForwardError::Timeout(timeout)),
     }
 }
 
@@ -154,7 +157,7 @@ async fn has_content(mut body: AnswerBody) -> bool {
 /// Forwards a request that the guard let pass.
 ///
 /// # Errors
-/// [`ProxyError`]: 404 for routes without upstream, 502 and 504 for upstreams that do not answer, 502 for an access token
+/// [`ProxyError`]: 400 for a path that cannot be cut or joined, 404 for routes without upstream, 502 and 504 for upstreams that do not answer, 502 for an access token
 /// that cannot be passed on.
 pub async fn forward(
     State(proxy): State<Proxy>,
@@ -167,8 +170,11 @@ pub async fn forward(
     if !expectation::is_expected(request.headers(), request.version(), has_body) {
         request.headers_mut().remove(EXPECT);
     }
+    let upstream = admitted.route.upstream.and_then(|id| proxy.upstreams.get(id));
+    let upstream = upstream.ok_or_else(|| ProxyError::new(ProxyErrorKind::NoUpstream, ForwardError::NoUpstream))?;
+    let paths = upstream.paths.as_ref();
     let Proxy { public_name, cookies, stripped, .. } = &proxy;
-    let hop = Hop { address, public_name, cookies, request_id: &request_id, stripped };
+    let hop = Hop { address, public_name, cookies, request_id: &request_id, stripped, paths };
     let identity = admitted.user.as_ref().map(IdentityHeaders::of);
     towards_upstream(request.headers_mut(), hop, identity.as_deref());
     if let (Some(identity), Some(user)) = (&identity, &admitted.user) {
@@ -183,13 +189,14 @@ pub async fn forward(
         frame_anew(request.headers_mut());
     }
     let mut answer = proxy
-        .send(request.map(|body| if has_body { Content::of(body) } else { Content::none() }), &admitted)
+        .send(upstream, request.map(|body| if has_body { Content::of(body) } else { Content::none() }))
         .await
         .map_err(|error| {
             let kind = match &error {
                 ForwardError::Unreachable(cause) if is_body_timeout(cause) => ProxyErrorKind::BodyTimeout,
                 ForwardError::Unreachable(cause) if request_broke(cause) => ProxyErrorKind::BrokenRequest,
                 ForwardError::NoUpstream => ProxyErrorKind::NoUpstream,
+                ForwardError::Path(_) => ProxyErrorKind::AmbiguousPath,
                 ForwardError::Unreachable(PoolError::Timeout(_)) | ForwardError::Timeout(_) => {
                     ProxyErrorKind::UpstreamTimeout
                 }
@@ -199,7 +206,7 @@ pub async fn forward(
             ProxyError::new(kind, error)
         })?;
     *answer.version_mut() = Version::HTTP_11;
-    towards_client(answer.headers_mut(), &proxy.cookies, &proxy.stripped);
+    towards_client(answer.headers_mut(), hop);
     Ok(answer)
 }
 

@@ -5,11 +5,13 @@
 //! hop-by-hop fields, fields reserved for the broker, and `Set-Cookie` for the broker's cookies are removed.
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue, SET_COOKIE,
+    AUTHORIZATION, CONNECTION, CONTENT_LOCATION, HOST, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue,
+    LOCATION, SET_COOKIE,
 };
 
 use crate::identity::IdentityHeaders;
 use crate::names::StrippedNames;
+use crate::paths::PathMap;
 use counterfoil_core::secret::Secret;
 use counterfoil_guard::client_address::ClientAddress;
 use counterfoil_guard::cookies::CookiePolicy;
@@ -18,6 +20,7 @@ use counterfoil_guard::request_id::{self, RequestId};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
@@ -37,6 +40,8 @@ pub(crate) struct Hop<'a> {
     pub request_id: &'a RequestId,
     /// The names that do not cross.
     pub stripped: &'a StrippedNames,
+    /// The application's paths, if they are others than the browser's.
+    pub paths: Option<&'a PathMap>,
 }
 
 /// The browser's address for us, as upstreams are told it.
@@ -71,6 +76,9 @@ pub(crate) fn towards_upstream(headers: &mut HeaderMap, hop: Hop<'_>, identity: 
     headers.insert(X_FORWARDED_HOST, authority.clone());
     // In its one spelling: applications build links with it.
     headers.insert(HOST, authority.clone());
+    // The client's own has gone with the other forwarding fields.
+    let prefix = hop.paths.map(PathMap::public).filter(|prefix| !prefix.is_empty());
+    headers.extend(prefix.and_then(|prefix| Some((X_FORWARDED_PREFIX, HeaderValue::try_from(prefix).ok()?))));
     if let Some(identity) = identity {
         identity.set(headers);
     }
@@ -89,15 +97,28 @@ pub(crate) fn set_access_token(headers: &mut HeaderMap, token: &Secret<String>) 
 }
 
 /// Rewrites an upstream's headers for the client.
-pub(crate) fn towards_client(headers: &mut HeaderMap, cookies: &CookiePolicy, stripped: &StrippedNames) {
+pub(crate) fn towards_client(headers: &mut HeaderMap, hop: Hop<'_>) {
     remove_nominated(headers);
-    stripped.remove_from_answer(headers);
-    if headers.get_all(SET_COOKIE).iter().any(|value| cookies.refuses_from_upstream(value)) {
-        let allowed: Vec<_> =
-            headers.get_all(SET_COOKIE).iter().filter(|value| !cookies.refuses_from_upstream(value)).cloned().collect();
-        headers.remove(SET_COOKIE);
-        headers.extend(allowed.into_iter().map(|value| (SET_COOKIE, value)));
+    hop.stripped.remove_from_answer(headers);
+    if headers.get_all(SET_COOKIE).iter().any(|value| hop.cookies.refuses_from_upstream(value)) {
+        replace_cookies(headers, |value| (!hop.cookies.refuses_from_upstream(value)).then(|| value.clone()));
     }
+    if let Some(paths) = hop.paths {
+        let authority = hop.public_name.authority.to_str().unwrap_or_default();
+        for name in [LOCATION, CONTENT_LOCATION] {
+            if let Some(address) = headers.get(&name).and_then(|value| paths.location(value, authority)) {
+                headers.insert(name, address);
+            }
+        }
+        replace_cookies(headers, |value| Some(paths.cookie(value).unwrap_or_else(|| value.clone())));
+    }
+}
+
+/// Replaces each `Set-Cookie`, or takes it out.
+fn replace_cookies(headers: &mut HeaderMap, replaced: impl Fn(&HeaderValue) -> Option<HeaderValue>) {
+    let cookies: Vec<_> = headers.get_all(SET_COOKIE).iter().filter_map(replaced).collect();
+    headers.remove(SET_COOKIE);
+    headers.extend(cookies.into_iter().map(|value| (SET_COOKIE, value)));
 }
 
 /// Takes out what `Connection` names as concerning this hop only.
@@ -128,18 +149,25 @@ mod tests {
         PublicUrl::parse("https://a.example").unwrap()
     }
 
-    fn sent(lines: &[(&str, &str)]) -> HeaderMap {
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
         }
+        headers
+    }
+
+    /// Calls a function with a hop whose application has these paths.
+    fn across(paths: Option<&PathMap>, call: impl FnOnce(Hop<'_>)) {
         let address = ClientAddress { peer: [127, 0, 0, 1].into(), client: [203, 0, 113, 9].into() };
-        let (public_name, cookies, request_id) =
-            (PublicName::new(&public_url()).unwrap(), cookies(), RequestId::generate());
-        let stripped = StrippedNames::default();
-        let hop =
-            Hop { address, public_name: &public_name, cookies: &cookies, request_id: &request_id, stripped: &stripped };
-        towards_upstream(&mut headers, hop, None);
+        let (public_name, cookies) = (&PublicName::new(&public_url()).unwrap(), &cookies());
+        let (request_id, stripped) = (&RequestId::generate(), &StrippedNames::default());
+        call(Hop { address, public_name, cookies, request_id, stripped, paths });
+    }
+
+    fn sent(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = headers(lines);
+        across(None, |hop| towards_upstream(&mut headers, hop, None));
         headers
     }
 
@@ -193,12 +221,42 @@ mod tests {
     }
 
     fn answered(lines: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
-        }
-        towards_client(&mut headers, &cookies(), &StrippedNames::default());
+        let mut headers = headers(lines);
+        across(None, |hop| towards_client(&mut headers, hop));
         headers
+    }
+
+    /// R-K04: a stranger's prefix is not believed, and one that is taken off is told.
+    #[test]
+    fn a_prefix_is_told_to_the_application_and_taken_from_nobody() {
+        let paths = PathMap::new("/grafana", "").unwrap();
+        let forged = [("X-Forwarded-Prefix", "/evil"), ("x_forwarded_prefix", "/evil"), ("X-Script-Name", "/evil")];
+        let mut headers = headers(&forged);
+        across(Some(&paths), |hop| towards_upstream(&mut headers, hop, None));
+        assert_eq!(headers.get_all("x-forwarded-prefix").iter().collect::<Vec<_>>(), ["/grafana"]);
+        assert!(!format!("{headers:?}").contains("evil"));
+        assert!(!sent(&forged).contains_key("x-forwarded-prefix"));
+    }
+
+    #[test]
+    fn paths_in_an_answer_are_the_browsers() {
+        let paths = PathMap::new("/grafana", "").unwrap();
+        let mut headers = headers(&[
+            ("location", "/login"),
+            ("content-location", "https://a.example/d.json"),
+            ("set-cookie", "a=1; Path=/"),
+            ("set-cookie", "__Host-session=evil; Path=/"),
+            ("set-cookie", "b=1"),
+        ]);
+        across(Some(&paths), |hop| towards_client(&mut headers, hop));
+        assert_eq!(
+            (&headers["location"], &headers["content-location"]),
+            (
+                &HeaderValue::from_static("/grafana/login"),
+                &HeaderValue::from_static("https://a.example/grafana/d.json"),
+            )
+        );
+        assert_eq!(headers.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1; Path=/grafana", "b=1"]);
     }
 
     /// R-H09

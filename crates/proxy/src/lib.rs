@@ -1,8 +1,9 @@
 //! The reverse proxy behind the guard: plain HTTP/1.1 to the route's upstream.
 //!
 //! [`forward`] carries a request that the guard let pass; `headers` decides what travels with it, by the table in
-//! [`names`]; [`pool`] keeps the connections to upstreams; `answer` checks the upstream's answer. The
-//! upstream's address comes from the configuration alone (R-K06).
+//! [`names`], and [`paths`] which path the upstream is asked for; [`upstream`] is where it goes, and [`pool`] keeps the
+//! connections there; `answer` checks the upstream's answer. The upstream's address comes from the configuration alone
+//! (R-K06).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -13,4 +14,6 @@ pub mod forward;
 mod headers;
 mod identity;
 pub mod names;
+pub mod paths;
 pub mod pool;
+pub mod upstream;

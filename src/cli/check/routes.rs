@@ -8,7 +8,7 @@ use http::Uri;
 use tokio::net::{TcpStream, lookup_host};
 
 use super::Finding;
-use crate::config::ServerSettings;
+use crate::config::{ServerSettings, Settings};
 use crate::guard::route::{PathRule, Route};
 use crate::web::public_url::PublicUrl;
 
@@ -74,11 +74,12 @@ fn name(path: &PathRule) -> String {
 }
 
 /// Asks every upstream once, whatever number of routes lead there.
-pub(super) async fn upstreams(routes: &[Route], server: &ServerSettings, public_url: &PublicUrl) -> Vec<Finding> {
+pub(super) async fn upstreams(settings: &Settings) -> Vec<Finding> {
+    let Settings { routes, upstreams: of_routes, server, public_url, .. } = settings;
     let mut upstreams: BTreeMap<String, (usize, &Uri)> = BTreeMap::new();
     for (index, route) in routes.iter().enumerate() {
-        if let Some(upstream) = &route.upstream {
-            upstreams.entry(upstream.to_string()).or_insert((index, upstream));
+        if let Some(upstream) = route.upstream.and_then(|id| of_routes.get(id.0)) {
+            upstreams.entry(upstream.address.to_string()).or_insert((index, &upstream.address));
         }
     }
     let mut asked: Vec<_> = upstreams.into_values().collect();
