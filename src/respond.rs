@@ -118,6 +118,7 @@ fn not_forwarded(kind: ProxyErrorKind) -> Appearance {
     let (words, blame) = match kind {
         Kind::BodyTimeout => ("request-timeout", Blame::Sender),
         Kind::BrokenRequest => ("bad-request", Blame::Sender),
+        Kind::BodyTooLarge => ("payload-too-large", Blame::Sender),
         Kind::AmbiguousPath => ("ambiguous-path", Blame::Sender),
         Kind::NoUpstream => ("not-found", Blame::Browser),
         Kind::UpstreamTimeout => ("upstream-timeout", Blame::Upstream),

@@ -109,6 +109,11 @@ fn read_body_limits(section: &mut Reader, default: BodyLimits) -> BodyLimits {
     }
 }
 
+/// Is true of a wait that is neither too short to be one nor without an end.
+pub(super) fn is_configurable(time: Duration) -> bool {
+    (Duration::from_millis(100)..=LONGEST).contains(&time)
+}
+
 fn check_times(section: &Reader, server: &ServerSettings) {
     for (key, timeout) in [
         ("client_timeout", server.body_limits.silence),
@@ -116,7 +121,7 @@ fn check_times(section: &Reader, server: &ServerSettings) {
         ("keep_alive_timeout", server.keep_alive_timeout),
         ("upstream_timeout", server.upstream_timeout),
     ] {
-        if timeout < Duration::from_millis(100) || timeout > LONGEST {
+        if !is_configurable(timeout) {
             section.fault(key, "must be between 100ms and 1h");
         }
     }

@@ -1,25 +1,42 @@
 //! The keys of a `[[route]]` that say where its requests go.
 
+use std::time::Duration;
+
 use http::Uri;
 use url::Url;
 
-use super::reader::Reader;
+use super::reader::{ByteSize, Reader};
+use super::server::is_configurable;
 use crate::guard::route::PathRule;
 use crate::proxy::paths::PathMap;
 use crate::proxy::upstream::UpstreamSettings;
 
+/// The keys that say how requests get there.
+const KEYS: [&str; 4] = ["strip_prefix", "timeout", "max_body", "pool_idle"];
+
 /// Reads where the requests of a route go; `None` if it names no upstream.
 pub(super) fn read(section: &mut Reader, route: Option<&PathRule>) -> Option<UpstreamSettings> {
-    let address = section.optional::<Url>("upstream").map(|url| read_address(section, &url));
-    let prefix = read_prefix(section, route);
-    let Some(address) = address else {
-        if prefix.is_some() {
-            section.fault("strip_prefix", "needs `upstream`: without one nothing is forwarded");
+    if !section.has("upstream") {
+        for key in KEYS.into_iter().filter(|key| section.has(key)) {
+            section.fault(key, "needs `upstream`: without one nothing is forwarded");
         }
-        return None;
-    };
+    }
+    let address = section.optional::<Url>("upstream").and_then(|url| read_address(section, &url));
+    let prefix = read_prefix(section, route);
+    let (timeout, pool_idle) = (read_time(section, "timeout"), read_time(section, "pool_idle"));
+    let max_body = section.optional::<ByteSize>("max_body").map(|size| size.0);
     let (address, path) = address?;
-    Some(UpstreamSettings { paths: PathMap::new(&prefix.unwrap_or_default(), &path), ..UpstreamSettings::at(address) })
+    let paths = PathMap::new(&prefix.unwrap_or_default(), &path);
+    let default = UpstreamSettings::at(address);
+    Some(UpstreamSettings { paths, timeout, max_body, pool_idle: pool_idle.unwrap_or(default.pool_idle), ..default })
+}
+
+fn read_time(section: &mut Reader, key: &str) -> Option<Duration> {
+    let time = section.optional::<Duration>(key)?;
+    if !is_configurable(time) {
+        section.fault(key, "must be between 100ms and 1h");
+    }
+    Some(time)
 }
 
 /// Scheme, host and port (R-K06), and the path below which the application is.

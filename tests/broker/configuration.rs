@@ -287,6 +287,10 @@ fn keys_of_a_route_that_could_not_work_are_refused_by_name() {
         ("strip_prefix = \"/a/b/c\"", "strip_prefix"),
         ("strip_prefix = \"/a/\\u002e\"", "strip_prefix"),
         ("strip_prefix = \"/\"", "strip_prefix"),
+        ("timeout = \"50ms\"", "timeout"),
+        ("timeout = \"2h\"", "timeout"),
+        ("pool_idle = \"0s\"", "pool_idle"),
+        ("max_body = \"1\"", "max_body"),
     ] {
         let file = format!("{GOOD}[[route]]\npath = \"/a/b\"\nupstream = \"http://127.0.0.1:3000\"\n{keys}\n");
         assert_eq!(faulty_keys(&file, &[]), [format!("route[1].{key}")], "{keys}");

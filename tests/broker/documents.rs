@@ -252,6 +252,7 @@ fn the_table_of_problem_codes_is_what_refusals_are_drawn_from() {
         "NOT_FOUND" => 404,
         "METHOD_NOT_ALLOWED" => 405,
         "REQUEST_TIMEOUT" => 408,
+        "PAYLOAD_TOO_LARGE" => 413,
         "INTERNAL_SERVER_ERROR" => 500,
         "BAD_GATEWAY" => 502,
         "SERVICE_UNAVAILABLE" => 503,

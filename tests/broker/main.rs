@@ -74,6 +74,7 @@ mod response_tokens;
 mod revalidation;
 mod reverse_proxies;
 mod revocation;
+mod route_bounds;
 mod route_methods;
 mod security_events;
 mod session;

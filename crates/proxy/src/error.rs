@@ -17,6 +17,8 @@ pub enum ProxyErrorKind {
     BodyTimeout,
     /// The request cannot be forwarded as it came.
     BrokenRequest,
+    /// The request's body is larger than its route allows.
+    BodyTooLarge,
     /// The path would have to be cut or joined, and can be read in two ways.
     AmbiguousPath,
     /// The route has no upstream.
@@ -29,9 +31,10 @@ pub enum ProxyErrorKind {
 
 impl ProxyErrorKind {
     /// Every kind there is.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::BodyTimeout,
         Self::BrokenRequest,
+        Self::BodyTooLarge,
         Self::AmbiguousPath,
         Self::NoUpstream,
         Self::UpstreamUnavailable,
@@ -43,6 +46,7 @@ impl ProxyErrorKind {
         match self {
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "bad_request"),
             Self::BrokenRequest | Self::AmbiguousPath => (StatusCode::BAD_REQUEST, "bad_request"),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "bad_request"),
             Self::NoUpstream => (StatusCode::NOT_FOUND, "bad_request"),
             Self::UpstreamUnavailable => (StatusCode::BAD_GATEWAY, "upstream_unavailable"),
             Self::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_unavailable"),
@@ -53,6 +57,7 @@ impl ProxyErrorKind {
         match self {
             Self::BodyTimeout => "The request did not come in time",
             Self::BrokenRequest => "The request cannot be read",
+            Self::BodyTooLarge => "The request is too large",
             Self::AmbiguousPath => "The path is ambiguous",
             Self::NoUpstream => "Not found",
             Self::UpstreamUnavailable => "The application does not answer",
@@ -137,6 +142,7 @@ mod tests {
             match kind {
                 ProxyErrorKind::BodyTimeout
                 | ProxyErrorKind::BrokenRequest
+                | ProxyErrorKind::BodyTooLarge
                 | ProxyErrorKind::AmbiguousPath
                 | ProxyErrorKind::NoUpstream
                 | ProxyErrorKind::UpstreamUnavailable

@@ -14,7 +14,7 @@ use axum::response::Response;
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use thiserror::Error;
 
 use crate::answer::{self, UntrustedAnswer};
@@ -46,6 +46,9 @@ pub struct Proxy {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ForwardError {
+    /// The request's body has more bytes than its route allows.
+    #[error("the request's body is larger than {0} bytes")]
+    BodyTooLarge(u64),
     /// The upstream's path cannot be told.
     #[error(transparent)]
     Path(#[from] AmbiguousPath),
@@ -157,7 +160,7 @@ async fn has_content(mut body: AnswerBody) -> bool {
 /// Forwards a request that the guard let pass.
 ///
 /// # Errors
-/// [`ProxyError`]: 400 for a path that cannot be cut or joined, 404 for routes without upstream, 502 and 504 for upstreams that do not answer, 502 for an access token
+/// [`ProxyError`]: 400 for a path that cannot be cut or joined, 413 for too large a body, 404 for routes without upstream, 502 and 504 for upstreams that do not answer, 502 for an access token
 /// that cannot be passed on.
 pub async fn forward(
     State(proxy): State<Proxy>,
@@ -173,6 +176,10 @@ pub async fn forward(
     let upstream = admitted.route.upstream.and_then(|id| proxy.upstreams.get(id));
     let upstream = upstream.ok_or_else(|| ProxyError::new(ProxyErrorKind::NoUpstream, ForwardError::NoUpstream))?;
     let paths = upstream.paths.as_ref();
+    let is_too_large = |most: &u64| announced_length(request.headers()).is_some_and(|length| length > *most);
+    if let Some(most) = upstream.max_body.filter(is_too_large) {
+        return Err(ProxyError::new(ProxyErrorKind::BodyTooLarge, ForwardError::BodyTooLarge(most)));
+    }
     let Proxy { public_name, cookies, stripped, .. } = &proxy;
     let hop = Hop { address, public_name, cookies, request_id: &request_id, stripped, paths };
     let identity = admitted.user.as_ref().map(IdentityHeaders::of);
@@ -189,13 +196,15 @@ pub async fn forward(
         frame_anew(request.headers_mut());
     }
     let mut answer = proxy
-        .send(upstream, request.map(|body| if has_body { Content::of(body) } else { Content::none() }))
+        .send(upstream, request.map(|body| if has_body { content(body, upstream.max_body) } else { Content::none() }))
         .await
         .map_err(|error| {
             let kind = match &error {
                 ForwardError::Unreachable(cause) if is_body_timeout(cause) => ProxyErrorKind::BodyTimeout,
+                ForwardError::Unreachable(cause) if is_too_large_by_count(cause) => ProxyErrorKind::BodyTooLarge,
                 ForwardError::Unreachable(cause) if request_broke(cause) => ProxyErrorKind::BrokenRequest,
                 ForwardError::NoUpstream => ProxyErrorKind::NoUpstream,
+                ForwardError::BodyTooLarge(_) => ProxyErrorKind::BodyTooLarge,
                 ForwardError::Path(_) => ProxyErrorKind::AmbiguousPath,
                 ForwardError::Unreachable(PoolError::Timeout(_)) | ForwardError::Timeout(_) => {
                     ProxyErrorKind::UpstreamTimeout
@@ -213,13 +222,30 @@ pub async fn forward(
 /// Writes the framing of a request's body anew: another spelling of a length (`010`) might be another number to the
 /// upstream, and the rest of the body would become the next request (request smuggling, R-K08).
 fn frame_anew(headers: &mut HeaderMap) {
-    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if let Some(length) = length {
+    if let Some(length) = announced_length(headers) {
         headers.insert(CONTENT_LENGTH, length.into());
     } else {
         headers.remove(CONTENT_LENGTH);
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
+}
+
+/// The length of a request's body, if its head tells one.
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// A request's content, which fails beyond so many bytes.
+fn content(body: Body, most: Option<u64>) -> Content {
+    Content::of(match most {
+        Some(most) => Body::new(Limited::new(body, usize::try_from(most).unwrap_or(usize::MAX))),
+        None => body,
+    })
+}
+
+/// Is true if the request's body turned out to be larger than its route allows.
+fn is_too_large_by_count(error: &PoolError) -> bool {
+    causes(error).any(<dyn std::error::Error>::is::<LengthLimitError>)
 }
 
 /// Is true if the request's own body could not be read to its end.
