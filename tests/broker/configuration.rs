@@ -288,6 +288,12 @@ fn keys_of_a_route_that_could_not_work_are_refused_by_name() {
         ("strip_prefix = \"/a/\\u002e\"", "strip_prefix"),
         ("strip_prefix = \"/\"", "strip_prefix"),
         ("timeout = \"50ms\"", "timeout"),
+        ("upstreams = [\"http://b\"]", "upstreams"),
+        ("health = { interval = \"1s\" }", "health.path"),
+        ("health = { path = \"healthz\" }", "health.path"),
+        ("health = { path = \"/\", fall = 0 }", "health.fall"),
+        ("health = { path = \"/\", interval = \"1ms\" }", "health.interval"),
+        ("health = { path = \"/\", often = 1 }", "health.often"),
         ("timeout = \"2h\"", "timeout"),
         ("pool_idle = \"0s\"", "pool_idle"),
         ("max_body = \"1\"", "max_body"),
@@ -298,6 +304,11 @@ fn keys_of_a_route_that_could_not_work_are_refused_by_name() {
     for upstream in ["http://a/b//c", "http://a/%61", "http://a/b?c", "ftp://a", "http://u@a", "http://"] {
         let file = GOOD.replace("http://127.0.0.1:3000", upstream);
         assert_eq!(faulty_keys(&file, &[]), ["route[0].upstream"], "{upstream}");
+    }
+    for upstreams in ["", "\"http://a\", \"http://a/\"", "\"http://a/x\", \"http://b/y\"", "\"http://a\", \"ftp://b\""]
+    {
+        let file = GOOD.replace("upstream = \"http://127.0.0.1:3000\"", &format!("upstreams = [{upstreams}]"));
+        assert_eq!(faulty_keys(&file, &[]), ["route[0].upstreams"], "{upstreams}");
     }
     let alone = format!("{GOOD}[[route]]\npath = \"/a\"\nstrip_prefix = \"/a\"\n");
     assert_eq!(faulty_keys(&alone, &[]), ["route[1].strip_prefix"]);

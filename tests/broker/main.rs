@@ -76,6 +76,7 @@ mod reverse_proxies;
 mod revocation;
 mod route_bounds;
 mod route_methods;
+mod route_upstreams;
 mod security_events;
 mod session;
 mod silent_connections;

@@ -67,7 +67,7 @@ pub enum ForwardError {
 }
 
 impl Proxy {
-    /// A proxy to these upstreams. One may take `timeout` to begin its answer once it has the request, and as long
+    /// A proxy to these upstreams, in a Tokio runtime if their health is checked. One may take `timeout` to begin its answer once it has the request, and as long
     /// between two pieces of a request that it reads.
     ///
     /// # Errors
@@ -79,8 +79,8 @@ impl Proxy {
         upstreams: Vec<UpstreamSettings>,
         stripped: StrippedNames,
     ) -> std::io::Result<Self> {
-        let upstreams = Upstreams::new(upstreams, timeout)?;
         let public_name = PublicName::new(public_url).map_err(std::io::Error::other)?;
+        let upstreams = Upstreams::new(upstreams, timeout, public_name.authority())?;
         Ok(Self {
             upstreams: Arc::new(upstreams),
             cookies,
@@ -97,7 +97,7 @@ impl Proxy {
         *request.version_mut() = Version::HTTP_11;
         request.extensions_mut().clear();
         let (request, heard) = hold_expected_content(request);
-        let (mut parts, mut body) = upstream.pool.send(&upstream.address, request).await?.into_parts();
+        let (mut parts, mut body) = upstream.send(request).await?.into_parts();
         answer::check(&mut parts)?;
         if let Some(heard) = &heard {
             heard.answered();

@@ -59,6 +59,11 @@ impl PublicName {
     pub(crate) fn new(public_url: &PublicUrl) -> Result<Self, InvalidHeaderValue> {
         Ok(Self { scheme: public_url.scheme().parse()?, authority: public_url.authority().parse()? })
     }
+
+    /// Host and port, as in `Host`.
+    pub(crate) fn authority(&self) -> &HeaderValue {
+        &self.authority
+    }
 }
 
 /// Rewrites a client's headers for the upstream.

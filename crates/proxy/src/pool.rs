@@ -180,11 +180,12 @@ impl Lent {
 }
 
 /// Is true if a request changes nothing and has no content.
-fn is_repeatable(request: &Request<Content>) -> bool {
+pub(crate) fn is_repeatable(request: &Request<Content>) -> bool {
     request.body().is_none() && matches!(*request.method(), Method::GET | Method::HEAD)
 }
 
-fn copy(request: &Request<Content>) -> Request<Content> {
+/// The same request, of which there is no content.
+pub(crate) fn copy(request: &Request<Content>) -> Request<Content> {
     let mut copy = Request::new(Content::none());
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
@@ -194,7 +195,7 @@ fn copy(request: &Request<Content>) -> Request<Content> {
 }
 
 /// Is true if the connection ended before an answer was there.
-fn ended_early(error: &PoolError) -> bool {
+pub(crate) fn ended_early(error: &PoolError) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     causes(error).any(|cause| {
         let message = cause.downcast_ref::<hyper::Error>();

@@ -1,22 +1,31 @@
-//! The upstreams of the configuration, each with its own connections.
+//! The upstreams of the configuration, each with its own connections and, where it has several addresses, their health.
 //!
 //! A route names its upstream by number ([`UpstreamId`]); the guard knows nothing else of it.
 
+mod availability;
+mod members;
+
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use counterfoil_guard::route::UpstreamId;
-use http::Uri;
 use http::uri::Scheme;
+use http::{HeaderValue, Request, Response, Uri};
 
+use self::members::{Members, watch};
 use crate::paths::PathMap;
-use crate::pool::{Pool, PoolLimits};
+use crate::pool::{AnswerBody, Content, Pool, PoolError, PoolLimits};
+
+pub use self::members::HealthSettings;
 
 /// The settings of one upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamSettings {
-    /// Scheme, host and port.
-    pub address: Uri,
+    /// Scheme, host and port; several that do the same are asked in turn.
+    pub addresses: Vec<Uri>,
+    /// Checks beside what requests show of their health.
+    pub health: Option<HealthSettings>,
     /// The paths of the application, if they are others than the browser's.
     pub paths: Option<PathMap>,
     /// Longest wait for it to read more of a request, and to begin its answer; by default the proxy's.
@@ -28,46 +37,64 @@ pub struct UpstreamSettings {
 }
 
 impl UpstreamSettings {
-    /// The upstream at an address, with the defaults of everything else.
-    pub fn at(address: Uri) -> Self {
-        Self { address, paths: None, timeout: None, max_body: None, pool_idle: PoolLimits::default().idle }
+    /// The upstream at these addresses, with the defaults of everything else.
+    pub fn at(addresses: Vec<Uri>) -> Self {
+        let pool_idle = PoolLimits::default().idle;
+        Self { addresses, health: None, paths: None, timeout: None, max_body: None, pool_idle }
     }
 }
 
 /// An upstream with its connections.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    pub(crate) address: Uri,
     pub(crate) paths: Option<PathMap>,
     pub(crate) timeout: Duration,
     pub(crate) max_body: Option<u64>,
-    pub(crate) pool: Pool,
+    members: Members,
+    pool: Pool,
 }
 
 impl Upstream {
-    fn new(settings: UpstreamSettings, default_timeout: Duration) -> io::Result<Self> {
-        let UpstreamSettings { address, paths, timeout, max_body, pool_idle } = settings;
+    fn new(settings: UpstreamSettings, default_timeout: Duration, host: &HeaderValue) -> io::Result<Arc<Self>> {
+        let UpstreamSettings { addresses, health, paths, timeout, max_body, pool_idle } = settings;
         let timeout = timeout.unwrap_or(default_timeout);
         let limits = PoolLimits { idle: pool_idle, ..PoolLimits::default() };
-        let pool = Pool::new(timeout, address.scheme() == Some(&Scheme::HTTPS), limits)?;
-        Ok(Self { address, paths, timeout, max_body, pool })
+        let is_https = addresses.iter().any(|address| address.scheme() == Some(&Scheme::HTTPS));
+        let pool = Pool::new(timeout, is_https, limits)?;
+        let upstream = Arc::new(Self { paths, timeout, max_body, members: Members::new(addresses), pool });
+        for (place, settings) in
+            health.iter().flat_map(|health| (0..upstream.members.len()).map(move |at| (at, health)))
+        {
+            tokio::spawn(watch(Arc::downgrade(&upstream), place, settings.clone(), host.clone()));
+        }
+        Ok(upstream)
+    }
+
+    /// Sends a request in origin form with its `Host`.
+    ///
+    /// # Errors
+    /// [`PoolError`].
+    pub(crate) async fn send(&self, request: Request<Content>) -> Result<Response<AnswerBody>, PoolError> {
+        self.members.send(&self.pool, request).await
     }
 }
 
 /// All of them, by number.
 #[derive(Debug)]
-pub(crate) struct Upstreams(Vec<Upstream>);
+pub(crate) struct Upstreams(Vec<Arc<Upstream>>);
 
 impl Upstreams {
-    /// Prepares connecting to upstreams, which have `timeout` to begin an answer if nothing else is said.
+    /// Prepares connecting to upstreams, which have `timeout` to begin an answer if nothing else is said. Checks of their
+    /// health are for `host`.
     ///
     /// # Errors
     /// If one is reached by TLS, and this machine has no root certificates to verify it with.
-    pub(crate) fn new(settings: Vec<UpstreamSettings>, timeout: Duration) -> io::Result<Self> {
-        settings.into_iter().map(|settings| Upstream::new(settings, timeout)).collect::<io::Result<_>>().map(Self)
+    pub(crate) fn new(settings: Vec<UpstreamSettings>, timeout: Duration, host: &HeaderValue) -> io::Result<Self> {
+        let upstreams = settings.into_iter().map(|settings| Upstream::new(settings, timeout, host));
+        upstreams.collect::<io::Result<_>>().map(Self)
     }
 
     pub(crate) fn get(&self, id: UpstreamId) -> Option<&Upstream> {
-        self.0.get(id.0)
+        self.0.get(id.0).map(Arc::as_ref)
     }
 }

@@ -79,7 +79,9 @@ pub(super) async fn upstreams(settings: &Settings) -> Vec<Finding> {
     let mut upstreams: BTreeMap<String, (usize, &Uri)> = BTreeMap::new();
     for (index, route) in routes.iter().enumerate() {
         if let Some(upstream) = route.upstream.and_then(|id| of_routes.get(id.0)) {
-            upstreams.entry(upstream.address.to_string()).or_insert((index, &upstream.address));
+            for address in &upstream.addresses {
+                upstreams.entry(address.to_string()).or_insert((index, address));
+            }
         }
     }
     let mut asked: Vec<_> = upstreams.into_values().collect();
