@@ -20,6 +20,7 @@ mod secrets;
 mod server;
 mod session;
 mod store;
+mod streams;
 mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};

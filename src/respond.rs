@@ -99,6 +99,7 @@ fn refused(kind: RefusalKind) -> Appearance {
         Kind::Reauthenticate => ("login-too-old".into(), Blame::Browser),
         Kind::SignInFailed => ("login-refused".into(), Blame::Browser),
         Kind::Forbidden => ("forbidden".into(), Blame::Browser),
+        Kind::ForeignOrigin => ("cross-site".into(), Blame::Sender),
         Kind::AmbiguousPath => ("ambiguous-path".into(), Blame::Sender),
         Kind::TwoSessions => ("bad-request".into(), Blame::Sender),
         Kind::StoreUnavailable => ("store-unavailable".into(), Blame::Store),

@@ -4,6 +4,9 @@
 //! Timeouts on clients are decided below HTTP, on the stream (`stream`), but for requests' bodies, which have
 //! [limits of their own](crate::web::request_body). `peers` bounds the connections, in all and for each client.
 //!
+//! A connection that is upgraded keeps its place among the others, and its share of its peer's, to its end: the task that
+//! served its requests carries its bytes.
+//!
 //! Not `axum::serve`: it sets no time limits and no bound on connections. Not hyper's own timer for heads: it
 //! runs while a connection is idle, so that it would have to be as long as a load balancer keeps connections.
 
@@ -16,10 +19,10 @@ mod stream;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use counterfoil_core::lock;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
@@ -29,6 +32,7 @@ use tokio::time::Instant;
 
 use self::peers::{Peers, Place};
 use self::progress::Progress;
+use self::request::Handover;
 use self::stream::{ClientStream, TooSlow};
 use super::site::BackOffice;
 use crate::proxy::error::causes;
@@ -172,30 +176,39 @@ impl<S: BackOffice> House<S> {
         let _ = stream.set_nodelay(true);
         // A client that is gone says nothing, and while a stream is silent nothing else would find out.
         let _ = SockRef::from(&stream).set_tcp_keepalive(&keep_alive());
-        let service = request::service(self.site.clone(), peer, progress.clone());
+        let handover = Handover::default();
+        let service = request::service(self.site.clone(), peer, progress.clone(), handover.clone());
         let stream = ClientStream::new(stream, progress.clone(), self.limits.least_rate);
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             .max_buf_size(LARGEST_HEAD)
             .max_headers(MOST_HEADERS)
             .serve_connection(TokioIo::new(stream), service);
         tokio::spawn(async move {
-            let mut connection = pin!(connection);
             let outcome = tokio::select! {
-                outcome = connection.as_mut() => outcome,
+                outcome = &mut connection => outcome,
                 () = progress.leave.notified() => {
-                    connection.as_mut().graceful_shutdown();
+                    std::pin::Pin::new(&mut connection).graceful_shutdown();
                     progress.no_request_follows();
-                    connection.as_mut().await
+                    (&mut connection).await
                 }
             };
-            // After a request with `Upgrade` it ends for an upgrade first, with what is written still in its buffer and the
-            // stream open; asked again, it has none to offer and closes like any other.
-            let outcome = match outcome {
-                Ok(()) => {
+            // After a request with `Upgrade` it ends for an upgrade first, with the stream open. If there is none, what is
+            // written may still be in its buffer: asked again, it closes like any other.
+            let upgraded = lock(&handover).take();
+            let outcome = match (outcome, upgraded) {
+                (Ok(()), Some(upgraded)) => {
+                    let parts = connection.into_parts();
+                    // A 101 that was not sent whole is followed by nothing.
+                    if !progress.has_unsent() {
+                        upgraded.run(parts.io.into_inner(), parts.read_buf).await;
+                    }
+                    Ok(())
+                }
+                (Ok(()), None) => {
                     progress.no_request_follows();
                     connection.await
                 }
-                failed => failed,
+                (failed, _) => failed,
             };
             if let Err(error) = outcome {
                 log_end(&error, peer, &progress);

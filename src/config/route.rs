@@ -6,6 +6,7 @@ use time::Duration;
 
 use super::idp::read_acr;
 use super::reader::Reader;
+use super::streams;
 use super::upstream;
 use crate::guard::access::AccessRule;
 use crate::guard::methods::MethodRule;
@@ -89,8 +90,20 @@ fn read_one(
         );
     }
     let caching = read_caching(section);
+    let streams = streams::read_rules(section);
     let max_auth_age = max_auth_age.and_then(|age| Duration::try_from(age).ok());
-    Some(Route { path: path?, methods, upstream, access, on_anonymous, max_auth_age, acr, pass_access_token, caching })
+    Some(Route {
+        path: path?,
+        methods,
+        upstream,
+        access,
+        on_anonymous,
+        max_auth_age,
+        acr,
+        pass_access_token,
+        caching,
+        streams,
+    })
 }
 
 fn read_access(section: &mut Reader, idps: &[String]) -> AccessRule {

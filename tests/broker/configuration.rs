@@ -39,6 +39,11 @@ pub fn faults_of_provider(client: &str) -> BTreeMap<String, String> {
     read(&GOOD.replace("client_secret = \"CANARY\"", client), &[]).err().unwrap_or_default()
 }
 
+/// What is wrong with a route like this.
+pub fn faults_of_route(route: &str) -> BTreeMap<String, String> {
+    read(&format!("{GOOD}{route}\n"), &[]).err().unwrap_or_default()
+}
+
 #[test]
 fn the_contracts_example_is_accepted_as_far_as_this_version_goes() {
     let more = r#"

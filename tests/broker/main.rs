@@ -89,5 +89,6 @@ mod third_party_login;
 mod token_endpoint;
 mod token_revocation;
 mod topologies;
+mod upgrades;
 mod upstream_answers;
 mod userinfo_on_demand;

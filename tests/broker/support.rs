@@ -24,4 +24,5 @@ pub mod scripted_idp;
 pub mod sign_out;
 pub mod silent_relay;
 pub mod upstream;
+pub mod websocket;
 pub mod witness;

@@ -4,9 +4,14 @@
 //! enough. It then serves the next person without asking the broker, or asks it only whether the answer is still good.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
+use axum::response::Response;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 
 use crate::route::{Caching, Route};
@@ -31,6 +36,36 @@ impl Audience {
             (Caching::Private, true) if is_known => Self::Known,
             (Caching::Private, true) | (Caching::AsTheUpstreamSays, _) => Self::Public,
         }
+    }
+}
+
+pin_project! {
+    /// An answer of the back office on its way, which gets its caching headers.
+    #[derive(Debug)]
+    pub struct KeptPrivate<F> {
+        #[pin]
+        answer: F,
+        audience: Audience,
+    }
+}
+
+impl<F> KeptPrivate<F> {
+    /// The answer that a service gives, for these people.
+    pub(crate) fn new(answer: F, audience: Audience) -> Self {
+        Self { answer, audience }
+    }
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for KeptPrivate<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        this.answer.poll(context).map_ok(|mut answer| {
+            let status = answer.status();
+            keep_private(answer.headers_mut(), status, *this.audience);
+            answer
+        })
     }
 }
 

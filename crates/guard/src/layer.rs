@@ -19,8 +19,7 @@ use counterfoil_session::key::SessionKey;
 use counterfoil_session::{Check, LiveSession, SessionReader};
 use futures_util::future::Either;
 use http::header::{CACHE_CONTROL, SET_COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use pin_project_lite::pin_project;
+use http::{HeaderMap, HeaderValue, Method};
 use time::Duration;
 use tower::{Layer, Service};
 
@@ -34,7 +33,8 @@ use super::revalidation::Revalidator;
 use super::route::{Caching, OnAnonymous, Place, Route, RouteTable};
 use super::session_lookup::SessionLookup;
 use crate::broker_paths::BrokerPaths;
-use crate::caching::{Audience, keep_private};
+use crate::caching::Audience;
+pub use crate::caching::KeptPrivate;
 use crate::cookies::CookiePolicy;
 use crate::public_url::PublicUrl;
 use crate::redirect::see_other;
@@ -42,12 +42,10 @@ use crate::refusal::{Refusal, RefusalKind, SignedInAs};
 use crate::request_context::RequestContext;
 use crate::return_to::ReturnTo;
 use crate::security_headers::TARGETED;
-use crate::{navigation, security_headers};
+use crate::{navigation, security_headers, upgrade};
 
 /// Longest path that an audit event shows, in bytes.
 const LONGEST_AUDITED_PATH: usize = 1_024;
-/// Marks a request as no use of the session.
-const BACKGROUND: HeaderName = HeaderName::from_static("x-session-background");
 
 /// The guard's collaborators.
 #[derive(Debug)]
@@ -140,8 +138,10 @@ where
         let inquiry = Inquiry::begin(&self.guard, request.headers());
         let verdict = inquiry.verdict(&self.guard, route.as_deref());
         if let (Verdict::Pass(caller), Some(route)) = (verdict, &route) {
-            let audience = self.guard.forward(&mut request, route.clone(), caller, inquiry);
-            return Either::Left(KeptPrivate { answer: self.inner.call(request), audience });
+            return match self.guard.forward(&mut request, route.clone(), caller, inquiry) {
+                Ok(audience) => Either::Left(KeptPrivate::new(self.inner.call(request), audience)),
+                Err(refusal) => Either::Right(Box::pin(ready(Ok(self.guard.draw(refusal))))),
+            };
         }
         let guard = self.guard.clone();
         // The service that was polled ready is the one to call.
@@ -150,7 +150,7 @@ where
         Either::Right(Box::pin(async move {
             match guard.slow_path(&mut request, route, inquiry).await {
                 Ok(Passage::Forward { audience, renewed }) => {
-                    let mut response = KeptPrivate { answer: ready.call(request), audience }.await?;
+                    let mut response = KeptPrivate::new(ready.call(request), audience).await?;
                     if let Some(key) = renewed {
                         guard.set_cookie_again(&key, response.headers_mut()).await;
                     }
@@ -171,29 +171,6 @@ enum Passage {
     Forward { audience: Audience, renewed: Option<SessionKey> },
     /// To the login.
     Elsewhere(Response),
-}
-
-pin_project! {
-    /// An answer of the back office on its way, which gets its caching headers.
-    #[derive(Debug)]
-    pub struct KeptPrivate<F> {
-        #[pin]
-        answer: F,
-        audience: Audience,
-    }
-}
-
-impl<F: Future<Output = Result<Response, Infallible>>> Future for KeptPrivate<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        this.answer.poll(context).map_ok(|mut answer| {
-            let status = answer.status();
-            keep_private(answer.headers_mut(), status, *this.audience);
-            answer
-        })
-    }
 }
 
 impl GuardParts {
@@ -235,7 +212,7 @@ impl GuardParts {
         let verdict = inquiry.conclude(self, route.as_deref(), request.headers()).await;
         if let (Verdict::Pass(caller), Some(route)) = (verdict, &route) {
             let renewed = self.renewed_key(route, request.headers(), inquiry.found());
-            let audience = self.forward(request, route.clone(), caller, inquiry);
+            let audience = self.forward(request, route.clone(), caller, inquiry)?;
             return Ok(Passage::Forward { audience, renewed });
         }
         note_visitor(request, inquiry.session());
@@ -270,21 +247,36 @@ impl GuardParts {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     }
 
-    /// Tells the application who asks, and returns the people that its answer is for.
-    fn forward(&self, request: &mut Request, route: Arc<Route>, caller: Caller, inquiry: Inquiry) -> Audience {
+    /// Tells the application who asks, and returns the people that its answer is for. A page of another origin may not
+    /// use a person's session for an upgrade.
+    fn forward(
+        &self,
+        request: &mut Request,
+        route: Arc<Route>,
+        caller: Caller,
+        inquiry: Inquiry,
+    ) -> Result<Audience, Refusal> {
         let (session, access_token) = match caller {
             Caller::Person => inquiry.into_admitted(),
             Caller::Stranger => (None, None),
         };
         note_visitor(request, session.as_ref());
-        if let Some(session) = session.as_ref().filter(|_| !is_background(request.headers())) {
-            self.sessions.touch(session);
+        let upgrade = upgrade::asked(request, &route.streams).cloned();
+        if let Some(session) = &session {
+            let is_foreign = || upgrade::is_of_another_origin(request.headers(), &self.public_url, &route.streams);
+            if upgrade.is_some() && is_foreign() {
+                return Err(RefusalKind::ForeignOrigin.into());
+            }
+            // Opening one is no use: a forgotten tab opens it again and again.
+            if upgrade.is_none() && !navigation::is_background(request.headers()) {
+                self.sessions.touch(session);
+            }
         }
         let user = session.map(CurrentUser::new);
         let audience = Audience::of(&route, user.is_some());
         let (cookies, public_url) = (self.cookies.clone(), self.public_url.clone());
-        request.extensions_mut().insert(Admitted { route, user, access_token, cookies, public_url });
-        audience
+        request.extensions_mut().insert(Admitted { route, user, access_token, upgrade, cookies, public_url });
+        Ok(audience)
     }
 
     fn reject(
@@ -297,7 +289,9 @@ impl GuardParts {
         let leads_nowhere = self.paths.login.is_empty();
         let on_anonymous = route.map_or(OnAnonymous::Auto, |route| route.on_anonymous);
         let on_anonymous = if leads_nowhere { OnAnonymous::Unauthorized } else { on_anonymous };
-        if may_redirect(on_anonymous, request.method(), request.headers()) {
+        // The client of a handshake cannot show a page.
+        let is_upgrade = route.is_some_and(|route| upgrade::asked(request, &route.streams).is_some());
+        if !is_upgrade && may_redirect(on_anonymous, request.method(), request.headers()) {
             let back = ReturnTo::of_request(request.uri(), &self.paths);
             let ended = matches!(found, SessionLookup::Ended(_)) && reason == LoginReason::NoSession;
             let mut response =
@@ -370,12 +364,6 @@ fn note_visitor(request: &Request, session: Option<&LiveSession>) {
 
 fn ambiguous(fault: InvalidTarget) -> Refusal {
     Refusal::caused(RefusalKind::AmbiguousPath, fault)
-}
-
-/// Is true of a request without a person behind it: a poll that its page marks as such, or a prefetch of the browser.
-/// It does not keep the session alive; a false mark shortens only the sender's own session.
-fn is_background(headers: &HeaderMap) -> bool {
-    headers.get(BACKGROUND).is_some_and(|value| value == "1") || navigation::is_speculative(headers)
 }
 
 fn is_safe(method: &Method) -> bool {

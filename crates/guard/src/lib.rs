@@ -45,6 +45,7 @@ mod start_session;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod testing;
+pub mod upgrade;
 pub mod visitor;
 
 pub use counterfoil_core::identity::Identity;

@@ -9,6 +9,8 @@ use http::{HeaderMap, HeaderName, Method};
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+/// Marks a request as no use of the session.
+const BACKGROUND: HeaderName = HeaderName::from_static("x-session-background");
 /// The fields by which browsers say, or said, that they ask ahead of a click.
 const AHEAD: [HeaderName; 4] = [
     HeaderName::from_static("sec-purpose"),
@@ -51,6 +53,12 @@ pub fn is_speculative(headers: &HeaderMap) -> bool {
     AHEAD.iter().any(|name| {
         words(headers, name).any(|word| matches!(&*word.to_ascii_lowercase(), "prefetch" | "prerender" | "preview"))
     })
+}
+
+/// Is true of a request without a person behind it: a poll that its page marks as such, or a prefetch of the browser.
+/// It does not keep the session alive; a false mark shortens only the sender's own session.
+pub fn is_background(headers: &HeaderMap) -> bool {
+    headers.get(BACKGROUND).is_some_and(|value| value == "1") || is_speculative(headers)
 }
 
 /// Is true if a script of a page sent the request and says so. Apps that embed a browser send their own name in this

@@ -42,6 +42,8 @@ pub enum RefusalKind {
     SignInFailed,
     /// Signed in, but not allowed.
     Forbidden,
+    /// A page of another origin asks for an upgrade with the person's session.
+    ForeignOrigin,
     /// The path could be read in two ways.
     AmbiguousPath,
     /// Two cookies of the request name two live sessions.
@@ -64,7 +66,7 @@ pub enum RefusalKind {
 
 impl RefusalKind {
     /// Every kind there is.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::SessionMissing,
         Self::SessionEnded(EndCause::Idle),
         Self::SessionEnded(EndCause::Absolute),
@@ -75,6 +77,7 @@ impl RefusalKind {
         Self::Reauthenticate,
         Self::SignInFailed,
         Self::Forbidden,
+        Self::ForeignOrigin,
         Self::AmbiguousPath,
         Self::TwoSessions,
         Self::StoreUnavailable,
@@ -95,7 +98,7 @@ impl RefusalKind {
             Self::SessionEnded(_) => (StatusCode::UNAUTHORIZED, "session_revoked"),
             Self::Reauthenticate => (StatusCode::UNAUTHORIZED, "reauthentication_required"),
             Self::SignInFailed => (StatusCode::UNAUTHORIZED, "login_failed"),
-            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::Forbidden | Self::ForeignOrigin => (StatusCode::FORBIDDEN, "forbidden"),
             Self::AmbiguousPath | Self::TwoSessions => (StatusCode::BAD_REQUEST, "bad_request"),
             Self::StoreUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
             Self::ProviderUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "idp_unavailable"),
@@ -114,6 +117,9 @@ impl RefusalKind {
             Self::Reauthenticate => ("The login is not enough for this", "Sign in again."),
             Self::SignInFailed => ("The login failed", "Try again."),
             Self::Forbidden => ("Not allowed", "The account that is signed in may not do this."),
+            Self::ForeignOrigin => {
+                ("A page of another origin", "The route does not allow its origin to upgrade a connection.")
+            }
             Self::AmbiguousPath => ("The path is ambiguous", "Write the path in one spelling, without escapes."),
             Self::TwoSessions => ("Two sessions at once", "Send the cookie of one session."),
             Self::StoreUnavailable => ("Sessions cannot be checked just now", "Nobody is signed out. Try again soon."),
@@ -307,6 +313,7 @@ mod tests {
             | RefusalKind::Reauthenticate
             | RefusalKind::SignInFailed
             | RefusalKind::Forbidden
+            | RefusalKind::ForeignOrigin
             | RefusalKind::AmbiguousPath
             | RefusalKind::TwoSessions
             | RefusalKind::StoreUnavailable

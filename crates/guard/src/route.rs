@@ -14,6 +14,7 @@ use super::broker_paths::BrokerPaths;
 use super::methods::{MethodRule, allow};
 use super::reading::{is_plain, readings};
 use super::request_target::{InvalidTarget, check_characters, written_plainly};
+use super::upgrade::StreamRules;
 
 /// One `[[route]]` of the configuration.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct Route {
     pub acr: Vec<String>,
     /// The part of its answers that a shared cache may keep.
     pub caching: Caching,
+    /// The rules for connections that stay open.
+    pub streams: StreamRules,
 }
 
 /// The number of an upstream, as whoever forwards requests counts them.
@@ -98,6 +101,7 @@ impl Route {
             pass_access_token: false,
             acr: Vec::new(),
             caching: Caching::default(),
+            streams: StreamRules::default(),
         }
     }
 

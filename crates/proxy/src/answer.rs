@@ -25,6 +25,12 @@ pub enum UntrustedAnswer {
     /// 101 to a request that asked for no upgrade.
     #[error("the upstream switches to another protocol without having been asked")]
     Unasked,
+    /// 101 for another protocol than the one that was asked for, or without naming one.
+    #[error("the upstream switches to another protocol than it was asked for")]
+    OtherProtocol,
+    /// The answer to a WebSocket handshake does not prove that it is one (RFC 6455 4.2.2).
+    #[error("the upstream's Sec-WebSocket-Accept does not fit the handshake's key")]
+    Unproven,
     /// `Content-Length` beside `Transfer-Encoding`.
     #[error(
         "the upstream says both how long its answer is and that it does not know (Content-Length and Transfer-Encoding)"

@@ -25,6 +25,7 @@ use crate::identity::{GroupWarnings, IdentityHeaders};
 use crate::names::StrippedNames;
 use crate::paths::AmbiguousPath;
 use crate::pool::{AnswerBody, Content, PoolError};
+use crate::upgrade::{HandsOver, Handshake};
 use crate::upstream::{Upstream, UpstreamSettings, Upstreams};
 use counterfoil_guard::client_address::ClientAddress;
 use counterfoil_guard::cookies::CookiePolicy;
@@ -90,14 +91,23 @@ impl Proxy {
         })
     }
 
-    async fn send(&self, upstream: &Upstream, mut request: Request<Content>) -> Result<Response, ForwardError> {
+    async fn send(
+        &self,
+        upstream: &Upstream,
+        mut request: Request<Content>,
+        handshake: Option<&Handshake>,
+    ) -> Result<Response, ForwardError> {
         let target = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
         let target = upstream.paths.as_ref().map_or_else(|| Ok(target.clone()), |map| map.towards_upstream(&target))?;
         *request.uri_mut() = Uri::from(target);
         *request.version_mut() = Version::HTTP_11;
         request.extensions_mut().clear();
         let (request, heard) = hold_expected_content(request);
-        let (mut parts, mut body) = upstream.send(request).await?.into_parts();
+        let answer = upstream.send(request).await?;
+        if let Some(handshake) = handshake.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) {
+            return handshake.switch(answer, upstream.timeout).await;
+        }
+        let (mut parts, mut body) = answer.into_parts();
         answer::check(&mut parts)?;
         if let Some(heard) = &heard {
             heard.answered();
@@ -180,10 +190,16 @@ pub async fn forward(
     if let Some(most) = upstream.max_body.filter(is_too_large) {
         return Err(ProxyError::new(ProxyErrorKind::BodyTooLarge, ForwardError::BodyTooLarge(most)));
     }
+    let hands_over = request.extensions().get::<HandsOver>().is_some();
+    let protocol = admitted.upgrade.clone().filter(|_| hands_over);
+    let handshake = protocol.map(|protocol| Handshake::of(protocol, request.headers()));
     let Proxy { public_name, cookies, stripped, .. } = &proxy;
     let hop = Hop { address, public_name, cookies, request_id: &request_id, stripped, paths };
     let identity = admitted.user.as_ref().map(IdentityHeaders::of);
     towards_upstream(request.headers_mut(), hop, identity.as_deref());
+    if let Some(handshake) = &handshake {
+        handshake.set(request.headers_mut());
+    }
     if let (Some(identity), Some(user)) = (&identity, &admitted.user) {
         proxy.group_warnings.warn_once(identity, user);
     }
@@ -195,27 +211,28 @@ pub async fn forward(
     if has_body {
         frame_anew(request.headers_mut());
     }
-    let mut answer = proxy
-        .send(upstream, request.map(|body| if has_body { content(body, upstream.max_body) } else { Content::none() }))
-        .await
-        .map_err(|error| {
-            let kind = match &error {
-                ForwardError::Unreachable(cause) if is_body_timeout(cause) => ProxyErrorKind::BodyTimeout,
-                ForwardError::Unreachable(cause) if is_too_large_by_count(cause) => ProxyErrorKind::BodyTooLarge,
-                ForwardError::Unreachable(cause) if request_broke(cause) => ProxyErrorKind::BrokenRequest,
-                ForwardError::NoUpstream => ProxyErrorKind::NoUpstream,
-                ForwardError::BodyTooLarge(_) => ProxyErrorKind::BodyTooLarge,
-                ForwardError::Path(_) => ProxyErrorKind::AmbiguousPath,
-                ForwardError::Unreachable(PoolError::Timeout(_)) | ForwardError::Timeout(_) => {
-                    ProxyErrorKind::UpstreamTimeout
-                }
-                ForwardError::Unreachable(cause) if timed_out(cause) => ProxyErrorKind::UpstreamTimeout,
-                ForwardError::Unreachable(_) | ForwardError::Untrusted(_) => ProxyErrorKind::UpstreamUnavailable,
-            };
-            ProxyError::new(kind, error)
-        })?;
+    let request = request.map(|body| if has_body { content(body, upstream.max_body) } else { Content::none() });
+    let mut answer = proxy.send(upstream, request, handshake.as_ref()).await.map_err(|error| {
+        let kind = match &error {
+            ForwardError::Unreachable(cause) if is_body_timeout(cause) => ProxyErrorKind::BodyTimeout,
+            ForwardError::Unreachable(cause) if is_too_large_by_count(cause) => ProxyErrorKind::BodyTooLarge,
+            ForwardError::Unreachable(cause) if request_broke(cause) => ProxyErrorKind::BrokenRequest,
+            ForwardError::NoUpstream => ProxyErrorKind::NoUpstream,
+            ForwardError::BodyTooLarge(_) => ProxyErrorKind::BodyTooLarge,
+            ForwardError::Path(_) => ProxyErrorKind::AmbiguousPath,
+            ForwardError::Unreachable(PoolError::Timeout(_)) | ForwardError::Timeout(_) => {
+                ProxyErrorKind::UpstreamTimeout
+            }
+            ForwardError::Unreachable(cause) if timed_out(cause) => ProxyErrorKind::UpstreamTimeout,
+            ForwardError::Unreachable(_) | ForwardError::Untrusted(_) => ProxyErrorKind::UpstreamUnavailable,
+        };
+        ProxyError::new(kind, error)
+    })?;
     *answer.version_mut() = Version::HTTP_11;
     towards_client(answer.headers_mut(), hop);
+    if let Some(handshake) = handshake.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) {
+        handshake.set(answer.headers_mut());
+    }
     Ok(answer)
 }
 

@@ -16,4 +16,6 @@ mod identity;
 pub mod names;
 pub mod paths;
 pub mod pool;
+mod tunnel;
+pub mod upgrade;
 pub mod upstream;

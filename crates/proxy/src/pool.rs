@@ -1,5 +1,7 @@
 //! Connections to upstreams, kept alive between requests: HTTP/1.1, one request at a time on each.
 //!
+//! A connection that the upstream switches to another protocol leaves the pool.
+//!
 //! A pool of our own over hyper's connections, because hyper-util's client was measured to cost a multiple of it for each
 //! request. It decides when a connection may be used again (`idle`) and when a request may be sent again; reading and
 //! writing messages is hyper's, and connecting is in `connect`.
@@ -21,6 +23,7 @@ use tokio::time::Instant;
 
 pub use self::body::{AnswerBody, Content};
 use self::connect::Connector;
+pub(crate) use self::connect::{Duplex, without_timeout};
 pub use self::idle::PoolLimits;
 use self::idle::{Idle, IdleConnections};
 use crate::answer;
@@ -134,7 +137,7 @@ impl Pool {
         let (sender, connection) = self.0.http.handshake(stream).await.map_err(PoolError::Exchange)?;
         tokio::spawn(async move {
             // A request on it has received the error; without a request it does not matter.
-            if let Err(error) = connection.await {
+            if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "an idle connection to an upstream ended");
             }
         });

@@ -94,6 +94,11 @@ impl Progress {
         self.state().write_pending = true;
     }
 
+    /// Is true if the client has not yet taken all that was written.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.state().write_pending
+    }
+
     /// Takes note of bytes that the client let go.
     pub(super) fn sent(&self, now: Instant) {
         let mut state = self.state();

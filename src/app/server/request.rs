@@ -3,26 +3,47 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
+use counterfoil_core::lock;
+use http::header::UPGRADE;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::progress::Progress;
 use crate::app::site::BackOffice;
+use crate::proxy::upgrade::{HandsOver, Tunnel};
+
+/// The other protocol that a connection goes on in, once its 101 has been sent. The request counts as under way.
+pub(super) struct Upgraded {
+    tunnel: Tunnel,
+    _under_way: Arc<UnderWay>,
+}
+
+impl Upgraded {
+    /// Carries the connection's bytes to its end. `received`: the client's bytes behind the request.
+    pub(super) async fn run(self, client: impl AsyncRead + AsyncWrite + Unpin, received: Bytes) {
+        self.tunnel.run(client, received).await;
+    }
+}
+
+/// The place where an answer leaves it for the connection.
+pub(super) type Handover = Arc<Mutex<Option<Upgraded>>>;
 
 /// The site as one connection sees it.
 pub(super) fn service(
     site: impl BackOffice,
     peer: SocketAddr,
     progress: Arc<Progress>,
+    handover: Handover,
 ) -> impl Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future: Send + 'static> + Send + 'static
 {
     service_fn(move |request: Request<Incoming>| {
@@ -36,8 +57,19 @@ pub(super) fn service(
             Body::new(Asked { body, number, under_way: under_way.clone(), over: false })
         });
         request.extensions_mut().insert(ConnectInfo(peer));
+        let may_upgrade = request.headers().contains_key(UPGRADE);
+        if may_upgrade {
+            request.extensions_mut().insert(HandsOver);
+        }
         let answer = site.clone().oneshot(request);
-        async move { Ok(answer.await?.map(|body| Answer { body, _under_way: under_way })) }
+        let handover = may_upgrade.then(|| handover.clone());
+        async move {
+            let mut answer = answer.await?;
+            if let (Some(handover), Some(tunnel)) = (handover, Tunnel::of(&mut answer)) {
+                *lock(&handover) = Some(Upgraded { tunnel, _under_way: under_way.clone() });
+            }
+            Ok(answer.map(|body| Answer { body, _under_way: under_way }))
+        }
     })
 }
 

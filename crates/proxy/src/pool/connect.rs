@@ -5,13 +5,16 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use http::Uri;
-use hyper::rt::{Read, Write};
+use hyper::upgrade::{Parts, Upgraded};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore};
-use tower::ServiceExt;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower::{Service, ServiceExt};
 
 /// Longest wait for a TCP connection, shared by the addresses of an upstream's name, so that a dead one is passed over.
 const TCP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -49,12 +52,31 @@ pub(super) fn connector(write_timeout: Duration, https: bool) -> io::Result<Conn
     Ok(connector)
 }
 
+/// A connection to an upstream.
+type UpstreamStream = <Connector as Service<Uri>>::Response;
+
+/// Bytes in both directions.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
+
 /// Connects to an upstream.
 pub(super) async fn connect(
     connector: &Connector,
     upstream: &Uri,
-) -> Result<impl Read + Write + Send + Unpin + use<>, Box<dyn Error + Send + Sync>> {
+) -> Result<UpstreamStream, Box<dyn Error + Send + Sync>> {
     connector.clone().oneshot(upstream.clone()).await
+}
+
+/// Takes the write timeout from a connection that speaks another protocol from now on, and returns what was received of
+/// that already.
+pub(crate) fn without_timeout(upgraded: Upgraded) -> (Box<dyn Duplex>, Bytes) {
+    match upgraded.downcast::<UpstreamStream>() {
+        Ok(Parts { mut io, read_buf, .. }) => {
+            io.as_mut().set_write_timeout_pinned(None);
+            (Box::new(TokioIo::new(io)), read_buf)
+        }
+        Err(upgraded) => (Box::new(TokioIo::new(upgraded)), Bytes::new()),
+    }
 }
 
 /// TLS without authorities: where every upstream is plain HTTP, those of the system are not needed.
