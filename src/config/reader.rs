@@ -168,6 +168,13 @@ impl Reader {
         }
     }
 
+    /// The content of a file that a key names.
+    pub(super) fn file(&mut self, key: &str) -> Option<String> {
+        let path = self.optional::<String>(key)?;
+        let read = std::fs::read_to_string(&path);
+        read.map_err(|error| self.fault(key, format!("{path} cannot be read: {error}"))).ok()
+    }
+
     /// A section; an empty one if it is not there. Its unknown keys are faults as soon as it is dropped.
     pub(super) fn section(&mut self, key: &str) -> Self {
         self.note_asked(key);

@@ -9,10 +9,12 @@ use super::reader::{ByteSize, Reader};
 use super::server::is_configurable;
 use crate::guard::route::PathRule;
 use crate::proxy::paths::PathMap;
+use crate::proxy::tls::{ClientCertificate, InvalidTls, UpstreamTls};
 use crate::proxy::upstream::{HealthSettings, UpstreamSettings};
+use crate::secret::Secret;
 
 /// The keys that say how requests get there.
-const KEYS: [&str; 5] = ["strip_prefix", "timeout", "max_body", "pool_idle", "health"];
+const KEYS: [&str; 6] = ["strip_prefix", "timeout", "max_body", "pool_idle", "health", "upstream_tls"];
 
 /// Reads where the requests of a route go; `None` if it names no upstream.
 pub(super) fn read(section: &mut Reader, route: Option<&PathRule>) -> Option<UpstreamSettings> {
@@ -26,11 +28,15 @@ pub(super) fn read(section: &mut Reader, route: Option<&PathRule>) -> Option<Ups
     let (timeout, pool_idle) = (read_time(section, "timeout"), read_time(section, "pool_idle"));
     let max_body = section.optional::<ByteSize>("max_body").map(|size| size.0);
     let health = read_health(section);
+    let (is_tls_set, tls) = (section.has("upstream_tls"), read_tls(section));
     let (addresses, path) = addresses?;
     let paths = PathMap::new(&prefix.unwrap_or_default(), &path);
     let default = UpstreamSettings::at(addresses);
     let pool_idle = pool_idle.unwrap_or(default.pool_idle);
-    Some(UpstreamSettings { health, paths, timeout, max_body, pool_idle, ..default })
+    if is_tls_set && !default.is_https() {
+        section.fault("upstream_tls", "is for https:// upstreams alone");
+    }
+    Some(UpstreamSettings { health, tls, paths, timeout, max_body, pool_idle, ..default })
 }
 
 /// The upstream's addresses, and the path below which the application is at all of them.
@@ -60,6 +66,31 @@ fn read_addresses(section: &mut Reader) -> Option<(Vec<Uri>, String)> {
         section.fault(key, "must not name an address twice");
     }
     Some((addresses, path))
+}
+
+fn read_tls(section: &mut Reader) -> Option<UpstreamTls> {
+    let is_wanted = section.has("upstream_tls");
+    let mut tls = section.section("upstream_tls");
+    let authorities = tls.file("ca_file");
+    let (has_chain, has_key) = (tls.has("cert_file"), tls.has("key_file"));
+    let (chain, key) = (tls.file("cert_file"), tls.file("key_file").map(Secret::new));
+    let name = tls.optional::<String>("server_name");
+    if !is_wanted {
+        return None;
+    }
+    if has_chain != has_key {
+        let lacking = if has_key { "cert_file" } else { "key_file" };
+        tls.fault(lacking, "is missing: a certificate and its key belong together");
+    }
+    let client = chain.as_deref().zip(key.as_ref()).map(|(chain, key)| ClientCertificate { chain, key });
+    let made = UpstreamTls::new(authorities.as_deref(), client.as_ref(), name.as_deref());
+    let key_at_fault = |error: &InvalidTls| match error {
+        InvalidTls::Certificate => "cert_file",
+        InvalidTls::Key => "key_file",
+        InvalidTls::ServerName => "server_name",
+        _ => "ca_file",
+    };
+    made.map_err(|error| tls.fault(key_at_fault(&error), error.to_string())).ok()
 }
 
 fn read_health(section: &mut Reader) -> Option<HealthSettings> {

@@ -294,6 +294,7 @@ fn keys_of_a_route_that_could_not_work_are_refused_by_name() {
         ("strip_prefix = \"/\"", "strip_prefix"),
         ("timeout = \"50ms\"", "timeout"),
         ("upstreams = [\"http://b\"]", "upstreams"),
+        ("upstream_tls.server_name = \"a\"", "upstream_tls"),
         ("health = { interval = \"1s\" }", "health.path"),
         ("health = { path = \"healthz\" }", "health.path"),
         ("health = { path = \"/\", fall = 0 }", "health.fall"),
@@ -314,6 +315,19 @@ fn keys_of_a_route_that_could_not_work_are_refused_by_name() {
     {
         let file = GOOD.replace("upstream = \"http://127.0.0.1:3000\"", &format!("upstreams = [{upstreams}]"));
         assert_eq!(faulty_keys(&file, &[]), ["route[0].upstreams"], "{upstreams}");
+    }
+    let https = GOOD.replace("http://127.0.0.1", "https://127.0.0.1");
+    for (keys, key) in [
+        ("ca_file = \"/nowhere\"", "ca_file"),
+        ("ca_file = \"Cargo.toml\"", "ca_file"),
+        ("cert_file = \"Cargo.toml\"", "key_file"),
+        ("key_file = \"Cargo.toml\"", "cert_file"),
+        ("cert_file = \"Cargo.toml\", key_file = \"Cargo.toml\"", "cert_file"),
+        ("server_name = \"a b\"", "server_name"),
+        ("verify = false", "verify"),
+    ] {
+        let file = format!("{https}upstream_tls = {{ {keys} }}\n");
+        assert_eq!(faulty_keys(&file, &[]), [format!("route[0].upstream_tls.{key}")], "{keys}");
     }
     let alone = format!("{GOOD}[[route]]\npath = \"/a\"\nstrip_prefix = \"/a\"\n");
     assert_eq!(faulty_keys(&alone, &[]), ["route[1].strip_prefix"]);

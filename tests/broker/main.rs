@@ -91,4 +91,5 @@ mod token_revocation;
 mod topologies;
 mod upgrades;
 mod upstream_answers;
+mod upstream_tls;
 mod userinfo_on_demand;

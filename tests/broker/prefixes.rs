@@ -1,7 +1,10 @@
 //! Applications below a prefix: what their upstream receives, by bytes, and what browsers are told of paths.
 
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
 use crate::support::broker::{Broker, HOST, PUBLIC, Setup};
-use crate::support::raw::{RawUpstream, exchange, request, status};
+use crate::support::raw::{RawUpstream, exchange, read_until, request, status};
 
 const ANSWER: &str = "HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: /login?next=%2F\r\nContent-Location: /d.json\r\n\
     Set-Cookie: a=1; Path=/; HttpOnly\r\nSet-Cookie: b=1; Path=/grafana/x\r\n\r\n";
@@ -44,6 +47,24 @@ async fn an_upstream_is_asked_for_its_own_path() {
         let expected: Vec<_> = prefix.iter().map(|prefix| format!("x-forwarded-prefix: {prefix}")).collect();
         assert_eq!(told, expected, "{asked}");
     }
+}
+
+/// A handshake is asked for at the same path as any other request.
+#[tokio::test]
+async fn a_handshake_below_a_prefix_is_asked_for_at_the_applications_own_path() {
+    let upstream = RawUpstream::saying(ANSWER.into(), false).await;
+    let broker = broker(&upstream).await;
+    let handshake = format!(
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nOrigin: {PUBLIC}\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    );
+    let mut client = TcpStream::connect(broker.address).await.unwrap();
+    client.write_all(request("GET /grafana/api/live?x", None, &handshake).as_bytes()).await.unwrap();
+    assert_eq!(status(&read_until(&mut client, "\r\n\r\n").await), 302);
+    let head = upstream.heads().pop().unwrap().to_ascii_lowercase();
+    assert!(head.starts_with("get /api/live?x http/1.1\r\n") && head.contains("upgrade: websocket"), "{head}");
+    client.write_all(request("GET /grafana/x%2Fy", None, &handshake).as_bytes()).await.unwrap();
+    assert_eq!(status(&read_until(&mut client, "bad_request").await), 400);
 }
 
 /// R-I04, R-K06: attack lines. Nothing of these reaches the upstream, under a cut path or a joined one.

@@ -68,8 +68,8 @@ pub enum ForwardError {
 }
 
 impl Proxy {
-    /// A proxy to these upstreams, in a Tokio runtime if their health is checked. One may take `timeout` to begin its answer once it has the request, and as long
-    /// between two pieces of a request that it reads.
+    /// A proxy to these upstreams, in a Tokio runtime if their health is checked. One may take `timeout` to begin its
+    /// answer once it has the request, and as long between two pieces of a request that it reads.
     ///
     /// # Errors
     /// If one is reached by TLS, and this machine has no root certificates to verify it with.
@@ -170,8 +170,8 @@ async fn has_content(mut body: AnswerBody) -> bool {
 /// Forwards a request that the guard let pass.
 ///
 /// # Errors
-/// [`ProxyError`]: 400 for a path that cannot be cut or joined, 413 for too large a body, 404 for routes without upstream, 502 and 504 for upstreams that do not answer, 502 for an access token
-/// that cannot be passed on.
+/// [`ProxyError`]: 400 for a path that cannot be cut or joined, 404 for routes without upstream, 413 for too large a body,
+/// 502 and 504 for upstreams that do not answer, 502 for an access token that cannot be passed on.
 pub async fn forward(
     State(proxy): State<Proxy>,
     Extension(admitted): Extension<Admitted>,

@@ -16,6 +16,7 @@ mod identity;
 pub mod names;
 pub mod paths;
 pub mod pool;
+pub mod tls;
 mod tunnel;
 pub mod upgrade;
 pub mod upstream;

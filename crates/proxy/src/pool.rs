@@ -28,6 +28,7 @@ pub use self::idle::PoolLimits;
 use self::idle::{Idle, IdleConnections};
 use crate::answer;
 use crate::error::causes;
+use crate::tls::UpstreamTls;
 use counterfoil_core::lock;
 
 /// Connections to every upstream. Cheap to clone.
@@ -77,17 +78,17 @@ enum Failed {
 
 impl Pool {
     /// A pool without connections. An upstream may take `timeout` to begin its answer once it has the request, and as
-    /// long between two pieces of a request that it reads. `https`: true if any upstream is reached by TLS.
+    /// long between two pieces of a request that it reads. Without `tls`, upstreams are reached by plain HTTP alone.
     ///
     /// # Errors
-    /// If one is, and this machine has no root certificates to verify it with.
-    pub fn new(timeout: Duration, https: bool, limits: PoolLimits) -> io::Result<Self> {
+    /// If the TLS library cannot be set up.
+    pub fn new(timeout: Duration, tls: Option<&UpstreamTls>, limits: PoolLimits) -> io::Result<Self> {
         let mut http = Builder::new();
         // A proxy has to correct answers: whitespace before the colon (RFC 9112 5.1), folded lines (5.2).
         http.allow_spaces_after_header_name_in_responses(true)
             .allow_obsolete_multiline_headers_in_responses(true)
             .max_headers(answer::MOST_FIELDS);
-        let connector = connect::connector(timeout, https)?;
+        let connector = connect::connector(timeout, tls)?;
         Ok(Self(Arc::new(Inner { connector, http, timeout, limits, upstreams: Mutex::default() })))
     }
 

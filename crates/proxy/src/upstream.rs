@@ -16,16 +16,19 @@ use http::{HeaderValue, Request, Response, Uri};
 use self::members::{Members, watch};
 use crate::paths::PathMap;
 use crate::pool::{AnswerBody, Content, Pool, PoolError, PoolLimits};
+use crate::tls::UpstreamTls;
 
 pub use self::members::HealthSettings;
 
 /// The settings of one upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct UpstreamSettings {
     /// Scheme, host and port; several that do the same are asked in turn.
     pub addresses: Vec<Uri>,
     /// Checks beside what requests show of their health.
     pub health: Option<HealthSettings>,
+    /// TLS, where it is not as the machine has it: private authorities, a certificate to show, another name.
+    pub tls: Option<UpstreamTls>,
     /// The paths of the application, if they are others than the browser's.
     pub paths: Option<PathMap>,
     /// Longest wait for it to read more of a request, and to begin its answer; by default the proxy's.
@@ -40,7 +43,12 @@ impl UpstreamSettings {
     /// The upstream at these addresses, with the defaults of everything else.
     pub fn at(addresses: Vec<Uri>) -> Self {
         let pool_idle = PoolLimits::default().idle;
-        Self { addresses, health: None, paths: None, timeout: None, max_body: None, pool_idle }
+        Self { addresses, health: None, tls: None, paths: None, timeout: None, max_body: None, pool_idle }
+    }
+
+    /// Is true if any address is reached by TLS.
+    pub fn is_https(&self) -> bool {
+        self.addresses.iter().any(|address| address.scheme() == Some(&Scheme::HTTPS))
     }
 }
 
@@ -56,11 +64,10 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     fn new(settings: UpstreamSettings, default_timeout: Duration, host: &HeaderValue) -> io::Result<Arc<Self>> {
-        let UpstreamSettings { addresses, health, paths, timeout, max_body, pool_idle } = settings;
+        let UpstreamSettings { addresses, health, tls, paths, timeout, max_body, pool_idle } = settings;
         let timeout = timeout.unwrap_or(default_timeout);
         let limits = PoolLimits { idle: pool_idle, ..PoolLimits::default() };
-        let is_https = addresses.iter().any(|address| address.scheme() == Some(&Scheme::HTTPS));
-        let pool = Pool::new(timeout, is_https, limits)?;
+        let pool = Pool::new(timeout, tls.as_ref(), limits)?;
         let upstream = Arc::new(Self { paths, timeout, max_body, members: Members::new(addresses), pool });
         for (place, settings) in
             health.iter().flat_map(|health| (0..upstream.members.len()).map(move |at| (at, health)))
@@ -90,8 +97,15 @@ impl Upstreams {
     /// # Errors
     /// If one is reached by TLS, and this machine has no root certificates to verify it with.
     pub(crate) fn new(settings: Vec<UpstreamSettings>, timeout: Duration, host: &HeaderValue) -> io::Result<Self> {
-        let upstreams = settings.into_iter().map(|settings| Upstream::new(settings, timeout, host));
-        upstreams.collect::<io::Result<_>>().map(Self)
+        // Read once, for all.
+        let is_plain_tls = |settings: &UpstreamSettings| settings.tls.is_none() && settings.is_https();
+        let of_machine = settings.iter().any(is_plain_tls).then(|| UpstreamTls::new(None, None, None)).transpose();
+        let of_machine = of_machine.map_err(io::Error::other)?;
+        let upstream = |mut settings: UpstreamSettings| {
+            settings.tls = settings.tls.take().or_else(|| of_machine.clone());
+            Upstream::new(settings, timeout, host)
+        };
+        settings.into_iter().map(upstream).collect::<io::Result<_>>().map(Self)
     }
 
     pub(crate) fn get(&self, id: UpstreamId) -> Option<&Upstream> {

@@ -24,7 +24,7 @@ impl Between {
     }
 
     async fn with(limits: PoolLimits, timeout: Duration) -> Self {
-        let pool = Pool::new(timeout, false, limits).unwrap();
+        let pool = Pool::new(timeout, None, limits).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         Self { pool, listener, upstream }

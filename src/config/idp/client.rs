@@ -147,9 +147,9 @@ fn read_pushed_requests(section: &mut Reader) -> PushedRequests {
 }
 
 fn read_tls(section: &mut Reader) -> TlsSettings {
-    let authorities = read_file(section, "ca_file");
+    let authorities = section.file("ca_file");
     let (has_certificate, has_key) = (section.has("tls_client_cert_file"), section.has("tls_client_key_file"));
-    let (certificate, key) = (read_file(section, "tls_client_cert_file"), read_file(section, "tls_client_key_file"));
+    let (certificate, key) = (section.file("tls_client_cert_file"), section.file("tls_client_key_file"));
     if has_certificate != has_key {
         let lacking = if has_key { "tls_client_cert_file" } else { "tls_client_key_file" };
         section.fault(lacking, "is missing: a certificate and its key belong together");
@@ -170,16 +170,10 @@ fn read_tls(section: &mut Reader) -> TlsSettings {
     tls
 }
 
-fn read_file(section: &mut Reader, key: &str) -> Option<String> {
-    let path = section.optional::<String>(key)?;
-    let read = std::fs::read_to_string(&path);
-    read.map_err(|error| section.fault(key, format!("{path} cannot be read: {error}"))).ok()
-}
-
 fn read_dpop(section: &mut Reader) -> Option<DpopSettings> {
     let wanted = section.or("dpop", false);
     let key_is_shared = section.has("dpop_key_file");
-    let pem = read_file(section, "dpop_key_file").map(Secret::new);
+    let pem = section.file("dpop_key_file").map(Secret::new);
     if !wanted {
         if key_is_shared {
             section.fault("dpop_key_file", "is of no use without dpop = true");

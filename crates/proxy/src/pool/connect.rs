@@ -8,13 +8,15 @@ use std::time::Duration;
 use axum::body::Bytes;
 use http::Uri;
 use hyper::upgrade::{Parts, Upgraded};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::{Service, ServiceExt};
+
+use crate::tls::UpstreamTls;
 
 /// Longest wait for a TCP connection, shared by the addresses of an upstream's name, so that a dead one is passed over.
 const TCP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -30,11 +32,12 @@ const KEEP_ALIVE_RETRIES: u32 = 3;
 /// Connects to upstreams.
 pub(super) type Connector = TimeoutConnector<HttpsConnector<HttpConnector>>;
 
-/// Prepares connecting: an upstream may take `write_timeout` between two pieces of a request that it reads.
+/// Prepares connecting: an upstream may take `write_timeout` between two pieces of a request that it reads. Without
+/// settings for TLS, nobody is believed there.
 ///
 /// # Errors
-/// If upstreams are reached by TLS (`https`), and this machine has no root certificates.
-pub(super) fn connector(write_timeout: Duration, https: bool) -> io::Result<Connector> {
+/// If the TLS library cannot be set up.
+pub(super) fn connector(write_timeout: Duration, tls: Option<&UpstreamTls>) -> io::Result<Connector> {
     let mut tcp = HttpConnector::new();
     tcp.set_connect_timeout(Some(TCP_TIMEOUT));
     // Without it the end of a request that does not fill a segment waits for an acknowledgement.
@@ -44,9 +47,12 @@ pub(super) fn connector(write_timeout: Duration, https: bool) -> io::Result<Conn
     tcp.set_keepalive_interval(Some(KEEP_ALIVE_INTERVAL));
     tcp.set_keepalive_retries(Some(KEEP_ALIVE_RETRIES));
     tcp.enforce_http(false);
-    let builder = HttpsConnectorBuilder::new();
-    let builder = if https { builder.with_native_roots()? } else { builder.with_tls_config(believing_nobody()?) };
-    let mut connector = TimeoutConnector::new(builder.https_or_http().enable_http1().wrap_connector(tcp));
+    let config = tls.map_or_else(believing_nobody, |tls| Ok(tls.config()))?;
+    let mut builder = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
+    if let Some(name) = tls.and_then(UpstreamTls::server_name) {
+        builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name.clone()));
+    }
+    let mut connector = TimeoutConnector::new(builder.enable_http1().wrap_connector(tcp));
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
     connector.set_write_timeout(Some(write_timeout));
     Ok(connector)
