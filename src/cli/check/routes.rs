@@ -76,25 +76,25 @@ fn name(path: &PathRule) -> String {
 /// Asks every upstream once, whatever number of routes lead there.
 pub(super) async fn upstreams(settings: &Settings) -> Vec<Finding> {
     let Settings { routes, upstreams: of_routes, server, public_url, .. } = settings;
-    let mut upstreams: BTreeMap<String, (usize, &Uri)> = BTreeMap::new();
+    let mut upstreams: BTreeMap<String, (usize, &str, &Uri)> = BTreeMap::new();
     for (index, route) in routes.iter().enumerate() {
         if let Some(upstream) = route.upstream.and_then(|id| of_routes.get(id.0)) {
+            let key = if upstream.addresses.len() > 1 { "upstreams" } else { "upstream" };
             for address in &upstream.addresses {
-                upstreams.entry(address.to_string()).or_insert((index, address));
+                upstreams.entry(address.to_string()).or_insert((index, key, address));
             }
         }
     }
     let mut asked: Vec<_> = upstreams.into_values().collect();
-    asked.sort_by_key(|(index, _)| *index);
+    asked.sort_by_key(|(index, ..)| *index);
     let mut findings = Vec::new();
-    for (index, upstream) in asked {
-        findings.push(one_upstream(index, upstream, server, public_url).await);
+    for (index, key, upstream) in asked {
+        findings.push(one_upstream(&format!("route[{index}].{key}"), upstream, server, public_url).await);
     }
     findings
 }
 
-async fn one_upstream(index: usize, upstream: &Uri, server: &ServerSettings, public_url: &PublicUrl) -> Finding {
-    let key = format!("route[{index}].upstream");
+async fn one_upstream(key: &str, upstream: &Uri, server: &ServerSettings, public_url: &PublicUrl) -> Finding {
     let shown = upstream.to_string();
     let shown = shown.trim_end_matches('/');
     if shown.eq_ignore_ascii_case(public_url.origin()) {
@@ -144,6 +144,8 @@ fn own_port(addresses: &[SocketAddr], server: &ServerSettings) -> Option<(&'stat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guard::access::AccessRule;
+    use crate::guard::methods::MethodRule;
 
     /// One line a pair of routes: which comes first, which second, and whether the second is ever reached.
     #[test]
@@ -178,6 +180,30 @@ mod tests {
             let [first, second] = [first, second].map(|path| PathRule::parse(path).unwrap());
             assert!(!covers_all_of(&first, &second), "{first:?} {second:?}");
             assert_eq!(covers_all_of(&first.loose(), &second.loose()), apart, "{first:?} {second:?}");
+        }
+    }
+
+    /// A route that an earlier one covers for other methods alone is reached.
+    #[test]
+    fn a_route_is_shadowed_by_those_that_cover_its_methods() {
+        let route = |path: &str, methods: &[&str]| {
+            let methods = if methods.is_empty() { MethodRule::default() } else { MethodRule::parse(methods).unwrap() };
+            Route { methods, ..Route::new(PathRule::parse(path).unwrap(), AccessRule::default()) }
+        };
+        for (first, second, shadowed) in [
+            (&["GET"][..], &[][..], false),
+            (&["GET"], &["POST"], false),
+            (&["GET", "POST"], &["POST"], true),
+            (&[], &["POST"], true),
+            (&["GET"], &["GET", "HEAD"], true),
+        ] {
+            for path in ["/api/x", "/API"] {
+                let found = findings(&[route("/api", first), route(path, second)]);
+                let told =
+                    |finding: &Finding| matches!(finding, Finding::Failure(text) if text.starts_with("route[1].path"));
+                let is_found = found.iter().any(told);
+                assert_eq!(is_found, shadowed, "{first:?} {second:?} {path}");
+            }
         }
     }
 
