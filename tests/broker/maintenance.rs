@@ -244,8 +244,27 @@ async fn those_who_wait_for_the_timeouts_share_one_read_of_them() {
     assert!(waited < GIVEN_UP_AFTER * 4, "a failure is for all who wait as well: {waited:?}");
 }
 
-/// Orders the end of everybody's sessions in each of these groups, while Redis deletes nothing. Returns the names of the orders.
-async fn interrupted(redis: &Redis, sessions: &Sessions, groups: &[&str]) -> Vec<String> {
+/// One session in each of the groups a, b and c, and orders that could delete nothing yet.
+struct Interrupted {
+    redis: Redis,
+    store: Arc<RedisBackend>,
+    sessions: Sessions,
+    clock: Arc<ManualClock>,
+    /// The sessions, by group.
+    handles: Vec<SessionHandle>,
+    /// The names of the orders.
+    orders: Vec<String>,
+}
+
+/// Orders the end of everybody's sessions in each of these groups, while Redis deletes nothing.
+async fn interrupted(groups: &[&str]) -> Interrupted {
+    let (redis, clock) = (Redis::start(), ManualClock::at(SystemClock.now()));
+    let store = Arc::new(RedisBackend::connect(settings(redis.port())).unwrap());
+    let sessions = replica(store.clone(), clock.clone(), (30, 12));
+    let mut handles = Vec::new();
+    for group in ["a", "b", "c"] {
+        handles.push(sign_in_to(&sessions, group).await);
+    }
     redis.ask(&["ACL", "SETUSER", "default", "-del"]);
     for group in groups {
         let person = PersonFilter { group: Some((*group).to_owned()), ..PersonFilter::default() };
@@ -261,7 +280,7 @@ async fn interrupted(redis: &Redis, sessions: &Sessions, groups: &[&str]) -> Vec
     assert_eq!(orders.len(), groups.len());
     // Their time passes in Redis.
     redis.delete_keys(|key| key.contains("once:walk:")).await;
-    orders
+    Interrupted { redis, store, sessions, clock, handles, orders }
 }
 
 async fn sign_in_to(sessions: &Sessions, group: &str) -> SessionHandle {
@@ -274,14 +293,7 @@ async fn sign_in_to(sessions: &Sessions, group: &str) -> SessionHandle {
 /// R-N04: one revocation that cannot be gone on with keeps neither the others nor the rest of the maintenance back.
 #[tokio::test]
 async fn a_revocation_that_cannot_go_on_holds_nothing_up() {
-    let (redis, clock) = (Redis::start(), ManualClock::at(SystemClock.now()));
-    let store = Arc::new(RedisBackend::connect(settings(redis.port())).unwrap());
-    let sessions = replica(store.clone(), clock.clone(), (30, 12));
-    let mut handles = Vec::new();
-    for group in ["a", "b", "c"] {
-        handles.push(sign_in_to(&sessions, group).await);
-    }
-    let orders = interrupted(&redis, &sessions, &["a", "b"]).await;
+    let Interrupted { redis, store, sessions, clock, handles, orders } = interrupted(&["a", "b"]).await;
     store.put_field("kept", "made up", b"nonsense").await.unwrap();
     // Nobody gets the lease of the first one.
     let may = format!("~counterfoil:once:walk:{}", orders[1]);
@@ -309,14 +321,7 @@ async fn a_revocation_that_cannot_go_on_holds_nothing_up() {
 /// R-N04: whoever can write to Redis cannot let a revocation skip anybody.
 #[tokio::test]
 async fn an_invented_checkpoint_lets_no_revocation_skip_anybody() {
-    let (redis, clock) = (Redis::start(), ManualClock::at(SystemClock.now()));
-    let store = Arc::new(RedisBackend::connect(settings(redis.port())).unwrap());
-    let sessions = replica(store.clone(), clock.clone(), (30, 12));
-    let mut handles = Vec::new();
-    for group in ["a", "b", "c"] {
-        handles.push(sign_in_to(&sessions, group).await);
-    }
-    let orders = interrupted(&redis, &sessions, &["a", "b", "c"]).await;
+    let Interrupted { redis, store, sessions, clock, handles, orders } = interrupted(&["a", "b", "c"]).await;
     let at_the_end = format!("[0,\"{}\"]", handles[0]);
     let progress = |place: &str, is_over| format!("{{\"place\":{place},\"is_in_part\":false,\"is_over\":{is_over}}}");
     let key = |order: usize| format!("counterfoil:walk:{}", orders[order]);
