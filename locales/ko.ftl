@@ -42,7 +42,7 @@ state-nothing-lost = 그대로 유지됨
 too-many-sessions-title = 로그인된 곳이 너무 많습니다
 too-many-sessions-text = 동시에 사용할 수 있는 세션 수에 도달했습니다. 종료할 세션을 하나 선택하면 여기에서 로그인할 수 있습니다.
 too-many-sessions-heading = 세션을 종료해야 하는 이유
-too-many-sessions-note = 사용하지 않는 세션을 남겨 두면 보안에 위험할 수 있습니다. 여기에서 세션을 종료하면 해당 브라우저는 즉시 로그아웃됩니다.
+too-many-sessions-note = 사용하지 않는 세션을 남겨 두면 보안상 위험할 수 있습니다. 여기에서 세션을 종료하면 해당 브라우저는 즉시 로그아웃됩니다.
 end-session-last-used = 마지막 사용: { $time } — 이 세션 종료
 
 ## 시각
@@ -159,7 +159,7 @@ error-login-not-fresh-title = 방금 로그인했는지 확인하지 못했습�
 error-login-not-fresh-advice = 세션이 종료되었거나 열려는 페이지에서 요구하기 때문에 새로 로그인해야 합니다. 그런데 회사 로그인 서비스가 방금 로그인했다고 알려 주지 않았습니다. 처음부터 다시 시도해 주십시오. 같은 문제가 계속되면 이 화면의 문의 번호를 담당자에게 알려 주십시오.
 
 error-stronger-login-needed-title = 이 페이지는 더 강력한 로그인이 필요합니다
-error-stronger-login-needed-advice = 회사 로그인 서비스에는 로그인했지만, 2단계 인증처럼 이 페이지에서 요구하는 방식의 로그인이 아니었습니다. 다시 시작해서 그 방식을 선택할 수 있으면 선택해 주십시오. 아직 등록하지 않았다면 회사 계정 담당자에게 문의해 주십시오.
+error-stronger-login-needed-advice = 회사 로그인 서비스에는 로그인했지만, 2단계 인증처럼 이 페이지에서 요구하는 방식의 로그인이 아니었습니다. 다시 시작한 뒤, 선택할 수 있다면 그 방식으로 로그인해 주십시오. 아직 등록하지 않았다면 회사 계정 담당자에게 문의해 주십시오.
 
 error-login-other-response-mode-title = 로그인 서비스가 다른 형식으로 응답했습니다
 error-login-other-response-mode-advice = 회사 로그인 서비스가 약속된 형식으로 응답하지 않아 로그인을 받아들일 수 없었습니다. 관리자만 바로잡을 수 있으니 이 화면의 문의 번호를 관리자에게 전해 주십시오.

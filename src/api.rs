@@ -6,6 +6,8 @@
 //! audited (R-N05).
 
 pub mod caller;
+mod filter;
+mod object;
 pub mod openapi;
 pub mod sessions;
 pub mod timeouts;
@@ -31,6 +33,8 @@ use crate::web::failure::{Failure, FailureKind};
 use crate::web::public_url::PublicUrl;
 
 use crate::administration::rights::AdminRights;
+
+use self::object::Object;
 
 /// The state behind the API. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -60,7 +64,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Failure> {
         let read = axum::Json::from_request(request, api).await;
-        read.map(|axum::Json(body)| Self(body)).map_err(unreadable)
+        read.map(|axum::Json(Object(body))| Self(body)).map_err(unreadable)
     }
 }
 
@@ -87,6 +91,10 @@ fn store_failed(error: StoreError) -> Failure {
         // No outage: waiting for seconds does not help.
         StoreError::TooManyCutOffs => wrong(error.to_string()),
         StoreError::TooManyScans => FailureKind::TooManyScans.into(),
+        StoreError::NumbersWentBack => {
+            let detail = error.to_string();
+            Failure::from(error).with_detail(detail)
+        }
         error => error.into(),
     }
 }

@@ -10,23 +10,22 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Uri;
-use ipnet::IpNet;
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use time::Duration;
 use tokio::sync::watch;
 use url::form_urlencoded;
 use utoipa::{IntoParams, ToSchema};
 
 use super::caller::{Caller, Reviewer};
+use super::filter::FilterBody;
+use super::object::Object;
 use super::{Api, Body, answer, store_failed, wrong};
 use crate::administration::durations;
 use crate::administration::revocation::{FRESH_LOGIN, audit_order, audit_revocation, block_order};
 use crate::administration::session_view::SessionView;
 use crate::audit::{AuditEvent, audit};
-use crate::session::browser::BrowserKind;
 use crate::session::ending::EndCause;
-use crate::session::filter::{Filter, PersonFilter, parse_network};
+use crate::session::filter::Filter;
 use crate::session::key::SessionHandle;
 use crate::session::registry::Cursor;
 use crate::session::revocation::{Order, Preview, Revoked, Selection};
@@ -42,57 +41,6 @@ const MOST_NAMED: usize = 1_000;
 const LONGEST_REASON: usize = 500;
 /// Longest time for which a broker believes what it knows without hearing from the store.
 const LONGEST_LEASE: StdDuration = StdDuration::from_millis(500);
-
-/// The filter that selects sessions; everything that is given must fit. An unknown name is an error, not "everybody".
-#[derive(Debug, Default, Deserialize, ToSchema, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-#[into_params(parameter_in = Query)]
-pub struct FilterBody {
-    /// Everybody, and nothing else is given. Only for revocations.
-    all: bool,
-    /// Subject, user name or e-mail address, as a whole.
-    user: Option<String>,
-    /// The provider's issuer identifier.
-    issuer: Option<String>,
-    /// The provider's name for the person; together with `issuer` the fastest way to somebody's sessions.
-    subject: Option<String>,
-    /// The configured name of the provider.
-    idp: Option<String>,
-    /// A group they were in at the login.
-    group: Option<String>,
-    /// The address that the login came from, or its network in CIDR notation.
-    #[serde(deserialize_with = "network")]
-    #[schema(value_type = Option<String>, example = "192.0.2.0/24")]
-    #[param(value_type = Option<String>)]
-    ip: Option<IpNet>,
-    /// The kind of browser that the login came from: a family, a system or both.
-    #[schema(value_type = Option<String>, example = "Chrome on Windows")]
-    #[param(value_type = Option<String>)]
-    browser: Option<BrowserKind>,
-    /// Established longer ago than this.
-    #[serde(deserialize_with = "durations::option::deserialize")]
-    #[schema(value_type = Option<String>, example = "12h")]
-    #[param(value_type = Option<String>)]
-    older_than: Option<Duration>,
-    /// Last used longer ago than this.
-    #[serde(deserialize_with = "durations::option::deserialize")]
-    #[schema(value_type = Option<String>, example = "30m")]
-    #[param(value_type = Option<String>)]
-    idle_longer_than: Option<Duration>,
-}
-
-impl From<FilterBody> for Filter {
-    fn from(body: FilterBody) -> Self {
-        let FilterBody { all: _, user, issuer, subject, idp, group, ip, browser, older_than, idle_longer_than } = body;
-        let person = PersonFilter { user, issuer, subject, idp, group, verified_email: None };
-        Self { person, network: ip, browser, older_than, idle_longer_than, happened: None }
-    }
-}
-
-fn network<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpNet>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| parse_network(&text).map_err(D::Error::custom)).transpose()
-}
 
 /// The page of a listing; stands in the query beside the filter.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -147,7 +95,8 @@ pub struct RevocationBody {
     handles: Option<Vec<String>>,
     /// Everybody is `{"all": true}`.
     #[serde(default)]
-    filter: Option<FilterBody>,
+    #[schema(value_type = Option<FilterBody>)]
+    filter: Option<Object<FilterBody>>,
     /// The reason, for other reviewers and the audit trail; the person does not see it.
     reason: String,
     /// No new session for the persons concerned for so long; `0s` lifts what the same words blocked.
@@ -265,7 +214,7 @@ pub async fn revoke(
     if reason.is_empty() || reason.chars().count() > LONGEST_REASON {
         return Err(wrong("reason: must say why, in at most 500 characters"));
     }
-    let selection = selection(body.handles, body.filter)?;
+    let selection = selection(body.handles, body.filter.map(|Object(filter)| filter))?;
     let by_handle = matches!(selection, Selection::Handles(_));
     let fresh_login = body.fresh_login.then_some(FRESH_LOGIN);
     if body.dry_run {

@@ -7,6 +7,7 @@ use time::Duration;
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Operator, ReviewerOrOperator};
+use super::object::Object;
 use super::{Api, Body, answer, store_failed, wrong};
 use crate::administration::durations;
 use crate::audit::{AuditEvent, audit};
@@ -31,7 +32,8 @@ pub struct TimeoutsBody {
     absolute_timeout: Duration,
     /// The timeouts for members of some groups; the first match applies.
     #[serde(default)]
-    timeout: Vec<GroupTimeouts>,
+    #[schema(value_type = Vec<GroupTimeouts>)]
+    timeout: Vec<Object<GroupTimeouts>>,
     /// Set to be told only how many live sessions would end.
     #[serde(default, skip_serializing)]
     dry_run: bool,
@@ -158,10 +160,10 @@ fn policy(body: &TimeoutsBody) -> Result<TimeoutPolicy, Failure> {
             wrong(format!("{place}{key}: {fault}"))
         })
     };
-    if body.timeout.len() > MOST_GROUPS || body.timeout.iter().any(|entry| entry.groups.is_empty()) {
+    if body.timeout.len() > MOST_GROUPS || body.timeout.iter().any(|Object(entry)| entry.groups.is_empty()) {
         return Err(wrong("timeout: at most 100 entries, each naming at least one group"));
     }
-    let by_group = body.timeout.iter().enumerate().map(|(index, entry)| {
+    let by_group = body.timeout.iter().enumerate().map(|(index, Object(entry))| {
         let limits = limits(entry.idle_timeout, entry.absolute_timeout, &format!("timeout[{index}]."))?;
         Ok(GroupLimits { groups: entry.groups.clone(), limits })
     });
@@ -172,10 +174,12 @@ fn policy(body: &TimeoutsBody) -> Result<TimeoutPolicy, Failure> {
 }
 
 fn timeouts(policy: &TimeoutPolicy) -> TimeoutsBody {
-    let entry = |entry: &GroupLimits| GroupTimeouts {
-        groups: entry.groups.clone(),
-        idle_timeout: entry.limits.idle,
-        absolute_timeout: entry.limits.absolute,
+    let entry = |entry: &GroupLimits| {
+        Object(GroupTimeouts {
+            groups: entry.groups.clone(),
+            idle_timeout: entry.limits.idle,
+            absolute_timeout: entry.limits.absolute,
+        })
     };
     TimeoutsBody {
         idle_timeout: policy.default.idle,

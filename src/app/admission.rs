@@ -21,6 +21,8 @@ use crate::web::request_context::RequestContext;
 use crate::web::request_id::{self, RequestId};
 
 /// Longest path and query, in bytes.
+/// Begins the addresses of what pages are drawn with.
+const ASSETS: &str = "/sso/assets/";
 const LONGEST_TARGET: usize = 24 * 1024;
 /// Largest header lines together, in bytes.
 const LARGEST_HEADERS: usize = 32 * 1024;
@@ -147,7 +149,8 @@ fn fault(public_url: &PublicUrl, request: &Request, is_plain: bool) -> Option<(F
     if let Some(fault) = transfer_coding_fault(headers) {
         return Some(fault);
     }
-    if !public_url.is_named_by(headers) {
+    // What our pages are drawn with is the same for everybody, and the page about the wrong host needs it.
+    if !public_url.is_named_by(headers) && !uri.path().starts_with(ASSETS) {
         let expected = public_url.authority().to_owned();
         return Some((FailureKind::WrongHost, NotAdmitted::Host { received: listed(headers, &HOST), expected }));
     }

@@ -47,17 +47,20 @@ impl Operations {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    async fn ask_store(&self) -> Result<(), StoreError> {
+        self.store.ping().await?;
+        self.store.ensure_store_is_ours().await?;
+        self.store.ensure_orders_are_known().await
+    }
+
     pub(super) fn router(&self) -> Router {
         Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(ready)).with_state(self.clone())
     }
 
-    /// Ready means: every connection to the store answers, the store is ours, and logins can start with at least one provider. A provider that goes
+    /// Ready means: every connection to the store answers, the store is ours, the orders in it can be read, and logins can start with at least one provider. A provider that goes
     /// away later does not count, since live sessions need none (R-F06, R-P03).
     async fn readiness(&self) -> Readiness {
-        let store = match self.store.ping().await {
-            Ok(()) => self.store.ensure_store_is_ours().await,
-            Err(error) => Err(error),
-        };
+        let store = self.ask_store().await;
         let mut idps = std::collections::BTreeMap::new();
         let mut any_known = false;
         for provider in self.providers.iter() {

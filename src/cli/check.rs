@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::output::say;
 use super::{CommandError, ConfigFile, failed};
 use crate::clock::{SharedClock, SystemClock};
+use crate::guard::route::Route;
 use crate::telemetry::{self, LogSettings};
 
 /// One line of the report.
@@ -58,6 +59,16 @@ pub(super) async fn run(file: ConfigFile) -> Result<(), CommandError> {
         }))?;
     }
     report.end()
+}
+
+/// The problems of routes that answer nobody, or not as they say.
+pub(super) fn unreachable_routes(routes: &[Route]) -> Vec<String> {
+    let problem = |finding| match finding {
+        // Those without an upstream are told of with the configuration.
+        Finding::Failure(problem) if !problem.contains(".upstream:") => Some(problem),
+        _ => None,
+    };
+    routes::findings(routes).into_iter().filter_map(problem).collect()
 }
 
 /// The findings so far. The check goes on after standard output is closed: the exit code is a result too.

@@ -50,10 +50,10 @@ pub(super) async fn run(arguments: Arguments, log: &mut LogThread) -> Result<(),
                        (unless --i-know-this-is-a-demo)";
         return Err(CommandError::Usage(problem.into()));
     }
-    let public = listen(arguments.listen).await?;
-    let idp = listen(arguments.idp_listen).await?;
-    let operations = listen(arguments.ops_listen).await?;
-    let office = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    let public = listen("--listen", arguments.listen).await?;
+    let idp = listen("--idp-listen", arguments.idp_listen).await?;
+    let operations = listen("--ops-listen", arguments.ops_listen).await?;
+    let office = listen("the back office", SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let client_secret = random_token::<24>();
     let (public_url, issuer, upstream) = (origin(&public)?, origin(&idp)?, origin(&office)?);
     let settings = source(&public_url, &issuer, &upstream, &client_secret, &arguments.store)?.settings()?;

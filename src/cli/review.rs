@@ -82,7 +82,10 @@ pub(super) fn reason_given(reason: String) -> Result<String, CommandError> {
 
 /// The person who orders, as far as the machine knows.
 pub(super) fn at_the_terminal() -> String {
-    format!("terminal:{}", std::env::var_os("USER").unwrap_or_default().display())
+    // Containers and timers know no name.
+    let name = ["USER", "LOGNAME"].into_iter().filter_map(std::env::var_os).find(|name| !name.is_empty());
+    let uid = || format!("uid {}", rustix::process::getuid().as_raw()).into();
+    format!("terminal:{}", name.unwrap_or_else(uid).display())
 }
 
 /// The sessions of the configured store, whatever else is configured.

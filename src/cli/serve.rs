@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{CommandError, ConfigFile, failed};
+use super::{CommandError, ConfigFile, check, failed};
 use crate::app::operations::Operations;
 use crate::app::server::{ConnectionLimits, descriptors, serve_within};
 use crate::app::{App, Dependencies};
@@ -35,13 +35,18 @@ pub(super) async fn run(file: ConfigFile, log: &mut LogThread) -> Result<(), Com
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let public = listen(settings.server.listen).await?;
-    let operations = listen(settings.server.ops_listen).await?;
+    for problem in check::unreachable_routes(&settings.routes) {
+        tracing::warn!("{problem}");
+    }
+    let public = listen("server.listen", settings.server.listen).await?;
+    let operations = listen("server.ops_listen", settings.server.ops_listen).await?;
     run_broker(settings, public, operations, Some(Reloads { hangups, file })).await
 }
 
-pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
-    TcpListener::bind(address).await.map_err(|error| failed(format!("cannot listen on {address}: {error}")))
+/// Listens on an address, which stands in the setting or option of this name.
+pub(super) async fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener, CommandError> {
+    let listening = TcpListener::bind(address).await;
+    listening.map_err(|error| failed(format!("{setting}: cannot listen on {address}: {error}")))
 }
 
 /// Serves both ports until the process is asked to end. With a configuration to read again, SIGHUP does so.

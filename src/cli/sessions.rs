@@ -279,13 +279,19 @@ fn row(session: &LiveSession) -> [String; COLUMNS.len()] {
 fn details(session: &LiveSession) -> Result<String, CommandError> {
     let view = serde_json::to_value(SessionView::of(session)).map_err(failed)?;
     let fields = view.as_object().into_iter().flatten();
-    let lines: Vec<_> = fields
-        .map(|(name, value)| {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            format!("{name:22}{}", Printable(&text))
-        })
-        .collect();
+    let lines: Vec<_> =
+        fields.map(|(name, value)| format!("{name:22}{}", Printable(&in_words_of_a_line(value)))).collect();
     Ok(lines.join("\n"))
+}
+
+/// A value as a person reads it: a list by its items, nothing as a dash.
+fn in_words_of_a_line(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Null => "-".to_owned(),
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Array(items) => items.iter().map(in_words_of_a_line).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
 }
 
 /// Sessions that are named without being asked for; of more the number is told.

@@ -10,7 +10,8 @@ use super::Fault;
 /// Reads a file's lines; lines that are no assignment are faults, named by number alone.
 pub(super) fn read(text: &str) -> (BTreeMap<String, String>, Vec<Fault>) {
     let (mut variables, mut faults) = (BTreeMap::new(), Vec::new());
-    for (index, line) in text.lines().enumerate() {
+    // Some editors begin a file with a byte order mark.
+    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -29,7 +30,8 @@ pub(super) fn read(text: &str) -> (BTreeMap<String, String>, Vec<Fault>) {
 fn assignment(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
     let name = name.trim_end();
-    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    // The names of providers may have a hyphen.
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     let value = value.trim_start();
     let value = match value.chars().next() {
         Some(quote @ ('"' | '\'')) => value[1..].strip_suffix(quote)?,
@@ -44,10 +46,11 @@ mod tests {
 
     #[test]
     fn a_value_is_what_stands_there() {
-        let (variables, faults) = read("# note\n\nA=pa$word#1\nexport B = \"two words\"\nC='it\"s'\nD=a=b\nE=\n");
+        let (variables, faults) =
+            read("\u{feff}A=pa$word#1\n# note\n\nexport B = \"two words\"\nC='it\"s'\nD=a=b\nE-F=\n");
         assert!(faults.is_empty());
         let pairs: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(pairs, [("A", "pa$word#1"), ("B", "two words"), ("C", "it\"s"), ("D", "a=b"), ("E", "")]);
+        assert_eq!(pairs, [("A", "pa$word#1"), ("B", "two words"), ("C", "it\"s"), ("D", "a=b"), ("E-F", "")]);
     }
 
     /// R-O01: a fault names the line and shows nothing of it.

@@ -90,7 +90,8 @@ fn read_one(name: String, section: &mut Reader, is_https: bool) -> Option<Provid
     let scopes = if is_oidc { ["openid", "profile", "email"].map(str::to_owned).to_vec() } else { Vec::new() };
     let scopes = section.or("scopes", scopes);
     if is_oidc && !scopes.iter().any(|scope| scope == "openid") {
-        section.fault("scopes", "must contain \"openid\"");
+        section
+            .fault("scopes", "must contain \"openid\", as a list; in the environment with commas between the scopes");
     }
     let has_dpop_key = section.has("dpop_key_file");
     let client = client::read(section);

@@ -114,7 +114,11 @@ fn read_access(section: &mut Reader, idps: &[String]) -> AccessRule {
         if listed.as_ref().is_some_and(Vec::is_empty) {
             section.fault(key, "must not be empty: leave it out if it does not restrict");
         }
-        listed.unwrap_or_default()
+        let listed = listed.unwrap_or_default();
+        if let Some(problem) = listed.iter().find_map(|item| never_fits(key, item)) {
+            section.fault(key, problem);
+        }
+        listed
     };
     let mut rule = AccessRule {
         public: false,
@@ -137,6 +141,19 @@ fn read_access(section: &mut Reader, idps: &[String]) -> AccessRule {
         section.fault("idps", format!("names a provider that is not configured: {unknown}"));
     }
     rule
+}
+
+/// The problem with an item that can fit nobody, if it is one.
+fn never_fits(key: &str, item: &str) -> Option<&'static str> {
+    match key {
+        _ if item.trim().is_empty() => Some("must not hold empty names"),
+        _ if item.starts_with('[') || item.contains('"') => {
+            Some("must be a list of names; in the environment with commas between them, without brackets and quotes")
+        }
+        "emails" if !item.contains('@') => Some("must hold whole addresses, such as ann@example.com"),
+        "email_domains" if item.contains(['@', '*']) => Some("must hold bare domains, such as example.com"),
+        _ => None,
+    }
 }
 
 fn read_on_anonymous(section: &mut Reader) -> OnAnonymous {

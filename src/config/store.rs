@@ -64,10 +64,14 @@ impl StoreSettings {
     }
 
     #[cfg(feature = "redis")]
-    #[expect(clippy::unnecessary_wraps, reason = "a build without Redis refuses it here")]
     fn redis(url: Secret<String>) -> Result<Self, &'static str> {
         let (prefix, timeout) = (DEFAULT_PREFIX.into(), DEFAULT_TIMEOUT);
-        Ok(Self::Redis(RedisSettings { url, certificate_authorities: None, prefix, timeout }))
+        let settings = RedisSettings { url, certificate_authorities: None, prefix, timeout };
+        settings.check_url().map_err(|_| {
+            "must end in host:port/database, the database a number; in user and password write @ as %40, # as %23, / as %2F \
+             and % as %25"
+        })?;
+        Ok(Self::Redis(settings))
     }
 
     #[cfg(not(feature = "redis"))]
@@ -103,7 +107,7 @@ pub(super) fn read_near_cache(section: &mut Reader) -> NearCacheSettings {
 pub(super) fn read(section: &mut Reader, warnings: &mut Vec<String>) -> Option<StoreSettings> {
     let url = section.secret("url");
     let prefix = section.or("prefix", DEFAULT_PREFIX.to_owned());
-    if prefix.starts_with("cf-") || prefix.is_empty() || !prefix.is_ascii() {
+    if prefix.starts_with("cf-") || prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
         section.fault("prefix", "must be plain text, not empty and not begin with `cf-`, which names the records");
     }
     let timeout = section.or("timeout", DEFAULT_TIMEOUT);

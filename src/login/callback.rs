@@ -258,9 +258,12 @@ impl Login {
             tokens: tokens(signed_in.tokens.clone(), self.clock.now(), &pending.attempt.nonce),
             client: client_traits(client, headers),
         };
+        let issuer = new.identity.issuer.clone();
         let established = self.sessions.establish(new).await;
-        // Whose sessions were all ended. Others may have some, which providers that revoke a person's tokens together would end.
-        if matches!(established, Err(EstablishError::Refused(Refusal::Blocked(_) | Refusal::Overtaken))) {
+        // Some providers revoke all tokens of a person together, which would end the sessions that they have elsewhere.
+        if matches!(established, Err(EstablishError::Refused(Refusal::Blocked(_) | Refusal::Overtaken)))
+            && self.sessions.administration().of_subject(&issuer, &subject).await.is_ok_and(|others| others.is_empty())
+        {
             provider.revoke_tokens(signed_in.tokens.refresh_token, signed_in.tokens.access_token);
         }
         let key = established?;

@@ -105,7 +105,7 @@ pub async fn choose(State(login): State<Login>, headers: HeaderMap) -> Result<Re
     let sessions = sessions?;
     let own = |session: &crate::session::LiveSession| OwnSession {
         handle: session.handle().to_string(),
-        browser: session.record().client.user_agent.clone().unwrap_or_default(),
+        browser: session.record().client.browser().to_string(),
         address: session.record().client.address.clone().unwrap_or_default(),
         last_seen: Moment::new(session.last_seen_at(), now),
     };

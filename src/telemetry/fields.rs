@@ -5,6 +5,7 @@
 
 use std::fmt::{self, Debug, Write};
 
+use counterfoil_core::printable::is_unprintable;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
@@ -45,13 +46,14 @@ impl Line<'_> {
     }
 }
 
-/// Writes control characters as what they are called, so that no text moves the cursor or begins a line.
+/// Writes control characters and marks of direction as what they are called, so that no text moves the cursor, begins a line
+/// or turns one around.
 struct Escaped<'line, 'writer>(&'line mut Writer<'writer>);
 
 impl fmt::Write for Escaped<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for piece in text.split_inclusive(char::is_control) {
-            match piece.chars().next_back().filter(|last| last.is_control()) {
+        for piece in text.split_inclusive(is_unprintable) {
+            match piece.chars().next_back().filter(|last| is_unprintable(*last)) {
                 Some(control) => {
                     self.0.write_str(&piece[..piece.len() - control.len_utf8()])?;
                     write!(self.0, "{}", control.escape_default())?;
@@ -129,12 +131,12 @@ mod tests {
     /// R-O03
     #[test]
     fn no_text_moves_the_cursor_or_begins_a_line() {
-        let hostile = "\u{1b}[2Jgone\nINFO forged";
+        let hostile = "\u{1b}[2Jgone\nINFO forged \u{202e}";
         let plain = |written| tracing_subscriber::fmt().fmt_fields(PlainFields).with_ansi(false).with_writer(written);
         for log in [&(|| tracing::info!("{hostile}")) as &dyn Fn(), &|| tracing::info!(text = %hostile, "said")] {
             let line = logged(log, |written| plain(written).finish().into());
             assert_eq!(line.lines().count(), 1, "{line}");
-            assert!(!line.contains('\u{1b}') && line.contains("\\u{1b}[2Jgone\\nINFO forged"), "{line}");
+            assert!(!line.contains('\u{1b}') && line.contains("\\u{1b}[2Jgone\\nINFO forged \\u{202e}"), "{line}");
         }
     }
 }

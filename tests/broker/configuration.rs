@@ -210,6 +210,14 @@ fn unsafe_and_mistaken_settings_are_refused_by_name() {
         (replaced("[[route]]", "[[route]]\ngroups = \"staff\"\naccess = \"public\""), "route[0].access"),
         (replaced("[[route]]", "[[route]]\nidps = [\"nobody\"]"), "route[0].idps"),
         (replaced("[[route]]", "[[route]]\nemails = []"), "route[0].emails"),
+        (replaced("[[route]]", "[[route]]\nemails = [\"ann\"]"), "route[0].emails"),
+        (replaced("[[route]]", "[[route]]\ngroups = [\"\"]"), "route[0].groups"),
+        (replaced("[[route]]", "[[route]]\nemail_domains = [\"@example.com\"]"), "route[0].email_domains"),
+        (replaced("[[route]]", "[[route]]\nemail_domains = [\"*\"]"), "route[0].email_domains"),
+        (replaced("path = \"/\"", "path = \"/admin/*\""), "route[0].path"),
+        (replaced("[store]", "[store]\nprefix = \"a\\nb\""), "store.prefix"),
+        (replaced("127.0.0.1:6379/0", "127.0.0.1/-1"), "store.url"),
+        (replaced("127.0.0.1:6379/0", "u:p@ss/w@127.0.0.1/0"), "store.url"),
         (replaced("[[route]]", "[[route]]\naccess = \"public\"\nmax_auth_age = \"10m\""), "route[0].access"),
         (replaced("[[route]]", "[[route]]\naccess = \"public\"\non_anonymous = \"401\""), "route[0].access"),
         (replaced("[[route]]", "[[route]]\naccess = \"public\"\nacr = [\"a\"]"), "route[0].access"),
@@ -488,6 +496,21 @@ fn answers_come_by_form_over_https_alone_and_signed_by_those_who_can_sign() {
         profile_endpoint = \"https://p.example/p\"\nmax_age = \"1h\"\nacr_values = [\"a\"]\nresponse_mode = \"jwt\"\n";
     let keys = ["idp.plain.acr_values", "idp.plain.max_age", "idp.plain.response_mode"];
     assert_eq!(faulty_keys(&format!("{GOOD}{plain}"), &[]), keys);
+}
+
+/// What is written by habits of shells and of other programs is not taken for somebody else's variable, nor for a name.
+#[test]
+fn variables_with_one_underscore_and_lists_with_brackets_are_refused() {
+    for (name, value, key) in [
+        ("COUNTERFOIL_SESSION_IDLE_TIMEOUT", "5m", "COUNTERFOIL_SESSION_IDLE_TIMEOUT"),
+        ("COUNTERFOIL_ROUTE_0_PATH", "/x", "COUNTERFOIL_ROUTE_0_PATH"),
+        ("COUNTERFOIL_ROUTE__0__GROUPS", "[\"staff\"]", "route[0].groups"),
+    ] {
+        assert_eq!(faulty_keys(GOOD, &[(name, value)]), [key]);
+    }
+    for of_others in ["COUNTERFOIL_SERVICE_HOST", "COUNTERFOIL_SERVER_PORT_8080_TCP", "COUNTERFOIL_HOME"] {
+        assert!(faulty_keys(GOOD, &[(of_others, "x")]).is_empty(), "{of_others}");
+    }
 }
 
 /// R-O01: a line of `.env` that cannot be read is named with everything else, and not shown.

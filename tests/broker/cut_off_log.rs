@@ -1,6 +1,7 @@
 //! Orders that end many sessions: in force at once on every replica before any record is deleted, and ordered by the
 //! numbers of the log alone.
 
+use counterfoil::session::blocks::Meant;
 use http::Method;
 use serde_json::json;
 
@@ -228,4 +229,108 @@ async fn an_order_that_was_carried_out_on_a_server_that_is_gone_is_carried_out_a
         redis.records().await.is_empty()
     })
     .await;
+}
+
+/// R-J02, R-J10: what ends has to end, although nobody can tell which orders there are.
+#[tokio::test]
+async fn what_is_to_end_ends_although_the_log_cannot_be_read() {
+    let redis = Redis::start();
+    let broker = Broker::with(setup(&redis)).await;
+    for way in ["its owner", "a reviewer"] {
+        let browser = broker.signed_in_as("ann", &["finance"]).await;
+        let handle = broker.handle(&browser).await;
+        redis.command(&["DEL", LOG]).await;
+        redis.command(&["SET", LOG, "nonsense"]).await;
+        if way == "its owner" {
+            broker.app.sessions().end(handle.parse().unwrap()).await.unwrap();
+        } else {
+            let order = json!({ "handles": [handle], "reason": "test" });
+            let answer = call(&broker, Method::POST, "revocations", Some(order)).await;
+            assert_eq!(answer.status, 503, "no login under way was refused");
+        }
+        assert_eq!(redis.records().await.len(), 0, "{way}");
+        redis.command(&["DEL", LOG]).await;
+        assert_eq!(broker.status(&browser).await, 401, "{way}");
+    }
+}
+
+/// The log itself refuses everybody: nothing is laid down person by person by those who ask before their record is deleted.
+#[tokio::test]
+async fn an_order_for_everybody_lays_nothing_on_single_persons() {
+    let redis = Redis::start();
+    let broker = Broker::with(setup(&redis)).await;
+    let browser = broker.signed_in_as("ann", &["finance"]).await;
+    // No list can be read: the order is in force, and its walk finds nobody yet.
+    redis.command(&["ACL", "SETUSER", "default", "-zrange", "-zrevrange", "-zrangebyscore"]).await;
+    let order = json!({ "filter": { "all": true }, "reason": "test", "block_for": "1h", "fresh_login": false });
+    assert_eq!(call(&broker, Method::POST, "revocations", Some(order)).await.status, 503);
+    redis.command(&["ACL", "SETUSER", "default", "+@all"]).await;
+    until("its record is deleted behind an answer", async || {
+        assert_eq!(broker.status(&browser).await, 401);
+        redis.records().await.is_empty()
+    })
+    .await;
+    let keys = redis.keys().await;
+    assert!(!keys.iter().any(|key| key.contains("blocks") || key.contains("index:cut-off")), "{keys:?}");
+    assert_eq!(broker.sign_in(&broker.browser(), "/").await.status, 403, "the order blocks all the same");
+}
+
+/// A server that took over may lack the lifting of a block, which other brokers know of.
+#[tokio::test]
+async fn a_block_stays_lifted_although_the_lifting_was_lost_with_its_server() {
+    let redis = Redis::start();
+    let broker = Broker::with(setup(&redis)).await;
+    broker.meets("ann", &["finance"]);
+    let order = |block: &str| json!({ "filter": { "group": "finance" }, "reason": "test", "block_for": block, "fresh_login": false });
+    revoke(&broker, order("1h")).await;
+    // As it was before the lifting, in another database.
+    for key in redis.ask(&["KEYS", "*"]).lines() {
+        redis.command(&["COPY", key, key, "DB", "1"]).await;
+    }
+    let meant = Meant::All;
+    assert_eq!(broker.app.sessions().administration().lift_blocks(&meant).await.lifted.len(), 1);
+    assert_eq!(broker.sign_in(&broker.browser(), "/").await.status, 303);
+    redis.command(&["SWAPDB", "0", "1"]).await;
+    redis.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    until("whoever it meant may sign in", async || broker.sign_in(&broker.browser(), "/").await.status == 303).await;
+    let late = broker.replica(setup(&redis)).await;
+    assert_eq!(late.sign_in(&late.browser(), "/").await.status, 303, "also at a broker that never knew");
+}
+
+/// A log that was lost begins again with the numbers of its server's clock, which may be lower than those that sessions carry. A
+/// broker that never knew the old ones notices it by the sessions.
+#[tokio::test]
+async fn sessions_with_numbers_of_a_log_that_was_lost_are_ended_all_the_same() {
+    let redis = Redis::start();
+    let broker = Broker::with(setup(&redis)).await;
+    let ahead = redis.ask(&["TIME"]).lines().next().unwrap().parse::<u64>().unwrap() * 1_000 + 7_200_000;
+    redis.command(&["XADD", LOG, &format!("{ahead}-1"), "e", "t"]).await;
+    let browsers = [broker.signed_in_as("ann", &["finance"]).await, broker.signed_in_as("ben", &["finance"]).await];
+    redis.command(&["DEL", LOG]).await;
+    let late = broker.replica(setup(&redis)).await;
+    let order = || json!({ "filter": { "group": "finance" }, "reason": "test", "fresh_login": false });
+    let answer = call(&late, Method::POST, "revocations", Some(order())).await;
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    assert!(answer.body.contains("repeat the order"), "{}", answer.body);
+    assert_eq!(revoke(&late, order()).await["ended"], 2);
+    for browser in &browsers {
+        assert_eq!([broker.status(browser).await, late.status(&late.takes_over(browser)).await], [401, 401]);
+    }
+    assert_eq!(late.status(&late.signed_in_as("ann", &["finance"]).await).await, 200);
+}
+
+/// R-N04: of an entry that somebody damaged nobody knows whom it names: the order stands until no session of before can live.
+#[tokio::test]
+async fn a_damaged_entry_lets_no_session_outlive_an_order() {
+    let redis = Redis::start();
+    let broker = Broker::with(setup(&redis)).await;
+    let browser = broker.signed_in_as("ann", &["finance"]).await;
+    let list = redis.keys().await.into_iter().find(|key| key.contains("index:all:")).unwrap();
+    let entry = redis.ask(&["ZRANGE", &list, "0", "0", "WITHSCORES"]);
+    let (entry, score) = entry.split_once('\n').unwrap();
+    redis.command(&["ZREM", &list, entry]).await;
+    redis.command(&["ZADD", &list, score.trim(), &format!("x{entry}")]).await;
+    revoke(&broker, json!({ "filter": { "group": "finance" }, "reason": "test", "fresh_login": false })).await;
+    broker.clock.advance(time::Duration::minutes(16));
+    assert_eq!(broker.status(&browser).await, 401);
 }

@@ -456,9 +456,23 @@ async fn a_walk_lays_no_block_down_that_was_lifted_meanwhile() {
     let redis = Redis::start();
     let broker = Broker::with(setup(&redis)).await;
     many(&broker, 2_500).await;
+    let network = Filter { network: parse_network("192.0.2.0/24").ok(), ..Filter::default() };
+    a_block_is_lifted_between_two_batches_of(&broker, network, true).await;
+    many(&broker, 2_500).await;
+    broker.clock.advance(Duration::minutes(2));
+    // What moves is in no log.
+    let idle = || Filter { idle_longer_than: Some(Duration::MINUTE), ..Filter::default() };
+    a_block_is_lifted_between_two_batches_of(&broker, idle(), true).await;
+    many(&broker, 2_500).await;
+    broker.clock.advance(Duration::minutes(2));
+    a_block_is_lifted_between_two_batches_of(&broker, idle(), false).await;
+}
+
+/// Lifts blocks in these words or all, when the first batch of an order is done.
+async fn a_block_is_lifted_between_two_batches_of(broker: &Broker, filter: Filter, in_these_words: bool) {
     let administration = broker.app.sessions().administration();
-    let filter = Filter { network: parse_network("192.0.2.0/24").ok(), ..Filter::default() };
-    let (meant, selection) = (Meant::OfWhomeverFits(filter.clone()), Selection::Matching(filter));
+    let meant = if in_these_words { Meant::OfWhomeverFits(filter.clone()) } else { Meant::All };
+    let selection = Selection::Matching(filter);
     let order = Order { block: BlockOrder::LayDown(Duration::DAY), ..Order::of_the_program("test") };
     let lifted = AtomicUsize::new(0);
     let revoked = administration

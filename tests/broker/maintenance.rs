@@ -200,6 +200,23 @@ async fn entries_without_a_record_are_pruned() {
     assert!(sessions.administration().find(live[1]).await.unwrap().is_some());
 }
 
+/// R-G12: an extension that fails each time does not keep the lists from being pruned.
+#[tokio::test]
+async fn what_has_no_record_is_pruned_although_records_cannot_be_extended() {
+    let (redis, clock) = (Redis::start(), ManualClock::at(SystemClock.now()));
+    let store = Arc::new(RedisBackend::connect(settings(redis.port())).unwrap());
+    let sessions = replica(store.clone(), clock.clone(), (30, 12));
+    for handle in sign_in(&sessions, 0..5).await {
+        redis.ask(&["DEL", &handle.to_string()]);
+    }
+    clock.advance(Duration::minutes(11));
+    let longer = replica(store.clone(), clock.clone(), (60, 14));
+    sign_in(&longer, 5..6).await;
+    redis.ask(&["ACL", "SETUSER", "default", "-expireat", "-pexpireat"]);
+    assert!(longer.maintenance().round().await.is_err());
+    assert_eq!(longer.administration().registered().await.unwrap(), 1);
+}
+
 /// R-G08: timeouts count when they are registered: nothing is judged by a policy that others do not keep records for.
 #[tokio::test]
 async fn timeouts_are_registered_before_anything_is_judged_by_them() {

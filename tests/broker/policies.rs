@@ -150,6 +150,19 @@ async fn timeouts_that_no_broker_wrote_are_not_believed() {
     assert_eq!(browser.get("/guarded").await.code(), "session_idle");
 }
 
+/// Nor does damage loosen what an operator had stored, where a broker has read it.
+#[tokio::test]
+async fn stored_timeouts_that_are_damaged_go_on() {
+    let redis = Redis::start();
+    let broker = Broker::with(setup(Store::Redis(redis.port()))).await;
+    put(&broker, json!({ "idle_timeout": "2m", "absolute_timeout": "1h" })).await;
+    let browser = broker.signed_in().await;
+    redis.command(&["SET", "counterfoil:timeouts", "nonsense"]).await;
+    broker.app.sessions().administration().reload_stored_timeouts().await.unwrap();
+    broker.clock.advance(Duration::minutes(3));
+    assert_eq!(browser.get("/guarded").await.code(), "session_idle");
+}
+
 /// Polling does not keep a session alive.
 #[tokio::test]
 async fn requests_marked_as_background_do_not_extend_the_session() {

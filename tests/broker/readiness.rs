@@ -58,6 +58,20 @@ async fn readiness_follows_a_provider_that_goes_away_and_comes_back() {
     }
 }
 
+/// Without the orders no session can be judged.
+#[tokio::test]
+async fn a_log_of_orders_that_cannot_be_read_is_no_store() {
+    let redis = Redis::start();
+    let broker = Broker::with(Setup { store: Store::Redis(redis.port()), ..Setup::default() }).await;
+    broker.signed_in().await;
+    assert_eq!(broker.readiness().await.status, 200);
+    redis.ask(&["DEL", "counterfoil:cut-off-log"]);
+    redis.ask(&["SET", "counterfoil:cut-off-log", "nonsense"]);
+    until("it is not ready", async || broker.readiness().await.status == 503).await;
+    redis.ask(&["DEL", "counterfoil:cut-off-log"]);
+    until("it is ready again", async || broker.readiness().await.status == 200).await;
+}
+
 /// A Redis that answers and takes no writes (a replica, a primary that was demoted) cannot establish a session.
 #[tokio::test]
 async fn a_redis_that_takes_no_writes_is_no_store() {

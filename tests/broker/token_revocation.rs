@@ -92,6 +92,21 @@ async fn tokens_are_not_given_back_where_that_is_not_wanted_or_not_offered() {
     assert_eq!(wanted.idp.received("/revoke").len(), 2);
 }
 
+/// A login that an order for another session of the person overtook: what they have elsewhere is not meant.
+#[tokio::test]
+async fn tokens_of_a_login_that_was_overtaken_are_left_alone_while_the_person_is_signed_in_elsewhere() {
+    let broker = Broker::with(Setup { more: SECTION.into(), ..Setup::default() }).await;
+    broker.idp.behave(offering(Misbehaviour::None, &broker.idp.issuer()));
+    let (meant, elsewhere) = (broker.signed_in().await, broker.signed_in().await);
+    let under_way = broker.browser();
+    let callback = broker.reach_callback(&under_way, "/").await;
+    revoke(&broker, json!({ "handles": [broker.handle(&meant).await], "reason": "test" })).await;
+    assert_eq!(under_way.visit(&callback).send().await.status, 403);
+    broker.app.finish_revocations(PATIENCE).await;
+    assert_eq!(broker.idp.received("/revoke").len(), 0);
+    assert_eq!(broker.status(&elsewhere).await, 200);
+}
+
 /// Who is blocked has tokens of the login that is refused all the same, and nobody else would ever revoke them. A login that
 /// succeeds, or fails in another way, revokes nothing: the person may have other sessions, which providers that revoke a
 /// person's tokens together would end.

@@ -179,6 +179,29 @@ async fn a_slot_that_is_taken_over_takes_its_sessions_with_it() {
     refused(&broker, &person).await;
 }
 
+/// The epoch does not rise if the taker has the greatest one before: then it is the slots that say so.
+#[tokio::test]
+async fn a_slot_that_is_taken_over_under_the_same_epoch_takes_its_sessions_with_it() {
+    let cluster = Cluster::start(WHOLE);
+    let broker = broker_on(&cluster.settings()).await;
+    let person = sign_in(&broker).await;
+    let from = cluster.owner(&person.handle);
+    let to = cluster.primaries().into_iter().find(|primary| primary.port() != from.port()).unwrap();
+    let (slot, id) = (cluster.slot(&person.handle), to.ask(&["CLUSTER", "MYID"]));
+    to.ask(&["CLUSTER", "BUMPEPOCH"]);
+    let epoch = |node: &Redis| {
+        let information = node.ask(&["CLUSTER", "INFO"]);
+        information.lines().find(|line| line.starts_with("cluster_current_epoch:")).unwrap().trim().to_owned()
+    };
+    until("all know the epoch", async || cluster.nodes.iter().all(|node| epoch(node) == epoch(to))).await;
+    broker.served_from_memory(&person.browser, || from.gets()).await;
+    let before = epoch(from);
+    to.ask(&["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", &id]);
+    until("its owner has heard that it is none any more", async || Cluster::knows(from, slot, to)).await;
+    assert_eq!(epoch(from), before);
+    until("it is refused", async || broker.status(&person.browser).await == 401).await;
+}
+
 #[tokio::test]
 async fn sessions_outlive_the_primaries_of_a_cluster() {
     let cluster = Cluster::start(SILENCE);

@@ -120,6 +120,11 @@ pub enum InvalidPathRule {
         "must be a path such as /admin, or `= /admin` for that path alone, without `..`, `//`, `;`, `?` or escapes"
     )]
     NotAPath,
+    /// A wildcard, as other proxies write it.
+    #[error(
+        "must not contain `*`, which is no wildcard here: /admin covers everything below it, `= /admin` that path alone"
+    )]
+    Wildcard,
 }
 
 impl PathRule {
@@ -137,6 +142,9 @@ impl PathRule {
             && readings(path).is_ok_and(|readings| readings.len() == 1);
         if !is_path {
             return Err(InvalidPathRule::NotAPath);
+        }
+        if path.contains('*') {
+            return Err(InvalidPathRule::Wildcard);
         }
         Ok(match path.strip_suffix('/') {
             Some(prefix) if !exact => Self::Prefix(prefix.to_owned()),
@@ -535,6 +543,9 @@ mod tests {
             "/a::$b", "/é", "//a", "/a#b",
         ] {
             assert_eq!(PathRule::parse(bad), Err(InvalidPathRule::NotAPath), "{bad}");
+        }
+        for wildcard in ["/admin/*", "/admin*", "= /*", "/**/x"] {
+            assert_eq!(PathRule::parse(wildcard), Err(InvalidPathRule::Wildcard), "{wildcard}");
         }
         for good in ["/", "= /", "/a/", "/.well-known/x", "/v1/items:batchGet", "/a@b,c+d~e!", "= /a.b"] {
             assert!(PathRule::parse(good).is_ok(), "{good}");

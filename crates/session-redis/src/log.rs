@@ -18,6 +18,9 @@ const FIELD: &str = "e";
 /// Longest wait for replicas to confirm an entry.
 const REPLICATION: Duration = Duration::from_millis(100);
 
+/// The part of Redis' refusal of a number that is not beyond the last one.
+const TOO_LOW: &str = "equal or smaller";
+
 /// Entries as Redis answers them: each with its number and its fields.
 type Entries = Vec<(String, Vec<Bytes>)>;
 
@@ -53,6 +56,18 @@ impl Log for RedisBackend {
             Some(read) => Ok(read),
             None => read(self, &key, behind).await,
         }
+    }
+
+    async fn advance(&self, log: &str, beyond: LogNumber, entry: &[u8]) -> Result<(), StoreError> {
+        let (key, number) = (&self.value_key(log), &beyond.next().to_string());
+        let append = |client: Client| async move {
+            match client.xadd::<Value, _, _, _, _>(key, false, None, number.as_str(), (FIELD, entry)).await {
+                // It is beyond that already.
+                Err(error) if error.details().contains(TOO_LOW) => Ok(()),
+                added => added.map(drop),
+            }
+        };
+        self.ask(append).await
     }
 
     async fn delete_entry(&self, log: &str, number: LogNumber) -> Result<bool, StoreError> {

@@ -3,6 +3,9 @@
 use std::time::Duration as StdDuration;
 
 use counterfoil_core::secret::Secret;
+use counterfoil_session::store::StoreError;
+
+use crate::address;
 
 /// Begins every key but the records' own, unless told otherwise.
 const PREFIX: &str = "counterfoil:";
@@ -20,6 +23,16 @@ pub struct RedisSettings {
     pub prefix: String,
     /// Longest wait for a connection and for an answer.
     pub timeout: StdDuration,
+}
+
+impl RedisSettings {
+    /// Checks that the address can be used, without asking anybody.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot.
+    pub fn check_url(&self) -> Result<(), StoreError> {
+        address::configuration(self.url.expose()).map(drop).map_err(StoreError::backend)
+    }
 }
 
 impl From<&str> for RedisSettings {

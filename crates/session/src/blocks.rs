@@ -172,6 +172,17 @@ impl Meant {
         }
     }
 
+    /// The words of orders that do not stand in the log, since what they say moves; `None` stands for all there may be.
+    fn words_that_move(&self) -> Vec<Option<Words>> {
+        let these = match self {
+            Self::All => return vec![None],
+            Self::InTheseWords(these) => these.clone(),
+            Self::OfWhomeverFits(filter) => vec![Words::of(filter)],
+        };
+        let moves = |words: &Words| matches!(words, Words::Filter { idle_longer_than: Some(_), .. });
+        these.into_iter().filter(moves).map(Some).collect()
+    }
+
     fn means(&self, block: &Block) -> bool {
         if block.words.as_ref().is_some_and(|words| self.means_words(words)) {
             return true;
@@ -264,6 +275,9 @@ impl SessionAdministration {
     async fn lift_into(&self, lifted: &mut Vec<Block>, meant: &Meant) -> Result<(), StoreError> {
         let now = self.0.clock.now();
         self.0.cut_offs.lift(meant, now, lifted).await?;
+        for words in meant.words_that_move() {
+            self.0.blocks.note_lifted(words, now).await?;
+        }
         for found in self.of_persons_meant(meant, now).await? {
             self.0.blocks.remove(&found).await?;
             lifted.push(found.block());

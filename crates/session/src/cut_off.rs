@@ -35,6 +35,9 @@ use self::orders::{Standing, StandingOrder};
 /// Longest time for which a login may be under way: the pending login's lifetime, and some.
 pub(super) const LONGEST_LOGIN: Duration = Duration::minutes(15);
 
+/// Time for which an order stands beyond the longest session: records are there for some minutes more, and timeouts may be
+/// lengthened meanwhile.
+pub(super) const RECORDS_OUTLIVE_SESSIONS: Duration = Duration::HOUR;
 /// Attempts at lifting a block that others seal again all the time.
 const ATTEMPTS: usize = 5;
 const LONGEST_LOGIN_MILLISECONDS: i64 = 15 * 60 * 1_000;
@@ -167,7 +170,7 @@ impl CutOffs {
                 fresh_login: terms.fresh_login,
                 persons_blocked_until: terms.block_for.map(|block| terms.at + block),
                 logins_until: orders::logins_until(terms.at, blocked_until, fresh_until),
-                sessions_until: terms.at + terms.remember_for,
+                sessions_until: terms.at + terms.remember_for + RECORDS_OUTLIVE_SESSIONS,
             })
             .await
     }
@@ -422,7 +425,7 @@ mod tests {
         all.0.lift(&Meant::All, now, &mut lifted).await.unwrap();
         assert_eq!(lifted.len(), 1);
         assert!(!all.0.log.replace(standing, standing.order.clone(), now).await.unwrap(), "it was replaced before");
-        all.0.log.keep_up(now).await.unwrap();
+        all.0.log.keep_up(now, Duration::HOUR).await.unwrap();
         assert_eq!(refused(&all, ordered).await, None, "the block stays lifted");
         assert_eq!(refused(&all, LogNumber::BEGINNING).await, Some(Refusal::Overtaken), "the order itself stands");
         let after = all.0.log.current(now).await.unwrap();

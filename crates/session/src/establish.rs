@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::cut_off::Attempt;
 pub use super::cut_off::{Freshness, Refusal};
 use super::ending::{EndCause, Tombstone};
-use super::key::SessionKey;
+use super::key::{SessionHandle, SessionKey};
 use super::lease::LeaseRequest;
 use super::policy::OnLimit;
 use super::record::{ClientTraits, SessionRecord, Tokens};
@@ -171,18 +171,26 @@ impl Sessions {
             Err(error) => Err(error.into()),
         };
         if let Err(refused) = established {
-            // If this fails as well, the key is lost with this answer: nobody can use the record.
-            self.0.tear_up(handle, None, now).await?;
-            self.0.registry.remove(&record, handle).await?;
+            self.undo(&record, handle).await?;
             return Err(refused);
         }
         if let Some((most, _)) = limit {
             let tombstone = Tombstone::of(EndCause::Displaced, now);
             for oldest in others.iter().skip(most - 1) {
-                self.0.end_known(&oldest.known, Some(&tombstone)).await?;
+                if let Err(error) = self.0.end_known(&oldest.known, Some(&tombstone)).await {
+                    self.undo(&record, handle).await?;
+                    return Err(error.into());
+                }
             }
         }
         Ok(key)
+    }
+
+    /// Deletes a record that was written for a login that is refused. If this fails as well, the key is lost with the answer:
+    /// nobody can use the record.
+    async fn undo(&self, record: &SessionRecord, handle: SessionHandle) -> Result<(), StoreError> {
+        self.0.tear_up(handle, None, record.created_at).await?;
+        self.0.registry.remove(record, handle).await
     }
 
     async fn refuse_if_cut_off(&self, attempt: Attempt<'_>) -> Result<(), EstablishError> {

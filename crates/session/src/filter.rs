@@ -104,6 +104,11 @@ impl PersonFilter {
         self.issuer.as_deref().zip(self.subject.as_deref())
     }
 
+    /// Is true if it names a person: by user name, address, or issuer and subject.
+    pub fn names_a_person(&self) -> bool {
+        self.user.is_some() || self.verified_email.is_some() || self.by_subject().is_some()
+    }
+
     /// Is true if a person fits.
     pub fn fits(&self, identity: &Identity) -> bool {
         let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
@@ -154,7 +159,7 @@ impl Filter {
 
     /// Is true if it names a person: by user name, address, or issuer and subject.
     pub fn names_a_person(&self) -> bool {
-        self.person.user.is_some() || self.person.verified_email.is_some() || self.person.by_subject().is_some()
+        self.person.names_a_person()
     }
 
     /// Means everything of one person.
@@ -239,6 +244,11 @@ impl LoginFilter {
     /// Is true if it says who is meant, and nothing else.
     pub fn says_who(&self) -> bool {
         self.network.is_none() && self.browser.is_none() && self.older_than.is_none()
+    }
+
+    /// Is true if it names a person: by user name, address, or issuer and subject.
+    pub fn names_a_person(&self) -> bool {
+        self.person.names_a_person()
     }
 
     /// The one person it names by issuer and subject, if it says nothing else.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use counterfoil_core::clock::SharedClock;
 use counterfoil_core::secret::keyring::Sealer;
 use time::OffsetDateTime;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::blocks::of_persons::Blocks;
 use super::checkpoint::Checkpoints;
@@ -30,6 +30,9 @@ use super::store::note::Note;
 use super::store::sealed::{Found, SealedStore};
 use super::store::{Extension, InvalidationListener, RecordStore, StoreError};
 use super::timeout::{Verdict, judge};
+
+/// Most sessions that are ended at a time behind the answers of checks.
+pub(crate) const MOST_ENDINGS: usize = 64;
 
 /// The state in the store of a session whose key is known.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) queues: LocalLocks,
     pub(crate) searches: Searches,
     pub(crate) scans: Scans,
+    /// Places for ends behind the answers of checks.
+    pub(crate) endings: Arc<Semaphore>,
     pub(crate) clock: SharedClock,
 }
 
@@ -131,6 +136,14 @@ impl Inner {
     /// Returns the orders that mean many, as they are now.
     pub(crate) async fn orders(&self) -> Result<Arc<Orders>, StoreError> {
         self.cut_offs.log.current(self.clock.now()).await
+    }
+
+    /// Returns the orders that mean many, as they are now, or as they were when they were last read.
+    pub(crate) async fn orders_or_known(&self) -> Arc<Orders> {
+        self.orders().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the orders cannot be read; those that are known count");
+            self.cut_offs.log.last_read()
+        })
     }
 
     /// Judges a session by the timeouts, and by the orders that came since its person was confirmed.

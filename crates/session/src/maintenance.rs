@@ -69,7 +69,15 @@ impl Maintenance {
         self.0.store.ours().await.map(drop)
     }
 
-    /// The same, and lets the store know if another of our keys seals by now: once a minute.
+    /// Makes sure that the orders that mean many are known: without them no session can be judged.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be asked for them, or somebody damaged them.
+    pub async fn ensure_orders_are_known(&self) -> Result<(), StoreError> {
+        self.0.orders().await.map(drop)
+    }
+
+    /// Does what [`Self::claim_store`] does, and lets the store know if another of our keys seals by now: once a minute.
     ///
     /// # Errors
     /// Those of [`Self::claim_store`].
@@ -154,7 +162,7 @@ impl Maintenance {
     }
 
     async fn tidy(&self) -> Result<(), StoreError> {
-        let log = self.0.cut_offs.log.keep_up(self.0.clock.now()).await;
+        let log = self.0.cut_offs.log.keep_up(self.0.clock.now(), self.0.policies.retention().absolute).await;
         let blocks = self.0.blocks.keep_up(self.0.clock.now()).await;
         let registered = self.0.policies.registered.forget_unnamed().await;
         let stored = self.0.policies.seal_again().await;

@@ -67,7 +67,9 @@ pub enum PolicySource {
 
 /// The timeouts stored by an operator cannot be read: sealed under a key that is gone, or damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the stored timeouts cannot be read, so the configuration's apply")]
+#[error(
+    "the stored timeouts cannot be read; those that were in force go on, which are the configuration's if none were read before"
+)]
 struct Unreadable;
 
 /// The rules in force in this process.
@@ -258,10 +260,14 @@ impl Policies {
         })
     }
 
-    /// Returns the timeouts that apply if these are stored.
+    /// Returns the timeouts that apply if these are stored. If they cannot be read, those that were in force stay: nobody loosens
+    /// them by damaging what is stored.
     fn choice(&self, stored: &Stored) -> TimeoutPolicy {
-        let policy = stored.as_ref().and_then(|(_, policy)| policy.clone());
-        policy.unwrap_or_else(|| self.configured.load().timeouts.clone())
+        match stored {
+            Some((_, Some(policy))) => policy.clone(),
+            Some((_, None)) => TimeoutPolicy::clone(&self.in_force.load()),
+            None => self.configured.load().timeouts.clone(),
+        }
     }
 
     fn apply(&self, stored: &mut Stored, found: Stored) {

@@ -9,7 +9,7 @@ use super::audit::{AuditEvent, audit};
 use super::ending::Tombstone;
 use super::inner::{Inner, Lookup};
 use super::key::SessionKey;
-use super::live::{Check, EndedSession, LiveSession};
+use super::live::{Check, EndedSession, KnownSession, LiveSession};
 use super::policy::Binding;
 use super::store::StoreError;
 
@@ -47,18 +47,42 @@ impl SessionReader {
             }
         };
         let now = self.0.clock.now();
-        let (known, tombstone) = match self.0.live(known, &orders, now) {
-            Ok(live) => return Ok(Check::Live(live)),
-            Err(EndedSession::ByOrder(known, tombstone)) => (known, tombstone),
-            Err(EndedSession::ByTime(known, cause)) => (known, Tombstone::of(cause, now)),
-        };
-        // The answer does not need this (the record is judged again each time), so a failure may wait.
-        match (self.0.end_known(&known, Some(&tombstone)).await, &tombstone.by) {
-            (Ok(true), Some(by)) => audit(&AuditEvent::SessionRevoked { session: handle, by }),
-            (Ok(_), _) => {}
-            (Err(error), _) => tracing::warn!(session = %handle, %error, "an ended session could not be deleted yet"),
+        if known.record.confirmed > orders.newest {
+            self.0.cut_offs.log.catch_up(known.record.confirmed, now).await?;
         }
-        Ok(Check::Ended(tombstone))
+        // The answers do not need that the record is deleted: it is judged again each time.
+        match self.0.live(known, &orders, now) {
+            Ok(live) => Ok(Check::Live(live)),
+            Err(EndedSession::ByOrder(known, tombstone)) => {
+                self.end_behind_the_answer(known, tombstone.clone());
+                Ok(Check::Ended(tombstone))
+            }
+            Err(EndedSession::ByTime(known, cause)) => {
+                let tombstone = Tombstone::of(cause, now);
+                self.end(&known, &tombstone).await;
+                Ok(Check::Ended(tombstone))
+            }
+        }
+    }
+
+    /// Ends a session that an order for many means, unless many are being ended: everybody may come at once, and whoever
+    /// carries the order out comes to all of them.
+    fn end_behind_the_answer(&self, known: Arc<KnownSession>, tombstone: Tombstone) {
+        let Ok(place) = self.0.endings.clone().try_acquire_owned() else { return };
+        let reader = self.clone();
+        tokio::spawn(async move {
+            reader.end(&known, &tombstone).await;
+            drop(place);
+        });
+    }
+
+    async fn end(&self, known: &KnownSession, tombstone: &Tombstone) {
+        let session = known.handle;
+        match (self.0.end_known(known, Some(tombstone)).await, &tombstone.by) {
+            (Ok(true), Some(by)) => audit(&AuditEvent::SessionRevoked { session, by }),
+            (Ok(_), _) => {}
+            (Err(error), _) => tracing::warn!(%session, %error, "an ended session could not be deleted yet"),
+        }
     }
 
     /// The near cache's word, if it says that the session lives. That it does not, only the store may say: another

@@ -16,6 +16,7 @@ mod maintenance;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{self, AtomicU64};
 
 use counterfoil_core::unix_millis::UnixMillis;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
@@ -115,11 +116,26 @@ pub(super) enum Source {
 #[derive(Debug)]
 pub(super) struct Registry {
     store: Arc<Keyed>,
+    /// The entries that were met and cannot be read: nobody knows whose they are.
+    damaged: AtomicU64,
 }
 
 impl Registry {
     pub(super) fn new(store: Arc<Keyed>) -> Self {
-        Self { store }
+        Self { store, damaged: AtomicU64::new(0) }
+    }
+
+    /// The number of entries that were met so far and cannot be read.
+    pub(super) fn damaged(&self) -> u64 {
+        self.damaged.load(atomic::Ordering::Acquire)
+    }
+
+    fn parse(&self, list: &str, member: &str, established: i64) -> Option<Entry> {
+        let entry = Entry::parse(member, established);
+        if entry.is_none() && self.damaged.fetch_add(1, atomic::Ordering::AcqRel) == 0 {
+            tracing::error!(list, "an entry of a list of sessions cannot be read: somebody wrote it who is no broker");
+        }
+        entry
     }
 
     /// The lists that a session belongs to, and its entry in each.
@@ -259,7 +275,8 @@ impl Registry {
         loop {
             let members = self.store.down_from(list, highest, limit).await?;
             let is_all = members.len() < limit;
-            let entries = members.into_iter().filter_map(|(member, established)| Entry::parse(&member, established));
+            let entries =
+                members.into_iter().filter_map(|(member, established)| self.parse(list, &member, established));
             let mut entries: Vec<_> = entries.filter(|found| place.is_none_or(|place| found.place < place)).collect();
             if is_all {
                 return Ok((entries, true));

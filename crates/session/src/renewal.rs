@@ -188,16 +188,16 @@ impl LockedSession {
     /// # Errors
     /// [`StoreError`] if the person was not blocked, or the session may live on.
     async fn end_by_order(&self, order: &Standing) -> Result<(), StoreError> {
-        let known = [KnownSession::of(self.handle(), self.record.clone())];
-        let (filter, terms) = (order.filter(), order.terms());
+        let known = KnownSession::of(self.handle(), self.record.clone());
         let (trying, mut laid_down) = (RetryBudget::begin(), Ok(()));
-        while let Err(failed) = self.sessions.0.cut_off(&known, Some(&filter), order.number, &terms).await {
+        while let Err(failed) = self.sessions.0.cut_off_by(&known, order).await {
             laid_down = trying.pause(failed.error).await;
             if laid_down.is_err() {
                 break;
             }
         }
-        self.end_with(&order.tombstone()).await?;
+        // Also if the person was not blocked: what is stored by now may not fit the order any more, so nobody else would end it.
+        self.end_with(&order.tombstone(), Some(order.number)).await?;
         laid_down
     }
 
@@ -206,13 +206,14 @@ impl LockedSession {
     /// # Errors
     /// [`StoreError`] if the store cannot be asked: it may live on.
     pub async fn end(&self, cause: EndCause) -> Result<bool, StoreError> {
-        self.end_with(&Tombstone::of(cause, self.sessions.0.clock.now())).await
+        self.end_with(&Tombstone::of(cause, self.sessions.0.clock.now()), None).await
     }
 
-    async fn end_with(&self, tombstone: &Tombstone) -> Result<bool, StoreError> {
+    /// Does the same, by an order if that is what ends it: what that says of the person was seen to.
+    async fn end_with(&self, tombstone: &Tombstone, order: Option<LogNumber>) -> Result<bool, StoreError> {
         let trying = RetryBudget::begin();
         loop {
-            let ended = self.try_to_end(tombstone).await;
+            let ended = self.try_to_end(tombstone, order).await;
             self.sessions.0.near.invalidate(self.handle());
             match ended {
                 Ok(ended) => return Ok(ended),
@@ -221,7 +222,7 @@ impl LockedSession {
         }
     }
 
-    async fn try_to_end(&self, tombstone: &Tombstone) -> Result<bool, StoreError> {
+    async fn try_to_end(&self, tombstone: &Tombstone, order: Option<LogNumber>) -> Result<bool, StoreError> {
         // Somebody else's reason stands.
         let Some((was, had)) = self.sessions.0.sealed.load_whole(&self.key).await? else { return Ok(false) };
         // If the lease was lost, somebody else may have renewed it since: to their token ours was a second use, and the
@@ -231,7 +232,7 @@ impl LockedSession {
             return Ok(false);
         }
         let known = KnownSession::of(self.handle(), self.record.clone());
-        self.sessions.0.end_known(&known, Some(tombstone)).await
+        self.sessions.0.end_within(&known, Some(tombstone), order).await
     }
 
     /// Lets the others know that an attempt failed: for a moment nobody makes another.

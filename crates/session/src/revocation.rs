@@ -4,6 +4,7 @@
 //! (the rules may change): tombstone, record, this process's own cache, registry. A step that fails does not keep the
 //! rest from being done; it is reported, and can be repeated: also an end that came no further than the tombstone.
 
+mod lifting;
 pub(crate) mod persons;
 mod walk;
 mod written;
@@ -249,7 +250,7 @@ impl SessionAdministration {
         tell(&revoked);
         let number = appended.map(|appended| appended.number);
         let (selection, standing) = (selection.clone(), many.filter(|_| revoked.stands));
-        let walk = Walk { selection, number, standing, tombstone, terms, before };
+        let walk = Walk { selection, number, entry: number, standing, tombstone, terms, before };
         self.walk(walk, Progress::default(), &mut revoked, tell).await;
         revoked
     }

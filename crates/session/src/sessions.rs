@@ -5,14 +5,14 @@ use std::time::Duration as StdDuration;
 
 use counterfoil_core::clock::SharedClock;
 use counterfoil_core::secret::keyring::Keyring;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::administration::SessionAdministration;
 use super::blocks::of_persons::Blocks;
 use super::checkpoint::Checkpoints;
 use super::cut_off::CutOffs;
 use super::cut_off::log::LogCopy;
-use super::inner::{Inner, Near};
+use super::inner::{Inner, MOST_ENDINGS, Near};
 use super::key::{CookieTags, SessionHandle, SessionKey};
 use super::key_check::Keyed;
 use super::lease::Lease;
@@ -73,6 +73,7 @@ impl Sessions {
             queues: LocalLocks::default(),
             searches: Searches::default(),
             scans: Scans::default(),
+            endings: Arc::new(Semaphore::new(MOST_ENDINGS)),
             store,
             clock,
         }))

@@ -55,9 +55,9 @@ pub enum StoreError {
     /// Others worked on the same thing for too long.
     #[error("others work on the same session, person or block for too long")]
     LockTimeout,
-    /// The log of cut-offs gives numbers that it gave before: it was deleted, or another server with an earlier clock took
-    /// over.
-    #[error("the numbers of the cut-off log went back: the order counts for nothing; repeat it in a while")]
+    /// The log of cut-offs gave numbers that it gave before: it was deleted, or another server with an earlier clock took
+    /// over. It has caught up.
+    #[error("the numbers of the cut-off log had gone back, so some sessions were not meant: repeat the order")]
     NumbersWentBack,
     /// More persons without an index are searched for than fit into one look at all sessions.
     #[error("too many searches of all sessions at once")]

@@ -10,7 +10,7 @@ use crate::web::page::moment::Moment;
 pub struct OwnSession {
     /// Its public name.
     pub handle: String,
-    /// The browser, as it calls itself.
+    /// The kind of browser, such as "Chrome on Windows".
     pub browser: String,
     /// The address that it signed in from.
     pub address: String,

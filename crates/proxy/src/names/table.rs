@@ -5,6 +5,15 @@ pub const REQUEST: &[&str] = &[
     // The person who asks, in the words of this broker and of other proxies.
     "x-auth-request-*",
     "x-user",
+    "x-user-name",
+    "x-user-email",
+    "x-user-group*",
+    "x-user-role*",
+    "x-username",
+    "x-auth-preferred-username",
+    "x-sso-user*",
+    "cas-user",
+    "mellon-*",
     "x-email",
     "x-access-token",
     "x-jwt-assertion",
@@ -62,6 +71,7 @@ pub const REQUEST: &[&str] = &[
     // The certificate that the client has shown (RFC 9440, and before it).
     "client-cert*",
     "x-client-cert*",
+    "x-tls-client-cert*",
     "x-client-verify",
     "x-client-dn",
     "x-client-cn",

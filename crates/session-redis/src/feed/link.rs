@@ -51,7 +51,7 @@ pub(crate) struct Read {
 
 /// The near end of a link.
 pub(super) struct Link {
-    coverage: Arc<Coverage>,
+    pub(super) coverage: Arc<Coverage>,
     reads: mpsc::Sender<Request>,
 }
 

@@ -30,7 +30,8 @@ const SLOTS: std::ops::RangeInclusive<u16> = 0..=16_383;
 pub(super) async fn follow(server: ServerConfig, access: Access, connections: Connections, shared: Arc<Shared>) {
     let in_cluster = matches!(server, ServerConfig::Clustered { .. });
     let mut lead = Lead { connections, named: None, looks: 0 };
-    let mut kept = Kept { in_cluster, access, shared, links: HashMap::new(), tasks: JoinSet::new() };
+    let mut kept =
+        Kept { in_cluster, access, shared, last: Primaries::new(), links: HashMap::new(), tasks: JoinSet::new() };
     let mut unconfirmed = 0_u32;
     loop {
         match kept.primaries(&server).await {
@@ -93,6 +94,8 @@ struct Kept {
     in_cluster: bool,
     access: Access,
     shared: Arc<Shared>,
+    /// The primaries of a cluster as they last were.
+    last: Primaries,
     links: HashMap<Address, (Arc<Link>, AbortHandle)>,
     tasks: JoinSet<()>,
 }
@@ -135,6 +138,7 @@ impl Kept {
 
     /// Ends links to those that are no primaries any more, and begins one to each new primary.
     fn keep(&mut self, primaries: &Primaries) {
+        self.hear_slots(primaries);
         self.links.retain(|known, (_, task)| {
             let stays = primaries.iter().any(|(_, address)| address == known);
             if !stays {
@@ -152,6 +156,21 @@ impl Kept {
         }
         let link = |(slots, address): &(_, Address)| Some((Clone::clone(slots), self.links.get(address)?.0.clone()));
         self.shared.set_links(primaries.iter().filter_map(link).collect::<Links>());
+    }
+
+    /// Voids what was read before slots of a cluster went to another primary: a server whose slots another took deletes their
+    /// keys, some versions tell nobody of that, and the epoch need not rise.
+    fn hear_slots(&mut self, primaries: &Primaries) {
+        if !self.in_cluster {
+            return;
+        }
+        let mut primaries = primaries.clone();
+        primaries.sort_by_key(|(slots, _)| *slots.start());
+        let before = std::mem::replace(&mut self.last, primaries);
+        if !before.is_empty() && before != self.last {
+            self.links.values().for_each(|(link, _)| link.coverage.void());
+            self.shared.listeners.each(|listener| listener.invalidate_all());
+        }
     }
 }
 

@@ -21,10 +21,13 @@ use crate::cut_off::OrderTerms;
 use crate::hashed_name::HashedName;
 use crate::key_check::Keyed;
 use crate::listing::AT_A_TIME;
-use crate::store::{SortedSets, StoreError};
+use crate::store::{KeyValue, SortedSets, StoreError};
 
 /// The list of the persons who have blocks of their own.
 pub(crate) const PERSONS: &str = "blocks";
+
+/// Time for which it is noted that blocks were lifted: no order that moves is carried out for so long.
+const LONGEST_WALK: Duration = Duration::HOUR;
 
 /// The sealed part of a block of one person.
 #[derive(Debug, Serialize, Deserialize)]
@@ -119,13 +122,43 @@ impl Blocks {
         // The list by which the block is found comes first, then the block itself, which refuses.
         self.store.insert(PERSONS, &index, UnixMillis::from(until).0, until).await?;
         let list = list_of(&index);
-        self.store.insert(&list, &self.seal(&list, &sealed), UnixMillis::from(until).0, until).await?;
+        let member = self.seal(&list, &sealed);
+        self.store.insert(&list, &member, UnixMillis::from(until).0, until).await?;
         // Whoever keeps the list of persons up may have taken them for one without blocks in between.
         self.store.insert(PERSONS, &index, UnixMillis::from(until).0, until).await?;
+        let stayed = longest.map(|found| found.member.clone());
         for old in same {
-            self.store.remove_member(&list, &old.member).await?;
+            let was_there = self.store.remove_member(&list, &old.member).await?;
+            // The longer one was lifted meanwhile: it does not come back, and the order's own is laid down.
+            if !was_there && stayed.as_ref() == Some(&old.member) {
+                self.store.remove_member(&list, &member).await?;
+                return Box::pin(self.lay_down(person, words, terms, block_for)).await;
+            }
         }
         Ok(())
+    }
+
+    /// Notes that blocks in these words were lifted, or all, for those who are still carrying an order in them out.
+    pub(super) async fn note_lifted(&self, words: Option<Words>, now: OffsetDateTime) -> Result<(), StoreError> {
+        let (name, at) = (self.name_of_lifted(words).await?, UnixMillis::from(now).0.to_string());
+        self.store.put(&name, at.as_bytes(), Some(now + LONGEST_WALK)).await
+    }
+
+    /// Is true if blocks in these words were lifted after an order of that moment.
+    pub(crate) async fn is_lifted_since(&self, words: &Words, ordered_at: OffsetDateTime) -> Result<bool, StoreError> {
+        for words in [Some(words.clone()), None] {
+            let lifted = self.store.get(&self.name_of_lifted(words).await?).await?;
+            let at = lifted.and_then(|at| std::str::from_utf8(&at).ok()?.parse().ok().map(UnixMillis));
+            if at.is_some_and(|at| at >= ordered_at.into()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn name_of_lifted(&self, words: Option<Words>) -> Result<String, StoreError> {
+        let words = words.map_or_else(String::new, |words| words.folded().to_string());
+        Ok(format!("lifted:{}", self.store.names().await?.word(&words).as_str()))
     }
 
     /// Returns until when a person is blocked, whoever ordered it.
@@ -155,6 +188,20 @@ impl Blocks {
             Found { index: index.to_owned(), member, sealed, until }
         });
         Ok(found.collect())
+    }
+
+    /// Removes what an order in these words laid on a person at that moment.
+    pub(crate) async fn take_back(
+        &self,
+        index: &str,
+        words: &Words,
+        since: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        for found in self.of_person(index, now).await?.iter().filter(|found| found.is_by(words, since)) {
+            self.remove(found).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn remove(&self, found: &Found) -> Result<(), StoreError> {

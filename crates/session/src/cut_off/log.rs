@@ -23,17 +23,22 @@ use crate::store::StoreError;
 use crate::store::log::{Appended, Log, LogNumber, LogRead, MOST_READ};
 
 use super::orders::{Entry, Orders, Standing, StandingOrder};
+use crate::filter::LoginFilter;
 
 /// The log's name.
 pub(crate) const LOG: &str = "cut-off-log";
 /// Most orders that stand at a time; revocations of many are rare events.
 const MOST_ORDERS: usize = 1_000;
+/// Most orders that stand at a time when one comes that names a person.
+const MOST_ORDERS_OF_PERSONS: usize = 900;
 /// An entry that says nothing but that its number was given.
 const TICK: &[u8] = b"t";
 /// Ticks of this process that stay in the log.
 const KEPT_TICKS: usize = 8;
 /// Pause after an order that could not be brought back.
 const BRING_BACK_PAUSE: StdDuration = StdDuration::from_secs(1);
+/// Age beyond which a copy is read again although no change was heard of: the backstop, as of the near cache's entries.
+const MAX_AGE: StdDuration = StdDuration::from_secs(10);
 /// Interval at which the whole log is read where changes are not told.
 const WHOLE_READ: StdDuration = StdDuration::from_secs(1);
 /// The copy of the log that checks of sessions read.
@@ -53,7 +58,8 @@ impl LogCopy {
     /// The copy, if every change would have been heard of.
     pub(crate) fn known(&self, now: Instant) -> Option<arc_swap::Guard<Arc<Orders>>> {
         let orders = self.orders.load();
-        let is_current = orders.generation == self.generation.load(Ordering::Acquire);
+        let is_current = orders.generation == self.generation.load(Ordering::Acquire)
+            && orders.read_at.is_some_and(|at| now.saturating_duration_since(at) < MAX_AGE);
         (is_current && orders.watch.as_ref().is_some_and(|watch| watch.holds(now))).then_some(orders)
     }
 }
@@ -142,6 +148,17 @@ impl CutOffLog {
         read
     }
 
+    /// Returns the orders as they are now, also if a change is on its way that was not heard of yet.
+    pub(crate) async fn current_anew(&self, now: OffsetDateTime) -> Result<Arc<Orders>, StoreError> {
+        self.copy.invalidate();
+        self.current(now).await
+    }
+
+    /// Returns the orders as they were when they were last read.
+    pub(crate) fn last_read(&self) -> Arc<Orders> {
+        self.copy.orders.load_full()
+    }
+
     /// Returns the number of the newest entry, for a login that begins; the last one known if the store cannot be asked:
     /// a lower number only refuses more.
     pub(crate) async fn newest(&self) -> Result<LogNumber, StoreError> {
@@ -181,6 +198,7 @@ impl CutOffLog {
             generation,
             read,
             whole_at: if is_delta { before.whole_at } else { Some(began) },
+            read_at: Some(began),
             ..Orders::default()
         };
         // The newest entry is never deleted: a log that lacks it is another's, or was emptied.
@@ -221,7 +239,8 @@ impl CutOffLog {
         let may_be_lost = |known: &&Standing| !known.order.is_done || now < known.order.logins_until;
         for known in before.all(now).filter(may_be_lost) {
             let is_there = |there: &Standing| {
-                there.number == known.number
+                // A block that was lifted is not back because the lifting was lost.
+                (there.number == known.number && there.order.revision >= known.order.revision)
                     || (there.number > known.number && there.order.logins == known.order.logins)
             };
             if orders.standing.iter().any(is_there) {
@@ -253,26 +272,63 @@ impl CutOffLog {
     }
 
     async fn append(&self, entry: &Entry) -> Result<Appended, StoreError> {
-        let appended = self.store.append(LOG, &self.sealer.seal_json(LOG.as_bytes(), entry)).await;
+        self.append_sealed(&self.sealer.seal_json(LOG.as_bytes(), entry)).await
+    }
+
+    async fn append_sealed(&self, entry: &[u8]) -> Result<Appended, StoreError> {
+        let appended = self.store.append(LOG, entry).await;
         // This is due also if the store did not answer: it may have done it.
         self.copy.invalidate();
         appended
     }
 
+    /// Appends an entry under a number beyond one that is known. Sessions and logins are compared by number: an order that is
+    /// not beyond what was known before would end none of them.
+    async fn append_beyond(&self, known: LogNumber, entry: &[u8]) -> Result<Appended, StoreError> {
+        let appended = self.append_sealed(entry).await?;
+        if appended.number > known {
+            return Ok(appended);
+        }
+        self.go_on_beyond(known).await?;
+        let appended = self.append_sealed(entry).await?;
+        if appended.number > known { Ok(appended) } else { Err(StoreError::NumbersWentBack) }
+    }
+
+    /// Lets the log go on beyond a number that it gave, if it does not know it: it was lost, and with it its numbers. Returns
+    /// whether that was so.
+    pub(crate) async fn catch_up(&self, given: LogNumber, now: OffsetDateTime) -> Result<bool, StoreError> {
+        if given <= self.last_read().newest || given <= self.current_anew(now).await?.newest {
+            return Ok(false);
+        }
+        self.go_on_beyond(given).await?;
+        Ok(true)
+    }
+
+    async fn go_on_beyond(&self, number: LogNumber) -> Result<(), StoreError> {
+        tracing::warn!(%number, "the cut-off log was lost or its server's clock went back: it goes on beyond its old numbers");
+        let advanced = self.store.advance(LOG, number, TICK).await;
+        self.copy.invalidate();
+        advanced
+    }
+
     /// Lays down an order. It takes in those in the same words: the longer block stays, with whoever ordered it.
     pub(crate) async fn order(&self, mut order: StandingOrder) -> Result<Appended, StoreError> {
         let now = order.at;
-        let known = self.current(now).await?;
+        // A lift that was not heard of yet would be taken in as if there were none.
+        let known = self.current_anew(now).await?;
         let (same, others): (Vec<_>, Vec<_>) = known.all(now).partition(|known| known.order.logins == order.logins);
         for known in &same {
             order.take_in(&known.order);
         }
         order.knows = known.newest;
-        if others.len() >= MOST_ORDERS {
+        // However many persons were named before, groups and everybody can be ended.
+        let is_for_everybody = order.logins == LoginFilter::default();
+        let most = if order.logins.names_a_person() { MOST_ORDERS_OF_PERSONS } else { MOST_ORDERS };
+        if others.len() >= most && !is_for_everybody {
             return Err(StoreError::TooManyCutOffs);
         }
-        let appended = self.append(&Entry::Order(Box::new(order))).await?;
-        ensure_it_is_beyond(appended, known.newest)?;
+        let entry = self.sealer.seal_json(LOG.as_bytes(), &Entry::Order(Box::new(order)));
+        let appended = self.append_beyond(known.newest, &entry).await?;
         for known in same {
             if let Err(error) = self.store.delete_entry(LOG, known.entry).await {
                 tracing::warn!(%error, "an order that another took in is still in the log; it counts for nothing");
@@ -284,10 +340,7 @@ impl CutOffLog {
     /// Returns a number of its own, for an order that means one person.
     pub(crate) async fn tick(&self) -> Result<Appended, StoreError> {
         let newest = self.copy.orders.load().newest;
-        let appended = self.store.append(LOG, TICK).await;
-        self.copy.invalidate();
-        let appended = appended?;
-        ensure_it_is_beyond(appended, newest)?;
+        let appended = self.append_beyond(newest, TICK).await?;
         // Copies go on from the newest entry that they know: the last ones stay for those who have not read on.
         let old = {
             let mut ticks = self.ticks.lock().await;
@@ -330,7 +383,67 @@ impl CutOffLog {
     }
 }
 
-/// Sessions and logins are compared by number: an order that is not beyond what was known before would end none of them.
-fn ensure_it_is_beyond(appended: Appended, known: LogNumber) -> Result<(), StoreError> {
-    if appended.number > known { Ok(()) } else { Err(StoreError::NumbersWentBack) }
+#[cfg(test)]
+mod tests {
+    use counterfoil_core::clock::{Clock, ManualClock, SystemClock};
+
+    use super::*;
+    use crate::filter::{LoginFilter, PersonFilter};
+    use crate::store::Coverage;
+    use crate::store::memory::MemoryStore;
+
+    fn log() -> (CutOffLog, OffsetDateTime) {
+        let clock = ManualClock::at(SystemClock.now());
+        let log = CutOffLog::new(Arc::new(MemoryStore::new(clock.clone())), &Keyring::ephemeral(), Arc::default());
+        (log, clock.now())
+    }
+
+    fn against(person: PersonFilter, at: OffsetDateTime) -> StandingOrder {
+        StandingOrder { logins: LoginFilter { person, ..LoginFilter::default() }, ..StandingOrder::blank(at) }
+    }
+
+    /// R-N04: a log that was lost goes on beyond what sessions carry, or no order would mean them.
+    #[tokio::test]
+    async fn numbers_that_went_back_are_caught_up_with() {
+        let clock = ManualClock::at(SystemClock.now());
+        let (store, keyring) = (Arc::new(MemoryStore::new(clock.clone())), Keyring::ephemeral());
+        let (now, log) = (clock.now(), CutOffLog::new(store.clone(), &keyring, Arc::default()));
+        let ahead = LogNumber { milliseconds: log.tick().await.unwrap().number.milliseconds + 7_200_000, sequence: 1 };
+        assert!(log.catch_up(ahead, now).await.unwrap());
+        assert!(log.tick().await.unwrap().number > ahead);
+        assert!(!log.catch_up(ahead, now).await.unwrap());
+        // Another log in its place, with numbers of another clock.
+        let known = log.current_anew(now).await.unwrap().newest;
+        let mut lost = CutOffLog::new(Arc::new(MemoryStore::new(clock.clone())), &keyring, Arc::default());
+        lost.copy = log.copy.clone();
+        assert!(lost.order(StandingOrder::blank(now)).await.unwrap().number > known);
+    }
+
+    /// R-N04: however many persons were ended by name, whoever has to can end everybody.
+    #[tokio::test]
+    async fn orders_of_persons_leave_room_for_those_of_many() {
+        let (log, now) = log();
+        let of = |user: usize| PersonFilter { user: Some(user.to_string()), ..PersonFilter::default() };
+        for user in 0..MOST_ORDERS_OF_PERSONS {
+            log.order(against(of(user), now)).await.unwrap();
+        }
+        let one_more = log.order(against(of(MOST_ORDERS_OF_PERSONS), now)).await;
+        assert!(matches!(one_more, Err(StoreError::TooManyCutOffs)), "{one_more:?}");
+        log.order(against(PersonFilter { group: Some("finance".into()), ..PersonFilter::default() }, now))
+            .await
+            .unwrap();
+        log.order(StandingOrder::blank(now)).await.unwrap();
+    }
+
+    /// A change that nobody told of is known a while later all the same.
+    #[test]
+    fn a_copy_does_not_count_for_ever() {
+        let (copy, read) = (LogCopy::default(), Instant::now());
+        let coverage = Coverage::new(read);
+        coverage.extend(read + 2 * MAX_AGE);
+        let orders = Orders { watch: Some(coverage.watch()), read_at: Some(read), ..Orders::default() };
+        copy.orders.store(Arc::new(orders));
+        assert!(copy.known(read).is_some());
+        assert!(copy.known(read + MAX_AGE).is_none());
+    }
 }

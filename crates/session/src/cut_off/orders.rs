@@ -104,7 +104,7 @@ pub(crate) struct Standing {
     /// The number that sessions are compared with.
     pub(crate) number: LogNumber,
     /// The entry that holds it.
-    pub(super) entry: LogNumber,
+    pub(crate) entry: LogNumber,
     pub(crate) order: StandingOrder,
 }
 
@@ -126,12 +126,12 @@ impl Standing {
         Filter { person, network, browser, older_than, ..Filter::default() }
     }
 
-    /// The terms for the persons whose sessions it ends.
-    pub(crate) fn terms(&self) -> OrderTerms {
+    /// The terms for the persons whose sessions it ends. A block that is over is none.
+    pub(crate) fn terms(&self, now: OffsetDateTime) -> OrderTerms {
         let StandingOrder { at, persons_blocked_until, sessions_until, by, reason, fresh_login, .. } = &self.order;
         OrderTerms {
             at: *at,
-            block_for: persons_blocked_until.map(|until| until - *at),
+            block_for: persons_blocked_until.filter(|until| now < *until).map(|until| until - *at),
             fresh_login: *fresh_login,
             remember_for: *sessions_until - *at,
             by: by.clone(),
@@ -191,6 +191,8 @@ pub(crate) struct Orders {
     /// The number of the read that made it; 0 if none did.
     pub(super) read: u64,
     pub(super) whole_at: Option<Instant>,
+    /// The moment the last read began.
+    pub(super) read_at: Option<Instant>,
     /// Set while it holds orders that the log lacks.
     pub(super) is_ahead: bool,
 }
@@ -212,6 +214,11 @@ impl Orders {
     pub(crate) fn is_block_lifted(&self, logins: &LoginFilter, now: OffsetDateTime) -> bool {
         let mut same = self.all(now).filter(|standing| standing.order.logins == *logins).peekable();
         same.peek().is_some() && same.all(|standing| standing.order.persons_blocked_until.is_none())
+    }
+
+    /// Is true if an order under way blocks the persons whose sessions it ends.
+    pub(crate) fn is_blocking_persons(&self, now: OffsetDateTime) -> bool {
+        self.all(now).any(|standing| !standing.order.is_done && standing.order.persons_blocked_until > Some(now))
     }
 
     /// The orders of lower numbers.

@@ -182,6 +182,10 @@ impl Log for Keyed {
         self.ours().await?.read_watched(log, behind).await
     }
 
+    async fn advance(&self, log: &str, beyond: LogNumber, entry: &[u8]) -> Result<(), StoreError> {
+        self.ours().await?.advance(log, beyond, entry).await
+    }
+
     async fn delete_entry(&self, log: &str, number: LogNumber) -> Result<bool, StoreError> {
         self.ours().await?.delete_entry(log, number).await
     }

@@ -33,8 +33,9 @@ pub(super) async fn lead(store: Arc<dyn LeaseStore>) -> Result<Option<Lease>, St
 pub(super) enum Pass<'due> {
     /// Extends what was established before a longer policy was registered.
     Extend(&'due Due),
-    /// Takes entries without a record out of the lists.
-    Prune,
+    /// Takes entries without a record out of the lists. It gives way to the extension by a policy that was registered since it
+    /// began, and not to one that failed before.
+    Prune(Option<&'due Due>),
 }
 
 impl Pass<'_> {
@@ -42,7 +43,7 @@ impl Pass<'_> {
     fn name(self) -> String {
         let kind = match self {
             Self::Extend(_) => "extend",
-            Self::Prune => "prune",
+            Self::Prune(_) => "prune",
         };
         format!("{NAME}:{kind}")
     }
@@ -51,7 +52,7 @@ impl Pass<'_> {
     fn number(self) -> String {
         match self {
             Self::Extend(due) => due.number(),
-            Self::Prune => "0".to_owned(),
+            Self::Prune(_) => "0".to_owned(),
         }
     }
 }
@@ -74,7 +75,7 @@ impl Maintenance {
             }
             let next = match pass {
                 Pass::Extend(due) => self.extend_batch(due, at).await?,
-                Pass::Prune => self.prune_batch(at).await?,
+                Pass::Prune(_) => self.prune_batch(at).await?,
             };
             let Some(next) = next else {
                 self.0.checkpoints.remove(&name).await?;
@@ -89,9 +90,10 @@ impl Maintenance {
 
     /// Is true if another pass has to begin first.
     fn is_outdated(&self, pass: Pass<'_>) -> bool {
-        match (pass, self.0.policies.registered.due()) {
-            (Pass::Extend(due), now) => now.is_none_or(|now| now.number() != due.number()),
-            (Pass::Prune, now) => now.is_some(),
+        let now = self.0.policies.registered.due().map(|due| due.number());
+        match pass {
+            Pass::Extend(due) => now != Some(due.number()),
+            Pass::Prune(due) => now.is_some() && now != due.map(Due::number),
         }
     }
 }

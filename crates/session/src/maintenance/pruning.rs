@@ -37,12 +37,14 @@ fn fate(established: OffsetDateTime, has_record: bool, oldest: OffsetDateTime, n
 impl Maintenance {
     /// Begins a pass every ten minutes, or goes on with one that was left. Returns whether there is nothing left to do.
     pub(super) async fn prune_if_due(&self, lead: &Lease) -> Result<bool, StoreError> {
-        let has_begun = self.cursor(Pass::Prune).await.is_some();
+        let due = self.0.policies.registered.due();
+        let pass = Pass::Prune(due.as_ref());
+        let has_begun = self.cursor(pass).await.is_some();
         // Never released: its TTL is the interval.
         if !has_begun && Lease::try_acquire(self.0.store.clone(), "pruning", INTERVAL).await?.is_none() {
             return Ok(true);
         }
-        if !self.pass(lead, Pass::Prune).await? {
+        if !self.pass(lead, pass).await? {
             return Ok(false);
         }
         self.forget_overdue_hours().await?;
@@ -57,12 +59,15 @@ impl Maintenance {
         let remains = self.0.store.remains(&handles).await?;
         let now = self.0.clock.now();
         let oldest = self.0.policies.oldest(now);
+        // Whoever carries such an order out finds persons by their sessions.
+        let ends_any = !self.0.orders_or_known().await.is_blocking_persons(now);
         let (mut dropped, mut overdue, mut causes) = (Vec::new(), Vec::new(), Causes::default());
         for (entry, remains) in entries.into_iter().zip(remains) {
             let decided = fate(entry.established_at(), remains.has_record, oldest, now);
             match decided {
                 Fate::Keep => continue,
                 Fate::Drop => causes.count(self, &entry, &remains, now),
+                Fate::End if !ends_any => continue,
                 Fate::End => overdue.push((entry, remains.has_tombstone)),
             }
             dropped.push(entry);

@@ -11,6 +11,7 @@ use super::{BlockOrder, Order, Selection};
 use crate::administration::SessionAdministration;
 use crate::blocks::Words;
 use crate::cut_off::OrderTerms;
+use crate::cut_off::orders::Standing;
 use crate::filter::Filter;
 use crate::inner::Inner;
 use crate::listing::AT_A_TIME;
@@ -120,23 +121,49 @@ impl Inner {
     }
 
     /// Lays on the person of a session that is about to end what orders under way say of them: whoever carries these out finds
-    /// persons by their sessions alone. Not what one of them says, which is being carried out.
+    /// persons by their sessions alone. Not what one of them says, which is being carried out, and not what an order for
+    /// everybody says, which holds for every login. If the orders cannot be read, those that are known count: what ends has to
+    /// end.
     ///
     /// # Errors
-    /// [`StoreError`] if somebody could not be blocked, whose session has to stay for that.
+    /// [`StoreError`] if somebody was not blocked or not asked for a fresh login, whose session has to stay for that.
     pub(crate) async fn cut_off_by_orders(
         &self,
         known: &KnownSession,
         except: Option<LogNumber>,
     ) -> Result<(), StoreError> {
-        let (orders, now) = (self.orders().await?, self.clock.now());
-        let others = orders.all(now).filter(|order| Some(order.number) != except);
+        let (orders, now) = (self.orders_or_known().await, self.clock.now());
+        let others = orders.all(now).filter(|order| Some(order.number) != except && !order.filter().is_empty());
         for order in others.filter(|order| order.is_about_to_end(&known.record)) {
-            let terms = order.terms();
-            let laid_down = self.cut_off(&[known], Some(&order.filter()), order.number, &terms).await;
-            if terms.block_for.is_some() {
-                laid_down.map_err(|failed| failed.error)?;
-            }
+            self.cut_off_by(known, order).await.map_err(|failed| failed.error)?;
+        }
+        Ok(())
+    }
+
+    /// Lays on the person of a session what an order for many says of them, while whoever carries it out is on the way. A
+    /// failure counts if the session has to stay for that.
+    pub(crate) async fn cut_off_by(&self, known: &KnownSession, order: &Standing) -> Result<(), NotCutOff> {
+        let (filter, terms) = (order.filter(), order.terms(self.clock.now()));
+        let laid_down = self.cut_off(&[known], Some(&filter), order.number, &terms).await;
+        if terms.block_for.is_some()
+            && let Err(error) = self.take_back_if_lifted(&known.record.identity, &filter, order).await
+        {
+            tracing::warn!(%error, "whether a block was lifted meanwhile cannot be found out");
+        }
+        if terms.block_for.is_some() || terms.fresh_login { laid_down } else { Ok(()) }
+    }
+
+    /// Takes back what an order laid on a person, if its block was lifted meanwhile: whoever lifted it looked before that.
+    async fn take_back_if_lifted(
+        &self,
+        person: &Identity,
+        filter: &Filter,
+        order: &Standing,
+    ) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        if self.cut_offs.log.current_anew(now).await?.is_block_lifted(&order.order.logins, now) {
+            let index = self.store.names().await?.subject(&person.issuer, &person.subject);
+            self.blocks.take_back(index.as_str(), &Words::of(filter), order.order.at, now).await?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration as StdDuration, Instant};
 
 use counterfoil_core::unix_millis::UnixMillis;
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
@@ -16,7 +17,6 @@ use time::{Duration, OffsetDateTime};
 use super::persons::NotCutOff;
 use super::{Revoked, Selection};
 use crate::administration::SessionAdministration;
-use crate::blocks::Words;
 use crate::cut_off::OrderTerms;
 use crate::cut_off::orders::{Orders, Standing};
 use crate::ending::Tombstone;
@@ -33,6 +33,8 @@ use crate::store::log::LogNumber;
 const LEASE: Duration = Duration::seconds(30);
 /// Interval at which it is renewed while a search waits.
 const RENEWAL: StdDuration = StdDuration::from_secs(10);
+/// Most that the clocks of two replicas may differ.
+const CLOCK_SKEW: Duration = Duration::MINUTE;
 /// Shortest time that a batch of a thousand records takes, behind the first.
 const PACE: StdDuration = StdDuration::from_millis(200);
 
@@ -42,6 +44,8 @@ pub(super) struct Walk {
     pub(super) selection: Selection,
     /// The order's number; `None` if it could not be laid down.
     pub(super) number: Option<LogNumber>,
+    /// The entry of the log that holds it: one that was brought back, or whose block was lifted, is carried out from the beginning.
+    pub(super) entry: Option<LogNumber>,
     /// The words of an order that stands.
     pub(super) standing: Option<LoginFilter>,
     pub(super) tombstone: Tombstone,
@@ -65,6 +69,7 @@ pub(super) struct Progress {
 struct Resumable {
     name: String,
     number: LogNumber,
+    entry: LogNumber,
     lease: Lease,
     progress: Progress,
     /// The end of the order: nobody goes on behind it.
@@ -148,10 +153,10 @@ impl SessionAdministration {
 
     /// Takes the lease of a walk that can be resumed; `None` if it cannot, or somebody else has it.
     async fn resumable(&self, walk: &Walk, progress: Progress) -> Result<Option<Resumable>, StoreError> {
-        let Some(number) = walk.number.filter(|_| walk.standing.is_some()) else { return Ok(None) };
+        let (Some(number), Some(entry), Some(_)) = (walk.number, walk.entry, &walk.standing) else { return Ok(None) };
         let (name, until) = (name_of(number), walk.terms.at + walk.terms.remember_for);
         let lease = Lease::try_acquire(self.0.store.clone(), &name, LEASE).await?;
-        Ok(lease.map(|lease| Resumable { name, number, lease, progress, until }))
+        Ok(lease.map(|lease| Resumable { name, number, entry, lease, progress, until }))
     }
 
     /// Ends what a source has of the sessions that are meant; returns whether it came to its end.
@@ -176,12 +181,18 @@ impl SessionAdministration {
                         revoked.goes_on = true;
                         return false;
                     }
-                    Err(error) => revoked.failure = Some(error),
+                    // The next batch learns if it was lost.
+                    Err(error) => tracing::warn!(%error, "the lease of a revocation could not be renewed"),
                 }
             }
+            let damaged = self.0.registry.damaged();
             let records = self.selected(&walk.selection, source, place, walk.terms.at).await;
+            // Of an entry that cannot be read nobody knows whom it names.
+            let is_damaged = self.0.registry.damaged() > damaged;
             let Some(records) = revoked.note(records) else { return false };
             place = records.next;
+            let caught_up = self.catch_up(&records).await;
+            revoked.note(caught_up);
             // Without its block no batch is ended: nobody would find those persons again.
             let Some(block_for) = revoked.note(self.block_by_now(walk).await) else { return false };
             terms.block_for = block_for;
@@ -191,7 +202,7 @@ impl SessionAdministration {
                 revoked.note(taken_back);
             }
             if let Some(resumable) = &mut resumable {
-                resumable.progress.is_in_part |= is_in_part;
+                resumable.progress.is_in_part |= is_in_part || is_damaged;
             }
             let Some(next) = place else { return true };
             tell(revoked);
@@ -205,21 +216,14 @@ impl SessionAdministration {
         }
     }
 
-    /// Returns the block of the persons whose sessions end: that of an order that stands may be lifted while it is carried
-    /// out, and be one that it took in from an earlier order in the same words.
-    async fn block_by_now(&self, walk: &Walk) -> Result<Option<Duration>, StoreError> {
-        let Some(standing) = &walk.standing else { return Ok(walk.terms.block_for) };
-        let until = self.0.orders().await?.persons_blocked_until(standing, self.0.clock.now());
-        Ok(until.map(|until| until - walk.terms.at))
-    }
-
-    /// Takes back what a batch laid down, if the block was lifted meanwhile: whoever lifted it looked before that.
-    async fn take_back_if_lifted(&self, walk: &Walk) -> Result<(), StoreError> {
-        let (Some(standing), Some(filter)) = (&walk.standing, walk.selection.filter()) else { return Ok(()) };
-        if self.0.orders().await?.is_block_lifted(standing, self.0.clock.now()) {
-            self.take_back_blocks(&Words::of(filter), walk.terms.at).await?;
-        }
-        Ok(())
+    /// Lets the log go on beyond the numbers that sessions carry.
+    ///
+    /// # Errors
+    /// [`StoreError::NumbersWentBack`] if it had to: the order meant none of those sessions.
+    async fn catch_up(&self, records: &Records) -> Result<(), StoreError> {
+        let Some(newest) = records.sessions.iter().map(|known| known.record.confirmed).max() else { return Ok(()) };
+        let caught_up = self.0.cut_offs.log.catch_up(newest, self.0.clock.now()).await?;
+        if caught_up { Err(StoreError::NumbersWentBack) } else { Ok(()) }
     }
 
     /// Ends what is meant of a batch of records; returns whether some may be meant that cannot be read here: they may be
@@ -230,13 +234,15 @@ impl SessionAdministration {
         if let Some(number) = walk.number.filter(|_| walk.marks_each_person()) {
             let laid_down = self.0.cut_off(&records.sessions, walk.selection.filter(), number, terms).await;
             if let Err(NotCutOff { persons, error }) = laid_down {
-                // Their sessions stay: nobody would find them again, to block them, unless they are named.
+                // Their sessions stay: nobody would find them again, to block them or to ask them for a fresh login, unless they
+                // are named. Where the order stands none of those sessions counts.
+                let keeps = terms.block_for.is_some() || (walk.standing.is_some() && terms.fresh_login);
                 let is_named = walk.selection.filter().is_some_and(|filter| filter.one_person().is_some());
                 let is_cut_off = |known: &Arc<KnownSession>| {
                     let identity = &known.record.identity;
                     !persons.contains(&(identity.issuer.clone(), identity.subject.clone()))
                 };
-                records.sessions.retain(|known| is_named || terms.block_for.is_none() || is_cut_off(known));
+                records.sessions.retain(|known| is_named || !keeps || is_cut_off(known));
                 revoked.failure = Some(error);
             }
         }
@@ -252,10 +258,11 @@ impl SessionAdministration {
             }
         }
         revoked.matched.extend(matched);
-        // Those begun after the order are not meant.
+        // Those begun after the order are not meant; about those begun around it clocks may disagree.
         let ordered_at = UnixMillis::from(walk.terms.at);
+        let may_be_meant = UnixMillis::from(walk.terms.at + CLOCK_SKEW);
+        let found_unreadable = records.unreadable.iter().filter(|place| place.established <= may_be_meant).count();
         records.unreadable.retain(|place| place.established <= ordered_at);
-        let found_unreadable = records.unreadable.len();
         let unreadable = records.unreadable.iter().map(|place| place.handle).collect();
         let unreadable = self.unreadable_selected(&walk.selection, records.is_certain, unreadable).await;
         let unreadable = revoked.note(unreadable).unwrap_or_default();
@@ -304,14 +311,16 @@ impl SessionAdministration {
     }
 
     async fn leave(&self, resumable: &Resumable) -> Result<(), StoreError> {
-        let Resumable { name, number, progress, until, .. } = resumable;
-        self.0.checkpoints.leave(name, &number.to_string(), progress, *until).await
+        let Resumable { name, entry, progress, until, .. } = resumable;
+        self.0.checkpoints.leave(name, &entry.to_string(), progress, *until).await
     }
 
-    /// Notes that every session an order meant is gone; if some cannot be read here, the order stands until none can live.
+    /// Notes that every session an order meant is gone; if some cannot be read here, the order stands until none can live, and
+    /// is walked again each hour: another replica may have their key.
     async fn conclude(&self, mut resumable: Resumable) -> Result<(), StoreError> {
         if resumable.progress.is_in_part {
             resumable.progress.is_over = true;
+            resumable.until = resumable.until.min(self.0.clock.now() + Duration::HOUR);
             self.leave(&resumable).await?;
         } else {
             self.0.cut_offs.log.done(resumable.number).await?;
@@ -327,16 +336,15 @@ impl SessionAdministration {
     /// [`StoreError`], the first one: those walks are tried again.
     pub(crate) async fn resume_walks(&self) -> Result<(), StoreError> {
         let (orders, now) = (self.0.orders().await?, self.0.clock.now());
-        let mut resumed = Ok(());
-        for standing in orders.all(now).filter(|standing| standing.is_unfinished(now - LEASE)) {
-            resumed = resumed.and(self.resume_walk(standing, &orders).await);
-        }
-        resumed
+        let unfinished = orders.all(now).filter(|standing| standing.is_unfinished(now - LEASE));
+        // One that has far to go does not keep the others waiting.
+        let walks = join_all(unfinished.map(|standing| self.resume_walk(standing, &orders, now))).await;
+        walks.into_iter().collect()
     }
 
-    async fn resume_walk(&self, standing: &Standing, orders: &Orders) -> Result<(), StoreError> {
+    async fn resume_walk(&self, standing: &Standing, orders: &Orders, now: OffsetDateTime) -> Result<(), StoreError> {
         let number = standing.number;
-        let progress = self.0.checkpoints.find::<Progress>(&name_of(number), &number.to_string()).await;
+        let progress = self.0.checkpoints.find::<Progress>(&name_of(number), &standing.entry.to_string()).await;
         let progress = progress.unwrap_or_default();
         if progress.is_over {
             return Ok(());
@@ -344,9 +352,10 @@ impl SessionAdministration {
         let walk = Walk {
             selection: Selection::Matching(standing.filter()),
             number: Some(number),
+            entry: Some(standing.entry),
             standing: Some(standing.order.logins.clone()),
             tombstone: standing.tombstone(),
-            terms: standing.terms(),
+            terms: standing.terms(now),
             before: Arc::new(orders.before(number)),
         };
         let mut revoked = Revoked::default();

@@ -41,7 +41,10 @@ pub use self::leases::{
     a_lease_ends_with_its_ttl, a_lease_is_acquired_by_exactly_one_of_many,
     a_lease_is_renewed_and_released_by_its_owner_alone, a_lease_is_renewed_while_it_is_held_and_never_taken_up_again,
 };
-pub use self::log::{a_log_is_read_behind_any_number, a_log_numbers_its_entries_and_never_gives_a_number_twice};
+pub use self::log::{
+    a_log_goes_on_behind_a_number_from_elsewhere, a_log_is_read_behind_any_number,
+    a_log_numbers_its_entries_and_never_gives_a_number_twice,
+};
 pub use self::records::{
     a_deleted_record_is_gone_and_deleting_twice_is_fine, a_note_outlives_its_record_and_is_replaced_only_where_it_is,
     a_record_expires_by_itself, a_record_is_loaded_as_it_was_created,
@@ -144,6 +147,7 @@ macro_rules! with_store_promises {
             a_sorted_set_is_extended_and_loses_many_members_at_a_time
             a_log_numbers_its_entries_and_never_gives_a_number_twice
             a_log_is_read_behind_any_number
+            a_log_goes_on_behind_a_number_from_elsewhere
         }
     };
 }

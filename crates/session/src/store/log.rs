@@ -29,6 +29,15 @@ impl LogNumber {
     /// Lies before every entry.
     pub const BEGINNING: Self = Self { milliseconds: 0, sequence: 0 };
 
+    /// Returns the number right behind this one; the highest there is stays.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self.sequence.checked_add(1) {
+            Some(sequence) => Self { sequence, ..self },
+            None => Self { milliseconds: self.milliseconds.saturating_add(1), sequence: 0 },
+        }
+    }
+
     /// Returns the number right before this one.
     #[must_use]
     pub fn previous(self) -> Self {
@@ -105,6 +114,10 @@ pub trait Log: Debug + Send + Sync {
     /// Reads the entries behind a number, [`MOST_READ`] at the most, and the promise to tell of others, if there is one.
     async fn read_watched(&self, log: &str, behind: LogNumber) -> Result<LogRead, StoreError>;
 
+    /// Makes sure that every number given from now on is higher than `beyond`, by an entry if need be: a log that was lost may
+    /// begin again with lower ones.
+    async fn advance(&self, log: &str, beyond: LogNumber, entry: &[u8]) -> Result<(), StoreError>;
+
     /// Deletes an entry, whose number is never given again; `false` if it was not there.
     async fn delete_entry(&self, log: &str, number: LogNumber) -> Result<bool, StoreError>;
 }
@@ -121,6 +134,8 @@ mod tests {
         assert!(number("10-0").unwrap() > number("9-99").unwrap());
         assert!(number("0-1").unwrap() > LogNumber::BEGINNING);
         assert_eq!(number("9-9").unwrap().previous(), number("9-8").unwrap());
+        assert_eq!(number("9-8").unwrap().next(), number("9-9").unwrap());
+        assert_eq!(number("8-18446744073709551615").unwrap().next(), number("9-0").unwrap());
         assert_eq!(number("9-0").unwrap().previous().to_string(), format!("8-{}", u64::MAX));
         assert_eq!(LogNumber::BEGINNING.previous(), LogNumber::BEGINNING);
         for wrong in ["", "-", "1", "1-", "-1", "1-x", "99999999999999999999-0"] {

@@ -26,6 +26,21 @@ pub async fn a_log_numbers_its_entries_and_never_gives_a_number_twice(subject: &
     assert_eq!(subject.store.newest(log).await.unwrap(), Some(next));
 }
 
+/// A log that was given a number from elsewhere goes on behind it, and is not moved by one that it is beyond.
+pub async fn a_log_goes_on_behind_a_number_from_elsewhere(subject: &Subject) {
+    let log = &name();
+    let first = subject.store.append(log, b"first").await.unwrap().number;
+    let elsewhere = LogNumber { milliseconds: first.milliseconds + 3_600_000, sequence: 7 };
+    subject.store.advance(log, elsewhere, b"tick").await.unwrap();
+    let next = subject.store.append(log, b"next").await.unwrap().number;
+    assert!(next > elsewhere, "{next}");
+    subject.store.advance(log, elsewhere, b"tick").await.unwrap();
+    subject.store.advance(log, first, b"tick").await.unwrap();
+    assert_eq!(subject.store.newest(log).await.unwrap(), Some(next));
+    let entries = subject.store.read_watched(log, first).await.unwrap().entries;
+    assert_eq!(entries.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>(), [b"tick", b"next"]);
+}
+
 /// A log is read behind any number, also one whose entry was deleted.
 pub async fn a_log_is_read_behind_any_number(subject: &Subject) {
     let log = &name();

@@ -24,8 +24,7 @@ impl Log for MemoryStore {
         let now = LogNumber { milliseconds: u64::try_from(now).unwrap_or_default(), sequence: 0 };
         let mut state = self.lock_to_write();
         let log = state.logs.entry(log.to_owned()).or_default();
-        let next = LogNumber { sequence: log.newest.sequence + 1, ..log.newest };
-        log.newest = now.max(next);
+        log.newest = now.max(log.newest.next());
         log.entries.insert(log.newest, entry.to_vec());
         Ok(Appended { number: log.newest, is_replicated: true })
     }
@@ -42,6 +41,16 @@ impl Log for MemoryStore {
             entries: entries.take(MOST_READ).map(|(number, entry)| (*number, entry.clone())).collect(),
             watch: None,
         })
+    }
+
+    async fn advance(&self, log: &str, beyond: LogNumber, entry: &[u8]) -> Result<(), StoreError> {
+        let mut state = self.lock_to_write();
+        let log = state.logs.entry(log.to_owned()).or_default();
+        if log.newest <= beyond {
+            log.newest = beyond.next();
+            log.entries.insert(log.newest, entry.to_vec());
+        }
+        Ok(())
     }
 
     async fn delete_entry(&self, log: &str, number: LogNumber) -> Result<bool, StoreError> {
