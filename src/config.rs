@@ -204,8 +204,9 @@ impl Source {
 }
 
 /// The sections whose names may begin a variable.
-const SECTIONS: [&str; 11] =
-    ["SERVER", "SECRETS", "NETWORK", "PROXY", "STORE", "SESSION", "IDP", "ROUTE", "ADMIN", "BRANDING", "LOG"];
+const SECTIONS: [&str; 12] = [
+    "SERVER", "SECRETS", "NETWORK", "PROXY", "STORE", "SESSION", "IDP", "ROUTE", "ADMIN", "BRANDING", "LOG", "STREAMS",
+];
 
 /// The fault of a variable that names a key by single underscores, and would be ignored as another program's. Kubernetes sets
 /// some for services whose names begin like ours (`…_SERVICE_HOST`, `…_PORT`).
