@@ -19,6 +19,7 @@ use http::{Method, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use thiserror::Error;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::Instant;
 
 pub use self::body::{AnswerBody, Content};
@@ -152,9 +153,9 @@ impl Pool {
         mut connection: Lent,
         mut request: Request<Content>,
     ) -> Result<Response<AnswerBody>, Failed> {
-        let sent = request.body_mut().sent();
+        let mut sent = request.body_mut().sent();
         let too_late = async {
-            if let Some(sent) = sent {
+            if let Some(sent) = &mut sent {
                 let _ = sent.await;
             }
             tokio::time::sleep(self.0.timeout).await;
@@ -163,9 +164,12 @@ impl Pool {
             answer = connection.sender.try_send_request(request) => answer,
             () = too_late => return Err(Failed::Sent(PoolError::Timeout(self.0.timeout))),
         };
+        // An upstream that answered before it had the whole content may take the rest of it for a request, which the content's
+        // sender has written.
+        let is_sent = sent.is_none_or(|mut sent| matches!(sent.try_recv(), Err(TryRecvError::Closed)));
         // hyper goes on in HTTP/1.0 on a connection that answered in it, where a body of unknown length cannot be sent.
         let with_connection = |answer: Response<Incoming>| {
-            let may_be_reused = answer.version() == Version::HTTP_11;
+            let may_be_reused = is_sent && answer.version() == Version::HTTP_11;
             answer.map(|body| AnswerBody::new(body, connection, may_be_reused))
         };
         answer.map(with_connection).map_err(|mut failed| match failed.take_message() {

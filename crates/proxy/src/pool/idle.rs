@@ -59,7 +59,7 @@ struct State {
 enum Fate {
     /// It takes a request.
     Use,
-    /// Its last request is still being sent, after an early answer.
+    /// Its last exchange is about to end.
     Wait,
     /// It ended, or is kept for too long.
     Close,
