@@ -216,6 +216,8 @@ error-payload-too-large-advice = What was sent is larger than this service accep
 error-upstream-unavailable-title = The application isn’t answering
 error-upstream-unavailable-advice = It can’t be reached just now. Your sign-in is not affected. Please try again in a few minutes. If you were saving something, check first whether it was saved.
 
+error-too-many-streams-title = Too many connections are open
+error-too-many-streams-advice = Close other tabs of this application, then try again in a few seconds.
 error-upstream-timeout-title = The application took too long to answer
 error-upstream-timeout-advice = Your sign-in is not affected. What you asked for may or may not have been done, so please check before you repeat it.
 

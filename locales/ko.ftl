@@ -207,6 +207,8 @@ error-payload-too-large-advice = 보내신 내용이 이 서비스가 받을 수
 error-upstream-unavailable-title = 애플리케이션이 응답하지 않습니다
 error-upstream-unavailable-advice = 지금은 애플리케이션에 연결할 수 없습니다. 로그인 상태에는 영향이 없으니 몇 분 뒤 다시 시도해 주십시오. 저장하던 중이었다면 먼저 저장되었는지 확인해 주십시오.
 
+error-too-many-streams-title = 열려 있는 연결이 너무 많습니다
+error-too-many-streams-advice = 이 애플리케이션의 다른 탭을 닫고 몇 초 뒤에 다시 시도해 주십시오.
 error-upstream-timeout-title = 애플리케이션의 응답 시간이 초과되었습니다
 error-upstream-timeout-advice = 로그인 상태에는 영향이 없습니다. 요청하신 작업이 처리되었을 수도 있으니, 다시 시도하기 전에 먼저 확인해 주십시오.
 

@@ -182,7 +182,14 @@ impl App {
         Ok(Self {
             rooms,
             guard: Guard::from(guard),
-            proxy: Proxy::new(cookies, &public_url, upstream_timeout, settings.upstreams, settings.stripped)?,
+            proxy: Proxy::new(
+                cookies,
+                &public_url,
+                upstream_timeout,
+                settings.upstreams,
+                settings.stripped,
+                settings.streams,
+            )?,
             responder: Responder { branding, public_url: public_url.clone() },
             admission: Admission {
                 public_url,

@@ -33,6 +33,7 @@ use crate::administration::rights::AdminRights;
 use crate::guard::route::Route;
 use crate::idp::ProviderSettings;
 use crate::proxy::names::StrippedNames;
+use crate::proxy::streams::StreamLimits;
 use crate::proxy::upstream::UpstreamSettings;
 use crate::secret::keyring::Keyring;
 use crate::session::NearCacheSettings;
@@ -84,6 +85,8 @@ pub struct Settings {
     pub upstreams: Vec<UpstreamSettings>,
     /// The header fields that do not cross the proxy.
     pub stripped: StrippedNames,
+    /// The bounds of connections that stay open.
+    pub streams: StreamLimits,
     /// The operator's words for the pages.
     pub branding: Branding,
     /// The level and format of the logs.
@@ -263,6 +266,7 @@ fn settings(reader: &mut Reader, environment: &BTreeMap<String, String>) -> Opti
     }
     let (routes, upstreams) = route::read(reader, &idp_names, &idps, &mut warnings);
     let stripped = proxy::read(&mut reader.section("proxy"));
+    let streams = streams::read(&mut reader.section("streams"));
     let branding = branding::read(&mut reader.section("branding"));
     let log = log::read(&mut reader.section("log"));
     let admin = admin::read(&mut reader.section("admin"), &idp_names);
@@ -282,6 +286,7 @@ fn settings(reader: &mut Reader, environment: &BTreeMap<String, String>) -> Opti
         routes,
         upstreams,
         stripped,
+        streams,
         branding,
         log,
         warnings,

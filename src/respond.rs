@@ -122,6 +122,7 @@ fn not_forwarded(kind: ProxyErrorKind) -> Appearance {
         Kind::BodyTooLarge => ("payload-too-large", Blame::Sender),
         Kind::AmbiguousPath => ("ambiguous-path", Blame::Sender),
         Kind::NoUpstream => ("not-found", Blame::Browser),
+        Kind::TooManyStreams => ("too-many-streams", Blame::Browser),
         Kind::UpstreamTimeout => ("upstream-timeout", Blame::Upstream),
         _ => ("upstream-unavailable", Blame::Upstream),
     };

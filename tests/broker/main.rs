@@ -84,6 +84,7 @@ mod step_up;
 mod store_contract;
 mod store_outage;
 mod store_owner;
+mod streams;
 mod terminal;
 mod third_party_login;
 mod token_endpoint;

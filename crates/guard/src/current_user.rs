@@ -11,6 +11,7 @@ use http::request::Parts;
 
 use super::cookies::CookiePolicy;
 use super::public_url::PublicUrl;
+use super::recheck::Recheck;
 use super::route::Route;
 use super::upgrade::Protocol;
 use crate::refusal::{Refusal, RefusalKind};
@@ -24,6 +25,8 @@ pub struct Admitted {
     pub user: Option<CurrentUser>,
     /// The provider's access token, where the route passes it on.
     pub access_token: Option<Secret<String>>,
+    /// Judges the caller's session once more, while the answer goes on.
+    pub recheck: Option<Recheck>,
     /// The protocol that its connection may be upgraded to.
     pub upgrade: Option<Protocol>,
     /// Writes the session's cookie.
@@ -133,7 +136,8 @@ mod tests {
         let route = Arc::new(Route::new(PathRule::Prefix(String::new()), AccessRule::public()));
         let public_url = Arc::new(PublicUrl::parse("https://a.example").unwrap());
         let cookies = CookiePolicy::new(&public_url, None).into();
-        let stranger = Admitted { route, user: None, access_token: None, upgrade: None, cookies, public_url };
+        let stranger =
+            Admitted { route, user: None, access_token: None, recheck: None, upgrade: None, cookies, public_url };
         assert_eq!(asked(Some(stranger)).await, (StatusCode::UNAUTHORIZED, StatusCode::OK));
         let defect = StatusCode::INTERNAL_SERVER_ERROR;
         assert_eq!(asked(None).await, (defect, defect));

@@ -2,6 +2,7 @@
 
 use counterfoil_core::secret::Secret;
 use counterfoil_session::LiveSession;
+use counterfoil_session::key::SessionKey;
 use counterfoil_session::record::SessionRecord;
 use http::HeaderMap;
 
@@ -119,10 +120,10 @@ impl Inquiry {
         self.outage.unwrap_or_else(|| RefusalKind::Internal.into())
     }
 
-    /// The session and the access token, for the request that passes.
-    pub(crate) fn into_admitted(self) -> (Option<LiveSession>, Option<Secret<String>>) {
+    /// The session with its key, and the access token, for the request that passes.
+    pub(crate) fn into_admitted(self) -> (Option<(SessionKey, LiveSession)>, Option<Secret<String>>) {
         let session = match self.found {
-            Some(SessionLookup::Live(_, session)) => Some(session),
+            Some(SessionLookup::Live(key, session)) => Some((key, session)),
             _ => None,
         };
         (session, self.access_token)

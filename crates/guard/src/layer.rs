@@ -28,6 +28,7 @@ use super::current_user::{Admitted, CurrentUser};
 use super::decision::{Caller, LoginReason, Verdict};
 use super::inquiry::Inquiry;
 use super::methods::judged;
+use super::recheck::Recheck;
 use super::request_target::{InvalidTarget, check_form, with_path};
 use super::revalidation::Revalidator;
 use super::route::{Caching, OnAnonymous, Place, Route, RouteTable};
@@ -204,7 +205,7 @@ impl GuardParts {
 
     /// Lets a request pass, or returns the redirect or refusal in its place.
     async fn slow_path(
-        &self,
+        self: &Arc<Self>,
         request: &mut Request,
         route: Option<Arc<Route>>,
         mut inquiry: Inquiry,
@@ -250,7 +251,7 @@ impl GuardParts {
     /// Tells the application who asks, and returns the people that its answer is for. A page of another origin may not
     /// use a person's session for an upgrade.
     fn forward(
-        &self,
+        self: &Arc<Self>,
         request: &mut Request,
         route: Arc<Route>,
         caller: Caller,
@@ -260,22 +261,26 @@ impl GuardParts {
             Caller::Person => inquiry.into_admitted(),
             Caller::Stranger => (None, None),
         };
-        note_visitor(request, session.as_ref());
+        note_visitor(request, session.as_ref().map(|(_, session)| session));
         let upgrade = upgrade::asked(request, &route.streams).cloned();
-        if let Some(session) = &session {
+        if let Some((_, session)) = &session {
             let is_foreign = || upgrade::is_of_another_origin(request.headers(), &self.public_url, &route.streams);
             if upgrade.is_some() && is_foreign() {
                 return Err(RefusalKind::ForeignOrigin.into());
             }
             // Opening one is no use: a forgotten tab opens it again and again.
-            if upgrade.is_none() && !navigation::is_background(request.headers()) {
+            let is_use =
+                upgrade.is_none() && route.streams.counts_as_use && !navigation::is_background(request.headers());
+            if is_use {
                 self.sessions.touch(session);
             }
         }
-        let user = session.map(CurrentUser::new);
+        let recheck = session.map(|(key, session)| Recheck::new(self.clone(), key, session));
+        let user = recheck.as_ref().map(|recheck| CurrentUser::new(recheck.session().clone()));
         let audience = Audience::of(&route, user.is_some());
         let (cookies, public_url) = (self.cookies.clone(), self.public_url.clone());
-        request.extensions_mut().insert(Admitted { route, user, access_token, upgrade, cookies, public_url });
+        let admitted = Admitted { route, user, access_token, recheck, upgrade, cookies, public_url };
+        request.extensions_mut().insert(admitted);
         Ok(audience)
     }
 

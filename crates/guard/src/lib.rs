@@ -29,6 +29,7 @@ pub mod problem;
 pub mod public_url;
 pub mod query;
 mod reading;
+pub mod recheck;
 pub mod redirect;
 pub mod refusal;
 pub mod request_context;

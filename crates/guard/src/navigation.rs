@@ -55,10 +55,13 @@ pub fn is_speculative(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Is true of a request without a person behind it: a poll that its page marks as such, or a prefetch of the browser.
+/// Is true of a request without a person behind it: a poll that its page marks as such, a prefetch of the browser, or an
+/// event stream, which a forgotten tab opens again and again.
 /// It does not keep the session alive; a false mark shortens only the sender's own session.
 pub fn is_background(headers: &HeaderMap) -> bool {
-    headers.get(BACKGROUND).is_some_and(|value| value == "1") || is_speculative(headers)
+    headers.get(BACKGROUND).is_some_and(|value| value == "1")
+        || is_speculative(headers)
+        || text(headers, &ACCEPT).is_some_and(|kind| kind == "text/event-stream")
 }
 
 /// Is true if a script of a page sent the request and says so. Apps that embed a browser send their own name in this

@@ -36,12 +36,14 @@ pub struct StreamRules {
     pub upgrades: Vec<Protocol>,
     /// The origins, beside the public one, whose pages may upgrade a connection with the session's cookie.
     pub allowed_origins: Vec<String>,
+    /// Set if requests, and data that a browser sends by WebSocket, are a use of the session.
+    pub counts_as_use: bool,
 }
 
 impl Default for StreamRules {
     /// WebSockets, for pages of the public origin.
     fn default() -> Self {
-        Self { upgrades: vec![Protocol::websocket()], allowed_origins: Vec::new() }
+        Self { upgrades: vec![Protocol::websocket()], allowed_origins: Vec::new(), counts_as_use: true }
     }
 }
 

@@ -23,6 +23,8 @@ pub enum ProxyErrorKind {
     AmbiguousPath,
     /// The route has no upstream.
     NoUpstream,
+    /// As many streams are open as may be.
+    TooManyStreams,
     /// The upstream does not answer, or not in a way that can be passed on.
     UpstreamUnavailable,
     /// The upstream took too long.
@@ -31,12 +33,13 @@ pub enum ProxyErrorKind {
 
 impl ProxyErrorKind {
     /// Every kind there is.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::BodyTimeout,
         Self::BrokenRequest,
         Self::BodyTooLarge,
         Self::AmbiguousPath,
         Self::NoUpstream,
+        Self::TooManyStreams,
         Self::UpstreamUnavailable,
         Self::UpstreamTimeout,
     ];
@@ -48,6 +51,7 @@ impl ProxyErrorKind {
             Self::BrokenRequest | Self::AmbiguousPath => (StatusCode::BAD_REQUEST, "bad_request"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "bad_request"),
             Self::NoUpstream => (StatusCode::NOT_FOUND, "bad_request"),
+            Self::TooManyStreams => (StatusCode::SERVICE_UNAVAILABLE, "too_many_streams"),
             Self::UpstreamUnavailable => (StatusCode::BAD_GATEWAY, "upstream_unavailable"),
             Self::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_unavailable"),
         }
@@ -60,6 +64,7 @@ impl ProxyErrorKind {
             Self::BodyTooLarge => "The request is too large",
             Self::AmbiguousPath => "The path is ambiguous",
             Self::NoUpstream => "Not found",
+            Self::TooManyStreams => "Too many connections are open",
             Self::UpstreamUnavailable => "The application does not answer",
             Self::UpstreamTimeout => "The application took too long",
         }
@@ -145,6 +150,7 @@ mod tests {
                 | ProxyErrorKind::BodyTooLarge
                 | ProxyErrorKind::AmbiguousPath
                 | ProxyErrorKind::NoUpstream
+                | ProxyErrorKind::TooManyStreams
                 | ProxyErrorKind::UpstreamUnavailable
                 | ProxyErrorKind::UpstreamTimeout => {}
             }

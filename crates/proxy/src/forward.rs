@@ -25,6 +25,7 @@ use crate::identity::{GroupWarnings, IdentityHeaders};
 use crate::names::StrippedNames;
 use crate::paths::AmbiguousPath;
 use crate::pool::{AnswerBody, Content, PoolError};
+use crate::streams::{StreamLimits, Streams};
 use crate::upgrade::{HandsOver, Handshake};
 use crate::upstream::{Upstream, UpstreamSettings, Upstreams};
 use counterfoil_guard::client_address::ClientAddress;
@@ -41,6 +42,7 @@ pub struct Proxy {
     public_name: Arc<PublicName>,
     stripped: Arc<StrippedNames>,
     group_warnings: Arc<GroupWarnings>,
+    streams: Streams,
 }
 
 /// The reason that a request cannot be forwarded.
@@ -79,6 +81,7 @@ impl Proxy {
         timeout: Duration,
         upstreams: Vec<UpstreamSettings>,
         stripped: StrippedNames,
+        streams: StreamLimits,
     ) -> std::io::Result<Self> {
         let public_name = PublicName::new(public_url).map_err(std::io::Error::other)?;
         let upstreams = Upstreams::new(upstreams, timeout, public_name.authority())?;
@@ -88,6 +91,7 @@ impl Proxy {
             public_name: Arc::new(public_name),
             stripped: Arc::new(stripped),
             group_warnings: Arc::default(),
+            streams: Streams::new(streams),
         })
     }
 
@@ -191,8 +195,14 @@ pub async fn forward(
         return Err(ProxyError::new(ProxyErrorKind::BodyTooLarge, ForwardError::BodyTooLarge(most)));
     }
     let hands_over = request.extensions().get::<HandsOver>().is_some();
-    let protocol = admitted.upgrade.clone().filter(|_| hands_over);
-    let handshake = protocol.map(|protocol| Handshake::of(protocol, request.headers()));
+    let handshake = match admitted.upgrade.clone().filter(|_| hands_over) {
+        Some(protocol) => {
+            let entered = proxy.streams.enter(admitted.route.clone(), admitted.recheck.as_ref());
+            let entered = entered.map_err(|error| ProxyError::new(ProxyErrorKind::TooManyStreams, error))?;
+            Some(Handshake::of(protocol, request.headers(), entered))
+        }
+        None => None,
+    };
     let Proxy { public_name, cookies, stripped, .. } = &proxy;
     let hop = Hop { address, public_name, cookies, request_id: &request_id, stripped, paths };
     let identity = admitted.user.as_ref().map(IdentityHeaders::of);

@@ -22,6 +22,7 @@ use tracing::Span;
 use crate::answer::UntrustedAnswer;
 use crate::forward::ForwardError;
 use crate::pool::{AnswerBody, PoolError, without_timeout};
+use crate::streams::Entered;
 use crate::tunnel::Ends;
 
 /// The text that a handshake's key is hashed with (RFC 6455 1.3).
@@ -38,13 +39,15 @@ pub(crate) struct Handshake {
     protocol: Protocol,
     /// The `Sec-WebSocket-Accept` of the right answer.
     accept: Option<String>,
+    /// Its place among the streams.
+    entered: Arc<Entered>,
 }
 
 impl Handshake {
-    /// The handshake with these fields.
-    pub(crate) fn of(protocol: Protocol, headers: &HeaderMap) -> Self {
+    /// The handshake with these fields, which has its place among the streams.
+    pub(crate) fn of(protocol: Protocol, headers: &HeaderMap, entered: Entered) -> Self {
         let key = headers.get(SEC_WEBSOCKET_KEY).filter(|_| protocol.is_websocket());
-        Self { accept: key.map(accept), protocol }
+        Self { accept: key.map(accept), protocol, entered: Arc::new(entered) }
     }
 
     /// Takes the upstream's connection out of its 101, for the client's server to join it to the client's.
@@ -62,9 +65,9 @@ impl Handshake {
         let upgraded = tokio::time::timeout(timeout, upgraded).await;
         let upgraded = upgraded.map_err(|_| ForwardError::Timeout(timeout))?.map_err(PoolError::Exchange)?;
         let (upstream, received) = without_timeout(upgraded);
-        let (protocol, span) = (self.protocol.clone(), Span::current());
+        let (protocol, entered, span) = (self.protocol.clone(), self.entered.clone(), Span::current());
         let mut answer = Response::from_parts(parts, Body::empty());
-        answer.extensions_mut().insert(Tunnel::new(Ends { upstream, received, protocol, span }));
+        answer.extensions_mut().insert(Tunnel::new(Ends { upstream, received, protocol, entered, span }));
         Ok(answer)
     }
 
@@ -129,15 +132,21 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue
 
 #[cfg(test)]
 mod tests {
+    use counterfoil_guard::access::AccessRule;
+    use counterfoil_guard::route::{PathRule, Route};
+
     use super::*;
+    use crate::streams::{StreamLimits, Streams};
 
     /// RFC 6455 1.3 has the key and its answer. One line a case.
     #[test]
     fn a_101_counts_only_as_the_answer_to_this_very_handshake() {
         let field = |name, value| (HeaderName::from_static(name), HeaderValue::from_static(value));
         let asked = HeaderMap::from_iter([field("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")]);
-        let websocket = Handshake::of(Protocol::websocket(), &asked);
-        let spdy = Handshake::of(Protocol::parse("spdy/3.1").unwrap(), &asked);
+        let route = Route::new(PathRule::parse("/").unwrap(), AccessRule::default());
+        let entered = || Streams::new(StreamLimits::default()).enter(route.clone().into(), None).unwrap();
+        let websocket = Handshake::of(Protocol::websocket(), &asked, entered());
+        let spdy = Handshake::of(Protocol::parse("spdy/3.1").unwrap(), &asked, entered());
         let (connection, upgrade) = (("connection", "upgrade"), ("upgrade", "WebSocket"));
         let accept = ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         for (handshake, lines, expected) in [

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use counterfoil_core::secret::Secret;
 use counterfoil_session::key::SessionHandle;
 use counterfoil_session::store::log::{LogNumber, LogRead};
-use counterfoil_session::store::{InvalidationFeed, InvalidationListener};
+use counterfoil_session::store::{InvalidationFeed, InvalidationListener, Listeners};
 use fred::types::config::ServerConfig;
 use redis_protocol::redis_keyslot;
 use tokio::sync::Notify;
@@ -64,23 +64,6 @@ impl fmt::Display for Address {
             return write!(formatter, "[{}]:{}", self.host, self.port);
         }
         write!(formatter, "{}:{}", self.host, self.port)
-    }
-}
-
-/// The listeners that are told.
-#[derive(Default)]
-struct Listeners(RwLock<Vec<Weak<dyn InvalidationListener>>>);
-
-impl Listeners {
-    fn add(&self, listener: Weak<dyn InvalidationListener>) {
-        let mut listeners = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        listeners.retain(|known| known.strong_count() > 0);
-        listeners.push(listener);
-    }
-
-    fn each(&self, tell: impl Fn(&dyn InvalidationListener)) {
-        let listeners = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        listeners.iter().filter_map(Weak::upgrade).for_each(|listener| tell(&*listener));
     }
 }
 

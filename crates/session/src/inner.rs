@@ -1,6 +1,7 @@
 //! The parts that every view of the sessions shares, and what several of them do with one session.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use counterfoil_core::clock::SharedClock;
@@ -28,7 +29,7 @@ use super::store::log::LogNumber;
 use super::store::near_cache::NearCache;
 use super::store::note::Note;
 use super::store::sealed::{Found, SealedStore};
-use super::store::{Extension, InvalidationListener, RecordStore, StoreError};
+use super::store::{Extension, InvalidationFeed, InvalidationListener, Listeners, RecordStore, StoreError};
 use super::timeout::{Verdict, judge};
 
 /// Most sessions that are ended at a time behind the answers of checks.
@@ -70,6 +71,20 @@ pub(crate) struct Near {
     pub(crate) cut_off_log: Arc<LogCopy>,
     /// Notified when the store may have been emptied.
     pub(crate) cleared: Notify,
+    /// Told of what this hears, once the cache has forgotten it.
+    pub(crate) listeners: Listeners,
+    /// Set once the store tells this.
+    pub(crate) is_subscribed: AtomicBool,
+}
+
+impl Near {
+    /// Has the store tell this from now on.
+    pub(crate) fn subscribe_to(self: &Arc<Self>, store: &Keyed) {
+        if !self.is_subscribed.swap(true, Ordering::AcqRel) {
+            let listener: Weak<Self> = Arc::downgrade(self);
+            store.subscribe(listener);
+        }
+    }
 }
 
 impl InvalidationListener for Near {
@@ -77,12 +92,14 @@ impl InvalidationListener for Near {
         if let Some(cache) = &self.cache {
             cache.invalidate(handle);
         }
+        self.listeners.each(|listener| listener.invalidate(handle));
     }
 
     fn invalidate_log(&self, log: &str) {
         if log == LOG {
             self.cut_off_log.invalidate();
         }
+        self.listeners.each(|listener| listener.invalidate_log(log));
     }
 
     fn invalidate_all(&self) {
@@ -91,6 +108,7 @@ impl InvalidationListener for Near {
             cache.clear();
         }
         self.cleared.notify_one();
+        self.listeners.each(|listener| listener.invalidate_all());
     }
 }
 
@@ -109,6 +127,7 @@ impl Inner {
         let tag = Some(self.tags.tag_of(key));
         let mut known = KnownSession::new(handle, *opened);
         known.tag = tag;
+        known.watch.clone_from(&watch);
         let known = Arc::new(known);
         if let (Some(cache), Some(token), Some(watch)) = (&self.near.cache, token, watch) {
             cache.fill(token, known.clone(), watch, expires, Instant::now());

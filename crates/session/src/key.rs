@@ -141,7 +141,7 @@ impl SessionHandle {
     }
 
     /// One of so many buckets, evenly.
-    pub(crate) fn bucket(self, buckets: usize) -> usize {
+    pub fn bucket(self, buckets: usize) -> usize {
         // This byte is hash and nothing else, and none of the bits that tables of handles go by.
         usize::from(self.0.to_le_bytes()[4]) % buckets
     }

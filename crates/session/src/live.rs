@@ -15,6 +15,7 @@ use super::key::SessionHandle;
 #[cfg(feature = "test-util")]
 use super::key::SessionKey;
 use super::record::SessionRecord;
+use super::store::Watch;
 use super::store::sealed::Opened;
 use super::timeout::SessionTimes;
 
@@ -48,6 +49,8 @@ pub(crate) struct KnownSession {
     pub(crate) record: SessionRecord,
     /// [`UnixMillis`]; moves on as this process sees it used.
     pub(crate) last_seen: AtomicI64,
+    /// The promise to tell of the record's next change, if it was read with one.
+    pub(crate) watch: Option<Watch>,
     /// The value that [`LiveSession::derived`] made.
     pub(crate) derived: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// The version of the orders that were found not to end it.
@@ -67,6 +70,7 @@ impl KnownSession {
             tag: None,
             record,
             last_seen: AtomicI64::default(),
+            watch: None,
             derived: OnceLock::new(),
             judged: AtomicU64::default(),
         }

@@ -1,9 +1,10 @@
 //! The guard's view of the sessions: it checks them and notes their use, and can end none.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use counterfoil_core::clock::SharedClock;
+use time::OffsetDateTime;
 
 use super::audit::{AuditEvent, audit};
 use super::ending::Tombstone;
@@ -11,7 +12,8 @@ use super::inner::{Inner, Lookup};
 use super::key::SessionKey;
 use super::live::{Check, EndedSession, KnownSession, LiveSession};
 use super::policy::Binding;
-use super::store::StoreError;
+use super::store::{InvalidationListener, StoreError};
+use super::timeout::{Verdict, judge};
 
 /// Checks sessions and notes that they are in use. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -94,6 +96,30 @@ impl SessionReader {
         let known = cache.get(key.handle(), now).filter(|known| known.tag == Some(key.tag()))?;
         let orders = self.0.cut_offs.log.known(now)?;
         self.0.live(known, &orders, self.0.clock.now()).ok()
+    }
+
+    /// Judges a session that was live when it was checked once more, without asking the store. `None` if its record may
+    /// have changed unheard, and if it is over: that, only the store may say.
+    pub fn judge_again(&self, session: &LiveSession) -> Option<LiveSession> {
+        let now = Instant::now();
+        let is_heard = self.0.store.is_ours() && session.known.watch.as_ref().is_some_and(|watch| watch.holds(now));
+        let orders = self.0.cut_offs.log.known(now).filter(|_| is_heard)?;
+        self.0.live(session.known.clone(), &orders, self.0.clock.now()).ok()
+    }
+
+    /// Notes that a session was in use at `at`, unless it was over by then.
+    pub fn touch_at(&self, session: &LiveSession, at: OffsetDateTime) {
+        let limits = self.0.policies.timeouts().limits_for(&session.record().identity.groups);
+        if at > session.last_seen_at() && matches!(judge(session.known.moments(), limits, at), Verdict::Live { .. }) {
+            self.touch(&LiveSession { checked_at: at, ..session.clone() });
+        }
+    }
+
+    /// Tells `listener` of every change that this process hears of, once its own copies are void. It is not told of records
+    /// that nobody in this process has read since their last change.
+    pub fn subscribe(&self, listener: Weak<dyn InvalidationListener>) {
+        self.0.near.listeners.add(listener);
+        self.0.near.subscribe_to(&self.0.store);
     }
 
     /// Is true if one of the server's keys made this key's tag: whatever else a cookie holds, nobody asks for it.

@@ -1,6 +1,7 @@
 //! The life of sessions: what a login begins, a renewal changes and a logout ends.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration as StdDuration;
 
 use counterfoil_core::clock::SharedClock;
@@ -27,7 +28,7 @@ use super::registry::Registry;
 use super::search::Searches;
 use super::store::near_cache::NearCache;
 use super::store::sealed::{Found, SealedStore};
-use super::store::{InvalidationFeed, SessionBackend, StoreError};
+use super::store::{Listeners, SessionBackend, StoreError};
 
 /// The limits on what is kept of the store in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,11 +55,16 @@ impl Sessions {
         let NearCacheSettings { entries, max_age } = near_cache;
         let cache = (entries > 0).then(|| NearCache::new(entries, max_age));
         let copy = Arc::new(LogCopy::default());
-        let near = Arc::new(Near { cache, cut_off_log: copy.clone(), cleared: Notify::new() });
+        let near = Arc::new(Near {
+            cache,
+            cut_off_log: copy.clone(),
+            cleared: Notify::new(),
+            listeners: Listeners::default(),
+            is_subscribed: AtomicBool::new(false),
+        });
         let store = Keyed::new(backend, keyring);
         if entries > 0 {
-            let listener: Weak<Near> = Arc::downgrade(&near);
-            store.subscribe(listener);
+            near.subscribe_to(&store);
         }
         Self(Arc::new(Inner {
             tags: CookieTags::new(keyring),

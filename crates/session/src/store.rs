@@ -32,7 +32,7 @@ use thiserror::Error;
 
 use super::key_check::Foreign;
 
-pub use self::feed::{Coverage, InvalidationFeed, InvalidationListener, Watch};
+pub use self::feed::{Coverage, InvalidationFeed, InvalidationListener, Listeners, Watch};
 pub use self::key_value::KeyValue;
 pub use self::lease_store::{LeaseOwner, LeaseStore};
 pub use self::log::Log;

@@ -58,7 +58,7 @@ pub struct ErrorPage<'a> {
 
 /// Every [`ErrorPage::kind`] there are texts for.
 #[cfg(test)]
-pub(crate) const ERROR_KINDS: [&str; 37] = [
+pub(crate) const ERROR_KINDS: [&str; 38] = [
     "token-invalid",
     "csrf-token-invalid",
     "session-missing",
@@ -93,6 +93,7 @@ pub(crate) const ERROR_KINDS: [&str; 37] = [
     "target-too-long",
     "headers-too-large",
     "too-many-scans",
+    "too-many-streams",
     "upstream-unavailable",
     "upstream-timeout",
     "internal",

@@ -2,8 +2,9 @@
 //!
 //! A store that tells of changes gives a [`Watch`] with what was read; whoever keeps a copy asks the watch before each use.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Instant;
 
 use tokio::sync::Notify;
@@ -83,6 +84,31 @@ pub trait InvalidationListener: Send + Sync {
 
     /// Nothing is known any more.
     fn invalidate_all(&self);
+}
+
+/// The listeners of a feed, in the order in which they are told. A listener that nobody else holds is forgotten.
+#[derive(Default)]
+pub struct Listeners(RwLock<Vec<Weak<dyn InvalidationListener>>>);
+
+impl Listeners {
+    /// Tells `listener` from now on, behind those that are told already.
+    pub fn add(&self, listener: Weak<dyn InvalidationListener>) {
+        let mut listeners = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|known| known.strong_count() > 0);
+        listeners.push(listener);
+    }
+
+    /// Tells each listener.
+    pub fn each(&self, tell: impl Fn(&dyn InvalidationListener)) {
+        let listeners = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        listeners.iter().filter_map(Weak::upgrade).for_each(|listener| tell(&*listener));
+    }
+}
+
+impl fmt::Debug for Listeners {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Listeners").finish_non_exhaustive()
+    }
 }
 
 /// Tells of changes in the store.

@@ -16,7 +16,7 @@ use tower_sessions::session::{Id, Record};
 
 use self::log::Entries;
 use self::sorted_sets::SortedSet;
-use super::{InvalidationFeed, InvalidationListener};
+use super::{InvalidationFeed, InvalidationListener, Listeners};
 
 /// Writes between two sweeps of what has expired: keeps memory bounded by what is live.
 const WRITES_PER_SWEEP: u32 = 256;
@@ -25,6 +25,7 @@ const WRITES_PER_SWEEP: u32 = 256;
 pub struct MemoryStore {
     clock: SharedClock,
     state: Mutex<State>,
+    listeners: Listeners,
 }
 
 #[derive(Default)]
@@ -71,7 +72,7 @@ impl State {
 impl MemoryStore {
     /// An empty store; `clock` decides what has expired.
     pub fn new(clock: SharedClock) -> Self {
-        Self { clock, state: Mutex::default() }
+        Self { clock, state: Mutex::default(), listeners: Listeners::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -92,9 +93,11 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
-/// There is no other replica that could change anything.
+/// Nothing that was read is watched: asking this store costs no more than asking a cache. Changes are told all the same.
 impl InvalidationFeed for MemoryStore {
-    fn subscribe(&self, _listener: Weak<dyn InvalidationListener>) {}
+    fn subscribe(&self, listener: Weak<dyn InvalidationListener>) {
+        self.listeners.add(listener);
+    }
 }
 
 #[cfg(test)]

@@ -23,10 +23,13 @@ impl Log for MemoryStore {
         let UnixMillis(now) = self.clock.now().into();
         let now = LogNumber { milliseconds: u64::try_from(now).unwrap_or_default(), sequence: 0 };
         let mut state = self.lock_to_write();
-        let log = state.logs.entry(log.to_owned()).or_default();
-        log.newest = now.max(log.newest.next());
-        log.entries.insert(log.newest, entry.to_vec());
-        Ok(Appended { number: log.newest, is_replicated: true })
+        let entries = state.logs.entry(log.to_owned()).or_default();
+        let number = now.max(entries.newest.next());
+        entries.newest = number;
+        entries.entries.insert(number, entry.to_vec());
+        drop(state);
+        self.listeners.each(|listener| listener.invalidate_log(log));
+        Ok(Appended { number, is_replicated: true })
     }
 
     async fn newest(&self, log: &str) -> Result<Option<LogNumber>, StoreError> {
@@ -45,15 +48,19 @@ impl Log for MemoryStore {
 
     async fn advance(&self, log: &str, beyond: LogNumber, entry: &[u8]) -> Result<(), StoreError> {
         let mut state = self.lock_to_write();
-        let log = state.logs.entry(log.to_owned()).or_default();
-        if log.newest <= beyond {
-            log.newest = beyond.next();
-            log.entries.insert(log.newest, entry.to_vec());
+        let entries = state.logs.entry(log.to_owned()).or_default();
+        if entries.newest <= beyond {
+            entries.newest = beyond.next();
+            entries.entries.insert(entries.newest, entry.to_vec());
+            drop(state);
+            self.listeners.each(|listener| listener.invalidate_log(log));
         }
         Ok(())
     }
 
     async fn delete_entry(&self, log: &str, number: LogNumber) -> Result<bool, StoreError> {
-        Ok(self.lock_to_write().logs.get_mut(log).is_some_and(|log| log.entries.remove(&number).is_some()))
+        let removed = self.lock_to_write().logs.get_mut(log).is_some_and(|log| log.entries.remove(&number).is_some());
+        self.listeners.each(|listener| listener.invalidate_log(log));
+        Ok(removed)
     }
 }

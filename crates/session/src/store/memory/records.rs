@@ -22,6 +22,14 @@ impl State {
     }
 }
 
+impl MemoryStore {
+    fn tell_of(&self, id: &Id) {
+        if let Ok(handle) = id.to_string().parse() {
+            self.listeners.each(|listener| listener.invalidate(handle));
+        }
+    }
+}
+
 #[async_trait]
 impl SessionStore for MemoryStore {
     async fn create(&self, record: &mut Record) -> session_store::Result<()> {
@@ -40,6 +48,8 @@ impl SessionStore for MemoryStore {
         if let Some(existing) = state.records.get_mut(&record.id).filter(|existing| existing.expiry_date > now) {
             *existing = record.clone();
         }
+        drop(state);
+        self.tell_of(&record.id);
         Ok(())
     }
 
@@ -53,6 +63,7 @@ impl SessionStore for MemoryStore {
 
     async fn delete(&self, id: &Id) -> session_store::Result<()> {
         self.lock_to_write().records.remove(id);
+        self.tell_of(id);
         Ok(())
     }
 }
@@ -99,7 +110,10 @@ impl RecordStore for MemoryStore {
             state.set_value(Kind::Tombstone, &handle.to_string(), tombstone, Some(until));
         }
         state.values.remove(&(Kind::Note, handle.to_string()));
-        Ok(state.records.remove(&handle.id()).is_some_and(|record| record.expiry_date > now))
+        let removed = state.records.remove(&handle.id());
+        drop(state);
+        self.listeners.each(|listener| listener.invalidate(handle));
+        Ok(removed.is_some_and(|record| record.expiry_date > now))
     }
 
     async fn tombstone(&self, handle: SessionHandle) -> Result<Option<Vec<u8>>, StoreError> {
