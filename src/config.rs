@@ -184,7 +184,8 @@ impl Source {
         let mut reader = Reader::new(self.file.as_deref(), ours.into_iter())?;
         let settings = read(&mut reader);
         let mut faults = self.faults.clone();
-        faults.extend(self.environment.keys().filter_map(|name| one_underscore(name)));
+        let asked = reader.asked();
+        faults.extend(self.environment.keys().filter_map(|name| one_underscore(name, &asked)));
         faults.extend(reader.finish());
         match settings {
             Some(settings) if faults.is_empty() => Ok(settings),
@@ -206,20 +207,13 @@ impl Source {
     }
 }
 
-/// The sections whose names may begin a variable.
-const SECTIONS: [&str; 12] = [
-    "SERVER", "SECRETS", "NETWORK", "PROXY", "STORE", "SESSION", "IDP", "ROUTE", "ADMIN", "BRANDING", "LOG", "STREAMS",
-];
-
-/// The fault of a variable that names a key by single underscores, and would be ignored as another program's. Kubernetes sets
-/// some for services whose names begin like ours (`…_SERVICE_HOST`, `…_PORT`).
-fn one_underscore(name: &str) -> Option<Fault> {
-    let path = name.strip_prefix(PREFIX).filter(|path| !path.contains("__"))?;
-    let is_of_kubernetes = path.contains("_SERVICE_") || path.contains("_PORT");
-    let (section, key) =
-        SECTIONS.iter().find_map(|section| Some((section, path.strip_prefix(section)?.strip_prefix('_')?)))?;
-    let problem = format!("levels are joined by two underscores: {PREFIX}{section}__{key}");
-    (!is_of_kubernetes).then(|| Fault { key: name.to_owned(), problem })
+/// The fault of a variable that names a key by single underscores, and would be ignored as another program's.
+fn one_underscore(name: &str, asked: &BTreeSet<String>) -> Option<Fault> {
+    let path = name.strip_prefix(PREFIX).filter(|path| !path.contains("__"))?.to_ascii_lowercase();
+    let flat = |key: &str| key.replace(['.', '[', '-'], "_").replace(']', "");
+    let key = asked.iter().find(|key| key.contains('.') && flat(key) == path)?;
+    let variable = key.replace(['.', '['], "__").replace(']', "").to_ascii_uppercase();
+    Some(Fault { key: name.to_owned(), problem: format!("levels are joined by two underscores: {PREFIX}{variable}") })
 }
 
 /// The settings for looking at sessions and ending them without being a broker.

@@ -167,9 +167,14 @@ pub struct Asked {
     id: RequestId,
     /// True if the administration API was asked.
     is_api: bool,
+    /// True if asking again changes nothing (RFC 9110 9.2.1).
+    is_safe: bool,
     /// The values of [`TASTES`], in that order.
     tastes: [Option<HeaderValue>; 5],
 }
+
+/// The reference to the page that it stands on (RFC 3986 4.4).
+const SAME_PAGE: &str = "";
 
 /// The headers by which a browser says what it wants to be shown: [`navigation`] and the language read no others.
 static TASTES: [HeaderName; 5] = [
@@ -184,7 +189,7 @@ impl Asked {
     /// Notes what a failure of this request would need; the request itself is gone by then.
     pub fn of(request: &Request, id: RequestId) -> Self {
         let tastes = TASTES.each_ref().map(|name| joined(request.headers(), name));
-        Self { id, is_api: request.uri().path().starts_with(API), tastes }
+        Self { id, is_api: request.uri().path().starts_with(API), is_safe: request.method().is_safe(), tastes }
     }
 
     fn headers(&self) -> HeaderMap {
@@ -223,7 +228,7 @@ impl Responder {
         let headers = asked.headers();
         let frame = Frame::for_request(&headers, &self.branding);
         let mut response = if navigation::is_navigation(&headers) {
-            page::response(appearance.status, frame.language, self.page(failure, appearance, frame, asked.id.as_str()))
+            page::response(appearance.status, frame.language, self.page(failure, appearance, frame, asked))
         } else {
             problem(failure, appearance, frame, self.public_url.authority(), asked)
         };
@@ -249,7 +254,7 @@ impl Responder {
         response
     }
 
-    fn page(&self, failure: &Failure, appearance: &Appearance, frame: Frame<'_>, id: &str) -> String {
+    fn page(&self, failure: &Failure, appearance: &Appearance, frame: Frame<'_>, asked: &Asked) -> String {
         let home = ReturnTo::home();
         let public = self.public_url.origin();
         let sign_in = failure.sign_in.as_deref();
@@ -284,14 +289,18 @@ impl Responder {
             FailureKind::LogoutIncomplete => vec![],
             FailureKind::WrongHost => vec![Action::Home(public)],
             _ => {
+                // It is over by itself: the page that was asked for, and not another.
+                let is_outage = matches!(appearance.status.as_u16(), 502..=504) && asked.is_safe;
+                let again = is_outage.then_some(Action::TryAgain(SAME_PAGE));
                 let switch = account.map(|account| Action::OtherAccount(&account.switch));
-                [Action::Home(home.as_str())].into_iter().chain(switch).collect()
+                again.into_iter().chain([Action::Home(home.as_str())]).chain(switch).collect()
             }
         };
         let (status, kind, code) = (appearance.status.as_u16(), &*appearance.words, appearance.code);
         let site = self.public_url.authority();
         let (account, new_tab_sign_in) = (account.map(|account| &*account.name), failure.new_tab_sign_in());
-        ErrorPage { frame, status, kind, code, request_id: id, site, actions, account, new_tab_sign_in }.html()
+        ErrorPage { frame, status, kind, code, request_id: asked.id.as_str(), site, actions, account, new_tab_sign_in }
+            .html()
     }
 }
 

@@ -21,11 +21,11 @@ use crate::web::request_context::RequestContext;
 use crate::web::request_id::{self, RequestId};
 
 /// Longest path and query, in bytes.
-/// Begins the addresses of what pages are drawn with.
-const ASSETS: &str = "/sso/assets/";
 const LONGEST_TARGET: usize = 24 * 1024;
 /// Largest header lines together, in bytes.
 const LARGEST_HEADERS: usize = 32 * 1024;
+/// Begins the addresses of what pages are drawn with.
+const ASSETS: &str = "/sso/assets/";
 /// [`METHODS`] as a header says it.
 const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 

@@ -33,7 +33,7 @@ pub(super) fn read(section: &mut Reader, route: Option<&PathRule>) -> Option<Ups
     let paths = PathMap::new(&prefix.unwrap_or_default(), &path);
     let default = UpstreamSettings::at(addresses);
     let pool_idle = pool_idle.unwrap_or(default.pool_idle);
-    if is_tls_set && !default.is_https() {
+    if is_tls_set && !default.is_all_https() {
         section.fault("upstream_tls", "is for https:// upstreams alone");
     }
     Some(UpstreamSettings { health, tls, paths, timeout, max_body, pool_idle, ..default })

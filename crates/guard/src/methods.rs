@@ -4,7 +4,7 @@
 //! sent, so it is judged by the method of that one. Nothing else of a request names a method: fields and parameters by
 //! which some applications let another be named are not read (R-I05).
 
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_LENGTH, COOKIE, ORIGIN, TRANSFER_ENCODING};
 use http::{HeaderMap, Method};
 use thiserror::Error;
 
@@ -75,12 +75,16 @@ pub(crate) fn judged(method: &Method, headers: &HeaderMap) -> Method {
     }
 }
 
-/// The method that a preflight asks about (Fetch 4.8). `OPTIONS` without `Origin`, or with two methods, is none.
+/// The method that a preflight asks about (Fetch 4.8). `OPTIONS` without `Origin`, with two methods, or with a method that
+/// is not served, is none; nor is what no browser sends as one: with cookies, credentials or content.
 fn asked_about(headers: &HeaderMap) -> Option<Method> {
     headers.get(ORIGIN)?;
+    if [COOKIE, AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| headers.contains_key(name)) {
+        return None;
+    }
     let mut named = headers.get_all(ACCESS_CONTROL_REQUEST_METHOD).iter();
     let (Some(method), None) = (named.next(), named.next()) else { return None };
-    Method::from_bytes(method.as_bytes()).ok()
+    Method::from_bytes(method.as_bytes()).ok().filter(|method| METHODS.contains(method))
 }
 
 /// The methods that any of some rules covers, as `Allow` lists them (RFC 9110 10.2.1).
@@ -128,11 +132,15 @@ mod tests {
             ("OPTIONS", &[], "OPTIONS"),
             ("OPTIONS", &[ORIGIN], "OPTIONS"),
             ("OPTIONS", &[DELETE], "OPTIONS"),
+            ("OPTIONS", &[ORIGIN, ("access-control-request-method", "PURGE")], "OPTIONS"),
+            ("OPTIONS", &[ORIGIN, DELETE, ("cookie", "a=b")], "OPTIONS"),
+            ("OPTIONS", &[ORIGIN, DELETE, ("authorization", "Basic eDp5")], "OPTIONS"),
+            ("OPTIONS", &[ORIGIN, DELETE, ("content-length", "0")], "OPTIONS"),
+            ("OPTIONS", &[ORIGIN, DELETE, ("transfer-encoding", "chunked")], "OPTIONS"),
             ("OPTIONS", &[ORIGIN, DELETE], "DELETE"),
             ("OPTIONS", &[ORIGIN, DELETE, DELETE], "OPTIONS"),
             ("OPTIONS", &[ORIGIN, ("access-control-request-method", "HEAD")], "GET"),
             ("OPTIONS", &[ORIGIN, ("access-control-request-method", "a b")], "OPTIONS"),
-            ("OPTIONS", &[ORIGIN, ("access-control-request-method", "PURGE")], "PURGE"),
         ] {
             let mut headers = HeaderMap::new();
             for (name, value) in fields {

@@ -7,7 +7,7 @@
 use http::{Request, Uri, Version};
 use thiserror::Error;
 
-use super::reading::{decoded, escaped};
+use super::reading::{decoded, escaped, readings};
 
 /// The path could be read in more than one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -57,6 +57,13 @@ pub(crate) fn written_plainly(path: &str) -> Option<String> {
     }
     plain.push_str(rest);
     (plain != path).then_some(plain)
+}
+
+/// Is true if a path is below a prefix, by whole segments, for every server, whatever its habits in reading paths.
+pub fn stays_below(path: &str, prefix: &str) -> bool {
+    let is_below =
+        |reading: &String| reading.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    readings(path).is_ok_and(|readings| readings.iter().all(is_below))
 }
 
 /// Returns an address with another path, and the same query.

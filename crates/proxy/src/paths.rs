@@ -5,6 +5,7 @@
 //! says of paths (`Location`, `Content-Location`, `Path` of cookies) is put back once: an application that was told of the
 //! prefix names it itself.
 
+use counterfoil_guard::request_target::stays_below;
 use http::HeaderValue;
 use http::uri::PathAndQuery;
 use thiserror::Error;
@@ -48,8 +49,16 @@ impl PathMap {
         let path = target.path();
         let rest = below(path, &self.public).filter(|_| has_one_reading(path)).ok_or(AmbiguousPath)?;
         let rest = if rest.is_empty() && self.upstream.is_empty() { "/" } else { rest };
-        let (query_mark, query) = target.query().map_or(("", ""), |query| ("?", query));
-        PathAndQuery::try_from(format!("{}{rest}{query_mark}{query}", self.upstream)).map_err(|_| AmbiguousPath)
+        let mut joined = format!("{}{rest}", self.upstream);
+        // Some servers read more into a path: it leads out of the application's folder at none.
+        if !stays_below(&joined, &self.upstream) {
+            return Err(AmbiguousPath);
+        }
+        if let Some(query) = target.query() {
+            joined.push('?');
+            joined.push_str(query);
+        }
+        PathAndQuery::try_from(joined).map_err(|_| AmbiguousPath)
     }
 
     /// A `Location` or `Content-Location` of the application's as browsers have to read it; `None` if it stays as it is:
@@ -169,6 +178,22 @@ mod tests {
 
     fn asked(map: &PathMap, target: &str) -> Option<String> {
         map.towards_upstream(&target.parse().unwrap()).ok().map(|target| target.to_string())
+    }
+
+    /// R-K06: one line a habit of servers that would lead out of the application's folder.
+    #[test]
+    fn no_path_leads_out_of_the_folder_whatever_the_servers_habits() {
+        for target in [
+            "/%2e%2e%20/admin",
+            "/.%C2%AD./admin",
+            "/%E2%80%A4%E2%80%A4/admin",
+            "/a/..%20/..%20/admin",
+            "/a%E2%88%95../..",
+        ] {
+            assert_eq!(asked(&map("", "/app"), target), None, "{target}");
+        }
+        assert_eq!(asked(&map("/a", "/x"), "/a/..%20/a/s"), None);
+        assert_eq!(asked(&map("", "/app"), "/%C3%A9t%C3%A9/a%20b").as_deref(), Some("/app/%C3%A9t%C3%A9/a%20b"));
     }
 
     #[test]

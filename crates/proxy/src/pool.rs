@@ -15,6 +15,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use http::header::UPGRADE;
 use http::{Method, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -187,9 +188,11 @@ impl Lent {
     }
 }
 
-/// Is true if a request changes nothing and has no content.
+/// Is true if a request changes nothing and has no content. What opens another protocol may act by opening it.
 pub(crate) fn is_repeatable(request: &Request<Content>) -> bool {
-    request.body().is_none() && matches!(*request.method(), Method::GET | Method::HEAD)
+    request.body().is_none()
+        && matches!(*request.method(), Method::GET | Method::HEAD)
+        && !request.headers().contains_key(UPGRADE)
 }
 
 /// The same request, of which there is no content.
@@ -203,7 +206,7 @@ pub(crate) fn copy(request: &Request<Content>) -> Request<Content> {
 }
 
 /// Is true if the connection ended before an answer was there.
-pub(crate) fn ended_early(error: &PoolError) -> bool {
+fn ended_early(error: &PoolError) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     causes(error).any(|cause| {
         let message = cause.downcast_ref::<hyper::Error>();

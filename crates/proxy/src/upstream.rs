@@ -46,6 +46,11 @@ impl UpstreamSettings {
         Self { addresses, health: None, tls: None, paths: None, timeout: None, max_body: None, pool_idle }
     }
 
+    /// Is true if every address is reached by TLS.
+    pub fn is_all_https(&self) -> bool {
+        self.addresses.iter().all(|address| address.scheme() == Some(&Scheme::HTTPS))
+    }
+
     /// Is true if any address is reached by TLS.
     pub fn is_https(&self) -> bool {
         self.addresses.iter().any(|address| address.scheme() == Some(&Scheme::HTTPS))

@@ -50,7 +50,10 @@ impl SessionReader {
         };
         let now = self.0.clock.now();
         if known.record.confirmed > orders.newest {
-            self.0.cut_offs.log.catch_up(known.record.confirmed, now).await?;
+            let caught_up = self.0.cut_offs.log.catch_up(known.record.confirmed, now).await;
+            if let Err(error) = caught_up {
+                tracing::warn!(session = %handle, %error, "the cut-off log could not catch up with a session");
+            }
         }
         // The answers do not need that the record is deleted: it is judged again each time.
         match self.0.live(known, &orders, now) {

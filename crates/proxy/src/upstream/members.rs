@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::Upstream;
 use super::availability::{Availability, Change};
 use crate::error::causes;
-use crate::pool::{AnswerBody, Content, Pool, PoolError, copy, ended_early, is_repeatable};
+use crate::pool::{AnswerBody, Content, Pool, PoolError, copy, is_repeatable};
 
 /// Active checks of upstreams: `GET path`, answered with a status from 200 to 399.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,8 +87,7 @@ impl Members {
         in_turn().find(|member| lock(&member.state).may_take(now)).or_else(|| in_turn().next())
     }
 
-    /// Sends a request to one of them. A GET or HEAD without content is sent once more, to another one, if no connection
-    /// could be made or it ended before the first byte of an answer.
+    /// Sends a request to one of them. A GET or HEAD without content is sent to another one if no connection could be made.
     ///
     /// # Errors
     /// [`PoolError`].
@@ -100,8 +99,7 @@ impl Members {
         let again = is_repeatable(&request).then(|| copy(&request));
         let answer = pool.send(&member.address, request).await;
         member.note(&answer);
-        let has_failed = |error: &PoolError| matches!(error, PoolError::Connect(_)) || ended_early(error);
-        let again = again.filter(|_| answer.as_ref().is_err_and(has_failed));
+        let again = again.filter(|_| matches!(answer, Err(PoolError::Connect(_))));
         let Some((again, other)) = again.and_then(|again| Some((again, self.pick(Some(member))?))) else {
             return answer;
         };

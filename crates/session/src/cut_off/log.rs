@@ -17,7 +17,7 @@ use std::time::{Duration as StdDuration, Instant};
 use arc_swap::ArcSwap;
 use counterfoil_core::secret::keyring::{Keyring, Sealer};
 use time::OffsetDateTime;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::store::StoreError;
 use crate::store::log::{Appended, Log, LogNumber, LogRead, MOST_READ};
@@ -129,10 +129,20 @@ impl CutOffLog {
             return Ok(arc_swap::Guard::into_inner(orders));
         }
         let seen = self.reads.load(Ordering::Acquire);
-        let mut last = self.last_read.lock().await;
+        let last = self.last_read.lock().await;
         if let Some(orders) = self.known(Instant::now()) {
             return Ok(arc_swap::Guard::into_inner(orders));
         }
+        self.read_after(seen, last, now).await
+    }
+
+    /// Reads, unless somebody did who began after so many reads.
+    async fn read_after(
+        &self,
+        seen: u64,
+        mut last: MutexGuard<'_, LastRead>,
+        now: OffsetDateTime,
+    ) -> Result<Arc<Orders>, StoreError> {
         // A read that somebody began after this call has seen all that had happened before it.
         let latest = self.copy.orders.load_full();
         if latest.read > seen {
@@ -150,8 +160,9 @@ impl CutOffLog {
 
     /// Returns the orders as they are now, also if a change is on its way that was not heard of yet.
     pub(crate) async fn current_anew(&self, now: OffsetDateTime) -> Result<Arc<Orders>, StoreError> {
-        self.copy.invalidate();
-        self.current(now).await
+        let seen = self.reads.load(Ordering::Acquire);
+        let last = self.last_read.lock().await;
+        self.read_after(seen, last, now).await
     }
 
     /// Returns the orders as they were when they were last read.
@@ -167,7 +178,10 @@ impl CutOffLog {
         }
         let latest = self.copy.orders.load();
         match self.store.newest(LOG).await {
-            Ok(newest) => Ok(newest.unwrap_or_default().max(latest.newest)),
+            Ok(newest) => {
+                let newest = newest.filter(|newest| newest.is_plausible());
+                Ok(newest.unwrap_or_default().max(latest.newest))
+            }
             Err(_) if latest.read > 0 => Ok(latest.newest),
             Err(error) => Err(error),
         }
@@ -212,7 +226,8 @@ impl CutOffLog {
             // Parts may come from several servers: nobody answers for the whole of them.
             orders.watch = watch.filter(|_| is_first);
             is_first = false;
-            orders.newest = entries.last().map_or(orders.newest, |(last, _)| orders.newest.max(*last));
+            let plausible = entries.iter().rev().map(|(entry, _)| *entry).find(|entry| entry.is_plausible());
+            orders.newest = plausible.map_or(orders.newest, |last| orders.newest.max(last));
             for (entry, sealed) in entries.into_iter().filter(|(entry, sealed)| *entry > after && sealed != TICK) {
                 orders.take(entry, self.open(&sealed));
             }
@@ -300,15 +315,18 @@ impl CutOffLog {
         if given <= self.last_read().newest || given <= self.current_anew(now).await?.newest {
             return Ok(false);
         }
+        if !given.is_plausible() {
+            return Err(StoreError::NumbersWentBack);
+        }
         self.go_on_beyond(given).await?;
         Ok(true)
     }
 
     async fn go_on_beyond(&self, number: LogNumber) -> Result<(), StoreError> {
         tracing::warn!(%number, "the cut-off log was lost or its server's clock went back: it goes on beyond its old numbers");
-        let advanced = self.store.advance(LOG, number, TICK).await;
-        self.copy.invalidate();
-        advanced
+        self.store.advance(LOG, number, TICK).await?;
+        // The store may know a higher number than any entry that is left has.
+        self.append_sealed(TICK).await.map(drop)
     }
 
     /// Lays down an order. It takes in those in the same words: the longer block stays, with whoever ordered it.
@@ -417,6 +435,20 @@ mod tests {
         let mut lost = CutOffLog::new(Arc::new(MemoryStore::new(clock.clone())), &keyring, Arc::default());
         lost.copy = log.copy.clone();
         assert!(lost.order(StandingOrder::blank(now)).await.unwrap().number > known);
+    }
+
+    /// A number that no clock gives was written by somebody else: no login carries it, and the log does not go there.
+    #[tokio::test]
+    async fn numbers_that_no_clock_gives_are_not_taken_over() {
+        let clock = ManualClock::at(SystemClock.now());
+        let store = Arc::new(MemoryStore::new(clock.clone()));
+        let (now, log) = (clock.now(), CutOffLog::new(store.clone(), &Keyring::ephemeral(), Arc::default()));
+        let before = log.tick().await.unwrap().number;
+        let poison = LogNumber { milliseconds: u64::MAX - 1, sequence: 0 };
+        store.advance(LOG, poison, b"poison").await.unwrap();
+        assert_eq!(log.current_anew(now).await.unwrap().newest, before);
+        assert_eq!(log.newest().await.unwrap(), before);
+        assert!(matches!(log.catch_up(poison, now).await, Err(StoreError::NumbersWentBack)));
     }
 
     /// R-N04: however many persons were ended by name, whoever has to can end everybody.

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration as StdDuration, Instant};
 
 use counterfoil_core::unix_millis::UnixMillis;
-use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
@@ -33,6 +32,8 @@ use crate::store::log::LogNumber;
 const LEASE: Duration = Duration::seconds(30);
 /// Interval at which it is renewed while a search waits.
 const RENEWAL: StdDuration = StdDuration::from_secs(10);
+/// Most walks that one replica goes on with at a time.
+const MOST_RESUMED: usize = 4;
 /// Most that the clocks of two replicas may differ.
 const CLOCK_SKEW: Duration = Duration::MINUTE;
 /// Shortest time that a batch of a thousand records takes, behind the first.
@@ -86,6 +87,14 @@ impl Walk {
             (_, Some(standing)) => record.confirmed < number && standing.fits(record, self.terms.at),
             (_, None) => record.confirmed < number || record.created_at <= self.terms.at,
         }
+    }
+
+    /// Is true if a session carries a higher number than the order although it is older: the numbers had gone back.
+    fn misses(&self, known: &KnownSession) -> bool {
+        let record = &known.record;
+        self.standing.is_some()
+            && self.number.is_some_and(|number| record.confirmed > number)
+            && record.created_at.max(record.renewed_at) < self.terms.at - CLOCK_SKEW
     }
 
     /// Writes down what it ended, where nobody waits for that.
@@ -191,7 +200,7 @@ impl SessionAdministration {
             let is_damaged = self.0.registry.damaged() > damaged;
             let Some(records) = revoked.note(records) else { return false };
             place = records.next;
-            let caught_up = self.catch_up(&records).await;
+            let caught_up = self.catch_up(walk, &records).await;
             revoked.note(caught_up);
             // Without its block no batch is ended: nobody would find those persons again.
             let Some(block_for) = revoked.note(self.block_by_now(walk).await) else { return false };
@@ -220,10 +229,12 @@ impl SessionAdministration {
     ///
     /// # Errors
     /// [`StoreError::NumbersWentBack`] if it had to: the order meant none of those sessions.
-    async fn catch_up(&self, records: &Records) -> Result<(), StoreError> {
+    async fn catch_up(&self, walk: &Walk, records: &Records) -> Result<(), StoreError> {
         let Some(newest) = records.sessions.iter().map(|known| known.record.confirmed).max() else { return Ok(()) };
-        let caught_up = self.0.cut_offs.log.catch_up(newest, self.0.clock.now()).await?;
-        if caught_up { Err(StoreError::NumbersWentBack) } else { Ok(()) }
+        let mut is_missed = self.0.cut_offs.log.catch_up(newest, self.0.clock.now()).await?;
+        // Others may have noticed before, since the order got its number.
+        is_missed |= records.sessions.iter().any(|known| walk.misses(known));
+        if is_missed { Err(StoreError::NumbersWentBack) } else { Ok(()) }
     }
 
     /// Ends what is meant of a batch of records; returns whether some may be meant that cannot be read here: they may be
@@ -337,8 +348,10 @@ impl SessionAdministration {
     pub(crate) async fn resume_walks(&self) -> Result<(), StoreError> {
         let (orders, now) = (self.0.orders().await?, self.0.clock.now());
         let unfinished = orders.all(now).filter(|standing| standing.is_unfinished(now - LEASE));
-        // One that has far to go does not keep the others waiting.
-        let walks = join_all(unfinished.map(|standing| self.resume_walk(standing, &orders, now))).await;
+        let unfinished: Vec<Standing> = unfinished.cloned().collect();
+        // One that has far to go does not keep the others waiting, and they do not crowd the store.
+        let walk = async |standing: Standing| self.resume_walk(&standing, &orders, now).await;
+        let walks: Vec<_> = stream::iter(unfinished).map(walk).buffer_unordered(MOST_RESUMED).collect().await;
         walks.into_iter().collect()
     }
 

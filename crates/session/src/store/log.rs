@@ -29,6 +29,11 @@ impl LogNumber {
     /// Lies before every entry.
     pub const BEGINNING: Self = Self { milliseconds: 0, sequence: 0 };
 
+    /// Is true if a clock may have given it: by the year 9999. Another was written by somebody who is no broker.
+    pub fn is_plausible(self) -> bool {
+        self.milliseconds <= 253_402_300_799_999
+    }
+
     /// Returns the number right behind this one; the highest there is stays.
     #[must_use]
     pub fn next(self) -> Self {
