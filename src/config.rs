@@ -260,7 +260,7 @@ fn settings(reader: &mut Reader, environment: &BTreeMap<String, String>) -> Opti
     }
     let (routes, upstreams) = route::read(reader, &idp_names, &idps, &mut warnings);
     let stripped = proxy::read(&mut reader.section("proxy"));
-    let streams = streams::read(&mut reader.section("streams"));
+    let streams = streams::read(&mut reader.section("streams"), server.max_connections);
     let branding = branding::read(&mut reader.section("branding"));
     let log = log::read(&mut reader.section("log"));
     let admin = admin::read(&mut reader.section("admin"), &idp_names);

@@ -11,8 +11,9 @@ use crate::proxy::streams::StreamLimits;
 /// Longest time for which a session may be believed that nobody can judge.
 const LONGEST_UNHEARD: Duration = Duration::from_mins(5);
 
-/// Reads `[streams]`.
-pub(super) fn read(section: &mut Reader) -> StreamLimits {
+/// Reads `[streams]`. Streams take half of the connections at the most: strangers have some too, where routes are public, and
+/// people have to be able to sign in and reviewers to end sessions.
+pub(super) fn read(section: &mut Reader, max_connections: usize) -> StreamLimits {
     let default = StreamLimits::default();
     let limits = StreamLimits {
         per_session: section.or("per_session", default.per_session),
@@ -27,7 +28,7 @@ pub(super) fn read(section: &mut Reader) -> StreamLimits {
     if limits.unheard < Duration::from_secs(1) || limits.unheard > LONGEST_UNHEARD {
         section.fault("unheard", "must be between 1s and 5m");
     }
-    limits
+    StreamLimits { most: limits.most.min(max_connections / 2).max(1), ..limits }
 }
 
 /// Reads `upgrades`, `allowed_origins` and `counts_as_use` of a route.

@@ -513,6 +513,15 @@ fn variables_with_one_underscore_and_lists_with_brackets_are_refused() {
     }
 }
 
+/// R-K09: whoever holds streams open leaves room for logins and revocations.
+#[test]
+fn streams_take_half_of_the_connections_at_the_most() {
+    let most = |more: &str| read(&format!("{GOOD}\n{more}"), &[]).unwrap().streams.most;
+    assert_eq!(most(""), 5_000);
+    assert_eq!(most("[server]\nmax_connections = 100\n[streams]\nmost = 60"), 50);
+    assert_eq!(most("[streams]\nmost = 60"), 60);
+}
+
 /// R-O01: a line of `.env` that cannot be read is named with everything else, and not shown.
 #[test]
 fn faults_in_dotenv_are_reported_with_the_others() {

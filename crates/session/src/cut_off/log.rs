@@ -7,6 +7,7 @@
 //! Each replica keeps a copy, read where it hears of every change. A copy that may have missed one counts for nothing and
 //! is read again, by one at a time, before anything is judged. An entry that replaces another carries its number on.
 
+mod copy;
 mod maintenance;
 
 use std::collections::VecDeque;
@@ -14,7 +15,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration as StdDuration, Instant};
 
-use arc_swap::ArcSwap;
 use counterfoil_core::secret::keyring::{Keyring, Sealer};
 use time::OffsetDateTime;
 use tokio::sync::{Mutex, MutexGuard};
@@ -22,6 +22,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::store::StoreError;
 use crate::store::log::{Appended, Log, LogNumber, LogRead, MOST_READ};
 
+pub(crate) use self::copy::LogCopy;
 use super::orders::{Entry, Orders, Standing, StandingOrder};
 use crate::filter::LoginFilter;
 
@@ -37,33 +38,8 @@ const TICK: &[u8] = b"t";
 const KEPT_TICKS: usize = 8;
 /// Pause after an order that could not be brought back.
 const BRING_BACK_PAUSE: StdDuration = StdDuration::from_secs(1);
-/// Age beyond which a copy is read again although no change was heard of: the backstop, as of the near cache's entries.
-const MAX_AGE: StdDuration = StdDuration::from_secs(10);
 /// Interval at which the whole log is read where changes are not told.
 const WHOLE_READ: StdDuration = StdDuration::from_secs(1);
-/// The copy of the log that checks of sessions read.
-#[derive(Debug, Default)]
-pub(crate) struct LogCopy {
-    orders: ArcSwap<Orders>,
-    /// Changes heard of so far.
-    generation: AtomicU64,
-}
-
-impl LogCopy {
-    /// A change was heard of, or may have been missed: the copy is read again before it counts.
-    pub(crate) fn invalidate(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// The copy, if every change would have been heard of.
-    pub(crate) fn known(&self, now: Instant) -> Option<arc_swap::Guard<Arc<Orders>>> {
-        let orders = self.orders.load();
-        let is_current = orders.generation == self.generation.load(Ordering::Acquire)
-            && orders.read_at.is_some_and(|at| now.saturating_duration_since(at) < MAX_AGE);
-        (is_current && orders.watch.as_ref().is_some_and(|watch| watch.holds(now))).then_some(orders)
-    }
-}
-
 /// The entries of the log behind a number, part by part.
 struct Parts<'log> {
     store: &'log dyn Log,
@@ -407,7 +383,6 @@ mod tests {
 
     use super::*;
     use crate::filter::{LoginFilter, PersonFilter};
-    use crate::store::Coverage;
     use crate::store::memory::MemoryStore;
 
     fn log() -> (CutOffLog, OffsetDateTime) {
@@ -465,17 +440,5 @@ mod tests {
             .await
             .unwrap();
         log.order(StandingOrder::blank(now)).await.unwrap();
-    }
-
-    /// A change that nobody told of is known a while later all the same.
-    #[test]
-    fn a_copy_does_not_count_for_ever() {
-        let (copy, read) = (LogCopy::default(), Instant::now());
-        let coverage = Coverage::new(read);
-        coverage.extend(read + 2 * MAX_AGE);
-        let orders = Orders { watch: Some(coverage.watch()), read_at: Some(read), ..Orders::default() };
-        copy.orders.store(Arc::new(orders));
-        assert!(copy.known(read).is_some());
-        assert!(copy.known(read + MAX_AGE).is_none());
     }
 }
