@@ -115,8 +115,10 @@ async fn a_session_is_not_lent_to_another_origins_handshake() {
             assert_eq!(application.handshakes().len() - before, usize::from(expected == 101), "{path} {origins:?}");
         }
     }
-    // Without a session there is nothing to lend.
-    assert_eq!(refusal(open(broker.address, "/open", None, &[("origin", "https://evil.example.test")]).await), 101);
+    // Without a session there is nothing to lend, unless the application has one of its own.
+    let evil = ("origin", "https://evil.example.test");
+    assert_eq!(refusal(open(broker.address, "/open", None, &[evil]).await), 101);
+    assert_eq!(refusal(open(broker.address, "/open", None, &[evil, ("cookie", "their-own=1")]).await), 403);
 }
 
 /// R-K10. One line a request that is no handshake of the route's: what reaches the upstream of it is a plain request.

@@ -18,7 +18,7 @@ use counterfoil_session::audit::{AuditEvent, audit};
 use counterfoil_session::key::SessionKey;
 use counterfoil_session::{Check, LiveSession, SessionReader};
 use futures_util::future::Either;
-use http::header::{CACHE_CONTROL, SET_COOKIE};
+use http::header::{CACHE_CONTROL, COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method};
 use time::Duration;
 use tower::{Layer, Service};
@@ -263,11 +263,12 @@ impl GuardParts {
         };
         note_visitor(request, session.as_ref().map(|(_, session)| session));
         let upgrade = upgrade::asked(request, &route.streams).cloned();
+        let is_foreign = || upgrade::is_of_another_origin(request.headers(), &self.public_url, &route.streams);
+        // The cookies of strangers are the application's own, which browsers send along as well.
+        if upgrade.is_some() && request.headers().contains_key(COOKIE) && is_foreign() {
+            return Err(RefusalKind::ForeignOrigin.into());
+        }
         if let Some((_, session)) = &session {
-            let is_foreign = || upgrade::is_of_another_origin(request.headers(), &self.public_url, &route.streams);
-            if upgrade.is_some() && is_foreign() {
-                return Err(RefusalKind::ForeignOrigin.into());
-            }
             // Opening one is no use: a forgotten tab opens it again and again.
             let is_use =
                 upgrade.is_none() && route.streams.counts_as_use && !navigation::is_background(request.headers());

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 pub use self::body::{AnswerBody, Content};
 use self::connect::Connector;
-pub(crate) use self::connect::{Duplex, without_timeout};
+pub(crate) use self::connect::{Duplex, taken_apart};
 pub use self::idle::PoolLimits;
 use self::idle::{Idle, IdleConnections};
 use crate::answer;

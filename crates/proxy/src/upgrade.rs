@@ -21,7 +21,7 @@ use tracing::Span;
 
 use crate::answer::UntrustedAnswer;
 use crate::forward::ForwardError;
-use crate::pool::{AnswerBody, PoolError, without_timeout};
+use crate::pool::{AnswerBody, PoolError, taken_apart};
 use crate::streams::Entered;
 use crate::tunnel::Ends;
 
@@ -64,7 +64,7 @@ impl Handshake {
         let (parts, _no_content) = answer.into_parts();
         let upgraded = tokio::time::timeout(timeout, upgraded).await;
         let upgraded = upgraded.map_err(|_| ForwardError::Timeout(timeout))?.map_err(PoolError::Exchange)?;
-        let (upstream, received) = without_timeout(upgraded);
+        let (upstream, received) = taken_apart(upgraded);
         let (protocol, entered, span) = (self.protocol.clone(), self.entered.clone(), Span::current());
         let mut answer = Response::from_parts(parts, Body::empty());
         answer.extensions_mut().insert(Tunnel::new(Ends { upstream, received, protocol, entered, span }));

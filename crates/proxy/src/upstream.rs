@@ -57,6 +57,9 @@ impl UpstreamSettings {
     }
 }
 
+/// Fewest idle connections that an address may have, however many routes there are.
+const LEAST_IDLE: usize = 16;
+
 /// An upstream with its connections.
 #[derive(Debug)]
 pub(crate) struct Upstream {
@@ -68,10 +71,15 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    fn new(settings: UpstreamSettings, default_timeout: Duration, host: &HeaderValue) -> io::Result<Arc<Self>> {
+    fn new(
+        settings: UpstreamSettings,
+        default_timeout: Duration,
+        host: &HeaderValue,
+        most_idle: usize,
+    ) -> io::Result<Arc<Self>> {
         let UpstreamSettings { addresses, health, tls, paths, timeout, max_body, pool_idle } = settings;
         let timeout = timeout.unwrap_or(default_timeout);
-        let limits = PoolLimits { idle: pool_idle, ..PoolLimits::default() };
+        let limits = PoolLimits { idle: pool_idle, most_idle, ..PoolLimits::default() };
         let pool = Pool::new(timeout, tls.as_ref(), limits)?;
         let upstream = Arc::new(Self { paths, timeout, max_body, members: Members::new(addresses), pool });
         for (place, settings) in
@@ -106,9 +114,11 @@ impl Upstreams {
         let is_plain_tls = |settings: &UpstreamSettings| settings.tls.is_none() && settings.is_https();
         let of_machine = settings.iter().any(is_plain_tls).then(|| UpstreamTls::new(None, None, None)).transpose();
         let of_machine = of_machine.map_err(io::Error::other)?;
+        // Each route has connections of its own; those that rest are as many in all as for one.
+        let most_idle = (PoolLimits::default().most_idle / settings.len().max(1)).max(LEAST_IDLE);
         let upstream = |mut settings: UpstreamSettings| {
             settings.tls = settings.tls.take().or_else(|| of_machine.clone());
-            Upstream::new(settings, timeout, host)
+            Upstream::new(settings, timeout, host, most_idle)
         };
         settings.into_iter().map(upstream).collect::<io::Result<_>>().map(Self)
     }

@@ -73,14 +73,11 @@ pub(super) async fn connect(
     connector.clone().oneshot(upstream.clone()).await
 }
 
-/// Takes the write timeout from a connection that speaks another protocol from now on, and returns what was received of
-/// that already.
-pub(crate) fn without_timeout(upgraded: Upgraded) -> (Box<dyn Duplex>, Bytes) {
+/// Takes apart a connection that speaks another protocol from now on, and returns what was received of that already. Its
+/// write timeout stays: an upstream that reads nothing holds no client's place for ever.
+pub(crate) fn taken_apart(upgraded: Upgraded) -> (Box<dyn Duplex>, Bytes) {
     match upgraded.downcast::<UpstreamStream>() {
-        Ok(Parts { mut io, read_buf, .. }) => {
-            io.as_mut().set_write_timeout_pinned(None);
-            (Box::new(TokioIo::new(io)), read_buf)
-        }
+        Ok(Parts { io, read_buf, .. }) => (Box::new(TokioIo::new(io)), read_buf),
         Err(upgraded) => (Box::new(TokioIo::new(upgraded)), Bytes::new()),
     }
 }
