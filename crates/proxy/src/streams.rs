@@ -1,11 +1,11 @@
 //! The streams that are open, by session: each ends when its session does, or its right to its route.
 //!
 //! - A stream enters first, and its session is judged again then: a revocation in between is not missed.
-//! - A change that the store tells of is no end but a reason to judge again; so are, every [`SWEEP`], the time, the
+//! - A change that the store tells of is no end but a reason to judge again; so are, twice a second, the time, the
 //!   rules, and a store that is not heard.
 //! - A session that could not be judged for longer than [`StreamLimits::unheard`] is not believed any more.
 //!
-//! [`Stream::ended`] tells the stream's own task, which alone knows how its protocol says goodbye.
+//! `Entered::ended` tells the stream's own task, which alone knows how its protocol says goodbye.
 
 mod registry;
 
