@@ -227,6 +227,11 @@ impl App {
         });
     }
 
+    /// Ends WebSockets and their like, one after the other within so long: the process ends.
+    pub fn end_streams(&self, within: Duration) {
+        self.proxy.end_streams(within);
+    }
+
     /// The public site with the configured upstreams behind the guard.
     pub fn site(&self) -> Site<impl BackOffice + use<>> {
         self.in_front_of(forward.with_state(self.proxy.clone()))

@@ -86,7 +86,11 @@ pub(super) async fn run_broker(
         let drained = async move { _ = is_drained.changed().await };
         serve_within(&watching, operations, operators_site, drained, Duration::from_secs(1)).await;
     });
-    let shutdown = drain(ends, app.operations().clone(), drain_delay);
+    let shutdown = async {
+        drain(ends, app.operations().clone(), drain_delay).await;
+        // The other half is for answers that are being sent.
+        app.end_streams(shutdown_timeout / 2);
+    };
     serve_within(&limits, public, app.site(), shutdown, shutdown_timeout).await;
     app.sessions().finish_refreshes(LAST_RENEWALS).await;
     app.finish_revocations(LAST_REVOCATIONS).await;

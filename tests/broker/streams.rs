@@ -56,6 +56,27 @@ async fn ends(socket: &mut WebSocket, why: &str) -> Close {
     close
 }
 
+/// A broker that ends says goodbye to all sockets, strangers' too, and not to all at once.
+#[tokio::test]
+async fn sockets_are_told_that_the_broker_ends_one_after_the_other() {
+    let application = EchoApplication::start().await;
+    let broker = Broker::with(setup(&application, Store::Memory, "")).await;
+    let browser = broker.signed_in().await;
+    let mut sockets = vec![open(broker.address, "/open", None, &[]).await.unwrap()];
+    for _ in 0..40 {
+        sockets.push(opened(&broker, "/", &browser).await);
+    }
+    let began = Instant::now();
+    broker.app.end_streams(Duration::from_secs(2));
+    for socket in &mut sockets {
+        assert_eq!(close(socket).await, closed(1001, "going_away"));
+    }
+    assert!(began.elapsed() >= Duration::from_secs(1), "the last of them had its turn");
+    // One that comes too late has the same end.
+    let mut late = open(broker.address, "/open", None, &[]).await.unwrap();
+    assert_eq!(close(&mut late).await, closed(1001, "going_away"));
+}
+
 /// One line a way to end a session, on two replicas; the others' sockets stay.
 #[tokio::test]
 async fn whatever_ends_a_session_closes_its_websockets_on_every_replica() {

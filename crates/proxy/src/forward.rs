@@ -70,6 +70,11 @@ pub enum ForwardError {
 }
 
 impl Proxy {
+    /// Ends every connection that switched to another protocol, one after the other within so long: the process ends.
+    pub fn end_streams(&self, within: Duration) {
+        self.streams.leave(within);
+    }
+
     /// A proxy to these upstreams, in a Tokio runtime if their health is checked. One may take `timeout` to begin its
     /// answer once it has the request, and as long between two pieces of a request that it reads.
     ///

@@ -28,6 +28,9 @@ use self::registry::Registry;
 /// Interval at which every session with a stream is judged again.
 pub(crate) const SWEEP: Duration = Duration::from_millis(500);
 
+/// The turns in which streams end when the process does.
+const TURNS: u32 = 64;
+
 /// The bounds of streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamLimits {
@@ -63,6 +66,8 @@ pub(crate) enum End {
     Refused(RefusalKind),
     /// The store could not be asked for too long.
     Unheard,
+    /// The process ends.
+    Leaving,
 }
 
 impl End {
@@ -75,6 +80,7 @@ impl End {
                 _ => 1013,
             },
             Self::Unheard => 1013,
+            Self::Leaving => 1001,
         }
     }
 
@@ -83,6 +89,7 @@ impl End {
         match self {
             Self::Refused(kind) => kind.status_and_code().1,
             Self::Unheard => RefusalKind::StoreUnavailable.status_and_code().1,
+            Self::Leaving => "going_away",
         }
     }
 }
@@ -97,12 +104,18 @@ impl Streams {
         Self(Arc::new(Registry::new(limits)))
     }
 
+    /// Ends every stream, those that enter from now on too, one after the other within so long: clients that come back do not
+    /// all come at once.
+    pub(crate) fn leave(&self, within: Duration) {
+        self.0.leaving.send_replace(Some(within));
+    }
+
     /// Enters a stream that was let pass, of a session or of nobody, and has its session judged once more.
     ///
     /// # Errors
     /// [`TooManyStreams`].
     pub(crate) fn enter(&self, route: Arc<Route>, recheck: Option<&Recheck>) -> Result<Entered, TooManyStreams> {
-        let stream = Arc::new(Stream::new(route));
+        let stream = Arc::new(Stream::new(route, self.0.turn()));
         self.0.enter(&stream, recheck)?;
         Ok(Entered { registry: self.0.clone(), stream, recheck: recheck.cloned() })
     }
@@ -116,11 +129,13 @@ pub(crate) struct Stream {
     waker: AtomicWaker,
     /// [`UnixMillis`] of the last use that was not noted yet; 0 if there is none.
     used_at: AtomicI64,
+    /// Its part of the time within which streams end one after the other, in parts of [`TURNS`].
+    turn: u32,
 }
 
 impl Stream {
-    fn new(route: Arc<Route>) -> Self {
-        Self { route, end: OnceLock::new(), waker: AtomicWaker::new(), used_at: AtomicI64::new(0) }
+    fn new(route: Arc<Route>, turn: u32) -> Self {
+        Self { route, end: OnceLock::new(), waker: AtomicWaker::new(), used_at: AtomicI64::new(0), turn }
     }
 
     fn end(&self, end: End) {
@@ -141,11 +156,22 @@ pub(crate) struct Entered {
 impl Entered {
     /// Waits until the stream has to end. One task waits at a time.
     pub(crate) async fn ended(&self) -> End {
-        poll_fn(|context| {
+        let ended = poll_fn(|context| {
             self.stream.waker.register(context.waker());
             self.stream.end.get().map_or(Poll::Pending, |end| Poll::Ready(*end))
-        })
-        .await
+        });
+        let left = async {
+            let mut leaving = self.registry.leaving.subscribe();
+            // It lasts as long as the registry.
+            let within = leaving.wait_for(Option::is_some).await.ok().and_then(|within| *within).unwrap_or_default();
+            tokio::time::sleep(within * self.stream.turn / TURNS).await;
+            End::Leaving
+        };
+        tokio::select! {
+            biased;
+            end = ended => end,
+            end = left => end,
+        }
     }
 
     /// Takes note of a use by the person. The store hears of it with the next sweep.

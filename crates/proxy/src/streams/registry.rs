@@ -2,18 +2,19 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::time::Duration;
 
 use counterfoil_core::lock;
 use counterfoil_core::unix_millis::UnixMillis;
 use counterfoil_guard::recheck::Recheck;
 use counterfoil_session::key::SessionHandle;
 use counterfoil_session::store::InvalidationListener;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::{End, SWEEP, Stream, StreamLimits, TooManyStreams};
+use super::{End, SWEEP, Stream, StreamLimits, TURNS, TooManyStreams};
 
 /// Most sessions that are asked for at a time.
 const MOST_ASKED: usize = 64;
@@ -28,6 +29,10 @@ pub(super) struct Registry {
     shards: [Mutex<HashMap<SessionHandle, SessionStreams>>; SHARDS],
     /// The judge's ear, once it listens.
     judge: OnceLock<Arc<Ear>>,
+    /// The time within which all streams end, once the process does.
+    pub(super) leaving: watch::Sender<Option<Duration>>,
+    /// The streams that ever entered.
+    entered: AtomicU32,
 }
 
 /// The open streams of a session.
@@ -100,7 +105,14 @@ impl Registry {
             count: AtomicUsize::new(0),
             shards: std::array::from_fn(|_| Mutex::default()),
             judge: OnceLock::new(),
+            leaving: watch::Sender::new(None),
+            entered: AtomicU32::new(0),
         }
+    }
+
+    /// The turn of the next stream: all of them have about as many.
+    pub(super) fn turn(&self) -> u32 {
+        self.entered.fetch_add(1, Ordering::Relaxed) % TURNS
     }
 
     fn shard(&self, handle: SessionHandle) -> MutexGuard<'_, HashMap<SessionHandle, SessionStreams>> {
