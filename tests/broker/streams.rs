@@ -6,7 +6,7 @@ use counterfoil::session::store::memory::MemoryStore;
 use futures_util::SinkExt;
 use http::Method;
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -75,6 +75,61 @@ async fn sockets_are_told_that_the_broker_ends_one_after_the_other() {
     // One that comes too late has the same end.
     let mut late = open(broker.address, "/open", None, &[]).await.unwrap();
     assert_eq!(close(&mut late).await, closed(1001, "going_away"));
+}
+
+/// An upstream that sends one head and one piece, and then nothing for as long as anybody listens.
+async fn sends_and_waits(said: &'static str) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                read_head(&mut stream).await.unwrap();
+                stream.write_all(said.as_bytes()).await.unwrap();
+                let _ = stream.read_u8().await;
+            });
+        }
+    });
+    address
+}
+
+/// R-J15: answers that go on end with their session on the other replica too: an event stream with a last event between two
+/// others, everything else without its end. What the browser got so far is what the application sent.
+#[tokio::test]
+async fn answers_that_go_on_end_with_their_session() {
+    const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+    let redis = Redis::start();
+    for (said, is_told, ends_well) in [
+        (format!("{EVENTS}data: hello\n\n"), true, true),
+        (format!("{EVENTS}data: hello\n"), false, false),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nhello".to_owned(), false, false),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n".to_owned(), false, false),
+    ] {
+        let upstream = sends_and_waits(said.clone().leak()).await;
+        let routes = format!("[[route]]\npath = \"/\"\nupstream = \"http://{upstream}\"\n");
+        let setup = || Setup {
+            store: Store::Redis(redis.port()),
+            routes: Box::leak(routes.clone().into_boxed_str()),
+            more: SECTION.into(),
+            ..Setup::default()
+        };
+        let one = Broker::with(setup()).await;
+        let other = one.replica(setup()).await;
+        let browser = one.signed_in().await;
+        let mut client = TcpStream::connect(other.address).await.unwrap();
+        let asked = request("GET /feed", Some(&browser), "Connection: close\r\n");
+        client.write_all(asked.as_bytes()).await.unwrap();
+        let mut answer = read_until(&mut client, "hello").await;
+        revoke(&one, json!({ "handles": [one.handle(&browser).await], "reason": "test" })).await;
+        let began = Instant::now();
+        let mut rest = Vec::new();
+        let _ = client.read_to_end(&mut rest).await;
+        assert!(began.elapsed() < BOUND, "{said}");
+        answer.push_str(&String::from_utf8_lossy(&rest));
+        let last = "event: session-ended\ndata: {\"code\":\"session_revoked\"}\n\n";
+        assert_eq!(answer.contains(last), is_told, "{answer}");
+        assert_eq!(answer.ends_with("0\r\n\r\n"), ends_well, "{answer}");
+    }
 }
 
 /// One line a way to end a session, on two replicas; the others' sockets stay.

@@ -18,6 +18,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use thiserror::Error;
 
 use crate::answer::{self, UntrustedAnswer};
+use crate::answer_stream::AnswerStream;
 use crate::error::{ProxyError, ProxyErrorKind, causes, is_body_timeout};
 use crate::expectation::{self, Heard};
 use crate::headers::{Hop, PublicName, set_access_token, towards_client, towards_upstream};
@@ -245,6 +246,11 @@ pub async fn forward(
     })?;
     *answer.version_mut() = Version::HTTP_11;
     towards_client(answer.headers_mut(), hop);
+    if let Some(recheck) = admitted.recheck.clone().filter(|_| handshake.is_none()) {
+        let (parts, body) = answer.into_parts();
+        let body = AnswerStream::new(body, &parts.headers, &proxy.streams, &admitted.route, recheck);
+        answer = Response::from_parts(parts, Body::new(body));
+    }
     if let Some(handshake) = handshake.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) {
         handshake.set(answer.headers_mut());
     }

@@ -9,6 +9,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod answer;
+mod answer_stream;
 pub mod error;
 mod expectation;
 pub mod forward;

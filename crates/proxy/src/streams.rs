@@ -115,9 +115,16 @@ impl Streams {
     /// # Errors
     /// [`TooManyStreams`].
     pub(crate) fn enter(&self, route: Arc<Route>, recheck: Option<&Recheck>) -> Result<Entered, TooManyStreams> {
-        let stream = Arc::new(Stream::new(route, self.0.turn()));
+        let stream = Arc::new(Stream::new(route, self.0.turn(), true));
         self.0.enter(&stream, recheck)?;
         Ok(Entered { registry: self.0.clone(), stream, recheck: recheck.cloned() })
+    }
+
+    /// Enters an answer that goes on. Those are as many as there are connections, and bounded by these alone.
+    pub(crate) fn enter_answer(&self, route: Arc<Route>, recheck: &Recheck) -> Entered {
+        let stream = Arc::new(Stream::new(route, self.0.turn(), false));
+        self.0.enter_session(&stream, recheck);
+        Entered { registry: self.0.clone(), stream, recheck: Some(recheck.clone()) }
     }
 }
 
@@ -131,11 +138,14 @@ pub(crate) struct Stream {
     used_at: AtomicI64,
     /// Its part of the time within which streams end one after the other, in parts of [`TURNS`].
     turn: u32,
+    /// Set if it counts among those that are bounded.
+    is_counted: bool,
 }
 
 impl Stream {
-    fn new(route: Arc<Route>, turn: u32) -> Self {
-        Self { route, end: OnceLock::new(), waker: AtomicWaker::new(), used_at: AtomicI64::new(0), turn }
+    fn new(route: Arc<Route>, turn: u32, is_counted: bool) -> Self {
+        let (end, waker, used_at) = (OnceLock::new(), AtomicWaker::new(), AtomicI64::new(0));
+        Self { route, end, waker, used_at, turn, is_counted }
     }
 
     fn end(&self, end: End) {
@@ -154,12 +164,17 @@ pub(crate) struct Entered {
 }
 
 impl Entered {
-    /// Waits until the stream has to end. One task waits at a time.
-    pub(crate) async fn ended(&self) -> End {
-        let ended = poll_fn(|context| {
+    /// Waits until the session ends, or its right to the route. One task waits at a time.
+    pub(crate) async fn ended_by_session(&self) -> End {
+        poll_fn(|context| {
             self.stream.waker.register(context.waker());
             self.stream.end.get().map_or(Poll::Pending, |end| Poll::Ready(*end))
-        });
+        })
+        .await
+    }
+
+    /// Waits until the stream has to end, for that or because the process does. One task waits at a time.
+    pub(crate) async fn ended(&self) -> End {
         let left = async {
             let mut leaving = self.registry.leaving.subscribe();
             // It lasts as long as the registry.
@@ -169,7 +184,7 @@ impl Entered {
         };
         tokio::select! {
             biased;
-            end = ended => end,
+            end = self.ended_by_session() => end,
             end = left => end,
         }
     }

@@ -130,6 +130,15 @@ impl Registry {
             return Err(TooManyStreams::InAll);
         }
         let Some(recheck) = recheck else { return Ok(()) };
+        if self.enter_session(stream, recheck) {
+            return Ok(());
+        }
+        self.count.fetch_sub(1, Ordering::AcqRel);
+        Err(TooManyStreams::OfTheSession)
+    }
+
+    /// Takes a stream in among those of its session, and has that judged; `false` if the session has as many as it may.
+    pub(super) fn enter_session(self: &Arc<Self>, stream: &Arc<Stream>, recheck: &Recheck) -> bool {
         // Listens before the session is judged, so that no change is missed.
         let ear = self.judge.get_or_init(|| listen(self, recheck)).clone();
         let handle = recheck.handle();
@@ -141,19 +150,20 @@ impl Registry {
             is_dirty: false,
             is_asked: false,
         });
-        if known.streams.len() >= self.limits.per_session {
-            drop(shard);
-            self.count.fetch_sub(1, Ordering::AcqRel);
-            return Err(TooManyStreams::OfTheSession);
+        let counted = || known.streams.iter().filter(|stream| stream.is_counted).count();
+        if stream.is_counted && counted() >= self.limits.per_session {
+            return false;
         }
         known.streams.push(stream.clone());
         drop(shard);
         self.mark(handle, &ear);
-        Ok(())
+        true
     }
 
     pub(super) fn leave(&self, stream: &Arc<Stream>, handle: Option<SessionHandle>) {
-        self.count.fetch_sub(1, Ordering::AcqRel);
+        if stream.is_counted {
+            self.count.fetch_sub(1, Ordering::AcqRel);
+        }
         let Some(handle) = handle else { return };
         let mut shard = self.shard(handle);
         if let Entry::Occupied(mut known) = shard.entry(handle) {
