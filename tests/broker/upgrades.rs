@@ -257,9 +257,10 @@ async fn an_upgraded_connection_counts_among_the_others() {
     let mut one = open(address, "/open", None, &[]).await.unwrap();
     let mut two = open(address, "/open", None, &[]).await.unwrap();
     let waiting = tokio::spawn(async move { open(address, "/open", None, &[]).await });
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    for _ in 0..100 {
+        echo(&mut two, "still there").await;
+    }
     assert!(!waiting.is_finished(), "both places are taken");
-    echo(&mut two, "still there").await;
     one.close(None).await.unwrap();
     while let Some(Ok(_)) = one.next().await {}
     drop(one);

@@ -25,6 +25,7 @@ mod inquiry;
 pub mod layer;
 pub mod methods;
 pub mod navigation;
+mod path_rule;
 pub mod problem;
 pub mod public_url;
 pub mod query;
